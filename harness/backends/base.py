@@ -1,0 +1,116 @@
+"""What a backend is: something that turns an artefact into a predictor.
+
+Every backend is one module with an object that satisfies `Backend`, and one line in `BACKENDS`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from ..registry import Registry
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from ..quantize.artefact import Artefact
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Bytes one MC pass moves, counted from what runs, not measured.
+
+    Attributes:
+        mean: μ read (bytes).
+        std: σ read as it lies in memory (bytes).
+        sampled: sampled weights, written once and read once (bytes).
+        activations: activations written and read (bytes), for the whole batch.
+    """
+
+    mean: int
+    std: int
+    sampled: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """All of it (bytes a pass)."""
+        return self.mean + self.std + self.sampled + self.activations
+
+
+class Predictor(Protocol):
+    """A loaded model. Calls with the same arguments return the same values.
+
+    Attributes:
+        threads: how many cores a call may use.
+        isa: the widest instruction set that the loaded kernels really dispatch to.
+        kernels: what computes each layer, by layer name.
+        draws: weights drawn since loading (biases not counted); every stochastic pass adds all of
+            the model's Bayesian weights.
+    """
+
+    threads: int
+    isa: str
+    kernels: dict[str, str]
+    draws: int
+
+    def logits(self, x: Tensor, seed: int, passes: range) -> Tensor:
+        """Logits of the MC passes in `passes` on one batch; pass t draws with MC index t.
+
+        Args:
+            x: images, float32 [N, C, H, W], normalised.
+            seed: of the noise, 0 <= seed < 2**64.
+            passes: MC indices, step 1.
+
+        Returns:
+            float32 [len(passes), N, classes].
+        """
+        ...
+
+    def sample(self, layer: str, seed: int, mc: int) -> np.ndarray:
+        """The weights that pass `mc` uses in `layer`: [O, I, KH, KW], int8 where the format is INT8
+        (units of the layer's weight scale), float32 otherwise."""
+        ...
+
+    def traffic(self, batch: int) -> Traffic:
+        """Bytes one MC pass moves at this batch size."""
+        ...
+
+
+class Backend(Protocol):
+    """One way to compute.
+
+    Attributes:
+        name: as the CLI spells it.
+        description: one line for `sigmabench list`.
+    """
+
+    name: str
+    description: str
+
+    def unavailable(self) -> str | None:
+        """None if it can run here, else the reason and the way out, one sentence."""
+        ...
+
+    def supports(self, format: str) -> bool:
+        """Whether artefacts of this format run on it."""
+        ...
+
+    def load(self, artefact: Artefact, threads: int) -> Predictor:
+        """A predictor for the artefact.
+
+        Raises:
+            UserError: the backend is unavailable here or the format is not supported.
+        """
+        ...
+
+
+BACKENDS: Registry[Backend] = Registry(
+    "backend",
+    {
+        "float": "sigmabench.harness.backends.float:BACKEND",
+        "reference": "sigmabench.harness.backends.reference:BACKEND",
+        "native": "sigmabench.harness.backends.native:BACKEND",
+    },
+)

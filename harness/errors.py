@@ -1,0 +1,28 @@
+"""Errors a user can cause, each one sentence that names the thing and the way out."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Bad input. The CLI prints the message and exits with status 2; there is no traceback."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
+    """A `UserError` for a name that is not known, with the nearest names that are.
+
+    Args:
+        kind: what was named, singular, as the user would say it (`workload`, `format`).
+        name: what the user wrote.
+        known: every name that would have been accepted.
+    """
+    choices = sorted(known)
+    folded = {choice.casefold(): choice for choice in choices}
+    close = difflib.get_close_matches(name.casefold(), folded, n=2, cutoff=0.5)
+    if close:
+        hint = "did you mean " + " or ".join(folded[c] for c in close) + "?"
+    else:
+        hint = "known: " + ", ".join(choices) + "."
+    return UserError(f"There is no {kind} named {name!r}; {hint}")

@@ -1,0 +1,107 @@
+"""The graph an artefact carries: a flat list of operations over named activations.
+
+Batch norm is folded, ReLU and residual sums are part of the convolution before them, a linear layer
+is a convolution whose kernel covers its input, so few kinds of operation are left. Order is execution
+order. Activations are NCHW here; a backend chooses its own layout.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A named activation.
+
+    Attributes:
+        shape: (C, H, W) of one image.
+        scale: real value of one integer step; 0 where the activation stays float (FP32, BF16 and
+            the logits).
+        signed: int8 in [-128, 127] if true, else uint8 in [0, 255]. The zero point is always 0.
+    """
+
+    shape: tuple[int, int, int]
+    scale: float = 0.0
+    signed: bool = True
+
+
+@dataclass(frozen=True)
+class Conv:
+    """Convolution, or a linear layer, with bias, optional residual sum and optional ReLU.
+
+    y = relu(conv(x, w) + b + residual)
+
+    Attributes:
+        name: the output activation; also names the layer.
+        input: the activation read.
+        shape: logical weight shape (O, I per group, KH, KW).
+        weight: parameter name in the module (`conv1.weight`).
+        bayesian: whether the weight is sampled; if not, its mean is used in every pass.
+        bias_bayesian: the same for the bias.
+    """
+
+    name: str
+    input: str
+    shape: tuple[int, int, int, int]
+    weight: str
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+    groups: int = 1
+    relu: bool = False
+    residual: str | None = None
+    bayesian: bool = True
+    bias_bayesian: bool = True
+    op: Literal["conv"] = "conv"
+
+    @property
+    def weights(self) -> int:
+        """Number of weights."""
+        o, i, h, w = self.shape
+        return o * i * h * w
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Max or average pooling; the output has the input's scale and sign.
+
+    Attributes:
+        kind: `max`, or `avg` (padding is not counted in the average).
+    """
+
+    name: str
+    input: str
+    kind: Literal["max", "avg"]
+    kernel: Pair
+    stride: Pair
+    padding: Pair = (0, 0)
+    op: Literal["pool"] = "pool"
+
+
+Node = Conv | Pool
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Operations in execution order.
+
+    Attributes:
+        input: name of the input activation.
+        output: name of the logits activation, shape (classes, 1, 1).
+        nodes: the operations.
+        activations: every activation by name, input and logits included.
+    """
+
+    input: str
+    output: str
+    nodes: tuple[Node, ...]
+    activations: dict[str, Activation]
+
+    @property
+    def convs(self) -> tuple[Conv, ...]:
+        """The layers that hold weights, in order: a layer's ordinal is its index here."""
+        return tuple(node for node in self.nodes if isinstance(node, Conv))

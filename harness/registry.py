@@ -1,0 +1,85 @@
+"""Names to things: workloads, formats, backends, metrics, ... each one line of registration.
+
+A target is written `"module:attribute"` and imported when it is first asked for, so listing names
+costs nothing. Third-party packages register through entry points of the group
+`sigmabench.<kind>s` (`sigmabench.workloads`, `sigmabench.backends`, ...).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+from .errors import UserError, unknown
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Lazy, ordered mapping from a name to a `T`.
+
+    Args:
+        kind: singular noun used in messages and in the entry-point group `sigmabench.<kind>s`.
+        targets: the built-in names, each with its `"module:attribute"`.
+    """
+
+    def __init__(self, kind: str, targets: dict[str, str]) -> None:
+        self.kind = kind
+        self._targets = dict(targets)
+        self._loaded: dict[str, T] = {}
+        self._scanned = False
+
+    def register(self, name: str, target: str) -> None:
+        """Add `name`. A name is registered once: a second registration raises `UserError`."""
+        if name in self._targets and self._targets[name] != target:
+            raise UserError(
+                f"The {self.kind} {name!r} is registered twice, as {self._targets[name]} and as "
+                f"{target}; uninstall or rename one of them."
+            )
+        self._targets[name] = target
+
+    def names(self) -> list[str]:
+        """Every known name, built-in ones first, without importing anything they point to."""
+        self._scan()
+        return list(self._targets)
+
+    def get(self, name: str) -> T:
+        """The thing called `name`, imported on first use.
+
+        Raises:
+            UserError: the name is unknown (with the nearest names), or what it points to fails to
+                import (with the reason).
+        """
+        self._scan()
+        if name not in self._loaded:
+            if name not in self._targets:
+                raise unknown(self.kind, name, self._targets)
+            self._loaded[name] = self._load(name)
+        return self._loaded[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def _scan(self) -> None:
+        if self._scanned:
+            return
+        self._scanned = True
+        for entry in entry_points(group=f"sigmabench.{self.kind}s"):
+            self.register(entry.name, entry.value)
+
+    def _load(self, name: str) -> T:
+        target = self._targets[name]
+        module, _, attribute = target.partition(":")
+        try:
+            loaded: T = getattr(importlib.import_module(module), attribute)
+        except Exception as reason:  # a plugin's import may fail in any way
+            raise UserError(
+                f"The {self.kind} {name!r} ({target}) cannot be loaded: "
+                f"{type(reason).__name__}: {reason}; fix or uninstall the package it comes from."
+            ) from reason
+        return loaded
