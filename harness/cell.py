@@ -1,0 +1,68 @@
+"""The cell: every input that changes a result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of the grid; a record is what came out of measuring it.
+
+    Attributes:
+        workload: name of the workload.
+        workload_version: version of its declaration.
+        posterior: first 16 hex digits of the posterior's content hash.
+        format: numeric format.
+        range: `headroom` or `paper`, the range μ and the sampled weights share; `-` for floats.
+        granularity: of σ's quantization, `channel` or `tensor`; `-` for floats.
+        sigma_offset: `float` or `integer` offset of σ's grid; `-` for floats.
+        observer: of the activation ranges, `minmax`, `percentile` or `mse`; `-` for floats.
+        calibration: `mean` network or `sampled` passes; `-` for floats.
+        split: which part of the data was scored.
+        corruption: type of corruption, or `none`.
+        severity: 0 where there is none, else 1 to 5.
+        limit: images scored; 0 for all of the split.
+        mc: Monte Carlo passes T.
+        batch: images a timed query holds.
+        scenario: how queries arrive; `closed-loop`: one after the other.
+        backend: what computes.
+        isa: instruction set asked for; `auto` for the best there is.
+        threads: cores a query may use.
+        instances: processes side by side.
+        noise: `stream-v1` or, for the floats' own generator, `normal`; `-` if deterministic.
+        seed: of the MC draws; repeats use seed, seed + 1, ...
+        seeds: how many repeats of the MC draw are scored.
+    """
+
+    workload: str
+    workload_version: str
+    posterior: str
+    format: str
+    range: str
+    granularity: str
+    sigma_offset: str
+    observer: str
+    calibration: str
+    split: str
+    corruption: str
+    severity: int
+    limit: int
+    mc: int
+    batch: int
+    scenario: str
+    backend: str
+    isa: str
+    threads: int
+    instances: int
+    noise: str
+    seed: int
+    seeds: int
+
+    @property
+    def key(self) -> str:
+        """16 hex digits of the SHA-256 of all fields: the cell's file name."""
+        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]

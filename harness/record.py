@@ -1,0 +1,249 @@
+"""The record: what came out of measuring one cell, with all it takes to doubt or repeat it.
+
+A record is one JSON file. These classes are its schema: `docs/record.md` is generated from the
+docstrings below (`python -m sigmabench.harness.record > docs/record.md`), and a file read back is
+validated against them. Units are in the field names. `None` means not defined or not measurable
+here; the reason, where one is needed, is in `unavailable`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .cell import Cell
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Machine and software a record was made on.
+
+    Attributes:
+        cpu: model name of the processor.
+        isa: instruction sets that matter here and that the processor has.
+        cores: cores this process may run on.
+        numa_nodes: memory nodes.
+        memory_bytes: physical memory.
+        governor: frequency governor, or None where the machine does not tell.
+        kernel: operating system and its release.
+        python: version.
+        packages: versions of sigmabench, torch, oneDNN and what else computes.
+        commit: git commit of the code, with `+dirty` if files differ from it; None outside a checkout.
+        environment: thread and allocator settings that change speed, by variable.
+    """
+
+    cpu: str
+    isa: tuple[str, ...]
+    cores: int
+    numa_nodes: int
+    memory_bytes: int
+    governor: str | None
+    kernel: str
+    python: str
+    packages: dict[str, str]
+    commit: str | None
+    environment: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Scores of the mean prediction on the cell's split; one value a seed, in order of the seeds.
+
+    Attributes:
+        images: how many were scored.
+        seeds: seeds of the MC draw.
+        scores: metric name to values, one a seed; None where a metric is not defined (mutual
+            information at T = 1).
+        ece_floor_percent: ECE that a perfectly calibrated model with these confidences and this
+            number of images would show, per seed.
+        reliability: of the first seed: for each confidence bin its `count`, mean `confidence` and
+            `accuracy` (both in [0, 1]).
+        accuracy_vs_confidence: of the first seed: `threshold`, `accuracy` of the examples at least
+            that confident (None where there are none), and their `share`.
+        risk_coverage: of the first seed, at up to 101 coverages: `coverage` and `risk`.
+    """
+
+    images: int
+    seeds: tuple[int, ...]
+    scores: dict[str, tuple[float | None, ...]]
+    ece_floor_percent: tuple[float, ...]
+    reliability: dict[str, tuple[float, ...]]
+    accuracy_vs_confidence: dict[str, tuple[float | None, ...]]
+    risk_coverage: dict[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Latency of queries. A query is one batch: float32 images in, T passes with fresh weights
+    (quantizing the input, sampling, computing), mean probabilities out. Loading images is outside.
+
+    Attributes:
+        latency_ns: every timed query, in order.
+        slices: how many queries each slice held; slices of the cells named in `interleaved_with`
+            took turns.
+        warmup_queries: queries run before and not counted.
+        inputs: different input batches the queries went round.
+        interleaved_with: keys of the cells measured in turns with this one, in order.
+        percentiles_ns: p50, p90, p99; None from fewer than 10 / (1 - p) samples.
+        p50_ci95_ns: 95 % confidence interval of the median, by order statistics.
+        images_per_second: batch over median latency.
+        noise: run-to-run noise: robust standard deviation of the slices' medians over their median.
+    """
+
+    latency_ns: tuple[int, ...]
+    slices: tuple[int, ...]
+    warmup_queries: int
+    inputs: int
+    interleaved_with: tuple[str, ...]
+    percentiles_ns: dict[str, float | None]
+    p50_ci95_ns: tuple[float, float]
+    images_per_second: float
+    noise: float
+
+
+@dataclass(frozen=True)
+class Bandwidth:
+    """Bytes moved, counted from what runs (not measured), against what the machine can copy.
+
+    Attributes:
+        mean_bytes: μ read in a pass.
+        std_bytes: σ read in a pass, as it lies in memory.
+        sampled_bytes: sampled weights written and read in a pass.
+        activation_bytes: activations written and read in a pass, whole batch.
+        pass_bytes: all of it.
+        achieved_gb_per_s: pass_bytes x T over the median latency (10^9 bytes).
+        copy_gb_per_s: bandwidth of a large plain copy on this machine, read plus written, at the
+            cell's threads (10^9 bytes).
+        share_of_copy: achieved over copy.
+        weight_traffic_ratio: weight bytes an FP32 sampler would move in T passes (μ, σ and w in
+            float32) over this format's.
+        paper_ratio: the 2021 paper's own figure for the same thing, 4T for INT8: T float32 sampled
+            sets against one INT8 model that stays in cache.
+    """
+
+    mean_bytes: int
+    std_bytes: int
+    sampled_bytes: int
+    activation_bytes: int
+    pass_bytes: int
+    achieved_gb_per_s: float
+    copy_gb_per_s: float
+    share_of_copy: float
+    weight_traffic_ratio: float | None
+    paper_ratio: float | None
+
+
+@dataclass(frozen=True)
+class Size:
+    """Bytes of the artefact on disk.
+
+    Attributes:
+        file_bytes: the file.
+        weight_bytes: packed μ and σ of all weights.
+        scale_bytes: weight scales and σ grids.
+        bias_bytes: biases.
+        graph_bytes: graph and activation scales.
+        header_bytes: the rest of the file's header.
+        weights: number of weights.
+        ratio_weights: closed form: 64 bits over this format's bits a weight.
+        ratio_file: FP32 artefact's file over this one; None where no FP32 artefact was made.
+    """
+
+    file_bytes: int
+    weight_bytes: int
+    scale_bytes: int
+    bias_bytes: int
+    graph_bytes: int
+    header_bytes: int
+    weights: int
+    ratio_weights: float
+    ratio_file: float | None
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How much of the posterior one layer's sampled weights keep.
+
+    Attributes:
+        layer: name.
+        weights: how many.
+        std_ratio: rms standard deviation of the sampled weights over rms of the original FP32 σ,
+            from the exact law of the integers.
+        clamped_share: share of draws that end on ±127 by saturation.
+        immovable_share: share of weights no draw can move.
+        zero_sigma_share: share of weights with quantized σ = 0.
+        w2: 2-Wasserstein distance between the quantized Gaussian N(μ̂, σ̂²) and N(μ, σ²), per
+            weight, rms, in units of the layer's rms σ.
+        moment_mean_z: z-score of the empirical mean of the draws against the exact law.
+        moment_var_z: z-score of their second moment.
+        moment_draws: how many draws the two come from.
+        saturation: share of the layer's output activations at the end of their range, on
+            calibration images; None for logits.
+    """
+
+    layer: str
+    weights: int
+    std_ratio: float
+    clamped_share: float
+    immovable_share: float
+    zero_sigma_share: float
+    w2: float
+    moment_mean_z: float
+    moment_var_z: float
+    moment_draws: int
+    saturation: float | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the record may be believed.
+
+    Attributes:
+        valid: no audit failed.
+        audits: every audit by name: `pass`, `not applicable: why` or `fail: why`.
+        findings: what a reader should know that does not make the record invalid.
+    """
+
+    valid: bool
+    audits: dict[str, str]
+    findings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Record:
+    """One measured cell.
+
+    Attributes:
+        schema_version: of this layout; a reader refuses newer ones.
+        cell: what was measured.
+        fingerprint: where.
+        command: the command line that made it.
+        created: when, UTC, ISO 8601.
+        dispatched_isa: instruction set the kernels really ran.
+        kernels: what computed each layer.
+        quality: scores.
+        timing: latencies.
+        bandwidth: bytes moved.
+        size: bytes on disk.
+        peak_memory_bytes: largest resident set of the process while the cell's group was measured.
+        fidelity: per layer; empty for a deterministic twin.
+        verdict: whether to believe it.
+        unavailable: what could not be measured here, by name, with the reason.
+    """
+
+    cell: Cell
+    fingerprint: Fingerprint
+    command: str
+    created: str
+    dispatched_isa: str
+    kernels: dict[str, str]
+    quality: Quality
+    timing: Timing
+    bandwidth: Bandwidth
+    size: Size
+    peak_memory_bytes: int
+    fidelity: tuple[Fidelity, ...]
+    verdict: Verdict
+    unavailable: dict[str, str] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
