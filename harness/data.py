@@ -1,0 +1,195 @@
+"""Images and labels in memory: one split, three splits, MNIST, and where data is looked for."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .errors import UserError
+
+DATA_VARIABLE = "SIGMABENCH_DATA"
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Labelled images of one part of a data set.
+
+    Attributes:
+        name: `train`, `validation` or `test`.
+        images: [N, C, H, W] uint8.
+        labels: [N] int64, from 0 to `classes` − 1.
+        mean: per channel, of pixel / 255.
+        std: per channel, of pixel / 255.
+        classes: number of classes.
+    """
+
+    name: str
+    images: Tensor
+    labels: Tensor
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    classes: int
+
+    def __post_init__(self) -> None:
+        count = len(self.images)
+        if count == 0:
+            raise UserError(f"The {self.name} split holds no image; give it at least one.")
+        if self.images.dtype != torch.uint8 or self.images.dim() != 4:
+            raise UserError(
+                f"The {self.name} split's images are {self.images.dtype} of shape "
+                f"{tuple(self.images.shape)}; give uint8 of shape [N, C, H, W]."
+            )
+        if len(self.labels) != count:
+            raise UserError(
+                f"The {self.name} split has {count} images and {len(self.labels)} labels; "
+                "give one label for each image."
+            )
+        wrong = self.labels[(self.labels < 0) | (self.labels >= self.classes)]
+        if len(wrong):
+            raise UserError(
+                f"The {self.name} split has label {int(wrong[0])}; labels of {self.classes} "
+                f"classes run from 0 to {self.classes - 1}."
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def pixels(self, index: slice | Tensor) -> Tensor:
+        """The chosen images as [B, C, H, W] float32 in [0, 1]."""
+        return self.images[index].float().div_(255)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """(pixels − mean) / std per channel; [B, C, H, W] float32, contiguous."""
+        shape = (1, -1, 1, 1)
+        mean = torch.tensor(self.mean, device=pixels.device).view(shape)
+        std = torch.tensor(self.std, device=pixels.device).view(shape)
+        return ((pixels - mean) / std).contiguous()
+
+    def batch(self, index: slice | Tensor) -> Tensor:
+        """The chosen images, normalised: the network's input, [B, C, H, W] float32, contiguous."""
+        return self.normalise(self.pixels(index))
+
+    def limit(self, count: int | None) -> Split:
+        """The first `count` images (all of them when None or more than there are)."""
+        if count is None:
+            return self
+        if count < 1:
+            raise UserError(f"The limit on images is {count}; give at least 1.")
+        return replace(self, images=self.images[:count], labels=self.labels[:count])
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three parts. Choices are made on `validation`; `test` is scored once."""
+
+    train: Split
+    validation: Split
+    test: Split
+
+
+def hold_out(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Split the indices of `labels` in two, stratified by class, the same way everywhere.
+
+    Args:
+        labels: [N] int64.
+        count: how many to hold out.
+        seed: of the NumPy generator whose stream is frozen for good (`RandomState`).
+
+    Returns:
+        Sorted indices [N − count] that are kept and [count] that are held out, int64.
+    """
+    from sklearn.model_selection import train_test_split
+
+    kept, held = train_test_split(
+        np.arange(len(labels)), test_size=count, random_state=seed, stratify=labels.numpy()
+    )
+    return torch.from_numpy(np.sort(kept)), torch.from_numpy(np.sort(held))
+
+
+def data_root(root: Path | None) -> Path | None:
+    """`root`, else the directory that SIGMABENCH_DATA names, else None.
+
+    Raises:
+        UserError: the directory that was named does not exist.
+    """
+    named = root or (Path(value) if (value := os.environ.get(DATA_VARIABLE)) else None)
+    if named is not None and not named.is_dir():
+        raise UserError(f"There is no data directory {named}; correct --data or {DATA_VARIABLE}.")
+    return named
+
+
+def cache_root() -> Path:
+    """Where downloads go: `sigmabench/data` under XDG_CACHE_HOME or ~/.cache."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "sigmabench" / "data"
+
+
+MNIST_FILES = {
+    "train-images-idx3-ubyte": ("f68b3c2dcbeaaa9fbdd348bbdeb94873", (60000, 28, 28)),
+    "train-labels-idx1-ubyte": ("d53e105ee54ea40749a09fcbcd1e9432", (60000,)),
+    "t10k-images-idx3-ubyte": ("9fb629c4189551a2d022fa330f9573f3", (10000, 28, 28)),
+    "t10k-labels-idx1-ubyte": ("ec29112dd5afa0611ce80d1b7f02629c", (10000,)),
+}
+"""MNIST's four files: MD5 of the .gz (as torchvision has them) and the array's shape."""
+
+_GET_MNIST = (
+    "put the four MNIST .gz files into MNIST/raw under a directory named by --data or "
+    f"{DATA_VARIABLE}, or name none and let torchvision download them"
+)
+
+
+def mnist(root: Path | None) -> dict[str, Tensor]:
+    """MNIST's four arrays, by the names of `MNIST_FILES`, uint8.
+
+    The .gz files (or the unpacked ones) are read in place from `MNIST/raw` under the data root;
+    nothing is written there. Without a root, torchvision downloads into `cache_root()` once.
+
+    Raises:
+        UserError: the files are missing, damaged, or cannot be downloaded.
+    """
+    named = data_root(root)
+    raw = (named or cache_root()) / "MNIST" / "raw"
+    if named is None and not all(_find(raw, name) for name in MNIST_FILES):
+        _download_mnist(cache_root())
+    return {name: _read_idx(raw, name, md5, shape) for name, (md5, shape) in MNIST_FILES.items()}
+
+
+def _find(raw: Path, name: str) -> Path | None:
+    for candidate in (raw / f"{name}.gz", raw / name):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def _download_mnist(root: Path) -> None:
+    from torchvision.datasets import MNIST
+
+    try:
+        MNIST(str(root), download=True)
+    except (OSError, RuntimeError) as reason:
+        raise UserError(f"MNIST cannot be downloaded to {root} ({reason}); {_GET_MNIST}.") from None
+
+
+def _read_idx(raw: Path, name: str, md5: str, shape: tuple[int, ...]) -> Tensor:
+    """Read one idx file (two zero bytes, type, rank, big-endian sizes, then uint8 data)."""
+    path = _find(raw, name)
+    if path is None:
+        raise UserError(f"There is no {name}.gz in {raw}; {_GET_MNIST}.")
+    data = path.read_bytes()
+    damaged = UserError(f"{path} is not MNIST's file or is damaged; fetch it again.")
+    if path.suffix == ".gz":
+        if hashlib.md5(data, usedforsecurity=False).hexdigest() != md5:
+            raise damaged
+        data = gzip.decompress(data)
+    header = np.array([0x0800 + len(shape), *shape], dtype=">u4").tobytes()
+    if not data.startswith(header) or len(data) != len(header) + int(np.prod(shape)):
+        raise damaged
+    pixels = np.frombuffer(data, np.uint8, offset=len(header)).reshape(shape)
+    return torch.from_numpy(pixels.copy())

@@ -1,0 +1,24 @@
+"""The mean-field posterior as data: construction, files, ELBO and training."""
+
+from __future__ import annotations
+
+from .file import load, save
+from .posterior import (
+    Posterior,
+    bayesian_parameters,
+    from_std,
+    initial,
+    inverse_softplus,
+    moped,
+)
+
+__all__ = [
+    "Posterior",
+    "bayesian_parameters",
+    "from_std",
+    "initial",
+    "inverse_softplus",
+    "load",
+    "moped",
+    "save",
+]

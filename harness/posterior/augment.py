@@ -1,0 +1,50 @@
+"""Random augmentation of training images, vectorised over the minibatch and seeded."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+class Augmentation(Protocol):
+    """A frozen dataclass that is called on a minibatch of pixels."""
+
+    def __call__(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        """Augmented copy of `pixels`, [B, C, H, W] float32 in [0, 1], drawn from `generator`."""
+
+
+@dataclass(frozen=True)
+class RandomAffine:
+    """Rotation, scale, shear and shift, each drawn uniformly and independently for every image.
+
+    Sampling is bilinear; what comes from outside the image is 0 (black).
+
+    Attributes:
+        rotation: largest angle, degrees.
+        scale: largest relative change of size (0.1: from 0.9 to 1.1).
+        shear: largest shear angle along the horizontal, degrees.
+        shift: largest shift along either axis, pixels.
+    """
+
+    rotation: float = 10.0
+    scale: float = 0.1
+    shear: float = 0.0
+    shift: float = 2.0
+
+    def __call__(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        count, _, height, width = pixels.shape
+        draws = torch.rand((5, count), generator=generator).to(pixels.device) * 2 - 1
+        angle = draws[0] * math.radians(self.rotation)
+        size = 1 + draws[1] * self.scale
+        lean = torch.tan(draws[2] * math.radians(self.shear))
+        cosine, sine = torch.cos(angle) / size, torch.sin(angle) / size
+        across = torch.stack([cosine, lean * cosine - sine, draws[3] * 2 * self.shift / width], 1)
+        down = torch.stack([sine, lean * sine + cosine, draws[4] * 2 * self.shift / height], 1)
+        theta = torch.stack([across, down], 1)
+        grid = functional.affine_grid(theta, list(pixels.shape), align_corners=False)
+        return functional.grid_sample(pixels, grid, padding_mode="zeros", align_corners=False)

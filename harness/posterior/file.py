@@ -1,0 +1,144 @@
+"""A posterior's file: one safetensors file with tensors, metadata and a content hash.
+
+Tensors are named `mean/NAME`, `rho/NAME` and `state/NAME`. The header's `__metadata__` holds
+`format` (`sigmabench-posterior`), `schema`, `metadata` (a JSON object) and that JSON's SHA-256.
+The JSON holds at least `content_hash` and `names` (the order of the Bayesian parameters, which
+decides the order of draws); `train` adds workload, recipe, command, seed, library versions and
+validation figures. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from ..errors import UserError
+from .posterior import Posterior
+
+FORMAT = "sigmabench-posterior"
+SCHEMA = "1"
+
+
+def save(posterior: Posterior, path: Path, metadata: Mapping[str, Any] | None = None) -> str:
+    """Write `posterior` to `path`, atomically; the directory is made if it is missing.
+
+    Args:
+        posterior: what to write; it is validated first.
+        path: the file, conventionally `*.safetensors`.
+        metadata: JSON-serialisable facts to keep with it.
+
+    Returns:
+        The content hash that was stored.
+
+    Raises:
+        UserError: the posterior holds bad values, or the file cannot be written.
+    """
+    posterior.validate(source=str(path))
+    tensors: dict[str, Tensor] = {}
+    for role, tree in (
+        ("mean", posterior.mean),
+        ("rho", posterior.rho),
+        ("state", posterior.state),
+    ):
+        tensors.update({f"{role}/{name}": tensor.contiguous() for name, tensor in tree.items()})
+    content_hash = posterior.content_hash()
+    facts = {**(metadata or {}), "content_hash": content_hash, "names": list(posterior.mean)}
+    text = json.dumps(facts, sort_keys=True, ensure_ascii=False)
+    header = {"format": FORMAT, "schema": SCHEMA, "metadata": text, "sha256": _sha256(text)}
+    _write_atomically(path, safetensors.torch.save(tensors, header))
+    return content_hash
+
+
+def load(path: Path) -> tuple[Posterior, dict[str, Any]]:
+    """Read a posterior and its metadata, verifying both hashes.
+
+    Raises:
+        UserError: the file is missing, truncated, altered, of another program or newer than this
+            version can read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"There is no posterior file {path}; check the path or train one.")
+    header, tensors = _read(path)
+    if header.get("format") != FORMAT:
+        raise UserError(f"{path} is no SigmaBench posterior; give a file `sigmabench train` wrote.")
+    if header.get("schema") != SCHEMA:
+        raise UserError(
+            f"{path} has posterior schema {header.get('schema')} and this version reads {SCHEMA}; "
+            "upgrade sigmabench."
+        )
+    text = header.get("metadata", "")
+    if _sha256(text) != header.get("sha256"):
+        raise _damaged(path, "its metadata does not match its checksum")
+    metadata: dict[str, Any] = json.loads(text)
+    posterior = _assemble(path, tensors, metadata["names"])
+    if posterior.content_hash() != metadata["content_hash"]:
+        raise _damaged(path, "its tensors do not match the content hash")
+    posterior.validate(source=str(path))
+    return posterior, metadata
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    try:
+        with safetensors.safe_open(path, framework="pt", device="cpu") as opened:
+            tensors = {key: opened.get_tensor(key).clone() for key in opened.keys()}  # noqa: SIM118
+            return opened.metadata() or {}, tensors
+    except (safetensors.SafetensorError, UnicodeDecodeError, ValueError, KeyError) as reason:
+        raise _damaged(path, f"safetensors cannot read it ({reason})") from reason
+    except OSError as reason:
+        raise UserError(f"{path} cannot be read ({reason}); check its permissions.") from reason
+
+
+def _assemble(path: Path, tensors: dict[str, Tensor], names: list[str]) -> Posterior:
+    trees: dict[str, dict[str, Tensor]] = {"mean": {}, "rho": {}, "state": {}}
+    for key, tensor in tensors.items():
+        role, _, name = key.partition("/")
+        if role not in trees:
+            raise _damaged(path, f"tensor {key!r} is not a posterior's")
+        trees[role][name] = tensor
+    for role in ("mean", "rho"):
+        if set(trees[role]) != set(names):
+            raise _damaged(path, f"its {role} tensors are not the parameters it lists")
+    return Posterior(
+        {name: trees["mean"][name] for name in names},
+        {name: trees["rho"][name] for name in names},
+        trees["state"],
+    )
+
+
+def _damaged(path: Path, why: str) -> UserError:
+    return UserError(
+        f"The posterior file {path} is damaged or foreign: {why}; copy or train it again."
+    )
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as reason:
+        raise UserError(
+            f"{path} cannot be written ({reason}); choose another place for it."
+        ) from reason

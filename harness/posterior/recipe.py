@@ -1,0 +1,137 @@
+"""Training recipes: everything that decides a posterior, besides the data and the seed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from ..errors import UserError
+from .augment import Augmentation
+
+
+@dataclass(frozen=True)
+class Piecewise:
+    """Learning rate lr · factor, the factor changing at given epochs.
+
+    Factors multiply the *initial* rate, as in the 2021 paper (×0.1 and ×0.01 at epochs 40 and 60
+    give 0.1·lr and then 0.01·lr).
+
+    Attributes:
+        epochs: increasing epochs, counted from 0, from which the factor of the same place holds.
+        factors: one factor for each.
+    """
+
+    epochs: tuple[int, ...] = ()
+    factors: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.epochs) != len(self.factors):
+            raise UserError("A piecewise schedule needs one factor for each of its epochs.")
+
+    def factor(self, epoch: float, epochs: int) -> float:
+        """The multiplier of lr at fractional `epoch` out of `epochs`."""
+        held = 1.0
+        for start, factor in zip(self.epochs, self.factors, strict=True):
+            if epoch >= start:
+                held = factor
+        return held
+
+
+@dataclass(frozen=True)
+class OneCycle:
+    """Learning rate lr · factor, up and down once along half cosines (Smith & Topin 2018).
+
+    Attributes:
+        rise: share of the run spent rising.
+        start: factor at the beginning.
+        end: factor at the end.
+    """
+
+    rise: float = 0.25
+    start: float = 0.04
+    end: float = 0.0001
+
+    def factor(self, epoch: float, epochs: int) -> float:
+        """The multiplier of lr at fractional `epoch` out of `epochs`; it peaks at 1."""
+        done = epoch / epochs
+        if done < self.rise:
+            return _half_cosine(self.start, 1.0, done / self.rise)
+        return _half_cosine(1.0, self.end, (done - self.rise) / (1 - self.rise))
+
+
+def _half_cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a posterior is trained. Same recipe, seed and thread count: same posterior, bit for bit.
+
+    Attributes:
+        name: what `--recipe` calls it.
+        description: one sentence for people.
+        optimizer: `adam` or `adamw`, with PyTorch's defaults but for the rate and the decay.
+        weight_decay: decoupled decay, for `adamw`.
+        lr: initial (piecewise) or peak (one-cycle) learning rate.
+        batch: images a minibatch.
+        epochs: passes over the training split.
+        schedule: how the rate changes.
+        prior_std: s of the prior N(0, s²).
+        kl_temperature: κ of `elbo.negative_elbo`; 1 is the ELBO proper.
+        kl_warmup: epochs over which κ rises linearly from 0.
+        initial_std: σ of every weight at the start (μ starts at the module's own initialisation).
+        bayesian_biases: whether biases carry a distribution too.
+        augmentation: applied to training pixels, or None.
+        threads: CPU threads of the run, part of the recipe because float sums depend on it.
+    """
+
+    name: str
+    description: str
+    optimizer: Literal["adam", "adamw"] = "adam"
+    weight_decay: float = 0.0
+    lr: float = 1e-3
+    batch: int = 128
+    epochs: int = 40
+    schedule: Piecewise | OneCycle = Piecewise()
+    prior_std: float = 1.0
+    kl_temperature: float = 1.0
+    kl_warmup: float = 0.0
+    initial_std: float = 0.01
+    bayesian_biases: bool = True
+    augmentation: Augmentation | None = None
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        at_least_one = {"batch": self.batch, "epochs": self.epochs, "threads": self.threads}
+        for field, count in at_least_one.items():
+            if count < 1:
+                raise UserError(f"Recipe {self.name!r} has {field} {count}; give at least 1.")
+        above_zero = {"lr": self.lr, "prior_std": self.prior_std, "initial_std": self.initial_std}
+        for field, value in above_zero.items():
+            if not 0 < value < math.inf:
+                raise UserError(f"Recipe {self.name!r} has {field} {value}; give a number above 0.")
+        if not 0 <= self.kl_temperature < math.inf:
+            raise UserError(
+                f"Recipe {self.name!r} has kl_temperature {self.kl_temperature}; "
+                "give a number of at least 0."
+            )
+        if self.optimizer not in ("adam", "adamw"):
+            raise UserError(
+                f"Recipe {self.name!r} has optimizer {self.optimizer!r}; give adam or adamw."
+            )
+
+    def temperature(self, epoch: float) -> float:
+        """κ at fractional `epoch`, after the linear warm-up."""
+        if epoch >= self.kl_warmup:
+            return self.kl_temperature
+        return self.kl_temperature * epoch / self.kl_warmup
+
+    def as_metadata(self) -> dict[str, Any]:
+        """Every field as JSON types; schedule and augmentation also say which kind they are."""
+        facts = asdict(self)
+        for field in ("schedule", "augmentation"):
+            part = getattr(self, field)
+            if part is not None:
+                facts[field] = {"kind": type(part).__name__, **facts[field]}
+        return facts

@@ -1,0 +1,115 @@
+"""A workload: the frozen declaration of a network, its data, its posterior and its recipes."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import UserError, unknown
+from .registry import Registry
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from .data import Splits
+    from .posterior import Posterior
+    from .posterior.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What is benchmarked.
+
+    Attributes:
+        name: how users call it; lower case with hyphens.
+        version: raised whenever network, data, splits or shipped posterior change, because records
+            of different versions must not be compared.
+        title: one line for listings.
+        model: builds the network with fresh weights, from PyTorch's global generator.
+        splits: loads the data; takes the data root or None (see `data.data_root`).
+        input_shape: (C, H, W) of one image.
+        classes: number of classes.
+        recipes: recipe name to `Recipe`.
+        posterior: the posterior file that ships, or None.
+        replicas: shipped posteriors of the same recipe from other training seeds.
+        paper: format name to the paper's figures (`accuracy_percent`, `ece_percent`, `nll`,
+            `brier`), or empty.
+        needs_data: one sentence on the data the user must have, empty if it comes with a package.
+    """
+
+    name: str
+    version: str
+    title: str
+    model: Callable[[], nn.Module]
+    splits: Callable[[Path | None], Splits]
+    input_shape: tuple[int, int, int]
+    classes: int
+    recipes: Mapping[str, Recipe]
+    posterior: Path | None = None
+    replicas: tuple[Path, ...] = ()
+    paper: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    needs_data: str = ""
+
+    def recipe(self, name: str) -> Recipe:
+        """The recipe called `name`.
+
+        Raises:
+            UserError: there is none, with the nearest names.
+        """
+        if name not in self.recipes:
+            raise unknown(f"recipe of {self.name}", name, self.recipes)
+        return self.recipes[name]
+
+    def load_posterior(self, path: Path | None = None) -> tuple[Posterior, dict[str, Any]]:
+        """A posterior checked against this network, and its metadata.
+
+        Args:
+            path: the file; the one that ships by default.
+
+        Raises:
+            UserError: none ships, or the file is missing, damaged or for another network.
+        """
+        from .posterior import load
+
+        source = path or self.posterior
+        if source is None:
+            raise UserError(
+                f"No posterior ships with {self.name}; train one with "
+                f"`sigmabench train {self.name}` and name its file."
+            )
+        posterior, metadata = load(source)
+        posterior.validate(self.model(), str(source))
+        return posterior, metadata
+
+
+WORKLOADS: Registry[Workload] = Registry(
+    "workload",
+    {
+        "lenet-digits": "sigmabench.workloads.lenet_digits:WORKLOAD",
+        "lenet5-mnist": "sigmabench.workloads.lenet5_mnist:WORKLOAD",
+    },
+)
+
+
+def resolve_workload(name: str) -> Workload:
+    """The workload registered as `name`, or the one at `"package.module:attribute"`.
+
+    Raises:
+        UserError: the name is unknown, or what it points to cannot be imported or is no workload.
+    """
+    if ":" not in name:
+        return WORKLOADS.get(name)
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except Exception as reason:  # a user's module may fail in any way
+        raise UserError(
+            f"The workload {name!r} cannot be loaded: {type(reason).__name__}: {reason}; give "
+            "package.module:attribute of a module that can be imported."
+        ) from reason
+    if not isinstance(found, Workload):
+        raise UserError(f"{name!r} is a {type(found).__name__}; give the name of a Workload.")
+    return found

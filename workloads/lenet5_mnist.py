@@ -1,0 +1,99 @@
+"""LeNet-5 on MNIST, the smaller workload of the 2021 paper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from sigmabench.harness.data import Split, Splits, hold_out, mnist
+from sigmabench.harness.posterior.augment import RandomAffine
+from sigmabench.harness.posterior.recipe import OneCycle, Piecewise, Recipe
+from sigmabench.harness.workload import Workload
+
+from .models import lenet5
+
+POSTERIORS = Path(__file__).parent / "posteriors"
+MEAN, STD = (0.1307,), (0.3081,)
+VALIDATION, VALIDATION_SEED = 5000, 2021
+
+
+def splits(root: Path | None) -> Splits:
+    """55,000 training, 5,000 validation (stratified, seeded) and MNIST's 10,000 test images."""
+    arrays = mnist(root)
+    images = arrays["train-images-idx3-ubyte"].unsqueeze(1)
+    labels = arrays["train-labels-idx1-ubyte"].long()
+    kept, held = hold_out(labels, VALIDATION, VALIDATION_SEED)
+
+    def part(name: str, pixels: torch.Tensor, classes: torch.Tensor) -> Split:
+        return Split(name, pixels, classes, MEAN, STD, 10)
+
+    return Splits(
+        part("train", images[kept], labels[kept]),
+        part("validation", images[held], labels[held]),
+        part(
+            "test",
+            arrays["t10k-images-idx3-ubyte"].unsqueeze(1),
+            arrays["t10k-labels-idx1-ubyte"].long(),
+        ),
+    )
+
+
+PAPER_RECIPE = Recipe(
+    name="paper",
+    description="The 2021 paper's: Adam, 80 epochs, no augmentation, the full KL.",
+    lr=0.01,
+    batch=128,
+    epochs=80,
+    schedule=Piecewise((40, 60), (0.1, 0.01)),
+)
+
+BEST_RECIPE = Recipe(
+    name="best",
+    description="Random affine images, one-cycle Adam, KL tempered by 0.01.",
+    lr=0.004,
+    batch=128,
+    epochs=40,
+    schedule=OneCycle(),
+    kl_temperature=0.01,
+    augmentation=RandomAffine(rotation=10, scale=0.1, shift=2),
+)
+
+WORKLOAD = Workload(
+    name="lenet5-mnist",
+    version="1",
+    title="LeNet-5 on MNIST (61,706 weights), the 2021 paper's smaller workload",
+    model=lenet5,
+    splits=splits,
+    input_shape=(1, 28, 28),
+    classes=10,
+    recipes={recipe.name: recipe for recipe in (BEST_RECIPE, PAPER_RECIPE)},
+    posterior=POSTERIORS / "lenet5-mnist.safetensors",
+    replicas=(
+        POSTERIORS / "lenet5-mnist-seed1.safetensors",
+        POSTERIORS / "lenet5-mnist-seed2.safetensors",
+    ),
+    paper={
+        "FP32": {"accuracy_percent": 99.40, "ece_percent": 0.221, "nll": 0.020, "brier": 0.01},
+        "INT8": {"accuracy_percent": 99.36, "ece_percent": 0.211, "nll": 0.020, "brier": 0.01},
+        "INT8_SIGMA4": {
+            "accuracy_percent": 99.36,
+            "ece_percent": 0.215,
+            "nll": 0.020,
+            "brier": 0.01,
+        },
+        "INT8_SIGMA2": {
+            "accuracy_percent": 99.32,
+            "ece_percent": 0.277,
+            "nll": 0.024,
+            "brier": 0.01,
+        },
+        "INT8_SIGMA1": {
+            "accuracy_percent": 99.34,
+            "ece_percent": 0.351,
+            "nll": 0.027,
+            "brier": 0.01,
+        },
+    },
+    needs_data="MNIST, downloaded by torchvision or read from MNIST/raw under --data",
+)
