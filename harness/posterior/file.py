@@ -54,7 +54,7 @@ def save(posterior: Posterior, path: Path, metadata: Mapping[str, Any] | None = 
     facts = {**(metadata or {}), "content_hash": content_hash, "names": list(posterior.mean)}
     text = json.dumps(facts, sort_keys=True, ensure_ascii=False)
     header = {"format": FORMAT, "schema": SCHEMA, "metadata": text, "sha256": _sha256(text)}
-    _write_atomically(path, safetensors.torch.save(tensors, header))
+    write_atomically(path, safetensors.torch.save(tensors, header))
     return content_hash
 
 
@@ -125,8 +125,12 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _write_atomically(path: Path, data: bytes) -> None:
-    path = Path(path)
+def write_atomically(path: Path, data: bytes) -> None:
+    """Put `data` at `path` whole or not at all; the directory is made if it is missing.
+
+    Raises:
+        UserError: the place cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any, Literal
 
 from ..errors import UserError
@@ -129,9 +129,15 @@ class Recipe:
 
     def as_metadata(self) -> dict[str, Any]:
         """Every field as JSON types; schedule and augmentation also say which kind they are."""
-        facts = asdict(self)
-        for field in ("schedule", "augmentation"):
-            part = getattr(self, field)
-            if part is not None:
-                facts[field] = {"kind": type(part).__name__, **facts[field]}
-        return facts
+        facts = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**facts, **{key: _described(facts[key]) for key in ("schedule", "augmentation")}}
+
+
+def _described(part: object) -> dict[str, Any] | None:
+    """A schedule or an augmentation as JSON types. Lists, since JSON has no tuples."""
+    if part is None:
+        return None
+    if not is_dataclass(part) or isinstance(part, type):
+        return {"kind": getattr(part, "__qualname__", type(part).__qualname__)}
+    facts = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(part).items()}
+    return {"kind": type(part).__name__, **facts}

@@ -1,0 +1,212 @@
+"""Training a mean-field Gaussian posterior by the minibatch negative ELBO, from data to file.
+
+Definitions: docs/spec.md, "Posterior".
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from ..data import Split, Splits
+from ..errors import UserError
+from ..workload import Workload
+from .checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
+from .file import save
+from .posterior import Posterior
+from .recipe import Recipe
+from .run import Run
+from .score import score
+
+VALIDATION_MC = 50
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The outcome of `train`.
+
+    Attributes:
+        posterior: the posterior after the last epoch.
+        metadata: what its file holds beside the tensors (see `train`).
+        path: that file.
+    """
+
+    posterior: Posterior
+    metadata: dict[str, Any]
+    path: Path
+
+
+def train(
+    workload: Workload,
+    recipe: Recipe | str = "best",
+    *,
+    out: Path,
+    seed: int = 0,
+    data: Path | None = None,
+    device: str = "cpu",
+    resume: bool = False,
+    start: Posterior | None = None,
+    command: str | None = None,
+    limit: int | None = None,
+    progress: bool = True,
+) -> Trained:
+    """Train a posterior on the training split, score it on the validation split, write it.
+
+    The test split is never touched. A checkpoint lies beside `out` until `out` is complete; after
+    Ctrl-C, `resume=True` goes on from the last complete epoch, bit for bit on the CPU.
+
+    Args:
+        workload: network and data.
+        recipe: a `Recipe`, or the name of one of the workload's.
+        out: the posterior's file.
+        seed: of initialisation, weight noise, order and augmentation.
+        data: data root, see `data.data_root`.
+        device: PyTorch device, such as `cpu` or `cuda`.
+        resume: go on from the checkpoint beside `out`.
+        start: posterior to start from, such as `moped(...)`; the module's own initialisation with
+            σ = `recipe.initial_std` by default.
+        command: what to record as the command that repeats this run; `sigmabench train ...` by
+            default.
+        limit: use only the first images of the training split.
+        progress: show a progress bar.
+
+    Returns:
+        The posterior, its path and its metadata: `workload`, `workload_version`, `recipe` (every
+        field), `command`, `seed`, `epochs`, `kl_temperature`, `prior_std`, `train_images`,
+        `versions`, `device`, `threads`, `final_loss` (mean negative ELBO of the last epoch) and
+        `validation` (`mc`, `seed`, `images` and the scores of `score.REPORTED`).
+
+    Raises:
+        UserError: bad recipe name, data, device or checkpoint; training diverged; `out` cannot be
+            written.
+    """
+    chosen = workload.recipe(recipe) if isinstance(recipe, str) else recipe
+    splits = workload.splits(data)
+    splits = replace(splits, train=splits.train.limit(limit))
+    with _environment(chosen.threads):
+        run = Run.begin(workload, chosen, seed, _device(device), start)
+        identity = _identity(workload, chosen, seed, splits, start, device)
+        checkpoint = checkpoint_path(out)
+        if resume:
+            run.restore(load_checkpoint(checkpoint, identity))
+        else:
+            save_checkpoint(checkpoint, identity, run.snapshot())
+        with _bar(progress, run, splits.train) as report:
+            while run.epoch < chosen.epochs:
+                run.train_epoch(splits.train, report)
+                save_checkpoint(checkpoint, identity, run.snapshot())
+        posterior = run.posterior()
+        metadata = {
+            **identity,
+            "command": command or _command(workload, chosen, seed, start, limit),
+            "epochs": chosen.epochs,
+            "kl_temperature": chosen.kl_temperature,
+            "prior_std": chosen.prior_std,
+            "versions": {"python": platform.python_version(), "torch": torch.__version__},
+            "threads": chosen.threads,
+            "final_loss": run.loss,
+            "validation": _validation(workload, posterior, splits.validation, seed),
+        }
+    save(posterior, out, metadata)
+    checkpoint.unlink(missing_ok=True)
+    return Trained(posterior, metadata, out)
+
+
+def _validation(
+    workload: Workload, posterior: Posterior, split: Split, seed: int
+) -> dict[str, float]:
+    scores = score(workload.model(), posterior, split, mc=VALIDATION_MC, seed=seed)
+    return {"mc": VALIDATION_MC, "seed": seed, "images": len(split), **scores}
+
+
+def _command(
+    workload: Workload, recipe: Recipe, seed: int, start: Posterior | None, limit: int | None
+) -> str:
+    if workload.recipes.get(recipe.name) == recipe and start is None and limit is None:
+        return train_command(workload.name, recipe.name, seed)
+    return "sigmabench.harness.posterior.train.train(...), called from Python"
+
+
+def train_command(workload: str, recipe: str, seed: int) -> str:
+    """The command line that repeats a run."""
+    return f"sigmabench train {workload} --recipe {recipe} --seed {seed}"
+
+
+def default_path(workload: str, recipe: str, seed: int) -> Path:
+    """Where a run's posterior goes when nothing else is said: the current directory."""
+    return Path(f"{workload}-{recipe}-seed{seed}.safetensors")
+
+
+def _identity(
+    workload: Workload,
+    recipe: Recipe,
+    seed: int,
+    splits: Splits,
+    start: Posterior | None,
+    device: str,
+) -> dict[str, Any]:
+    """What must be equal for a checkpoint to be of the same run."""
+    return {
+        "workload": workload.name,
+        "workload_version": workload.version,
+        "recipe": recipe.as_metadata(),
+        "seed": seed,
+        "train_images": len(splits.train),
+        "start": start.content_hash() if start else "scratch",
+        "device": device,
+    }
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as reason:
+        raise UserError(
+            f"The device {name!r} cannot be used ({str(reason).splitlines()[0]}); try cpu."
+        ) from reason
+    return device
+
+
+@contextmanager
+def _environment(threads: int) -> Iterator[None]:
+    """The recipe's thread count and a private copy of the global generator's state."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _bar(show: bool, run: Run, split: Split) -> Iterator[Callable[[float], None]]:
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("steps, loss {task.fields[loss]:.4f}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    steps = run.steps(split)
+    with Progress(*columns, disable=not show) as progress:
+        task = progress.add_task(
+            "", total=run.recipe.epochs * steps, completed=run.epoch * steps, loss=run.loss
+        )
+        yield lambda loss: progress.update(task, advance=1, loss=loss)
