@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from ..errors import UserError
 from ..registry import Registry
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..quantize.artefact import Artefact
+    from ..quantize.graph import Graph
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,29 @@ class Traffic:
     def total(self) -> int:
         """All of it (bytes a pass)."""
         return self.mean + self.std + self.sampled + self.activations
+
+
+def check_call(x: Tensor, graph: Graph, seed: int, passes: range) -> None:
+    """Refuse arguments of `Predictor.logits` that cannot be right, before anything is computed.
+
+    Raises:
+        UserError: wrong dtype or shape, an empty batch, no passes, an index or a seed that the
+            noise stream's counter cannot hold.
+    """
+    shape = graph.activations[graph.input].shape
+    if str(x.dtype) != "torch.float32" or tuple(x.shape[1:]) != shape or x.ndim != 4:
+        raise UserError(
+            f"The network takes float32 images of shape [N, {', '.join(map(str, shape))}], not "
+            f"{x.dtype} of shape {list(x.shape)}."
+        )
+    if not len(x):
+        raise UserError("The batch is empty; give at least one image.")
+    if not len(passes) or passes.step != 1 or passes.start < 0 or passes.stop > 2**32:
+        raise UserError(
+            f"MC passes run from 0 up to at most 2^32 - 1, in steps of 1, not {passes}."
+        )
+    if not 0 <= seed < 2**64:
+        raise UserError(f"A seed lies between 0 and 2^64 - 1; {seed} does not.")
 
 
 class Predictor(Protocol):

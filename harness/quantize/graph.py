@@ -1,8 +1,8 @@
 """The graph an artefact carries: a flat list of operations over named activations.
 
 Batch norm is folded, ReLU and residual sums are part of the convolution before them, a linear layer
-is a convolution whose kernel covers its input, so few kinds of operation are left. Order is execution
-order. Activations are NCHW here; a backend chooses its own layout.
+is a convolution whose kernel covers its input, so few kinds of operation are left. Order is
+execution order. Activations are NCHW here; a backend chooses its own layout.
 """
 
 from __future__ import annotations

@@ -1,0 +1,167 @@
+"""`reference`: int8 arithmetic in numpy integers. Slow, and the definition of the bits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import UserError
+from ..formats import FORMATS
+from ..quantize import noise
+from ..quantize.artefact import Artefact
+from ..quantize.graph import Activation, Conv, Pool
+from .base import Traffic, check_call
+
+I8 = NDArray[np.int8]
+F32 = NDArray[np.float32]
+Integers = NDArray[Any]
+
+
+def quantize_activation(x: F32, activation: Activation) -> Integers:
+    """rint(x / s), saturated: int8 [-128, 127] or uint8 [0, 255]."""
+    low, high, kind = (-128, 127, np.int8) if activation.signed else (0, 255, np.uint8)
+    return np.clip(np.rint(x / np.float32(activation.scale)), low, high).astype(kind)
+
+
+def windows(x: NDArray[Any], conv: Conv | Pool, fill: int = 0) -> NDArray[Any]:
+    """Every kernel window of x [N, C, H, W]: a view [N, C, OH, OW, KH, KW], padded with `fill`."""
+    if isinstance(conv, Conv):
+        kernel, dilation = conv.shape[2:], conv.dilation
+    else:
+        kernel, dilation = conv.kernel, (1, 1)
+    (top, left), (down, across) = conv.padding, conv.stride
+    padded = np.pad(x, ((0, 0), (0, 0), (top, top), (left, left)), constant_values=fill)
+    extent = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
+    view = np.lib.stride_tricks.sliding_window_view(padded, extent, axis=(2, 3))
+    return view[:, :, ::down, ::across, :: dilation[0], :: dilation[1]]
+
+
+def accumulate(x: Integers, w: I8, conv: Conv) -> NDArray[np.int32]:
+    """The int32 accumulators of a layer, [N, O, OH, OW]; x uint8 or int8 [N, C, H, W]."""
+    groups = conv.groups
+    patches = windows(x, conv).astype(np.int32)
+    n, c, height, width = patches.shape[:4]
+    grouped = patches.reshape(n, groups, c // groups, height, width, *conv.shape[2:])
+    kernels = w.astype(np.int32).reshape(groups, -1, *conv.shape[1:])
+    out = np.einsum("ngchwkl,gockl->ngohw", grouped, kernels, optimize=True)
+    return out.reshape(n, -1, height, width).astype(np.int32)
+
+
+class ReferencePredictor:
+    """See `Predictor`. One pass at a time, one thread."""
+
+    def __init__(self, artefact: Artefact) -> None:
+        self.artefact = artefact
+        self.threads = 1
+        self.isa = "numpy"
+        self.kernels = {conv.name: "numpy int32" for conv in artefact.graph.convs}
+        self.draws = 0
+        self._ordinal = {conv.name: i for i, conv in enumerate(artefact.graph.convs)}
+
+    def sample(self, layer: str, seed: int, mc: int) -> I8:
+        """w_q of one pass, int8 [O, I, KH, KW]."""
+        numbers = self.artefact.layers[layer]
+        assert numbers.mean.dtype == np.int8
+        mean: I8 = numbers.mean  # type: ignore[assignment]
+        if numbers.sigma_q is None:
+            return mean
+        epsilon = noise.noise(mean.shape, seed, mc, 2 * self._ordinal[layer])
+        return noise.perturb(mean, numbers.sigma_q, numbers.constants, numbers.sigma_bits, epsilon)
+
+    def sample_bias(self, layer: str, seed: int, mc: int) -> F32:
+        """The bias of one pass, float32 [O]."""
+        numbers = self.artefact.layers[layer]
+        if not numbers.bias_std.any():
+            return numbers.bias
+        epsilon = noise.bias_noise(len(numbers.bias), seed, mc, 2 * self._ordinal[layer] + 1)
+        return noise.perturb_bias(numbers.bias, noise.bias_step(numbers.bias_std), epsilon)
+
+    def logits(self, x: Tensor, seed: int, passes: range) -> Tensor:
+        """Float32 [len(passes), N, classes]; see `Predictor.logits`."""
+        check_call(x, self.artefact.graph, seed, passes)
+        return torch.from_numpy(np.stack([self._pass(x.numpy(), seed, mc) for mc in passes]))
+
+    def _pass(self, x: F32, seed: int, mc: int) -> F32:
+        graph = self.artefact.graph
+        values: dict[str, NDArray[Any]] = {
+            graph.input: quantize_activation(x, graph.activations[graph.input])
+        }
+        for node in graph.nodes:
+            if isinstance(node, Conv):
+                values[node.name] = self._layer(node, values, seed, mc)
+            else:
+                values[node.name] = _pool(node, values[node.input])
+        self.draws += self.artefact.sampled_weights
+        return values[graph.output].reshape(len(x), -1).astype(np.float32)
+
+    def _layer(
+        self, conv: Conv, values: dict[str, NDArray[Any]], seed: int, mc: int
+    ) -> NDArray[Any]:
+        graph, numbers = self.artefact.graph, self.artefact.layers[conv.name]
+        source, target = graph.activations[conv.input], graph.activations[conv.name]
+        weight = self.sample(conv.name, seed, mc)
+        accumulators = accumulate(values[conv.input], weight, conv)
+        scale = (np.float32(source.scale) * numbers.weight_scale).reshape(1, -1, 1, 1)
+        bias = self.sample_bias(conv.name, seed, mc).reshape(1, -1, 1, 1)
+        y = accumulators.astype(np.float32) * scale + bias
+        if conv.residual is not None:
+            step = np.float32(graph.activations[conv.residual].scale)
+            y = y + values[conv.residual].astype(np.float32) * step
+        if conv.relu:
+            y = np.maximum(y, np.float32(0))
+        return y if conv.name == graph.output else quantize_activation(y, target)
+
+    def traffic(self, batch: int) -> Traffic:
+        """As if every operand were read once from memory and every result written once."""
+        graph, layers = self.artefact.graph, self.artefact.layers
+        weights = self.artefact.sampled_weights
+        sizes = {name: int(np.prod(a.shape)) for name, a in graph.activations.items()}
+        sizes[graph.output] *= 4
+        moved = sum(sizes[n.input] + sizes[n.name] for n in graph.nodes)
+        return Traffic(
+            mean=sum(layer.mean.size for layer in layers.values()),
+            std=weights,
+            sampled=2 * weights,
+            activations=batch * moved,
+        )
+
+
+def _pool(pool: Pool, x: NDArray[Any]) -> NDArray[Any]:
+    if pool.kind == "max":
+        lowest = int(np.iinfo(x.dtype).min)
+        return windows(x, pool, fill=lowest).max(axis=(4, 5))
+    total = windows(x.astype(np.int32), pool).sum(axis=(4, 5))
+    ones = np.ones((1, 1, *x.shape[2:]), np.int32)
+    count = windows(ones, pool).sum(axis=(4, 5))
+    return np.rint(total.astype(np.float32) / count.astype(np.float32)).astype(x.dtype)
+
+
+class ReferenceBackend:
+    """See `Backend`."""
+
+    name = "reference"
+    description = "int8 in numpy integers: slow, defines the bits"
+
+    def unavailable(self) -> str | None:
+        """It runs anywhere."""
+        return None
+
+    def supports(self, format: str) -> bool:
+        """The int8 formats."""
+        return FORMATS.get(format).quantized
+
+    def load(self, artefact: Artefact, threads: int) -> ReferencePredictor:
+        """See `Backend.load`; `threads` makes no difference."""
+        if not self.supports(artefact.header.format):
+            raise UserError(
+                f"The reference backend computes int8 formats, not {artefact.header.format}; use "
+                "--backend float."
+            )
+        return ReferencePredictor(artefact)
+
+
+BACKEND = ReferenceBackend()

@@ -1,0 +1,363 @@
+"""The artefact: a model in one numeric format, ready to run, in one file.
+
+Nothing else is needed for inference: not the original class, not the posterior. `docs/artefact.md`
+describes the file; `save` and `load` are its only writers and readers, and nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UserError
+from ..formats import FORMATS, Format
+from ..record import Size
+from . import noise
+from .graph import Conv, Graph
+from .sigma import pack, packed_bytes, unpack
+
+SCHEMA = 1
+KEY = "sigmabench-artefact"
+F32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Header:
+    """Everything about an artefact that is not a tensor.
+
+    Attributes:
+        schema: of the file.
+        format: numeric format.
+        workload: name and version of the workload, or a name the user gave.
+        posterior: content hash of the posterior.
+        range: `headroom` or `paper`; `-` for floats.
+        granularity: of σ: `channel` or `tensor`; `-` for floats.
+        sigma_offset: `float` or `integer`; `-` for floats.
+        observer: of activation ranges; `-` for floats.
+        calibration: `mean` or `sampled`; `-` for floats.
+        noise_stream: version of the noise stream.
+        graph: operations and activations.
+        saturation: share of sampled activations the ranges cut off, by activation.
+    """
+
+    format: str
+    workload: str
+    workload_version: str
+    posterior: str
+    graph: Graph
+    range: str = "-"
+    granularity: str = "-"
+    sigma_offset: str = "-"
+    observer: str = "-"
+    calibration: str = "-"
+    noise_stream: int = noise.VERSION
+    saturation: dict[str, float] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One layer's numbers.
+
+    Attributes:
+        mean: [O, I, KH, KW]; μ_q as int8, or μ as float32 (bfloat16 values in BF16).
+        std: σ, float32 of that shape, in the float formats; None in INT8 or if deterministic.
+        sigma_q: σ_q, uint8 of that shape, in INT8; None in the float formats or if deterministic.
+        sigma_bits: n.
+        weight_scale: s_w, float32 [O]; ones in the float formats.
+        sigma_scale: float32 [O].
+        sigma_offset: float32 [O].
+        bias: μ_b, float32 [O].
+        bias_std: σ_b, float32 [O].
+    """
+
+    mean: NDArray[np.int8] | F32
+    std: F32 | None
+    sigma_q: NDArray[np.uint8] | None
+    sigma_bits: int
+    weight_scale: F32
+    sigma_scale: F32
+    sigma_offset: F32
+    bias: F32
+    bias_std: F32
+
+    @cached_property
+    def constants(self) -> noise.Constants:
+        """The sampler's integers (docs/noise-stream.md)."""
+        return noise.constants(
+            self.sigma_scale, self.sigma_offset, self.weight_scale, self.sigma_bits
+        )
+
+    @property
+    def multiplier(self) -> NDArray[np.int16]:
+        """A, int16 [O]."""
+        return self.constants.multiplier
+
+    @property
+    def offset(self) -> NDArray[np.int16]:
+        """B, int16 [O]."""
+        return self.constants.offset
+
+    @property
+    def shift(self) -> NDArray[np.uint8]:
+        """Uint8 [O]."""
+        return self.constants.shift
+
+    def real_mean(self) -> F32:
+        """μ̂ in real units, float32 [O, I, KH, KW]."""
+        return (self.mean * self.weight_scale.reshape(-1, 1, 1, 1)).astype(np.float32)
+
+    def real_std(self) -> F32:
+        """σ̂ in real units, float32 [O, I, KH, KW]; zeros if deterministic."""
+        if self.std is not None:
+            return self.std
+        if self.sigma_q is None:
+            return np.zeros(self.mean.shape, np.float32)
+        extra = (-1, 1, 1, 1)
+        slope, base = self.sigma_scale.reshape(extra), self.sigma_offset.reshape(extra)
+        return (base + slope * self.sigma_q).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Artefact:
+    """A model in one numeric format.
+
+    Attributes:
+        header: what it is.
+        layers: by layer name, in the order of the graph.
+    """
+
+    header: Header
+    layers: dict[str, Layer]
+
+    @property
+    def format(self) -> Format:
+        """Its numeric format."""
+        return FORMATS.get(self.header.format)
+
+    @property
+    def graph(self) -> Graph:
+        """Its operations."""
+        return self.header.graph
+
+    @property
+    def weights(self) -> int:
+        """Number of weights, biases not counted."""
+        return sum(layer.mean.size for layer in self.layers.values())
+
+    @property
+    def sampled_weights(self) -> int:
+        """Weights that a stochastic pass draws."""
+        return sum(
+            conv.weights for conv in self.graph.convs if conv.bayesian and self.sampled(conv)
+        )
+
+    def sampled(self, conv: Conv) -> bool:
+        """Whether this layer's weight is drawn in every pass."""
+        layer = self.layers[conv.name]
+        return layer.std is not None or layer.sigma_q is not None
+
+
+def _tensors(artefact: Artefact) -> dict[str, NDArray[Any]]:
+    """Flat arrays over all layers in order: four entries in the file, whatever the depth."""
+    layers = list(artefact.layers.values())
+    quantized = artefact.format.quantized
+    tensors: dict[str, NDArray[Any]] = {
+        "mean": np.concatenate([layer.mean.reshape(-1) for layer in layers]),
+        "bias": np.concatenate([np.stack([layer.bias, layer.bias_std], 1) for layer in layers]),
+    }
+    if quantized:
+        tensors["scale"] = np.concatenate(
+            [
+                np.stack([layer.weight_scale, layer.sigma_scale, layer.sigma_offset], 1)
+                for layer in layers
+            ]
+        )
+    sigma = [stored for layer in layers if (stored := _stored_sigma(layer)) is not None]
+    if sigma:
+        tensors["sigma"] = np.concatenate(sigma)
+    return tensors
+
+
+def _stored_sigma(layer: Layer) -> NDArray[Any] | None:
+    if layer.sigma_q is not None:
+        return pack(layer.sigma_q, layer.sigma_bits)
+    return layer.std.reshape(-1) if layer.std is not None else None
+
+
+def _header_text(header: Header) -> str:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Header).dump_json(header, exclude_defaults=True).decode()
+
+
+def _content_hash(text: str, tensors: Mapping[str, bytes]) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode() + b"\0" + tensors[name])
+    return digest.hexdigest()
+
+
+def _sealed(text: str, digest: str) -> str:
+    """The header's JSON object with the content hash as its first field."""
+    return f'{{"sha256":"{digest}",{text[1:]}'
+
+
+def _unsealed(sealed: str) -> tuple[str, str]:
+    """The header's JSON as it was hashed, and the hash."""
+    digest = json.loads(sealed)["sha256"]
+    return "{" + sealed.removeprefix(_sealed("{", digest)), digest
+
+
+def to_bytes(artefact: Artefact) -> bytes:
+    """The file's content."""
+    import safetensors.torch
+    import torch
+
+    tensors = {}
+    for name, array in _tensors(artefact).items():
+        tensor = torch.from_numpy(np.ascontiguousarray(array))
+        half = artefact.format.arithmetic == "bf16" and name in ("mean", "sigma")
+        tensors[name] = tensor.bfloat16() if half else tensor
+    text = _header_text(artefact.header)
+    raw = {name: tensor.view(torch.uint8).numpy().tobytes() for name, tensor in tensors.items()}
+    # One metadata entry: safetensors does not keep the order of several.
+    return safetensors.torch.save(tensors, {KEY: _sealed(text, _content_hash(text, raw))})
+
+
+def save(artefact: Artefact, path: Path) -> None:
+    """Write the file, atomically.
+
+    Raises:
+        UserError: the place cannot be written.
+    """
+    from ..posterior.file import write_atomically
+
+    write_atomically(Path(path), to_bytes(artefact))
+
+
+def load(path: Path) -> Artefact:
+    """Read an artefact, checking its content hash.
+
+    Raises:
+        UserError: the file is missing, damaged, foreign, or of a newer schema or noise stream.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"There is no artefact {path}; check the path or make one by `quantize`.")
+    try:
+        data = path.read_bytes()
+    except OSError as reason:
+        raise UserError(f"{path} cannot be read ({reason}); check its permissions.") from reason
+    return from_bytes(data, str(path))
+
+
+def from_bytes(data: bytes, source: str) -> Artefact:
+    """The inverse of `to_bytes`; `source` names the data in errors."""
+    import safetensors
+    import safetensors.torch
+    import torch
+    from pydantic import TypeAdapter, ValidationError
+
+    damaged = f"{source} is damaged or no SigmaBench artefact"
+    try:
+        tensors = safetensors.torch.load(data)
+        metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+        text, expected = _unsealed(metadata[KEY])
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as reason:
+        raise UserError(f"{damaged}; make it again by `sigmabench quantize`.") from reason
+    raw = {name: value.view(torch.uint8).numpy().tobytes() for name, value in tensors.items()}
+    if _content_hash(text, raw) != expected:
+        raise UserError(f"{damaged}: its content does not match its hash; make it again.")
+    _check_versions(text, source)
+    try:
+        header = TypeAdapter(Header).validate_json(text)
+        arrays = {name: _as_numpy(value) for name, value in tensors.items()}
+        return Artefact(header, _layers(header, arrays))
+    except (ValidationError, ValueError, KeyError) as reason:
+        raise UserError(f"{damaged}: its header does not describe its tensors.") from reason
+
+
+def _check_versions(text: str, source: str) -> None:
+    fields = json.loads(text)
+    schema, stream = fields.get("schema", SCHEMA), fields.get("noise_stream", noise.VERSION)
+    if schema > SCHEMA or stream > noise.VERSION:
+        raise UserError(
+            f"{source} was made by a newer SigmaBench (schema {schema}, noise stream {stream}; "
+            f"this one reads {SCHEMA} and {noise.VERSION}); upgrade."
+        )
+
+
+def _as_numpy(tensor: object) -> NDArray[Any]:
+    import torch
+
+    assert isinstance(tensor, torch.Tensor)
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
+def _layers(header: Header, arrays: dict[str, NDArray[Any]]) -> dict[str, Layer]:
+    format = FORMATS.get(header.format)
+    layers: dict[str, Layer] = {}
+    at = channel = sigma_at = 0
+    for conv in header.graph.convs:
+        count, channels = conv.weights, conv.shape[0]
+        mean = arrays["mean"][at : at + count].reshape(conv.shape)
+        bias = arrays["bias"][channel : channel + channels].astype(np.float32)
+        ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)
+        scale = (ones, zeros, zeros)
+        if format.quantized:
+            rows = arrays["scale"][channel : channel + channels].astype(np.float32)
+            scale = (rows[:, 0].copy(), rows[:, 1].copy(), rows[:, 2].copy())
+        std = sigma_q = None
+        if format.bayesian and conv.bayesian:
+            if format.quantized:
+                size = packed_bytes(count, format.sigma_bits)
+                packed = arrays["sigma"][sigma_at : sigma_at + size].astype(np.uint8)
+                sigma_q = unpack(packed, format.sigma_bits, count).reshape(conv.shape)
+            else:
+                size = count
+                std = arrays["sigma"][sigma_at : sigma_at + size].reshape(conv.shape)
+            sigma_at += size
+        layers[conv.name] = Layer(
+            mean, std, sigma_q, format.sigma_bits, *scale, bias[:, 0].copy(), bias[:, 1].copy()
+        )
+        at, channel = at + count, channel + channels
+    return layers
+
+
+def size(artefact: Artefact, fp32: Artefact | None = None) -> Size:
+    """Bytes on disk, itemised, beside the closed form for the weights (64 over 8 + n).
+
+    Args:
+        artefact: the model.
+        fp32: the same model in FP32, for the ratio of whole files.
+    """
+    from pydantic import TypeAdapter
+
+    file_bytes = len(to_bytes(artefact))
+    tensors = {name: array.nbytes for name, array in _tensors(artefact).items()}
+    if artefact.format.arithmetic == "bf16":
+        tensors = {n: b // 2 if n in ("mean", "sigma") else b for n, b in tensors.items()}
+    weight_bytes = tensors["mean"] + tensors.get("sigma", 0)
+    scale_bytes, bias_bytes = tensors.get("scale", 0), tensors["bias"]
+    graph_bytes = len(TypeAdapter(Graph).dump_json(artefact.graph, exclude_defaults=True))
+    rest = file_bytes - weight_bytes - scale_bytes - bias_bytes - graph_bytes
+    return Size(
+        file_bytes=file_bytes,
+        weight_bytes=weight_bytes,
+        scale_bytes=scale_bytes,
+        bias_bytes=bias_bytes,
+        graph_bytes=graph_bytes,
+        header_bytes=rest,
+        weights=artefact.weights,
+        ratio_weights=64 / artefact.format.weight_bits,
+        ratio_file=len(to_bytes(fp32)) / file_bytes if fp32 is not None else None,
+    )

@@ -1,0 +1,174 @@
+"""Post-training quantization: from a folded float model to an artefact in any format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import UserError, unknown
+from ..formats import FORMATS, Format
+from .artefact import Artefact, Header, Layer
+from .calibrate import OBSERVERS, calibrate
+from .fold import FloatLayer, FloatModel
+from .graph import Conv, Graph
+from .sigma import Granularity, Offset, quantize_sigma
+
+Range = Literal["headroom", "paper"]
+HEADROOM = 3.0  # standard deviations beyond |μ| that the weight grid covers
+
+
+@dataclass(frozen=True)
+class Options:
+    """Choices of post-training quantization; the defaults were chosen on validation data.
+
+    Attributes:
+        range: what the weight grid of an output channel covers: `paper`, max |μ|; `headroom`,
+            max (|μ| + 3σ), so that the noise is not clipped.
+        granularity: of σ's grid: one an output `channel`, or one a `tensor`.
+        sigma_offset: `float`: σ's grid starts at σ_min; `integer`: Algorithm 1's zero point.
+        observer: of activation ranges: `minmax`, `percentile` or `mse`.
+        calibration: ranges of the `mean` network, or of `sampled` passes too.
+    """
+
+    range: Range = "headroom"
+    granularity: Granularity = "channel"
+    sigma_offset: Offset = "float"
+    observer: str = "minmax"
+    calibration: Literal["mean", "sampled"] = "mean"
+
+    def __post_init__(self) -> None:
+        for field, known in CHOICES.items():
+            value = getattr(self, field)
+            if value not in known:
+                raise unknown(field.replace("_", " "), value, known)
+
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "range": ("headroom", "paper"),
+    "granularity": ("channel", "tensor"),
+    "sigma_offset": ("float", "integer"),
+    "observer": tuple(OBSERVERS.names()),
+    "calibration": ("mean", "sampled"),
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model came from, as its artefact tells."""
+
+    workload: str = "unnamed"
+    workload_version: str = "0"
+    posterior: str = ""
+
+
+def quantize(
+    model: FloatModel,
+    format: str,
+    images: Tensor | None = None,
+    options: Options | None = None,
+    source: Source | None = None,
+) -> Artefact:
+    """Put a model into a numeric format.
+
+    Args:
+        model: folded float model (`fold`).
+        format: name in `FORMATS`.
+        images: calibration images, *training* data, float32 [N, C, H, W], N >= 512; not needed for
+            the float formats.
+        options: choices; the defaults if None. The deterministic twin always has the paper's range.
+        source: written into the artefact.
+
+    Raises:
+        UserError: unknown format, no or too few calibration images.
+    """
+    chosen, options, source = FORMATS.get(format), options or Options(), source or Source()
+    header = Header(
+        format=chosen.name,
+        workload=source.workload,
+        workload_version=source.workload_version,
+        posterior=source.posterior,
+        graph=_twin(model.graph, chosen),
+    )
+    if not chosen.quantized:
+        layers = {
+            conv.name: _float_layer(conv, model.layers[conv.name], chosen)
+            for conv in model.graph.convs
+        }
+        return Artefact(header, layers)
+    if images is None:
+        raise UserError(
+            f"{chosen.name} needs calibration images; give at least 512 training images."
+        )
+    if not chosen.bayesian:
+        options = replace(options, range="paper", calibration="mean")
+    observed = calibrate(model, images, options.observer, options.calibration == "sampled")
+    layers = {
+        conv.name: _int8_layer(conv, model.layers[conv.name], chosen, options)
+        for conv in model.graph.convs
+    }
+    header = replace(
+        header,
+        graph=_twin(observed.graph, chosen),
+        range=options.range,
+        granularity=options.granularity if chosen.bayesian else "-",
+        sigma_offset=options.sigma_offset if chosen.bayesian else "-",
+        observer=options.observer,
+        calibration=options.calibration,
+        saturation=observed.saturation,
+    )
+    return Artefact(header, layers)
+
+
+def _twin(graph: Graph, format: Format) -> Graph:
+    """The graph of a deterministic twin samples nothing."""
+    if format.bayesian:
+        return graph
+    nodes = tuple(
+        replace(node, bayesian=False, bias_bayesian=False) if isinstance(node, Conv) else node
+        for node in graph.nodes
+    )
+    return replace(graph, nodes=nodes)
+
+
+def _float_layer(conv: Conv, layer: FloatLayer, format: Format) -> Layer:
+    def stored(value: Tensor) -> NDArray[np.float32]:
+        return (value.bfloat16().float() if format.arithmetic == "bf16" else value).numpy()
+
+    channels = conv.shape[0]
+    ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)
+    std = stored(layer.std) if format.bayesian and conv.bayesian else None
+    bias_std = layer.bias_std.numpy() if format.bayesian else zeros
+    return Layer(
+        stored(layer.mean), std, None, format.sigma_bits, ones, zeros, zeros,
+        layer.bias.numpy(), bias_std,
+    )  # fmt: skip
+
+
+def weight_scale(mean: Tensor, std: Tensor, range: Range) -> NDArray[np.float32]:
+    """s_w, float32 [O]: max |μ| / 127, or max (|μ| + 3σ) / 127; 1 where that is 0."""
+    reach = mean.abs() + (HEADROOM * std if range == "headroom" else 0.0)
+    top = reach.flatten(1).amax(dim=1).double() / 127
+    return torch.where(top > 0, top, 1.0).float().numpy()
+
+
+def _int8_layer(conv: Conv, layer: FloatLayer, format: Format, options: Options) -> Layer:
+    scale = weight_scale(layer.mean, layer.std, options.range)
+    steps = layer.mean.numpy() / scale.reshape(-1, 1, 1, 1)
+    mean = np.clip(np.rint(steps), -127, 127).astype(np.int8)
+    zeros = np.zeros(len(scale), np.float32)
+    bias = layer.bias.numpy()
+    if not (format.bayesian and conv.bayesian):
+        bias_std = layer.bias_std.numpy() if format.bayesian else zeros
+        return Layer(mean, None, None, format.sigma_bits, scale, zeros, zeros, bias, bias_std)
+    sigma = quantize_sigma(
+        layer.std.numpy(), format.sigma_bits, options.granularity, options.sigma_offset
+    )
+    return Layer(
+        mean, None, sigma.values, format.sigma_bits, scale, sigma.scale, sigma.offset,
+        bias, layer.bias_std.numpy(),
+    )  # fmt: skip
