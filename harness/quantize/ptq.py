@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import UserError, unknown
 from ..formats import FORMATS, Format
 from .artefact import Artefact, Header, Layer
-from .calibrate import OBSERVERS, calibrate
+from .calibrate import Calibration
 from .fold import FloatLayer, FloatModel
 from .graph import Conv, Graph
 from .sigma import Granularity, Offset, quantize_sigma
@@ -31,15 +31,11 @@ class Options:
             max (|μ| + 3σ), so that the noise is not clipped.
         granularity: of σ's grid: one an output `channel`, or one a `tensor`.
         sigma_offset: `float`: σ's grid starts at σ_min; `integer`: Algorithm 1's zero point.
-        observer: of activation ranges: `minmax`, `percentile` or `mse`.
-        calibration: ranges of the `mean` network, or of `sampled` passes too.
     """
 
     range: Range = "headroom"
     granularity: Granularity = "channel"
     sigma_offset: Offset = "float"
-    observer: str = "minmax"
-    calibration: Literal["mean", "sampled"] = "mean"
 
     def __post_init__(self) -> None:
         for field, known in CHOICES.items():
@@ -52,8 +48,6 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "range": ("headroom", "paper"),
     "granularity": ("channel", "tensor"),
     "sigma_offset": ("float", "integer"),
-    "observer": tuple(OBSERVERS.names()),
-    "calibration": ("mean", "sampled"),
 }
 
 
@@ -69,7 +63,7 @@ class Source:
 def quantize(
     model: FloatModel,
     format: str,
-    images: Tensor | None = None,
+    calibration: Calibration | None = None,
     options: Options | None = None,
     source: Source | None = None,
 ) -> Artefact:
@@ -78,13 +72,12 @@ def quantize(
     Args:
         model: folded float model (`fold`).
         format: name in `FORMATS`.
-        images: calibration images, *training* data, float32 [N, C, H, W], N >= 512; not needed for
-            the float formats.
+        calibration: activation ranges of this model (`calibrate`); not needed for float formats.
         options: choices; the defaults if None. The deterministic twin always has the paper's range.
         source: written into the artefact.
 
     Raises:
-        UserError: unknown format, no or too few calibration images.
+        UserError: the format is unknown, or an int8 format got no calibration.
     """
     chosen, options, source = FORMATS.get(format), options or Options(), source or Source()
     header = Header(
@@ -100,26 +93,25 @@ def quantize(
             for conv in model.graph.convs
         }
         return Artefact(header, layers)
-    if images is None:
+    if calibration is None:
         raise UserError(
-            f"{chosen.name} needs calibration images; give at least 512 training images."
+            f"{chosen.name} needs activation ranges; calibrate on training images first."
         )
     if not chosen.bayesian:
-        options = replace(options, range="paper", calibration="mean")
-    observed = calibrate(model, images, options.observer, options.calibration == "sampled")
+        options = replace(options, range="paper")
     layers = {
         conv.name: _int8_layer(conv, model.layers[conv.name], chosen, options)
         for conv in model.graph.convs
     }
     header = replace(
         header,
-        graph=_twin(observed.graph, chosen),
+        graph=_twin(calibration.graph, chosen),
         range=options.range,
         granularity=options.granularity if chosen.bayesian else "-",
         sigma_offset=options.sigma_offset if chosen.bayesian else "-",
-        observer=options.observer,
-        calibration=options.calibration,
-        saturation=observed.saturation,
+        observer=calibration.observer,
+        calibration="sampled" if calibration.sampled else "mean",
+        saturation=calibration.saturation,
     )
     return Artefact(header, layers)
 
