@@ -1,0 +1,1 @@
+"""Quality of uncertainty: predictive summaries, and the scores and diagrams made of them."""

@@ -1,0 +1,84 @@
+"""The scalar metrics, by name. Importing this module imports no numerical library.
+
+A metric is a function of (`Summary`, labels) wrapped in a `Metric`, in any module, and one line in
+`METRICS`; another package adds one through the entry-point group `sigmabench.metrics`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..registry import Registry
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .predictive import Summary
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One scalar score of a predictive distribution.
+
+    Attributes:
+        name: as in `METRICS` and in records.
+        unit: `"%"`, `"nats"`, or `""` for a pure number.
+        lower_is_better: None for a quantity that describes and does not rank.
+        needs_mc: defined only for several passes of a network that draws its weights.
+        description: one line.
+        compute: the function of (summary, labels) with labels already checked.
+    """
+
+    name: str
+    unit: str
+    lower_is_better: bool | None
+    needs_mc: bool
+    description: str
+    compute: Callable[[Summary, Tensor], float]
+
+
+_HERE = "sigmabench.harness.uncertainty"
+
+METRICS: Registry[Metric] = Registry(
+    "metric",
+    {
+        "accuracy": f"{_HERE}.scores:ACCURACY",
+        "error": f"{_HERE}.scores:ERROR",
+        "ece": f"{_HERE}.calibration:ECE",
+        "ece_floor": f"{_HERE}.calibration:ECE_FLOOR",
+        "uce": f"{_HERE}.calibration:UCE",
+        "nll": f"{_HERE}.scores:NLL",
+        "brier": f"{_HERE}.scores:BRIER",
+        "entropy": f"{_HERE}.scores:ENTROPY",
+        "mutual_information": f"{_HERE}.scores:MUTUAL_INFORMATION",
+        "aurc": f"{_HERE}.selective:AURC",
+        "eaurc": f"{_HERE}.selective:EAURC",
+    },
+)
+
+
+def score(
+    summary: Summary, labels: Tensor, names: Iterable[str] | None = None
+) -> dict[str, float | None]:
+    """Score a predictive distribution.
+
+    Args:
+        summary: over N images and C classes.
+        labels: [N] integer class indices in 0 … C − 1.
+        names: which metrics, in this order; by default every one that is registered.
+
+    Returns:
+        The value of each metric in its unit, None where it is not defined (mutual information of
+        one pass or of a deterministic network).
+
+    Raises:
+        UserError: a metric is unknown, or the labels do not fit the summary (`Summary.check`).
+    """
+    summary.check(labels)
+    metrics = [METRICS.get(name) for name in (METRICS.names() if names is None else names)]
+    undefined = summary.mutual_information is None
+    return {
+        m.name: None if m.needs_mc and undefined else m.compute(summary, labels) for m in metrics
+    }

@@ -1,0 +1,229 @@
+"""The predictive distribution of a Bayesian network, accumulated pass by pass.
+
+With p_t = softmax(logits of Monte Carlo pass t), t = 1 … T, one image has
+
+    mean probability      p̄ = (1/T) Σ_t p_t
+    predictive entropy    H[p̄] = −Σ_c p̄_c log p̄_c
+    expected entropy      (1/T) Σ_t H[p_t]
+    mutual information    H[p̄] − (1/T) Σ_t H[p_t]
+
+(Gal, "Uncertainty in Deep Learning", 2016, section 3.3.1; Houlsby et al., "Bayesian Active
+Learning for Classification and Preference Learning", 2011, equation 2). All in nats.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """What T Monte Carlo passes say about N images and C classes; all tensors float64 on the CPU.
+
+    Attributes:
+        T: number of Monte Carlo passes.
+        probs: [N, C] mean probabilities p̄, summed in the order of the Monte Carlo index.
+        log_probs: [N, C] log p̄ by log-sum-exp over the passes; finite even where p̄ underflows.
+        entropy: [N] predictive entropy, nats.
+        expected_entropy: [N] mean entropy of the passes, nats.
+        mutual_information: [N] nats, or None where it is not defined: one pass, or a network that
+            is deterministic.
+    """
+
+    T: int
+    probs: Tensor
+    log_probs: Tensor
+    entropy: Tensor
+    expected_entropy: Tensor
+    mutual_information: Tensor | None
+
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        return self.probs.shape[0]
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return self.probs.shape[1]
+
+    @property
+    def confidence(self) -> Tensor:
+        """[N] float64, the largest mean probability max_c p̄_c."""
+        return self.probs.amax(dim=-1)
+
+    @property
+    def prediction(self) -> Tensor:
+        """[N] int64, the class of the largest mean probability; of equal ones the first."""
+        return self.probs.argmax(dim=-1)
+
+    def correct(self, labels: Tensor) -> Tensor:
+        """[N] bool, whether the prediction is the label. `labels`: [N] integer class indices."""
+        return self.prediction == labels
+
+    def check(self, labels: Tensor) -> None:
+        """Refuse labels that this summary cannot be scored against.
+
+        Args:
+            labels: [N] integer class indices.
+
+        Raises:
+            UserError: there is no image, or the labels are not N integers in 0 … C − 1.
+        """
+        if self.images == 0:
+            raise UserError("There is no image to score; give a data split of at least one image.")
+        if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+            raise UserError(
+                f"The labels are {labels.dtype}; give one integer class index for each image."
+            )
+        if labels.shape != (self.images,):
+            raise UserError(
+                f"There are {self.images} predictions but labels of shape {tuple(labels.shape)}; "
+                "give one label for each image."
+            )
+        outside = ((labels < 0) | (labels >= self.classes)).nonzero().flatten()
+        if len(outside):
+            first = int(outside[0])
+            raise UserError(
+                f"Label {int(labels[first])} of image {first} is outside 0 to {self.classes - 1}; "
+                f"give labels of the {self.classes} classes that the model predicts."
+            )
+
+    @classmethod
+    def cat(cls, summaries: Sequence[Summary]) -> Summary:
+        """Join summaries of consecutive batches of images.
+
+        Raises:
+            UserError: there is none, or they differ in T, in C or in whether mutual information is
+                defined.
+        """
+        if not summaries:
+            raise UserError("There is no batch to join; give a data split of at least one image.")
+        kinds = {(s.T, s.classes, s.mutual_information is None) for s in summaries}
+        if len(kinds) > 1:
+            raise UserError(
+                "The batches differ in Monte Carlo passes, in classes or in being deterministic; "
+                "join only batches of one run."
+            )
+        mutual = [s.mutual_information for s in summaries if s.mutual_information is not None]
+        return cls(
+            T=summaries[0].T,
+            probs=torch.cat([s.probs for s in summaries]),
+            log_probs=torch.cat([s.log_probs for s in summaries]),
+            entropy=torch.cat([s.entropy for s in summaries]),
+            expected_entropy=torch.cat([s.expected_entropy for s in summaries]),
+            mutual_information=torch.cat(mutual) if mutual else None,
+        )
+
+
+class Predictive:
+    """Streaming accumulator of Monte Carlo passes, in memory independent of T.
+
+    Every pass is added by itself and in float64, so the result is the same bit for bit however
+    the passes are divided among calls of `update`.
+
+    Args:
+        prefixes: the Monte Carlo counts T at which to take a summary, each ≥ 1, such as
+            `(1, 10, 50)`; all of them come from the one run.
+        deterministic: the network draws no weights, so that mutual information is not defined
+            however many passes were made.
+
+    Raises:
+        UserError: `prefixes` is empty or holds a count below 1.
+    """
+
+    def __init__(self, prefixes: Sequence[int], *, deterministic: bool = False) -> None:
+        if not prefixes or min(prefixes) < 1:
+            raise UserError(
+                f"The Monte Carlo counts are {list(prefixes)}; give one or more, each at least 1."
+            )
+        self.prefixes = tuple(sorted(set(prefixes)))
+        self.deterministic = deterministic
+        self.passes = 0
+        self._taken: dict[int, Summary] = {}
+        self._sum: Tensor | None = None
+        self._log_sum = torch.empty(0)
+        self._entropy_sum = torch.empty(0)
+
+    def update(self, logits: Tensor) -> None:
+        """Add the next passes, in the order of the Monte Carlo index.
+
+        Args:
+            logits: [T', N, C] floating point, finite, C ≥ 2; N and C as in earlier calls.
+
+        Raises:
+            UserError: the shape does not fit, a logit is NaN or infinite, or there are more passes
+                than the largest prefix.
+        """
+        self._check(logits)
+        for one_pass in logits.detach():
+            self._add(one_pass.to("cpu", torch.float64).contiguous())
+
+    def summaries(self) -> dict[int, Summary]:
+        """The summary at each prefix, ascending.
+
+        Raises:
+            UserError: fewer passes were added than the largest prefix.
+        """
+        if self.passes < self.prefixes[-1]:
+            raise UserError(
+                f"There are {self.passes} Monte Carlo passes of the {self.prefixes[-1]} that were "
+                "asked for; add the rest before taking the summaries."
+            )
+        return dict(self._taken)
+
+    def _check(self, logits: Tensor) -> None:
+        if logits.ndim != 3 or logits.shape[-1] < 2 or not logits.is_floating_point():
+            raise UserError(
+                f"The logits are {logits.dtype} of shape {tuple(logits.shape)}; give floating "
+                "point of shape [passes, images, classes] with at least 2 classes."
+            )
+        if self._sum is not None and logits.shape[1:] != self._sum.shape:
+            raise UserError(
+                f"The logits have shape {tuple(logits.shape[1:])} a pass where earlier passes have "
+                f"{tuple(self._sum.shape)}; give every pass over the same images and classes."
+            )
+        if self.passes + len(logits) > self.prefixes[-1]:
+            raise UserError(
+                f"There are {self.passes + len(logits)} Monte Carlo passes where at most "
+                f"{self.prefixes[-1]} were asked for; raise the largest count."
+            )
+
+    def _add(self, logits: Tensor) -> None:
+        if not bool(torch.isfinite(logits).all()):
+            raise UserError(
+                f"Monte Carlo pass {self.passes} gave a logit that is NaN or infinite; check the "
+                "posterior and the input for values that are not finite."
+            )
+        log_p = torch.log_softmax(logits, dim=-1)
+        p = log_p.exp()
+        entropy = -(p * log_p).sum(dim=-1)
+        if self._sum is None:
+            self._sum, self._log_sum, self._entropy_sum = p, log_p, entropy
+        else:
+            self._sum += p
+            torch.logaddexp(self._log_sum, log_p, out=self._log_sum)
+            self._entropy_sum += entropy
+        self.passes += 1
+        if self.passes in self.prefixes:
+            self._taken[self.passes] = self._snapshot(self._sum)
+
+    def _snapshot(self, total: Tensor) -> Summary:
+        T = self.passes
+        probs = total / T
+        # Rounding of the log-sum-exp may end an ulp above log 1.
+        log_probs = (self._log_sum - math.log(T)).clamp_(max=0.0)
+        entropy = -(probs * log_probs).sum(dim=-1)
+        expected_entropy = self._entropy_sum / T
+        mutual = None
+        if T > 1 and not self.deterministic:
+            # Jensen: never negative but for rounding.
+            mutual = (entropy - expected_entropy).clamp_(min=0.0)
+        return Summary(T, probs, log_probs, entropy, expected_entropy, mutual)

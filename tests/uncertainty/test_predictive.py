@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import log_softmax, logsumexp, rel_entr, softmax
+from torch import Tensor
+from uncertainty_cases import make_logits, summarise
+
+from sigmabench.harness.errors import UserError
+from sigmabench.harness.uncertainty.predictive import Predictive, Summary
+
+FIELDS = ("probs", "log_probs", "entropy", "expected_entropy", "mutual_information")
+
+
+def assert_same_bits(a: Summary, b: Summary) -> None:
+    assert a.T == b.T
+    for field in FIELDS:
+        x, y = getattr(a, field), getattr(b, field)
+        assert (x is None and y is None) or torch.equal(x, y), field
+
+
+def test_agrees_with_scipy_on_all_passes_at_once() -> None:
+    logits = make_logits(0, T=20, N=50, C=6)
+    summary = summarise(logits)
+    x = logits.double().numpy()
+    p = softmax(x, axis=-1)
+    mean = p.mean(0)
+    np.testing.assert_allclose(summary.probs, mean, rtol=1e-13)
+    np.testing.assert_allclose(
+        summary.log_probs, logsumexp(log_softmax(x, -1), axis=0) - np.log(20), rtol=1e-12
+    )
+    np.testing.assert_allclose(summary.entropy, -(mean * np.log(mean)).sum(-1), rtol=1e-12)
+    np.testing.assert_allclose(
+        summary.expected_entropy, -(p * np.log(p)).sum(-1).mean(0), rtol=1e-12
+    )
+    # The other definition: the mean over passes of KL(p_t || p̄).
+    np.testing.assert_allclose(
+        summary.mutual_information, rel_entr(p, mean).sum(-1).mean(0), rtol=1e-9
+    )
+    assert {getattr(summary, f).dtype for f in FIELDS} == {torch.float64}
+
+
+@given(
+    seed=st.integers(0, 1000),
+    T=st.integers(2, 12),
+    N=st.integers(1, 40),
+    C=st.integers(2, 19),
+    data=st.data(),
+)
+def test_chunking_of_passes_does_not_matter(
+    seed: int, T: int, N: int, C: int, data: st.DataObject
+) -> None:
+    logits = make_logits(seed, T, N, C)
+    cuts = sorted(data.draw(st.sets(st.integers(1, T - 1))))
+    whole, chunked = Predictive([1, T // 2, T]), Predictive([1, T // 2, T])
+    whole.update(logits)
+    for start, stop in zip([0, *cuts], [*cuts, T], strict=True):
+        chunked.update(logits[start:stop])
+    for prefix, summary in whole.summaries().items():
+        assert_same_bits(summary, chunked.summaries()[prefix])
+
+
+def test_layout_in_memory_does_not_matter() -> None:
+    logits = make_logits(4, T=3, N=37, C=11)
+    strided = logits.permute(2, 1, 0).contiguous().permute(2, 1, 0)
+    assert not strided.is_contiguous()
+    assert_same_bits(summarise(logits), summarise(strided))
+
+
+def test_prefix_is_the_run_cut_short() -> None:
+    logits = make_logits(1, T=9, N=30, C=5)
+    predictive = Predictive([9, 1, 4, 4])
+    predictive.update(logits)
+    taken = predictive.summaries()
+    assert list(taken) == [1, 4, 9]
+    for T, summary in taken.items():
+        assert_same_bits(summary, summarise(logits[:T]))
+
+
+@given(
+    seed=st.integers(0, 1000),
+    T=st.integers(2, 8),
+    scale=st.sampled_from([0.0, 1e-6, 1.0, 50.0, 1e4]),
+)
+def test_entropies_are_in_order(
+    seed: int,
+    T: int,
+    scale: float,
+) -> None:
+    summary = summarise(make_logits(seed, T, 20, 6, scale))
+    slack = 1e-12
+    assert (summary.mutual_information >= 0).all()
+    assert (summary.expected_entropy >= 0).all()
+    assert (summary.expected_entropy <= summary.entropy + slack).all()
+    assert (summary.entropy <= np.log(6) + slack).all()
+    torch.testing.assert_close(summary.probs.sum(1), torch.ones(20, dtype=torch.float64))
+
+
+def test_saturated_logits_keep_a_finite_log() -> None:
+    logits = torch.full((2, 1, 3), -1e4)
+    logits[:, 0, 1] = 1e4
+    summary = summarise(logits)
+    assert summary.probs.tolist() == [[0.0, 1.0, 0.0]]
+    np.testing.assert_allclose(summary.log_probs[0], [-2e4, 0.0, -2e4], rtol=1e-12, atol=1e-15)
+    assert summary.entropy.item() == 0.0
+    assert summary.mutual_information.item() == 0.0
+
+
+def test_log_of_certainty_never_exceeds_zero() -> None:
+    predictive = Predictive(range(1, 61))
+    predictive.update(torch.tensor([1e4, 0.0]).repeat(60, 1, 1))
+    for summary in predictive.summaries().values():
+        assert summary.log_probs.max() <= 0.0
+        assert summary.log_probs[0, 0].item() == pytest.approx(0.0, abs=1e-14)
+
+
+def test_disagreement_between_certain_passes_is_all_mutual_information() -> None:
+    logits = torch.tensor([[[1e4, 0.0]], [[0.0, 1e4]]])
+    summary = summarise(logits)
+    assert summary.mutual_information.item() == pytest.approx(np.log(2), rel=1e-14)
+    assert summary.expected_entropy.item() == 0.0
+
+
+def test_mutual_information_is_undefined_without_a_draw() -> None:
+    logits = make_logits(0, T=3, N=4, C=3)
+    assert summarise(logits[:1]).mutual_information is None
+    assert summarise(logits, deterministic=True).mutual_information is None
+    assert summarise(logits).mutual_information is not None
+
+
+def test_cat_of_batches_is_the_whole() -> None:
+    logits = make_logits(2, T=6, N=23, C=10)
+    whole = summarise(logits)
+    parts = Summary.cat([summarise(part) for part in logits.split(8, dim=1)])
+    assert (parts.images, parts.classes, parts.T) == (23, 10, 6)
+    for field in FIELDS:
+        torch.testing.assert_close(
+            getattr(parts, field), getattr(whole, field), rtol=1e-12, atol=1e-14
+        )
+
+
+def test_cat_keeps_mutual_information_undefined() -> None:
+    one = summarise(make_logits(2, T=1, N=3, C=4))
+    assert Summary.cat([one, one]).mutual_information is None
+
+
+def test_cat_refuses_what_does_not_belong_together() -> None:
+    a = summarise(make_logits(0, T=2, N=3, C=4))
+    with pytest.raises(UserError, match="no batch"):
+        Summary.cat([])
+    for other in (make_logits(0, T=3, N=3, C=4), make_logits(0, T=2, N=3, C=5)):
+        with pytest.raises(UserError, match="differ"):
+            Summary.cat([a, summarise(other)])
+    with pytest.raises(UserError, match="deterministic"):
+        Summary.cat([a, summarise(make_logits(0, T=2, N=3, C=4), deterministic=True)])
+
+
+@pytest.mark.parametrize("prefixes", [[], [0], [1, -5]])
+def test_refuses_prefixes(prefixes: list[int]) -> None:
+    with pytest.raises(UserError, match="Monte Carlo counts"):
+        Predictive(prefixes)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_refuses_logits_that_are_not_finite_and_names_the_pass(bad: float) -> None:
+    logits = make_logits(0, T=5, N=3, C=4)
+    logits[3, 1, 2] = bad
+    predictive = Predictive([5])
+    with pytest.raises(UserError, match="pass 3 gave a logit that is NaN or infinite"):
+        predictive.update(logits)
+    with pytest.raises(UserError, match="3 Monte Carlo passes of the 5"):
+        predictive.summaries()
+
+
+@pytest.mark.parametrize(
+    "logits",
+    [torch.zeros(3, 4), torch.zeros(1, 3, 1), torch.zeros(1, 3, 4, dtype=torch.int32)],
+)
+def test_refuses_what_is_not_logits(logits: Tensor) -> None:
+    with pytest.raises(UserError, match="shape"):
+        Predictive([1]).update(logits)
+
+
+def test_refuses_a_change_of_shape_and_too_many_passes() -> None:
+    predictive = Predictive([2])
+    predictive.update(make_logits(0, T=1, N=3, C=4))
+    with pytest.raises(UserError, match="earlier passes"):
+        predictive.update(make_logits(0, T=1, N=2, C=4))
+    with pytest.raises(UserError, match="at most 2"):
+        predictive.update(make_logits(0, T=2, N=3, C=4))
