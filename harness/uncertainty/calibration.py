@@ -101,7 +101,7 @@ def ece_floor(summary: Summary, labels: Tensor) -> float:
 
 
 def _edges(bins: int) -> Tensor:
-    # Not linspace, whose edges may be an ulp off the fractions that a few certain passes average to.
+    # Not linspace: its edges may be an ulp off the fractions that certain passes average to.
     return torch.arange(bins + 1, dtype=torch.float64) / bins
 
 
