@@ -1,10 +1,11 @@
 """A posterior's file: one safetensors file with tensors, metadata and a content hash.
 
-Tensors are named `mean/NAME`, `rho/NAME` and `state/NAME`. The header's `__metadata__` holds
-`format` (`sigmabench-posterior`), `schema`, `metadata` (a JSON object) and that JSON's SHA-256.
-The JSON holds at least `content_hash` and `names` (the order of the Bayesian parameters, which
-decides the order of draws); `train` adds workload, recipe, command, seed, library versions and
-validation figures. Nothing is ever unpickled.
+Tensors are named `mean/NAME`, `rho/NAME` and `state/NAME`. The header's `__metadata__` has the one
+entry `sigmabench-posterior`: the SHA-256 of a JSON object, a line feed, and that object (one entry
+because safetensors writes several in a random order, and equal posteriors shall be equal files).
+The object holds at least `schema`, `content_hash` and `names` (the order of the Bayesian
+parameters, which decides the order of draws); `train` adds workload, recipe, command, seed, library
+versions and validation figures. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from ..errors import UserError
 from .posterior import Posterior
 
 FORMAT = "sigmabench-posterior"
-SCHEMA = "1"
+SCHEMA = 1
 
 
 def save(posterior: Posterior, path: Path, metadata: Mapping[str, Any] | None = None) -> str:
@@ -51,9 +52,14 @@ def save(posterior: Posterior, path: Path, metadata: Mapping[str, Any] | None = 
     ):
         tensors.update({f"{role}/{name}": tensor.contiguous() for name, tensor in tree.items()})
     content_hash = posterior.content_hash()
-    facts = {**(metadata or {}), "content_hash": content_hash, "names": list(posterior.mean)}
+    facts = {
+        **(metadata or {}),
+        "schema": SCHEMA,
+        "content_hash": content_hash,
+        "names": list(posterior.mean),
+    }
     text = json.dumps(facts, sort_keys=True, ensure_ascii=False)
-    header = {"format": FORMAT, "schema": SCHEMA, "metadata": text, "sha256": _sha256(text)}
+    header = {FORMAT: f"{_sha256(text)}\n{text}"}
     write_atomically(path, safetensors.torch.save(tensors, header))
     return content_hash
 
@@ -69,17 +75,17 @@ def load(path: Path) -> tuple[Posterior, dict[str, Any]]:
     if not path.is_file():
         raise UserError(f"There is no posterior file {path}; check the path or train one.")
     header, tensors = _read(path)
-    if header.get("format") != FORMAT:
+    if FORMAT not in header:
         raise UserError(f"{path} is no SigmaBench posterior; give a file `sigmabench train` wrote.")
-    if header.get("schema") != SCHEMA:
-        raise UserError(
-            f"{path} has posterior schema {header.get('schema')} and this version reads {SCHEMA}; "
-            "upgrade sigmabench."
-        )
-    text = header.get("metadata", "")
-    if _sha256(text) != header.get("sha256"):
+    checksum, _, text = header[FORMAT].partition("\n")
+    if _sha256(text) != checksum:
         raise _damaged(path, "its metadata does not match its checksum")
     metadata: dict[str, Any] = json.loads(text)
+    if metadata["schema"] != SCHEMA:
+        raise UserError(
+            f"{path} has posterior schema {metadata['schema']} and this version reads {SCHEMA}; "
+            "upgrade sigmabench."
+        )
     posterior = _assemble(path, tensors, metadata["names"])
     if posterior.content_hash() != metadata["content_hash"]:
         raise _damaged(path, "its tensors do not match the content hash")

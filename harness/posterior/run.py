@@ -117,13 +117,13 @@ class Run:
         loss = negative_elbo(logits, labels, kl, len(split), recipe.temperature(epoch))
         if not torch.isfinite(loss):
             raise UserError(
-                f"Training diverged in epoch {self.epoch + 1} (the loss is {float(loss)}); "
+                f"Training diverged in epoch {self.epoch + 1} (the loss is {loss.item()}); "
                 "lower the recipe's lr."
             )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
-        return float(loss.detach())
+        return loss.item()
 
     def _tree(self, flat: Tensor) -> dict[str, Tensor]:
         parts = flat.split([shape.numel() for shape in self.shapes.values()])

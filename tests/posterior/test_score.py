@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from sigmabench.harness.data import Split
+from sigmabench.harness.posterior import initial
+from sigmabench.harness.posterior.score import predict, score
+
+
+def test_predictive_mean_is_the_average_of_softmaxes() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    posterior = initial(module, 0.5)
+    images = torch.randint(0, 255, (20, 1, 2, 2), dtype=torch.uint8)
+    split = Split("validation", images, torch.arange(20) % 3, (0.5,), (0.25,), 3)
+    found = predict(module, posterior, split, mc=4, seed=9, batch=7)
+    generator = torch.Generator().manual_seed(9)
+    passes = [
+        functional_call(module, posterior.sample(generator), (split.batch(slice(None)),))
+        for _ in range(4)
+    ]
+    expected = torch.stack([logits.double().softmax(1) for logits in passes]).mean(0)
+    torch.testing.assert_close(found.probs, expected, atol=1e-6, rtol=0)
+    scores = score(module, posterior, split, mc=4, seed=9)
+    right = expected.argmax(1) == split.labels
+    assert scores["accuracy_percent"] == pytest.approx(100 * float(right.double().mean()))
+    nll = -expected.gather(1, split.labels[:, None]).log().mean()
+    assert scores["nll_nats"] == pytest.approx(float(nll), rel=1e-5)

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sigmabench.harness.data import Split, Splits
+from sigmabench.harness.errors import UserError
+from sigmabench.harness.posterior import load, moped
+from sigmabench.harness.posterior.augment import RandomAffine
+from sigmabench.harness.posterior.checkpoint import checkpoint_path
+from sigmabench.harness.posterior.recipe import OneCycle, Recipe
+from sigmabench.harness.posterior.run import Run
+from sigmabench.harness.posterior.train import train
+from sigmabench.harness.workload import Workload
+
+
+def model() -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Dropout(0.1),
+        nn.Flatten(),
+        nn.Linear(64, 2),
+    )
+
+
+def splits(root: Path | None) -> Splits:
+    """Two classes: a bright upper or a bright lower half, in noise."""
+    generator = torch.Generator().manual_seed(0)
+
+    def part(name: str, count: int) -> Split:
+        labels = torch.arange(count) % 2
+        images = torch.randint(0, 120, (count, 1, 6, 6), generator=generator)
+        images[labels == 0, :, :3] += 100
+        images[labels == 1, :, 3:] += 100
+        return Split(name, images.to(torch.uint8), labels, (0.4,), (0.2,), 2)
+
+    return Splits(part("train", 90), part("validation", 40), part("test", 10))
+
+
+RECIPE = Recipe(
+    name="best",
+    description="for tests",
+    lr=0.02,
+    batch=20,
+    epochs=4,
+    schedule=OneCycle(),
+    kl_temperature=0.1,
+    kl_warmup=1.5,
+    augmentation=RandomAffine(5, 0.05, 0, 0.3),
+)
+WORKLOAD = Workload(
+    name="toy",
+    version="1",
+    title="toy",
+    model=model,
+    splits=splits,
+    input_shape=(1, 6, 6),
+    classes=2,
+    recipes={"best": RECIPE},
+)
+
+
+def interrupt_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """Ctrl-C in the middle of training, `steps` minibatches in."""
+    original: Callable[[Run, Split, Tensor, float], float] = Run._step
+    done = 0
+
+    def step(run: Run, split: Split, index: Tensor, epoch: float) -> float:
+        nonlocal done
+        if done == steps:
+            raise KeyboardInterrupt
+        done += 1
+        return original(run, split, index, epoch)
+
+    monkeypatch.setattr(Run, "_step", step)
+
+
+def test_training_learns_and_writes_what_it_reports(tmp_path: Path) -> None:
+    out = tmp_path / "toy.safetensors"
+    trained = train(WORKLOAD, replace(RECIPE, epochs=15), out=out, seed=1, progress=False)
+    stored, metadata = load(out)
+    assert stored.content_hash() == trained.posterior.content_hash()
+    assert metadata["validation"]["accuracy_percent"] >= 95
+    assert metadata["workload"] == "toy"
+    assert metadata["seed"] == 1
+    assert metadata["recipe"]["augmentation"]["kind"] == "RandomAffine"
+    assert metadata["train_images"] == 90
+    assert os.listdir(tmp_path) == ["toy.safetensors"]
+    assert stored.state["1.num_batches_tracked"] == 15 * 5
+    assert not torch.equal(stored.state["1.weight"], torch.ones(4))
+    stored.validate(model())
+
+
+def test_the_command_is_recorded_only_where_it_repeats_the_run(tmp_path: Path) -> None:
+    out = tmp_path / "toy.safetensors"
+    one = train(WORKLOAD, out=out, seed=2, progress=False).metadata
+    assert one["command"] == "sigmabench train toy --recipe best --seed 2"
+    other = train(WORKLOAD, out=out, seed=2, limit=40, progress=False).metadata
+    assert "Python" in other["command"]
+    assert other["train_images"] == 40
+
+
+@pytest.mark.parametrize("steps", [0, 3, 12])
+def test_an_interrupted_run_resumes_bit_for_bit(
+    steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train(WORKLOAD, out=tmp_path / "whole", seed=3, progress=False)
+    out = tmp_path / "parts"
+    with monkeypatch.context() as patched:
+        interrupt_after(patched, steps)
+        with pytest.raises(KeyboardInterrupt):
+            train(WORKLOAD, out=out, seed=3, progress=False)
+    assert not out.exists()
+    torch.rand(17)
+    resumed = train(WORKLOAD, out=out, seed=3, resume=True, progress=False)
+    assert resumed.posterior.content_hash() == whole.posterior.content_hash()
+    assert resumed.metadata == whole.metadata
+    assert out.read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+def test_seeds_differ_and_the_callers_generator_is_left_alone(tmp_path: Path) -> None:
+    torch.manual_seed(11)
+    expected = torch.rand(1)
+    torch.manual_seed(11)
+    hashes = {
+        train(WORKLOAD, out=tmp_path / "p", seed=seed, progress=False).posterior.content_hash()
+        for seed in (0, 1)
+    }
+    assert len(hashes) == 2
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_resume_refuses_another_run_and_a_damaged_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "toy"
+    with pytest.raises(UserError, match="no checkpoint"):
+        train(WORKLOAD, out=out, resume=True, progress=False)
+    with monkeypatch.context() as patched:
+        interrupt_after(patched, 6)
+        with pytest.raises(KeyboardInterrupt):
+            train(WORKLOAD, out=out, progress=False)
+    with pytest.raises(UserError, match="another seed"):
+        train(WORKLOAD, out=out, seed=5, resume=True, progress=False)
+    with pytest.raises(UserError, match="another recipe"):
+        train(WORKLOAD, replace(RECIPE, lr=0.1), out=out, resume=True, progress=False)
+    checkpoint = checkpoint_path(out)
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.raises(UserError, match="damaged or foreign"):
+        train(WORKLOAD, out=out, resume=True, progress=False)
+
+
+def test_training_starts_from_a_moped_posterior_with_frozen_weights(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    pretrained = model()
+    with torch.no_grad():
+        pretrained.get_parameter("0.weight").zero_()
+    start = moped(pretrained, 0.2)
+    found = train(WORKLOAD, start=start, out=tmp_path / "p", progress=False).posterior
+    assert torch.equal(found.std()["0.weight"], torch.zeros(4, 1, 3, 3))
+    assert not torch.equal(found.mean["0.weight"], torch.zeros(4, 1, 3, 3))
+    assert (found.std()["5.weight"] > 0).all()
+
+
+def test_deterministic_biases_are_trained_as_state(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, bayesian_biases=False)
+    found = train(WORKLOAD, recipe, out=tmp_path / "p", progress=False).posterior
+    assert list(found.mean) == ["0.weight", "5.weight"]
+    torch.manual_seed(0)
+    assert not torch.equal(found.state["5.bias"], model().get_parameter("5.bias"))
+
+
+def test_bad_input_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no recipe of toy named 'bets'; did you mean best"):
+        train(WORKLOAD, "bets", out=tmp_path / "p", progress=False)
+    with pytest.raises(UserError, match="The device 'tpu' cannot be used"):
+        train(WORKLOAD, out=tmp_path / "p", device="tpu", progress=False)
+    with pytest.raises(UserError, match=r"diverged.*lower the recipe's lr"):
+        train(WORKLOAD, replace(RECIPE, lr=1e30), out=tmp_path / "p", progress=False)

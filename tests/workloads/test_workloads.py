@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from sigmabench.harness.data import Splits
+from sigmabench.harness.errors import UserError
+from sigmabench.harness.posterior.recipe import Piecewise
+from sigmabench.harness.posterior.score import score
+from sigmabench.harness.posterior.train import train, train_command
+from sigmabench.harness.workload import WORKLOADS, Workload, resolve_workload
+
+NAMES = ["lenet-digits", "lenet5-mnist"]
+
+
+def load_splits(workload: Workload) -> Splits:
+    if workload.name == "lenet-digits":
+        return workload.splits(None)
+    root = os.environ.get("SIGMABENCH_DATA")
+    if not root or not (Path(root) / "MNIST" / "raw").is_dir():
+        pytest.skip("SIGMABENCH_DATA names no directory with MNIST/raw")
+    return workload.splits(Path(root))
+
+
+def test_names() -> None:
+    assert WORKLOADS.names()[:2] == NAMES
+    assert resolve_workload("lenet-digits") is resolve_workload(
+        "sigmabench.workloads.lenet_digits:WORKLOAD"
+    )
+    with pytest.raises(UserError, match="did you mean lenet5-mnist"):
+        resolve_workload("lenet5_mnist")
+    with pytest.raises(UserError, match="ModuleNotFoundError"):
+        resolve_workload("no_such_module:WORKLOAD")
+    with pytest.raises(UserError, match="is a PosixPath; give the name of a Workload"):
+        resolve_workload("sigmabench.workloads.lenet_digits:POSTERIORS")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_network_takes_the_input_and_has_only_plain_layers(name: str) -> None:
+    workload = WORKLOADS.get(name)
+    module = workload.model()
+    assert module(torch.zeros(3, *workload.input_shape)).shape == (3, workload.classes)
+    plain = (nn.Sequential, nn.Conv2d, nn.Linear, nn.ReLU, nn.MaxPool2d, nn.Flatten)
+    assert all(type(layer) in plain for layer in module.modules())
+
+
+def test_lenet5_has_the_papers_size() -> None:
+    module = WORKLOADS.get("lenet5-mnist").model()
+    assert sum(p.numel() for p in module.parameters()) == 61_706
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"), [("lenet-digits", [1097, 200, 500]), ("lenet5-mnist", [55000, 5000, 10000])]
+)
+def test_splits_are_disjoint_stratified_and_normalised(name: str, sizes: list[int]) -> None:
+    workload = WORKLOADS.get(name)
+    splits = load_splits(workload)
+    parts = [splits.train, splits.validation, splits.test]
+    assert [len(part) for part in parts] == sizes
+    assert [part.name for part in parts] == ["train", "validation", "test"]
+    for part in parts:
+        assert tuple(part.images.shape[1:]) == workload.input_shape
+        share = torch.bincount(part.labels, minlength=10) / len(part)
+        assert 0.08 < float(share.min()) <= float(share.max()) < 0.12
+    pixels = splits.train.batch(slice(None))
+    assert abs(float(pixels.mean())) < 0.01
+    assert abs(float(pixels.std()) - 1) < 0.01
+    again = load_splits(workload)
+    assert torch.equal(again.validation.images, splits.validation.images)
+
+
+def test_digits_parts_share_no_image() -> None:
+    splits = load_splits(WORKLOADS.get("lenet-digits"))
+    seen = [
+        {bytes(image.numpy().tobytes()) for image in part.images}
+        for part in (splits.train, splits.validation, splits.test)
+    ]
+    assert sum(map(len, seen)) == len(seen[0] | seen[1] | seen[2]) == 1797
+    assert int(splits.train.images.max()) == 255
+    assert len(splits.train.images.unique()) == 17
+
+
+def test_mnist_validation_is_cut_out_of_training() -> None:
+    splits = load_splits(WORKLOADS.get("lenet5-mnist"))
+    train_images = {image.numpy().tobytes() for image in splits.train.images}
+    held = {image.numpy().tobytes() for image in splits.validation.images}
+    assert not train_images & held
+
+
+def test_the_papers_recipe_is_the_papers() -> None:
+    recipe = WORKLOADS.get("lenet5-mnist").recipe("paper")
+    assert (recipe.optimizer, recipe.lr, recipe.batch, recipe.epochs) == ("adam", 0.01, 128, 80)
+    assert recipe.schedule == Piecewise((40, 60), (0.1, 0.01))
+    assert recipe.kl_temperature == 1
+    assert recipe.augmentation is None
+
+
+@pytest.mark.parametrize("name", ["paper", "best"])
+def test_mnist_recipes_learn_in_a_few_steps(name: str, tmp_path: Path) -> None:
+    workload = WORKLOADS.get("lenet5-mnist")
+    small = load_splits(workload)
+    small = replace(small, validation=small.validation.limit(200))
+    workload = replace(workload, splits=lambda root: small)
+    recipe = replace(workload.recipe(name), epochs=3, kl_warmup=3.0)
+    found = train(workload, recipe, out=tmp_path / "p", limit=2560, progress=False)
+    assert found.metadata["validation"]["accuracy_percent"] > 50
+
+
+SHIPPED = [
+    (name, path)
+    for name in NAMES
+    for path in (WORKLOADS.get(name).posterior, *WORKLOADS.get(name).replicas)
+]
+
+
+@pytest.mark.parametrize(("name", "path"), SHIPPED)
+def test_shipped_posteriors_fit_and_say_how_they_were_made(name: str, path: Path) -> None:
+    workload = WORKLOADS.get(name)
+    _, metadata = workload.load_posterior(path)
+    recipe, seed = workload.recipe("best"), metadata["seed"]
+    assert metadata["workload"] == name
+    assert metadata["workload_version"] == workload.version
+    assert metadata["recipe"] == recipe.as_metadata()
+    assert metadata["command"] == train_command(name, "best", seed)
+    assert path.stat().st_size < 600_000
+
+
+@pytest.mark.parametrize(("name", "path"), SHIPPED)
+def test_shipped_posteriors_score_what_they_say(name: str, path: Path) -> None:
+    workload = WORKLOADS.get(name)
+    posterior, metadata = workload.load_posterior(path)
+    said = metadata["validation"]
+    validation = load_splits(workload).validation
+    found = score(workload.model(), posterior, validation, mc=10, seed=0)
+    assert found["accuracy_percent"] == pytest.approx(said["accuracy_percent"], abs=0.6)
+    assert found["nll_nats"] == pytest.approx(said["nll_nats"], abs=0.004)
+
+
+def test_a_workload_without_posterior_says_so() -> None:
+    workload = replace(WORKLOADS.get("lenet-digits"), posterior=None)
+    with pytest.raises(UserError, match="No posterior ships with lenet-digits; train one"):
+        workload.load_posterior()
+    other = WORKLOADS.get("lenet5-mnist")
+    with pytest.raises(UserError, match=r"lenet-digits\.safetensors has shape"):
+        other.load_posterior(WORKLOADS.get("lenet-digits").posterior)
