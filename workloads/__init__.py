@@ -1,1 +1,1 @@
-
+"""The workloads that ship: one module each."""

@@ -93,6 +93,15 @@ def load(path: Path) -> tuple[Posterior, dict[str, Any]]:
     return posterior, metadata
 
 
+def is_posterior(path: Path) -> bool:
+    """Whether a file says that it is a posterior; its content is not checked."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as opened:
+            return (opened.metadata() or {}).get("format") == FORMAT
+    except (safetensors.SafetensorError, OSError, UnicodeDecodeError, ValueError, KeyError):
+        return False
+
+
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     try:
         with safetensors.safe_open(path, framework="pt", device="cpu") as opened:

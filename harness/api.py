@@ -1,0 +1,41 @@
+"""What a script needs, in one import."""
+
+from __future__ import annotations
+
+from .backends.base import BACKENDS
+from .data import Split, Splits
+from .errors import UserError
+from .posterior import Posterior, initial, moped
+from .posterior import load as load_posterior
+from .posterior import save as save_posterior
+from .predict import evaluate, predict
+from .quantize.artefact import load as load_artefact
+from .quantize.artefact import save as save_artefact
+from .quantize.calibrate import calibrate
+from .quantize.fold import fold
+from .quantize.ptq import Options, quantize
+from .uncertainty.metrics import score
+from .workload import Workload, resolve_workload
+
+__all__ = [
+    "BACKENDS",
+    "Options",
+    "Posterior",
+    "Split",
+    "Splits",
+    "UserError",
+    "Workload",
+    "calibrate",
+    "evaluate",
+    "fold",
+    "initial",
+    "load_artefact",
+    "load_posterior",
+    "moped",
+    "predict",
+    "quantize",
+    "resolve_workload",
+    "save_artefact",
+    "save_posterior",
+    "score",
+]

@@ -1,0 +1,316 @@
+"""The `sigmabench` command line: options in, one call, output.
+
+Nothing heavy is imported before a command needs it.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .errors import UserError
+
+if TYPE_CHECKING:
+    from .record import Record
+    from .sweep import Report
+    from .workload import Workload
+
+DEFAULT_WORKLOAD = "lenet-digits"
+RESULTS = "results"
+
+
+class _Group(click.Group):
+    """Turns a `UserError` into one sentence and exit status 2, and Ctrl-C into status 130."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            click.echo(f"sigmabench: {error}", err=True)
+            ctx.exit(2)
+        except KeyboardInterrupt:
+            click.echo(
+                "sigmabench: interrupted; what was finished is stored, and the same command goes "
+                "on from there.",
+                err=True,
+            )
+            ctx.exit(130)
+
+
+class _Numbers(click.ParamType):
+    """Comma-separated whole numbers."""
+
+    name = "N,N,..."
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(int(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of whole numbers such as 1,10,50.", param, ctx)
+
+
+class _Names(click.ParamType):
+    """Comma-separated names."""
+
+    name = "NAME,..."
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _command() -> str:
+    return shlex.join(["sigmabench", *sys.argv[1:]])
+
+
+def _echo_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+@contextmanager
+def _progress(show: bool) -> Iterator[Report]:
+    """A progress bar on standard error; silent where that is not a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not show) as bar:
+        task = bar.add_task("Starting", total=None)
+
+        def report(phase: str, done: int, total: int) -> None:
+            bar.update(task, description=phase, completed=done, total=total)
+
+        yield report
+
+
+def _print(*renderables: Any, width: int | None = None) -> None:
+    from rich.console import Console
+
+    console = Console(width=width)
+    for renderable in renderables:
+        console.print(renderable)
+
+
+def _workload(name: str) -> Workload:
+    from .workload import resolve_workload
+
+    return resolve_workload(name)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="sigmabench")
+def main() -> None:
+    """Benchmark quantized Bayesian neural networks on this CPU."""
+
+
+def _plan_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options that `run` shares with whatever else makes cells."""
+    for option in reversed(
+        [
+            click.option("--formats", type=_Names(), help="Formats; see `sigmabench list`."),
+            click.option("--mc", type=_Numbers(), default="1,10,50", help="MC sample counts T."),
+            click.option("--batch", type=_Numbers(), default="1,32", help="Images a query."),
+            click.option("--threads", type=int, help="Cores a query may use.  [default: all]"),
+            click.option("--backend", default="auto", help="Backend of the int8 formats."),
+            click.option("--data", type=click.Path(path_type=Path), help="Data root."),
+            click.option("--posterior", type=click.Path(path_type=Path), help="Posterior file."),
+            click.option("--limit", type=int, help="Images to score.  [default: the whole split]"),
+            click.option("--seed", type=int, default=0, help="First seed of the MC draws."),
+            click.option("--seeds", type=int, default=3, help="Seeds to score."),
+            click.option("--split", default="test", help="test, or validation for choosing."),
+            click.option("--seconds", type=float, default=0.5, help="Timed seconds a cell."),
+            click.option("--range", "range_", default="headroom", help="headroom or paper."),
+            click.option("--granularity", default="channel", help="Of σ: channel or tensor."),
+            click.option("--sigma-offset", default="float", help="float or integer."),
+            click.option("--observer", default="minmax", help="minmax, percentile or mse."),
+            click.option(
+                "--calibrate", default="mean", help="Ranges from the mean network, or sampled."
+            ),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.argument("workload", default=DEFAULT_WORKLOAD)
+@_plan_options
+@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="Directory.")
+@click.option("--policy", default="only-missing", help="only-missing, always or never (read only).")
+@click.option("--wide", is_flag=True, help="One wide table, a row a cell.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
+def run(
+    workload: str, results: Path, policy: str, wide: bool, as_json: bool, **choices: Any
+) -> None:
+    """Quantize WORKLOAD to every format, score and time it, print one table.
+
+    Records go to --results; cells that have a record from this machine and code are not measured
+    again.
+    """
+    from .commands import parse_policy, plan_from
+    from .report import table
+    from .store import Store
+    from .sweep import run as sweep
+
+    plan = plan_from(_workload(workload), **choices)
+    with _progress(not as_json) as report:
+        records = sweep(plan, Store(results), _command(), parse_policy(policy), report)
+    if as_json:
+        click.echo(table.to_json(records))
+    else:
+        _print(table.wide(records) if wide else table.narrow(records), width=240 if wide else None)
+
+
+@main.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
+def list_(as_json: bool) -> None:
+    """Workloads, formats, backends, scenarios, metrics, observers and recipes."""
+    from .commands import listing, listing_tables
+
+    _echo_json(listing()) if as_json else _print(*listing_tables())
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
+@click.option("--seconds", type=float, default=1.0, help="Length of the noise check.")
+def doctor(as_json: bool, seconds: float) -> None:
+    """What this machine has, what each backend needs, and how noisy it is."""
+    from .commands import diagnosis, diagnosis_tables
+
+    found = diagnosis(seconds)
+    _echo_json(found) if as_json else _print(*diagnosis_tables(found))
+
+
+@main.command()
+@click.argument("workload")
+@click.option("--recipe", default="best", help="Recipe; see `sigmabench list`.")
+@click.option("--seed", type=int, default=0, help="Of everything random.")
+@click.option("--device", default="cpu", help="PyTorch device.")
+@click.option("--data", type=click.Path(path_type=Path), help="Data root.")
+@click.option("--out", type=click.Path(path_type=Path), help="Posterior file to write.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint beside --out.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
+def train(
+    workload: str,
+    recipe: str,
+    seed: int,
+    device: str,
+    data: Path | None,
+    out: Path | None,
+    resume: bool,
+    as_json: bool,
+) -> None:
+    """Train a posterior for WORKLOAD; it is scored on the validation split only."""
+    from .posterior.train import default_path
+    from .posterior.train import train as train_posterior
+
+    chosen = _workload(workload)
+    path = out or default_path(chosen.name, recipe, seed)
+    trained = train_posterior(
+        chosen,
+        recipe,
+        out=path,
+        seed=seed,
+        data=data,
+        device=device,
+        resume=resume,
+        progress=not as_json,
+    )
+    if as_json:
+        _echo_json({"path": str(trained.path), **trained.metadata})
+        return
+    scores = trained.metadata["validation"]
+    shown = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
+    click.echo(f"{trained.path}: validation {shown}")
+
+
+@main.command()
+@click.argument("workload", default=DEFAULT_WORKLOAD)
+@click.option("--formats", type=_Names(), help="Formats; see `sigmabench list`.")
+@click.option("--out", type=click.Path(path_type=Path), default=".", help="Directory to write to.")
+@click.option("--posterior", type=click.Path(path_type=Path), help="Posterior file.")
+@click.option("--data", type=click.Path(path_type=Path), help="Data root.")
+@click.option("--range", "range_", default="headroom", help="headroom or paper.")
+@click.option("--granularity", default="channel", help="Of σ: channel or tensor.")
+@click.option("--sigma-offset", default="float", help="float or integer.")
+@click.option("--observer", default="minmax", help="minmax, percentile or mse.")
+@click.option("--calibrate", default="mean", help="Ranges from the mean network, or sampled.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
+def quantize(workload: str, out: Path, as_json: bool, **choices: Any) -> None:
+    """Write WORKLOAD's artefacts, one file a format."""
+    from .commands import plan_from, size_table, write_artefacts
+
+    written = write_artefacts(plan_from(_workload(workload), **choices), out)
+    _echo_json(written) if as_json else _print(size_table(written))
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
+def inspect(file: Path, as_json: bool) -> None:
+    """What an artefact or a posterior FILE holds."""
+    from .commands import inspection, inspection_tables
+
+    found = inspection(file)
+    _echo_json(found) if as_json else _print(*inspection_tables(found))
+
+
+def _stored(results: Path, workload: str | None) -> list[Record]:
+    from .store import Store
+
+    if not results.is_dir():
+        raise UserError(f"There is no results directory {results}; run something first.")
+    records = Store(results).records(workload)
+    if not records:
+        raise UserError(f"{results} holds no records; run `sigmabench run` first.")
+    return records
+
+
+@main.command()
+@click.argument("workload", required=False)
+@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="Directory.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write page and figures here.")
+@click.option(
+    "--format", "form", default="table", help="table, wide, fidelity, size, paper, markdown or csv."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
+def report(workload: str | None, results: Path, out: Path | None, form: str, as_json: bool) -> None:
+    """Tables from stored records; with --out, figures and one self-contained HTML page."""
+    from .commands import write_report
+    from .report import table
+
+    records = _stored(results, workload)
+    if as_json:
+        click.echo(table.to_json(records))
+        return
+    if out is not None:
+        for path in write_report(records, out):
+            click.echo(path)
+        return
+    from .commands import render_report
+
+    rendered, width = render_report(records, form)
+    click.echo(rendered) if isinstance(rendered, str) else _print(rendered, width=width)
+
+
+@main.command()
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
+def compare(a: Path, b: Path, as_json: bool) -> None:
+    """Whether the results directories A and B differ, by tests that say what they could see."""
+    from . import compare as comparison
+
+    found = comparison.compare(_stored(a, None), _stored(b, None))
+    click.echo(comparison.to_json(found)) if as_json else _print(comparison.render(found))

@@ -1,0 +1,315 @@
+"""What the command line's commands do between options and output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from .plan import Plan
+    from .record import Record
+    from .store import Policy
+    from .workload import Workload
+
+
+def plan_from(workload: Workload, **choices: Any) -> Plan:
+    """A plan from command-line options, the defaults where they are None."""
+    from .formats import DEFAULT_FORMATS
+    from .machine import fingerprint
+    from .plan import Plan
+    from .quantize.calibrate import OBSERVERS
+    from .quantize.ptq import Options
+
+    given = {name: value for name, value in choices.items() if value is not None}
+    calibrate = given.pop("calibrate", "mean")
+    if calibrate not in ("mean", "sampled"):
+        raise unknown("calibration", calibrate, ("mean", "sampled"))
+    OBSERVERS.get(given.get("observer", "minmax"))
+    options = Options(
+        given.pop("range_", "headroom"),
+        given.pop("granularity", "channel"),
+        given.pop("sigma_offset", "float"),
+    )
+    formats = tuple(name.upper() for name in given.pop("formats", DEFAULT_FORMATS))
+    threads = given.pop("threads", None)
+    return Plan(
+        workload,
+        formats=formats,
+        batches=given.pop("batch", (1, 32)),
+        threads=fingerprint().cores if threads is None else threads,
+        options=options,
+        sampled=calibrate == "sampled",
+        **given,
+    )
+
+
+def parse_policy(name: str) -> Policy:
+    """The policy called `name`."""
+    from .store import Policy
+
+    if name not in {policy.value for policy in Policy}:
+        raise unknown("policy", name, [policy.value for policy in Policy])
+    return Policy(name)
+
+
+def listing() -> dict[str, list[dict[str, Any]]]:
+    """Every name a user can give, with what it is."""
+    from .backends.base import BACKENDS
+    from .formats import FORMATS
+    from .quantize.calibrate import OBSERVERS
+    from .scenarios import SCENARIOS
+    from .uncertainty.metrics import METRICS
+    from .workload import WORKLOADS
+
+    workloads = [WORKLOADS.get(name) for name in WORKLOADS]
+    return {
+        "workloads": [
+            {"name": w.name, "is": w.title, "recipes": ", ".join(w.recipes)} for w in workloads
+        ],
+        "formats": [
+            {
+                "name": f.name,
+                "μ bits": f.mean_bits,
+                "σ bits": f.sigma_bits,
+                "computes": f.arithmetic,
+            }
+            for f in map(FORMATS.get, FORMATS)
+        ],
+        "backends": [
+            {
+                "name": b.name,
+                "is": b.description,
+                "unavailable": b.unavailable() or "",
+            }
+            for b in map(BACKENDS.get, BACKENDS)
+        ],
+        "scenarios": [{"name": n, "is": SCENARIOS.get(n).description} for n in SCENARIOS],
+        "metrics": [
+            {"name": m.name, "unit": m.unit, "is": m.description} for m in map(METRICS.get, METRICS)
+        ],
+        "observers": [
+            {"name": n, "is": (OBSERVERS.get(n).__doc__ or "").split("\n")[0]} for n in OBSERVERS
+        ],
+    }
+
+
+def _table(title: str, rows: Sequence[dict[str, Any]]) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    shown = [key for key in rows[0] if any(row[key] not in ("", None) for row in rows)]
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for key in shown:
+        numeric = all(isinstance(row[key], (int, float)) for row in rows)
+        table.add_column(key, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(str(row[key]) for key in shown))
+    return table
+
+
+def listing_tables() -> list[Table]:
+    """`listing` for a person."""
+    return [_table(kind.capitalize(), rows) for kind, rows in listing().items()]
+
+
+def diagnosis(seconds: float) -> dict[str, Any]:
+    """The machine, the backends and a noise check."""
+    from .backends.base import BACKENDS
+    from .machine import describe
+    from .measure.noise import noise_check
+
+    if not seconds > 0:
+        raise UserError(f"--seconds is {seconds}; give a number above 0.")
+    backends = {name: BACKENDS.get(name).unavailable() or "available" for name in BACKENDS.names()}
+    return {
+        "machine": describe(),
+        "backends": backends,
+        "noise_check": asdict(noise_check(seconds)),
+    }
+
+
+def diagnosis_tables(found: dict[str, Any]) -> list[Table]:
+    """`diagnosis` for a person."""
+    noise = found["noise_check"]
+    tail = noise["p99_over_p50"]
+    summary = {
+        "repeats": noise["repeats"],
+        "median": f"{noise['p50_ns'] / 1e6:.3f} ms",
+        "p99 / p50": "–" if tail is None else f"{tail:.2f}",
+        "robust standard deviation": f"{100 * noise['robust_std']:.1f} %",
+    }
+    return [
+        _facts("Machine", found["machine"]),
+        _facts("Backends", found["backends"]),
+        _facts("Noise: one thread repeating one fixed piece of work", summary),
+    ]
+
+
+def _facts(title: str, facts: dict[str, Any]) -> Table:
+    rows = [{"what": name.replace("_", " "), "value": _shown(v)} for name, v in facts.items()]
+    return _table(title, rows)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(part)}" for name, part in value.items()) or "–"
+    if isinstance(value, (list, tuple)):
+        return " ".join(_shown(part) for part in value)
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def write_artefacts(plan: Plan, out: Path) -> list[dict[str, Any]]:
+    """Quantize to the plan's formats and save `<workload>-<format>.safetensors` for each."""
+    from .prepare import prepare
+    from .quantize.artefact import save, size
+
+    prepared = prepare(plan)
+    fp32 = prepared.artefact("FP32")
+    written = []
+    for name in plan.formats:
+        artefact = prepared.artefact(name)
+        path = out / f"{plan.workload.name}-{name.lower()}.safetensors"
+        save(artefact, path)
+        written.append({"path": str(path), "format": name, **asdict(size(artefact, fp32))})
+    return written
+
+
+def size_table(written: Sequence[dict[str, Any]]) -> Table:
+    """`write_artefacts` for a person."""
+    rows = [
+        {
+            "file": Path(one["path"]).name,
+            "bytes": one["file_bytes"],
+            "weights": one["weight_bytes"],
+            "ratio weights": f"{one['ratio_weights']:.2f}×",
+            "ratio file": f"{one['ratio_file']:.2f}×",
+        }
+        for one in written
+    ]
+    return _table(f"Artefacts in {Path(written[0]['path']).parent}", rows)
+
+
+def inspection(file: Path) -> dict[str, Any]:
+    """What a posterior or an artefact file holds, for JSON."""
+    from .posterior.file import is_posterior
+
+    return _inspect_posterior(file) if is_posterior(file) else _inspect_artefact(file)
+
+
+def _inspect_posterior(file: Path) -> dict[str, Any]:
+    from .posterior import load
+
+    posterior, metadata = load(file)
+    std = posterior.std()
+    layers = [
+        {
+            "parameter": name,
+            "shape": "×".join(map(str, mean.shape)),
+            "rms μ": float(mean.square().mean().sqrt()),
+            "rms σ": float(std[name].square().mean().sqrt()),
+            "σ min": float(std[name].min()),
+            "σ max": float(std[name].max()),
+        }
+        for name, mean in posterior.mean.items()
+    ]
+    facts = {name: value for name, value in metadata.items() if name != "names"}
+    return {"file": str(file), "kind": "posterior", **facts, "layers": layers}
+
+
+def _inspect_artefact(file: Path) -> dict[str, Any]:
+    from .quantize.artefact import load, size
+
+    artefact = load(file)
+    header = artefact.header
+    layers = [
+        {
+            "layer": conv.name,
+            "shape": "×".join(map(str, conv.shape)),
+            "rms μ": _rms(artefact.layers[conv.name].real_mean()),
+            "rms σ": _rms(artefact.layers[conv.name].real_std()),
+            "clipped %": 100 * header.saturation.get(conv.name, 0.0),
+        }
+        for conv in artefact.graph.convs
+    ]
+    facts = {
+        name: getattr(header, name)
+        for name in (
+            "format",
+            "workload",
+            "workload_version",
+            "posterior",
+            "range",
+            "granularity",
+            "sigma_offset",
+            "observer",
+            "calibration",
+            "noise_stream",
+            "schema",
+        )
+    }
+    itemised = {k: v for k, v in asdict(size(artefact)).items() if v is not None}
+    return {"file": str(file), "kind": "artefact", **facts, "size": itemised, "layers": layers}
+
+
+def _rms(values: Any) -> float:
+    import numpy as np
+
+    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
+
+
+def inspection_tables(found: dict[str, Any]) -> list[Table]:
+    """`inspection` for a person."""
+    facts = {name: value for name, value in found.items() if name not in ("layers", "file")}
+    rows = [
+        {k: float(f"{v:.3g}") if isinstance(v, float) else v for k, v in layer.items()}
+        for layer in found["layers"]
+    ]
+    return [_facts(found["file"], facts), _table("Layers", rows)]
+
+
+def render_report(records: Sequence[Record], form: str) -> tuple[RenderableType | str, int | None]:
+    """One of the report's tables and the width it wants."""
+    from .report import table
+
+    paper = _paper(records)
+    forms: dict[str, Any] = {
+        "table": lambda: (table.narrow(records), None),
+        "wide": lambda: (table.wide(records), 240),
+        "fidelity": lambda: (table.fidelity(records), None),
+        "size": lambda: (table.size(records), None),
+        "paper": lambda: (table.paper(records, paper or {}), None),
+        "markdown": lambda: (table.markdown(records, paper), None),
+        "csv": lambda: (table.csv(records), None),
+    }
+    if form not in forms:
+        raise unknown("report format", form, forms)
+    if form == "paper" and not paper:
+        raise UserError("The paper has no figures for this; name one workload that it measured.")
+    rendered: tuple[RenderableType | str, int | None] = forms[form]()
+    return rendered
+
+
+def write_report(records: Sequence[Record], out: Path) -> list[Path]:
+    """Figures and the page, in `out`."""
+    from .report.figures import figures
+    from .report.page import write_page
+
+    page = out / "index.html"
+    write_page(records, page, _paper(records))
+    return [page, *figures(records, out)]
+
+
+def _paper(records: Sequence[Record]) -> Mapping[str, Mapping[str, float]] | None:
+    """The paper's figures, where all records are of one workload that has some."""
+    from .workload import WORKLOADS
+
+    names = {record.cell.workload for record in records}
+    name = names.pop()
+    return (WORKLOADS.get(name).paper or None) if not names and name in WORKLOADS else None

@@ -1,0 +1,55 @@
+"""From predictive distributions to the record's `Quality`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..record import Quality
+from ..uncertainty.calibration import reliability_diagram
+from ..uncertainty.metrics import METRICS, score
+from ..uncertainty.selective import accuracy_against_confidence, risk_coverage
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..uncertainty.predictive import Summary
+
+RISK_POINTS = 101
+
+
+def quality(summaries: Sequence[Summary], labels: Tensor, seeds: Sequence[int]) -> Quality:
+    """Score the same images under several seeds of the MC draw.
+
+    Args:
+        summaries: one a seed.
+        labels: int64 [N].
+        seeds: of the summaries, in order.
+    """
+    names = [name for name in METRICS.names() if name != "ece_floor"]
+    scored = [score(summary, labels, names) for summary in summaries]
+    floors = [score(summary, labels, ["ece_floor"])["ece_floor"] for summary in summaries]
+    first = summaries[0]
+    reliability = reliability_diagram(first, labels)
+    confident = accuracy_against_confidence(first, labels)
+    curve = risk_coverage(first, labels).thin(RISK_POINTS)
+    return Quality(
+        images=len(labels),
+        seeds=tuple(seeds),
+        scores={name: tuple(one[name] for one in scored) for name in names},
+        ece_floor_percent=tuple(floor for floor in floors if floor is not None),
+        reliability={
+            "count": tuple(float(count) for count in reliability.count),
+            "confidence": reliability.confidence,
+            "accuracy": reliability.accuracy,
+        },
+        accuracy_vs_confidence={
+            "threshold": confident.threshold,
+            "accuracy": tuple(None if a is None else a / 100 for a in confident.accuracy),
+            "share": tuple(share / 100 for share in confident.share),
+        },
+        risk_coverage={
+            "coverage": tuple(curve.coverage.tolist()),
+            "risk": tuple(curve.risk.tolist()),
+        },
+    )

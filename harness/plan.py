@@ -1,0 +1,142 @@
+"""What a run is to measure: the user's choices, checked, and the cells they make."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .cell import Cell
+from .errors import UserError
+from .formats import DEFAULT_FORMATS, FORMATS, Format
+from .quantize.ptq import Options
+from .workload import Workload
+
+#: One arithmetic each, so a cell never runs on a backend that computes in something else.
+FLOAT_BACKEND = "float"
+INT8_BACKEND = "native"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A grid of cells of one workload.
+
+    Attributes:
+        workload: what is measured.
+        formats: names in `FORMATS`.
+        mc: Monte Carlo counts T.
+        batches: images a timed query holds.
+        threads: cores a query may use.
+        backend: of the int8 formats, or `auto`: `native`, else `reference` where nothing was
+            compiled. The float formats run on `float`.
+        data: data root, see `data.data_root`.
+        posterior: file; the one that ships if None.
+        options: of post-training quantization.
+        observer: of activation ranges.
+        sampled: whether ranges are observed over sampled passes too.
+        split: `test`; `validation` is for choosing.
+        limit: images scored, None for all.
+        seed: first seed of the MC draws.
+        seeds: how many seeds are scored.
+        seconds: timed seconds a cell.
+    """
+
+    workload: Workload
+    formats: tuple[str, ...] = DEFAULT_FORMATS
+    mc: tuple[int, ...] = (1, 10, 50)
+    batches: tuple[int, ...] = (1, 32)
+    threads: int = 1
+    backend: str = "auto"
+    data: Path | None = None
+    posterior: Path | None = None
+    options: Options = field(default_factory=Options)
+    observer: str = "minmax"
+    sampled: bool = False
+    split: str = "test"
+    limit: int | None = None
+    seed: int = 0
+    seeds: int = 3
+    seconds: float = 0.5
+
+    def __post_init__(self) -> None:
+        for flag, values in (("--mc", self.mc), ("--batch", self.batches)):
+            _at_least_one(flag, values)
+        for flag, value in (("--threads", self.threads), ("--seeds", self.seeds)):
+            _at_least_one(flag, (value,))
+        if self.limit is not None:
+            _at_least_one("--limit", (self.limit,))
+        if not 0 <= self.seed <= 2**63:
+            raise UserError(f"--seed is {self.seed}; give a number from 0 to 2^63.")
+        if not self.seconds > 0:
+            raise UserError(f"--seconds is {self.seconds}; give a number above 0.")
+        if self.split not in ("test", "validation"):
+            raise UserError(f"The split {self.split!r} is not scored; give test or validation.")
+        for name in self.formats:
+            FORMATS.get(name)
+
+    def backend_of(self, format: Format) -> str:
+        """Name of the backend that computes a format."""
+        from .backends.base import BACKENDS
+
+        if not format.quantized:
+            return FLOAT_BACKEND
+        if self.backend == "auto":
+            missing = BACKENDS.get(INT8_BACKEND).unavailable()
+            return INT8_BACKEND if missing is None else "reference"
+        backend = BACKENDS.get(self.backend)
+        if not backend.supports(format.name):
+            raise UserError(
+                f"The backend {self.backend!r} does not compute {format.name}; leave out --backend "
+                "or choose other --formats."
+            )
+        return self.backend
+
+    def cells(self, posterior_hash: str) -> list[Cell]:
+        """Every cell, grouped by (batch, T): the cells of a group are timed in turns.
+
+        A deterministic twin has one pass, whatever T the others have.
+        """
+        return [
+            self._cell(FORMATS.get(name), mc, batch, posterior_hash)
+            for batch in self.batches
+            for mc in self.mc
+            for name in self.formats
+            if FORMATS.get(name).bayesian or mc == min(self.mc)
+        ]
+
+    def _cell(self, format: Format, mc: int, batch: int, posterior_hash: str) -> Cell:
+        quantized, bayesian = format.quantized, format.bayesian
+        noise = "stream-v1" if quantized else "normal"
+        return Cell(
+            workload=self.workload.name,
+            workload_version=self.workload.version,
+            posterior=posterior_hash[:16],
+            format=format.name,
+            range=(self.options.range if bayesian else "paper") if quantized else "-",
+            granularity=self.options.granularity if quantized and bayesian else "-",
+            sigma_offset=self.options.sigma_offset if quantized and bayesian else "-",
+            observer=self.observer if quantized else "-",
+            calibration=("sampled" if self.sampled else "mean") if quantized else "-",
+            split=self.split,
+            corruption="none",
+            severity=0,
+            limit=self.limit or 0,
+            mc=mc if bayesian else 1,
+            batch=batch,
+            scenario="closed-loop",
+            backend=self.backend_of(format),
+            isa="auto",
+            threads=self.threads,
+            instances=1,
+            noise=noise if bayesian else "-",
+            seed=self.seed,
+            seeds=self.seeds if bayesian else 1,
+        )
+
+
+def _at_least_one(flag: str, values: Sequence[int]) -> None:
+    for value in values:
+        if value < 1:
+            raise UserError(f"{flag} is {value}; give a whole number of at least 1.")
+    if not values:
+        raise UserError(f"{flag} names nothing; give at least one number.")

@@ -1,0 +1,76 @@
+"""Prediction by Monte Carlo passes: one batch, or a whole split at several T at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from .uncertainty.predictive import Predictive, Summary
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .backends.base import Predictor
+    from .data import Split
+
+BATCH = 250
+PASSES = 10  # computed at once, so that memory does not grow with T
+
+
+def predict(
+    predictor: Predictor,
+    x: Tensor,
+    mc: int,
+    seed: int = 0,
+    deterministic: bool = False,
+) -> Summary:
+    """The predictive distribution of one batch.
+
+    Args:
+        predictor: a loaded model.
+        x: images, float32 [N, C, H, W], normalised.
+        mc: number of Monte Carlo passes T.
+        seed: of the noise; pass t draws with MC index t.
+        deterministic: the model samples nothing, so mutual information is not defined.
+
+    Returns:
+        p̄ = (1/T) Σ_t softmax(f(x; w_t)), its entropy and what else `Summary` holds.
+    """
+    return _passes(predictor, x, (mc,), seed, deterministic)[mc]
+
+
+def evaluate(
+    predictor: Predictor,
+    split: Split,
+    mc: Sequence[int],
+    seed: int = 0,
+    deterministic: bool = False,
+    advance: Callable[[int], None] | None = None,
+) -> dict[int, Summary]:
+    """The predictive distribution of a split at every T in `mc`, from one run by prefixes.
+
+    Args:
+        predictor: a loaded model.
+        split: images; all of them are used.
+        mc: numbers of passes; pass t is the same in all of them.
+        seed: of the noise.
+        deterministic: the model samples nothing.
+        advance: called with the number of images after each batch.
+    """
+    parts: dict[int, list[Summary]] = {T: [] for T in mc}
+    for start in range(0, len(split), BATCH):
+        x = split.batch(slice(start, start + BATCH))
+        for T, summary in _passes(predictor, x, mc, seed, deterministic).items():
+            parts[T].append(summary)
+        if advance:
+            advance(len(x))
+    return {T: Summary.cat(summaries) for T, summaries in parts.items()}
+
+
+def _passes(
+    predictor: Predictor, x: Tensor, mc: Sequence[int], seed: int, deterministic: bool
+) -> dict[int, Summary]:
+    total = Predictive(mc, deterministic=deterministic)
+    for first in range(0, max(mc), PASSES):
+        total.update(predictor.logits(x, seed, range(first, min(first + PASSES, max(mc)))))
+    return total.summaries()
