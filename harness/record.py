@@ -8,7 +8,9 @@ here; the reason, where one is needed, is in `unavailable`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import inspect
+import re
+from dataclasses import dataclass, field, fields
 
 from .cell import Cell
 
@@ -29,7 +31,8 @@ class Fingerprint:
         kernel: operating system and its release.
         python: version.
         packages: versions of sigmabench, torch, oneDNN and what else computes.
-        commit: git commit of the code, with `+dirty` if files differ from it; None outside a checkout.
+        commit: git commit of the code, with `+dirty.` and a digest of the difference if the code
+            differs from it; None outside a checkout.
         environment: thread and allocator settings that change speed, by variable.
     """
 
@@ -58,17 +61,17 @@ class Quality:
         ece_floor_percent: ECE that a perfectly calibrated model with these confidences and this
             number of images would show, per seed.
         reliability: of the first seed: for each confidence bin its `count`, mean `confidence` and
-            `accuracy` (both in [0, 1]).
+            `accuracy`, both in [0, 1], None where the bin is empty.
         accuracy_vs_confidence: of the first seed: `threshold`, `accuracy` of the examples at least
-            that confident (None where there are none), and their `share`.
-        risk_coverage: of the first seed, at up to 101 coverages: `coverage` and `risk`.
+            that confident (None where there are none), and their `share`, all in [0, 1].
+        risk_coverage: of the first seed, at up to 101 coverages: `coverage` and `risk`, in [0, 1].
     """
 
     images: int
     seeds: tuple[int, ...]
     scores: dict[str, tuple[float | None, ...]]
     ece_floor_percent: tuple[float, ...]
-    reliability: dict[str, tuple[float, ...]]
+    reliability: dict[str, tuple[float | None, ...]]
     accuracy_vs_confidence: dict[str, tuple[float | None, ...]]
     risk_coverage: dict[str, tuple[float, ...]]
 
@@ -76,7 +79,8 @@ class Quality:
 @dataclass(frozen=True)
 class Timing:
     """Latency of queries. A query is one batch: float32 images in, T passes with fresh weights
-    (quantizing the input, sampling, computing), mean probabilities out. Loading images is outside.
+    (quantizing the input, sampling, computing), float32 logits of all passes out. Loading images
+    and reducing logits to scores is outside.
 
     Attributes:
         latency_ns: every timed query, in order.
@@ -247,3 +251,44 @@ class Record:
     verdict: Verdict
     unavailable: dict[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
+
+
+def to_markdown() -> str:
+    """`docs/record.md`: each class of the schema as a table, from its docstring and annotations."""
+    sections = [_PREAMBLE.format(version=SCHEMA_VERSION)]
+    for schema in (Record, Cell, Fingerprint, Quality, Timing, Bandwidth, Size, Fidelity, Verdict):
+        summary, documented = _documentation(schema)
+        rows = [
+            f"| `{item.name}` | `{_type(item.type)}` | {documented[item.name]} |"
+            for item in fields(schema)
+        ]
+        table = "\n".join(["| field | type | meaning |", "|---|---|---|", *rows])
+        sections.append(f"## {schema.__name__}\n\n{summary}\n\n{table}")
+    return "\n\n".join(sections) + "\n"
+
+
+_PREAMBLE = """# The record, field by field
+
+Made by `python -m sigmabench.harness.record > docs/record.md`; schema version {version}. One JSON
+file a cell: `<results>/<workload>/<fingerprint hash>/<cell key>.json`. The fingerprint hash is the
+first 8 hex digits of the SHA-256 of all fields of `fingerprint`; the cell key the first 16 of that
+of all fields of `cell`. Units are in the field names. `null` (None in Python) means not defined or
+not measurable here; the reason, where one is needed, is in `unavailable`. NaN and infinity do not
+occur."""
+
+
+def _documentation(schema: type) -> tuple[str, dict[str, str]]:
+    """A class docstring as its text and the entries of its `Attributes`."""
+    text, _, attributes = inspect.cleandoc(schema.__doc__ or "").partition("\n\nAttributes:\n")
+    entries = re.findall(r"^    (\w+): (.*(?:\n {8,}.*)*)", attributes, re.M)
+    return " ".join(text.split()), {name: " ".join(words.split()) for name, words in entries}
+
+
+def _type(annotation: object) -> str:
+    """An annotation as it stands in JSON."""
+    text = str(annotation).replace("None", "null").replace(", ...", "").replace("|", r"\|")
+    return re.sub(r"tuple\[", "list[", text)
+
+
+if __name__ == "__main__":
+    print(to_markdown(), end="")

@@ -1,0 +1,244 @@
+"""What a record was measured on: processor, memory, software, code."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from .measure import counters
+from .record import Fingerprint
+
+#: Instruction sets that decide which kernel runs, as Linux and this project spell them.
+ISAS = (
+    "avx2",
+    "fma",
+    "f16c",
+    "aes",
+    "avx_vnni",
+    "avx512f",
+    "avx512bw",
+    "avx512vl",
+    "avx512_vnni",
+    "avx512_vbmi",
+    "avx512_bf16",
+    "avx512_fp16",
+    "vaes",
+    "amx_tile",
+    "amx_int8",
+    "amx_bf16",
+)
+_SPELLINGS = {
+    "avx512vbmi": "avx512_vbmi",
+    "avx512vnni": "avx512_vnni",
+    "avx512bf16": "avx512_bf16",
+    "avx512fp16": "avx512_fp16",
+    "avxvnni": "avx_vnni",
+}
+_PACKAGES = ("sigmabench", "torch", "torchvision", "numpy", "scipy", "timm", "onednn-cpu-gomp")
+_VARIABLES = re.compile(
+    r"(OMP|GOMP|KMP|MKL|OPENBLAS|MALLOC|DNNL|ONEDNN|ATEN|GLIBC)_\w+|LD_PRELOAD|SIGMABENCH_ISA"
+)
+#: What of a checkout computes a result; records and documents do not.
+_CODE = ("harness", "workloads", "pyproject.toml", "CMakeLists.txt")
+_CPUS = Path("/sys/devices/system/cpu")
+_NODES = Path("/sys/devices/system/node")
+
+
+def fingerprint() -> Fingerprint:
+    """Machine, software and code of this process. Imports torch, to ask for its oneDNN."""
+    cpu, isa = _processor()
+    return Fingerprint(
+        cpu=cpu,
+        isa=isa,
+        cores=len(_cores()),
+        numa_nodes=max(1, len(_numa_nodes())),
+        memory_bytes=psutil.virtual_memory().total,
+        governor=_read(_CPUS / "cpu0/cpufreq/scaling_governor"),
+        kernel=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+        packages=_packages(),
+        commit=_commit(Path.cwd()),
+        environment=_environment(),
+    )
+
+
+def describe() -> dict[str, Any]:
+    """All that `sigmabench doctor` tells of the machine, ready for JSON.
+
+    What the machine does not tell is the string `unavailable: reason`.
+    """
+    import torch
+
+    seen = fingerprint()
+    memory = psutil.virtual_memory()
+    return {
+        "cpu": seen.cpu,
+        "isa": list(seen.isa),
+        "cores": {
+            "usable": seen.cores,
+            "logical": psutil.cpu_count(),
+            "physical": psutil.cpu_count(logical=False),
+        },
+        "caches": _caches() or "unavailable: the system does not describe them",
+        "numa": _numa_nodes() or "unavailable: the system does not describe its nodes",
+        "memory": {"total_bytes": memory.total, "available_bytes": memory.available},
+        "governor": seen.governor
+        or "unavailable: no cpufreq driver here (in a virtual machine the host decides)",
+        "turbo": _turbo(),
+        "virtual_machine": "hypervisor" in _cpuinfo_flags(),
+        "load_average": list(os.getloadavg()),
+        "kernel": seen.kernel,
+        "python": seen.python,
+        "packages": seen.packages,
+        "commit": seen.commit or "unavailable: not run in a checkout of sigmabench",
+        "environment": seen.environment,
+        "torch_threads": {
+            "intra_op": torch.get_num_threads(),
+            "inter_op": torch.get_num_interop_threads(),
+            "capability": torch.backends.cpu.get_cpu_capability(),
+        },
+        "hardware_counters": counters.hardware(),
+        "dram_counters": counters.dram(),
+        "energy": counters.energy(),
+    }
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text().strip() or None
+    except OSError:
+        return None
+
+
+def _processor() -> tuple[str, tuple[str, ...]]:
+    """Model name and instruction sets: Linux's own account, else py-cpuinfo's (which is slow)."""
+    flags = _cpuinfo_flags()
+    match = re.search(r"^model name\s*:\s*(.+)$", _read(Path("/proc/cpuinfo")) or "", re.M)
+    name = match[1].strip() if match else ""
+    if not flags or not name:
+        import cpuinfo
+
+        told = cpuinfo.get_cpu_info()
+        name = name or told.get("brand_raw", platform.processor() or platform.machine())
+        flags = flags or set(told.get("flags", []))
+    flags = {_SPELLINGS.get(flag, flag) for flag in flags}
+    return name, tuple(isa for isa in ISAS if isa in flags)
+
+
+def _cpuinfo_flags() -> set[str]:
+    match = re.search(r"^flags\s*:\s*(.+)$", _read(Path("/proc/cpuinfo")) or "", re.M)
+    return set(match[1].split()) if match else set()
+
+
+def _cores() -> list[int]:
+    """Cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def _numa_nodes() -> dict[str, str]:
+    """CPU list of every memory node that has one."""
+    found = {p.name: _read(p / "cpulist") for p in sorted(_NODES.glob("node[0-9]*"))}
+    return {name: cpus for name, cpus in found.items() if cpus}
+
+
+def _caches() -> dict[str, str]:
+    """Size of each cache of the first core, with the cores that share it."""
+    caches = {}
+    for index in sorted((_CPUS / "cpu0/cache").glob("index*")):
+        level, kind, size = (_read(index / name) for name in ("level", "type", "size"))
+        suffix = {"Data": "d", "Instruction": "i"}.get(kind or "", "")
+        caches[f"L{level}{suffix}"] = f"{size}, cpus {_read(index / 'shared_cpu_list')}"
+    return caches
+
+
+def last_level_cache_bytes() -> int | None:
+    """Size of the first core's largest cache (bytes), or None where the machine does not tell."""
+    sizes = [_read(path) or "" for path in (_CPUS / "cpu0/cache").glob("index*/size")]
+    units = {"K": 2**10, "M": 2**20, "G": 2**30}
+    return max((int(s[:-1]) * units[s[-1]] for s in sizes if s[-1:] in units), default=None)
+
+
+def _turbo() -> str:
+    no_turbo = _read(_CPUS / "intel_pstate/no_turbo")
+    boost = _read(_CPUS / "cpufreq/boost")
+    if no_turbo is None and boost is None:
+        return "unavailable: neither intel_pstate nor cpufreq tells"
+    return "on" if no_turbo == "0" or boost == "1" else "off"
+
+
+def _packages() -> dict[str, str]:
+    """Versions of what computes; `torch-onednn` is the oneDNN inside torch."""
+    import torch
+
+    found = {name: told for name in _PACKAGES if (told := _version(name))}
+    match = re.search(r"(?:MKL-DNN|oneDNN) v([\d.]+)", torch.__config__.show())
+    if match:
+        found["torch-onednn"] = match[1]
+    return found
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _environment() -> dict[str, str]:
+    return {k: v for k, v in sorted(os.environ.items()) if _VARIABLES.fullmatch(k)}
+
+
+def _commit(folder: Path) -> str | None:
+    """Commit of the sigmabench checkout that holds `folder`.
+
+    `+dirty.` and a digest of the difference follow where the code differs from it, so that two
+    edits of one commit are two fingerprints. None outside a checkout of sigmabench.
+    """
+    top = _git(folder, "rev-parse", "--show-toplevel")
+    if not top:
+        return None
+    root = Path(top.strip())
+    project = _read(root / "pyproject.toml") or ""
+    head = (_git(root, "rev-parse", "HEAD") or "").strip()
+    if not head or not re.search(r'^name\s*=\s*"sigmabench"', project, re.M):
+        return None
+    difference = hashlib.sha256()
+    changed = _git(root, "diff", "HEAD", "--", *_CODE) or ""
+    new = (_git(root, "ls-files", "--others", "--exclude-standard", "--", *_CODE) or "").split("\n")
+    difference.update(changed.encode())
+    for name in filter(None, new):
+        difference.update(name.encode())
+        difference.update(_read_bytes(root / name))
+    dirty = bool(changed or any(new))
+    return f"{head}+dirty.{difference.hexdigest()[:8]}" if dirty else head
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """Output of a git command, or None where there is no git or no checkout."""
+    try:
+        ran = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            check=True,
+            timeout=20,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return ran.stdout.decode(errors="replace")

@@ -1,0 +1,183 @@
+"""Audits: whether a record may be believed.
+
+Each is a function of plain inputs that returns `pass`, `not applicable: why` or `fail: why`, and
+knows nothing of how its inputs were made, so a test can hand it a broken case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm
+
+from ..record import Fidelity, Verdict
+from .clock import Samples
+from .fidelity import MIN_DRAWS
+from .statistics import ratio_of_medians
+
+PASS = "pass"
+DETERMINISTIC = "not applicable: the network is deterministic"
+
+#: Chance of a false alarm over all layers and both moments together.
+FALSE_ALARM = 1e-3
+FLOAT_TOLERANCE = 1e-4
+RING_TOLERANCE = 1.10
+NOISE_BOUND = 0.15
+
+_PASSES = 8
+_MANY = 8  # weights that differ: not one rare event
+
+#: (layer, seed, MC index) to sampled weights.
+Sample = Callable[[str, int, int], NDArray]
+
+
+def moments(fidelities: Sequence[Fidelity]) -> str:
+    """Mean and second moment of the draws match their exact law, each layer in 10^5 draws or more.
+
+    A two-sided z-test of two moments a layer at a family-wise level of 10^-3 (Bonferroni).
+    """
+    if not fidelities:
+        return DETERMINISTIC
+    limit = float(norm.isf(FALSE_ALARM / (2 * 2 * len(fidelities))))
+    for layer in fidelities:
+        if layer.moment_draws < MIN_DRAWS:
+            return f"fail: {layer.layer} was judged by {layer.moment_draws} draws"
+        for moment, z in (("mean", layer.moment_mean_z), ("variance", layer.moment_var_z)):
+            if not abs(z) < limit:
+                return f"fail: {layer.layer}, {moment} of the draws: |z| {abs(z):.1f} ≥ {limit:.1f}"
+    return PASS
+
+
+def draws_differ(sample: Sample, layers: Sequence[str], seed: int = 0) -> str:
+    """Weights differ between MC passes and between seeds, and repeat under the same of both.
+
+    A layer whose weights (nearly) never move cannot show that it is drawn anew; at least one layer
+    has to. That such a layer moves as rarely as it should is for `moments` to say.
+    """
+    if not layers:
+        return DETERMINISTIC
+    moved = False
+    for layer in layers:
+        passes = [np.array(sample(layer, seed, mc)) for mc in range(_PASSES)]
+        other = np.array(sample(layer, seed + 1, 0))
+        if not np.array_equal(passes[0], sample(layer, seed, 0)):
+            return f"fail: {layer} does not repeat under one seed and MC index"
+        changes = [
+            int(np.count_nonzero(a != b)) for i, a in enumerate(passes) for b in passes[i + 1 :]
+        ]
+        reseeded = int(np.count_nonzero(passes[0] != other))
+        most = max(*changes, reseeded)
+        moved |= most > 0
+        if most >= _MANY and min(changes) == 0:
+            return f"fail: {layer} has the same weights in two MC passes"
+        if most >= _MANY and reseeded == 0:
+            return f"fail: {layer} has the same weights under two seeds"
+    return PASS if moved else "fail: no layer's weights ever change"
+
+
+def every_pass_drew(draws_before: int, draws_after: int, passes: int, weights: int) -> str:
+    """The sampler's counter moved by every Bayesian weight in each of the timed passes."""
+    if weights == 0:
+        return DETERMINISTIC
+    drawn, expected = draws_after - draws_before, passes * weights
+    if drawn == expected:
+        return PASS
+    return f"fail: {drawn} weights drawn in {passes} passes, {expected} expected"
+
+
+def outputs_match(timed: ArrayLike, rescored: ArrayLike, exact: bool) -> str:
+    """Mean probabilities of the timed path are those that were scored.
+
+    Args:
+        timed: from timed queries, [N, classes].
+        rescored: the same images and seeds, from the scoring run.
+        exact: bit for bit (int8), else within 10^-4 (float).
+    """
+    first, second = np.asarray(timed), np.asarray(rescored)
+    if first.shape != second.shape or first.size == 0:
+        return f"fail: timed outputs have shape {first.shape}, scored ones {second.shape}"
+    if np.array_equal(first, second):
+        return PASS
+    worst = float(np.abs(first - second).max())
+    if not exact and worst <= FLOAT_TOLERANCE:
+        return PASS
+    return f"fail: timed and scored outputs differ by {worst:.2g}"
+
+
+def inputs_not_cached(ring: Samples, repeated: Samples) -> str:
+    """A ring of inputs is no more than 10 % slower than one repeated input.
+
+    Fails only if the ratio of medians is above 1.10 and its 95 % interval excludes 1.
+    """
+    ratio = ratio_of_medians(
+        (ring.latency_ns, repeated.latency_ns),
+        (ring.slices, repeated.slices),
+        paired=len(ring.slices) == len(repeated.slices),
+    )
+    if ratio.value > RING_TOLERANCE and ratio.low > 1:
+        return (
+            f"fail: a ring of inputs takes {ratio.value:.2f} times as long as one repeated input "
+            f"({ratio.low:.2f} to {ratio.high:.2f})"
+        )
+    return PASS
+
+
+def isa_dispatched(claimed: str, dispatched: str) -> str:
+    """The kernels ran the instruction set that was claimed; `auto` claims none."""
+    if claimed == "auto":
+        return "not applicable: no instruction set was asked for"
+    if claimed == dispatched:
+        return PASS
+    return f"fail: {claimed} was claimed, {dispatched or 'nothing'} was dispatched"
+
+
+def noise_bounded(noise: float, bound: float = NOISE_BOUND) -> str:
+    """Run-to-run noise is below the bound."""
+    if noise <= bound:
+        return PASS
+    return f"fail: run-to-run noise {100 * noise:.0f} % is above {100 * bound:.0f} %"
+
+
+def verdict(audits: Mapping[str, str], findings: Sequence[str] = ()) -> Verdict:
+    """Valid if no audit failed.
+
+    Raises:
+        ValueError: an audit's result is none of the three forms.
+    """
+    for name, result in audits.items():
+        if result != PASS and not result.startswith(("not applicable: ", "fail: ")):
+            raise ValueError(f"audit {name} returned {result!r}")
+    valid = not any(result.startswith("fail") for result in audits.values())
+    return Verdict(valid, dict(audits), tuple(findings))
+
+
+@dataclass(frozen=True)
+class _Watch:
+    field: str
+    limit: float
+    below: bool
+    text: str
+
+
+_WATCHED = (
+    _Watch("std_ratio", 0.5, True, "POSTERIOR LOST: σ of the draws is {:.2f} of the original"),
+    _Watch("clamped_share", 0.01, False, "{:.1%} of draws clamped"),
+    _Watch("immovable_share", 0.05, False, "{:.1%} of weights cannot move"),
+)
+
+
+def posterior_findings(fidelities: Sequence[Fidelity]) -> tuple[str, ...]:
+    """What the layers lost of their posterior, one short line each, the loud ones first.
+
+    Rms fidelity below 0.5, more than 1 % of draws clamped, more than 5 % of weights immovable.
+    """
+    found = []
+    for watch in _WATCHED:
+        for layer in fidelities:
+            value = getattr(layer, watch.field)
+            if value < watch.limit if watch.below else value > watch.limit:
+                found.append(f"{layer.layer}: {watch.text.format(value)}")
+    return tuple(found)

@@ -1,0 +1,167 @@
+"""The clock: queries timed one by one, tasks in turns.
+
+Tasks that will be compared are measured in short slices, one task after the other, round after
+round, so that whatever the machine does in the meantime (frequency, neighbours, temperature) hits
+all of them alike. Every sample is kept.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+Task = Callable[[int], None]
+
+_SHARES = 10  # a task's time and samples are spread over at least this many slices
+_MIN_SLICES = 5
+_STABLE = 0.05
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Timed queries of one task.
+
+    Attributes:
+        latency_ns: every timed query, in order.
+        slices: how many of them each slice held.
+        warmup: queries run before and not counted.
+    """
+
+    latency_ns: tuple[int, ...]
+    slices: tuple[int, ...]
+    warmup: int
+
+    @property
+    def median_ns(self) -> float:
+        """Median latency."""
+        return float(statistics.median(self.latency_ns))
+
+
+def interleave(
+    tasks: Sequence[Task],
+    seconds: float = 1.0,
+    *,
+    min_samples: int = 10,
+    max_samples: int = 100_000,
+    slice_seconds: float = 0.05,
+    warmup: int = 3,
+    rest: Callable[[], None] | None = None,
+) -> list[Samples]:
+    """Time every task for about `seconds`, in turns of about `slice_seconds`.
+
+    A query is one call `task(index)`, timed alone with the monotonic nanosecond clock. Indices
+    count from 0 through warm-up and measurement without a gap, so a task can rotate its inputs and
+    seeds. Garbage is collected before and not during measurement.
+
+    A task is finished after `seconds` of its own queries, `min_samples` queries and five slices, or
+    after `max_samples` queries. Slow tasks get at least one query a slice.
+
+    Args:
+        tasks: what to time.
+        seconds: timed seconds a task.
+        min_samples: queries a task at least, whatever time they take.
+        max_samples: queries a task at most.
+        slice_seconds: how long a turn takes; shorter if `seconds` would not give ten turns.
+        warmup: uncounted queries at least, before the first slice; warming goes on, for up to
+            `seconds`, until the median of the last `warmup` queries is within 5 % of that of the
+            `warmup` before them.
+        rest: called between rounds, outside all timing (a progress bar).
+
+    Returns:
+        one `Samples` a task, in order.
+
+    Raises:
+        ValueError: a count or a time is not positive.
+    """
+    if min(seconds, slice_seconds) <= 0 or not 1 <= min_samples <= max_samples or warmup < 1:
+        raise ValueError("seconds, slices, warm-up and sample counts must be positive")
+    limit = _Limit(
+        total_ns=int(seconds * 1e9),
+        slice_ns=int(min(slice_seconds, seconds / _SHARES) * 1e9),
+        min_samples=min_samples,
+        max_samples=max_samples,
+    )
+    meters = [_Meter(task) for task in tasks]
+    with _no_garbage_collection():
+        for meter in meters:
+            meter.warm(warmup, limit.total_ns)
+        while running := [meter for meter in meters if not meter.finished(limit)]:
+            for meter in running:
+                meter.turn(limit)
+            if rest is not None:
+                rest()
+    return [Samples(tuple(m.latency), tuple(m.slices), m.warmed) for m in meters]
+
+
+@dataclass(frozen=True)
+class _Limit:
+    total_ns: int
+    slice_ns: int
+    min_samples: int
+    max_samples: int
+
+
+@dataclass
+class _Meter:
+    """A task and what it has taken so far."""
+
+    task: Task
+    latency: list[int] = field(default_factory=list)
+    slices: list[int] = field(default_factory=list)
+    warmed: int = 0
+    spent: int = 0
+
+    def query(self) -> int:
+        """One call, in nanoseconds."""
+        index = self.warmed + len(self.latency)
+        start = time.perf_counter_ns()
+        self.task(index)
+        return time.perf_counter_ns() - start
+
+    def warm(self, least: int, budget_ns: int) -> None:
+        times: list[int] = []
+        while len(times) < least or (sum(times) < budget_ns and not _stable(times, least)):
+            times.append(self.query())
+            self.warmed += 1
+
+    def turn(self, limit: _Limit) -> None:
+        """One slice."""
+        before, left = len(self.latency), limit.slice_ns
+        most = min(max(limit.max_samples // _SHARES, 1), limit.max_samples - before)
+        while True:
+            taken = self.query()
+            self.latency.append(taken)
+            self.spent += taken
+            left -= taken
+            if left <= 0 or len(self.latency) - before >= most:
+                break
+        self.slices.append(len(self.latency) - before)
+
+    def finished(self, limit: _Limit) -> bool:
+        count = len(self.latency)
+        enough = count >= limit.min_samples and len(self.slices) >= _MIN_SLICES
+        return count >= limit.max_samples or (enough and self.spent >= limit.total_ns)
+
+
+def _stable(times: list[int], window: int) -> bool:
+    if len(times) < 2 * window:
+        return False
+    last = statistics.median(times[-window:])
+    before = statistics.median(times[-2 * window : -window])
+    return abs(last - before) <= _STABLE * before
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -1,0 +1,264 @@
+"""The results directory: one JSON file a cell, written atomically, so a run can stop and resume.
+
+    <results>/<workload>/<fingerprint hash>/<cell key>.json
+
+The fingerprint hash covers machine, software and code, so two machines or commits never overwrite
+each other. Nothing here knows what a number means; `record.py` does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, fields
+from enum import Enum
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .cell import Cell
+from .errors import UserError, unknown
+from .record import SCHEMA_VERSION, Fingerprint, Record
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+_CELL_FIELDS = tuple(field.name for field in fields(Cell))
+
+
+class Policy(str, Enum):
+    """What to do about cells that have a record already.
+
+    Attributes:
+        ONLY_MISSING: measure what has none; read the others.
+        ALWAYS: measure everything again, replacing records.
+        NEVER: measure nothing, only read.
+    """
+
+    ONLY_MISSING = "only-missing"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+def fingerprint_hash(fingerprint: Fingerprint) -> str:
+    """8 hex digits of the SHA-256 of all fields of a fingerprint."""
+    text = json.dumps(asdict(fingerprint), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def to_json(record: Record) -> str:
+    """A record as text that `from_json` reads back equal: a field a line, arrays of numbers on one.
+
+    Raises:
+        ValueError: a number is NaN or infinite; undefined values are None.
+    """
+    return _layout(asdict(record), "") + "\n"
+
+
+def from_json(data: bytes, source: str | Path) -> Record:
+    """The inverse of `to_json`, validated against the schema.
+
+    Args:
+        data: UTF-8 text.
+        source: what to call it in messages.
+
+    Raises:
+        UserError: not JSON, not a record, or made under a newer schema.
+    """
+    from pydantic import ValidationError
+
+    try:
+        tree = json.loads(data, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as reason:
+        raise UserError(
+            f"{source} is not a record, or is cut short ({reason}); delete it and run again."
+        ) from reason
+    version = tree.get("schema_version") if isinstance(tree, dict) else None
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise UserError(
+            f"{source} is not a SigmaBench record (it has no schema_version); move it out of the "
+            f"results directory."
+        )
+    if version > SCHEMA_VERSION:
+        raise UserError(
+            f"{source} was made by a newer SigmaBench (schema {version}, this one reads up to "
+            f"{SCHEMA_VERSION}): upgrade or point --results elsewhere."
+        )
+    try:
+        return _adapter().validate_json(data, strict=True)
+    except ValidationError as invalid:
+        first = invalid.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(
+            f"{source} is not a valid record: {where}: {first['msg']}; delete it and run again."
+        ) from invalid
+
+
+class Store:
+    """A results directory.
+
+    Args:
+        path: of the directory; it is made when first written to.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def ensure_writable(self) -> None:
+        """Make the directory and prove that a file can be written, before anything is measured.
+
+        Raises:
+            UserError: it cannot be made or written to.
+        """
+        probe = self.path / f".probe.{os.getpid()}.tmp"
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe.write_text("")
+            probe.unlink()
+        except OSError as reason:
+            raise self._unwritable(reason) from reason
+
+    def file(self, cell: Cell, fingerprint: Fingerprint) -> Path:
+        """Where the record of a cell belongs, whether or not it is there."""
+        return self._folder(cell.workload) / fingerprint_hash(fingerprint) / f"{cell.key}.json"
+
+    def has(self, cell: Cell, fingerprint: Fingerprint) -> bool:
+        """Whether there is a record of this cell from this machine and code."""
+        return self.file(cell, fingerprint).is_file()
+
+    def missing(
+        self, cells: Iterable[Cell], fingerprint: Fingerprint, policy: Policy
+    ) -> list[Cell]:
+        """The cells that `policy` says to measure, in the order given."""
+        if policy is Policy.NEVER:
+            return []
+        return [c for c in cells if policy is Policy.ALWAYS or not self.has(c, fingerprint)]
+
+    def save(self, record: Record) -> Path:
+        """Write a record to its place, replacing an older one of the same cell at once.
+
+        A reader, or a run that is killed, sees the old file or the new one, never a part.
+
+        Raises:
+            ValueError: a number is NaN or infinite.
+            UserError: the directory cannot be written to.
+        """
+        text = to_json(record)
+        path = self.file(record.cell, record.fingerprint)
+        part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                part.write_text(text, encoding="utf-8")
+                os.replace(part, path)
+            finally:
+                part.unlink(missing_ok=True)
+        except OSError as reason:
+            raise self._unwritable(reason) from reason
+        return path
+
+    def load(self, path: str | Path) -> Record:
+        """Read one record file.
+
+        Raises:
+            UserError: it cannot be read, is not a record, or is of a newer schema.
+        """
+        try:
+            data = Path(path).read_bytes()
+        except OSError as reason:
+            raise UserError(f"The record {path} cannot be read: {reason.strerror}.") from reason
+        return from_json(data, path)
+
+    def find(self, cell: Cell, fingerprint: Fingerprint) -> Record | None:
+        """The record of this cell from this machine and code, if there is one."""
+        return self.load(self.file(cell, fingerprint)) if self.has(cell, fingerprint) else None
+
+    def records(
+        self,
+        workload: str | None = None,
+        *,
+        fingerprint: Fingerprint | str | None = None,
+        latest: bool = True,
+        **where: Any,
+    ) -> list[Record]:
+        """Records that match, oldest first.
+
+        Args:
+            workload: only this one.
+            fingerprint: only this machine and code (a `Fingerprint` or its hash); None for all.
+            latest: of several records of one cell (other machines or commits), only the youngest.
+            where: any other field of `Cell`, with a value or a collection of values.
+
+        Raises:
+            UserError: a field is not one of `Cell`, or a file is not a readable record.
+        """
+        for name in where:
+            if name not in _CELL_FIELDS:
+                raise unknown("cell field", name, _CELL_FIELDS)
+        if isinstance(fingerprint, Fingerprint):
+            fingerprint = fingerprint_hash(fingerprint)
+        below = self._folder(workload) if workload is not None else self.path
+        prefix = "" if workload is not None else "*/"
+        files = sorted(below.glob(f"{prefix}{fingerprint or '*'}/*.json"))
+        found = [record for record in map(self.load, files) if _matches(record.cell, where)]
+        found.sort(key=lambda record: record.created)
+        if latest:
+            youngest = {record.cell: record for record in found}
+            found = [record for record in found if youngest[record.cell] is record]
+        return found
+
+    def _folder(self, workload: str) -> Path:
+        if not re.fullmatch(r"\w[\w.-]*", workload):
+            raise UserError(
+                f"The workload name {workload!r} cannot be a directory's: use letters, digits, "
+                f"'-', '_' and '.', a letter or digit first."
+            )
+        return self.path / workload
+
+    def _unwritable(self, reason: OSError) -> UserError:
+        return UserError(
+            f"Results cannot be written to {self.path}: {reason.strerror or reason}; "
+            f"name another directory with --results."
+        )
+
+
+def _matches(cell: Cell, where: dict[str, Any]) -> bool:
+    for name, wanted in where.items():
+        value = getattr(cell, name)
+        if isinstance(wanted, Collection) and not isinstance(wanted, str):
+            if value not in wanted:
+                return False
+        elif value != wanted:
+            return False
+    return True
+
+
+def _layout(value: Any, indent: str) -> str:
+    """JSON with objects and arrays of objects over several lines, everything else on one."""
+    inner = indent + " "
+    if isinstance(value, dict) and value:
+        parts = [f"{json.dumps(k)}: {_layout(v, inner)}" for k, v in value.items()]
+        opening, closing = "{", "}"
+    elif isinstance(value, (list, tuple)) and any(
+        isinstance(v, (dict, list, tuple)) for v in value
+    ):
+        parts = [_layout(v, inner) for v in value]
+        opening, closing = "[", "]"
+    else:
+        return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    body = f",\n{inner}".join(parts)
+    return f"{opening}\n{inner}{body}\n{indent}{closing}"
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"it holds {name}")
+
+
+@lru_cache(maxsize=1)
+def _adapter() -> TypeAdapter[Record]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Record)

@@ -1,0 +1,124 @@
+"""The fingerprint: honest, complete, and different where code or machine differ."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from sigmabench.harness import machine
+
+
+def test_fingerprint_of_this_machine() -> None:
+    seen = machine.fingerprint()
+    assert seen == machine.fingerprint()
+    assert seen.cpu
+    assert set(seen.isa) <= set(machine.ISAS)
+    assert 1 <= seen.cores <= (os.cpu_count() or 1)
+    assert seen.numa_nodes >= 1
+    assert seen.memory_bytes == psutil.virtual_memory().total
+    assert {"sigmabench", "torch", "numpy", "torch-onednn"} <= set(seen.packages)
+    assert seen.python == ".".join(map(str, sys.version_info[:3]))
+
+
+def test_description_is_json_and_never_a_silent_nothing() -> None:
+    told = machine.describe()
+    assert json.loads(json.dumps(told)) == told
+    for key in ("caches", "numa", "governor", "turbo", "commit", "hardware_counters", "energy"):
+        assert told[key] not in (None, "", 0, {}), key
+        if isinstance(told[key], str) and told[key].startswith("unavailable"):
+            assert len(told[key]) > len("unavailable: ")
+
+
+def test_processor_without_proc_cpuinfo(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"brand_raw": "A Xeon", "flags": ["avx2", "avx512vbmi", "amx_int8", "sse"]}
+    fake = SimpleNamespace(get_cpu_info=lambda: told)
+    monkeypatch.setitem(sys.modules, "cpuinfo", fake)
+    monkeypatch.setattr(machine, "_read", lambda path: None)
+    assert machine._processor() == ("A Xeon", ("avx2", "avx512_vbmi", "amx_int8"))
+
+
+def test_isa_of_proc_cpuinfo(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (
+        "processor\t: 0\nmodel name\t: Intel X\nflags\t\t: fpu avx2 avx512vbmi avx_vnni amx_tile\n"
+    )
+    monkeypatch.setattr(machine, "_read", lambda path: text)
+    assert machine._processor() == ("Intel X", ("avx2", "avx_vnni", "avx512_vbmi", "amx_tile"))
+
+
+def test_environment_holds_what_changes_speed_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "environ", {})
+    for name in ("OMP_NUM_THREADS", "KMP_AFFINITY", "MALLOC_ARENA_MAX", "LD_PRELOAD", "HOME"):
+        os.environ[name] = "1"
+    os.environ["SIGMABENCH_DATA"] = "/private"
+    assert machine._environment() == {
+        "KMP_AFFINITY": "1",
+        "LD_PRELOAD": "1",
+        "MALLOC_ARENA_MAX": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A git checkout of a project called sigmabench, with one commit."""
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "harness").mkdir()
+    (tmp_path / "harness" / "a.py").write_text("a = 1\n")
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "sigmabench"\n')
+    identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+    for command in (("init", "-q"), ("add", "."), (*identity, "commit", "-qm", "one")):
+        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
+    return tmp_path
+
+
+def test_commit_of_a_checkout(checkout: Path) -> None:
+    clean = machine._commit(checkout)
+    assert clean is not None
+    assert len(clean) == 40
+    assert machine._commit(checkout / "harness") == clean
+    (checkout / "results").mkdir()
+    (checkout / "results" / "r.json").write_text("{}")
+    assert machine._commit(checkout) == clean, "saving a record does not change the code"
+
+
+def test_every_edit_is_another_fingerprint(checkout: Path) -> None:
+    clean = machine._commit(checkout)
+    seen = {clean}
+    for name, text in (("a.py", "a = 2\n"), ("a.py", "a = 3\n"), ("b.py", "1"), ("b.py", "2")):
+        (checkout / "harness" / name).write_text(text)
+        dirty = machine._commit(checkout)
+        assert dirty is not None
+        assert dirty.startswith(f"{clean}+dirty.")
+        assert dirty not in seen
+        seen.add(dirty)
+
+
+def test_commit_of_another_project_is_not_ours(checkout: Path, tmp_path: Path) -> None:
+    (checkout / "pyproject.toml").write_text('[project]\nname = "sigmabench-plugin"\n')
+    assert machine._commit(checkout) is None
+
+
+def test_no_checkout_has_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert machine._commit(Path("/")) is None
+    monkeypatch.setenv("PATH", "")
+    assert machine._commit(Path.cwd()) is None
+
+
+def test_last_level_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_CPUS", tmp_path)
+    assert machine.last_level_cache_bytes() is None
+    for index, size in enumerate(("48K", "2M", "480M\n", "?")):
+        folder = tmp_path / "cpu0" / "cache" / f"index{index}"
+        folder.mkdir(parents=True)
+        (folder / "size").write_text(size)
+    assert machine.last_level_cache_bytes() == 480 * 2**20

@@ -1,0 +1,248 @@
+"""The store: records come back equal, and what is not a record is refused by name."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import is_dataclass, replace
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sigmabench.harness import store as store_module
+from sigmabench.harness.cell import Cell
+from sigmabench.harness.errors import UserError
+from sigmabench.harness.record import (
+    Bandwidth,
+    Fidelity,
+    Fingerprint,
+    Quality,
+    Record,
+    Size,
+    Timing,
+    Verdict,
+)
+from sigmabench.harness.store import Policy, Store, fingerprint_hash, from_json, to_json
+
+ATOMS: dict[Any, st.SearchStrategy[Any]] = {
+    float: st.floats(allow_nan=False, allow_infinity=False),
+    int: st.integers(0, 2**63),
+    str: st.text(max_size=12),
+    bool: st.booleans(),
+    type(None): st.none(),
+}
+
+
+def anything(kind: Any) -> st.SearchStrategy[Any]:
+    """Values of an annotation of the schema, built from the annotation."""
+    if isinstance(kind, type) and is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return st.builds(kind, **{name: anything(hint) for name, hint in hints.items()})
+    arguments = get_args(kind)
+    if get_origin(kind) is dict:
+        return st.dictionaries(anything(arguments[0]), anything(arguments[1]), max_size=3)
+    if get_origin(kind) is tuple:
+        if arguments[-1] is ...:
+            return st.lists(anything(arguments[0]), max_size=3).map(tuple)
+        return st.tuples(*map(anything, arguments))
+    if arguments:  # a union
+        return st.one_of(*map(anything, arguments))
+    return ATOMS[kind]
+
+
+@pytest.fixture(scope="module")
+def record() -> Record:
+    """One plain record, the same every time."""
+    cell = Cell(
+        "lenet", "1", "ab" * 8, "INT8", "headroom", "channel", "float", "minmax", "mean", "test",
+        "none", 0, 0, 50, 1, "closed-loop", "native", "auto", 1, 1, "stream-v1", 0, 3,
+    )  # fmt: skip
+    fingerprint = Fingerprint("cpu", ("avx2",), 2, 1, 2**34, None, "Linux", "3.12", {}, None, {})
+    quality = Quality(10, (0,), {"nll": (0.1,)}, (0.5,), {}, {}, {})
+    timing = Timing((10, 12), (2,), 3, 1, (), {"p50": None}, (10.0, 12.0), 1e8, 0.0)
+    bandwidth = Bandwidth(1, 1, 1, 1, 4, 0.1, 10.0, 0.01, None, None)
+    size = Size(10, 5, 1, 1, 1, 2, 5, 4.0, None)
+    fidelity = Fidelity("conv1", 5, 1.0, 0.0, 0.0, 0.0, 0.1, 0.3, -0.2, 100000, None)
+    return Record(
+        cell, fingerprint, "sigmabench run", "2026-01-01T00:00:00Z", "avx2", {}, quality, timing,
+        bandwidth, size, 1000, (fidelity,), Verdict(True, {"isa": "pass"}),
+    )  # fmt: skip
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(anything(Record))
+def test_any_record_survives_the_round_trip(record: Record) -> None:
+    record = replace(record, schema_version=1)
+    text = to_json(record)
+    again = from_json(text.encode(), "x")
+    assert again == record
+    assert to_json(again) == text
+
+
+def test_saved_record_is_loaded_and_found(tmp_path: Path, record: Record) -> None:
+    store = Store(tmp_path / "results")
+    assert not store.has(record.cell, record.fingerprint)
+    assert store.find(record.cell, record.fingerprint) is None
+    path = store.save(record)
+    hashed = fingerprint_hash(record.fingerprint)
+    assert path == tmp_path / "results" / "lenet" / hashed / f"{record.cell.key}.json"
+    assert store.load(path) == record
+    assert store.find(record.cell, record.fingerprint) == record
+    assert [p.name for p in path.parent.iterdir()] == [path.name], "no temporary file is left"
+
+
+def test_raw_samples_lie_on_one_line(record: Record) -> None:
+    text = to_json(record)
+    assert '"latency_ns": [10,12],\n' in text
+    assert '\n  "format": "INT8",\n' in text
+
+
+def test_machines_and_commits_do_not_overwrite_each_other(tmp_path: Path, record: Record) -> None:
+    store = Store(tmp_path)
+    other = replace(record, fingerprint=replace(record.fingerprint, commit="c0ffee"))
+    third = replace(record, fingerprint=replace(record.fingerprint, cpu="another"))
+    assert len({store.save(r) for r in (record, other, third)}) == 3
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_non_finite_numbers_are_not_written(tmp_path: Path, record: Record, value: float) -> None:
+    bad = replace(record, timing=replace(record.timing, noise=value))
+    with pytest.raises(ValueError, match="JSON compliant"):
+        Store(tmp_path).save(bad)
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_failed_write_leaves_the_old_record(
+    tmp_path: Path, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    path = store.save(record)
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store_module.os, "replace", full)
+    with pytest.raises(UserError, match="No space left"):
+        store.save(replace(record, command="another"))
+    assert store.load(path) == record
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_query_filters_by_any_field_and_keeps_the_latest(tmp_path: Path, record: Record) -> None:
+    store = Store(tmp_path)
+    later = replace(
+        record,
+        created="2026-02-01T00:00:00Z",
+        fingerprint=replace(record.fingerprint, commit="c0ffee"),
+    )
+    batch32 = replace(record, cell=replace(record.cell, batch=32), created="2026-01-02T00:00:00Z")
+    other = replace(record, cell=replace(record.cell, workload="resnet"))
+    for each in (record, later, batch32, other):
+        store.save(each)
+    assert store.records("lenet") == [batch32, later]
+    assert store.records("lenet", latest=False) == [record, batch32, later]
+    assert store.records(batch=32) == [batch32]
+    assert store.records(workload="lenet", batch=(1, 2)) == [later]
+    assert store.records(format="FP32") == []
+    assert store.records("lenet", batch=1, fingerprint=record.fingerprint) == [record]
+    assert len(store.records()) == 3
+    with pytest.raises(UserError, match="did you mean batch"):
+        store.records(bach=1)
+
+
+def test_empty_or_absent_directory_has_no_records(tmp_path: Path) -> None:
+    assert Store(tmp_path / "absent").records() == []
+    assert not (tmp_path / "absent").exists()
+
+
+def test_policies(tmp_path: Path, record: Record) -> None:
+    store = Store(tmp_path)
+    store.save(record)
+    cells = [replace(record.cell, batch=32), record.cell]
+    assert store.missing(cells, record.fingerprint, Policy.ONLY_MISSING) == cells[:1]
+    assert store.missing(cells, record.fingerprint, Policy("always")) == cells
+    assert store.missing(cells, record.fingerprint, Policy("never")) == []
+
+
+def edited(record: Record, **changes: Any) -> bytes:
+    """A record's JSON with top-level fields replaced; `...` removes one."""
+    tree = json.loads(to_json(record)) | changes
+    return json.dumps({k: v for k, v in tree.items() if v is not ...}).encode()
+
+
+def test_newer_schema_is_refused_with_the_way_out(tmp_path: Path, record: Record) -> None:
+    path = tmp_path / "lenet" / "00000000" / "x.json"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(edited(record, schema_version=2, cell={"unknown": 1}))
+    with pytest.raises(UserError) as error:
+        Store(tmp_path).records()
+    message = str(error.value)
+    assert "made by a newer SigmaBench (schema 2, this one reads up to 1): upgrade or" in message
+    assert str(path) in message
+
+
+def test_what_is_not_a_record_is_refused_by_name(tmp_path: Path, record: Record) -> None:
+    good = to_json(record).encode()
+    cases = {
+        b"": "cut short",
+        good[: len(good) // 2]: "cut short",
+        b"\xff\xfe\x00": "cut short",
+        b"[" * 100_000: "cut short",
+        b"[1, 2]": "schema_version",
+        b"{}": "schema_version",
+        edited(record, schema_version="1"): "schema_version",
+        edited(record, schema_version=True): "schema_version",
+        edited(record, command=...): "command",
+        edited(record, peak_memory_bytes="12"): "peak_memory_bytes",
+        edited(record, quality={}): "quality.images",
+        good.replace(b'"noise": 0.0', b'"noise": NaN'): "NaN",
+    }
+    for data, word in cases.items():
+        with pytest.raises(UserError, match=r"lost\.json") as error:
+            from_json(data, "lost.json")
+        assert word in str(error.value)
+        assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match="No such file"):
+        Store(tmp_path).load(tmp_path / "absent.json")
+
+
+def test_unwritable_directories_are_found_before_measuring(tmp_path: Path) -> None:
+    Store(tmp_path / "new" / "deep").ensure_writable()
+    assert list((tmp_path / "new" / "deep").iterdir()) == []
+    blocker = tmp_path / "file"
+    blocker.write_text("")
+    for path in (blocker, blocker / "results", Path("/proc/self/results")):
+        with pytest.raises(UserError, match="--results"):
+            Store(path).ensure_writable()
+
+
+def test_read_only_directory(
+    tmp_path: Path, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:  # root may write anywhere, so permissions prove nothing
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    with pytest.raises(UserError, match="Permission denied; name another directory"):
+        Store(tmp_path).ensure_writable()
+    with pytest.raises(UserError, match="Permission denied"):
+        Store(tmp_path).save(record)
+
+
+@pytest.mark.parametrize("name", ["..", "a/b", "", ".hidden"])
+def test_workload_names_stay_inside(tmp_path: Path, record: Record, name: str) -> None:
+    with pytest.raises(UserError, match="workload name"):
+        Store(tmp_path).save(replace(record, cell=replace(record.cell, workload=name)))
+
+
+def test_import_is_light() -> None:
+    code = (
+        "import sys, sigmabench.harness.store\n"
+        "sys.exit(bool({'torch', 'numpy', 'pydantic'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
