@@ -148,6 +148,8 @@ def test_outputs_of_another_path_fail() -> None:
     assert audits.outputs_match(probs, near, exact=False) == "pass"
     assert audits.outputs_match(probs, near, exact=True).startswith("fail: ")
     assert audits.outputs_match(probs, far, exact=False).startswith("fail: ")
+    assert audits.outputs_match(probs, far, exact=False, tolerance=0.01) == "pass"
+    assert audits.outputs_match(probs, far, exact=True, tolerance=0.01).startswith("fail: ")
     assert audits.outputs_match(probs, probs[:-1], exact=False).startswith("fail: ")
     assert audits.outputs_match(probs, np.full_like(probs, np.nan), False).startswith("fail: ")
     assert audits.outputs_match(probs[:0], probs[:0], exact=True).startswith("fail: ")
