@@ -53,7 +53,7 @@ BEST_RECIPE = Recipe(
     description="Random affine images, one-cycle Adam, KL tempered by 0.01.",
     lr=0.004,
     batch=128,
-    epochs=40,
+    epochs=30,
     schedule=OneCycle(),
     kl_temperature=0.01,
     augmentation=RandomAffine(rotation=10, scale=0.1, shift=2),
