@@ -104,13 +104,20 @@ class FloatPredictor:
 
     def sample(self, layer: str, seed: int, mc: int) -> NDArray[np.float32]:
         """The weights of one pass in real units, float32 [O, I, KH, KW]."""
-        slot = self._slots[layer][0]
-        noise = torch.empty_like(self._mean)
-        self._draw(seed, mc, noise)
+        return self._sample(self._slots[layer][0], seed, mc).reshape(self._convs[layer].shape)
+
+    def sample_bias(self, layer: str, seed: int, mc: int) -> NDArray[np.float32]:
+        """The bias of one pass, float32 [O]."""
+        return self._sample(self._slots[layer][1], seed, mc)
+
+    def _sample(self, slot: Slot, seed: int, mc: int) -> NDArray[np.float32]:
+        noise = torch.zeros_like(self._mean)
+        if self._stochastic:
+            self._draw(seed, mc, noise)
         part = slice(slot.start, slot.stop)
         drawn = torch.addcmul(self._mean[part], self._std[part], noise[part])
         weights: NDArray[np.float32] = drawn.to(self.dtype).float().numpy()
-        return weights.reshape(self._convs[layer].shape)
+        return weights
 
     def traffic(self, batch: int) -> Traffic:
         """μ, σ and noise read, noise and sampled weights written, sampled weights read again."""

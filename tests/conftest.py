@@ -1,0 +1,57 @@
+"""Shared fixtures: a small network with every kind of node, and its posterior."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+from torch import Tensor, nn
+from toy import RESIDUAL_SHAPE, Residual
+
+from sigmabench.harness.posterior import Posterior, initial
+
+# The machines that run this are shared: a slow example is not a failure.
+settings.register_profile("sigmabench", deadline=None, max_examples=40)
+settings.load_profile("sigmabench")
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def residual() -> nn.Module:
+    torch.manual_seed(7)
+    module = Residual()
+    for norm in (module.stem_norm, module.norm1, module.norm2):
+        with torch.no_grad():
+            norm.weight.uniform_(-1.5, 1.5)
+            norm.bias.normal_()
+            norm.running_mean.normal_()
+            norm.running_var.uniform_(0.5, 2)
+    return module.eval()
+
+
+@pytest.fixture(scope="session")
+def posterior(residual: nn.Module) -> Posterior:
+    """σ differs from weight to weight, over a factor of a hundred."""
+    torch.manual_seed(8)
+    start = initial(residual, 0.02)
+    rho = {name: value + torch.randn_like(value) for name, value in start.rho.items()}
+    return Posterior(start.mean, rho, start.state)
+
+
+@pytest.fixture(scope="session")
+def images() -> Tensor:
+    torch.manual_seed(9)
+    return torch.randn(512, *RESIDUAL_SHAPE)
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """Real data, where there is any."""
+    root = os.environ.get("SIGMABENCH_DATA")
+    if not root:
+        pytest.skip("SIGMABENCH_DATA is not set")
+    return Path(root)

@@ -1,0 +1,141 @@
+"""The artefact: every format there and back, sizes against the closed form, damage."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from toy import RESIDUAL_SHAPE
+
+from sigmabench.harness.errors import UserError
+from sigmabench.harness.formats import FORMATS
+from sigmabench.harness.quantize import artefact as files
+from sigmabench.harness.quantize.calibrate import calibrate
+from sigmabench.harness.quantize.fold import fold
+from sigmabench.harness.quantize.ptq import Options, quantize, weight_scale
+
+
+@pytest.fixture(scope="module")
+def model(residual, posterior):
+    return fold(residual, posterior, RESIDUAL_SHAPE)
+
+
+@pytest.fixture(scope="module")
+def ranges(model, images):
+    return calibrate(model, images)
+
+
+@pytest.mark.parametrize("name", FORMATS.names())
+def test_every_format_survives_the_file(name, model, ranges, tmp_path):
+    before = quantize(model, name, ranges)
+    path = tmp_path / "model.safetensors"
+    files.save(before, path)
+    after = files.load(path)
+    assert after.header == before.header
+    for layer, other in zip(before.layers.values(), after.layers.values(), strict=True):
+        for field in vars(layer):
+            assert np.array_equal(getattr(layer, field), getattr(other, field)), field
+    assert files.to_bytes(after) == path.read_bytes()
+
+
+@pytest.mark.parametrize("name", FORMATS.names())
+def test_size_is_the_closed_form_and_the_rest_is_small(name, model, ranges):
+    found = files.size(quantize(model, name, ranges), quantize(model, "FP32"))
+    format = FORMATS.get(name)
+    layers = len(model.layers)
+    channels = sum(len(layer.bias) for layer in model.layers.values())
+    exact = found.weights * format.weight_bits / 8
+    assert exact <= found.weight_bytes <= exact + layers  # σ ends on a byte in each layer
+    assert found.ratio_weights == 64 / format.weight_bits
+    rest = found.file_bytes - found.weight_bytes
+    assert rest <= 24 * channels + 300 * layers + 8192
+    assert rest == sum((found.scale_bytes, found.bias_bytes, found.graph_bytes, found.header_bytes))
+
+
+def test_weight_grid_covers_the_range(model):
+    layer = model.layers["conv1"]
+    top = layer.mean.abs().flatten(1).amax(1)
+    np.testing.assert_allclose(weight_scale(layer.mean, layer.std, "paper") * 127, top, rtol=1e-6)
+    reach = (layer.mean.abs() + 3 * layer.std).flatten(1).amax(1)
+    np.testing.assert_allclose(
+        weight_scale(layer.mean, layer.std, "headroom") * 127, reach, rtol=1e-6
+    )
+    assert weight_scale(torch.zeros(2, 1, 1, 1), torch.zeros(2, 1, 1, 1), "paper").tolist() == [
+        1,
+        1,
+    ]
+
+
+def test_quantized_mean_is_within_half_a_step(model, ranges):
+    for name, layer in quantize(model, "INT8", ranges).layers.items():
+        step = layer.weight_scale.reshape(-1, 1, 1, 1)
+        error = np.abs(layer.real_mean() - model.layers[name].mean.numpy())
+        assert (error <= step * 0.5001).all()
+
+
+def test_deterministic_twin_has_no_sigma(model, ranges):
+    twin = quantize(model, "DNN_INT8", ranges, Options("headroom"))
+    assert twin.header.range == "paper"
+    assert twin.sampled_weights == 0
+    assert not any(layer.bias_std.any() for layer in twin.layers.values())
+    assert not any(conv.bayesian or conv.bias_bayesian for conv in twin.graph.convs)
+
+
+def test_int8_needs_ranges_and_known_names(model, ranges):
+    with pytest.raises(UserError, match="calibrate"):
+        quantize(model, "INT8")
+    with pytest.raises(UserError, match="did you mean INT8_SIGMA4"):
+        quantize(model, "INT8_SIGMA44", ranges)
+    with pytest.raises(UserError, match="no range named"):
+        Options("wide")  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def stored(model, ranges, tmp_path):
+    path = tmp_path / "model.safetensors"
+    files.save(quantize(model, "INT8_SIGMA2", ranges), path)
+    return path
+
+
+def test_missing_truncated_and_foreign_files(stored, tmp_path):
+    with pytest.raises(UserError, match="There is no artefact"):
+        files.load(tmp_path / "none.safetensors")
+    whole = stored.read_bytes()
+    for cut in (0, 4, 100, len(whole) - 1):
+        stored.write_bytes(whole[:cut])
+        with pytest.raises(UserError, match=str(stored.name)):
+            files.load(stored)
+    safetensors.torch.save_file({"a": torch.zeros(3)}, stored, {"other": "thing"})
+    with pytest.raises(UserError, match="no SigmaBench artefact"):
+        files.load(stored)
+
+
+def test_any_flipped_bit_is_noticed(stored):
+    whole = bytearray(stored.read_bytes())
+    rng = np.random.default_rng(0)
+    for position in rng.choice(len(whole), 150, replace=False):
+        damaged = whole.copy()
+        damaged[position] ^= 1 << int(rng.integers(8))
+        with pytest.raises(UserError):
+            files.from_bytes(bytes(damaged), "model")
+
+
+def test_newer_files_say_so(stored):
+    artefact = files.load(stored)
+    for field in ("schema", "noise_stream"):
+        newer = replace(artefact, header=replace(artefact.header, **{field: 99}))
+        with pytest.raises(UserError, match=r"newer SigmaBench.*upgrade"):
+            files.from_bytes(files.to_bytes(newer), "model")
+
+
+def test_header_is_one_json_object_beside_the_tensors(stored):
+    data = stored.read_bytes()
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    fields = json.loads(header["__metadata__"][files.KEY])
+    assert fields["format"] == "INT8_SIGMA2"
+    assert len(fields["sha256"]) == 64
+    assert set(header) == {"__metadata__", "mean", "sigma", "scale", "bias"}

@@ -1,0 +1,100 @@
+"""Tracing and folding against the module itself."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call
+from toy import RESIDUAL_SHAPE
+
+from sigmabench.harness.errors import UserError
+from sigmabench.harness.posterior import initial
+from sigmabench.harness.quantize.fold import fold
+from sigmabench.harness.quantize.forward import forward
+from sigmabench.harness.quantize.graph import Conv
+
+
+def test_folded_mean_network_is_the_module(residual, posterior, images):
+    model = fold(residual, posterior, RESIDUAL_SHAPE)
+    weights = {name: (layer.mean, layer.bias) for name, layer in model.layers.items()}
+    expected = functional_call(residual, {**posterior.state, **posterior.mean}, (images[:16],))
+    torch.testing.assert_close(forward(model.graph, weights, images[:16]), expected)
+
+
+def test_folding_commutes_with_sampling(residual, posterior, images):
+    """The same ε on folded (μ, σ) and on the module's own, whose batch norms still run.
+
+    A norm with a negative γ flips the sign of its channel's noise, which σ·|γ| does not: there ε is
+    flipped first.
+    """
+    model = fold(residual, posterior, RESIDUAL_SHAPE)
+    generator = torch.Generator().manual_seed(0)
+    epsilon = {n: torch.randn(m.shape, generator=generator) for n, m in posterior.mean.items()}
+    drawn = {n: m + posterior.std()[n] * epsilon[n] for n, m in posterior.mean.items()}
+    expected = functional_call(residual, {**posterior.state, **drawn}, (images[:8],))
+    norms = {"stem": "stem_norm", "conv1": "norm1", "conv2": "norm2"}
+    weights = {}
+    for name, layer in model.layers.items():
+        sign = torch.ones(len(layer.bias))
+        if name in norms:
+            sign = posterior.state[f"{norms[name]}.weight"].sign()
+        noise = epsilon[f"{name}.weight"].reshape(layer.mean.shape) * sign.view(-1, 1, 1, 1)
+        bias = layer.bias
+        if f"{name}.bias" in epsilon:
+            bias = bias + layer.bias_std * epsilon[f"{name}.bias"] * sign
+        weights[name] = (layer.mean + layer.std * noise, bias)
+    torch.testing.assert_close(
+        forward(model.graph, weights, images[:8]), expected, rtol=1e-4, atol=1e-4
+    )
+
+
+def test_graph_fuses_norm_relu_and_sum(residual, posterior):
+    graph = fold(residual, posterior, RESIDUAL_SHAPE).graph
+    assert len(graph.nodes) == len(graph.convs) + 2
+    by_name = {conv.name: conv for conv in graph.convs}
+    summed = [conv for conv in graph.convs if conv.residual]
+    assert len(summed) == 1
+    assert summed[0].relu
+    assert {summed[0].name, summed[0].residual} == {"conv2", "shortcut"}
+    assert by_name["stem"].relu
+    assert not by_name["stem"].bias_bayesian
+    assert by_name["conv1"].bias_bayesian
+    assert by_name["conv1"].groups == 2
+    assert by_name["head"].shape == (5, 16, 1, 1)
+    done = {graph.input}
+    for node in graph.nodes:
+        needs = {node.input} | ({node.residual} if isinstance(node, Conv) else set())
+        assert needs - {None} <= done
+        done.add(node.name)
+
+
+def test_linear_layer_of_a_map_is_a_convolution_that_covers_it():
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 9, 3))
+    model = fold(module, initial(module), (1, 5, 5))
+    assert model.graph.convs[1].shape == (3, 4, 3, 3)
+    x = torch.randn(6, 1, 5, 5)
+    weights = {name: (layer.mean, layer.bias) for name, layer in model.layers.items()}
+    torch.testing.assert_close(forward(model.graph, weights, x), module(x))
+
+
+@pytest.mark.parametrize(
+    ("module", "named"),
+    [
+        (
+            nn.Sequential(nn.Conv2d(1, 2, 3), nn.Sigmoid(), nn.Flatten(), nn.Linear(18, 2)),
+            "sigmoid",
+        ),
+        (nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(25, 2)), "batch norm"),
+        (nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(25, 2)), "ReLU"),
+    ],
+)
+def test_unsupported_operation_is_named(module, named):
+    with pytest.raises(UserError, match=named):
+        fold(module, initial(module), (1, 5, 5))
+
+
+def test_posterior_of_another_module_is_refused(residual, posterior):
+    other = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(800, 5))
+    with pytest.raises(UserError):
+        fold(other, posterior, RESIDUAL_SHAPE)
