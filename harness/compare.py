@@ -1,0 +1,386 @@
+"""Two sets of records, cell by cell: what differs, and what the data could not have shown.
+
+Latency. The ratio of medians, with its error from a bootstrap over slices
+(`significance.log_median_ratio`). What is tested is not "equal" but "within the smallest effect
+that matters" (2 % unless told otherwise), since two runs at two times differ by some drift of the
+machine.
+
+Quality. Welch's t-test over the seeds of the MC draw; it says nothing about other test images, for
+which each accuracy carries the interval of a difference of two proportions.
+
+All p-values of one comparison are corrected together (Holm, 1979).
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from .cell import Cell
+from .errors import UserError, unknown
+from .record import Record
+from .significance import LogRatio, holm, log_median_ratio, newcombe
+from .uncertainty.metrics import METRICS
+
+METRIC_NAMES = ("accuracy", "ece", "uce", "nll", "brier")
+ALPHA = 0.05
+SMALLEST_EFFECT = 0.02
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Median latency of one cell on both sides.
+
+    Attributes:
+        key: of the cell.
+        a_p50_ns: median of A.
+        b_p50_ns: median of B.
+        ratio: B over A; above 1, B is slower.
+        ci95: 95 % confidence interval of the ratio; None where a side has fewer than two slices.
+        p_value: of a ratio within the smallest effect that matters; None likewise.
+        p_holm: the same, corrected for all tests of the comparison.
+        detectable: the smallest measured slowdown, as a share, that would have been shown whatever
+            the other tests say (at alpha over their number).
+        verdict: `faster`, `slower`, `none shown` or `not testable`; it is about B.
+    """
+
+    key: str
+    a_p50_ns: float
+    b_p50_ns: float
+    ratio: float
+    ci95: tuple[float, float] | None
+    p_value: float | None
+    p_holm: float | None
+    detectable: float | None
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric of the cells that differ in their batch alone and score the same.
+
+    Attributes:
+        keys: of the cells.
+        metric: its name.
+        a: values on side A, one a seed.
+        b: values on side B.
+        difference: mean of B less mean of A; None where a side has no value.
+        ci95: its 95 % interval by Welch, over MC draws alone; None for fewer than two seeds.
+        test_set_ci95: for accuracy, the 95 % interval of the difference over draws of test images;
+            else None.
+        p_value: Welch's t-test; None where it is not defined.
+        p_holm: the same, corrected for all tests of the comparison.
+        verdict: `identical`, `better`, `worse`, `different` (a metric without a direction),
+            `none shown` or `not testable`; it is about B.
+    """
+
+    keys: tuple[str, ...]
+    metric: str
+    a: tuple[float | None, ...]
+    b: tuple[float | None, ...]
+    difference: float | None
+    ci95: tuple[float, float] | None
+    test_set_ci95: tuple[float, float] | None
+    p_value: float | None
+    p_holm: float | None
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """An exact quantity of one cell on both sides.
+
+    Attributes:
+        key: of the cell.
+        quantity: `file_bytes` or `pass_bytes`.
+        a: on side A.
+        b: on side B.
+    """
+
+    key: str
+    quantity: str
+    a: int
+    b: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What came of comparing A and B.
+
+    Attributes:
+        cells: those both sides have, in order of A.
+        only_a: those only A has.
+        only_b: those only B has.
+        latency: one a cell.
+        scores: one a metric and group of cells.
+        sizes: bytes on disk and bytes moved, one each a cell.
+        fingerprints: what differs between the machines and software: field to the values of A and
+            of B.
+        tests: how many p-values were corrected together.
+        alpha: level of the corrected tests.
+        smallest_effect: of latency, as a share.
+        notes: how to read it.
+    """
+
+    cells: tuple[Cell, ...]
+    only_a: tuple[Cell, ...]
+    only_b: tuple[Cell, ...]
+    latency: tuple[Latency, ...]
+    scores: tuple[Score, ...]
+    sizes: tuple[Bytes, ...]
+    fingerprints: dict[str, tuple[tuple[str, ...], tuple[str, ...]]]
+    tests: int
+    alpha: float
+    smallest_effect: float
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, in types that JSON has."""
+        return asdict(self)
+
+
+def compare(
+    a: Sequence[Record],
+    b: Sequence[Record],
+    *,
+    metrics: Sequence[str] = METRIC_NAMES,
+    alpha: float = ALPHA,
+    smallest_effect: float = SMALLEST_EFFECT,
+    seed: int = 0,
+) -> Comparison:
+    """Compare two sets of records, cell by cell.
+
+    Args:
+        a: one side, the base.
+        b: the other side.
+        metrics: which scores are tested.
+        alpha: family-wise error rate.
+        smallest_effect: a change of latency that matters, as a share.
+        seed: of the bootstrap.
+
+    Raises:
+        UserError: a side is empty, or a metric is unknown.
+    """
+    for name, side in (("A", a), ("B", b)):
+        if not side:
+            raise UserError(
+                f"Side {name} of the comparison has no records; name a directory of some."
+            )
+    for metric in metrics:
+        if metric not in METRICS:
+            raise unknown("metric", metric, METRICS.names())
+    of_a, of_b = _newest(a), _newest(b)
+    pairs = [(of_a[cell], of_b[cell]) for cell in of_a if cell in of_b]
+    rng = np.random.Generator(np.random.PCG64(seed))
+    latency, scores, tests = _judged(pairs, metrics, alpha, math.log1p(smallest_effect), rng)
+    only_a = tuple(cell for cell in of_a if cell not in of_b)
+    only_b = tuple(cell for cell in of_b if cell not in of_a)
+    fingerprints = _fingerprints([x for x, _ in pairs] or a, [y for _, y in pairs] or b)
+    notes = _notes(pairs, only_a, only_b, bool(fingerprints))
+    if len(of_a) < len(a) or len(of_b) < len(b):
+        notes.append("A cell measured several times counts by its newest record.")
+    return Comparison(
+        cells=tuple(x.cell for x, _ in pairs),
+        only_a=only_a,
+        only_b=only_b,
+        latency=tuple(latency),
+        scores=tuple(scores),
+        sizes=tuple(_sizes(pairs)),
+        fingerprints=fingerprints,
+        tests=tests,
+        alpha=alpha,
+        smallest_effect=smallest_effect,
+        notes=tuple(notes),
+    )
+
+
+def _newest(records: Iterable[Record]) -> dict[Cell, Record]:
+    found: dict[Cell, Record] = {}
+    for record in records:
+        held = found.get(record.cell)
+        if held is None or record.created > held.created:
+            found[record.cell] = record
+    return found
+
+
+def _latency(a: Record, b: Record, rng: np.random.Generator) -> tuple[Latency, LogRatio | None]:
+    """Both medians and what is known of their ratio, not yet judged."""
+    p50_a, p50_b = (float(np.median(r.timing.latency_ns)) for r in (a, b))
+    estimate = log_median_ratio(
+        a.timing.latency_ns, a.timing.slices, b.timing.latency_ns, b.timing.slices, rng
+    )
+    ratio = p50_b / p50_a
+    untested = Latency(a.cell.key, p50_a, p50_b, ratio, None, None, None, None, "not testable")
+    return untested, estimate
+
+
+def _scores(pairs: Sequence[tuple[Record, Record]], metrics: Sequence[str]) -> list[Score]:
+    """Every metric of every cell once: batches that score the same are one test, not several."""
+    groups: dict[tuple[object, ...], list[tuple[Record, Record]]] = {}
+    for a, b in pairs:
+        for name in metrics:
+            values = tuple(r.quality.scores.get(name) for r in (a, b))
+            if None not in values:
+                groups.setdefault((replace(a.cell, batch=1), name, *values), []).append((a, b))
+    return [
+        _score(tuple(a.cell.key for a, _ in members), str(key[1]), *members[0])
+        for key, members in groups.items()
+    ]
+
+
+def _score(keys: tuple[str, ...], name: str, a: Record, b: Record) -> Score:
+    sides = [r.quality.scores[name] for r in (a, b)]
+    x, y = ([v for v in values if v is not None] for values in sides)
+    base = Score(keys, name, sides[0], sides[1], None, None, None, None, None, "not testable")
+    if not x or not y:
+        return base
+    base = replace(base, difference=float(np.mean(y) - np.mean(x)))
+    if name == "accuracy" and a.quality.images == b.quality.images:
+        shares = [min(1.0, float(np.mean(v)) / 100) for v in (x, y)]
+        low, high = newcombe(shares[0], shares[1], a.quality.images)
+        base = replace(base, test_set_ci95=(100 * low, 100 * high))
+    if sides[0] == sides[1]:
+        return replace(base, verdict="identical")
+    if min(len(x), len(y)) < 2:
+        return base
+    if np.ptp(x) == 0 and np.ptp(y) == 0:
+        difference = base.difference or 0.0
+        return replace(base, ci95=(difference, difference), p_value=0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # nearly equal values: still a valid test
+        test: Any = stats.ttest_ind(y, x, equal_var=False)
+        interval = test.confidence_interval(0.95)
+    ends = float(interval.low), float(interval.high)
+    return replace(base, ci95=ends, p_value=float(test.pvalue))
+
+
+def _judged(
+    pairs: Sequence[tuple[Record, Record]],
+    metrics: Sequence[str],
+    alpha: float,
+    margin: float,
+    rng: np.random.Generator,
+) -> tuple[list[Latency], list[Score], int]:
+    """Every test, its verdict after Holm's correction of all, and how many there were."""
+    ratios = [_latency(a, b, rng) for a, b in pairs]
+    scores = _scores(pairs, metrics)
+    raw = [e.p_value(margin) if e else None for _, e in ratios] + [s.p_value for s in scores]
+    tested = holm([p for p in raw if p is not None])
+    adjusted = iter(tested)
+    corrected = [None if p is None else next(adjusted) for p in raw]
+    latency = [
+        _judge_latency(item, estimate, margin, p, alpha, len(tested))
+        for (item, estimate), p in zip(ratios, corrected, strict=False)
+    ]
+    scores = [
+        item if p is None else replace(item, p_holm=p, verdict=_score_verdict(item, p <= alpha))
+        for item, p in zip(scores, corrected[len(ratios) :], strict=True)
+    ]
+    return latency, scores, len(tested)
+
+
+def _judge_latency(
+    item: Latency,
+    estimate: LogRatio | None,
+    margin: float,
+    p_holm: float | None,
+    alpha: float,
+    tests: int,
+) -> Latency:
+    if estimate is None or p_holm is None:
+        return item
+    shown = "slower" if item.ratio > 1 else "faster"
+    return replace(
+        item,
+        ci95=estimate.interval(),
+        p_value=estimate.p_value(margin),
+        p_holm=p_holm,
+        detectable=math.expm1(estimate.detectable(margin, alpha / tests)),
+        verdict=shown if p_holm <= alpha else "none shown",
+    )
+
+
+def _score_verdict(item: Score, shown: bool) -> str:
+    if not shown or not item.difference:
+        return "none shown"
+    lower = METRICS.get(item.metric).lower_is_better
+    if lower is None:
+        return "different"
+    return "better" if (item.difference < 0) == lower else "worse"
+
+
+def _sizes(pairs: Iterable[tuple[Record, Record]]) -> Iterable[Bytes]:
+    for a, b in pairs:
+        key = a.cell.key
+        yield Bytes(key, "file_bytes", a.size.file_bytes, b.size.file_bytes)
+        yield Bytes(key, "pass_bytes", a.bandwidth.pass_bytes, b.bandwidth.pass_bytes)
+
+
+def _fingerprints(
+    a: Sequence[Record], b: Sequence[Record]
+) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+    """The fields of the fingerprints, packages and environment apart, whose values differ."""
+    sides = [_values(side) for side in (a, b)]
+    fields = dict.fromkeys([*sides[0], *sides[1]])
+    found = {field: (sides[0].get(field, ()), sides[1].get(field, ())) for field in fields}
+    return {field: values for field, values in found.items() if values[0] != values[1]}
+
+
+def _values(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, set[str]] = {}
+    for record in records:
+        flat: dict[str, Any] = {"dispatched_isa": record.dispatched_isa}
+        for field, value in asdict(record.fingerprint).items():
+            inner = value.items() if isinstance(value, Mapping) else None
+            flat |= {f"{field}.{k}": v for k, v in inner} if inner is not None else {field: value}
+        for field, value in flat.items():
+            shown = ", ".join(value) if isinstance(value, (tuple, list)) else str(value)
+            found.setdefault(field, set()).add(shown)
+    return {field: tuple(sorted(values)) for field, values in found.items()}
+
+
+def _notes(
+    pairs: Sequence[tuple[Record, Record]],
+    only_a: Sequence[Cell],
+    only_b: Sequence[Cell],
+    moved: bool,
+) -> list[str]:
+    notes = []
+    if not pairs:
+        fields = _apart(only_a, only_b)
+        notes.append(
+            "The sides have no cell in common; they differ in "
+            + ("; ".join(fields) or "a combination of fields")
+            + "."
+        )
+        return notes
+    notes.append(
+        "The sides were measured at two times: a drift of the machine between them looks like a "
+        "difference. Interleave them in one run, or repeat both, before acting on a few percent."
+    )
+    notes.append(
+        "Scores are tested over MC draws alone, for these test images; accuracy also carries the "
+        "interval over draws of the test set, unpaired and so rather wide."
+    )
+    if moved:
+        notes.append("Machine or software differ, so the code is not the only cause there may be.")
+    invalid = sum(not (a.verdict.valid and b.verdict.valid) for a, b in pairs)
+    if invalid:
+        notes.append(f"{invalid} of {len(pairs)} cells are invalid on a side; see their verdicts.")
+    return notes
+
+
+def _apart(only_a: Sequence[Cell], only_b: Sequence[Cell]) -> list[str]:
+    """The fields in which no cell of A is like any of B, with both sides' values."""
+    found = []
+    for name in asdict(only_a[0]):
+        a, b = (sorted({str(getattr(cell, name)) for cell in side}) for side in (only_a, only_b))
+        if not set(a) & set(b):
+            found.append(f"{name} ({', '.join(a)} in A, {', '.join(b)} in B)")
+    return found

@@ -1,0 +1,175 @@
+"""A comparison of two sets of records for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from ..cell import Cell
+from ..compare import Comparison, Latency, Score
+from . import text
+from .rows import SHOWN, format_order, label
+from .sheet import Column, Sheet, rich_table
+
+_METRICS = {
+    "accuracy": ("accuracy", "%"),
+    "ece": ("ECE", "%"),
+    "uce": ("UCE", "%"),
+    "nll": ("NLL", "nats"),
+    "brier": ("Brier", ""),
+}
+
+
+def comparison(found: Comparison) -> RenderableType:
+    """Latency, scores, sizes and the machines' differences, within 80 columns."""
+    order = sorted(found.cells, key=lambda c: (c.mc, c.batch, format_order(c.format)))
+    fields = [{k: v for k, v in asdict(c).items() if k not in SHOWN} for c in order]
+    labels, variants = label([c.format for c in order], fields)
+    names = {cell.key: name for cell, name in zip(order, labels, strict=True)}
+    places = {cell.key: (place, cell) for place, cell in enumerate(order)}
+    sheets = [latency_sheet(found, names, places), score_sheet(found, names, places)]
+    parts: list[RenderableType] = [Text(_headline(found), style="bold")]
+    for sheet in sheets:
+        if sheet.rows:
+            notes = Text(" ".join(sheet.notes), style="dim")
+            parts += [Padding(rich_table(sheet), (1, 0, 0, 0), expand=False), notes]
+    lines = [f"{letter}: {meaning}" for letter, meaning in variants.items()]
+    lines += [_size_line(found)] if found.cells else []
+    lines += _only_lines(found)
+    lines += [f"{name}: {_values(a)} → {_values(b)}" for name, (a, b) in found.fingerprints.items()]
+    return Group(*parts, Text(""), *(Text(line) for line in (*lines, *found.notes)))
+
+
+def latency_sheet(
+    found: Comparison, names: Mapping[str, str], places: Mapping[str, tuple[int, Cell]]
+) -> Sheet:
+    """Median latencies of both sides and their ratio, one row a cell."""
+    rows = sorted(found.latency, key=lambda item: places[item.key][0])
+    cells = [
+        (str(places[r.key][1].mc), str(places[r.key][1].batch), names[r.key], *_latency_cells(r))
+        for r in rows
+    ]
+    columns = (
+        Column("T"),
+        Column("batch"),
+        Column("format", numeric=False),
+        Column("A p50", "ms"),
+        Column("B p50", "ms"),
+        Column("B ÷ A"),
+        Column("95 % CI"),
+        Column("shown", "from"),
+        Column("B is", numeric=False),
+    )
+    notes = (
+        f"B is slower or faster where a change of more than {100 * found.smallest_effect:g} % is "
+        f"shown at the {100 * found.alpha:g} % level over all {text.plural(found.tests, 'test')} "
+        "(Holm). – says that none is shown, not that the sides are equal: a measured "
+        'change of "shown from" or more would have been.',
+    )
+    return Sheet("Latency, B against A", columns, tuple(cells), {}, 2, notes)
+
+
+def score_sheet(
+    found: Comparison, names: Mapping[str, str], places: Mapping[str, tuple[int, Cell]]
+) -> Sheet:
+    """Differences of the scores, B − A, one row a format and T; only rows that differ at all."""
+    rows: dict[tuple[str, ...], dict[str, Score]] = {}
+    for score in found.scores:
+        rows.setdefault(score.keys, {})[score.metric] = score
+    metrics = list(dict.fromkeys(score.metric for score in found.scores))
+    differing = [
+        (keys, scores)
+        for keys, scores in rows.items()
+        if any(score.verdict != "identical" for score in scores.values())
+    ]
+    differing.sort(key=lambda pair: places[pair[0][0]][0])
+    cells = [
+        (
+            str(places[keys[0]][1].mc),
+            names[keys[0]],
+            *(_score_cell(scores.get(metric)) for metric in metrics),
+            _test_set(scores.get("accuracy")),
+        )
+        for keys, scores in differing
+    ]
+    columns = (
+        Column("T"),
+        Column("format", numeric=False),
+        *(Column(*_METRICS.get(metric, (metric, ""))) for metric in metrics),
+        Column("accuracy", "test set CI"),
+    )
+    same = sum(score.verdict == "identical" for score in found.scores)
+    notes = (
+        f"+ better, ! worse, * different: shown at the {100 * found.alpha:g} % level over all "
+        f"{text.plural(found.tests, 'test')} (Holm). Test set CI: 95 % interval of the accuracy's "
+        f"difference over draws of test images. {same} of {len(found.scores)} scores identical.",
+    )
+    return Sheet("Scores, B − A", columns, tuple(cells), {}, 1, notes)
+
+
+def _headline(found: Comparison) -> str:
+    verdicts = [item.verdict for item in found.latency]
+    slower, faster = verdicts.count("slower"), verdicts.count("faster")
+    scores = [score.verdict for score in found.scores]
+    return (
+        f"{text.plural(len(found.cells), 'cell')} on both sides: B slower in {slower}, faster in "
+        f"{faster}; {scores.count('better')} scores better, {scores.count('worse')} worse."
+    )
+
+
+def _latency_cells(item: Latency) -> tuple[str, ...]:
+    interval = text.MISSING if item.ci95 is None else "{:.3f} … {:.3f}".format(*item.ci95)
+    words = {"none shown": text.MISSING, "not testable": "untested"}
+    return (
+        text.milliseconds(item.a_p50_ns),
+        text.milliseconds(item.b_p50_ns),
+        text.fixed(item.ratio, 3),
+        interval,
+        text.MISSING if item.detectable is None else f"{text.percent(item.detectable)} %",
+        words.get(item.verdict, item.verdict),
+    )
+
+
+def _score_cell(score: Score | None) -> str:
+    if score is None or score.difference is None:
+        return text.MISSING
+    if score.verdict == "identical":
+        return "="
+    decimals = 2 if _METRICS.get(score.metric, ("", ""))[1] == "%" else 4
+    sign = {"better": "+", "worse": "!", "different": "*"}.get(score.verdict, "")
+    return text.signed(score.difference, decimals) + (f" {sign}" if sign else "")
+
+
+def _test_set(accuracy: Score | None) -> str:
+    if accuracy is None or accuracy.test_set_ci95 is None:
+        return text.MISSING
+    return " … ".join(text.signed(end, 2) for end in accuracy.test_set_ci95)
+
+
+def _size_line(found: Comparison) -> str:
+    changed = [item for item in found.sizes if item.a != item.b]
+    if not changed:
+        return "Bytes on disk and bytes moved a pass are the same in every cell."
+    worst = max(changed, key=lambda item: abs(item.b - item.a) / max(item.a, 1))
+    return (
+        f"Bytes differ in {len(changed)} of {len(found.sizes)} counts; most in "
+        f"{worst.quantity.replace('_', ' ')} of {worst.key}: {worst.a:,} → {worst.b:,}."
+    )
+
+
+def _only_lines(found: Comparison) -> list[str]:
+    lines = []
+    for side, cells in (("A", found.only_a), ("B", found.only_b)):
+        if cells:
+            named = "; ".join(f"{c.format} T {c.mc} batch {c.batch}" for c in cells[:3])
+            more = f" and {len(cells) - 3} more" if len(cells) > 3 else ""
+            lines.append(f"Only in {side}, {text.plural(len(cells), 'cell')}: {named}{more}.")
+    return lines
+
+
+def _values(values: tuple[str, ...]) -> str:
+    return " | ".join(values) or text.MISSING

@@ -1,0 +1,367 @@
+"""Figures of records: each a function of one section that returns a matplotlib figure, or None
+where the section has nothing to show in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullLocator
+
+from ..errors import UserError
+from ..record import Record
+from ..significance import wilson
+from . import text
+from .rows import Row, Section, largest_mc, sections, unique
+from .style import FAINT, INK, figure, legend_above, look, render, styled, write_atomic
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A kind of figure.
+
+    Attributes:
+        name: part of its file name.
+        title: what it is called.
+        description: what it shows, for those who do not see it.
+        draw: makes it from a section.
+    """
+
+    name: str
+    title: str
+    description: str
+    draw: Callable[[Section], Figure | None]
+
+
+def figures(records: Iterable[Record], out_dir: Path) -> list[Path]:
+    """Write every figure of every section as SVG and PNG.
+
+    Args:
+        records: what to show.
+        out_dir: directory, made if missing.
+
+    Returns:
+        The files, `<workload>-<split>-<figure>.<svg|png>`. Equal records give equal bytes.
+
+    Raises:
+        UserError: the directory cannot be written.
+    """
+    written = []
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+        for section in sections(records):
+            for drawing in DRAWINGS:
+                drawn = drawing.draw(section)
+                if drawn is None:
+                    continue
+                for kind in ("svg", "png"):
+                    path = out_dir / f"{section.slug}-{drawing.name}.{kind}"
+                    write_atomic(path, render(drawn, kind, salt=drawing.name))
+                    written.append(path)
+    except OSError as reason:
+        raise UserError(
+            f"Figures cannot be written to {out_dir} ({reason.strerror}); name another directory."
+        ) from reason
+    return written
+
+
+def reliability(section: Section) -> Figure | None:
+    """Reliability diagram of each format at its largest T, with the images in each bin.
+
+    Points are bins at their mean confidence, bars the 95 % Wilson interval of the accuracy; below,
+    how many images a bin holds (logarithmic).
+    """
+    rows = [row for row in largest_mc(section.rows) if row.record.quality.reliability.get("count")]
+    if not rows:
+        return None
+    lines = -(-len(rows) // 2)
+    with styled():
+        drawn = figure(0.3 + 2.0 * lines)
+        ratios = [3, 1] * lines
+        axes = drawn.subplots(
+            2 * lines, 2, sharex=True, squeeze=False, gridspec_kw={"height_ratios": ratios}
+        )
+        for i in range(2 * lines):
+            top, bottom = axes[2 * (i // 2), i % 2], axes[2 * (i // 2) + 1, i % 2]
+            if i < len(rows):
+                _reliability_panel(rows[i], top, bottom, first=i % 2 == 0)
+            else:
+                top.set_axis_off()
+                bottom.set_axis_off()
+        last = len(rows) - 1
+        for i in {last, max(last - 1, 0)}:
+            panel = axes[2 * (i // 2) + 1, i % 2]
+            panel.tick_params(labelbottom=True)
+            panel.set_xlabel("confidence")
+    return drawn
+
+
+def against_mc(section: Section) -> Figure | None:
+    """Accuracy and NLL against T, one line a format, error bars of ± 1 standard deviation."""
+    rows = unique(section.rows, lambda r: (r.label, r.record.cell.mc))
+    passes = sorted({row.record.cell.mc for row in rows})
+    with styled():
+        drawn = figure(4.2)
+        panels = drawn.subplots(2, 1, sharex=True)
+        labels = list(dict.fromkeys(row.label for row in rows))
+        for place, label in enumerate(labels):
+            line = sorted((r for r in rows if r.label == label), key=lambda r: r.record.cell.mc)
+            dodge = 1.0 + 0.03 * (place - (len(labels) - 1) / 2)
+            _score_line(panels[0], line, "accuracy", dodge)
+            _score_line(panels[1], line, "nll", dodge)
+        panels[0].set_ylabel("accuracy, %")
+        panels[1].set_ylabel("NLL, nats")
+        panels[1].set_xlabel("Monte Carlo passes T")
+        panels[1].set_xscale("log")
+        panels[1].set_xticks(passes, [str(t) for t in passes])
+        panels[1].xaxis.set_minor_locator(NullLocator())
+        legend_above(drawn, panels[0])
+    return drawn
+
+
+def accuracy_against_confidence(section: Section) -> Figure | None:
+    """Accuracy of the images at least so confident, and their share (the 2021 paper, figure 2)."""
+    rows = [
+        r for r in largest_mc(section.rows) if r.record.quality.accuracy_vs_confidence.get("share")
+    ]
+    if not rows:
+        return None
+    with styled():
+        drawn = figure(4.0)
+        panels = drawn.subplots(2, 1, sharex=True)
+        for row in rows:
+            curve = row.record.quality.accuracy_vs_confidence
+            for panel, name in zip(panels, ("accuracy", "share"), strict=True):
+                _curve(panel, row, curve["threshold"], curve[name])
+        panels[0].set_ylabel("accuracy, %")
+        panels[1].set_ylabel("share of images, %")
+        panels[1].set_xlabel("confidence at least τ")
+        legend_above(drawn, panels[0])
+    return drawn
+
+
+def risk_coverage(section: Section) -> Figure | None:
+    """Error rate of the most confident images against how many of them are kept."""
+    rows = [r for r in largest_mc(section.rows) if r.record.quality.risk_coverage.get("risk")]
+    if not rows:
+        return None
+    with styled():
+        drawn = figure(2.8)
+        panel = drawn.subplots()
+        for row in rows:
+            curve = row.record.quality.risk_coverage
+            coverage = [100.0 * c for c in curve["coverage"]]
+            _curve(panel, row, coverage, [100.0 * r for r in curve["risk"]])
+        panel.set_xlabel("coverage, % of images")
+        panel.set_ylabel("risk, % wrong")
+        panel.set_ylim(bottom=0)
+        legend_above(drawn, panel)
+    return drawn
+
+
+def latency(section: Section) -> Figure | None:
+    """Median latency of a pass (query over T) by format, one panel a batch, 95 % intervals."""
+    batches = sorted({row.record.cell.batch for row in section.rows})
+    labels = list(dict.fromkeys(row.label for row in section.rows))
+    passes = sorted({row.record.cell.mc for row in section.rows})
+    with styled():
+        drawn = figure(0.5 + len(batches) * (0.5 + 0.28 * len(labels)))
+        panels = drawn.subplots(len(batches), 1, squeeze=False)[:, 0]
+        for panel, batch in zip(panels, batches, strict=True):
+            for row in section.rows:
+                if row.record.cell.batch == batch:
+                    _latency_point(panel, row, labels, passes)
+            panel.set_yticks(range(len(labels)), labels)
+            panel.set_ylim(len(labels) - 0.5, -0.5)
+            panel.set_xlim(left=0)
+            panel.set_title(f"batch {batch}", loc="left")
+        panels[-1].set_xlabel("median latency of a pass, ms")
+        for place, mc in enumerate(passes):
+            shape = _PASS_MARKERS[place % len(_PASS_MARKERS)]
+            panels[0].plot([], [], shape, color=INK, fillstyle="none", label=f"T = {mc}")
+        legend_above(drawn, panels[0])
+    return drawn
+
+
+def model_size(section: Section) -> Figure | None:
+    """Bytes of the artefact by what they hold, and how many times smaller than FP32's it is."""
+    rows = unique(section.rows, lambda r: (r.record.cell.format, r.record.size))
+    unit, scale = text.byte_unit(row.record.size.file_bytes for row in rows)
+    parts = ("weight", "scale", "bias", "graph", "header")
+    names = ("μ and σ", "scales", "biases", "graph", "header")
+    colours = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", FAINT)
+    hatches = ("", "///", "...", "xxx", "")
+    with styled():
+        drawn = figure(0.9 + 0.26 * len(rows))
+        panel = drawn.subplots()
+        left = np.zeros(len(rows))
+        for part, name, colour, hatch in zip(parts, names, colours, hatches, strict=True):
+            width = np.array([getattr(r.record.size, f"{part}_bytes") for r in rows]) / scale
+            panel.barh(
+                range(len(rows)),
+                width,
+                left=left,
+                color=colour,
+                hatch=hatch,
+                label=name,
+                height=0.7,
+                linewidth=0,
+            )
+            left += width
+        for place, (end, row) in enumerate(zip(left, rows, strict=True)):
+            ratio = text.times(row.record.size.ratio_file)
+            panel.annotate(ratio, (end, place), (3, 0), textcoords="offset points", va="center")
+        panel.set_yticks(range(len(rows)), [row.label for row in rows])
+        panel.invert_yaxis()
+        panel.set_xlim(0, 1.18 * max(left))
+        panel.grid(axis="y", visible=False)
+        panel.set_xlabel(f"artefact on disk, {unit}; times smaller than FP32")
+        legend_above(drawn, panel)
+    return drawn
+
+
+_PASS_MARKERS = ("o", "s", "^", "D", "v")
+
+DRAWINGS = (
+    Drawing(
+        "reliability",
+        "Reliability diagram",
+        "For each format, accuracy against confidence in bins with 95 percent intervals; on the "
+        "diagonal a model is calibrated. Below, the number of images in each bin.",
+        reliability,
+    ),
+    Drawing(
+        "mc",
+        "Accuracy and NLL against T",
+        "Accuracy and negative log-likelihood of each format against the number of Monte Carlo "
+        "passes, with one standard deviation over the seeds.",
+        against_mc,
+    ),
+    Drawing(
+        "confidence",
+        "Accuracy against confidence",
+        "Accuracy of the images that are at least so confident, and the share of all images that "
+        "they are, against the threshold, for each format.",
+        accuracy_against_confidence,
+    ),
+    Drawing(
+        "risk-coverage",
+        "Risk–coverage curve",
+        "Error rate among the most confident images against the share of images kept, for each "
+        "format.",
+        risk_coverage,
+    ),
+    Drawing(
+        "latency",
+        "Latency of a pass",
+        "Median latency of one Monte Carlo pass of each format, by batch and T, with 95 percent "
+        "confidence intervals.",
+        latency,
+    ),
+    Drawing(
+        "size",
+        "Model size",
+        "Bytes of each format's file by what they hold, and how many times smaller than the FP32 "
+        "file it is.",
+        model_size,
+    ),
+)
+
+
+def _reliability_panel(row: Row, top: Axes, bottom: Axes, first: bool) -> None:
+    diagram, style = row.record.quality.reliability, look(row)
+    count = np.array(diagram["count"])
+    filled = count > 0
+    confidence = np.array(diagram["confidence"], dtype=float)[filled]
+    accuracy = np.array(diagram["accuracy"], dtype=float)[filled]
+    low, high = wilson(accuracy, count[filled])
+    top.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8)
+    bars = np.clip([accuracy - low, high - accuracy], 0, None)
+    top.errorbar(
+        confidence,
+        accuracy,
+        bars,
+        color=style.color,
+        marker=style.marker,
+        linewidth=0.9,
+        elinewidth=0.7,
+        markersize=3,
+    )
+    top.set_title(f"{row.label}, T = {row.record.cell.mc}", fontsize=7)
+    top.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+    centres = (np.arange(len(count)) + 0.5) / len(count)
+    bottom.bar(centres, count, width=0.85 / len(count), color=style.color)
+    bottom.set_yscale("log")
+    bottom.set_ylim(0.5, 2 * count.max())
+    bottom.yaxis.set_minor_locator(NullLocator())
+    for panel, name in ((top, "accuracy"), (bottom, "images")):
+        panel.tick_params(labelbottom=False)
+        if first:
+            panel.set_ylabel(name)
+
+
+def _score_line(panel: Axes, line: Sequence[Row], name: str, dodge: float) -> None:
+    style = look(line[0])
+    scores = [row.record.quality.scores.get(name) for row in line]
+    centre = [text.mean(values) for values in scores]
+    sd = [text.deviation(values) or 0.0 for values in scores]
+    points = [
+        (row.record.cell.mc * dodge, c, s)
+        for row, c, s in zip(line, centre, sd, strict=True)
+        if c is not None
+    ]
+    if points:
+        x, y, error = zip(*points, strict=True)
+        panel.errorbar(
+            x,
+            y,
+            error,
+            label=line[0].label,
+            color=style.color,
+            marker=style.marker,
+            linestyle=style.linestyle,
+            elinewidth=0.8,
+            capsize=2,
+        )
+    panel.yaxis.set_major_locator(MaxNLocator(5))
+    panel.ticklabel_format(axis="y", useOffset=False)
+
+
+def _curve(panel: Axes, row: Row, x: Sequence[float | None], y: Sequence[float | None]) -> None:
+    style = look(row)
+    at, values = (np.array(v, dtype=float) for v in (x, y))  # None becomes NaN: a gap
+    panel.plot(
+        at,
+        values,
+        label=row.label,
+        color=style.color,
+        marker=style.marker,
+        linestyle=style.linestyle,
+        markevery=max(1, len(values) // 8),
+        markersize=3.5,
+    )
+
+
+def _latency_point(panel: Axes, row: Row, labels: Sequence[str], passes: Sequence[int]) -> None:
+    timing, mc = row.record.timing, row.record.cell.mc
+    median = timing.percentiles_ns.get("p50")
+    if median is None:
+        return
+    which = passes.index(mc)
+    offset = 0.22 * (which - (len(passes) - 1) / 2)
+    middle = median / mc / 1e6
+    low, high = (end / mc / 1e6 for end in timing.p50_ci95_ns)
+    panel.errorbar(
+        middle,
+        labels.index(row.label) + offset,
+        xerr=[[max(middle - low, 0.0)], [max(high - middle, 0.0)]],
+        marker=_PASS_MARKERS[which % len(_PASS_MARKERS)],
+        color=look(row).color,
+        fillstyle="none",
+        capsize=2,
+        elinewidth=0.8,
+    )

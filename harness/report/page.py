@@ -1,0 +1,167 @@
+"""One self-contained HTML page of records: no script, and nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+import html
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from ..record import Record
+from . import sheets, text
+from .figures import DRAWINGS
+from .rows import Row, Section, sections
+from .sheet import Sheet
+from .style import inline_svg, write_atomic
+
+#: Which figures follow which sheet.
+_FIGURES = {
+    "Quality": ("reliability", "mc", "confidence", "risk-coverage"),
+    "Speed": ("latency",),
+    "Size on disk": ("size",),
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A sheet and the figures under it; `anchor` is unique on the page."""
+
+    anchor: str
+    sheet: Sheet
+    figures: tuple[tuple[str, Markup], ...]
+
+
+def page(
+    records: Iterable[Record],
+    reference: Mapping[str, Mapping[str, float]] | None = None,
+    link: Callable[[Record], str | None] = lambda record: None,
+) -> str:
+    """The page, as HTML.
+
+    Args:
+        records: what to show.
+        reference: published figures by format, as in `sheets.paper`.
+        link: address of a record's JSON file, relative to the page; None for no link.
+    """
+    shown = sections(records)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    names = list(dict.fromkeys(s.records[0].cell.workload for s in shown))
+    return environment.get_template("page.html.jinja").render(
+        title=" · ".join(["SigmaBench", *names]),
+        sections=shown,
+        parts={s.slug: _parts(s, reference) for s in shown},
+        sentence=_sentence,
+        machine=_machine,
+        audits=_audits,
+        commands=_commands,
+        created=_created,
+        link=link,
+        missing=text.MISSING,
+    )
+
+
+def write_page(
+    records: Iterable[Record],
+    path: Path,
+    reference: Mapping[str, Mapping[str, float]] | None = None,
+    link: Callable[[Record], str | None] = lambda record: None,
+) -> None:
+    """Write `page` to a file, whole or not at all."""
+    write_atomic(path, page(records, reference, link).encode())
+
+
+def _parts(section: Section, reference: Mapping[str, Mapping[str, float]] | None) -> list[Part]:
+    shown = [sheets.quality(section, text.spread)]
+    shown += [sheets.paper(section, reference)] if reference else []
+    shown += [sheets.speed(section), sheets.size(section, exact=True), sheets.fidelity(section)]
+    return [
+        Part(f"{section.slug}-{place}", sheet, tuple(_figures(section, sheet.title)))
+        for place, sheet in enumerate(shown)
+        if sheet.rows
+    ]
+
+
+def _figures(section: Section, sheet: str) -> Iterable[tuple[str, Markup]]:
+    for drawing in DRAWINGS:
+        drawn = drawing.draw(section) if drawing.name in _FIGURES.get(sheet, ()) else None
+        if drawn is not None:
+            title = html.escape(f"{drawing.title}, {section.title}")
+            name = f"{section.slug}-{drawing.name}"
+            svg = inline_svg(drawn, name, title, html.escape(drawing.description))
+            yield drawing.title, Markup(svg)
+
+
+def _sentence(section: Section) -> str:
+    """What the records say, in two sentences: the fastest valid format against FP32, and trust."""
+    valid = [row for row in section.rows if row.record.verdict.valid]
+    count = text.plural(len(section.rows), "cell")
+    trust = f"{len(valid)} of {count} valid."
+    top = max((row.record.cell.mc for row in valid), default=0)
+    at_top = [row for row in valid if row.record.cell.mc == top]
+    batch = min((row.record.cell.batch for row in at_top), default=0)
+    same = [row for row in at_top if row.record.cell.batch == batch]
+    base = next((row for row in same if row.record.cell.format == "FP32"), None)
+    others = [row for row in same if row.speedup and row.record.cell.format != "FP32"]
+    if base is None or not others:
+        return trust
+    best = max(others, key=lambda row: row.speedup or 0.0)
+    return (
+        f"With T = {top} passes at batch {batch}, {best.label} runs {text.times(best.speedup)} as "
+        f"fast as FP32, from a file {text.times(best.record.size.ratio_file)} smaller, with "
+        f"{_score(best, 'accuracy', 2)} % accuracy (FP32: {_score(base, 'accuracy', 2)} %) and "
+        f"NLL {_score(best, 'nll', 4)} (FP32: {_score(base, 'nll', 4)}). {trust}"
+    )
+
+
+def _score(row: Row, name: str, decimals: int) -> str:
+    return text.spread(row.record.quality.scores.get(name), decimals)
+
+
+def _machine(section: Section) -> list[tuple[str, str]]:
+    """Facts of the machine and software, each with all the values the records have."""
+    prints = [record.fingerprint for record in section.records]
+    facts: list[tuple[str, Sequence[str]]] = [
+        ("Processor", [p.cpu for p in prints]),
+        ("Cores", [str(p.cores) for p in prints]),
+        ("NUMA nodes", [str(p.numa_nodes) for p in prints]),
+        ("Instruction sets", [", ".join(p.isa) for p in prints]),
+        ("Dispatched", [r.dispatched_isa for r in section.records]),
+        ("Memory", [f"{p.memory_bytes / 2**30:.1f} GiB" for p in prints]),
+        ("Frequency governor", [p.governor or "not told" for p in prints]),
+        ("System", [p.kernel for p in prints]),
+        ("Python", [p.python for p in prints]),
+        ("Packages", [", ".join(f"{k} {v}" for k, v in p.packages.items()) for p in prints]),
+        ("Commit", [p.commit or text.MISSING for p in prints]),
+        ("Environment", [" ".join(f"{k}={v}" for k, v in p.environment.items()) for p in prints]),
+    ]
+    return [(name, "; ".join(dict.fromkeys(v)) or text.MISSING) for name, v in facts]
+
+
+def _audits(section: Section) -> list[tuple[str, int, int, int]]:
+    """Each audit by name, and in how many cells it passed, did not apply and failed."""
+    outcomes: dict[str, Counter[str]] = {}
+    for record in section.records:
+        for name, outcome in record.verdict.audits.items():
+            word = next((w for w in ("pass", "fail") if outcome.startswith(w)), "other")
+            outcomes.setdefault(name, Counter())[word] += 1
+    return [(name, c["pass"], c["other"], c["fail"]) for name, c in outcomes.items()]
+
+
+def _commands(section: Section) -> list[tuple[str, int]]:
+    """Each command line, and how many of the records it made."""
+    return list(Counter(record.command for record in section.records).items())
+
+
+def _created(section: Section) -> str:
+    times = sorted(record.created for record in section.records)
+    return times[0] if times[0] == times[-1] else f"{times[0]} to {times[-1]}"

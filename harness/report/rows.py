@@ -1,0 +1,265 @@
+"""Records in the order and under the names in which tables and figures show them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+from ..formats import FORMATS
+from ..record import Record
+from . import text
+
+#: Fields of a cell that say what was predicted: records that differ here never share a table.
+SUBJECT = ("workload", "workload_version", "split", "corruption", "severity", "limit")
+#: Fields that every table shows in its own columns.
+SHOWN = ("format", "mc", "batch")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A record with what its rows need beyond it.
+
+    Attributes:
+        record: the record.
+        label: its format, with a letter where the section holds several variants of that format.
+        speedup: median latency of the fastest FP32 record with the same T, batch, threads,
+            instances and scenario over this one's; None without such a record.
+    """
+
+    record: Record
+    label: str
+    speedup: float | None
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something to say about several cells at once.
+
+    Attributes:
+        kind: `fail`, `finding` or `unavailable`.
+        text: what; numbers that differ between cells stand as their range.
+        cells: how many cells it is about.
+        where: which cells, in words.
+    """
+
+    kind: str
+    text: str
+    cells: int
+    where: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """The records of one subject on one machine.
+
+    Attributes:
+        title: workload, split and corruption in words.
+        slug: the same, fit for a file name.
+        machine: processor, cores and software in words.
+        rows: one a record, by T, batch, format and variant.
+        variants: letter to what sets it apart, where formats come in several variants.
+        notes: failed audits, findings and what could not be measured, each once.
+    """
+
+    title: str
+    slug: str
+    machine: str
+    rows: tuple[Row, ...]
+    variants: dict[str, str]
+    notes: tuple[Note, ...]
+
+    @property
+    def records(self) -> list[Record]:
+        """The section's records, in order of its rows."""
+        return [row.record for row in self.rows]
+
+
+def sections(records: Iterable[Record]) -> list[Section]:
+    """Group records into tables: one a subject and machine, in order of first appearance."""
+    groups: dict[tuple[object, ...], list[Record]] = {}
+    for record in records:
+        subject = tuple(getattr(record.cell, field) for field in SUBJECT)
+        machine = (record.fingerprint.cpu, record.fingerprint.cores)
+        groups.setdefault((*subject, *machine), []).append(record)
+    built = [_section(group) for group in groups.values()]
+    return _distinct(built)
+
+
+def format_order(name: str) -> int:
+    """Rank of a format: as registered, unknown ones last."""
+    names = FORMATS.names()
+    return names.index(name) if name in names else len(names)
+
+
+def unique(rows: Sequence[Row], key: Callable[[Row], object]) -> list[Row]:
+    """The first row of each key, in order."""
+    found: dict[object, Row] = {}
+    for row in rows:
+        found.setdefault(key(row), row)
+    return list(found.values())
+
+
+def largest_mc(rows: Sequence[Row]) -> list[Row]:
+    """Of every label, the row with the most passes at the smallest batch."""
+    best: dict[str, Row] = {}
+    for row in sorted(rows, key=lambda r: (-r.record.cell.mc, r.record.cell.batch)):
+        best.setdefault(row.label, row)
+    return [best[label] for label in dict.fromkeys(row.label for row in rows)]
+
+
+def _section(records: list[Record]) -> Section:
+    labels, variants = label(
+        [record.cell.format for record in records], [_identity(record) for record in records]
+    )
+    order = sorted(
+        range(len(records)),
+        key=lambda i: (
+            records[i].cell.mc,
+            records[i].cell.batch,
+            format_order(records[i].cell.format),
+            records[i].cell.format,
+            labels[i],
+        ),
+    )
+    rows = tuple(Row(records[i], labels[i], _speedup(records[i], records)) for i in order)
+    first = records[0]
+    return Section(
+        _title(first), _slug(first), _machine(records), rows, variants, tuple(_notes(rows))
+    )
+
+
+def _distinct(built: list[Section]) -> list[Section]:
+    """Give sections that would share a file name a number each."""
+    seen: Counter[str] = Counter()
+    out = []
+    for section in built:
+        seen[section.slug] += 1
+        count = seen[section.slug]
+        out.append(section if count == 1 else replace(section, slug=f"{section.slug}-{count}"))
+    return out
+
+
+def _title(record: Record) -> str:
+    cell = record.cell
+    scored = f"{cell.split} split, {record.quality.images:,} images"
+    shift = "" if cell.corruption == "none" else f", {cell.corruption} severity {cell.severity}"
+    return f"{cell.workload}: {scored}{shift}"
+
+
+def _slug(record: Record) -> str:
+    cell = record.cell
+    parts = [cell.workload, cell.split]
+    if cell.corruption != "none":
+        parts += [cell.corruption, str(cell.severity)]
+    if cell.limit:
+        parts.append(f"first{cell.limit}")
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in "-".join(parts))
+
+
+def _machine(records: Sequence[Record]) -> str:
+    first = records[0].fingerprint
+    threads = sorted({r.cell.threads for r in records})
+    isas = sorted({r.dispatched_isa for r in records})
+    software = [
+        f"{name} {first.packages[name]}"
+        for name in ("sigmabench", "torch", "oneDNN")
+        if name in first.packages
+    ]
+    commits = sorted({r.fingerprint.commit or "no commit" for r in records})
+    return "; ".join(
+        [
+            f"{first.cpu}, {text.plural(first.cores, 'core')}",
+            f"threads {', '.join(map(str, threads))}",
+            f"ran {', '.join(isas)}",
+            ", ".join(software + [c[:12] + ("+dirty" * c.endswith("+dirty")) for c in commits]),
+        ]
+    )
+
+
+def _identity(record: Record) -> dict[str, object]:
+    """Everything that sets records of one format, T and batch apart."""
+    fields = {k: v for k, v in asdict(record.cell).items() if k not in (*SHOWN, *SUBJECT)}
+    return {**fields, "commit": record.fingerprint.commit}
+
+
+def label(
+    formats: Sequence[str], identities: Sequence[Mapping[str, object]]
+) -> tuple[list[str], dict[str, str]]:
+    """Names for rows: the format, and a letter where one format comes in several variants.
+
+    Args:
+        formats: format of each row.
+        identities: of each row, the fields that may set it apart from others of its format.
+
+    Returns:
+        The labels, and what each letter means.
+    """
+    names = []
+    for format_, identity in zip(formats, identities, strict=True):
+        peers = [i for f, i in zip(formats, identities, strict=True) if f == format_]
+        varying = [k for k, v in identity.items() if any(peer[k] != v for peer in peers)]
+        names.append(", ".join(f"{k.replace('_', ' ')} {identity[k]}" for k in varying))
+    meanings = list(dict.fromkeys(name for name in names if name))
+    letters = {name: _letter(i) for i, name in enumerate(meanings)}
+    labels = [
+        f"{format_} {letters.get(name, '')}".strip()
+        for format_, name in zip(formats, names, strict=True)
+    ]
+    return labels, {v: k for k, v in letters.items()}
+
+
+def _letter(index: int) -> str:
+    alphabet = "abcdefghijklmnopqrstuvwxyz"
+    return alphabet[index] if index < 26 else f"{alphabet[index % 26]}{index // 26}"
+
+
+def _speedup(record: Record, records: Sequence[Record]) -> float | None:
+    def setting(r: Record) -> tuple[object, ...]:
+        c = r.cell
+        return c.mc, c.batch, c.threads, c.instances, c.scenario
+
+    baselines = [
+        p50
+        for r in records
+        if r.cell.format == "FP32" and setting(r) == setting(record)
+        for p50 in text.known([r.timing.percentiles_ns.get("p50")])
+    ]
+    own = record.timing.percentiles_ns.get("p50")
+    return min(baselines) / own if baselines and own else None
+
+
+def _notes(rows: Sequence[Row]) -> list[Note]:
+    said: dict[str, list[tuple[str, Row]]] = {"fail": [], "finding": [], "unavailable": []}
+    for row in rows:
+        verdict = row.record.verdict
+        for name, outcome in verdict.audits.items():
+            if outcome.startswith("fail"):
+                reason = outcome.removeprefix("fail").lstrip(": ")
+                said["fail"].append((f"{name}: {reason}" if reason else name, row))
+        said["finding"] += [(finding, row) for finding in verdict.findings]
+        said["unavailable"] += [(f"{k}: {v}", row) for k, v in row.record.unavailable.items()]
+    return [
+        Note(kind, merged, len(cells), _where(cells, rows))
+        for kind, pairs in said.items()
+        for merged, which in text.merge([t for t, _ in pairs])
+        for cells in [unique([pairs[i][1] for i in which], lambda r: (r.label, r.record.cell))]
+    ]
+
+
+def _where(cells: Sequence[Row], rows: Sequence[Row]) -> str:
+    """Which cells, in words: the whole, a product of labels, T and batch, or the first few."""
+    if len(cells) == len(rows):
+        return "all cells"
+    labels = list(dict.fromkeys(row.label for row in cells))
+    passes = sorted({row.record.cell.mc for row in cells})
+    batches = sorted({row.record.cell.batch for row in cells})
+    of_labels = [row for row in rows if row.label in labels]
+    if len(of_labels) == len(cells):
+        return ", ".join(labels)
+    if len(labels) * len(passes) * len(batches) == len(cells):
+        join = ", ".join
+        return f"{join(labels)}; T {join(map(str, passes))}; batch {join(map(str, batches))}"
+    named = [f"{r.label} T {r.record.cell.mc} batch {r.record.cell.batch}" for r in cells[:3]]
+    more = f" and {len(cells) - 3} more" if len(cells) > 3 else ""
+    return "; ".join(named) + more

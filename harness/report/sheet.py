@@ -1,0 +1,123 @@
+"""A table before it is drawn: titles, columns and cells of text, and its renderers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich import box
+from rich.cells import cell_len
+from rich.table import Table
+from rich.text import Text
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a sheet.
+
+    Attributes:
+        name: of the quantity.
+        unit: its unit, or the second line of a longer name.
+        numeric: aligned to the right.
+    """
+
+    name: str
+    unit: str = ""
+    numeric: bool = True
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table of text.
+
+    Attributes:
+        title: what it shows; the caption.
+        columns: its columns.
+        rows: of each row, as many cells as there are columns.
+        headings: row index to a heading that stands above that row.
+        grouped: how many leading columns rows are grouped by; a terminal shows their repeats blank.
+        notes: how to read it.
+    """
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+    headings: dict[int, str]
+    grouped: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def rich_table(sheet: Sheet) -> Table:
+    """The sheet for a terminal; no cell wraps. Columns move together where 80 would not do."""
+    heads = _heads(sheet)
+    gap = 2 if _width(sheet, heads, gap=2) <= 80 else 1
+    table = Table(
+        title=sheet.title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, gap - 1, 0, 0),
+        header_style="dim",
+        highlight=False,
+    )
+    for column, head in zip(sheet.columns, heads, strict=True):
+        table.add_column(
+            Text("\n".join(head)), justify="right" if column.numeric else "left", no_wrap=True
+        )
+    for index, row in enumerate(sheet.rows):
+        above = sheet.rows[index - 1][: sheet.grouped] if index else ()
+        group = row[: sheet.grouped]
+        if index and (group != above or index in sheet.headings):
+            table.add_section()
+        if index in sheet.headings:
+            table.add_row(Text(sheet.headings[index], style="bold"))
+        table.add_row(*_unrepeated(group, above), *map(_styled, row[sheet.grouped :]))
+    return table
+
+
+def _unrepeated(group: tuple[str, ...], above: tuple[str, ...]) -> list[str]:
+    """The cells of a group, blank up to the first that differs from the row above."""
+    same = [group[: i + 1] == above[: i + 1] for i in range(len(group))]
+    return ["" if repeat else cell for cell, repeat in zip(group, same, strict=True)]
+
+
+def _heads(sheet: Sheet) -> list[tuple[str, ...]]:
+    two = any(column.unit for column in sheet.columns)
+    return [(c.name, c.unit) if two else (c.name,) for c in sheet.columns]
+
+
+def _width(sheet: Sheet, heads: list[tuple[str, ...]], gap: int) -> int:
+    widest = [
+        max(map(cell_len, (*head, *cells)))
+        for head, cells in zip(heads, zip(*sheet.rows, strict=True), strict=True)
+    ]
+    return sum(widest) + gap * (len(widest) - 1)
+
+
+def markdown(sheet: Sheet) -> str:
+    """The sheet as a GitHub-flavoured Markdown table with its title and notes."""
+    heads = [f"{c.name} {c.unit}".strip() for c in sheet.columns]
+    lines = [f"**{_md(sheet.title)}**", "", _md_row(heads)]
+    lines.append("|" + "|".join("---:" if c.numeric else "---" for c in sheet.columns) + "|")
+    for index, row in enumerate(sheet.rows):
+        if index in sheet.headings:
+            heading = f"**{_md(sheet.headings[index])}**"
+            lines.append("| " + " | ".join([heading, *[""] * (len(heads) - 1)]) + " |")
+        lines.append(_md_row([cell.strip() for cell in row]))
+    lines += ["", *(f"{_md(note)}  " for note in sheet.notes)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _md_row(cells: list[str]) -> str:
+    return "| " + " | ".join(map(_md, cells)) + " |"
+
+
+def _md(cell: str) -> str:
+    for special in ("\\", "|", "<", "*", "_", "`", "["):
+        cell = cell.replace(special, "\\" + special)
+    return cell.replace("\n", " ")
+
+
+def _styled(cell: str) -> Text:
+    return Text(cell, style={"✓": "green", "✗": "bold red"}.get(cell, ""))

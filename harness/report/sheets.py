@@ -1,0 +1,307 @@
+"""The sheets a report is made of: quality, speed, size, fidelity, beside the paper, all in one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from ..record import Fidelity, Record
+from . import text
+from .rows import Row, Section, largest_mc, unique
+from .sheet import Column, Sheet
+
+#: Score, heading, unit and decimals, in order of the columns.
+SCORES = (
+    ("accuracy", "accuracy", "%", 2),
+    ("ece", "ECE", "%", 2),
+    ("uce", "UCE", "%", 2),
+    ("nll", "NLL", "", 4),
+    ("brier", "Brier", "", 4),
+)
+Writer = Callable[[Sequence[float | None] | None, int], str]
+
+_SPREADS: dict[Writer, str] = {
+    text.concise: "in brackets the standard deviation, in units of the last digit",
+    text.spread: "± standard deviation",
+}
+
+
+def quality(section: Section, write: Writer = text.concise) -> Sheet:
+    """Scores, mean and standard deviation over the seeds, one row a format and T.
+
+    Batches share a row where they agree to the printed digits; otherwise each has one.
+    """
+    written = {id(row): _scores(row.record, write) for row in section.rows}
+    rows = unique(section.rows, lambda r: (r.label, r.record.cell.mc, *written[id(r)]))
+    rows.sort(key=lambda r: r.record.cell.mc)
+    cells = [
+        (str(row.record.cell.mc), row.label, *written[id(row)], _mark_all(row, section))
+        for row in rows
+    ]
+    keys = [(r.label, r.record.cell.mc) for r in rows]
+    notes = [_seeds_note(section.records, write)]
+    if len(set(keys)) < len(keys):
+        notes.append(
+            "Formats that stand twice at one T: batches score differently, smallest first."
+        )
+    columns = (
+        Column("T"),
+        Column("format", numeric=False),
+        Column("accuracy", "%"),
+        Column("ECE", "%"),
+        Column("floor", "%"),
+        *(Column(name, unit) for _, name, unit, _ in SCORES[2:]),
+        Column(""),
+    )
+    return Sheet("Quality", columns, _aligned(cells), {}, 1, tuple(notes))
+
+
+def speed(section: Section) -> Sheet:
+    """Latency of a query of T passes, throughput and bytes moved, one row a cell."""
+    rows = section.rows
+    unit, size = text.byte_unit(r.record.bandwidth.pass_bytes for r in rows)
+    cells = [
+        (*_setting(row), row.label, *_speed_cells(row, size), mark(row.record)) for row in rows
+    ]
+    columns = (
+        Column("T"),
+        Column("batch"),
+        Column("format", numeric=False),
+        *_speed_columns(unit),
+        Column(""),
+    )
+    notes = (
+        "Latency of one query: a batch, T passes, fresh weights each. Images/s: batch over p50.",
+        "÷ FP32: how many times faster than FP32 at the same T and batch. Moved: bytes a pass of "
+        "μ, σ, sampled weights and activations, counted, not measured. Copy: the bandwidth that "
+        "takes as a share of a large plain copy's on this machine.",
+    )
+    return Sheet("Speed", columns, tuple(cells), {}, 2, notes)
+
+
+def size(section: Section, exact: bool = False) -> Sheet:
+    """Bytes on disk, itemised, and ratios to FP32, one row a format.
+
+    Args:
+        section: what to show.
+        exact: whole bytes, instead of a unit in which the largest reads well.
+    """
+    rows = unique(section.rows, lambda r: (r.label, r.record.size))
+    unit, scale = text.byte_unit(r.record.size.file_bytes for r in rows)
+    if exact:
+        unit, scale = "B", 1.0
+    write = (lambda v: f"{v:,}") if exact else (lambda v: text.significant(v / scale))
+    fp32 = next((r.record.size for r in rows if r.record.cell.format == "FP32"), None)
+    cells = []
+    for row in rows:
+        s = row.record.size
+        parts = (s.weight_bytes, s.scale_bytes, s.bias_bytes, s.graph_bytes, s.header_bytes)
+        same = fp32 is not None and fp32.weights == s.weights and s.weight_bytes > 0
+        measured = fp32.weight_bytes / s.weight_bytes if fp32 is not None and same else None
+        ratios = (text.times(measured), text.times(s.ratio_weights), text.times(s.ratio_file))
+        cells.append((row.label, write(s.file_bytes), *map(write, parts), *ratios))
+    names = ("file", "μ, σ", "scales", "biases", "graph", "header")
+    columns = (
+        Column("format", numeric=False),
+        *(Column(name, unit) for name in names),
+        Column("μ, σ", "÷"),
+        Column("form", "÷"),
+        Column("file", "÷"),
+    )
+    counts = sorted({r.record.size.weights for r in rows})
+    notes = (
+        f"{' or '.join(f'{c:,}' for c in counts)} weights. ÷: FP32's bytes over this format's; "
+        "form: its closed form, 64 bits a weight (μ and σ in float32) over this format's bits.",
+    )
+    return Sheet("Size on disk", columns, tuple(cells), {}, 0, notes)
+
+
+def fidelity(section: Section) -> Sheet:
+    """What each layer's sampled weights keep of the posterior, one row a layer and format."""
+    cells: list[tuple[str, ...]] = []
+    headings: dict[int, str] = {}
+    for row in largest_mc(section.rows):
+        if row.record.fidelity:
+            headings[len(cells)] = row.label
+        cells += [_fidelity_cells(layer) for layer in row.record.fidelity]
+    columns = (
+        Column("layer", numeric=False),
+        Column("weights"),
+        Column("std", "ratio"),
+        Column("clamped", "%"),
+        Column("fixed", "%"),
+        Column("σ = 0", "%"),
+        Column("W₂", "rms σ"),
+        Column("mean", "z"),
+        Column("var", "z"),
+        Column("satur.", "%"),
+    )
+    notes = (
+        "Std ratio: standard deviation of the sampled weights over that of the FP32 posterior. "
+        "Clamped: draws that saturate. Fixed: weights that no draw can move. W₂: distance of the "
+        "quantized posterior from the original. z: the draws' moments against their exact law. "
+        "Satur.: activations at the end of their range.",
+    )
+    return Sheet("Fidelity to the posterior", columns, tuple(cells), headings, 0, notes)
+
+
+def paper(section: Section, reference: Mapping[str, Mapping[str, float]], mc: int = 50) -> Sheet:
+    """Our scores beside published ones, one row a metric and format.
+
+    Args:
+        section: the records; those with T = `mc` are shown.
+        reference: format to metric (`accuracy`, `ece`, `nll`, `brier`) to the published value.
+        mc: T of the published figures.
+    """
+    rows = [r for r in section.rows if r.record.cell.mc == mc]
+    rows = [r for r in unique(rows, lambda r: r.label) if r.record.cell.format in reference]
+    base = next((r for r in rows if r.record.cell.format == "FP32"), None)
+    cells: list[tuple[str, ...]] = []
+    headings: dict[int, str] = {}
+    for name, head, unit, decimals in SCORES:
+        if rows and any(name in reference[r.record.cell.format] for r in rows):
+            headings[len(cells)] = f"{head} {unit}".strip()
+            cells += [_paper_cells(r, base, reference, name, decimals) for r in rows]
+    columns = (
+        Column("format", numeric=False),
+        Column("ours"),
+        Column("paper"),
+        Column("ours", "− paper"),
+        Column("ours", "− FP32"),
+        Column("paper", "− its FP32"),
+    )
+    title = f"Beside the paper, T = {mc}"
+    return Sheet(title, columns, tuple(cells), headings)
+
+
+def everything(section: Section) -> Sheet:
+    """Every quantity of a cell in one row."""
+    unit, scale = text.byte_unit(r.record.bandwidth.pass_bytes for r in section.rows)
+    disk, disk_scale = text.byte_unit(r.record.size.file_bytes for r in section.rows)
+    cells = [
+        (
+            *_setting(row),
+            row.label,
+            *_scores(row.record, text.spread),
+            *_speed_cells(row, scale),
+            text.significant(row.record.size.file_bytes / disk_scale),
+            text.times(row.record.size.ratio_file),
+            mark(row.record),
+        )
+        for row in section.rows
+    ]
+    columns = (
+        Column("T"),
+        Column("batch"),
+        Column("format", numeric=False),
+        Column("accuracy", "%"),
+        Column("ECE", "%"),
+        Column("floor", "%"),
+        *(Column(name, unit_) for _, name, unit_, _ in SCORES[2:]),
+        *_speed_columns(unit),
+        Column("disk", disk),
+        Column("disk", "÷"),
+        Column(""),
+    )
+    return Sheet("Cells", columns, tuple(cells), {}, 2)
+
+
+def mark(record: Record) -> str:
+    """✓ for a record that may be believed, ✗ for one that may not."""
+    return "✓" if record.verdict.valid else "✗"
+
+
+def _mark_all(row: Row, section: Section) -> str:
+    cells = [r for r in section.rows if r.label == row.label]
+    cells = [r for r in cells if r.record.cell.mc == row.record.cell.mc]
+    return "✓" if all(r.record.verdict.valid for r in cells) else "✗"
+
+
+def _setting(row: Row) -> tuple[str, str]:
+    return str(row.record.cell.mc), str(row.record.cell.batch)
+
+
+def _scores(record: Record, write: Writer) -> tuple[str, ...]:
+    q = record.quality
+    cells = [write(q.scores.get(name), decimals) for name, _, _, decimals in SCORES]
+    return (*cells[:2], text.fixed(text.mean(q.ece_floor_percent), 2), *cells[2:])
+
+
+def _seeds_note(records: Sequence[Record], write: Writer) -> str:
+    counts = sorted({len(r.quality.seeds) for r in records})
+    seeds = " or ".join(map(str, counts))
+    if counts == [1]:
+        drawn = "One seed of the MC draw, so no standard deviation."
+    else:
+        drawn = f"Mean over {seeds} seeds of the MC draw; {_SPREADS[write]}."
+    return (
+        f"{drawn} Floor: the ECE that a perfectly calibrated model would show with so many images."
+    )
+
+
+def _speed_columns(unit: str) -> tuple[Column, ...]:
+    return (
+        Column("p50", "ms"),
+        Column("p90", "ms"),
+        Column("p99", "ms"),
+        Column("images", "/s"),
+        Column("÷", "FP32"),
+        Column("moved", unit),
+        Column("copy", "%"),
+    )
+
+
+def _speed_cells(row: Row, byte_scale: float) -> tuple[str, ...]:
+    timing, moved = row.record.timing, row.record.bandwidth
+    return (
+        *(text.milliseconds(timing.percentiles_ns.get(p)) for p in ("p50", "p90", "p99")),
+        text.significant(timing.images_per_second),
+        text.times(row.speedup),
+        text.significant(moved.pass_bytes / byte_scale),
+        text.percent(moved.share_of_copy),
+    )
+
+
+def _fidelity_cells(layer: Fidelity) -> tuple[str, ...]:
+    return (
+        layer.layer,
+        f"{layer.weights:,}",
+        text.fixed(layer.std_ratio, 3),
+        text.percent(layer.clamped_share, 2),
+        text.percent(layer.immovable_share, 2),
+        text.percent(layer.zero_sigma_share, 2),
+        text.fixed(layer.w2, 3),
+        text.signed(layer.moment_mean_z, 1),
+        text.signed(layer.moment_var_z, 1),
+        text.percent(layer.saturation, 2),
+    )
+
+
+def _paper_cells(
+    row: Row,
+    base: Row | None,
+    reference: Mapping[str, Mapping[str, float]],
+    name: str,
+    decimals: int,
+) -> tuple[str, ...]:
+    def ours(r: Row | None) -> float | None:
+        return text.mean(r.record.quality.scores.get(name)) if r else None
+
+    published = reference[row.record.cell.format].get(name)
+    published_fp32 = reference.get("FP32", {}).get(name)
+    return (
+        row.label,
+        text.spread(row.record.quality.scores.get(name), decimals),
+        text.fixed(published, 3 if decimals > 2 else 2),
+        text.signed(_minus(ours(row), published), decimals),
+        text.signed(_minus(ours(row), ours(base)), decimals),
+        text.signed(_minus(published, published_fp32), decimals),
+    )
+
+
+def _minus(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else a - b
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
+    columns = [text.align(column) for column in zip(*rows, strict=True)]
+    return tuple(zip(*columns, strict=True))

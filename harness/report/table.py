@@ -1,0 +1,191 @@
+"""Tables of records for a terminal, and as JSON, Markdown and CSV."""
+
+from __future__ import annotations
+
+import csv as csv_module
+import io
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from ..record import Record
+from . import sheets, text
+from .rows import Note, Section, sections
+from .sheet import Sheet, rich_table
+from .sheet import markdown as markdown_sheet
+
+_KINDS = {"fail": "✗", "finding": "•", "unavailable": "–"}
+
+
+def narrow(records: Iterable[Record]) -> RenderableType:
+    """The main table within 80 columns: quality, speed and size, then verdicts in words."""
+    return _document(
+        records, lambda s: [sheets.quality(s), sheets.speed(s), sheets.size(s)], verdicts=True
+    )
+
+
+def wide(records: Iterable[Record]) -> RenderableType:
+    """The main table with all of a cell in one row; needs 180 columns."""
+    return _document(records, lambda s: [sheets.everything(s)], verdicts=True)
+
+
+def fidelity(records: Iterable[Record]) -> RenderableType:
+    """Fidelity to the posterior, by format and layer, within 80 columns."""
+    return _document(records, lambda s: [sheets.fidelity(s)])
+
+
+def size(records: Iterable[Record]) -> RenderableType:
+    """Bytes on disk, itemised, with their ratios to FP32, within 80 columns."""
+    return _document(records, lambda s: [sheets.size(s)])
+
+
+def paper(
+    records: Iterable[Record], reference: Mapping[str, Mapping[str, float]], mc: int = 50
+) -> RenderableType:
+    """Our scores beside published ones (`sheets.paper`), within 80 columns."""
+    return _document(records, lambda s: [sheets.paper(s, reference, mc)])
+
+
+def markdown(
+    records: Iterable[Record], reference: Mapping[str, Mapping[str, float]] | None = None
+) -> str:
+    """Quality, speed, size and fidelity, and the paper's figures where given, as Markdown."""
+    parts = []
+    for section in sections(records):
+        shown = [
+            sheets.quality(section, text.spread),
+            sheets.speed(section),
+            sheets.size(section, exact=True),
+            sheets.fidelity(section),
+        ]
+        if reference:
+            shown.insert(1, sheets.paper(section, reference))
+        lines = [f"- {line}" for line in (*_variant_lines(section), *_verdict_lines(section))]
+        parts.append(
+            "\n".join(
+                [f"## {section.title}", "", section.machine, ""]
+                + [markdown_sheet(sheet) for sheet in shown if sheet.rows]
+                + ["**Verdicts**", "", *lines]
+            )
+        )
+    return "\n\n".join(parts).rstrip() + "\n"
+
+
+def summary(record: Record) -> dict[str, Any]:
+    """A record without its raw samples and curves, for scripts.
+
+    Returns:
+        The cell's key and fields, `scores` (mean, standard deviation, number of seeds), `timing`,
+        `bandwidth`, `size`, `fidelity` and `verdict`; units are in the names.
+    """
+    quality, timing = record.quality, record.timing
+    return {
+        "key": record.cell.key,
+        "cell": asdict(record.cell),
+        "images": quality.images,
+        "seeds": list(quality.seeds),
+        "scores": {
+            name: {"mean": text.mean(values), "std": text.deviation(values)}
+            for name, values in quality.scores.items()
+        },
+        "ece_floor_percent": text.mean(quality.ece_floor_percent),
+        "timing": {
+            "queries": len(timing.latency_ns),
+            **{f"{name}_ns": value for name, value in timing.percentiles_ns.items()},
+            "p50_ci95_ns": list(timing.p50_ci95_ns),
+            "images_per_second": timing.images_per_second,
+            "noise": timing.noise,
+        },
+        "bandwidth": asdict(record.bandwidth),
+        "size": asdict(record.size),
+        "peak_memory_bytes": record.peak_memory_bytes,
+        "fidelity": [asdict(layer) for layer in record.fidelity],
+        "verdict": asdict(record.verdict),
+        "unavailable": record.unavailable,
+        "dispatched_isa": record.dispatched_isa,
+        "fingerprint": asdict(record.fingerprint),
+        "command": record.command,
+        "created": record.created,
+    }
+
+
+def to_json(records: Iterable[Record]) -> str:
+    """A JSON array of `summary`, one a cell, in the order of the tables."""
+    shown = [summary(record) for s in sections(records) for record in s.records]
+    return json.dumps(shown, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def csv(records: Iterable[Record]) -> str:
+    """One line a cell: every field of the cell and every number of `summary` but fidelity."""
+    rows = []
+    for section in sections(records):
+        for row in section.rows:
+            whole = summary(row.record)
+            flat = {"key": whole["key"], **whole["cell"], "images": whole["images"]}
+            flat["speedup_over_fp32"] = row.speedup
+            for name, value in whole["scores"].items():
+                flat |= {f"{name}_mean": value["mean"], f"{name}_std": value["std"]}
+            flat["ece_floor_percent"] = whole["ece_floor_percent"]
+            timing = dict(whole["timing"])
+            low, high = timing.pop("p50_ci95_ns")
+            flat["latency_noise"] = timing.pop("noise")
+            flat |= {**timing, "p50_ci95_low_ns": low, "p50_ci95_high_ns": high}
+            flat |= {**whole["bandwidth"], **whole["size"]}
+            flat |= {k: whole[k] for k in ("peak_memory_bytes", "dispatched_isa")}
+            flat |= {"valid": row.record.verdict.valid, "created": whole["created"]}
+            rows.append(flat)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    out = io.StringIO()
+    writer = csv_module.DictWriter(out, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def _document(
+    records: Iterable[Record], show: Callable[[Section], list[Sheet]], verdicts: bool = False
+) -> Group:
+    parts: list[RenderableType] = []
+    for section in sections(records):
+        parts += [Text(section.title, style="bold"), Text(section.machine, style="dim")]
+        for sheet in show(section):
+            if sheet.rows:
+                notes = Text(" ".join(sheet.notes), style="dim")
+                table = Padding(rich_table(sheet), (1, 0, 0, 0), expand=False)
+                parts += [table, notes] if sheet.notes else [table]
+        lines = [*_variant_lines(section), *(_verdict_lines(section) if verdicts else ())]
+        parts += [Text(""), _listing(lines)] if lines else []
+        parts.append(Text(""))
+    return Group(*(parts or [Text("There are no records.")]))
+
+
+def _listing(lines: list[str]) -> Table:
+    """Lines whose first word stands out to the left of what wraps."""
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    for line in lines:
+        mark, _, words = line.partition(" ")
+        grid.add_row(Text(mark), Text(words))
+    return grid
+
+
+def _variant_lines(section: Section) -> list[str]:
+    return [f"{letter}: {meaning}" for letter, meaning in section.variants.items()]
+
+
+def _verdict_lines(section: Section) -> list[str]:
+    cells = len(section.rows)
+    valid = sum(row.record.verdict.valid for row in section.rows)
+    head = f"✓ {valid} of {text.plural(cells, 'cell')} valid: no audit failed."
+    return [head, *(_note_line(note) for note in section.notes)]
+
+
+def _note_line(note: Note) -> str:
+    counted = text.plural(note.cells, "cell")
+    cells = note.where if note.where == "all cells" else f"{counted}: {note.where}"
+    return f"{_KINDS[note.kind]} {note.text} ({cells})"

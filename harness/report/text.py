@@ -1,0 +1,131 @@
+"""How numbers are written in tables: one function a kind of quantity, `–` for what is not there."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from statistics import fmean, stdev
+
+MISSING = "–"
+
+#: A number standing alone: not part of a name such as `conv1`, `INT8_SIGMA4` or `layer.0.weight`.
+_NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?(?!\w|\.\w)")
+
+
+def known(values: Iterable[float | None] | None) -> list[float]:
+    """The values that are defined and finite."""
+    return [v for v in values or () if v is not None and math.isfinite(v)]
+
+
+def mean(values: Iterable[float | None] | None) -> float | None:
+    """Mean of the values that are defined, or None."""
+    found = known(values)
+    return fmean(found) if found else None
+
+
+def deviation(values: Iterable[float | None] | None) -> float | None:
+    """Standard deviation (n − 1) of the values that are defined; None for fewer than two."""
+    found = known(values)
+    return stdev(found) if len(found) > 1 else None
+
+
+def fixed(value: float | None, decimals: int) -> str:
+    """A number with so many decimals."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    return f"{value:,.{decimals}f}"
+
+
+def signed(value: float | None, decimals: int) -> str:
+    """A difference, always with its sign."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    return f"{value:+,.{decimals}f}".replace("-", "−")
+
+
+def significant(value: float | None, digits: int = 3) -> str:
+    """A positive quantity to so many significant digits, never in exponent form."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    if value == 0:
+        return "0"
+    decimals = digits - 1 - math.floor(math.log10(abs(value)))
+    return f"{round(value, decimals):,.{max(decimals, 0)}f}"
+
+
+def spread(values: Sequence[float | None] | None, decimals: int) -> str:
+    """Mean ± standard deviation; the mean alone where there is one value."""
+    centre, sd = mean(values), deviation(values)
+    if centre is None or sd is None:
+        return fixed(centre, decimals)
+    return f"{centre:.{decimals}f} ± {sd:.{decimals}f}"
+
+
+def concise(values: Sequence[float | None] | None, decimals: int) -> str:
+    """`spread` in the short form of metrology: 0.0145(2) is 0.0145 ± 0.0002."""
+    centre, sd = mean(values), deviation(values)
+    if centre is None or sd is None:
+        return fixed(centre, decimals)
+    return f"{centre:.{decimals}f}({round(sd * 10**decimals)})"
+
+
+def align(cells: Sequence[str]) -> list[str]:
+    """Pad concise cells of one column so that their decimals stand under each other."""
+    tails = [cell[cell.index("(") :] if "(" in cell else "" for cell in cells]
+    widest = max(map(len, tails), default=0)
+    return [cell + " " * (widest - len(tail)) for cell, tail in zip(cells, tails, strict=True)]
+
+
+def percent(share: float | None, decimals: int = 1) -> str:
+    """A share in 0 … 1 as a percentage, without the sign."""
+    return fixed(None if share is None else 100.0 * share, decimals)
+
+
+def milliseconds(nanoseconds: float | None) -> str:
+    """A latency in ms."""
+    return significant(None if nanoseconds is None else nanoseconds / 1e6)
+
+
+def times(ratio: float | None) -> str:
+    """A ratio, such as 6.40×."""
+    if ratio is None or not math.isfinite(ratio):
+        return MISSING
+    return (f"{ratio:.2f}" if ratio < 100 else f"{ratio:,.0f}") + "×"
+
+
+def byte_unit(values: Iterable[float]) -> tuple[str, float]:
+    """Decimal unit, and its bytes, in which the largest of the values reads well."""
+    largest = max(values, default=0)
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if largest >= size:
+            return unit, size
+    return "B", 1.0
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 cell`, `2 cells`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def merge(texts: Sequence[str]) -> list[tuple[str, list[int]]]:
+    """Texts that differ only in their numbers, as one text each with the range of each number.
+
+    Returns:
+        The merged texts in order of first appearance, each with the indices of those it stands for.
+    """
+    groups: dict[str, list[int]] = {}
+    for index, text in enumerate(texts):
+        groups.setdefault(_NUMBER.sub("#", text), []).append(index)
+    return [(_range_text([texts[i] for i in which]), which) for which in groups.values()]
+
+
+def _range_text(texts: Sequence[str]) -> str:
+    columns = list(zip(*(_NUMBER.findall(text) for text in texts), strict=True))
+    ranges = iter([_range(column) for column in columns])
+    return _NUMBER.sub(lambda _: next(ranges), texts[0])
+
+
+def _range(numbers: Sequence[str]) -> str:
+    low, *_, high = sorted([*numbers, numbers[0]], key=lambda n: float(n.replace(",", "")))
+    return low if float(low.replace(",", "")) == float(high.replace(",", "")) else f"{low}–{high}"

@@ -1,0 +1,235 @@
+"""Synthetic records: plausible in shape, made of nothing measured."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from sigmabench.harness.cell import Cell
+from sigmabench.harness.formats import DEFAULT_FORMATS, FORMATS
+from sigmabench.harness.record import (
+    Bandwidth,
+    Fidelity,
+    Fingerprint,
+    Quality,
+    Record,
+    Size,
+    Timing,
+    Verdict,
+)
+
+WEIGHTS = 61_470
+BINS = 15
+
+
+def cell(**changes: Any) -> Cell:
+    """A cell of a made-up workload; floats get `-` where the fields do not apply."""
+    name = changes.get("format", "FP32")
+    quantized = FORMATS.get(name).quantized if name in FORMATS else True
+    fields: dict[str, Any] = {
+        "workload": "synthetic",
+        "workload_version": "1",
+        "posterior": "0123456789abcdef",
+        "format": name,
+        "range": "headroom" if quantized else "-",
+        "granularity": "channel" if quantized else "-",
+        "sigma_offset": "float" if quantized else "-",
+        "observer": "minmax" if quantized else "-",
+        "calibration": "mean" if quantized else "-",
+        "split": "test",
+        "corruption": "none",
+        "severity": 0,
+        "limit": 0,
+        "mc": 10,
+        "batch": 1,
+        "scenario": "closed-loop",
+        "backend": "native" if quantized else "float",
+        "isa": "auto",
+        "threads": 2,
+        "instances": 1,
+        "noise": "stream-v1" if quantized else "normal",
+        "seed": 0,
+        "seeds": 3,
+    }
+    return Cell(**{**fields, **changes})
+
+
+def fingerprint(**changes: Any) -> Fingerprint:
+    """A made-up machine."""
+    fields: dict[str, Any] = {
+        "cpu": "Synthetic CPU <model> & sons",
+        "isa": ("avx2", "avx512f"),
+        "cores": 2,
+        "numa_nodes": 1,
+        "memory_bytes": 8 << 30,
+        "governor": None,
+        "kernel": "Linux 6.1",
+        "python": "3.12.1",
+        "packages": {"sigmabench": "0.1.0", "torch": "2.8.0", "oneDNN": "3.2"},
+        "commit": "abcdef0123456789abcdef0123456789abcdef01",
+        "environment": {"OMP_NUM_THREADS": "2"},
+    }
+    return Fingerprint(**{**fields, **changes})
+
+
+def latencies(
+    rng: np.random.Generator, median_ns: float, slices: int, queries: int, drift: float
+) -> tuple[int, ...]:
+    """Queries with a shift a slice and a long right tail, as real ones have."""
+    shift = np.repeat(np.exp(rng.normal(0, drift, slices)), queries)
+    tail = np.exp(np.abs(rng.normal(0, 0.04, slices * queries)))
+    return tuple(int(v) for v in median_ns * shift * tail)
+
+
+def timing(samples: tuple[int, ...], slices: int, batch: int) -> Timing:
+    """A timing of equal slices."""
+    p = {f"p{q}": float(np.percentile(samples, q)) for q in (50, 90, 99)}
+    enough = {"p50": 20, "p90": 100, "p99": 1000}
+    return Timing(
+        latency_ns=samples,
+        slices=(len(samples) // slices,) * slices,
+        warmup_queries=3,
+        inputs=4,
+        interleaved_with=(),
+        percentiles_ns={k: v if len(samples) >= enough[k] else None for k, v in p.items()},
+        p50_ci95_ns=(p["p50"] * 0.98, p["p50"] * 1.03),
+        images_per_second=batch * 1e9 / p["p50"],
+        noise=0.012,
+    )
+
+
+def quality(rng: np.random.Generator, seeds: int, mc: int, images: int = 10_000) -> Quality:
+    """Scores near those of a small digit classifier."""
+
+    def around(centre: float, sd: float) -> tuple[float | None, ...]:
+        return tuple(float(v) for v in rng.normal(centre, sd, seeds))
+
+    shift = rng.normal(0, 0.03)
+    confidence = (np.arange(BINS) + 0.5) / BINS
+    count = np.round(2.0 ** np.arange(BINS)).astype(int)
+    count[:3] = 0
+    count[-1] += images - count.sum()
+    tau = np.arange(0, 1, 0.05)
+    accuracy: list[float | None] = [float(99.5 + shift * (1 - t) + 0.5 * t) for t in tau]
+    accuracy[-1] = None
+    coverage = np.arange(1, 102) / 101
+    return Quality(
+        images=images,
+        seeds=tuple(range(seeds)),
+        scores={
+            "accuracy": around(99.5 - 0.3 / mc + shift, 0.02),
+            "ece": around(0.2, 0.02),
+            "uce": around(0.3, 0.03),
+            "nll": around(0.015 + 0.005 / mc - shift / 100, 0.0003),
+            "brier": around(0.0065, 0.0002),
+            "mutual_information": (None,) * seeds if mc == 1 else around(0.003, 0.0001),
+        },
+        ece_floor_percent=(0.18,) * seeds,
+        reliability={
+            "count": tuple(float(c) for c in count),
+            "confidence": tuple(confidence.tolist()),
+            "accuracy": tuple(np.clip(confidence + shift, 0, 1).tolist()),
+        },
+        accuracy_vs_confidence={
+            "threshold": tuple(tau.tolist()),
+            "accuracy": tuple(accuracy),
+            "share": tuple(float(100 - 10 * t) for t in tau),
+        },
+        risk_coverage={
+            "coverage": tuple(coverage.tolist()),
+            "risk": tuple(((0.005 - shift / 20) * coverage**8).tolist()),
+        },
+    )
+
+
+def sizes(name: str) -> Size:
+    """Closed-form weights and a small rest."""
+    bits = FORMATS.get(name).weight_bits if name in FORMATS else 16
+    weights = WEIGHTS * bits // 8
+    rest = (1416, 944, 2100, 512)
+    fp32 = WEIGHTS * 8 + sum(rest)
+    total = weights + sum(rest)
+    return Size(
+        total, weights, *rest, weights=WEIGHTS, ratio_weights=64 / bits, ratio_file=fp32 / total
+    )
+
+
+def layer(name: str, std_ratio: float, saturation: float | None = 0.001) -> Fidelity:
+    """Fidelity of one layer."""
+    return Fidelity(name, 20_490, std_ratio, 0.002, 0.15, 0.0, 0.12, 0.4, -1.1, 100_000, saturation)
+
+
+def record(
+    rng: np.random.Generator | None = None,
+    *,
+    slices: int = 12,
+    queries: int = 10,
+    slowdown: float = 1.0,
+    drift: float = 0.01,
+    verdict: Verdict | None = None,
+    machine: Fingerprint | None = None,
+    **changes: Any,
+) -> Record:
+    """A record of `cell(**changes)`; latency grows with T and batch and shrinks with the bits."""
+    which = cell(**changes)
+    if rng is None:
+        rng = np.random.default_rng(int(hashlib.sha256(which.key.encode()).hexdigest()[:8], 16))
+    quantized = which.range != "-"
+    median = 2e5 * slowdown * which.mc * which.batch**0.7 / (6 if quantized else 1)
+    samples = latencies(rng, median, slices, queries, drift)
+    moved = 400_000 if quantized else 1_600_000
+    return Record(
+        cell=which,
+        fingerprint=machine or fingerprint(),
+        command="sigmabench run synthetic --mc 1,10,50 --results 'a b'",
+        created="2030-01-02T03:04:05Z",
+        dispatched_isa="avx512_vnni" if quantized else "avx512f",
+        kernels={"conv1": "synthetic"},
+        quality=quality(
+            np.random.default_rng([which.mc, *which.format.encode()]), which.seeds, which.mc
+        ),
+        timing=timing(samples, slices, which.batch),
+        bandwidth=Bandwidth(
+            61_470,
+            61_470,
+            120_000,
+            moved - 242_940,
+            moved,
+            3.4,
+            20.0,
+            0.17,
+            4.0 * which.mc,
+            4.0 * which.mc if quantized else None,
+        ),
+        size=sizes(which.format),
+        peak_memory_bytes=300 << 20,
+        fidelity=(layer("conv1", 0.97), layer("fc1", 0.88), layer("fc2", 0.99, None))
+        if quantized
+        else (),
+        verdict=verdict or Verdict(True, {"moments": "pass", "isa": "pass"}),
+        unavailable={"dram_counters": "no access to performance counters in this container"},
+    )
+
+
+def grid(
+    formats: tuple[str, ...] = DEFAULT_FORMATS,
+    mcs: tuple[int, ...] = (1, 10, 50),
+    batches: tuple[int, ...] = (1, 32),
+    **changes: Any,
+) -> list[Record]:
+    """One record a format, T and batch."""
+    return [
+        record(format=name, mc=mc, batch=batch, **changes)
+        for name in formats
+        for mc in mcs
+        for batch in batches
+    ]
+
+
+def with_verdict(old: Record, findings: tuple[str, ...] = (), **audits: str) -> Record:
+    """The record with other findings and audits."""
+    valid = not any(outcome.startswith("fail") for outcome in audits.values())
+    return replace(old, verdict=Verdict(valid, {"moments": "pass", **audits}, findings))

@@ -1,0 +1,120 @@
+"""Figures: that they are there, the same each time, and drawn from the records."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import factory
+import numpy as np
+import pytest
+
+from sigmabench.harness.errors import UserError
+from sigmabench.harness.report.figures import (
+    DRAWINGS,
+    against_mc,
+    figures,
+    latency,
+    model_size,
+    reliability,
+)
+from sigmabench.harness.report.rows import sections
+from sigmabench.harness.report.style import look, render
+
+SMALL = ("FP32", "INT8")
+
+
+@pytest.fixture(scope="module")
+def small():
+    return factory.grid(SMALL)
+
+
+def test_every_figure_is_written_twice_with_the_same_bytes(small, tmp_path):
+    first = figures(small, tmp_path / "a")
+    second = figures(small, tmp_path / "b")
+    assert len(first) == 2 * len(DRAWINGS)
+    assert [p.name for p in first] == [p.name for p in second]
+    assert sorted(p.name for p in (tmp_path / "a").iterdir()) == sorted(p.name for p in first)
+    for one, other in zip(first, second, strict=True):
+        content = one.read_bytes()
+        assert content == other.read_bytes()
+        assert content.startswith(b"\x89PNG" if one.suffix == ".png" else b"<?xml")
+        assert b"dc:date" not in content
+
+
+def test_other_records_give_other_figures(small):
+    (one,), (other,) = sections(small), sections(factory.grid(SMALL, slowdown=1.5))
+    assert render(latency(one), "svg", "salt") == render(latency(one), "svg", "salt")
+    assert render(latency(one), "svg", "salt") != render(latency(other), "svg", "salt")
+
+
+def test_a_directory_that_cannot_be_made_is_a_user_error(small, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="name another directory"):
+        figures(small, tmp_path / "file" / "figures")
+
+
+def test_reliability_leaves_out_empty_bins_and_counts_the_rest(small):
+    (section,) = sections(small)
+    drawn = reliability(section)
+    top, counts = drawn.axes[0], drawn.axes[2]
+    expected = section.rows[0].record.quality.reliability["count"]
+    assert [bar.get_height() for bar in counts.patches] == list(expected)
+    points = next(line for line in top.lines if len(line.get_xdata()) > 2)
+    assert len(points.get_xdata()) == sum(c > 0 for c in expected)
+
+
+def test_accuracy_against_t_shows_the_mean_over_seeds(small):
+    (section,) = sections(small)
+    drawn = against_mc(section)
+    accuracy, nll = drawn.axes
+    assert accuracy.get_ylabel() == "accuracy, %"
+    assert nll.get_ylabel() == "NLL, nats"
+    fp32 = [r for r in small if r.cell.format == "FP32" and r.cell.batch == 1]
+    expected = [np.mean(r.quality.scores["accuracy"]) for r in fp32]
+    assert any(
+        np.allclose(line.get_ydata(), expected)
+        for line in accuracy.lines
+        if len(line.get_ydata()) == 3
+    )
+
+
+def test_latency_is_of_a_pass(small):
+    (section,) = sections(small)
+    drawn = latency(section)
+    one = next(r for r in small if r.cell.mc == 50 and r.cell.batch == 1)
+    points = {float(line.get_xdata()[0]) for line in drawn.axes[0].lines if len(line.get_xdata())}
+    expected = one.timing.percentiles_ns["p50"] / 50 / 1e6
+    assert min(abs(x - expected) for x in points) < 1e-12
+
+
+def test_size_bars_add_up_to_the_file(small):
+    (section,) = sections(small)
+    panel = model_size(section).axes[0]
+    ends = {round(bar.get_y(), 3): 0.0 for bar in panel.patches}
+    for bar in panel.patches:
+        ends[round(bar.get_y(), 3)] += bar.get_width()
+    files = {r.size.file_bytes / 1e3 for r in small}
+    assert sorted(ends.values()) == pytest.approx(sorted(files))
+
+
+def test_records_without_curves_or_medians_have_fewer_figures(tmp_path):
+    record = factory.record()
+    bare = replace(
+        record,
+        quality=replace(
+            record.quality, reliability={}, accuracy_vs_confidence={}, risk_coverage={}
+        ),
+        timing=replace(record.timing, percentiles_ns={"p50": None}),
+    )
+    names = [p.name for p in figures([bare], tmp_path) if p.suffix == ".svg"]
+    assert [n.removeprefix("synthetic-test-") for n in names] == [
+        "mc.svg",
+        "latency.svg",
+        "size.svg",
+    ]
+
+
+def test_formats_look_different():
+    (section,) = sections([*factory.grid(), *factory.grid(("INT8",), range="paper")])
+    looks = {row.label: look(row) for row in section.rows}
+    assert len(set(looks.values())) == len(looks) == 7

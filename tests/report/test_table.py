@@ -1,0 +1,229 @@
+"""Tables: what they say, and that it fits."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+
+import factory
+import pytest
+from rich.console import Console
+
+from sigmabench.harness.report import sheets, table
+from sigmabench.harness.report.rows import sections
+
+
+def drawn(renderable, width=80):
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(renderable)
+    return console.file.getvalue()
+
+
+def whole(output, sheet):
+    """Whether each row's cells, group columns aside, end a line of the output, in order, whole."""
+    lines = [line.split() for line in output.splitlines()]
+    rows = [" ".join(row[sheet.grouped :]).split() for row in sheet.rows]
+    return all(any(line[-len(row) :] == row for line in lines) for row in rows)
+
+
+def extreme(records):
+    """The widest cells that can be expected."""
+    wide = []
+    for record in records:
+        timing = replace(
+            record.timing,
+            percentiles_ns={"p50": 98_765_432_100.0, "p90": 98_765_432_100.0, "p99": 9.9e10},
+            images_per_second=987_654.0,
+        )
+        cell = replace(record.cell, mc=record.cell.mc * 20, batch=record.cell.batch * 32)
+        bandwidth = replace(record.bandwidth, pass_bytes=987_654_321, share_of_copy=1.234)
+        size = replace(record.size, file_bytes=987_654_321, weight_bytes=987_654_321)
+        wide.append(replace(record, cell=cell, timing=timing, bandwidth=bandwidth, size=size))
+    return wide
+
+
+@pytest.mark.parametrize("widest", [False, True])
+def test_narrow_fits_80_columns_with_every_cell_whole(records, widest):
+    shown = extreme(records) if widest else list(records)
+    shown += [replace(r, cell=replace(r.cell, range="paper")) for r in shown if r.fidelity]
+    output = drawn(table.narrow(shown))
+    assert "…" not in output
+    assert max(map(len, output.splitlines())) <= 80
+    (section,) = sections(shown)
+    for sheet in (sheets.quality(section), sheets.speed(section), sheets.size(section)):
+        assert whole(output, sheet), sheet.title
+
+
+def test_wide_fits_180_columns_with_one_row_a_cell(records):
+    output = drawn(table.wide(records), 180)
+    assert "…" not in output
+    (section,) = sections(records)
+    sheet = sheets.everything(section)
+    assert len(sheet.rows) == len(records)
+    assert whole(output, sheet)
+
+
+def test_fidelity_and_size_and_paper_fit_80_columns(records, reference):
+    (section,) = sections(records)
+    for renderable, sheet in (
+        (table.fidelity(records), sheets.fidelity(section)),
+        (table.size(records), sheets.size(section)),
+        (table.paper(records, reference), sheets.paper(section, reference)),
+    ):
+        output = drawn(renderable)
+        assert "…" not in output
+        assert sheet.rows
+        assert whole(output, sheet), sheet.title
+
+
+def test_one_row_a_cell_in_speed_and_a_format_and_t_in_quality(records):
+    (section,) = sections(records)
+    assert len(sheets.speed(section).rows) == len(records) == 36
+    assert len(sheets.quality(section).rows) == 18
+    assert len(sheets.size(section).rows) == 6
+
+
+def test_batches_that_score_differently_have_a_row_each(records):
+    changed = list(records)
+    quality = changed[0].quality
+    scores = {**quality.scores, "accuracy": (90.0, 90.0, 90.0)}
+    changed[0] = replace(changed[0], quality=replace(quality, scores=scores))
+    (section,) = sections(changed)
+    sheet = sheets.quality(section)
+    assert len(sheet.rows) == 19
+    assert "twice" in " ".join(sheet.notes)
+
+
+def test_speed_ratio_is_to_fp32_at_the_same_t_and_batch():
+    records = factory.grid(formats=("FP32", "INT8"), mcs=(10,))
+    (section,) = sections(records)
+    p50 = {(r.cell.format, r.cell.batch): r.timing.percentiles_ns["p50"] for r in records}
+    for row in section.rows:
+        cell = row.record.cell
+        assert row.speedup == pytest.approx(p50["FP32", cell.batch] / p50[cell.format, cell.batch])
+
+
+def test_no_fp32_no_ratio():
+    (section,) = sections(factory.grid(formats=("INT8",)))
+    assert {row.speedup for row in section.rows} == {None}
+
+
+def test_findings_and_failures_stand_once_with_their_counts(records):
+    output = " ".join(drawn(table.narrow(records)).split())
+    assert output.count("of its deviation") == 1
+    assert "layer fc1 keeps 0.812–0.835 of its deviation (24 cells:" in output
+    assert output.count("amx was asked for, avx2 ran") == 1
+    assert "34 of 36 cells valid" in output
+    assert output.count("no access to performance counters") == 1
+    assert "(all cells)" in output
+
+
+def test_invalid_cells_are_marked(records):
+    (section,) = sections(records)
+    marks = [row[-1] for row in sheets.speed(section).rows]
+    assert marks.count("✗") == 2
+    assert marks.count("✓") == 34
+
+
+def test_variants_of_a_format_are_told_apart(records):
+    both = [*records, *factory.grid(("INT8",), range="paper")]
+    (section,) = sections(both)
+    assert section.variants == {"a": "range headroom", "b": "range paper"}
+    assert {r.label for r in section.rows if r.record.cell.format == "INT8"} == {"INT8 a", "INT8 b"}
+    assert {r.label for r in section.rows if r.record.cell.format == "FP32"} == {"FP32"}
+
+
+def test_subjects_and_machines_never_share_a_table(records):
+    shifted = factory.grid(("FP32",), corruption="fog", severity=3)
+    moved = factory.grid(("FP32",), machine=factory.fingerprint(cpu="Another"))
+    found = sections([*records, *shifted, *moved])
+    assert [len(s.rows) for s in found] == [36, 6, 6]
+    assert len({s.slug for s in found}) == 3
+
+
+def test_missing_values_are_dashes():
+    record = factory.record(mc=1)
+    quality = replace(record.quality, scores={"accuracy": (None, None, None)})
+    timing = replace(record.timing, percentiles_ns={"p50": None})
+    size = replace(record.size, ratio_file=None)
+    (section,) = sections([replace(record, quality=quality, timing=timing, size=size)])
+    row = sheets.everything(section).rows[0]
+    dashes = [i for i, cell in enumerate(row) if cell == "–"]
+    columns = [f"{c.name} {c.unit}".strip() for c in sheets.everything(section).columns]
+    assert [columns[i] for i in dashes] == [
+        "accuracy %",
+        "ECE %",
+        "UCE %",
+        "NLL",
+        "Brier",
+        "p50 ms",
+        "p90 ms",
+        "p99 ms",
+        "÷ FP32",
+        "disk ÷",
+    ]
+
+
+def test_percentiles_without_samples_are_dashes(records):
+    (section,) = sections(records)
+    columns = [c.name for c in sheets.speed(section).columns]
+    assert {row[columns.index("p99")] for row in sheets.speed(section).rows} == {"–"}
+
+
+def test_paper_differences_are_ours_minus_theirs(records, reference):
+    (section,) = sections(records)
+    sheet = sheets.paper(section, reference)
+    assert list(sheet.headings.values()) == ["accuracy %", "ECE %", "NLL", "Brier"]
+    ours = next(r for r in records if r.cell.format == "INT8" and r.cell.mc == 50).quality.scores
+    accuracy = sum(ours["accuracy"]) / 3
+    row = sheet.rows[1]
+    assert row[0] == "INT8"
+    assert float(row[3].replace("−", "-")) == pytest.approx(accuracy - 99.36, abs=0.0051)
+    assert row[5] == "−0.04"
+    assert sheet.rows[7][2:4] == ("–", "–")  # the paper's Brier of INT8 is not in the reference
+
+
+def test_size_ratio_of_weights_is_measured_and_matches_the_closed_form(records):
+    (section,) = sections(records)
+    rows = {row[0]: row for row in sheets.size(section, exact=True).rows}
+    for name in ("INT8_SIGMA4", "INT8_SIGMA2", "INT8_SIGMA1"):
+        assert rows[name][7] == rows[name][8]
+    assert rows["INT8_SIGMA4"][2] == f"{factory.WEIGHTS * 12 // 8:,}"
+
+
+def test_json_has_one_object_a_cell(records):
+    shown = json.loads(table.to_json(records))
+    assert {item["key"] for item in shown} == {r.cell.key for r in records}
+    first = next(item for item in shown if item["key"] == records[0].cell.key)
+    expected = sum(records[0].quality.scores["nll"]) / 3
+    assert first["scores"]["nll"]["mean"] == pytest.approx(expected)
+    assert first["scores"]["mutual_information"] == {"mean": None, "std": None}
+    assert first["timing"]["p99_ns"] is None
+
+
+def test_csv_has_one_line_a_cell_and_every_field_of_it(records):
+    lines = list(csv.DictReader(io.StringIO(table.csv(records))))
+    assert len(lines) == len(records)
+    by_key = {line["key"]: line for line in lines}
+    for record in records:
+        line = by_key[record.cell.key]
+        assert all(line[k] == str(v) for k, v in vars(record.cell).items())
+        assert float(line["p50_ns"]) == record.timing.percentiles_ns["p50"]
+
+
+def test_markdown_tables_are_rectangular_and_escaped(records, reference):
+    hostile = [replace(r, cell=replace(r.cell, format="A|B")) for r in records[:1]]
+    output = table.markdown([*records, *hostile], reference)
+    assert "A\\|B" in output
+    blocks = output.replace("\\|", "").split("\n\n")
+    tables = [b.splitlines() for b in blocks if b.startswith("|")]
+    assert len(tables) == 5
+    for lines in tables:
+        assert len({line.count("|") for line in lines}) == 1
+
+
+def test_no_records_say_so():
+    assert drawn(table.narrow([])).strip() == "There are no records."
+    assert json.loads(table.to_json([])) == []
