@@ -136,7 +136,7 @@ def accuracy_against_confidence(section: Section) -> Figure | None:
         for row in rows:
             curve = row.record.quality.accuracy_vs_confidence
             for panel, name in zip(panels, ("accuracy", "share"), strict=True):
-                _curve(panel, row, curve["threshold"], curve[name])
+                _curve(panel, row, curve["threshold"], _percent(curve[name]))
         panels[0].set_ylabel("accuracy, %")
         panels[1].set_ylabel("share of images, %")
         panels[1].set_xlabel("confidence at least τ")
@@ -154,8 +154,7 @@ def risk_coverage(section: Section) -> Figure | None:
         panel = drawn.subplots()
         for row in rows:
             curve = row.record.quality.risk_coverage
-            coverage = [100.0 * c for c in curve["coverage"]]
-            _curve(panel, row, coverage, [100.0 * r for r in curve["risk"]])
+            _curve(panel, row, _percent(curve["coverage"]), _percent(curve["risk"]))
         panel.set_xlabel("coverage, % of images")
         panel.set_ylabel("risk, % wrong")
         panel.set_ylim(bottom=0)
@@ -331,6 +330,10 @@ def _score_line(panel: Axes, line: Sequence[Row], name: str, dodge: float) -> No
     panel.ticklabel_format(axis="y", useOffset=False)
 
 
+def _percent(shares: Sequence[float | None]) -> list[float | None]:
+    return [None if share is None else 100.0 * share for share in shares]
+
+
 def _curve(panel: Axes, row: Row, x: Sequence[float | None], y: Sequence[float | None]) -> None:
     style = look(row)
     at, values = (np.array(v, dtype=float) for v in (x, y))  # None becomes NaN: a gap
@@ -352,7 +355,7 @@ def _latency_point(panel: Axes, row: Row, labels: Sequence[str], passes: Sequenc
     if median is None:
         return
     which = passes.index(mc)
-    offset = 0.22 * (which - (len(passes) - 1) / 2)
+    offset = 0.25 * (which - (len(passes) - 1) / 2)
     middle = median / mc / 1e6
     low, high = (end / mc / 1e6 for end in timing.p50_ci95_ns)
     panel.errorbar(
@@ -362,6 +365,7 @@ def _latency_point(panel: Axes, row: Row, labels: Sequence[str], passes: Sequenc
         marker=_PASS_MARKERS[which % len(_PASS_MARKERS)],
         color=look(row).color,
         fillstyle="none",
-        capsize=2,
+        markersize=3,
+        capsize=1.5,
         elinewidth=0.8,
     )

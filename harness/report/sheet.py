@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from rich import box
 from rich.cells import cell_len
@@ -47,7 +48,7 @@ class Sheet:
 
 
 def rich_table(sheet: Sheet) -> Table:
-    """The sheet for a terminal; no cell wraps. Columns move together where 80 would not do."""
+    """The sheet for a terminal. Columns move together, then names fold, where 80 would not do."""
     heads = _heads(sheet)
     gap = 2 if _width(sheet, heads, gap=2) <= 80 else 1
     table = Table(
@@ -62,8 +63,9 @@ def rich_table(sheet: Sheet) -> Table:
         highlight=False,
     )
     for column, head in zip(sheet.columns, heads, strict=True):
+        justify: Literal["left", "right"] = "right" if column.numeric else "left"
         table.add_column(
-            Text("\n".join(head)), justify="right" if column.numeric else "left", no_wrap=True
+            Text("\n".join(head)), justify=justify, no_wrap=column.numeric, overflow="fold"
         )
     for index, row in enumerate(sheet.rows):
         above = sheet.rows[index - 1][: sheet.grouped] if index else ()

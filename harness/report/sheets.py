@@ -127,19 +127,19 @@ def fidelity(section: Section) -> Sheet:
         Column("layer", numeric=False),
         Column("weights"),
         Column("std", "ratio"),
-        Column("clamped", "%"),
+        Column("clamp", "%"),
         Column("fixed", "%"),
         Column("σ = 0", "%"),
         Column("W₂", "rms σ"),
         Column("mean", "z"),
         Column("var", "z"),
-        Column("satur.", "%"),
+        Column("sat.", "%"),
     )
     notes = (
         "Std ratio: standard deviation of the sampled weights over that of the FP32 posterior. "
-        "Clamped: draws that saturate. Fixed: weights that no draw can move. W₂: distance of the "
+        "Clamp: draws that saturate. Fixed: weights that no draw can move. W₂: distance of the "
         "quantized posterior from the original. z: the draws' moments against their exact law. "
-        "Satur.: activations at the end of their range.",
+        "Sat.: activations at the end of their range.",
     )
     return Sheet("Fidelity to the posterior", columns, tuple(cells), headings, 0, notes)
 

@@ -112,8 +112,9 @@ def quality(rng: np.random.Generator, seeds: int, mc: int, images: int = 10_000)
     count = np.round(2.0 ** np.arange(BINS)).astype(int)
     count[:3] = 0
     count[-1] += images - count.sum()
+    right = np.clip(confidence + shift, 0, 1).tolist()
     tau = np.arange(0, 1, 0.05)
-    accuracy: list[float | None] = [float(99.5 + shift * (1 - t) + 0.5 * t) for t in tau]
+    accuracy: list[float | None] = [float(0.995 + shift / 100 * (1 - t) + 0.005 * t) for t in tau]
     accuracy[-1] = None
     coverage = np.arange(1, 102) / 101
     return Quality(
@@ -130,13 +131,15 @@ def quality(rng: np.random.Generator, seeds: int, mc: int, images: int = 10_000)
         ece_floor_percent=(0.18,) * seeds,
         reliability={
             "count": tuple(float(c) for c in count),
-            "confidence": tuple(confidence.tolist()),
-            "accuracy": tuple(np.clip(confidence + shift, 0, 1).tolist()),
+            "confidence": tuple(
+                c if n else None for c, n in zip(confidence.tolist(), count, strict=True)
+            ),
+            "accuracy": tuple(a if n else None for a, n in zip(right, count, strict=True)),
         },
         accuracy_vs_confidence={
             "threshold": tuple(tau.tolist()),
             "accuracy": tuple(accuracy),
-            "share": tuple(float(100 - 10 * t) for t in tau),
+            "share": tuple(float(1 - 0.1 * t) for t in tau),
         },
         risk_coverage={
             "coverage": tuple(coverage.tolist()),

@@ -11,6 +11,7 @@ import pytest
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.report.figures import (
     DRAWINGS,
+    accuracy_against_confidence,
     against_mc,
     figures,
     latency,
@@ -76,6 +77,17 @@ def test_accuracy_against_t_shows_the_mean_over_seeds(small):
         for line in accuracy.lines
         if len(line.get_ydata()) == 3
     )
+
+
+def test_accuracy_against_confidence_is_in_percent_with_gaps(small):
+    (section,) = sections(small)
+    accuracy, share = accuracy_against_confidence(section).axes
+    curve = section.rows[0].record.quality.accuracy_vs_confidence
+    assert curve["accuracy"][-1] is None
+    shown = accuracy.lines[0].get_ydata()
+    assert np.isnan(shown[-1])
+    assert 99.0 < shown[0] < 100.0
+    assert share.lines[0].get_ydata()[0] == 100.0
 
 
 def test_latency_is_of_a_pass(small):

@@ -78,6 +78,17 @@ def test_fidelity_and_size_and_paper_fit_80_columns(records, reference):
         assert whole(output, sheet), sheet.title
 
 
+def test_long_layer_names_fold_and_lose_nothing():
+    names = ("layer4.2.downsample.0", "stages.3.blocks.11.attention.projection.weight")
+    layers = tuple(replace(factory.layer(n, 0.9), weights=2_359_296) for n in names)
+    output = drawn(table.fidelity([replace(factory.record(format="INT8"), fidelity=layers)]))
+    assert "…" not in output
+    assert max(map(len, output.splitlines())) <= 80
+    first_column = "".join(line.split(" ")[0] for line in output.splitlines())
+    assert all(name in first_column for name in names)
+    assert output.count("2,359,296") == 2
+
+
 def test_one_row_a_cell_in_speed_and_a_format_and_t_in_quality(records):
     (section,) = sections(records)
     assert len(sheets.speed(section).rows) == len(records) == 36
