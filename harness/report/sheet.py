@@ -11,6 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 
+#: Cells a column of names keeps on the narrowest terminal.
+_NAME = 11
+
+
 @dataclass(frozen=True)
 class Column:
     """A column of a sheet.
@@ -65,7 +69,11 @@ def rich_table(sheet: Sheet) -> Table:
     for column, head in zip(sheet.columns, heads, strict=True):
         justify: Literal["left", "right"] = "right" if column.numeric else "left"
         table.add_column(
-            Text("\n".join(head)), justify=justify, no_wrap=column.numeric, overflow="fold"
+            Text("\n".join(head)),
+            justify=justify,
+            no_wrap=column.numeric,
+            overflow="fold",
+            min_width=None if column.numeric else _NAME,
         )
     for index, row in enumerate(sheet.rows):
         above = sheet.rows[index - 1][: sheet.grouped] if index else ()

@@ -89,6 +89,11 @@ def test_long_layer_names_fold_and_lose_nothing():
     assert output.count("2,359,296") == 2
 
 
+def test_names_survive_a_terminal_that_is_too_narrow(records):
+    output = drawn(table.narrow(records), 50)
+    assert output.count("INT8_SIGMA4") >= 10
+
+
 def test_one_row_a_cell_in_speed_and_a_format_and_t_in_quality(records):
     (section,) = sections(records)
     assert len(sheets.speed(section).rows) == len(records) == 36
