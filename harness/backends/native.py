@@ -1,0 +1,185 @@
+"""`native`: int8 on the CPU's matrix or vector units, weights sampled where its kernels read them.
+
+The compiled part is `sigmabench.harness.native`; oneDNN does the convolutions where its int8 sums
+are exact (VNNI or AMX), plain loops of our own elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .. import native
+from ..errors import UserError
+from ..formats import FORMATS
+from ..quantize import noise
+from ..quantize.artefact import Artefact
+from ..quantize.graph import Conv, Graph, Pool
+from .base import Traffic, check_call
+
+# From narrow to wide, as they occur in the names of oneDNN's kernels.
+_ISAS = ("portable", "avx2_vnni", "avx512_core_vnni", "avx512_core_amx")
+
+
+def build(artefact: Artefact, threads: int, engine: str = "auto", isa: str = "auto") -> Any:
+    """The compiled program of an artefact.
+
+    Args:
+        artefact: in an int8 format.
+        threads: how many cores a call may use.
+        engine: of the convolutions: `onednn`, `portable`, or the better one here (`auto`).
+        isa: the sampler's path, `portable`, `avx2`, `avx512_vbmi`, or the best one here (`auto`).
+
+    Raises:
+        native.NativeUnavailableError: there is no extension here.
+        ValueError: the network is inconsistent, or the CPU lacks what was asked for.
+    """
+    builder = native.load().Builder()
+    graph = artefact.graph
+    ids = {
+        name: builder.activation(name, list(a.shape), a.scale, a.signed)
+        for name, a in graph.activations.items()
+    }
+    for node in graph.nodes:
+        if isinstance(node, Conv):
+            _add_conv(builder, artefact, node, ids)
+        else:
+            _add_pool(builder, node, ids)
+    threshold, alias = noise.alias_tables()
+    return builder.build(
+        input=ids[graph.input],
+        output=ids[graph.output],
+        threshold=threshold,
+        alias=alias,
+        engine=engine,
+        isa=isa,
+        threads=threads,
+    )
+
+
+def _add_conv(builder: Any, artefact: Artefact, conv: Conv, ids: dict[str, int]) -> None:
+    layer = artefact.layers[conv.name]
+    builder.conv(
+        input=ids[conv.input],
+        output=ids[conv.name],
+        residual=-1 if conv.residual is None else ids[conv.residual],
+        shape=list(conv.shape),
+        stride=list(conv.stride),
+        padding=list(conv.padding),
+        dilation=list(conv.dilation),
+        groups=conv.groups,
+        relu=conv.relu,
+        mean=np.ascontiguousarray(layer.mean),
+        weight_scale=layer.weight_scale,
+        bias=layer.bias,
+    )
+    if layer.sigma_q is not None:
+        builder.sigma(
+            bits=layer.sigma_bits,
+            sigma=np.ascontiguousarray(layer.sigma_q),
+            multiplier=layer.multiplier,
+            offset=layer.offset,
+            shift=layer.shift,
+        )
+    if layer.bias_std.any():
+        builder.bias_step(noise.bias_step(layer.bias_std))
+
+
+def _add_pool(builder: Any, pool: Pool, ids: dict[str, int]) -> None:
+    builder.pool(
+        input=ids[pool.input],
+        output=ids[pool.name],
+        maximum=pool.kind == "max",
+        kernel=list(pool.kernel),
+        stride=list(pool.stride),
+        padding=list(pool.padding),
+    )
+
+
+class NativePredictor:
+    """See `Predictor`. `program` is the compiled program."""
+
+    def __init__(self, program: Any, graph: Graph, threads: int) -> None:
+        self.program = program
+        self.threads = threads
+        self._graph = graph
+        self._seen: dict[int, list[dict[str, Any]]] = {}
+        self._look(1)
+
+    def _look(self, batch: int) -> None:
+        if batch not in self._seen:
+            self._seen[batch] = self.program.describe(batch)
+
+    @property
+    def kernels(self) -> dict[str, str]:
+        """What computes each layer, at the batch size that was used last."""
+        latest = list(self._seen.values())[-1]
+        return {layer["name"]: f"{layer['implementation']} {layer['path']}" for layer in latest}
+
+    @property
+    def isa(self) -> str:
+        """The widest instruction set among the kernels that are loaded."""
+        names = [layer["implementation"] for seen in self._seen.values() for layer in seen]
+        return max(
+            (isa for isa in _ISAS if any(isa in name for name in names)), key=_ISAS.index
+        )
+
+    @property
+    def draws(self) -> int:
+        """See `Predictor`; counted where the weights are drawn."""
+        return int(self.program.draws)
+
+    def logits(self, x: Tensor, seed: int, passes: range) -> Tensor:
+        """Float32 [len(passes), N, classes]; see `Predictor.logits`."""
+        check_call(x, self._graph, seed, passes)
+        out = self.program.logits(x.contiguous().numpy(), seed, passes.start, len(passes))
+        self._look(len(x))
+        return torch.from_numpy(out)
+
+    def sample(self, layer: str, seed: int, mc: int) -> NDArray[np.int8]:
+        """w_q as the layer's kernel reads it in pass `mc`, int8 [O, I, KH, KW]."""
+        weights: NDArray[np.int8] = self.program.sample(layer, seed, mc)
+        return weights
+
+    def sample_bias(self, layer: str, seed: int, mc: int) -> NDArray[np.float32]:
+        """The bias of pass `mc`, float32 [O]."""
+        bias: NDArray[np.float32] = self.program.sample_bias(layer, seed, mc)
+        return bias
+
+    def traffic(self, batch: int) -> Traffic:
+        """See `Predictor.traffic`; σ as it is packed in memory, padding of blocks included."""
+        return Traffic(**self.program.traffic(batch))
+
+
+class NativeBackend:
+    """See `Backend`."""
+
+    name = "native"
+    description = "int8 on oneDNN (AMX, VNNI), weights sampled in the kernels' layout"
+
+    def unavailable(self) -> str | None:
+        """None if the extension and oneDNN load, else the reason."""
+        return native.unavailable()
+
+    def supports(self, format: str) -> bool:
+        """The int8 formats."""
+        return FORMATS.get(format).quantized
+
+    def load(self, artefact: Artefact, threads: int) -> NativePredictor:
+        """See `Backend.load`."""
+        reason = self.unavailable()
+        if reason is not None:
+            raise UserError(f"The native backend cannot run here: {reason}")
+        if not self.supports(artefact.header.format):
+            raise UserError(
+                f"The native backend computes int8 formats, not {artefact.header.format}; use "
+                "--backend float."
+            )
+        return NativePredictor(build(artefact, threads), artefact.graph, threads)
+
+
+BACKEND = NativeBackend()

@@ -1,0 +1,46 @@
+// What a pass does besides convolutions: quantize the input, unfold rows, pool.
+#pragma once
+
+#include <cstdint>
+
+#include "conv.hpp"
+
+namespace sigmabench {
+
+struct Image {
+    std::int64_t channels = 0, height = 0, width = 0;
+    std::int64_t size() const { return channels * height * width; }
+};
+
+// rint(x / scale), saturated to u8 or s8; float32 NCHW to NHWC. `planes` is scratch of one image.
+void quantize_input(const float* x, std::int64_t batch, const Image& image, float scale, Type type,
+                    std::uint8_t* planes, std::uint8_t* out);
+
+// NCHW to NHWC, bytes.
+void interleave(const std::uint8_t* planes, const Image& image, std::uint8_t* out);
+
+// Fold a convolution's kernel columns into channels, so that images with few channels fill the
+// dot products: out[n][h][ow] holds the `columns * channels` bytes under the kernel's row at ow,
+// then others up to `folded`, which meet weights that are 0. `row` is scratch for a padded row.
+struct Folding {
+    Image image;
+    std::int64_t columns = 0, stride = 1, padding = 0, dilation = 1, out_width = 0, folded = 0;
+    std::size_t row_bytes() const {
+        const std::int64_t reach = (out_width - 1) * stride + (columns - 1) * dilation + 1;
+        return static_cast<std::size_t>((reach + padding + image.width) * image.channels + folded);
+    }
+};
+void fold_columns(const std::uint8_t* x, std::int64_t batch, const Folding& folding,
+                  std::uint8_t* row, std::uint8_t* out);
+
+struct PoolSpec {
+    bool maximum = true;  // else the average, padding not counted, rounded half to even
+    Type type = Type::u8;
+    Image in, out;
+    std::int64_t kernel[2] = {1, 1}, stride[2] = {1, 1}, padding[2] = {0, 0};
+};
+// NHWC to NHWC. `row` is scratch for sums over one row: channels * width 32-bit numbers.
+void pool(const std::uint8_t* x, std::int64_t batch, const PoolSpec& spec, std::int32_t* row,
+          std::uint8_t* out);
+
+}  // namespace sigmabench

@@ -1,0 +1,313 @@
+// Python's view of the runtime. Arrays are checked here; nothing below trusts a shape twice.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/unique_ptr.h>
+#include <nanobind/stl/vector.h>
+
+#include "program.hpp"
+
+namespace nb = nanobind;
+
+namespace sigmabench {
+namespace {
+
+using AnyArray = nb::ndarray<nb::ro, nb::device::cpu>;
+
+template <class T>
+const T* contiguous(const AnyArray& array, const std::vector<std::int64_t>& shape,
+                    const char* name, const char* type) {
+    if (array.dtype() != nb::dtype<T>()) {
+        throw nb::type_error((std::string(name) + " must be " + type).c_str());
+    }
+    bool fits = array.ndim() == shape.size();
+    std::int64_t step = 1;
+    bool dense = true;
+    for (std::size_t k = shape.size(); fits && k-- > 0;) {
+        fits = shape[k] < 0 || static_cast<std::int64_t>(array.shape(k)) == shape[k];
+        dense = dense && (array.shape(k) == 1 || array.stride(k) == step);
+        step *= static_cast<std::int64_t>(array.shape(k));
+    }
+    if (!fits) {
+        std::string wanted;
+        for (const std::int64_t size : shape) {
+            wanted += (wanted.empty() ? "" : ", ") + (size < 0 ? "N" : std::to_string(size));
+        }
+        throw nb::value_error((std::string(name) + " must have the shape (" + wanted + ")").c_str());
+    }
+    if (!dense) throw nb::value_error((std::string(name) + " must be contiguous").c_str());
+    return static_cast<const T*>(array.data());
+}
+
+template <class T>
+std::vector<T> copied(const AnyArray& array, std::int64_t size, const char* name,
+                      const char* type) {
+    const std::int64_t total = static_cast<std::int64_t>(array.size());
+    if (total != size) {
+        throw nb::value_error((std::string(name) + " must have " + std::to_string(size) +
+                               " values, not " + std::to_string(total))
+                                  .c_str());
+    }
+    std::vector<std::int64_t> shape(array.ndim(), -1);
+    const T* data = contiguous<T>(array, shape, name, type);
+    return std::vector<T>(data, data + size);
+}
+
+template <class T>
+nb::ndarray<nb::numpy, T> owned(std::vector<T>&& values, const std::vector<std::size_t>& shape) {
+    auto* kept = new std::vector<T>(std::move(values));
+    const nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
+    return nb::ndarray<nb::numpy, T>(kept->data(), shape.size(), shape.data(), owner);
+}
+
+std::uint32_t mc_index(std::int64_t mc) {
+    if (mc < 0 || mc >= (std::int64_t{1} << 32)) {
+        throw nb::value_error("an MC index must be at least 0 and less than 2^32");
+    }
+    return static_cast<std::uint32_t>(mc);
+}
+
+using Pair = std::vector<std::int64_t>;
+void assign(std::int64_t (&to)[2], const Pair& from) {
+    if (from.size() != 2) throw nb::value_error("a stride or padding is a pair");
+    to[0] = from[0];
+    to[1] = from[1];
+}
+
+// Collects a network node by node, then becomes a Program.
+class Builder {
+public:
+    int activation(const std::string& name, const Pair& shape, float scale, bool is_signed) {
+        if (shape.size() != 3 || shape[0] < 1 || shape[1] < 1 || shape[2] < 1) {
+            throw nb::value_error((name + ": an activation's shape is (C, H, W)").c_str());
+        }
+        if (!(scale >= 0)) throw nb::value_error((name + ": a scale is not negative").c_str());
+        network_.activations.push_back({name, {shape[0], shape[1], shape[2]}, scale, is_signed});
+        return static_cast<int>(network_.activations.size()) - 1;
+    }
+
+    void conv(int input, int output, int residual, const Pair& shape, const Pair& stride,
+              const Pair& padding, const Pair& dilation, std::int64_t groups, bool relu,
+              const AnyArray& mean, const AnyArray& weight_scale, const AnyArray& bias) {
+        if (shape.size() != 4) throw nb::value_error("a weight's shape is (O, I, KH, KW)");
+        ConvNode node;
+        node.input = input;
+        node.output = output;
+        node.residual = residual;
+        node.groups = groups;
+        node.relu = relu;
+        node.ordinal = layers_++;
+        assign(node.stride, stride);
+        assign(node.padding, padding);
+        assign(node.dilation, dilation);
+        Posterior& p = node.posterior;
+        p.geometry = {shape[0], shape[1], shape[2], shape[3]};
+        p.mean = copied<std::int8_t>(mean, p.geometry.weights(), "mean", "int8");
+        node.weight_scale = copied<float>(weight_scale, shape[0], "weight_scale", "float32");
+        node.bias = copied<float>(bias, shape[0], "bias", "float32");
+        network_.nodes.emplace_back(std::move(node));
+    }
+
+    // The last conv's weights are sampled.
+    void sigma(int bits, const AnyArray& sigma, const AnyArray& multiplier, const AnyArray& offset,
+               const AnyArray& shift) {
+        Posterior& p = last().posterior;
+        const std::int64_t channels = p.geometry.outputs;
+        p.bits = bits;
+        p.sigma = copied<std::uint8_t>(sigma, p.geometry.weights(), "sigma_q", "uint8");
+        p.multiplier = copied<std::int16_t>(multiplier, channels, "multiplier", "int16");
+        p.offset = copied<std::int16_t>(offset, channels, "offset", "int16");
+        p.shift = copied<std::uint8_t>(shift, channels, "shift", "uint8");
+    }
+
+    // The last conv's bias is sampled; step is sigma_b * s_eps.
+    void bias_step(const AnyArray& step) {
+        last().bias_step =
+            copied<float>(step, last().posterior.geometry.outputs, "bias_step", "float32");
+    }
+
+    void pool(int input, int output, bool maximum, const Pair& kernel, const Pair& stride,
+              const Pair& padding) {
+        PoolNode node;
+        node.input = input;
+        node.output = output;
+        node.maximum = maximum;
+        assign(node.kernel, kernel);
+        assign(node.stride, stride);
+        assign(node.padding, padding);
+        network_.nodes.emplace_back(node);
+    }
+
+    std::unique_ptr<Program> build(int input, int output, const AnyArray& threshold,
+                                   const AnyArray& alias, const std::string& engine,
+                                   const std::string& isa, int threads) {
+        network_.input = input;
+        network_.output = output;
+        AliasTables tables;
+        std::memcpy(tables.threshold, contiguous<std::uint8_t>(threshold, {128}, "threshold", "uint8"), 128);
+        std::memcpy(tables.alias, contiguous<std::uint8_t>(alias, {128}, "alias", "uint8"), 128);
+        for (const std::uint8_t column : tables.alias) {
+            if (column > 127) throw nb::value_error("alias must name columns 0 to 127");
+        }
+        if (threads < 1) throw nb::value_error("threads must be at least 1");
+        return std::make_unique<Program>(std::move(network_), tables, engine_named(engine),
+                                         path_named(isa), threads);
+    }
+
+private:
+    ConvNode& last() {
+        auto* node =
+            network_.nodes.empty() ? nullptr : std::get_if<ConvNode>(&network_.nodes.back());
+        if (node == nullptr) throw nb::value_error("there is no conv before this");
+        return *node;
+    }
+
+    static Engine engine_named(const std::string& name) {
+        if (name == "auto") return Engine::automatic;
+        if (name == "onednn") return Engine::onednn;
+        if (name == "portable") return Engine::portable;
+        throw nb::value_error("engine must be auto, onednn or portable");
+    }
+
+    static SamplerPath path_named(const std::string& name) {
+        if (name == "auto") return best_path();
+        for (const auto path :
+             {SamplerPath::portable, SamplerPath::avx2, SamplerPath::avx512_vbmi}) {
+            if (name == path_name(path)) return path;
+        }
+        throw nb::value_error("isa must be auto, portable, avx2 or avx512_vbmi");
+    }
+
+    Network network_;
+    std::uint32_t layers_ = 0;
+};
+
+nb::ndarray<nb::numpy, float> logits(Program& program, const AnyArray& x, std::uint64_t seed,
+                                     std::int64_t first, std::int64_t count) {
+    const Network& network = program.network();
+    const Image& image = network.at(network.input).image;
+    const float* images =
+        contiguous<float>(x, {-1, image.channels, image.height, image.width}, "x", "float32");
+    const auto batch = static_cast<std::int64_t>(x.shape(0));
+    if (batch < 1) throw nb::value_error("x holds no images");
+    if (count < 1) throw nb::value_error("there must be at least one pass");
+    const std::uint32_t begin = mc_index(first);
+    mc_index(first + count - 1);
+    const std::int64_t classes = network.at(network.output).image.channels;
+    std::vector<float> out(static_cast<std::size_t>(count * batch * classes));
+    {
+        const nb::gil_scoped_release release;
+        program.logits(images, batch, seed, begin, count, out.data());
+    }
+    return owned(std::move(out), {static_cast<std::size_t>(count), static_cast<std::size_t>(batch),
+                                  static_cast<std::size_t>(classes)});
+}
+
+nb::ndarray<nb::numpy, std::int8_t> sample_weights(Program& program, const std::string& layer,
+                                                   std::uint64_t seed, std::int64_t mc) {
+    const std::size_t node = program.node_of(layer);
+    const Geometry& g = program.conv(node).posterior.geometry;
+    return owned(program.sample(node, seed, mc_index(mc)),
+                 {static_cast<std::size_t>(g.outputs), static_cast<std::size_t>(g.inputs),
+                  static_cast<std::size_t>(g.height), static_cast<std::size_t>(g.width)});
+}
+
+nb::ndarray<nb::numpy, float> sample_bias(Program& program, const std::string& layer,
+                                          std::uint64_t seed, std::int64_t mc) {
+    auto bias = program.sample_bias(program.node_of(layer), seed, mc_index(mc));
+    const std::size_t size = bias.size();
+    return owned(std::move(bias), {size});
+}
+
+// [N, OH, OW, O]
+nb::ndarray<nb::numpy, std::int32_t> accumulators(Program& program, const std::string& layer,
+                                                  const AnyArray& x, const AnyArray& weights) {
+    const std::size_t index = program.node_of(layer);
+    const ConvNode& node = program.conv(index);
+    const Activation& in = program.network().at(node.input);
+    const Image& out = program.network().at(node.output).image;
+    const std::vector<std::int64_t> shape = {-1, in.image.channels, in.image.height,
+                                             in.image.width};
+    const Geometry& g = node.posterior.geometry;
+    const auto* w = contiguous<std::int8_t>(weights, {g.outputs, g.inputs, g.height, g.width},
+                                            "w_q", "int8");
+    const std::uint8_t* images =
+        in.type() == Type::s8
+            ? reinterpret_cast<const std::uint8_t*>(contiguous<std::int8_t>(x, shape, "x_q", "int8"))
+            : contiguous<std::uint8_t>(x, shape, "x_q", "uint8");
+    const auto batch = static_cast<std::int64_t>(x.shape(0));
+    if (batch < 1) throw nb::value_error("x_q holds no images");
+    return owned(program.accumulators(index, batch, images, w),
+                 {static_cast<std::size_t>(batch), static_cast<std::size_t>(out.height),
+                  static_cast<std::size_t>(out.width), static_cast<std::size_t>(out.channels)});
+}
+
+nb::list describe(Program& program, std::int64_t batch) {
+    nb::list layers;
+    for (const LayerReport& report : program.describe(batch)) {
+        nb::dict layer;
+        layer["name"] = report.name;
+        layer["implementation"] = report.implementation;
+        layer["path"] = report.path;
+        layer["weight_bytes"] = report.weight_bytes;
+        layer["folded"] = report.folded;
+        layers.append(layer);
+    }
+    return layers;
+}
+
+nb::dict traffic(Program& program, std::int64_t batch) {
+    const TrafficReport report = program.traffic(batch);
+    nb::dict numbers;
+    numbers["mean"] = report.mean;
+    numbers["std"] = report.sigma;
+    numbers["sampled"] = report.sampled;
+    numbers["activations"] = report.activations;
+    return numbers;
+}
+
+}  // namespace
+
+NB_MODULE(_native, m) {
+    m.attr("ROUNDS") = kRounds;
+    m.def("onednn_isa", &onednn_isa, "Widest instruction set oneDNN may use here.");
+    m.def("onednn_exact", &onednn_exact, "Whether oneDNN's int8 sums are exact here.");
+    m.def("onednn_set_max_isa", &onednn_set_max_isa, nb::arg("isa"));
+    m.def("onednn_version", &onednn_version);
+    m.def("sampler_paths", [] {
+        std::vector<std::string> names;
+        for (const auto path :
+             {SamplerPath::avx512_vbmi, SamplerPath::avx2, SamplerPath::portable}) {
+            if (supported(path)) names.emplace_back(path_name(path));
+        }
+        return names;
+    }, "Sampler paths this CPU can take, the fastest first.");
+    nb::class_<Builder>(m, "Builder")
+        .def(nb::init<>())
+        .def("activation", &Builder::activation, nb::arg("name"), nb::arg("shape"),
+             nb::arg("scale"), nb::arg("signed"))
+        .def("conv", &Builder::conv, nb::kw_only(), nb::arg("input"), nb::arg("output"),
+             nb::arg("residual"), nb::arg("shape"), nb::arg("stride"), nb::arg("padding"),
+             nb::arg("dilation"), nb::arg("groups"), nb::arg("relu"), nb::arg("mean"),
+             nb::arg("weight_scale"), nb::arg("bias"))
+        .def("sigma", &Builder::sigma, nb::kw_only(), nb::arg("bits"), nb::arg("sigma"),
+             nb::arg("multiplier"), nb::arg("offset"), nb::arg("shift"))
+        .def("bias_step", &Builder::bias_step, nb::arg("step"))
+        .def("pool", &Builder::pool, nb::kw_only(), nb::arg("input"), nb::arg("output"),
+             nb::arg("maximum"), nb::arg("kernel"), nb::arg("stride"), nb::arg("padding"))
+        .def("build", &Builder::build, nb::kw_only(), nb::arg("input"), nb::arg("output"),
+             nb::arg("threshold"), nb::arg("alias"), nb::arg("engine"), nb::arg("isa"),
+             nb::arg("threads"));
+    nb::class_<Program>(m, "Program")
+        .def("logits", &logits, nb::arg("x"), nb::arg("seed"), nb::arg("first"), nb::arg("count"))
+        .def("sample", &sample_weights, nb::arg("layer"), nb::arg("seed"), nb::arg("mc"))
+        .def("sample_bias", &sample_bias, nb::arg("layer"), nb::arg("seed"), nb::arg("mc"))
+        .def("accumulators", &accumulators, nb::arg("layer"), nb::arg("x_q"), nb::arg("w_q"))
+        .def("describe", &describe, nb::arg("batch"))
+        .def("traffic", &traffic, nb::arg("batch"))
+        .def_prop_ro("threads", &Program::threads)
+        .def_prop_ro("sampler", [](const Program& p) { return std::string(path_name(p.path())); })
+        .def_prop_ro("draws", &Program::draws);
+}
+
+}  // namespace sigmabench

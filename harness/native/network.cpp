@@ -1,0 +1,209 @@
+#include "network.hpp"
+
+#include <set>
+#include <stdexcept>
+
+namespace sigmabench {
+namespace {
+
+[[noreturn]] void reject(const std::string& name, const std::string& why) {
+    throw std::invalid_argument(name + ": " + why);
+}
+
+std::int64_t out_size(std::int64_t in, std::int64_t kernel, std::int64_t stride,
+                      std::int64_t padding, std::int64_t dilation) {
+    return (in + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1;
+}
+
+void check_conv(const Network& network, const ConvNode& node) {
+    const Activation &in = network.at(node.input), &out = network.at(node.output);
+    const Geometry& g = node.posterior.geometry;
+    const std::int64_t kernel[2] = {g.height, g.width};
+    const std::int64_t size[2] = {in.image.height, in.image.width};
+    const std::int64_t result[2] = {out.image.height, out.image.width};
+    if (in.scale == 0) reject(out.name, "its input has no integer scale");
+    if (node.groups < 1 || g.outputs % node.groups != 0 ||
+        in.image.channels != g.inputs * node.groups) {
+        reject(out.name, "its weights do not fit its input's channels and its groups");
+    }
+    if (out.image.channels != g.outputs) reject(out.name, "its weights do not fit its channels");
+    for (int axis = 0; axis < 2; ++axis) {
+        if (node.stride[axis] < 1 || node.dilation[axis] < 1 || node.padding[axis] < 0 ||
+            out_size(size[axis], kernel[axis], node.stride[axis], node.padding[axis],
+                     node.dilation[axis]) != result[axis]) {
+            reject(out.name, "its output's size does not follow from its input's");
+        }
+    }
+    const auto channels = static_cast<std::size_t>(g.outputs);
+    const auto weights = static_cast<std::size_t>(g.weights());
+    const Posterior& p = node.posterior;
+    if (p.mean.size() != weights || node.weight_scale.size() != channels ||
+        node.bias.size() != channels) {
+        reject(out.name, "an array has not the size that its shape asks for");
+    }
+    if (!node.bias_step.empty() && node.bias_step.size() != channels) {
+        reject(out.name, "its bias deviations have not one value an output channel");
+    }
+    if (p.bits == 0) return;
+    if (p.bits < 0 || p.bits > 8) reject(out.name, "its sigma has not 1 to 8 bits");
+    if (p.sigma.size() != weights || p.multiplier.size() != channels ||
+        p.offset.size() != channels || p.shift.size() != channels) {
+        reject(out.name, "an array of its sigma has not the size that its shape asks for");
+    }
+    for (std::size_t c = 0; c < channels; ++c) {
+        if (p.multiplier[c] < 0 || p.offset[c] < 0 || p.shift[c] > 8) {
+            reject(out.name, "its sampling constants are out of range");
+        }
+    }
+    for (const std::uint8_t sigma : p.sigma) {
+        if (sigma >> p.bits != 0) reject(out.name, "its sigma has values beyond its bits");
+    }
+}
+
+void check_pool(const Network& network, const PoolNode& node) {
+    const Activation &in = network.at(node.input), &out = network.at(node.output);
+    const std::int64_t size[2] = {in.image.height, in.image.width};
+    const std::int64_t result[2] = {out.image.height, out.image.width};
+    if (in.scale == 0 || in.image.channels != out.image.channels || in.type() != out.type()) {
+        reject(out.name, "a pool's output must have its input's type and channels");
+    }
+    for (int axis = 0; axis < 2; ++axis) {
+        if (node.kernel[axis] < 1 || node.stride[axis] < 1 || node.padding[axis] < 0 ||
+            2 * node.padding[axis] > node.kernel[axis] ||
+            out_size(size[axis], node.kernel[axis], node.stride[axis], node.padding[axis], 1) !=
+                result[axis]) {
+            reject(out.name, "its output's size does not follow from its input's");
+        }
+    }
+}
+
+}  // namespace
+
+void Network::check() const {
+    const auto known = static_cast<int>(activations.size());
+    std::set<int> ready = {input};
+    const auto require = [&](int activation) {
+        if (activation < 0 || activation >= known || ready.count(activation) == 0) {
+            throw std::invalid_argument("a node reads an activation that no node before it made");
+        }
+    };
+    require(input);
+    if (at(input).scale == 0) reject(at(input).name, "the input has no integer scale");
+    for (const Node& node : nodes) {
+        require(node_input(node));
+        const int out = node_output(node);
+        if (out < 0 || out >= known || !ready.insert(out).second) {
+            throw std::invalid_argument("a node makes an activation that exists already");
+        }
+        if (const auto* conv = std::get_if<ConvNode>(&node)) {
+            if (conv->residual >= 0) {
+                require(conv->residual);
+                if (out == output) reject(at(out).name, "no residual can be added to the logits");
+                const Activation& residual = at(conv->residual);
+                if (residual.scale == 0 || residual.image.size() != at(out).image.size()) {
+                    reject(at(out).name, "its residual has another shape");
+                }
+            }
+            if ((at(out).scale == 0) != (out == output)) {
+                reject(at(out).name, "the logits are float32, all other activations integers");
+            }
+            check_conv(*this, *conv);
+        } else {
+            check_pool(*this, std::get<PoolNode>(node));
+        }
+    }
+    require(output);
+    if (at(output).image.height != 1 || at(output).image.width != 1 || at(output).scale != 0) {
+        reject(at(output).name, "the logits must be (classes, 1, 1) in float32");
+    }
+}
+
+ConvSpec conv_spec(const Network& network, const ConvNode& node, std::int64_t batch) {
+    const Activation &in = network.at(node.input), &out = network.at(node.output);
+    const Geometry& g = node.posterior.geometry;
+    ConvSpec spec;
+    spec.batch = batch;
+    spec.groups = node.groups;
+    spec.in_channels = in.image.channels;
+    spec.in_height = in.image.height;
+    spec.in_width = in.image.width;
+    spec.out_channels = out.image.channels;
+    spec.out_height = out.image.height;
+    spec.out_width = out.image.width;
+    spec.kernel[0] = g.height;
+    spec.kernel[1] = g.width;
+    for (int axis = 0; axis < 2; ++axis) {
+        spec.stride[axis] = node.stride[axis];
+        spec.padding[axis] = node.padding[axis];
+        spec.dilation[axis] = node.dilation[axis];
+    }
+    spec.src = in.type();
+    spec.dst = out.type();
+    spec.relu = node.relu;
+    spec.has_residual = node.residual >= 0;
+    if (spec.has_residual) {
+        spec.residual = network.at(node.residual).type();
+        spec.residual_scale = network.at(node.residual).scale;
+    }
+    spec.dst_scale = out.scale;
+    for (const float scale : node.weight_scale) spec.scales.push_back(in.scale * scale);
+    const std::int64_t steps[4] = {g.inputs * g.height * g.width, g.height * g.width, g.width, 1};
+    std::copy(std::begin(steps), std::end(steps), std::begin(spec.weight_steps));
+    return spec;
+}
+
+PoolSpec pool_spec(const Network& network, const PoolNode& node) {
+    PoolSpec spec;
+    spec.maximum = node.maximum;
+    spec.type = network.at(node.input).type();
+    spec.in = network.at(node.input).image;
+    spec.out = network.at(node.output).image;
+    for (int axis = 0; axis < 2; ++axis) {
+        spec.kernel[axis] = node.kernel[axis];
+        spec.stride[axis] = node.stride[axis];
+        spec.padding[axis] = node.padding[axis];
+    }
+    return spec;
+}
+
+Folding input_folding(const Network& network, const ConvNode& node) {
+    Folding folding;
+    const Image& image = network.at(node.input).image;
+    const Geometry& g = node.posterior.geometry;
+    int readers = 0;
+    for (const Node& other : network.nodes) {
+        readers += node_input(other) == network.input ? 1 : 0;
+        const auto* conv = std::get_if<ConvNode>(&other);
+        readers += conv != nullptr && conv->residual == network.input ? 1 : 0;
+    }
+    const bool pays = node.input == network.input && readers == 1 && node.groups == 1 &&
+                      image.channels <= 4 && g.width > 1 &&
+                      !(g.height == image.height && g.width == image.width);
+    if (!pays) return folding;
+    folding.image = image;
+    folding.columns = g.width;
+    folding.stride = node.stride[1];
+    folding.padding = node.padding[1];
+    folding.dilation = node.dilation[1];
+    folding.out_width = network.at(node.output).image.width;
+    folding.folded = static_cast<std::int64_t>(
+        round_up(static_cast<std::size_t>(g.width * image.channels), 8));
+    return folding;
+}
+
+ConvSpec folded_spec(const ConvSpec& spec, const Folding& folding) {
+    ConvSpec folded = spec;
+    folded.in_channels = folding.folded;
+    folded.in_width = folding.out_width;
+    folded.kernel[1] = 1;
+    folded.stride[1] = 1;
+    folded.padding[1] = 0;
+    folded.dilation[1] = 1;
+    const std::int64_t height = spec.kernel[0];
+    const std::int64_t steps[4] = {folding.folded * height, height, 1,
+                                   folding.image.channels * height};
+    std::copy(std::begin(steps), std::end(steps), std::begin(folded.weight_steps));
+    return folded;
+}
+
+}  // namespace sigmabench

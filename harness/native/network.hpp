@@ -1,0 +1,72 @@
+// A network as Python describes it: activations, and nodes in execution order.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "elementwise.hpp"
+
+namespace sigmabench {
+
+struct Activation {
+    std::string name;
+    Image image;
+    float scale = 0;  // 0: float32
+    bool is_signed = true;
+
+    Type type() const {
+        if (scale == 0) return Type::f32;
+        return is_signed ? Type::s8 : Type::u8;
+    }
+};
+
+struct ConvNode {
+    int input = 0, output = 0, residual = -1;  // activations
+    std::int64_t groups = 1;
+    std::int64_t stride[2] = {1, 1}, padding[2] = {0, 0}, dilation[2] = {1, 1};
+    bool relu = false;
+    std::uint32_t ordinal = 0;  // among the layers with weights
+    Posterior posterior;        // bits == 0: not sampled
+    std::vector<float> weight_scale, bias, bias_step;  // bias_step empty: the bias is not sampled
+};
+
+struct PoolNode {
+    int input = 0, output = 0;
+    bool maximum = true;
+    std::int64_t kernel[2] = {1, 1}, stride[2] = {1, 1}, padding[2] = {0, 0};
+};
+
+using Node = std::variant<ConvNode, PoolNode>;
+
+struct Network {
+    std::vector<Activation> activations;
+    std::vector<Node> nodes;
+    int input = 0, output = 0;
+
+    const Activation& at(int activation) const {
+        return activations[static_cast<std::size_t>(activation)];
+    }
+    // Throws std::invalid_argument with a sentence that names what is wrong.
+    void check() const;
+};
+
+inline int node_input(const Node& node) {
+    return std::visit([](const auto& n) { return n.input; }, node);
+}
+inline int node_output(const Node& node) {
+    return std::visit([](const auto& n) { return n.output; }, node);
+}
+
+// What the layer computes on a batch.
+ConvSpec conv_spec(const Network& network, const ConvNode& node, std::int64_t batch);
+PoolSpec pool_spec(const Network& network, const PoolNode& node);
+
+// For a first layer whose few input channels leave dot products mostly empty: how to fold its
+// kernel's columns into channels. `columns` is 0 where it does not pay.
+Folding input_folding(const Network& network, const ConvNode& node);
+// The specification of the same layer on the folded input.
+ConvSpec folded_spec(const ConvSpec& spec, const Folding& folding);
+
+}  // namespace sigmabench

@@ -1,0 +1,49 @@
+// From a layer's posterior to the buffer its kernel reads.
+#pragma once
+
+#include <memory>
+
+#include "conv.hpp"
+
+namespace sigmabench {
+
+class Packer {
+public:
+    // sampled: whether the weight is drawn in every pass; if not, the mean is packed once.
+    Packer(const Posterior& posterior, bool sampled, std::uint32_t ordinal, WeightLayout layout);
+
+    bool sampled() const { return sampled_; }
+    const std::int8_t* fixed() const { return fixed_.data(); }
+    std::size_t bytes() const { return layout_.bytes; }
+    std::size_t scratch_bytes() const { return scratch_bytes_; }
+    WeightPath path() const { return layout_.path; }
+    bool fits(const WeightLayout& layout) const;
+
+    // Bytes read from memory in a pass: mean and packed sigma.
+    std::size_t mean_bytes() const { return sampled_ ? stream_.mean.size() : layout_.bytes; }
+    std::size_t sigma_bytes() const { return stream_.sigma.size(); }
+
+    void sample(SamplerPath path, const AliasTables& tables, const KeySchedule& keys,
+                std::uint32_t mc, std::int8_t* scratch, std::int8_t* out) const;
+
+    // The weights a kernel finds in its buffer, in logical order (O, I, KH, KW).
+    std::vector<std::int8_t> unpack(const std::int8_t* packed) const;
+    // The inverse: weights in logical order into a buffer (accumulators of given weights).
+    void pack(const std::int8_t* logical, std::int8_t* scratch, std::int8_t* out) const;
+
+private:
+    void finish(std::int8_t* scratch, std::int8_t* out) const;
+    template <class Visit>
+    void for_each_packed(Visit visit) const;
+
+    Geometry geometry_;
+    bool sampled_;
+    WeightLayout layout_;
+    std::uint64_t signature_;
+    std::vector<Run> runs_;  // path == direct: which block each chunk holds
+    Stream stream_;
+    std::size_t canonical_bytes_ = 0, scratch_bytes_ = 0;
+    AlignedBuffer<std::int8_t> fixed_;
+};
+
+}  // namespace sigmabench

@@ -1,0 +1,252 @@
+#include "program.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace sigmabench {
+namespace {
+
+constexpr std::size_t kPlans = 8;  // batch sizes kept ready
+
+const char* path_of(WeightPath path) {
+    switch (path) {
+        case WeightPath::direct: return "direct";
+        case WeightPath::gather: return "gather";
+        default: return "reorder";
+    }
+}
+
+}  // namespace
+
+Program::Program(Network network, const AliasTables& tables, Engine engine, SamplerPath path,
+                 int threads)
+    : network_(std::move(network)),
+      tables_(tables),
+      engine_(engine),
+      path_(path),
+      workers_(threads),
+      packers_(network_) {
+    network_.check();
+    if (!supported(path_)) {
+        throw std::invalid_argument(std::string("this CPU has not what the sampler's path ") +
+                                    path_name(path_) + " needs");
+    }
+    if (engine_ == Engine::onednn && !onednn_exact()) {
+        throw std::invalid_argument(
+            "oneDNN's int8 sums saturate on this CPU, which has no VNNI; use the portable engine");
+    }
+}
+
+Executor& Program::Prepared::executor(const Network& network, int worker) {
+    auto& mine = executors[static_cast<std::size_t>(worker)];
+    if (!mine) mine = std::make_unique<Executor>(network, plan);
+    return *mine;
+}
+
+Program::Prepared& Program::prepare(std::int64_t batch) {
+    if (batch < 1) throw std::invalid_argument("the batch is empty");
+    auto found = prepared_.find(batch);
+    if (found == prepared_.end()) {
+        if (prepared_.size() >= kPlans) {
+            prepared_.erase(std::min_element(
+                prepared_.begin(), prepared_.end(),
+                [](const auto& a, const auto& b) { return a.second.used < b.second.used; }));
+        }
+        found = prepared_
+                    .try_emplace(batch, network_, packers_, engine_, batch, workers_.threads())
+                    .first;
+    }
+    found->second.used = ++clock_;
+    return found->second;
+}
+
+void Program::logits(const float* x, std::int64_t batch, std::uint64_t seed, std::uint32_t first,
+                     std::int64_t count, float* out) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const SingleThreaded single;
+    const KeySchedule keys(seed);
+    const std::int64_t parts = std::min(batch, workers_.threads() / std::max<std::int64_t>(count, 1));
+    if (parts > 1) {
+        slices(prepare((batch + parts - 1) / parts), batch, x, keys, first, count, out);
+    } else {
+        whole_batches(prepare(batch), x, keys, first, count, out);
+    }
+}
+
+void Program::whole_batches(Prepared& prepared, const float* x, const KeySchedule& keys,
+                            std::uint32_t first, std::int64_t count, float* out) {
+    const std::int64_t step = prepared.plan.batch() * network_.at(network_.output).image.size();
+    workers_.run(count, [&](std::int64_t pass, int worker) {
+        const Draw draw{path_, tables_, keys, first + static_cast<std::uint32_t>(pass), draws_};
+        prepared.executor(network_, worker).run(x, draw, nullptr, out + pass * step);
+    });
+}
+
+std::vector<DrawnPass> Program::draw_ahead(Prepared& prepared, const KeySchedule& keys,
+                                           std::uint32_t first, std::int64_t count) {
+    const auto& steps = prepared.plan.steps();
+    const auto layers = static_cast<std::int64_t>(steps.size());
+    std::vector<DrawnPass> passes(static_cast<std::size_t>(count));
+    for (DrawnPass& pass : passes) {
+        pass.weights.resize(steps.size());
+        pass.biases.resize(steps.size());
+    }
+    workers_.run(count * layers, [&](std::int64_t task, int worker) {
+        const auto pass = static_cast<std::size_t>(task / layers);
+        const auto index = static_cast<std::size_t>(task % layers);
+        const auto* step = std::get_if<ConvStep>(&steps[index]);
+        if (step == nullptr) return;
+        const Draw draw{path_, tables_, keys, first + static_cast<std::uint32_t>(pass), draws_};
+        Drawer& drawer = prepared.executor(network_, worker).drawer();
+        if (step->packer->sampled()) {
+            auto& weights = passes[pass].weights[index];
+            weights = AlignedBuffer<std::int8_t>(step->packer->bytes());
+            drawer.weights(*step, draw, weights.data());
+        }
+        if (step->bias) {
+            auto& bias = passes[pass].biases[index];
+            bias = AlignedBuffer<float>(conv(step->node).bias.size());
+            drawer.bias(*step, draw, bias.data());
+        }
+    });
+    return passes;
+}
+
+// Fewer passes than threads: every pass is drawn once, then runs on several parts of the batch. All
+// parts have the plan's size; the last one begins early and repeats images of the one before.
+void Program::slices(Prepared& prepared, std::int64_t batch, const float* x,
+                     const KeySchedule& keys, std::uint32_t first, std::int64_t count,
+                     float* out) {
+    const std::vector<DrawnPass> drawn = draw_ahead(prepared, keys, first, count);
+    const std::int64_t size = prepared.plan.batch();
+    const std::int64_t classes = network_.at(network_.output).image.size();
+    const std::int64_t pixels = network_.at(network_.input).image.size();
+    const std::int64_t used = (batch + size - 1) / size;
+    workers_.run(count * used, [&](std::int64_t task, int worker) {
+        const std::int64_t pass = task / used, begin = task % used * size;
+        const std::int64_t from = std::min(begin, batch - size);
+        const Draw draw{path_, tables_, keys, first + static_cast<std::uint32_t>(pass), draws_};
+        Executor& executor = prepared.executor(network_, worker);
+        const DrawnPass& weights = drawn[static_cast<std::size_t>(pass)];
+        float* to = out + (pass * batch + begin) * classes;
+        if (from == begin) {
+            executor.run(x + from * pixels, draw, &weights, to);
+            return;
+        }
+        AlignedBuffer<float> part(static_cast<std::size_t>(size * classes));
+        executor.run(x + from * pixels, draw, &weights, part.data());
+        std::copy(part.data() + (begin - from) * classes, part.data() + size * classes, to);
+    });
+}
+
+const ConvNode& Program::conv(std::size_t node) const {
+    return std::get<ConvNode>(network_.nodes[node]);
+}
+
+std::size_t Program::node_of(const std::string& name) const {
+    for (std::size_t k = 0; k < network_.nodes.size(); ++k) {
+        const Node& node = network_.nodes[k];
+        if (std::holds_alternative<ConvNode>(node) &&
+            network_.at(node_output(node)).name == name) {
+            return k;
+        }
+    }
+    throw std::out_of_range("there is no layer named " + name);
+}
+
+const ConvStep& Program::step_of(const Plan& plan, std::size_t node) const {
+    return std::get<ConvStep>(plan.steps()[node]);  // a step for every node, in order
+}
+
+std::vector<std::int8_t> Program::sample(std::size_t node, std::uint64_t seed, std::uint32_t mc) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const SingleThreaded single;
+    if (prepared_.empty()) prepare(1);
+    const Packer& packer = *step_of(prepared_.begin()->second.plan, node).packer;
+    if (!packer.sampled()) return packer.unpack(packer.fixed());
+    AlignedBuffer<std::int8_t> scratch(packer.scratch_bytes()), packed(packer.bytes());
+    packer.sample(path_, tables_, KeySchedule(seed), mc, scratch.data(), packed.data());
+    return packer.unpack(packed.data());
+}
+
+std::vector<float> Program::sample_bias(std::size_t node, std::uint64_t seed, std::uint32_t mc) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const SingleThreaded single;
+    const Plan& plan = prepare(prepared_.empty() ? 1 : prepared_.begin()->first).plan;
+    const ConvStep& step = step_of(plan, node);
+    std::vector<float> bias = conv(node).bias;
+    if (!step.bias) return bias;
+    const KeySchedule keys(seed);
+    const Draw draw{path_, tables_, keys, mc, draws_};
+    Drawer(network_, plan).bias(step, draw, bias.data());
+    return bias;
+}
+
+std::vector<std::int32_t> Program::accumulators(std::size_t index, std::int64_t batch,
+                                                const std::uint8_t* x,
+                                                const std::int8_t* weights) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const SingleThreaded single;
+    const ConvNode& node = conv(index);
+    const Image& image = network_.at(node.input).image;
+    AlignedBuffer<std::uint8_t> src(static_cast<std::size_t>(batch * image.size()));
+    for (std::int64_t n = 0; n < batch; ++n) {
+        interleave(x + n * image.size(), image, src.data() + n * image.size());
+    }
+    ConvSpec spec = conv_spec(network_, node, batch);
+    Folding folding;
+    if (engine_ != Engine::portable) folding = input_folding(network_, node);
+    if (folding.columns > 0) {
+        spec = folded_spec(spec, folding);
+        AlignedBuffer<std::uint8_t> row(folding.row_bytes());
+        AlignedBuffer<std::uint8_t> folded(
+            static_cast<std::size_t>(batch * spec.in_height * spec.in_width * spec.in_channels));
+        fold_columns(src.data(), batch, folding, row.data(), folded.data());
+        src = std::move(folded);
+    }
+    spec.dst = Type::s32;
+    spec.relu = spec.has_residual = false;
+    const auto kernel = make_conv(spec, node.posterior.geometry, engine_);
+    const Packer packer(node.posterior, false, 0, kernel->layout());
+    AlignedBuffer<std::int8_t> scratch(packer.scratch_bytes()), packed(packer.bytes());
+    packer.pack(weights, scratch.data(), packed.data());
+    AlignedBuffer<std::uint8_t> scratchpad(kernel->scratchpad_bytes());
+    std::vector<std::int32_t> sums(static_cast<std::size_t>(
+        batch * network_.at(node.output).image.size()));
+    kernel->bind(src.data(), scratchpad.data())->run(packed.data(), nullptr, sums.data());
+    return sums;
+}
+
+std::vector<LayerReport> Program::describe(std::int64_t batch) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const SingleThreaded single;
+    const Plan& plan = prepare(batch).plan;
+    std::vector<LayerReport> reports;
+    for (const auto& any : plan.steps()) {
+        const auto* step = std::get_if<ConvStep>(&any);
+        if (step == nullptr) continue;
+        const ConvNode& node = conv(step->node);
+        const bool folded = node.input == network_.input && plan.input().folded.has_value();
+        reports.push_back({network_.at(node.output).name, step->kernel->implementation(),
+                           path_of(step->packer->path()), step->packer->bytes(), folded});
+    }
+    return reports;
+}
+
+TrafficReport Program::traffic(std::int64_t batch) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const SingleThreaded single;
+    const Plan& plan = prepare(batch).plan;
+    TrafficReport report;
+    report.activations = plan.activation_bytes();
+    for (const auto& any : plan.steps()) {
+        const auto* step = std::get_if<ConvStep>(&any);
+        if (step == nullptr) continue;
+        report.mean += step->packer->mean_bytes();
+        report.sigma += step->packer->sigma_bytes();
+        if (step->packer->sampled()) report.sampled += 2 * step->packer->bytes();
+    }
+    return report;
+}
+
+}  // namespace sigmabench

@@ -1,0 +1,233 @@
+#include "sampler.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+
+namespace sigmabench {
+namespace {
+
+std::vector<ChannelConstants> make_constants(const Posterior& posterior) {
+    const Geometry& g = posterior.geometry;
+    std::vector<ChannelConstants> all(static_cast<std::size_t>(g.groups()));
+    for (std::size_t group = 0; group < all.size(); ++group) {
+        ChannelConstants& c = all[group];
+        std::memset(&c, 0, sizeof c);
+        for (int lane = 0; lane < kLanes; ++lane) {
+            const std::int64_t o = static_cast<std::int64_t>(group) * g.group_channels() +
+                                   (g.inputs > 1 ? lane / 4 : lane);
+            if (o >= g.outputs) continue;
+            const auto at = static_cast<std::size_t>(o);
+            c.multiplier[lane % 2][lane / 2] = posterior.multiplier[at];
+            c.offset[lane % 2][lane / 2] = posterior.offset[at];
+            c.widen[lane % 2][lane / 2] = static_cast<std::int16_t>(1 << posterior.shift[at]);
+        }
+    }
+    return all;
+}
+
+void store_sigma(std::uint8_t* block, int lane, int bits, std::uint8_t value) {
+    for (int bit = 0; bit < bits; ++bit) {
+        const int at = lane * bits + bit;
+        if ((value >> bit & 1) != 0) block[at / 8] |= static_cast<std::uint8_t>(1 << at % 8);
+    }
+}
+
+}  // namespace
+
+std::vector<Run> make_runs(const Geometry& geometry, const Origin& origin) {
+    std::vector<Run> runs;
+    std::uint64_t position = 0;
+    for (std::size_t chunk = 0; chunk < origin.size() / kLanes; ++chunk) {
+        std::uint64_t lanes = 0;
+        std::uint32_t block = 0;
+        for (int lane = 0; lane < kLanes; ++lane) {
+            const std::int32_t index = origin[chunk * kLanes + static_cast<std::size_t>(lane)];
+            if (index < 0) continue;
+            lanes |= std::uint64_t{1} << lane;
+            block = static_cast<std::uint32_t>(index / kLanes);
+        }
+        const auto group =
+            lanes == 0 ? 0u : static_cast<std::uint32_t>(block / geometry.blocks_per_group());
+        Run* last = runs.empty() ? nullptr : &runs.back();
+        const bool follows = last != nullptr && last->lanes == lanes && last->group == group &&
+                             (lanes == 0 || last->block + last->count == block);
+        if (follows) {
+            ++last->count;
+        } else {
+            runs.push_back({static_cast<std::uint32_t>(chunk), block, 1, group, position, lanes});
+        }
+        if (lanes != 0) ++position;
+    }
+    return runs;
+}
+
+bool blockwise(const Origin& origin) {
+    if (origin.size() % kLanes != 0) return false;
+    for (std::size_t chunk = 0; chunk < origin.size(); chunk += kLanes) {
+        std::int32_t block = -1;
+        for (std::size_t lane = 0; lane < kLanes; ++lane) {
+            const std::int32_t index = origin[chunk + lane];
+            if (index < 0) continue;
+            if (index % kLanes != static_cast<std::int32_t>(lane)) return false;
+            if (block >= 0 && block != index / kLanes) return false;
+            block = index / kLanes;
+        }
+    }
+    return true;
+}
+
+std::vector<std::int32_t> logical_index(const Geometry& g) {
+    std::vector<std::int32_t> logical(static_cast<std::size_t>(g.blocks() * kLanes), -1);
+    std::int32_t next = 0;
+    for (std::int64_t o = 0; o < g.outputs; ++o) {
+        for (std::int64_t i = 0; i < g.inputs; ++i) {
+            for (std::int64_t h = 0; h < g.height; ++h) {
+                for (std::int64_t w = 0; w < g.width; ++w) {
+                    logical[static_cast<std::size_t>(g.canonical(o, i, h, w))] = next++;
+                }
+            }
+        }
+    }
+    return logical;
+}
+
+Origin canonical_origin(const Geometry& geometry) {
+    Origin origin = logical_index(geometry);
+    for (std::size_t at = 0; at < origin.size(); ++at) {
+        if (origin[at] >= 0) origin[at] = static_cast<std::int32_t>(at);
+    }
+    return origin;
+}
+
+Stream make_stream(const Posterior& posterior, std::uint32_t ordinal, const Origin& origin) {
+    if (posterior.bits < 1 || posterior.bits > 8) {
+        throw std::invalid_argument("a sampled tensor's sigma must have 1 to 8 bits");
+    }
+    if (!blockwise(origin)) throw std::invalid_argument("the layout is not made of whole blocks");
+    Stream stream;
+    stream.bits = posterior.bits;
+    stream.ordinal = ordinal;
+    stream.chunks = origin.size() / kLanes;
+    stream.constants = make_constants(posterior);
+    stream.runs = make_runs(posterior.geometry, origin);
+    const std::vector<std::int32_t> logical = logical_index(posterior.geometry);
+    std::size_t stored = 0;
+    for (const Run& run : stream.runs) stored += run.lanes == 0 ? 0 : run.count;
+    const std::size_t sigma_bytes = 8 * static_cast<std::size_t>(posterior.bits);
+    stream.mean = AlignedBuffer<std::int8_t>(stored * kLanes);
+    stream.sigma = AlignedBuffer<std::uint8_t>(stored * sigma_bytes);
+    for (const Run& run : stream.runs) {
+        if (run.lanes == 0) continue;
+        for (std::size_t k = 0; k < run.count; ++k) {
+            for (int lane = 0; lane < kLanes; ++lane) {
+                if ((run.lanes >> lane & 1) == 0) continue;
+                const std::size_t canonical =
+                    (run.block + k) * kLanes + static_cast<std::size_t>(lane);
+                const auto weight = static_cast<std::size_t>(logical[canonical]);
+                const std::size_t place = run.position + k;
+                stream.mean[place * kLanes + static_cast<std::size_t>(lane)] =
+                    posterior.mean[weight];
+                store_sigma(stream.sigma.data() + place * sigma_bytes, lane, posterior.bits,
+                            posterior.sigma[weight]);
+            }
+        }
+    }
+    return stream;
+}
+
+Stream make_bias_stream(std::int64_t channels, std::uint32_t ordinal) {
+    Posterior posterior;
+    posterior.geometry = {channels, 1, 1, 1};
+    posterior.bits = 1;
+    const auto size = static_cast<std::size_t>(channels);
+    posterior.mean.assign(size, 0);
+    posterior.sigma.assign(size, 0);
+    posterior.multiplier.assign(size, 0);
+    // (128 * (|eps| << 8) + 2^14) >> 15 = |eps|: the weight's own path yields the bare noise.
+    posterior.offset.assign(size, 128);
+    posterior.shift.assign(size, 8);
+    return make_stream(posterior, ordinal, canonical_origin(posterior.geometry));
+}
+
+bool supported(SamplerPath path) {
+    switch (path) {
+        case SamplerPath::portable: return true;
+#if defined(__x86_64__)
+        case SamplerPath::avx2:
+            return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") &&
+                   __builtin_cpu_supports("aes");
+        case SamplerPath::avx512_vbmi:
+            return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                   __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("vaes");
+#else
+        default: return false;
+#endif
+    }
+    return false;
+}
+
+SamplerPath best_path() {
+    for (const SamplerPath path : {SamplerPath::avx512_vbmi, SamplerPath::avx2}) {
+        if (supported(path)) return path;
+    }
+    return SamplerPath::portable;
+}
+
+const char* path_name(SamplerPath path) {
+    switch (path) {
+        case SamplerPath::avx512_vbmi: return "avx512_vbmi";
+        case SamplerPath::avx2: return "avx2";
+        default: return "portable";
+    }
+}
+
+void sample(SamplerPath path, const Stream& stream, const AliasTables& tables,
+            const KeySchedule& keys, std::uint32_t mc, std::int8_t* out) {
+    switch (path) {
+#if defined(__x86_64__)
+        case SamplerPath::avx512_vbmi: return sample_avx512_vbmi(stream, tables, keys, mc, out);
+        case SamplerPath::avx2: return sample_avx2(stream, tables, keys, mc, out);
+#endif
+        default: return sample_portable(stream, tables, keys, mc, out);
+    }
+}
+
+void sample_portable(const Stream& stream, const AliasTables& tables, const KeySchedule& keys,
+                     std::uint32_t mc, std::int8_t* out) {
+    const int bits = stream.bits;
+    const std::size_t sigma_bytes = 8 * static_cast<std::size_t>(bits);
+    for (const Run& run : stream.runs) {
+        std::int8_t* to = out + std::size_t{run.chunk} * kLanes;
+        if (run.lanes == 0) {
+            std::memset(to, 0, std::size_t{run.count} * kLanes);
+            continue;
+        }
+        const ChannelConstants& c = stream.constants[run.group];
+        for (std::uint32_t k = 0; k < run.count; ++k, to += kLanes) {
+            std::uint8_t random[2 * kLanes];
+            for (std::uint32_t j = 0; j < 8; ++j) {
+                const std::uint32_t counter[4] = {8 * (run.block + k) + j, mc, stream.ordinal, 0};
+                ars(keys, counter, random + 16 * j);
+            }
+            const std::int8_t* mean = stream.mean.data() + (run.position + k) * kLanes;
+            const std::uint8_t* sigma = stream.sigma.data() + (run.position + k) * sigma_bytes;
+            for (int lane = 0; lane < kLanes; ++lane) {
+                const int column = random[lane] & 127;
+                const bool own = random[kLanes + lane] < tables.threshold[column];
+                const int magnitude = own ? column : tables.alias[column];
+                const int at = lane * bits / 8, down = lane * bits % 8;
+                const int word = sigma[at] | sigma[at + 1] << 8;
+                const int v = (word >> down & ((1 << bits) - 1)) << (15 - bits);
+                const int a = c.multiplier[lane % 2][lane / 2], b = c.offset[lane % 2][lane / 2];
+                const int g = std::min(((a * v + (1 << 14)) >> 15) + b, 32767);
+                const int wide = magnitude * c.widen[lane % 2][lane / 2];
+                const int d = (g * wide + (1 << 14)) >> 15;
+                const int w = std::clamp(mean[lane] + (random[lane] >= 128 ? -d : d), -127, 127);
+                to[lane] = static_cast<std::int8_t>((run.lanes >> lane & 1) != 0 ? w : 0);
+            }
+        }
+    }
+}
+
+}  // namespace sigmabench

@@ -1,0 +1,87 @@
+// Sampling weights: w_q = clamp(mu_q + sign * d, -127, 127) from noise stream v1, in integers.
+//
+// A Stream holds mu and packed sigma of one tensor in the order in which they will be read, 64
+// weights a block, so that sampling is one linear pass over memory. No Python and no oneDNN here.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "aligned.hpp"
+#include "noise.hpp"
+
+namespace sigmabench {
+
+// A weight tensor's posterior, in logical order (O, I, KH, KW). bits == 0: there is no sigma.
+struct Posterior {
+    Geometry geometry;
+    int bits = 0;
+    std::vector<std::int8_t> mean;
+    std::vector<std::uint8_t> sigma;
+    std::vector<std::int16_t> multiplier, offset;  // A and B, one an output channel
+    std::vector<std::uint8_t> shift;
+};
+
+// The constants of the output channels of one block as the sampler wants them: of the even and of
+// the odd lanes, since it computes in 16 bits on the even and on the odd bytes of a block.
+struct ChannelConstants {
+    alignas(64) std::int16_t multiplier[2][32];
+    alignas(64) std::int16_t offset[2][32];
+    alignas(64) std::int16_t widen[2][32];  // 2^shift
+};
+
+// Consecutive blocks, sampled into consecutive chunks of 64 bytes.
+struct Run {
+    std::uint32_t chunk;     // where the first goes
+    std::uint32_t block;     // the first one's number in the noise stream
+    std::uint32_t count;     // how many
+    std::uint32_t group;     // whose constants
+    std::uint64_t position;  // the first one's place in the stream
+    std::uint64_t lanes;     // lanes that hold weights; the others become 0. None: padding
+};
+
+struct Stream {
+    int bits = 0;
+    std::uint32_t ordinal = 0;  // of the tensor, counter word 2
+    std::size_t chunks = 0;     // of 64 bytes, written by a pass
+    AlignedBuffer<std::int8_t> mean;
+    AlignedBuffer<std::uint8_t> sigma;  // lane l of a block at bit l * bits
+    std::vector<ChannelConstants> constants;
+    std::vector<Run> runs;
+};
+
+// For each byte to be written, the canonical index of its weight, or -1 for padding. A layout is
+// blockwise if every chunk of 64 bytes is one block of the stream with every weight in its lane.
+using Origin = std::vector<std::int32_t>;
+bool blockwise(const Origin& origin);
+Origin canonical_origin(const Geometry& geometry);
+// For each canonical index, the weight's place in logical order, or -1.
+std::vector<std::int32_t> logical_index(const Geometry& geometry);
+
+// The blocks of a blockwise layout, chunk after chunk.
+std::vector<Run> make_runs(const Geometry& geometry, const Origin& origin);
+// The stream that fills a blockwise layout.
+Stream make_stream(const Posterior& posterior, std::uint32_t ordinal, const Origin& origin);
+// A stream of bare noise for the biases of `channels` channels: it yields eps_q itself.
+Stream make_bias_stream(std::int64_t channels, std::uint32_t ordinal);
+
+enum class SamplerPath { portable, avx2, avx512_vbmi };
+bool supported(SamplerPath path);
+SamplerPath best_path();
+const char* path_name(SamplerPath path);
+
+// Sample one pass of the tensor: writes 64 * stream.chunks bytes.
+void sample(SamplerPath path, const Stream& stream, const AliasTables& tables,
+            const KeySchedule& keys, std::uint32_t mc, std::int8_t* out);
+
+void sample_portable(const Stream&, const AliasTables&, const KeySchedule&, std::uint32_t mc,
+                     std::int8_t* out);
+#if defined(__x86_64__)
+void sample_avx2(const Stream&, const AliasTables&, const KeySchedule&, std::uint32_t mc,
+                 std::int8_t* out);
+void sample_avx512_vbmi(const Stream&, const AliasTables&, const KeySchedule&, std::uint32_t mc,
+                        std::int8_t* out);
+#endif
+
+}  // namespace sigmabench
