@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.text import Text
 
 from ..cell import Cell
 from ..compare import Comparison, Latency, Score
 from . import text
 from .rows import SHOWN, format_order, label
-from .sheet import Column, Sheet, rich_table
+from .sheet import Column, RichSheet, Sheet
 
 _METRICS = {
     "accuracy": ("accuracy", "%"),
@@ -36,7 +35,7 @@ def comparison(found: Comparison) -> RenderableType:
     for sheet in sheets:
         if sheet.rows:
             notes = Text(" ".join(sheet.notes), style="dim")
-            parts += [Padding(rich_table(sheet), (1, 0, 0, 0), expand=False), notes]
+            parts += [Text(""), RichSheet(sheet), notes]
     lines = [f"{letter}: {meaning}" for letter, meaning in variants.items()]
     lines += [_size_line(found)] if found.cells else []
     lines += _only_lines(found)

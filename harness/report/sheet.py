@@ -7,12 +7,12 @@ from typing import Literal
 
 from rich import box
 from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-
-#: Cells a column of names keeps on the narrowest terminal.
-_NAME = 11
+#: Longer names fold; shorter ones stand whole as long as the numbers do.
+_NAME = 16
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,24 @@ class Sheet:
     notes: tuple[str, ...] = ()
 
 
-def rich_table(sheet: Sheet) -> Table:
-    """The sheet for a terminal. Columns move together, then names fold, where 80 would not do."""
+@dataclass(frozen=True)
+class RichSheet:
+    """A sheet for a terminal. Columns move together, then long names fold, where 80 would not do.
+
+    A terminal that is narrower still shows the left part whole, not all of it mutilated.
+    """
+
+    sheet: Sheet
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        heads = _heads(self.sheet)
+        width = max(_width(self.sheet, heads, _gap(self.sheet, heads)), options.max_width)
+        yield from console.render(_table(self.sheet), options.update(width=width))
+
+
+def _table(sheet: Sheet) -> Table:
     heads = _heads(sheet)
-    gap = 2 if _width(sheet, heads, gap=2) <= 80 else 1
+    gap = _gap(sheet, heads)
     table = Table(
         title=sheet.title,
         title_justify="left",
@@ -66,14 +80,13 @@ def rich_table(sheet: Sheet) -> Table:
         header_style="dim",
         highlight=False,
     )
-    for column, head in zip(sheet.columns, heads, strict=True):
+    for column, head, widest in zip(sheet.columns, heads, _widest(sheet, heads), strict=True):
         justify: Literal["left", "right"] = "right" if column.numeric else "left"
         table.add_column(
             Text("\n".join(head)),
             justify=justify,
-            no_wrap=column.numeric,
-            overflow="fold",
-            min_width=None if column.numeric else _NAME,
+            no_wrap=column.numeric or widest <= _NAME,
+            overflow="ellipsis" if column.numeric or widest <= _NAME else "fold",
         )
     for index, row in enumerate(sheet.rows):
         above = sheet.rows[index - 1][: sheet.grouped] if index else ()
@@ -97,10 +110,24 @@ def _heads(sheet: Sheet) -> list[tuple[str, ...]]:
     return [(c.name, c.unit) if two else (c.name,) for c in sheet.columns]
 
 
-def _width(sheet: Sheet, heads: list[tuple[str, ...]], gap: int) -> int:
-    widest = [
+def _widest(sheet: Sheet, heads: list[tuple[str, ...]]) -> list[int]:
+    """Terminal cells that each column takes."""
+    return [
         max(map(cell_len, (*head, *cells)))
         for head, cells in zip(heads, zip(*sheet.rows, strict=True), strict=True)
+    ]
+
+
+def _gap(sheet: Sheet, heads: list[tuple[str, ...]]) -> int:
+    """1 where that makes the sheet fit 80 columns, else 2."""
+    return 1 if _width(sheet, heads, gap=1) <= 80 < _width(sheet, heads, gap=2) else 2
+
+
+def _width(sheet: Sheet, heads: list[tuple[str, ...]], gap: int) -> int:
+    """Terminal cells that the sheet takes with its long names folded."""
+    widest = [
+        width if column.numeric else min(width, _NAME)
+        for width, column in zip(_widest(sheet, heads), sheet.columns, strict=True)
     ]
     return sum(widest) + gap * (len(widest) - 1)
 

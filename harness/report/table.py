@@ -10,14 +10,13 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from ..record import Record
 from . import sheets, text
 from .rows import Note, Section, sections
-from .sheet import Sheet, rich_table
+from .sheet import RichSheet, Sheet
 from .sheet import markdown as markdown_sheet
 
 _KINDS = {"fail": "✗", "finding": "•", "unavailable": "–"}
@@ -157,8 +156,7 @@ def _document(
         for sheet in show(section):
             if sheet.rows:
                 notes = Text(" ".join(sheet.notes), style="dim")
-                table = Padding(rich_table(sheet), (1, 0, 0, 0), expand=False)
-                parts += [table, notes] if sheet.notes else [table]
+                parts += [Text(""), RichSheet(sheet), *([notes] if sheet.notes else ())]
         lines = [*_variant_lines(section), *(_verdict_lines(section) if verdicts else ())]
         parts += [Text(""), _listing(lines)] if lines else []
         parts.append(Text(""))
