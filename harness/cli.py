@@ -310,7 +310,8 @@ def report(workload: str | None, results: Path, out: Path | None, form: str, as_
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
 def compare(a: Path, b: Path, as_json: bool) -> None:
     """Whether the results directories A and B differ, by tests that say what they could see."""
-    from . import compare as comparison
+    from .compare import compare as compare_records
+    from .report.comparison import comparison
 
-    found = comparison.compare(_stored(a, None), _stored(b, None))
-    click.echo(comparison.to_json(found)) if as_json else _print(comparison.render(found))
+    found = compare_records(_stored(a, None), _stored(b, None))
+    _echo_json(found.to_dict()) if as_json else _print(comparison(found))

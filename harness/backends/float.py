@@ -8,6 +8,9 @@ matrix product, so that the interpreter's overhead is paid once a stack instead 
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +27,7 @@ from ..quantize.graph import Conv, Graph, Pool
 from .base import Traffic, check_call
 
 STACK_IMAGES = 64  # images x passes that one call stacks at most
+THREAD_TRIALS = 3
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -33,6 +37,24 @@ class Slot:
 
     start: int
     stop: int
+
+
+@contextmanager
+def _intra_op_threads(threads: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    if threads != before:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        if threads != before:
+            torch.set_num_threads(before)
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
 
 def pass_seed(seed: int, mc: int) -> int:
@@ -62,6 +84,7 @@ class FloatPredictor:
         self._flatten()
         self._generator = torch.Generator()
         self._stack_of: dict[int, _Stack] = {}
+        self._threads_of: dict[tuple[int, int], int] = {}
         self.kernels = {name: f"ATen {self.dtype}".replace("torch.", "") for name in self._convs}
 
     def _flatten(self) -> None:
@@ -87,6 +110,30 @@ class FloatPredictor:
         """Float32 [len(passes), N, classes]; see `Predictor.logits`."""
         check_call(x, self.graph, seed, passes)
         stack = max(1, min(len(passes), STACK_IMAGES // len(x)))
+        with _intra_op_threads(self._threads(x, seed, stack)):
+            return self._logits(x, seed, passes, stack)
+
+    def _threads(self, x: Tensor, seed: int, stack: int) -> int:
+        """One core or all of them, whichever is faster for this shape; measured once.
+
+        Operators on small tensors take longer to hand to other cores than to compute.
+        """
+        shape = (len(x), stack)
+        if shape not in self._threads_of:
+            passes, draws = range(stack), self.draws
+            seconds = {}
+            for threads in {1, self.threads}:
+                with _intra_op_threads(threads):
+                    self._logits(x, seed, passes, stack)
+                    seconds[threads] = min(
+                        _seconds(lambda: self._logits(x, seed, passes, stack))
+                        for _ in range(THREAD_TRIALS)
+                    )
+            self.draws = draws
+            self._threads_of[shape] = min(seconds, key=lambda threads: seconds[threads])
+        return self._threads_of[shape]
+
+    def _logits(self, x: Tensor, seed: int, passes: range, stack: int) -> Tensor:
         classes = self.graph.activations[self.graph.output].shape[0]
         out = torch.empty(len(passes), len(x), classes)
         with torch.inference_mode():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,7 +39,7 @@ def fidelities(
             layer_fidelity(
                 conv.name,
                 _law(layer, artefact.format.arithmetic),
-                lambda mc, name=conv.name: predictor.sample(name, seed, mc),
+                partial(predictor.sample, conv.name, seed),
                 Gaussian(original.mean.numpy(), original.std.numpy()),
                 Gaussian(layer.real_mean(), layer.real_std()),
                 scale=layer.weight_scale,
