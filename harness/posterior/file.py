@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ import safetensors.torch
 from torch import Tensor
 
 from ..errors import UserError
+from ..files import write_atomically
 from .posterior import Posterior
 
 FORMAT = "sigmabench-posterior"
@@ -97,7 +96,7 @@ def is_posterior(path: Path) -> bool:
     """Whether a file says that it is a posterior; its content is not checked."""
     try:
         with safetensors.safe_open(path, framework="pt") as opened:
-            return (opened.metadata() or {}).get("format") == FORMAT
+            return FORMAT in (opened.metadata() or {})
     except (safetensors.SafetensorError, OSError, UnicodeDecodeError, ValueError, KeyError):
         return False
 
@@ -138,26 +137,3 @@ def _damaged(path: Path, why: str) -> UserError:
 
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Put `data` at `path` whole or not at all; the directory is made if it is missing.
-
-    Raises:
-        UserError: the place cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-    except OSError as reason:
-        raise UserError(
-            f"{path} cannot be written ({reason}); choose another place for it."
-        ) from reason

@@ -98,6 +98,14 @@ def test_missing_foreign_and_newer_files(
         load(tmp_path / "newer.safetensors")
 
 
+def test_a_posterior_is_told_from_other_files(good: Path, tmp_path: Path) -> None:
+    safetensors.torch.save_file({"weight": torch.zeros(2)}, tmp_path / "foreign")
+    (tmp_path / "text").write_text("not a tensor file")
+    assert posterior_file.is_posterior(good)
+    for name in ("foreign", "text", "none"):
+        assert not posterior_file.is_posterior(tmp_path / name)
+
+
 def test_bad_values_are_not_written(posterior: Posterior, tmp_path: Path) -> None:
     rho = {n: r.clone() for n, r in posterior.rho.items()}
     rho["0.bias"][0] = float("nan")
