@@ -124,9 +124,7 @@ class NativePredictor:
     def isa(self) -> str:
         """The widest instruction set among the kernels that are loaded."""
         names = [layer["implementation"] for seen in self._seen.values() for layer in seen]
-        return max(
-            (isa for isa in _ISAS if any(isa in name for name in names)), key=_ISAS.index
-        )
+        return max((isa for isa in _ISAS if any(isa in name for name in names)), key=_ISAS.index)
 
     @property
     def draws(self) -> int:

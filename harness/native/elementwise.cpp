@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "vectorize.hpp"
 
@@ -78,6 +79,7 @@ Window window(std::int64_t out, std::int64_t kernel, std::int64_t stride, std::i
     return {std::max<std::int64_t>(first, 0), std::min(first + kernel, size)};
 }
 
+// The maxima of a row's windows where pixels are wide enough to be vectors themselves.
 template <class T>
 void max_window(const T* row, const PoolSpec& spec, T* out) {
     const std::int64_t channels = spec.in.channels;
@@ -86,12 +88,30 @@ void max_window(const T* row, const PoolSpec& spec, T* out) {
             window(ow, spec.kernel[1], spec.stride[1], spec.padding[1], spec.in.width);
         std::memcpy(out, row + w.first * channels, static_cast<std::size_t>(channels));
         for (std::int64_t iw = w.first + 1; iw < w.last; ++iw) {
-            if (channels >= 16) {
-                max_row_of(row + iw * channels, channels, out);
-            } else {
-                max_row(row + iw * channels, channels, out);
-            }
+            max_row_of(row + iw * channels, channels, out);
         }
+    }
+}
+
+// The same where they are narrow: the maxima at every pixel along the padded row, then every
+// stride-th of them. `line` starts with the row's padding and is followed by as much scratch.
+constexpr std::int64_t kNarrow = 16;
+template <class T>
+void narrow_max_window(const T* line, std::int64_t size, const PoolSpec& spec, T* maxima, T* out) {
+    const std::int64_t channels = spec.in.channels, step = spec.stride[1] * channels;
+    const std::int64_t used = size - (spec.kernel[1] - 1) * channels;
+    std::memcpy(maxima, line, static_cast<std::size_t>(used));
+    for (std::int64_t kw = 1; kw < spec.kernel[1]; ++kw) {
+        max_row_of(line + kw * channels, used, maxima);
+    }
+    std::int64_t ow = 0;
+    for (; ow < spec.out.width && (spec.out.width - ow) * channels >= kNarrow; ++ow) {
+        std::memcpy(out, maxima, kNarrow);  // the surplus is overwritten by the next pixel
+        out += channels;
+        maxima += step;
+    }
+    for (; ow < spec.out.width; ++ow, out += channels, maxima += step) {
+        std::memcpy(out, maxima, static_cast<std::size_t>(channels));
     }
 }
 
@@ -112,27 +132,50 @@ void average_window(const std::int32_t* row, const PoolSpec& spec, std::int64_t 
 }
 
 template <class T>
+void max_pool(const T* x, const PoolSpec& spec, std::int32_t* scratch, T* out) {
+    const std::int64_t channels = spec.in.channels, row_size = spec.in.width * channels;
+    const std::int64_t margin = spec.padding[1] * channels, line_size = row_size + 2 * margin;
+    T* line = reinterpret_cast<T*>(scratch);
+    T* row = line + margin;
+    std::fill_n(line, line_size, std::numeric_limits<T>::lowest());
+    for (std::int64_t oh = 0; oh < spec.out.height; ++oh) {
+        const Window w =
+            window(oh, spec.kernel[0], spec.stride[0], spec.padding[0], spec.in.height);
+        std::memcpy(row, x + w.first * row_size, static_cast<std::size_t>(row_size));
+        for (std::int64_t ih = w.first + 1; ih < w.last; ++ih) {
+            max_row_of(x + ih * row_size, row_size, row);
+        }
+        if (channels < kNarrow) {
+            narrow_max_window(line, line_size, spec, line + line_size, out);
+        } else {
+            max_window(row, spec, out);
+        }
+        out += spec.out.width * channels;
+    }
+}
+
+template <class T>
+void average_pool(const T* x, const PoolSpec& spec, std::int32_t* sums, T* out) {
+    const std::int64_t row_size = spec.in.width * spec.in.channels;
+    for (std::int64_t oh = 0; oh < spec.out.height; ++oh) {
+        const Window w =
+            window(oh, spec.kernel[0], spec.stride[0], spec.padding[0], spec.in.height);
+        std::fill_n(sums, row_size, 0);
+        for (std::int64_t ih = w.first; ih < w.last; ++ih) {
+            add_row_of(x + ih * row_size, row_size, sums);
+        }
+        average_window(sums, spec, w.last - w.first, out);
+        out += spec.out.width * spec.out.channels;
+    }
+}
+
+template <class T>
 void pool_as(const T* x, std::int64_t batch, const PoolSpec& spec, std::int32_t* scratch, T* out) {
-    const std::int64_t stride = spec.in.width * spec.in.channels;
-    for (std::int64_t n = 0; n < batch; ++n, x += spec.in.size()) {
-        for (std::int64_t oh = 0; oh < spec.out.height; ++oh) {
-            const Window w =
-                window(oh, spec.kernel[0], spec.stride[0], spec.padding[0], spec.in.height);
-            if (spec.maximum) {
-                T* row = reinterpret_cast<T*>(scratch);
-                std::memcpy(row, x + w.first * stride, static_cast<std::size_t>(stride));
-                for (std::int64_t ih = w.first + 1; ih < w.last; ++ih) {
-                    max_row_of(x + ih * stride, stride, row);
-                }
-                max_window(row, spec, out);
-            } else {
-                std::fill_n(scratch, stride, 0);
-                for (std::int64_t ih = w.first; ih < w.last; ++ih) {
-                    add_row_of(x + ih * stride, stride, scratch);
-                }
-                average_window(scratch, spec, w.last - w.first, out);
-            }
-            out += spec.out.width * spec.out.channels;
+    for (std::int64_t n = 0; n < batch; ++n, x += spec.in.size(), out += spec.out.size()) {
+        if (spec.maximum) {
+            max_pool(x, spec, scratch, out);
+        } else {
+            average_pool(x, spec, scratch, out);
         }
     }
 }
@@ -175,8 +218,8 @@ void fold_columns(const std::uint8_t* x, std::int64_t batch, const Folding& f, s
                     std::memcpy(out + k * channels, from + k * f.dilation * channels,
                                 static_cast<std::size_t>(channels));
                 }
-            } else if (f.folded == 8) {
-                std::memcpy(out, from, 8);  // one move, where a call would cost more than it does
+            } else if (f.folded == 16) {
+                std::memcpy(out, from, 16);  // one move, where a call would cost more than it does
             } else {
                 std::memcpy(out, from, static_cast<std::size_t>(f.folded));
             }
@@ -184,12 +227,12 @@ void fold_columns(const std::uint8_t* x, std::int64_t batch, const Folding& f, s
     }
 }
 
-void pool(const std::uint8_t* x, std::int64_t batch, const PoolSpec& spec, std::int32_t* row,
+void pool(const std::uint8_t* x, std::int64_t batch, const PoolSpec& spec, std::int32_t* scratch,
           std::uint8_t* out) {
     if (spec.type == Type::u8) {
-        pool_as(x, batch, spec, row, out);
+        pool_as(x, batch, spec, scratch, out);
     } else {
-        pool_as(reinterpret_cast<const std::int8_t*>(x), batch, spec, row,
+        pool_as(reinterpret_cast<const std::int8_t*>(x), batch, spec, scratch,
                 reinterpret_cast<std::int8_t*>(out));
     }
 }

@@ -38,9 +38,14 @@ struct PoolSpec {
     Type type = Type::u8;
     Image in, out;
     std::int64_t kernel[2] = {1, 1}, stride[2] = {1, 1}, padding[2] = {0, 0};
+
+    // Scratch, in 32-bit numbers: two padded rows.
+    std::size_t row_words() const {
+        return static_cast<std::size_t>(in.channels * (in.width + 2 * padding[1])) * 2 + kLine;
+    }
 };
-// NHWC to NHWC. `row` is scratch for sums over one row: channels * width 32-bit numbers.
-void pool(const std::uint8_t* x, std::int64_t batch, const PoolSpec& spec, std::int32_t* row,
+// NHWC to NHWC.
+void pool(const std::uint8_t* x, std::int64_t batch, const PoolSpec& spec, std::int32_t* scratch,
           std::uint8_t* out);
 
 }  // namespace sigmabench

@@ -186,8 +186,9 @@ Folding input_folding(const Network& network, const ConvNode& node) {
     folding.padding = node.padding[1];
     folding.dilation = node.dilation[1];
     folding.out_width = network.at(node.output).image.width;
+    // From 16 channels on, oneDNN has AMX kernels for it.
     folding.folded = static_cast<std::int64_t>(
-        round_up(static_cast<std::size_t>(g.width * image.channels), 8));
+        round_up(static_cast<std::size_t>(g.width * image.channels), 16));
     return folding;
 }
 

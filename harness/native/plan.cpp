@@ -183,8 +183,7 @@ Plan::Plan(const Network& network, Packers& packers, Engine engine, std::int64_t
             if (!placement.in_place[k]) step.residual = placement.offset[from];
         } else {
             const PoolSpec spec = pool_spec(network, std::get<PoolNode>(node));
-            const auto words = static_cast<std::size_t>(spec.in.width * spec.in.channels);
-            row_words_ = std::max(row_words_, words);
+            row_words_ = std::max(row_words_, spec.row_words());
             steps_.emplace_back(PoolStep{spec, placement.offset[in], placement.offset[out]});
         }
     }

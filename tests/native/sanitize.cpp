@@ -1,0 +1,155 @@
+// The runtime without oneDNN, built by test_native_sanitize.py under sanitizers: every sampler path
+// on shapes around the edges of blocks, then passes of a small network on several threads.
+#include <cstdio>
+#include <cstring>
+#include <random>
+#include <stdexcept>
+
+#include "program.hpp"
+
+namespace sigmabench {
+
+std::unique_ptr<ConvKernel> make_onednn_conv(const ConvSpec&, const Geometry&) { return nullptr; }
+bool onednn_exact() { return false; }
+
+}  // namespace sigmabench
+
+using namespace sigmabench;
+
+namespace {
+
+std::mt19937 rng(1);
+int uniform(int low, int high) { return std::uniform_int_distribution<int>(low, high)(rng); }
+
+void require(bool condition, const char* what) {
+    if (!condition) throw std::runtime_error(what);
+}
+
+AliasTables some_tables() {
+    AliasTables tables;
+    for (int k = 0; k < 128; ++k) {
+        tables.threshold[k] = static_cast<std::uint8_t>(uniform(0, 255));
+        tables.alias[k] = static_cast<std::uint8_t>(uniform(0, 127));
+    }
+    return tables;
+}
+
+Posterior some_posterior(const Geometry& geometry, int bits) {
+    Posterior p;
+    p.geometry = geometry;
+    p.bits = bits;
+    for (std::int64_t k = 0; k < geometry.weights(); ++k) {
+        p.mean.push_back(static_cast<std::int8_t>(uniform(-127, 127)));
+        p.sigma.push_back(static_cast<std::uint8_t>(uniform(0, (1 << bits) - 1)));
+    }
+    for (std::int64_t c = 0; c < geometry.outputs; ++c) {
+        p.multiplier.push_back(static_cast<std::int16_t>(uniform(0, 32767)));
+        p.offset.push_back(static_cast<std::int16_t>(uniform(0, 32767)));
+        p.shift.push_back(static_cast<std::uint8_t>(uniform(0, 8)));
+    }
+    return p;
+}
+
+// Whole blocks in another order, with chunks of padding between them.
+Origin shuffled(const Geometry& geometry) {
+    const Origin straight = canonical_origin(geometry);
+    std::vector<std::int64_t> blocks;
+    for (std::int64_t b = 0; b < geometry.blocks(); ++b) blocks.insert(blocks.end(), {b, -1});
+    std::shuffle(blocks.begin(), blocks.end(), rng);
+    Origin origin;
+    for (const std::int64_t block : blocks) {
+        for (int lane = 0; lane < kLanes; ++lane) {
+            origin.push_back(block < 0 ? -1 : straight[static_cast<std::size_t>(block * kLanes + lane)]);
+        }
+    }
+    return origin;
+}
+
+void check_sampler() {
+    for (int round = 0; round < 120; ++round) {
+        const Geometry geometry = {uniform(1, 70), uniform(1, 9), uniform(1, 3), uniform(1, 3)};
+        const Posterior posterior = some_posterior(geometry, round % 8 + 1);
+        const AliasTables tables = some_tables();
+        const KeySchedule keys(rng());
+        const auto mc = static_cast<std::uint32_t>(rng());
+        const Origin origin = round % 2 == 0 ? canonical_origin(geometry) : shuffled(geometry);
+        const Stream stream = make_stream(posterior, 7, origin);
+        // Exactly as large as it must be, so that a write past the end is caught.
+        std::vector<std::int8_t> expected(origin.size()), drawn(origin.size());
+        sample(SamplerPath::portable, stream, tables, keys, mc, expected.data());
+        for (const auto path : {SamplerPath::avx2, SamplerPath::avx512_vbmi}) {
+            if (!supported(path)) continue;
+            std::fill(drawn.begin(), drawn.end(), std::int8_t{99});
+            sample(path, stream, tables, keys, mc, drawn.data());
+            require(drawn == expected, path_name(path));
+        }
+    }
+}
+
+ConvNode layer(int input, int output, const Geometry& geometry, std::uint32_t ordinal) {
+    ConvNode node;
+    node.input = input;
+    node.output = output;
+    node.ordinal = ordinal;
+    node.relu = true;
+    node.posterior = some_posterior(geometry, 4);
+    const auto channels = static_cast<std::size_t>(geometry.outputs);
+    node.weight_scale.assign(channels, 0.01f);
+    node.bias.assign(channels, 0.1f);
+    node.bias_step.assign(channels, 0.01f);
+    return node;
+}
+
+Network small_network() {
+    Network network;
+    network.activations = {{"x", {3, 9, 9}, 0.02f, true},    {"a", {10, 9, 9}, 0.3f, false},
+                           {"b", {10, 9, 9}, 0.5f, false},   {"max", {10, 5, 5}, 0.5f, false},
+                           {"mean", {10, 3, 3}, 0.5f, false}, {"y", {6, 1, 1}, 0.f, true}};
+    ConvNode first = layer(0, 1, {10, 3, 3, 3}, 0), second = layer(1, 2, {10, 10, 3, 3}, 1);
+    first.padding[0] = first.padding[1] = second.padding[0] = second.padding[1] = 1;
+    second.residual = 1;
+    network.nodes = {first,
+                     second,
+                     PoolNode{2, 3, true, {3, 3}, {2, 2}, {1, 1}},
+                     PoolNode{3, 4, false, {2, 2}, {2, 2}, {1, 1}},
+                     layer(4, 5, {6, 10, 3, 3}, 2)};
+    network.output = 5;
+    return network;
+}
+
+void check_program() {
+    const AliasTables tables = some_tables();
+    const std::int64_t batch = 5, passes = 3;
+    std::vector<float> x(static_cast<std::size_t>(batch * 3 * 81));
+    for (float& value : x) value = static_cast<float>(uniform(-3000, 3000)) / 1000.f;
+    const Network network = small_network();
+    std::vector<float> expected;
+    for (int threads = 1; threads <= 4; ++threads) {
+        Program program(network, tables, Engine::automatic, best_path(), threads);
+        std::vector<float> logits(static_cast<std::size_t>(passes * batch * 6));
+        for (int repeat = 0; repeat < 20; ++repeat) {
+            program.logits(x.data(), batch, 9, 4, passes, logits.data());
+            if (expected.empty()) expected = logits;
+            require(logits == expected, "logits depend on the number of threads");
+        }
+        for (std::int64_t pass = 0; pass < passes; ++pass) {
+            program.logits(x.data(), batch, 9, static_cast<std::uint32_t>(4 + pass), 1,
+                           logits.data() + pass * batch * 6);
+        }
+        require(logits == expected, "logits depend on the slices of the batch");
+        require(program.sample(0, 9, 4) == program.sample(0, 9, 4), "draws do not repeat");
+    }
+}
+
+}  // namespace
+
+int main() {
+    try {
+        check_sampler();
+        check_program();
+    } catch (const std::exception& failure) {
+        std::fprintf(stderr, "%s\n", failure.what());
+        return 1;
+    }
+    return 0;
+}

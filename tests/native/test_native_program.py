@@ -1,0 +1,221 @@
+"""Whole passes: equality with the reference, over threads, batch splits and instruction sets."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from native_nets import lenet, residual_net
+
+from sigmabench.harness import native
+from sigmabench.harness.backends.base import BACKENDS
+from sigmabench.harness.backends.native import BACKEND, build
+from sigmabench.harness.backends.reference import ReferencePredictor
+from sigmabench.harness.errors import UserError
+from sigmabench.harness.quantize.artefact import Artefact
+
+pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason=str(native.unavailable()))
+
+NETS = {"lenet": lenet, "residual": residual_net}
+
+
+def images(artefact: Artefact, batch: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    graph = artefact.graph
+    return torch.randn(batch, *graph.activations[graph.input].shape, generator=generator)
+
+
+@pytest.mark.parametrize("bits", [0, 1, 3, 4, 8])
+@pytest.mark.parametrize("net", NETS)
+def test_logits_are_the_references(net: str, bits: int) -> None:
+    """Weights and sums are equal by definition; requantization may differ by a rounding."""
+    artefact = NETS[net](bits)
+    x = images(artefact, 3)
+    expected = ReferencePredictor(artefact).logits(x, 11, range(2, 4)).numpy()
+    scale = np.abs(expected).max()
+    for engine in ("auto", "portable"):
+        logits = build(artefact, 1, engine).logits(x.numpy(), 11, 2, 2)
+        np.testing.assert_allclose(logits, expected, atol=0.02 * scale, err_msg=engine)
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_threads_and_batch_splits_do_not_matter(net: str) -> None:
+    artefact = NETS[net](4)
+    x = images(artefact, 7).numpy()
+    whole = build(artefact, 1).logits(x, 3, 0, 5)
+    for threads in (1, 2, 3, 8):
+        program = build(artefact, threads)
+        np.testing.assert_array_equal(program.logits(x, 3, 0, 5), whole)
+        one = [program.logits(x, 3, mc, 1) for mc in range(5)]  # sliced where threads allow
+        np.testing.assert_array_equal(np.concatenate(one), whole)
+        for size in (1, 2, 3):
+            parts = [program.logits(x[k : k + size], 3, 0, 5) for k in range(0, 7, size)]
+            np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
+
+
+def test_plans_are_reused_and_replaced() -> None:
+    """More batch sizes than plans are kept for, twice over."""
+    artefact = lenet(2)
+    program = build(artefact, 2)
+    x = images(artefact, 12).numpy()
+    first = [program.logits(x[:n], 1, 0, 2) for n in range(1, 13)]
+    again = [program.logits(x[:n], 1, 0, 2) for n in range(1, 13)]
+    for n, (a, b) in enumerate(zip(first, again, strict=True), 1):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(a, first[-1][:, :n])
+
+
+def test_every_pass_counts_its_draws_once() -> None:
+    artefact = lenet(4)
+    x = images(artefact, 6)
+    for threads in (1, 3):
+        predictor = BACKEND.load(artefact, threads)
+        assert predictor.draws == 0
+        predictor.logits(x, 0, range(4))
+        predictor.logits(x, 0, range(1))
+        predictor.sample("f1", 0, 0)
+        assert predictor.draws == 5 * artefact.sampled_weights
+    twin = BACKEND.load(lenet(0), 1)
+    twin.logits(x, 0, range(2))
+    assert twin.draws == 0
+
+
+def test_a_deterministic_twin_repeats_itself() -> None:
+    artefact = residual_net(0)
+    logits = build(artefact, 2).logits(images(artefact, 3).numpy(), 5, 0, 3)
+    assert (logits == logits[0]).all()
+    assert np.abs(logits).max() > 0
+
+
+def test_predictor_says_what_runs() -> None:
+    artefact = lenet(4)
+    predictor = BACKEND.load(artefact, 1)
+    predictor.logits(images(artefact, 4), 0, range(1))
+    assert list(predictor.kernels) == [conv.name for conv in artefact.graph.convs]
+    assert any(predictor.isa in kernel for kernel in predictor.kernels.values())
+    assert BACKENDS.get("native").unavailable() is None
+    traffic = predictor.traffic(4)
+    assert traffic.mean >= artefact.weights
+    assert artefact.weights // 2 <= traffic.std <= traffic.mean // 2
+    assert traffic.sampled >= 2 * artefact.weights
+    more = predictor.traffic(8)
+    assert more.activations == 2 * traffic.activations
+    assert BACKEND.load(lenet(0), 1).traffic(4).std == 0
+
+
+def test_oneopenmp_pool_and_its_setting_are_left_alone() -> None:
+    before = torch.get_num_threads()
+    artefact = lenet(8)
+    BACKEND.load(artefact, 2).logits(images(artefact, 2), 0, range(3))
+    assert torch.get_num_threads() == before
+    loaded = {
+        line.split()[-1]
+        for line in Path("/proc/self/maps").read_text().splitlines()
+        if "libgomp" in line
+    }
+    assert len(loaded) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"x": np.zeros((0, 1, 28, 28), np.float32)}, ValueError, "no images"),
+        ({"x": np.zeros((1, 1, 28, 28), np.float64)}, TypeError, "float32"),
+        ({"x": np.zeros((1, 1, 28, 27), np.float32)}, ValueError, "shape"),
+        ({"x": np.zeros((1, 28, 28), np.float32)}, ValueError, "shape"),
+        ({"x": np.zeros((4, 1, 28, 28), np.float32)[::2]}, ValueError, "contiguous"),
+        ({"first": 2**32}, ValueError, "2\\^32"),
+        ({"first": 2**32 - 1, "count": 2}, ValueError, "2\\^32"),
+        ({"first": -1}, ValueError, "2\\^32"),
+        ({"count": 0}, ValueError, "pass"),
+    ],
+)
+def test_bad_calls_are_refused(arguments: dict[str, Any], error: type, message: str) -> None:
+    call = {"x": np.zeros((1, 1, 28, 28), np.float32), "seed": 0, "first": 0, "count": 1}
+    with pytest.raises(error, match=message):
+        build(lenet(4), 1).logits(**(call | arguments))
+
+
+def test_the_last_pass_there_is_can_be_drawn() -> None:
+    artefact = lenet(4)
+    x = images(artefact, 1)
+    expected = ReferencePredictor(artefact).sample("c2", 2**64 - 1, 2**32 - 1)
+    program = build(artefact, 1)
+    np.testing.assert_array_equal(program.sample("c2", 2**64 - 1, 2**32 - 1), expected)
+    assert np.isfinite(program.logits(x.numpy(), 2**64 - 1, 2**32 - 1, 1)).all()
+
+
+def test_inconsistent_networks_are_refused() -> None:
+    artefact = lenet(4)
+    artefact.layers["f1"].sigma_q[0, 0, 0, 0] = 16
+    with pytest.raises(ValueError, match="f1: its sigma has values beyond its bits"):
+        build(artefact, 1)
+    with pytest.raises(ValueError, match="engine must be"):
+        build(lenet(4), 1, engine="quantum")
+    with pytest.raises(ValueError, match="isa must be"):
+        build(lenet(4), 1, isa="sse2")
+    with pytest.raises(IndexError, match="no layer named nope"):
+        build(lenet(4), 1).sample("nope", 0, 0)
+
+
+def test_float_formats_are_refused() -> None:
+    artefact = lenet(8)
+    header = artefact.header.__class__(**{**artefact.header.__dict__, "format": "FP32"})
+    with pytest.raises(UserError, match="FP32"):
+        BACKEND.load(Artefact(header, artefact.layers), 1)
+
+
+def test_not_a_number_is_computed_as_something() -> None:
+    artefact = lenet(4)
+    x = images(artefact, 2)
+    x[0] = torch.nan
+    x[1] = torch.inf
+    assert np.isfinite(build(artefact, 1).logits(x.numpy(), 0, 0, 1)).all()
+
+
+DIGEST = """
+import hashlib, sys
+sys.path.insert(0, sys.argv[1])
+from test_native_program import digest
+print(digest())
+"""
+
+
+def digest() -> str:
+    """What must not depend on the instruction set: weights, and sums on the same inputs."""
+    rng = np.random.default_rng(6)
+    text = hashlib.sha256()
+    for make in (lenet, residual_net):
+        artefact = make(4)
+        program = build(artefact, 1)
+        for conv in artefact.graph.convs:
+            activation = artefact.graph.activations[conv.input]
+            bits = rng.integers(0, 256, (3, *activation.shape)).astype(np.uint8)
+            weights = program.sample(conv.name, 1, 2)
+            x = bits.view(np.int8) if activation.signed else bits
+            text.update(weights.tobytes())
+            text.update(program.accumulators(conv.name, x, weights).tobytes())
+    return f"{native.load().onednn_isa()} {text.hexdigest()}"
+
+
+@pytest.mark.parametrize("isa", ["AVX512_CORE_VNNI", "AVX2_VNNI", "AVX2"])
+def test_instruction_sets_agree(isa: str) -> None:
+    here = Path(__file__).parent
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": isa}
+    run = subprocess.run(
+        [sys.executable, "-c", DIGEST, str(here)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    used, hashed = run.stdout.split()
+    assert used == isa.lower() or used == native.load().onednn_isa()
+    assert hashed == digest().split()[1]
