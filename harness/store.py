@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from .cell import Cell
 from .errors import UserError, unknown
+from .files import write_atomically
 from .record import SCHEMA_VERSION, Fingerprint, Record
 
 if TYPE_CHECKING:
@@ -146,18 +147,8 @@ class Store:
             ValueError: a number is NaN or infinite.
             UserError: the directory cannot be written to.
         """
-        text = to_json(record)
         path = self.file(record.cell, record.fingerprint)
-        part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                part.write_text(text, encoding="utf-8")
-                os.replace(part, path)
-            finally:
-                part.unlink(missing_ok=True)
-        except OSError as reason:
-            raise self._unwritable(reason) from reason
+        write_atomically(path, to_json(record).encode())
         return path
 
     def load(self, path: str | Path) -> Record:

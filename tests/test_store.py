@@ -230,6 +230,7 @@ def test_read_only_directory(
     monkeypatch.setattr(Path, "write_text", refuse)
     with pytest.raises(UserError, match="Permission denied; name another directory"):
         Store(tmp_path).ensure_writable()
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
     with pytest.raises(UserError, match="Permission denied"):
         Store(tmp_path).save(record)
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..errors import UserError
-from .file import write_atomically
+from ..files import write_atomically
 
 
 def checkpoint_path(out: Path) -> Path:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
+from ..files import write_atomically
 from ..formats import FORMATS, Format
 from ..record import Size
 from . import noise
@@ -239,8 +240,6 @@ def save(artefact: Artefact, path: Path) -> None:
     Raises:
         UserError: the place cannot be written.
     """
-    from ..posterior.file import write_atomically
-
     write_atomically(Path(path), to_bytes(artefact))
 
 

@@ -12,12 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from ..errors import UserError
+from ..files import write_atomically
 from ..record import Record
 from ..significance import wilson
 from . import text
 from .rows import Row, Section, largest_mc, sections, unique
-from .style import FAINT, INK, figure, legend_above, look, render, styled, write_atomic
+from .style import FAINT, INK, figure, legend_above, look, render, styled
 
 
 @dataclass(frozen=True)
@@ -51,21 +51,15 @@ def figures(records: Iterable[Record], out_dir: Path) -> list[Path]:
         UserError: the directory cannot be written.
     """
     written = []
-    try:
-        out_dir.mkdir(parents=True, exist_ok=True)
-        for section in sections(records):
-            for drawing in DRAWINGS:
-                drawn = drawing.draw(section)
-                if drawn is None:
-                    continue
-                for kind in ("svg", "png"):
-                    path = out_dir / f"{section.slug}-{drawing.name}.{kind}"
-                    write_atomic(path, render(drawn, kind, salt=drawing.name))
-                    written.append(path)
-    except OSError as reason:
-        raise UserError(
-            f"Figures cannot be written to {out_dir} ({reason.strerror}); name another directory."
-        ) from reason
+    for section in sections(records):
+        for drawing in DRAWINGS:
+            drawn = drawing.draw(section)
+            if drawn is None:
+                continue
+            for kind in ("svg", "png"):
+                path = out_dir / f"{section.slug}-{drawing.name}.{kind}"
+                write_atomically(path, render(drawn, kind, salt=drawing.name))
+                written.append(path)
     return written
 
 

@@ -11,12 +11,13 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from ..files import write_atomically
 from ..record import Record
 from . import sheets, text
 from .figures import DRAWINGS
 from .rows import Row, Section, sections
 from .sheet import Sheet
-from .style import inline_svg, write_atomic
+from .style import inline_svg
 
 #: Which figures follow which sheet.
 _FIGURES = {
@@ -77,7 +78,7 @@ def write_page(
     link: Callable[[Record], str | None] = lambda record: None,
 ) -> None:
     """Write `page` to a file, whole or not at all."""
-    write_atomic(path, page(records, reference, link).encode())
+    write_atomically(path, page(records, reference, link).encode())
 
 
 def _parts(section: Section, reference: Mapping[str, Mapping[str, float]] | None) -> list[Part]:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import io
-import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -147,16 +144,3 @@ def inline_svg(drawn: Figure, name: str, title: str, description: str) -> str:
     svg = svg.replace("<svg ", f"<svg {label} ", 1)
     texts = f'<title id="{name}-title">{title}</title><desc id="{name}-desc">{description}</desc>'
     return re.sub(r"(<svg[^>]*>)", lambda m: m.group(1) + texts, svg, count=1)
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

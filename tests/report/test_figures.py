@@ -50,7 +50,7 @@ def test_other_records_give_other_figures(small):
 
 def test_a_directory_that_cannot_be_made_is_a_user_error(small, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="name another directory"):
+    with pytest.raises(UserError, match="choose another place"):
         figures(small, tmp_path / "file" / "figures")
 
 
