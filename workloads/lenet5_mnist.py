@@ -1,4 +1,8 @@
-"""LeNet-5 on MNIST, the smaller workload of the 2021 paper."""
+"""LeNet-5 on MNIST, the smaller workload of the 2021 paper.
+
+Three training seeds (0, 1, 2) of recipe `best` ship. The one called `lenet5-mnist` is seed 2, which
+has the lowest NLL of the three on the validation split; the other two are `replicas`.
+"""
 
 from __future__ import annotations
 
@@ -50,12 +54,12 @@ PAPER_RECIPE = Recipe(
 
 BEST_RECIPE = Recipe(
     name="best",
-    description="Random affine images, one-cycle Adam, KL tempered by 0.01.",
+    description="Random affine images, one-cycle Adam, KL tempered by 0.03.",
     lr=0.004,
     batch=128,
     epochs=30,
     schedule=OneCycle(),
-    kl_temperature=0.01,
+    kl_temperature=0.03,
     augmentation=RandomAffine(rotation=10, scale=0.1, shift=2),
 )
 
@@ -70,8 +74,8 @@ WORKLOAD = Workload(
     recipes={recipe.name: recipe for recipe in (BEST_RECIPE, PAPER_RECIPE)},
     posterior=POSTERIORS / "lenet5-mnist.safetensors",
     replicas=(
+        POSTERIORS / "lenet5-mnist-seed0.safetensors",
         POSTERIORS / "lenet5-mnist-seed1.safetensors",
-        POSTERIORS / "lenet5-mnist-seed2.safetensors",
     ),
     paper={
         "FP32": {"accuracy_percent": 99.40, "ece_percent": 0.221, "nll": 0.020, "brier": 0.01},
