@@ -32,7 +32,7 @@ def _attempt() -> ModuleType | str:
     except OSError as reason:
         return f"oneDNN's library {library} cannot be loaded ({reason}); reinstall {RUNTIME}."
     try:
-        from . import _native
+        from . import _native  # type: ignore[attr-defined]
     except ImportError as reason:
         return (
             f"the compiled extension cannot be imported ({reason}); reinstall SigmaBench with a "

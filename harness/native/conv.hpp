@@ -78,7 +78,6 @@ std::unique_ptr<ConvKernel> make_onednn_conv(const ConvSpec& spec, const Geometr
 // The instruction set oneDNN uses here at most (`avx512_core_amx`), and whether it has exact int8.
 std::string onednn_isa();
 bool onednn_exact();
-void onednn_set_max_isa(const std::string& isa);
 std::string onednn_version();
 
 // Visit every weight with its canonical index and its element of the plain tensor.

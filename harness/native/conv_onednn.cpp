@@ -2,7 +2,6 @@
 #include <dnnl.hpp>
 
 #include <array>
-#include <stdexcept>
 #include <unordered_map>
 
 #include "conv.hpp"
@@ -224,11 +223,12 @@ std::unique_ptr<ConvKernel> make_matmul(const ConvSpec& spec, const Geometry& ge
     const memory::desc plain(weight_dims, Data::s8, Tag::ab);
     const auto attr = attributes(spec, 1 << 1);
     if (spec.dst == Type::s32) {
-        return first_exact<dnnl::matmul>(rows, geometry, {cpu(), src, weights, dst, attr, true}, plain);
+        return first_exact<dnnl::matmul>(rows, geometry, {cpu(), src, weights, dst, attr, true},
+                                         plain);
     }
     const memory::desc bias({1, outputs}, Data::f32, Tag::ab);
     return first_exact<dnnl::matmul>(rows, geometry, {cpu(), src, weights, bias, dst, attr, true},
-                               plain);
+                                     plain);
 }
 
 std::unique_ptr<ConvKernel> make_convolution(const ConvSpec& spec, const Geometry& geometry) {
@@ -309,17 +309,6 @@ bool onednn_exact() {
         case dnnl::cpu_isa::avx512_core: return false;
         default: return true;
     }
-}
-
-void onednn_set_max_isa(const std::string& wanted) {
-    for (const auto& [value, name] : kIsaNames) {
-        if (wanted != name) continue;
-        if (dnnl::set_max_cpu_isa(value) != dnnl::status::success) {
-            throw std::runtime_error("oneDNN has been used already: set its ISA before anything");
-        }
-        return;
-    }
-    throw std::invalid_argument("oneDNN knows no instruction set named " + wanted);
 }
 
 std::string onednn_version() {

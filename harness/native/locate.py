@@ -1,4 +1,4 @@
-"""Where the oneDNN wheels put their headers and their library. Run by CMake, imported at run time."""
+"""Where the oneDNN wheels put their headers and library: for CMake, and at run time."""
 
 from __future__ import annotations
 

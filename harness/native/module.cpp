@@ -33,9 +33,12 @@ const T* contiguous(const AnyArray& array, const std::vector<std::int64_t>& shap
         for (const std::int64_t size : shape) {
             wanted += (wanted.empty() ? "" : ", ") + (size < 0 ? "N" : std::to_string(size));
         }
-        throw nb::value_error((std::string(name) + " must have the shape (" + wanted + ")").c_str());
+        throw nb::value_error(
+            (std::string(name) + " must have the shape (" + wanted + ")").c_str());
     }
-    if (!dense && array.size() > 0) throw nb::value_error((std::string(name) + " must be contiguous").c_str());
+    if (!dense && array.size() > 0) {
+        throw nb::value_error((std::string(name) + " must be contiguous").c_str());
+    }
     return static_cast<const T*>(array.data());
 }
 
@@ -144,8 +147,10 @@ public:
         network_.input = input;
         network_.output = output;
         AliasTables tables;
-        std::memcpy(tables.threshold, contiguous<std::uint8_t>(threshold, {128}, "threshold", "uint8"), 128);
-        std::memcpy(tables.alias, contiguous<std::uint8_t>(alias, {128}, "alias", "uint8"), 128);
+        const auto* slots = contiguous<std::uint8_t>(threshold, {128}, "threshold", "uint8");
+        const auto* others = contiguous<std::uint8_t>(alias, {128}, "alias", "uint8");
+        std::copy(slots, slots + 128, tables.threshold);
+        std::copy(others, others + 128, tables.alias);
         for (const std::uint8_t column : tables.alias) {
             if (column > 127) throw nb::value_error("alias must name columns 0 to 127");
         }
@@ -231,13 +236,13 @@ nb::ndarray<nb::numpy, std::int32_t> accumulators(Program& program, const std::s
     const Geometry& g = node.posterior.geometry;
     const auto* w = contiguous<std::int8_t>(weights, {g.outputs, g.inputs, g.height, g.width},
                                             "w_q", "int8");
-    const std::uint8_t* images =
-        in.type() == Type::s8
-            ? reinterpret_cast<const std::uint8_t*>(contiguous<std::int8_t>(x, shape, "x_q", "int8"))
-            : contiguous<std::uint8_t>(x, shape, "x_q", "uint8");
+    const void* images = in.type() == Type::s8
+                             ? static_cast<const void*>(
+                                   contiguous<std::int8_t>(x, shape, "x_q", "int8"))
+                             : contiguous<std::uint8_t>(x, shape, "x_q", "uint8");
     const auto batch = static_cast<std::int64_t>(x.shape(0));
     if (batch < 1) throw nb::value_error("x_q holds no images");
-    return owned(program.accumulators(index, batch, images, w),
+    return owned(program.accumulators(index, batch, static_cast<const std::uint8_t*>(images), w),
                  {static_cast<std::size_t>(batch), static_cast<std::size_t>(out.height),
                   static_cast<std::size_t>(out.width), static_cast<std::size_t>(out.channels)});
 }
@@ -272,7 +277,6 @@ NB_MODULE(_native, m) {
     m.attr("ROUNDS") = kRounds;
     m.def("onednn_isa", &onednn_isa, "Widest instruction set oneDNN may use here.");
     m.def("onednn_exact", &onednn_exact, "Whether oneDNN's int8 sums are exact here.");
-    m.def("onednn_set_max_isa", &onednn_set_max_isa, nb::arg("isa"));
     m.def("onednn_version", &onednn_version);
     m.def("sampler_paths", [] {
         std::vector<std::string> names;

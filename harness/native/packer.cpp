@@ -78,8 +78,9 @@ template <class Visit>
 void Packer::for_each_packed(Visit visit) const {
     for (const Run& run : runs_) {
         for (std::size_t at = 0; at < std::size_t{run.count} * kLanes; ++at) {
-            if ((run.lanes >> at % kLanes & 1) == 0) continue;
-            visit(std::size_t{run.chunk} * kLanes + at, std::size_t{run.block} * kLanes + at);
+            const std::size_t k = at / kLanes, lane = at % kLanes;
+            if ((run.lanes >> lane & 1) == 0) continue;
+            visit((run.chunk + k * run.stride) * kLanes + lane, (run.block + k) * kLanes + lane);
         }
     }
     const Origin& origin =

@@ -65,7 +65,8 @@ void Program::logits(const float* x, std::int64_t batch, std::uint64_t seed, std
     const std::lock_guard<std::mutex> lock(mutex_);
     const SingleThreaded single;
     const KeySchedule keys(seed);
-    const std::int64_t parts = std::min(batch, workers_.threads() / std::max<std::int64_t>(count, 1));
+    const std::int64_t spare = workers_.threads() / std::max<std::int64_t>(count, 1);
+    const std::int64_t parts = std::min(batch, spare);
     if (parts > 1) {
         slices(prepare((batch + parts - 1) / parts), batch, x, keys, first, count, out);
     } else {
@@ -82,14 +83,20 @@ void Program::whole_batches(Prepared& prepared, const float* x, const KeySchedul
     });
 }
 
-std::vector<DrawnPass> Program::draw_ahead(Prepared& prepared, const KeySchedule& keys,
-                                           std::uint32_t first, std::int64_t count) {
+void Program::draw_ahead(Prepared& prepared, const KeySchedule& keys, std::uint32_t first,
+                         std::int64_t count) {
     const auto& steps = prepared.plan.steps();
     const auto layers = static_cast<std::int64_t>(steps.size());
-    std::vector<DrawnPass> passes(static_cast<std::size_t>(count));
-    for (DrawnPass& pass : passes) {
-        pass.weights.resize(steps.size());
-        pass.biases.resize(steps.size());
+    std::vector<DrawnPass>& passes = prepared.drawn;
+    while (static_cast<std::int64_t>(passes.size()) < count) {
+        DrawnPass& pass = passes.emplace_back();
+        for (const auto& any : steps) {
+            const auto* step = std::get_if<ConvStep>(&any);
+            const bool samples = step != nullptr && step->packer->sampled();
+            const bool biased = step != nullptr && step->bias.has_value();
+            pass.weights.emplace_back(samples ? step->packer->bytes() : 0);
+            pass.biases.emplace_back(biased ? conv(step->node).bias.size() : 0);
+        }
     }
     workers_.run(count * layers, [&](std::int64_t task, int worker) {
         const auto pass = static_cast<std::size_t>(task / layers);
@@ -99,17 +106,10 @@ std::vector<DrawnPass> Program::draw_ahead(Prepared& prepared, const KeySchedule
         const Draw draw{path_, tables_, keys, first + static_cast<std::uint32_t>(pass), draws_};
         Drawer& drawer = prepared.executor(network_, worker).drawer();
         if (step->packer->sampled()) {
-            auto& weights = passes[pass].weights[index];
-            weights = AlignedBuffer<std::int8_t>(step->packer->bytes());
-            drawer.weights(*step, draw, weights.data());
+            drawer.weights(*step, draw, passes[pass].weights[index].data());
         }
-        if (step->bias) {
-            auto& bias = passes[pass].biases[index];
-            bias = AlignedBuffer<float>(conv(step->node).bias.size());
-            drawer.bias(*step, draw, bias.data());
-        }
+        if (step->bias) drawer.bias(*step, draw, passes[pass].biases[index].data());
     });
-    return passes;
 }
 
 // Fewer passes than threads: every pass is drawn once, then runs on several parts of the batch. All
@@ -117,7 +117,7 @@ std::vector<DrawnPass> Program::draw_ahead(Prepared& prepared, const KeySchedule
 void Program::slices(Prepared& prepared, std::int64_t batch, const float* x,
                      const KeySchedule& keys, std::uint32_t first, std::int64_t count,
                      float* out) {
-    const std::vector<DrawnPass> drawn = draw_ahead(prepared, keys, first, count);
+    draw_ahead(prepared, keys, first, count);
     const std::int64_t size = prepared.plan.batch();
     const std::int64_t classes = network_.at(network_.output).image.size();
     const std::int64_t pixels = network_.at(network_.input).image.size();
@@ -127,14 +127,14 @@ void Program::slices(Prepared& prepared, std::int64_t batch, const float* x,
         const std::int64_t from = std::min(begin, batch - size);
         const Draw draw{path_, tables_, keys, first + static_cast<std::uint32_t>(pass), draws_};
         Executor& executor = prepared.executor(network_, worker);
-        const DrawnPass& weights = drawn[static_cast<std::size_t>(pass)];
+        const DrawnPass& drawn = prepared.drawn[static_cast<std::size_t>(pass)];
         float* to = out + (pass * batch + begin) * classes;
         if (from == begin) {
-            executor.run(x + from * pixels, draw, &weights, to);
+            executor.run(x + from * pixels, draw, &drawn, to);
             return;
         }
         AlignedBuffer<float> part(static_cast<std::size_t>(size * classes));
-        executor.run(x + from * pixels, draw, &weights, part.data());
+        executor.run(x + from * pixels, draw, &drawn, part.data());
         std::copy(part.data() + (begin - from) * classes, part.data() + size * classes, to);
     });
 }

@@ -56,6 +56,7 @@ private:
 
         Plan plan;
         std::vector<std::unique_ptr<Executor>> executors;
+        std::vector<DrawnPass> drawn;  // for as many passes as were ever drawn ahead together
         std::uint64_t used = 0;
     };
 
@@ -65,8 +66,8 @@ private:
                        std::uint32_t first, std::int64_t count, float* out);
     void slices(Prepared& prepared, std::int64_t batch, const float* x, const KeySchedule& keys,
                 std::uint32_t first, std::int64_t count, float* out);
-    std::vector<DrawnPass> draw_ahead(Prepared& prepared, const KeySchedule& keys,
-                                      std::uint32_t first, std::int64_t count);
+    void draw_ahead(Prepared& prepared, const KeySchedule& keys, std::uint32_t first,
+                    std::int64_t count);
 
     Network network_;
     AliasTables tables_;

@@ -36,29 +36,47 @@ void store_sigma(std::uint8_t* block, int lane, int bits, std::uint8_t value) {
 }  // namespace
 
 std::vector<Run> make_runs(const Geometry& geometry, const Origin& origin) {
-    std::vector<Run> runs;
-    std::uint64_t position = 0;
+    const auto blocks = static_cast<std::size_t>(geometry.blocks());
+    std::vector<std::uint64_t> lanes(blocks, 0);
+    std::vector<std::uint32_t> chunk_of(blocks, 0);
+    std::vector<Run> runs, padding;
     for (std::size_t chunk = 0; chunk < origin.size() / kLanes; ++chunk) {
-        std::uint64_t lanes = 0;
-        std::uint32_t block = 0;
-        for (int lane = 0; lane < kLanes; ++lane) {
-            const std::int32_t index = origin[chunk * kLanes + static_cast<std::size_t>(lane)];
-            if (index < 0) continue;
-            lanes |= std::uint64_t{1} << lane;
-            block = static_cast<std::uint32_t>(index / kLanes);
+        const std::int32_t* indices = origin.data() + chunk * kLanes;
+        const std::int32_t any = *std::max_element(indices, indices + kLanes);
+        const auto at = static_cast<std::uint32_t>(chunk);
+        if (any < 0) {
+            Run* last = padding.empty() ? nullptr : &padding.back();
+            if (last != nullptr && last->chunk + last->count == at) {
+                ++last->count;
+            } else {
+                padding.push_back({at, 1, 0, 1, 0, 0, 0});
+            }
+            continue;
         }
-        const auto group =
-            lanes == 0 ? 0u : static_cast<std::uint32_t>(block / geometry.blocks_per_group());
+        const auto block = static_cast<std::size_t>(any / kLanes);
+        chunk_of[block] = at;
+        for (int lane = 0; lane < kLanes; ++lane) {
+            if (indices[lane] >= 0) lanes[block] |= std::uint64_t{1} << lane;
+        }
+    }
+    std::uint64_t position = 0;
+    for (std::size_t block = 0; block < blocks; ++block) {
+        if (lanes[block] == 0) continue;
+        const auto number = static_cast<std::uint32_t>(block);
+        const auto group = static_cast<std::uint32_t>(number / geometry.blocks_per_group());
         Run* last = runs.empty() ? nullptr : &runs.back();
-        const bool follows = last != nullptr && last->lanes == lanes && last->group == group &&
-                             (lanes == 0 || last->block + last->count == block);
-        if (follows) {
+        const std::uint32_t chunk = chunk_of[block];
+        if (last != nullptr && last->group == group && last->lanes == lanes[block] &&
+            last->block + last->count == number && chunk > last->chunk &&
+            (last->count == 1 || last->chunk + last->count * last->stride == chunk)) {
+            if (last->count == 1) last->stride = chunk - last->chunk;
             ++last->count;
         } else {
-            runs.push_back({static_cast<std::uint32_t>(chunk), block, 1, group, position, lanes});
+            runs.push_back({chunk, 1, number, 1, group, position, lanes[block]});
         }
-        if (lanes != 0) ++position;
+        ++position;
     }
+    runs.insert(runs.end(), padding.begin(), padding.end());
     return runs;
 }
 
@@ -204,7 +222,7 @@ void sample_portable(const Stream& stream, const AliasTables& tables, const KeyS
             continue;
         }
         const ChannelConstants& c = stream.constants[run.group];
-        for (std::uint32_t k = 0; k < run.count; ++k, to += kLanes) {
+        for (std::uint32_t k = 0; k < run.count; ++k, to += std::size_t{run.stride} * kLanes) {
             std::uint8_t random[2 * kLanes];
             for (std::uint32_t j = 0; j < 8; ++j) {
                 const std::uint32_t counter[4] = {8 * (run.block + k) + j, mc, stream.ordinal, 0};

@@ -1,7 +1,8 @@
 // Sampling weights: w_q = clamp(mu_q + sign * d, -127, 127) from noise stream v1, in integers.
 //
 // A Stream holds mu and packed sigma of one tensor in the order in which they will be read, 64
-// weights a block, so that sampling is one linear pass over memory. No Python and no oneDNN here.
+// weights a block, so that sampling is one linear pass over memory; its writes go to a scratch that
+// stays in the cache. No Python and no oneDNN here.
 #pragma once
 
 #include <cstdint>
@@ -31,9 +32,11 @@ struct ChannelConstants {
     alignas(64) std::int16_t widen[2][32];  // 2^shift
 };
 
-// Consecutive blocks, sampled into consecutive chunks of 64 bytes.
+// Consecutive blocks of one group of output channels, sampled into chunks of 64 bytes that lie
+// `stride` chunks apart: kernels like to interleave the groups.
 struct Run {
     std::uint32_t chunk;     // where the first goes
+    std::uint32_t stride;    // from one to the next, in chunks
     std::uint32_t block;     // the first one's number in the noise stream
     std::uint32_t count;     // how many
     std::uint32_t group;     // whose constants
@@ -59,7 +62,7 @@ Origin canonical_origin(const Geometry& geometry);
 // For each canonical index, the weight's place in logical order, or -1.
 std::vector<std::int32_t> logical_index(const Geometry& geometry);
 
-// The blocks of a blockwise layout, chunk after chunk.
+// The blocks of a blockwise layout in the order of the noise stream, then its padding.
 std::vector<Run> make_runs(const Geometry& geometry, const Origin& origin);
 // The stream that fills a blockwise layout.
 Stream make_stream(const Posterior& posterior, std::uint32_t ordinal, const Origin& origin);

@@ -110,7 +110,7 @@ SIGMABENCH_AVX2 void sample_avx2(const Stream& stream, const AliasTables& tables
         for (int lane = 0; lane < kLanes; ++lane) {
             kept[lane] = (run.lanes >> lane & 1) != 0 ? 255 : 0;
         }
-        for (std::uint32_t k = 0; k < run.count; ++k, to += kLanes) {
+        for (std::uint32_t k = 0; k < run.count; ++k, to += std::size_t{run.stride} * kLanes) {
             alignas(32) std::uint8_t random[2 * kLanes], sigma[kLanes];
             draw(keys, run.block + k, mc, stream.ordinal, random);
             const std::size_t place = run.position + k;

@@ -145,6 +145,7 @@ SIGMABENCH_AVX512 void sample_bits(const Stream& stream, const AliasTables& alia
             outputs, _mm512_broadcast_i32x4(_mm_set_epi32(
                          0, static_cast<int>(stream.ordinal), static_cast<int>(mc),
                          static_cast<int>(8 * run.block))));
+        const std::size_t step = std::size_t{run.stride} * kLanes;
         for (std::uint32_t k = 0; k < run.count; ++k) {
             _mm_prefetch(reinterpret_cast<const char*>(mean) + kAhead, _MM_HINT_T0);
             _mm_prefetch(reinterpret_cast<const char*>(sigma) + kAhead * bits / 8, _MM_HINT_T0);
@@ -156,7 +157,7 @@ SIGMABENCH_AVX512 void sample_bits(const Stream& stream, const AliasTables& alia
             counter = _mm512_add_epi32(counter, next);
             mean += kLanes;
             sigma += 8 * bits;
-            to += kLanes;
+            to += step;
         }
     }
 }

@@ -96,8 +96,7 @@ def lenet(bits: int, seed: int = 0) -> Artefact:
 
 
 def residual_net(bits: int, seed: int = 0) -> Artefact:
-    """Two residual blocks (identity, then a strided one with a signed downsample branch), a max pool
-    with padding, a global average pool."""
+    """Two residual blocks, one strided with a signed downsample branch, and both kinds of pool."""
     activations = {
         "x": Activation((3, 16, 16), 0.02),
         "stem": Activation((20, 16, 16), 0.03, False),

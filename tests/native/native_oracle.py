@@ -42,22 +42,18 @@ SBOX = [sbox_entry(value) for value in range(256)]
 def aes_round(state: bytes, key: bytes, last: bool = False) -> bytes:
     """The AESENC instruction, or AESENCLAST."""
     # State byte r + 4c is row r, column c; row r moves r columns to the left.
-    shifted = [
-        SBOX[state[row + 4 * ((column + row) % 4)]] for column in range(4) for row in range(4)
-    ]
+    order = [row + 4 * ((column + row) % 4) for column in range(4) for row in range(4)]
+    state = bytes(SBOX[state[at]] for at in order)
     if not last:
-        mixed = []
-        for column in range(4):
-            s = shifted[4 * column : 4 * column + 4]
-            for row in range(4):
-                mixed.append(
-                    gf_multiply(2, s[row])
-                    ^ gf_multiply(3, s[(row + 1) % 4])
-                    ^ s[(row + 2) % 4]
-                    ^ s[(row + 3) % 4]
-                )
-        shifted = mixed
-    return bytes(a ^ b for a, b in zip(shifted, key, strict=True))
+        columns = [state[at : at + 4] for at in range(0, 16, 4)]
+        state = bytes(mixed(column, row) for column in columns for row in range(4))
+    return bytes(a ^ b for a, b in zip(state, key, strict=True))
+
+
+def mixed(column: bytes, row: int) -> int:
+    """One byte of MixColumns (FIPS 197, section 5.1.3)."""
+    a, b, c, d = (column[(row + k) % 4] for k in range(4))
+    return gf_multiply(2, a) ^ gf_multiply(3, b) ^ c ^ d
 
 
 def ars(counter: int, key: int, rounds: int = ROUNDS) -> bytes:

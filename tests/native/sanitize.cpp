@@ -59,7 +59,8 @@ Origin shuffled(const Geometry& geometry) {
     Origin origin;
     for (const std::int64_t block : blocks) {
         for (int lane = 0; lane < kLanes; ++lane) {
-            origin.push_back(block < 0 ? -1 : straight[static_cast<std::size_t>(block * kLanes + lane)]);
+            const std::int64_t at = std::max<std::int64_t>(block, 0) * kLanes + lane;
+            origin.push_back(block < 0 ? -1 : straight[static_cast<std::size_t>(at)]);
         }
     }
     return origin;
