@@ -71,6 +71,20 @@ def one_conv(
     return artefact(Graph("x", "fc", (conv, fc), activations), bits)
 
 
+def one_pool(pool: Pool, image: tuple[int, int, int], signed: bool) -> Artefact:
+    """A pool `p` of the input `x`, then a linear layer to three logits."""
+    height, width = (
+        out_size(image[k + 1], pool.kernel[k], pool.stride[k], pool.padding[k], 1) for k in range(2)
+    )
+    activations = {
+        "x": Activation(image, 0.02, signed),
+        "p": Activation((image[0], height, width), 0.02, signed),
+        "fc": Activation((3, 1, 1)),
+    }
+    fc = Conv("fc", "p", (3, image[0], height, width), "fc.weight")
+    return artefact(Graph("x", "fc", (pool, fc), activations), 8)
+
+
 def lenet(bits: int, seed: int = 0) -> Artefact:
     """LeNet-5 on 28 x 28 images."""
     activations = {

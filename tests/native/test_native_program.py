@@ -6,13 +6,14 @@ import hashlib
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from native_nets import lenet, residual_net
+from native_nets import lenet, one_pool, residual_net
 
 from sigmabench.harness import native
 from sigmabench.harness.backends.base import BACKENDS
@@ -20,6 +21,7 @@ from sigmabench.harness.backends.native import BACKEND, build
 from sigmabench.harness.backends.reference import ReferencePredictor
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.quantize.artefact import Artefact
+from sigmabench.harness.quantize.graph import Pool
 
 pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason=str(native.unavailable()))
 
@@ -43,6 +45,28 @@ def test_logits_are_the_references(net: str, bits: int) -> None:
     for engine in ("auto", "portable"):
         logits = build(artefact, 1, engine).logits(x.numpy(), 11, 2, 2)
         np.testing.assert_allclose(logits, expected, atol=0.02 * scale, err_msg=engine)
+
+
+@pytest.mark.parametrize("signed", [False, True], ids=["u8", "s8"])
+@pytest.mark.parametrize("channels", [1, 3, 6, 16, 20])
+@pytest.mark.parametrize("kind", ["max", "avg"])
+def test_input_and_pools_are_the_references(kind: str, channels: int, signed: bool) -> None:
+    """Ties of the rounding, saturation, and every overlap of window and border."""
+    rng = np.random.default_rng(channels)
+    for kernel, stride, padding in [
+        ((2, 2), (2, 2), (0, 0)),
+        ((3, 3), (2, 2), (1, 1)),
+        ((3, 2), (1, 3), (1, 0)),
+        ((7, 5), (1, 1), (0, 0)),
+        ((2, 3), (3, 1), (1, 1)),
+    ]:
+        pool = Pool("p", "x", kind, kernel, stride, padding)  # type: ignore[arg-type]
+        artefact = one_pool(pool, (channels, 7, 5), signed)
+        halves = rng.integers(-600, 600, (3, channels, 7, 5))
+        x = torch.from_numpy((halves * 0.5 * np.float32(0.02)).astype(np.float32))
+        expected = ReferencePredictor(artefact).logits(x, 1, range(2)).numpy()
+        logits = build(artefact, 1).logits(x.numpy(), 1, 0, 2)
+        np.testing.assert_allclose(logits, expected, rtol=1e-6, atol=1e-5)
 
 
 @pytest.mark.parametrize("net", NETS)
@@ -70,6 +94,37 @@ def test_plans_are_reused_and_replaced() -> None:
     for n, (a, b) in enumerate(zip(first, again, strict=True), 1):
         np.testing.assert_array_equal(a, b)
         np.testing.assert_array_equal(a, first[-1][:, :n])
+
+
+def test_calls_from_several_threads_do_not_mix() -> None:
+    artefact = lenet(4)
+    program = build(artefact, 2)
+    x = images(artefact, 3).numpy()
+    expected = [program.logits(x, seed, 0, 3) for seed in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda seed: program.logits(x, seed, 0, 3), range(8)))
+    np.testing.assert_array_equal(np.stack(found), np.stack(expected))
+
+
+FORK = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from test_native_program import build, images, lenet
+artefact = lenet(4)
+program = build(artefact, 3)
+x = images(artefact, 4).numpy()
+expected = program.logits(x, 1, 0, 5)
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    os._exit(0 if (program.logits(x, 1, 0, 5) == expected).all() else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_forked_child_computes_without_its_parents_threads() -> None:
+    here = Path(__file__).parent
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORK, str(here)], check=True)
 
 
 def test_every_pass_counts_its_draws_once() -> None:
