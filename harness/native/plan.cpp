@@ -140,40 +140,45 @@ std::size_t Plan::activation_size(const Network& network, int activation) const 
     return static_cast<std::size_t>(batch_ * a.image.size()) * type_bytes(a.type());
 }
 
+// How the input reaches the first layer; the bytes of its folded copy, 0 if there is none.
+std::size_t Plan::plan_input(const Network& network, Engine engine) {
+    for (const Node& node : network.nodes) {
+        const auto* conv = std::get_if<ConvNode>(&node);
+        if (engine == Engine::portable || conv == nullptr || conv->input != network.input) continue;
+        input_.folding = input_folding(network, *conv);
+    }
+    const Folding& folding = input_.folding;
+    if (folding.columns == 0) return 0;
+    row_words_ = folding.row_bytes() / 4 + 1;
+    return static_cast<std::size_t>(batch_ * folding.image.height * folding.out_width *
+                                    folding.folded);
+}
+
 Plan::Plan(const Network& network, Packers& packers, Engine engine, std::int64_t batch)
     : batch_(batch) {
     std::vector<std::size_t> sizes;
     for (std::size_t a = 0; a < network.activations.size(); ++a) {
         sizes.push_back(activation_size(network, static_cast<int>(a)));
     }
-    const Image& image = network.at(network.input).image;
-    const auto image_bytes = static_cast<std::size_t>(image.size());
-    std::size_t folded_bytes = 0;
-    for (const Node& node : network.nodes) {
-        const auto* conv = std::get_if<ConvNode>(&node);
-        if (engine == Engine::portable || conv == nullptr || conv->input != network.input) continue;
-        input_.folding = input_folding(network, *conv);
-        folded_bytes = static_cast<std::size_t>(batch * image.height * input_.folding.out_width *
-                                                input_.folding.folded);
-    }
+    const auto input = static_cast<std::size_t>(network.input);
+    const auto image_bytes = static_cast<std::size_t>(network.at(network.input).image.size());
+    const std::size_t folded_bytes = plan_input(network, engine);
     const Placement placement = place(network, sizes, image_bytes, folded_bytes);
     arena_bytes_ = placement.bytes;
     input_.planes = placement.planes;
-    input_.dst = placement.offset[static_cast<std::size_t>(network.input)];
-    if (folded_bytes > 0) {
-        input_.folded = placement.folded;
-        row_words_ = input_.folding.row_bytes() / 4 + 1;
-    }
-    activation_bytes_ = sizes[static_cast<std::size_t>(network.input)] * 5 + 2 * folded_bytes;
+    input_.dst = placement.offset[input];
+    if (folded_bytes > 0) input_.folded = placement.folded;
+    // float32 read and integers written, then read and written again if they are folded.
+    activation_bytes_ = 5 * sizes[input] + (folded_bytes > 0 ? sizes[input] + folded_bytes : 0);
     for (std::size_t k = 0; k < network.nodes.size(); ++k) {
         const Node& node = network.nodes[k];
+        const bool folds = input_.folded && node_input(node) == network.input;
         const auto in = static_cast<std::size_t>(node_input(node));
         const auto out = static_cast<std::size_t>(node_output(node));
-        activation_bytes_ += sizes[in] + sizes[out];
+        activation_bytes_ += (folds ? folded_bytes : sizes[in]) + sizes[out];
         if (const auto* conv = std::get_if<ConvNode>(&node)) {
             add_conv(network, packers, engine, k);
             auto& step = std::get<ConvStep>(steps_.back());
-            const bool folds = input_.folded && conv->input == network.input;
             step.src = folds ? *input_.folded : placement.offset[in];
             step.dst = placement.offset[out];
             step.logits = conv->output == network.output;

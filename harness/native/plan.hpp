@@ -62,6 +62,7 @@ public:
 
 private:
     std::size_t activation_size(const Network& network, int activation) const;
+    std::size_t plan_input(const Network& network, Engine engine);
     void add_conv(const Network& network, Packers& packers, Engine engine, std::size_t index);
 
     std::int64_t batch_;
