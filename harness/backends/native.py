@@ -107,23 +107,19 @@ class NativePredictor:
         self.program = program
         self.threads = threads
         self._graph = graph
-        self._seen: dict[int, list[dict[str, Any]]] = {}
-        self._look(1)
-
-    def _look(self, batch: int) -> None:
-        if batch not in self._seen:
-            self._seen[batch] = self.program.describe(batch)
+        program.describe(1)  # a plan, so that what is dispatched is known from the start
 
     @property
     def kernels(self) -> dict[str, str]:
-        """What computes each layer, at the batch size that was used last."""
-        latest = list(self._seen.values())[-1]
-        return {layer["name"]: f"{layer['implementation']} {layer['path']}" for layer in latest}
+        """What computed each layer in the latest call: oneDNN's name of the kernel, or ours, and
+        how the weights get into its layout."""
+        layers = self.program.describe(self.program.latest_batch)
+        return {layer["name"]: f"{layer['implementation']} {layer['path']}" for layer in layers}
 
     @property
     def isa(self) -> str:
-        """The widest instruction set among the kernels that are loaded."""
-        names = [layer["implementation"] for seen in self._seen.values() for layer in seen]
+        """The widest instruction set among the kernels that were ever planned."""
+        names = self.program.implementations
         return max((isa for isa in _ISAS if any(isa in name for name in names)), key=_ISAS.index)
 
     @property
@@ -135,7 +131,6 @@ class NativePredictor:
         """Float32 [len(passes), N, classes]; see `Predictor.logits`."""
         check_call(x, self._graph, seed, passes)
         out = self.program.logits(x.contiguous().numpy(), seed, passes.start, len(passes))
-        self._look(len(x))
         return torch.from_numpy(out)
 
     def sample(self, layer: str, seed: int, mc: int) -> NDArray[np.int8]:

@@ -309,6 +309,8 @@ NB_MODULE(_native, m) {
         .def("accumulators", &accumulators, nb::arg("layer"), nb::arg("x_q"), nb::arg("w_q"))
         .def("describe", &describe, nb::arg("batch"))
         .def("traffic", &traffic, nb::arg("batch"))
+        .def_prop_ro("latest_batch", &Program::latest_batch)
+        .def_prop_ro("implementations", &Program::implementations)
         .def_prop_ro("threads", &Program::threads)
         .def_prop_ro("sampler", [](const Program& p) { return std::string(path_name(p.path())); })
         .def_prop_ro("draws", &Program::draws);

@@ -55,6 +55,10 @@ Program::Prepared& Program::prepare(std::int64_t batch) {
         found = prepared_
                     .try_emplace(batch, network_, packers_, engine_, batch, workers_.threads())
                     .first;
+        for (const auto& any : found->second.plan.steps()) {
+            const auto* step = std::get_if<ConvStep>(&any);
+            if (step != nullptr) implementations_.insert(step->kernel->implementation());
+        }
     }
     found->second.used = ++clock_;
     return found->second;
@@ -66,11 +70,12 @@ void Program::logits(const float* x, std::int64_t batch, std::uint64_t seed, std
     const SingleThreaded single;
     const KeySchedule keys(seed);
     const std::int64_t spare = workers_.threads() / std::max<std::int64_t>(count, 1);
-    const std::int64_t parts = std::min(batch, spare);
+    const std::int64_t parts = std::max<std::int64_t>(std::min(batch, spare), 1);
+    latest_ = (batch + parts - 1) / parts;
     if (parts > 1) {
-        slices(prepare((batch + parts - 1) / parts), batch, x, keys, first, count, out);
+        slices(prepare(latest_), batch, x, keys, first, count, out);
     } else {
-        whole_batches(prepare(batch), x, keys, first, count, out);
+        whole_batches(prepare(latest_), x, keys, first, count, out);
     }
 }
 
@@ -215,6 +220,16 @@ std::vector<std::int32_t> Program::accumulators(std::size_t index, std::int64_t 
         batch * network_.at(node.output).image.size()));
     kernel->bind(src.data(), scratchpad.data())->run(packed.data(), nullptr, sums.data());
     return sums;
+}
+
+std::int64_t Program::latest_batch() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return latest_;
+}
+
+std::vector<std::string> Program::implementations() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return {implementations_.begin(), implementations_.end()};
 }
 
 std::vector<LayerReport> Program::describe(std::int64_t batch) {

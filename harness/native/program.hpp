@@ -4,6 +4,7 @@
 #include <array>
 #include <map>
 #include <mutex>
+#include <set>
 
 #include "plan.hpp"
 #include "workers.hpp"
@@ -42,6 +43,10 @@ public:
                                            const std::uint8_t* x, const std::int8_t* weights);
 
     std::vector<LayerReport> describe(std::int64_t batch);
+    // Images a kernel computed at once in the latest pass (a part of the batch if it was split), or
+    // in the first plan if there was none; and every implementation that was ever planned.
+    std::int64_t latest_batch();
+    std::vector<std::string> implementations();
     TrafficReport traffic(std::int64_t batch);
     std::size_t node_of(const std::string& name) const;  // throws std::out_of_range
     const ConvNode& conv(std::size_t node) const;
@@ -78,6 +83,8 @@ private:
     Packers packers_;
     std::map<std::int64_t, Prepared> prepared_;
     std::uint64_t clock_ = 0;
+    std::int64_t latest_ = 1;
+    std::set<std::string> implementations_;
     std::atomic<std::uint64_t> draws_{0};
 };
 

@@ -155,6 +155,10 @@ def test_predictor_says_what_runs() -> None:
     predictor.logits(images(artefact, 4), 0, range(1))
     assert list(predictor.kernels) == [conv.name for conv in artefact.graph.convs]
     assert any(predictor.isa in kernel for kernel in predictor.kernels.values())
+    assert predictor.program.latest_batch == 4
+    split = BACKEND.load(artefact, 2)
+    split.logits(images(artefact, 5), 0, range(1))
+    assert split.program.latest_batch == 3
     assert BACKENDS.get("native").unavailable() is None
     traffic = predictor.traffic(4)
     assert traffic.mean >= artefact.weights
