@@ -204,7 +204,9 @@ class _Sweep:
             "every timed pass drew": one.every_pass_drew,
             "scored the timed path": one.query.rescored(artefact.format.arithmetic),
             "inputs not cached": audits.inputs_not_cached(one.samples, one.repeated),
-            "instruction set": audits.isa_dispatched(cell.isa, predictor.isa),
+            "instruction set": audits.isa_dispatched(
+                BACKENDS.get(cell.backend).claimed_isa(), predictor.isa
+            ),
             "noise": audits.noise_bounded(timed.noise),
         }
         return Record(

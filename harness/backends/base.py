@@ -122,6 +122,11 @@ class Backend(Protocol):
         """Whether artefacts of this format run on it."""
         ...
 
+    def claimed_isa(self) -> str:
+        """The instruction set its widest kernels should run on this CPU; an audit holds
+        `Predictor.isa` against it."""
+        ...
+
     def load(self, artefact: Artefact, threads: int) -> Predictor:
         """A predictor for the artefact.
 

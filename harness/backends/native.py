@@ -162,6 +162,15 @@ class NativeBackend:
         """The int8 formats."""
         return FORMATS.get(format).quantized
 
+    def claimed_isa(self) -> str:
+        """The widest of oneDNN's exact int8 instruction sets that the CPU has."""
+        from ..machine import fingerprint
+
+        has = fingerprint().isa
+        needs = {"avx512_core_amx": "amx_int8", "avx512_core_vnni": "avx512_vnni"}
+        needs["avx2_vnni"] = "avx_vnni"
+        return next((isa for isa, flag in needs.items() if flag in has), "portable")
+
     def load(self, artefact: Artefact, threads: int) -> NativePredictor:
         """See `Backend.load`."""
         reason = self.unavailable()

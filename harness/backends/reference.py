@@ -154,6 +154,10 @@ class ReferenceBackend:
         """The int8 formats."""
         return FORMATS.get(format).quantized
 
+    def claimed_isa(self) -> str:
+        """See `Backend`."""
+        return "numpy"
+
     def load(self, artefact: Artefact, threads: int) -> ReferencePredictor:
         """See `Backend.load`; `threads` makes no difference."""
         if not self.supports(artefact.header.format):
