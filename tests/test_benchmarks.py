@@ -1,6 +1,6 @@
 """pytest-benchmark over the parts that cost time.
 
-`pytest tests/test_benchmarks.py --benchmark-enable` times them. Without that flag each runs once, as
+`pytest tests/test_benchmarks.py --benchmark-enable` times them. Without it each runs once, as
 a test of its result. Times are compared with `pytest-benchmark compare`, never asserted.
 """
 
