@@ -5,6 +5,7 @@
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
+#include "normal.hpp"
 #include "program.hpp"
 
 namespace nb = nanobind;
@@ -271,6 +272,52 @@ nb::dict traffic(Program& program, std::int64_t batch) {
     return numbers;
 }
 
+NormalPath normal_path_named(const std::string& name) {
+    if (name == "auto") return best_normal_path();
+    for (const auto path : {NormalPath::portable, NormalPath::avx2, NormalPath::avx512}) {
+        if (name != path_name(path)) continue;
+        if (!supported(path)) throw nb::value_error(("this CPU cannot take " + name).c_str());
+        return path;
+    }
+    throw nb::value_error("isa must be auto, portable, avx2 or avx512");
+}
+
+std::unique_ptr<NormalTensors> normal_tensors(const AnyArray& mean, const AnyArray& std,
+                                              const std::vector<std::size_t>& sizes,
+                                              const std::string& isa) {
+    std::int64_t size = 0;
+    for (const std::size_t part : sizes) {
+        if (part > std::size_t{1} << 34) throw nb::value_error("a tensor is too large");
+        size += static_cast<std::int64_t>(part);
+    }
+    return std::make_unique<NormalTensors>(contiguous<float>(mean, {size}, "mean", "float32"),
+                                           contiguous<float>(std, {size}, "std", "float32"), sizes,
+                                           normal_path_named(isa));
+}
+
+using Output = nb::ndarray<nb::device::cpu, nb::c_contig>;
+
+void fill_normal(const NormalTensors& tensors, const Output& out, std::uint64_t seed,
+                 std::int64_t first, std::size_t count, int threads) {
+    const std::uint32_t from = mc_index(first);
+    if (count > (std::uint64_t{1} << 32) - from) throw nb::value_error("too many passes");
+    if (threads < 1) throw nb::value_error("threads must be at least 1");
+    if (out.size() != count * tensors.size()) {
+        throw nb::value_error("out must have room for count passes and no more");
+    }
+    void* data = out.data();
+    const bool half = out.dtype() == nb::dtype<std::uint16_t>();
+    if (!half && out.dtype() != nb::dtype<float>()) {
+        throw nb::type_error("out must be float32, or uint16 for bfloat16");
+    }
+    const nb::gil_scoped_release release;
+    if (half) {
+        tensors.fill(static_cast<std::uint16_t*>(data), seed, from, count, threads);
+    } else {
+        tensors.fill(static_cast<float*>(data), seed, from, count, threads);
+    }
+}
+
 }  // namespace
 
 NB_MODULE(_native, m) {
@@ -286,6 +333,20 @@ NB_MODULE(_native, m) {
         }
         return names;
     }, "Sampler paths this CPU can take, the fastest first.");
+    m.def("normal_paths", [] {
+        std::vector<std::string> names;
+        for (const auto path : {NormalPath::avx512, NormalPath::avx2, NormalPath::portable}) {
+            if (supported(path)) names.emplace_back(path_name(path));
+        }
+        return names;
+    }, "Paths of NormalTensors this CPU can take, the fastest first.");
+    nb::class_<NormalTensors>(m, "NormalTensors")
+        .def(nb::new_(&normal_tensors), nb::arg("mean"), nb::arg("std"), nb::arg("sizes"),
+             nb::arg("isa") = "auto")
+        .def("fill", &fill_normal, nb::arg("out").noconvert(), nb::arg("seed"), nb::arg("first"),
+             nb::arg("count"), nb::arg("threads") = 1)
+        .def_prop_ro("path",
+                     [](const NormalTensors& t) { return std::string(path_name(t.path())); });
     nb::class_<Builder>(m, "Builder")
         .def(nb::init<>())
         .def("activation", &Builder::activation, nb::arg("name"), nb::arg("shape"),

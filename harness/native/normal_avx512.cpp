@@ -1,0 +1,111 @@
+// Normal weights for AVX-512 and VAES: a block is one pair of registers from end to end.
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#include "normal.hpp"
+
+#define SIGMABENCH_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,aes,vaes")))
+#define SIGMABENCH_INLINE SIGMABENCH_AVX512 inline __attribute__((always_inline))
+
+namespace sigmabench {
+namespace {
+
+struct Vec {
+    using F = __m512;
+    using I = __m512i;
+
+    SIGMABENCH_INLINE static F set(float x) { return _mm512_set1_ps(x); }
+    SIGMABENCH_INLINE static I seti(std::int32_t x) { return _mm512_set1_epi32(x); }
+    SIGMABENCH_INLINE static F add(F a, F b) { return _mm512_add_ps(a, b); }
+    SIGMABENCH_INLINE static F sub(F a, F b) { return _mm512_sub_ps(a, b); }
+    SIGMABENCH_INLINE static F mul(F a, F b) { return _mm512_mul_ps(a, b); }
+    SIGMABENCH_INLINE static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
+    SIGMABENCH_INLINE static F sqrt(F a) { return _mm512_sqrt_ps(a); }
+    SIGMABENCH_INLINE static I addi(I a, I b) { return _mm512_add_epi32(a, b); }
+    SIGMABENCH_INLINE static I sub(I a, I b) { return _mm512_sub_epi32(a, b); }
+    SIGMABENCH_INLINE static I andi(I a, I b) { return _mm512_and_si512(a, b); }
+    SIGMABENCH_INLINE static I xori(I a, I b) { return _mm512_xor_si512(a, b); }
+    template <int by>
+    SIGMABENCH_INLINE static I shift_down(I a) { return _mm512_srai_epi32(a, by); }
+    template <int by>
+    SIGMABENCH_INLINE static I shift_up(I a) { return _mm512_slli_epi32(a, by); }
+    SIGMABENCH_INLINE static F from_signed(I a) { return _mm512_cvtepi32_ps(a); }
+    SIGMABENCH_INLINE static F from_unsigned(I a) { return _mm512_cvtepu32_ps(a); }
+    SIGMABENCH_INLINE static I bits(F a) { return _mm512_castps_si512(a); }
+    SIGMABENCH_INLINE static F as_float(I a) { return _mm512_castsi512_ps(a); }
+    SIGMABENCH_INLINE static F choose(I by, F negative, F other) {
+        return _mm512_mask_mov_ps(other, _mm512_movepi32_mask(by), negative);
+    }
+};
+
+}  // namespace
+}  // namespace sigmabench
+
+#include "normal_math.hpp"
+
+namespace sigmabench {
+namespace {
+
+SIGMABENCH_INLINE void store(float* to, __m512 value, __mmask16 lanes) {
+    _mm512_mask_storeu_ps(to, lanes, value);
+}
+
+SIGMABENCH_INLINE void store(std::uint16_t* to, __m512 value, __mmask16 lanes) {
+    const __m512i bits = Vec::bits(value);
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), Vec::seti(1));
+    const __m512i rounded = Vec::addi(bits, Vec::addi(odd, Vec::seti(0x7fff)));
+    _mm512_mask_cvtepi32_storeu_epi16(to, lanes, _mm512_srli_epi32(rounded, 16));
+}
+
+template <class Out>
+SIGMABENCH_AVX512 void fill(const KeySchedule& keys, const NormalBlocks& blocks, Out* out) {
+    __m512i key[kRounds + 1];
+    for (int round = 0; round <= kRounds; ++round) {
+        key[round] = _mm512_broadcast_i32x4(
+            _mm_load_si128(reinterpret_cast<const __m128i*>(keys.words[round])));
+    }
+    const __m512i outputs = _mm512_set_epi32(0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0);
+    const __m512i four = _mm512_broadcast_i32x4(_mm_set_epi32(0, 0, 0, 4));
+    __m512i counter = _mm512_add_epi32(
+        outputs, _mm512_broadcast_i32x4(_mm_set_epi32(1, static_cast<int>(blocks.ordinal),
+                                                      static_cast<int>(blocks.mc),
+                                                      static_cast<int>(8 * blocks.block))));
+    for (std::size_t at = 0; at < blocks.size; at += kNormals) {
+        __m512i x = _mm512_xor_si512(counter, key[0]);
+        counter = _mm512_add_epi32(counter, four);
+        __m512i y = _mm512_xor_si512(counter, key[0]);
+        counter = _mm512_add_epi32(counter, four);
+        for (int round = 1; round < kRounds; ++round) {
+            x = _mm512_aesenc_epi128(x, key[round]);
+            y = _mm512_aesenc_epi128(y, key[round]);
+        }
+        x = _mm512_aesenclast_epi128(x, key[kRounds]);
+        y = _mm512_aesenclast_epi128(y, key[kRounds]);
+        __m512 first, second;
+        normal_pair(x, y, first, second);
+        const float *mean = blocks.mean + at, *std = blocks.std + at;
+        first = _mm512_fmadd_ps(_mm512_load_ps(std), first, _mm512_load_ps(mean));
+        second = _mm512_fmadd_ps(_mm512_load_ps(std + 16), second, _mm512_load_ps(mean + 16));
+        const std::size_t left = blocks.size - at;
+        const std::uint32_t lanes = left >= kNormals ? ~0u : (1u << left) - 1;
+        store(out + at, first, static_cast<__mmask16>(lanes));
+        store(out + at + 16, second, static_cast<__mmask16>(lanes >> 16));
+    }
+}
+
+}  // namespace
+
+SIGMABENCH_AVX512 void fill_avx512(const KeySchedule& keys, const NormalBlocks& blocks,
+                                   float* out) {
+    fill(keys, blocks, out);
+}
+
+SIGMABENCH_AVX512 void fill_avx512(const KeySchedule& keys, const NormalBlocks& blocks,
+                                   std::uint16_t* out) {
+    fill(keys, blocks, out);
+}
+
+}  // namespace sigmabench
+
+#endif
