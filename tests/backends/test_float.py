@@ -5,11 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.func import functional_call
 from toy import RESIDUAL_SHAPE
 
+from sigmabench.harness import native
 from sigmabench.harness.backends import float as backend
 from sigmabench.harness.backends.base import BACKENDS
+from sigmabench.harness.backends.stack import max_pool
 from sigmabench.harness.posterior import initial
 from sigmabench.harness.quantize.fold import fold
 from sigmabench.harness.quantize.forward import forward
@@ -88,3 +92,86 @@ def test_passes_repeat_and_differ(model, images):
     assert torch.equal(first, predictor.logits(images[:4], 1, range(3)))
     assert not torch.equal(first[0], first[1])
     torch.testing.assert_close(first[2:], predictor.logits(images[:4], 1, range(2, 3)))
+
+
+@pytest.fixture(params=["as installed", "without the extension"])
+def sampler(request, monkeypatch):
+    if request.param == "without the extension":
+        monkeypatch.setattr(native, "unavailable", lambda: "not here")
+    return request.param
+
+
+@pytest.mark.parametrize("format", ["FP32", "BF16"])
+@pytest.mark.parametrize(("images", "passes"), [(1, 1), (1, 12), (9, 3)])
+def test_lenet_is_the_network_with_the_weights_it_reports(sampler, format, images, passes):
+    module, posterior, shape = lenet()
+    model = fold(module, posterior, shape)
+    predictor = BACKENDS.get("float").load(quantize(model, format), 1)
+    x = torch.randn(images, *shape)
+    logits = predictor.logits(x, 5, range(2, 2 + passes))
+    tolerance = 1e-4 if format == "FP32" else 0.1
+    for index in range(passes):
+        weights = {
+            name: (
+                torch.from_numpy(predictor.sample(name, 5, 2 + index)),
+                torch.from_numpy(predictor.sample_bias(name, 5, 2 + index)),
+            )
+            for name in model.layers
+        }
+        expected = forward(model.graph, weights, x)
+        torch.testing.assert_close(logits[index], expected, rtol=tolerance, atol=tolerance)
+
+
+def test_every_plan_computes_the_same_up_to_rounding():
+    module, posterior, shape = lenet()
+    predictor = BACKENDS.get("float").load(quantize(fold(module, posterior, shape), "FP32"), 2)
+    x = torch.randn(3, *shape)
+    plans = predictor._candidates(3, 6)
+    assert {plan.stack for plan in plans} == {1, 2, 4, 6}
+    assert {plan.threads for plan in plans} == {1, 2}
+    assert {plan.onednn for plan in plans} == {True, False}
+    before = torch.get_num_threads(), torch.backends.mkldnn.enabled
+    outputs = []
+    for plan in plans:
+        with backend._settings(plan):
+            outputs.append(predictor._logits(x, 1, range(6), plan))
+    assert (torch.get_num_threads(), torch.backends.mkldnn.enabled) == before
+    for output in outputs[1:]:
+        torch.testing.assert_close(output, outputs[0], rtol=1e-4, atol=1e-4)
+
+
+def test_noise_says_whose_it_is(model, sampler):
+    predictor = BACKENDS.get("float").load(quantize(model, "FP32"), 1)
+    ours = sampler == "as installed" and native.unavailable() is None
+    if ours and native.load().normal_paths()[0] != "portable":
+        assert predictor.noise == "normal"
+    else:
+        assert predictor.noise == "normal-torch"
+    assert all(predictor.noise in kernel for kernel in predictor.kernels.values())
+
+
+def test_without_the_extension_draws_are_normal_too(model, monkeypatch):
+    monkeypatch.setattr(native, "unavailable", lambda: "not here")
+    test_draws_are_normal_with_the_posterior_s_moments(model)
+
+
+def test_measuring_draws_no_weights_that_count(model, images):
+    artefact = quantize(model, "FP32")
+    predictor = BACKENDS.get("float").load(artefact, 1)
+    predictor.logits(images[:2], 0, range(5))
+    assert predictor.draws == 5 * artefact.sampled_weights
+
+
+@given(
+    size=st.tuples(*[st.integers(3, 11)] * 2),
+    kernel=st.tuples(*[st.integers(1, 3)] * 2),
+    stride=st.tuples(*[st.integers(1, 4)] * 2),
+    layout=st.sampled_from([torch.contiguous_format, torch.channels_last]),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=60)
+def test_max_pool_is_pytorch_s(size, kernel, stride, layout, seed):
+    x = torch.randn(2, 5, *size, generator=torch.Generator().manual_seed(seed))
+    x = x.to(memory_format=layout)
+    expected = torch.nn.functional.max_pool2d(x, kernel, stride)
+    assert torch.equal(max_pool(x, kernel, stride), expected)
