@@ -1,12 +1,14 @@
 """Two sets of records, cell by cell: what differs, and what the data could not have shown.
 
 Latency. The ratio of medians, with its error from a bootstrap over slices
-(`significance.log_median_ratio`). What is tested is not "equal" but "within the smallest effect
-that matters" (2 % unless told otherwise), since two runs at two times differ by some drift of the
-machine.
+(`measure.statistics.log_median_ratio`). What is tested is not "equal" but "within the smallest
+effect that matters" (2 % unless told otherwise), since two runs at two times differ by some drift
+of the machine.
 
-Quality. Welch's t-test over the seeds of the MC draw; it says nothing about other test images, for
-which each accuracy carries the interval of a difference of two proportions.
+Quality. Welch's t-test over the seeds of the MC draw, of the same kind (`SCORE_EFFECTS`). It says
+nothing about other test images, for which each accuracy carries the interval of a difference of two
+proportions; where that covers 0, a verdict is on these images alone. Scores of a few seeds that tie
+give no error to test by, but those of a deterministic twin have none.
 
 All p-values of one comparison are corrected together (Holm, 1979).
 """
@@ -14,23 +16,27 @@ All p-values of one comparison are corrected together (Holm, 1979).
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from .cell import Cell
 from .errors import UserError, unknown
+from .formats import FORMATS
+from .measure.statistics import log_median_ratio
 from .record import Record
-from .significance import LogRatio, holm, log_median_ratio, newcombe
+from .significance import Estimate, holm, mean_difference, newcombe
 from .uncertainty.metrics import METRICS
 
 METRIC_NAMES = ("accuracy", "ece", "uce", "nll", "brier")
 ALPHA = 0.05
 SMALLEST_EFFECT = 0.02
+#: Change of a score that matters, in its unit; of a metric that is not named, any.
+SCORE_EFFECTS: Mapping[str, float] = {"accuracy": 0.1, "ece": 0.1, "nll": 0.002, "brier": 0.001}
+#: What a verdict ends with that may not hold for other test images.
+HERE = " on these images"
 
 
 @dataclass(frozen=True)
@@ -74,10 +80,12 @@ class Score:
         ci95: its 95 % interval by Welch, over MC draws alone; None for fewer than two seeds.
         test_set_ci95: for accuracy, the 95 % interval of the difference over draws of test images;
             else None.
-        p_value: Welch's t-test; None where it is not defined.
+        p_value: of a difference within the smallest effect that matters, over MC draws; None where
+            it is not defined.
         p_holm: the same, corrected for all tests of the comparison.
         verdict: `identical`, `better`, `worse`, `different` (a metric without a direction),
-            `none shown` or `not testable`; it is about B.
+            `none shown` or `not testable`; it is about B. `better on these images` and `worse on
+            these images` where the interval over draws of test images covers 0.
     """
 
     keys: tuple[str, ...]
@@ -125,6 +133,7 @@ class Comparison:
         tests: how many p-values were corrected together.
         alpha: level of the corrected tests.
         smallest_effect: of latency, as a share.
+        score_effects: the smallest of each metric, in its unit.
         notes: how to read it.
     """
 
@@ -138,6 +147,7 @@ class Comparison:
     tests: int
     alpha: float
     smallest_effect: float
+    score_effects: dict[str, float]
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -152,6 +162,7 @@ def compare(
     metrics: Sequence[str] = METRIC_NAMES,
     alpha: float = ALPHA,
     smallest_effect: float = SMALLEST_EFFECT,
+    score_effects: Mapping[str, float] = SCORE_EFFECTS,
     seed: int = 0,
 ) -> Comparison:
     """Compare two sets of records, cell by cell.
@@ -162,6 +173,7 @@ def compare(
         metrics: which scores are tested.
         alpha: family-wise error rate.
         smallest_effect: a change of latency that matters, as a share.
+        score_effects: a change of each metric that matters, in its unit; 0 where not named.
         seed: of the bootstrap.
 
     Raises:
@@ -178,7 +190,8 @@ def compare(
     of_a, of_b = _newest(a), _newest(b)
     pairs = [(of_a[cell], of_b[cell]) for cell in of_a if cell in of_b]
     rng = np.random.Generator(np.random.PCG64(seed))
-    latency, scores, tests = _judged(pairs, metrics, alpha, math.log1p(smallest_effect), rng)
+    effects = {name: score_effects.get(name, 0.0) for name in metrics}
+    latency, scores, tests = _judged(pairs, effects, alpha, math.log1p(smallest_effect), rng)
     only_a = tuple(cell for cell in of_a if cell not in of_b)
     only_b = tuple(cell for cell in of_b if cell not in of_a)
     fingerprints = _fingerprints([x for x, _ in pairs] or a, [y for _, y in pairs] or b)
@@ -196,6 +209,7 @@ def compare(
         tests=tests,
         alpha=alpha,
         smallest_effect=smallest_effect,
+        score_effects=effects,
         notes=tuple(notes),
     )
 
@@ -209,32 +223,32 @@ def _newest(records: Iterable[Record]) -> dict[Cell, Record]:
     return found
 
 
-def _latency(a: Record, b: Record, rng: np.random.Generator) -> tuple[Latency, LogRatio | None]:
+def _latency(a: Record, b: Record, rng: np.random.Generator) -> tuple[Latency, Estimate | None]:
     """Both medians and what is known of their ratio, not yet judged."""
     p50_a, p50_b = (float(np.median(r.timing.latency_ns)) for r in (a, b))
     estimate = log_median_ratio(
-        a.timing.latency_ns, a.timing.slices, b.timing.latency_ns, b.timing.slices, rng
+        (b.timing.latency_ns, a.timing.latency_ns), (b.timing.slices, a.timing.slices), rng
     )
     ratio = p50_b / p50_a
     untested = Latency(a.cell.key, p50_a, p50_b, ratio, None, None, None, None, "not testable")
     return untested, estimate
 
 
-def _scores(pairs: Sequence[tuple[Record, Record]], metrics: Sequence[str]) -> list[Score]:
+def _scores(pairs: Sequence[tuple[Record, Record]], effects: Mapping[str, float]) -> list[Score]:
     """Every metric of every cell once: batches that score the same are one test, not several."""
-    groups: dict[tuple[object, ...], list[tuple[Record, Record]]] = {}
+    groups: dict[tuple[Cell, str, object], list[tuple[Record, Record]]] = {}
     for a, b in pairs:
-        for name in metrics:
+        for name in effects:
             values = tuple(r.quality.scores.get(name) for r in (a, b))
             if None not in values:
-                groups.setdefault((replace(a.cell, batch=1), name, *values), []).append((a, b))
+                groups.setdefault((replace(a.cell, batch=1), name, values), []).append((a, b))
     return [
-        _score(tuple(a.cell.key for a, _ in members), str(key[1]), *members[0])
-        for key, members in groups.items()
+        _score(tuple(a.cell.key for a, _ in members), name, effects[name], *members[0])
+        for (_, name, _), members in groups.items()
     ]
 
 
-def _score(keys: tuple[str, ...], name: str, a: Record, b: Record) -> Score:
+def _score(keys: tuple[str, ...], name: str, effect: float, a: Record, b: Record) -> Score:
     sides = [r.quality.scores[name] for r in (a, b)]
     x, y = ([v for v in values if v is not None] for values in sides)
     base = Score(keys, name, sides[0], sides[1], None, None, None, None, None, "not testable")
@@ -247,29 +261,23 @@ def _score(keys: tuple[str, ...], name: str, a: Record, b: Record) -> Score:
         base = replace(base, test_set_ci95=(100 * low, 100 * high))
     if sides[0] == sides[1]:
         return replace(base, verdict="identical")
-    if min(len(x), len(y)) < 2:
+    twin = a.cell.format in FORMATS and not FORMATS.get(a.cell.format).bayesian
+    estimate = mean_difference(x, y, exact=twin)
+    if estimate is None:
         return base
-    if np.ptp(x) == 0 and np.ptp(y) == 0:
-        difference = base.difference or 0.0
-        return replace(base, ci95=(difference, difference), p_value=0.0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # nearly equal values: still a valid test
-        test: Any = stats.ttest_ind(y, x, equal_var=False)
-        interval = test.confidence_interval(0.95)
-    ends = float(interval.low), float(interval.high)
-    return replace(base, ci95=ends, p_value=float(test.pvalue))
+    return replace(base, ci95=estimate.interval(), p_value=estimate.p_value(effect))
 
 
 def _judged(
     pairs: Sequence[tuple[Record, Record]],
-    metrics: Sequence[str],
+    effects: Mapping[str, float],
     alpha: float,
     margin: float,
     rng: np.random.Generator,
 ) -> tuple[list[Latency], list[Score], int]:
     """Every test, its verdict after Holm's correction of all, and how many there were."""
     ratios = [_latency(a, b, rng) for a, b in pairs]
-    scores = _scores(pairs, metrics)
+    scores = _scores(pairs, effects)
     raw = [e.p_value(margin) if e else None for _, e in ratios] + [s.p_value for s in scores]
     tested = holm([p for p in raw if p is not None])
     adjusted = iter(tested)
@@ -287,7 +295,7 @@ def _judged(
 
 def _judge_latency(
     item: Latency,
-    estimate: LogRatio | None,
+    estimate: Estimate | None,
     margin: float,
     p_holm: float | None,
     alpha: float,
@@ -296,9 +304,10 @@ def _judge_latency(
     if estimate is None or p_holm is None:
         return item
     shown = "slower" if item.ratio > 1 else "faster"
+    low, high = map(math.exp, estimate.interval())
     return replace(
         item,
-        ci95=estimate.interval(),
+        ci95=(low, high),
         p_value=estimate.p_value(margin),
         p_holm=p_holm,
         detectable=math.expm1(estimate.detectable(margin, alpha / tests)),
@@ -312,7 +321,9 @@ def _score_verdict(item: Score, shown: bool) -> str:
     lower = METRICS.get(item.metric).lower_is_better
     if lower is None:
         return "different"
-    return "better" if (item.difference < 0) == lower else "worse"
+    verdict = "better" if (item.difference < 0) == lower else "worse"
+    low, high = item.test_set_ci95 or (item.difference, item.difference)
+    return verdict + (HERE if low <= 0 <= high else "")
 
 
 def _sizes(pairs: Iterable[tuple[Record, Record]]) -> Iterable[Bytes]:
@@ -366,7 +377,8 @@ def _notes(
     )
     notes.append(
         "Scores are tested over MC draws alone, for these test images; accuracy also carries the "
-        "interval over draws of the test set, unpaired and so rather wide."
+        "interval over draws of the test set, unpaired and so rather wide. Seeds that all score "
+        "the same cannot be tested."
     )
     if moved:
         notes.append("Machine or software differ, so the code is not the only cause there may be.")

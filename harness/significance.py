@@ -8,21 +8,19 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
+from scipy.optimize import brentq
 
-RESAMPLES = 2000
-#: Elements of one chunk of the bootstrap: 16 MB of int64.
-_CHUNK = 2_000_000
 _Z = 1.959963984540054
 
 
 @dataclass(frozen=True)
-class LogRatio:
-    """Estimate of the logarithm of a ratio.
+class Estimate:
+    """A difference that was estimated, and how well.
 
     Attributes:
         value: the estimate.
-        error: its standard error.
-        freedom: Welch's degrees of freedom.
+        error: its standard error; 0 for what is known exactly.
+        freedom: degrees of freedom of the error.
     """
 
     value: float
@@ -30,57 +28,66 @@ class LogRatio:
     freedom: float
 
     def interval(self) -> tuple[float, float]:
-        """95 % confidence interval of the ratio itself."""
+        """95 % confidence interval, by Student's t."""
         half = self.error * float(stats.t.ppf(0.975, self.freedom))
-        return math.exp(self.value - half), math.exp(self.value + half)
+        return self.value - half, self.value + half
 
     def p_value(self, margin: float) -> float:
-        """p-value of "the logarithm is within ± margin" (Hodges and Lehmann, JRSS B 1954).
+        """p-value of "the difference is within ± margin" (Hodges and Lehmann, JRSS B 1954).
 
         The least favourable value within lies at an end; both tails count.
         """
         size = abs(self.value)
         if self.error == 0:
             return 0.0 if size > margin else 1.0
-        ends = np.array([size - margin, size + margin]) / self.error
-        return min(1.0, float(stats.t.sf(ends, self.freedom).sum()))
+        return self._tails(size / self.error, margin / self.error)
 
     def detectable(self, margin: float, alpha: float) -> float:
-        """The smallest value that `p_value` would have found at level alpha."""
-        return margin + self.error * float(stats.t.isf(alpha, self.freedom))
+        """The smallest size of a value with this error whose `p_value` is alpha; 0 < alpha < 1."""
+        if self.error == 0:
+            return margin
+        ends = margin / self.error
+        most = ends + float(stats.t.isf(alpha / 4, self.freedom))
+        return self.error * float(brentq(lambda t: self._tails(t, ends) - alpha, 0.0, most))
+
+    def _tails(self, size: float, margin: float) -> float:
+        """Both tails at a size, in standard errors."""
+        return min(1.0, float(stats.t.sf([size - margin, size + margin], self.freedom).sum()))
 
 
-def log_median_ratio(
-    a: Sequence[float],
-    a_slices: Sequence[int],
-    b: Sequence[float],
-    b_slices: Sequence[int],
-    rng: np.random.Generator,
-) -> LogRatio | None:
-    """log(median B / median A), its error from a bootstrap over slices of each side.
-
-    Queries of one slice share the machine's mood, so slices are the independent units (Künsch,
-    Annals of Statistics 1989). The error is widened by √(n/(n − 1)) for the few there are
-    (Hesterberg, The American Statistician 2015, section 3).
+def welch(value: float, variances: Sequence[float], freedoms: Sequence[int]) -> Estimate:
+    """A difference of two independent estimates, each with its variance (Welch, Biometrika 1947).
 
     Args:
-        a: latencies of A, in order.
-        a_slices: how many latencies each slice of A holds.
-        b: latencies of B, in order.
-        b_slices: how many latencies each slice of B holds.
-        rng: of the resampling.
+        value: the difference.
+        variances: of the two estimates.
+        freedoms: degrees of freedom of the variances.
+    """
+    total = sum(variances)
+    weights = sum(v**2 / n for v, n in zip(variances, freedoms, strict=True))
+    return Estimate(value, math.sqrt(total), total**2 / weights if weights > 0 else sum(freedoms))
+
+
+def mean_difference(
+    a: Sequence[float], b: Sequence[float], *, exact: bool = False
+) -> Estimate | None:
+    """Mean of B less mean of A, by Welch.
+
+    Args:
+        a: values of A, at least one.
+        b: values of B, at least one.
+        exact: values that are equal on each side are known without error.
 
     Returns:
-        None where a side has fewer than two slices.
+        None where nothing tells the error: a side has one value, or both have equal ones.
     """
-    if min(len(a_slices), len(b_slices)) < 2:
+    value = float(np.mean(b) - np.mean(a))
+    if np.ptp(a) == 0 and np.ptp(b) == 0:
+        return Estimate(value, 0.0, math.inf) if exact else None
+    if min(len(a), len(b)) < 2:
         return None
-    value = math.log(float(np.median(b)) / float(np.median(a)))
-    variances = [_median_variance(a, a_slices, rng), _median_variance(b, b_slices, rng)]
-    spare = [len(a_slices) - 1, len(b_slices) - 1]
-    total = sum(variances)
-    weights = sum(v**2 / n for v, n in zip(variances, spare, strict=True))
-    return LogRatio(value, math.sqrt(total), total**2 / weights if weights > 0 else sum(spare))
+    variances = [float(np.var(side, ddof=1)) / len(side) for side in (a, b)]
+    return welch(value, variances, [len(side) - 1 for side in (a, b)])
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -115,21 +122,3 @@ def newcombe(share_a: float, share_b: float, count: int) -> tuple[float, float]:
         difference - math.hypot(share_b - low_b, high_a - share_a),
         difference + math.hypot(high_b - share_b, share_a - low_a),
     )
-
-
-def _median_variance(
-    values: Sequence[float], slices: Sequence[int], rng: np.random.Generator
-) -> float:
-    """Variance of log(median), slices resampled with replacement."""
-    blocks = len(slices)
-    samples = np.array(values, dtype=float)
-    order = np.argsort(samples, kind="stable")
-    owner, samples = np.repeat(np.arange(blocks), slices)[order], np.log(samples[order])
-    step = max(1, _CHUNK // len(samples))
-    medians = []
-    for start in range(0, RESAMPLES, step):
-        count = min(step, RESAMPLES - start)
-        times = rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=count)
-        upto = np.cumsum(times[:, owner], axis=1)
-        medians.append(samples[(2 * upto >= upto[:, -1:]).argmax(axis=1)])
-    return float(np.concatenate(medians).var(ddof=1)) * blocks / (blocks - 1)

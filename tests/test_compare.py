@@ -17,8 +17,9 @@ from scipy import stats
 
 from sigmabench.harness.compare import compare
 from sigmabench.harness.errors import UserError
+from sigmabench.harness.measure.statistics import log_median_ratio
 from sigmabench.harness.report.comparison import comparison
-from sigmabench.harness.significance import LogRatio, holm, log_median_ratio, newcombe, wilson
+from sigmabench.harness.significance import Estimate, holm, newcombe, wilson
 
 FORMATS = ("FP32", "INT8", "INT8_SIGMA1")
 
@@ -108,7 +109,7 @@ def test_p_values_of_equal_sides_are_uniform_or_larger():
     p = []
     for _ in range(400):
         a, b = (factory.latencies(rng, 1e6, 8, 5, 0.02) for _ in range(2))
-        p.append(log_median_ratio(a, (5,) * 8, b, (5,) * 8, rng).p_value(0.0))
+        p.append(log_median_ratio((b, a), ((5,) * 8,) * 2, rng).p_value(0.0))
     for level in (0.01, 0.05, 0.2):
         assert (np.array(p) < level).sum() <= stats.binom.ppf(0.999, 400, level)
 
@@ -116,8 +117,8 @@ def test_p_values_of_equal_sides_are_uniform_or_larger():
 def test_bootstrap_error_matches_the_asymptotic_one_of_independent_medians():
     rng = np.random.default_rng(4)
     n, sd = 400, 0.1
-    a, b = np.exp(rng.normal(10, sd, (2, n)))
-    found = log_median_ratio(a, (1,) * n, b, (1,) * n, rng)
+    a, b = np.exp(rng.normal(15, sd, (2, n))).astype(int).tolist()
+    found = log_median_ratio((b, a), ((1,) * n,) * 2, rng)
     assert found.error == pytest.approx(sd * math.sqrt(math.pi / n), rel=0.2)
     assert found.value == pytest.approx(math.log(np.median(b) / np.median(a)))
 
@@ -126,18 +127,33 @@ def test_one_slow_slice_widens_the_interval():
     """A pooled bootstrap over queries would not see that a slice's queries share their fate."""
     rng = np.random.default_rng(5)
     a = factory.latencies(rng, 1e6, 10, 50, 0.05)
-    whole = log_median_ratio(a, (50,) * 10, a, (50,) * 10, rng)
-    pooled = log_median_ratio(a, (1,) * 500, a, (1,) * 500, rng)
+    whole = log_median_ratio((a, a), ((50,) * 10,) * 2, rng)
+    pooled = log_median_ratio((a, a), ((1,) * 500,) * 2, rng)
     assert whole.error > 3 * pooled.error
 
 
 def test_p_value_and_interval_agree_without_margin():
     for value in (0.02, 0.05, 0.08):
-        estimate = LogRatio(value, 0.02, 9.0)
-        assert (estimate.p_value(0.0) < 0.05) == (estimate.interval()[0] > 1)
+        estimate = Estimate(value, 0.02, 9.0)
+        assert (estimate.p_value(0.0) < 0.05) == (estimate.interval()[0] > 0)
         assert estimate.p_value(0.0) == pytest.approx(2 * stats.t.sf(value / 0.02, 9))
-    assert LogRatio(0.0, 0.0, 3).p_value(0.02) == 1.0
-    assert LogRatio(0.1, 0.0, 3).p_value(0.02) == 0.0
+    assert Estimate(0.0, 0.0, 3).p_value(0.02) == 1.0
+    assert Estimate(0.1, 0.0, 3).p_value(0.02) == 0.0
+
+
+@given(
+    st.floats(1e-5, 1.0),
+    st.floats(0.0, 0.5),
+    st.floats(1e-6, 0.5),
+    st.sampled_from([1.0, 2.7, 9.0, 200.0]),
+)
+def test_what_is_detectable_has_a_p_value_of_alpha(error, margin, alpha, freedom):
+    smallest = Estimate(0.0, error, freedom).detectable(margin, alpha)
+    assert Estimate(smallest, error, freedom).p_value(margin) == pytest.approx(alpha, rel=1e-6)
+
+
+def test_what_is_detectable_without_error_is_the_margin():
+    assert Estimate(0.0, 0.0, 3).detectable(0.02, 0.05) == 0.02
 
 
 def test_too_few_slices_are_not_tested():
@@ -196,12 +212,60 @@ def test_scores_by_welch_with_the_direction_of_the_metric():
         "nll": "better",
         "brier": "identical",
     }
-    x, y = (r[0].quality.scores["nll"] for r in (a, b))
-    assert scores["nll"].p_value == pytest.approx(stats.ttest_ind(x, y, equal_var=False).pvalue)
     low, high = scores["accuracy"].test_set_ci95
     assert low < scores["accuracy"].difference < high
     assert high - low > 0.3  # 10,000 images cannot tell less apart, whatever the seeds agree on
     assert scores["nll"].test_set_ci95 is None
+
+
+def test_without_a_smallest_effect_scores_are_tested_by_welch():
+    a, b = side(1)[:1], [with_scores(side(1)[0], nll=(0.0143, 0.0146, 0.0152))]
+    nll = next(s for s in compare(a, b, score_effects={}).scores if s.metric == "nll")
+    x, y = (r[0].quality.scores["nll"] for r in (a, b))
+    oracle = stats.ttest_ind(y, x, equal_var=False)
+    assert nll.p_value == pytest.approx(oracle.pvalue)
+    assert nll.ci95 == pytest.approx(tuple(oracle.confidence_interval(0.95)))
+
+
+def score_of(a, b, name="accuracy", **changes):
+    """How side B's values of a metric compare with side A's, nothing else being compared."""
+    base = factory.record(**changes)
+    sides = ([with_scores(base, **{name: values})] for values in (a, b))
+    (score,) = compare(*sides, metrics=(name,)).scores
+    return score
+
+
+def test_seeds_that_tie_are_not_testable():
+    """Three equal accuracies tell no error: they are not known to be exact."""
+    score = score_of((98.33,) * 3, (98.94,) * 3)
+    assert (score.verdict, score.p_value, score.ci95) == ("not testable", None, None)
+    assert score.difference == pytest.approx(0.61)
+
+
+def test_a_deterministic_twin_is_known_exactly():
+    kind = {"format": "DNN_FP32"}
+    assert score_of((95.0,) * 3, (98.9,) * 3, **kind).verdict == "better"
+    assert score_of((98.33,) * 3, (98.34,) * 3, **kind).verdict == "none shown"
+    assert score_of((98.9,), (95.0,), seeds=1, **kind).verdict == "worse"
+
+
+def test_a_score_that_may_not_hold_for_other_images_says_so():
+    a, b = (98.50, 98.51, 98.52), (98.70, 98.71, 98.72)
+    score = score_of(a, b)
+    assert score.test_set_ci95[0] < 0 < score.test_set_ci95[1]
+    assert score.verdict == "better on these images"
+    assert score_of(b, a).verdict == "worse on these images"
+
+
+@pytest.mark.parametrize(
+    ("name", "change"), [("accuracy", 0.09), ("ece", 0.09), ("nll", 0.0019), ("brier", 0.0009)]
+)
+def test_a_change_of_a_score_that_does_not_matter_is_not_called_one(name, change):
+    a = tuple(50.0 + change * i * 1e-3 for i in range(3))
+    small, large = (tuple(v - by * change for v in a) for by in (1.0, 1.3))
+    assert score_of(a, small, name).verdict == "none shown"
+    assert score_of(a, large, name).verdict.startswith("worse" if name == "accuracy" else "better")
+    assert score_of(a, small, "uce").verdict == "better"
 
 
 def test_batches_that_score_the_same_are_one_test():

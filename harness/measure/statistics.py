@@ -1,16 +1,27 @@
-"""Statistics of latencies: percentiles, intervals, noise. No assumption of a distribution."""
+"""Statistics of latencies: percentiles, noise, and medians with their errors.
+
+A median's error is that of a bootstrap over slices. Slices are drawn whole, with replacement,
+because neighbouring queries share the machine's state (Künsch, "The jackknife and the bootstrap for
+general stationary observations", Annals of Statistics 17, 1989). The error of the median's
+logarithm is widened by √(n/(n − 1)) for the few slices n there are (Hesterberg, The American
+Statistician 2015, section 3), and intervals are Student's with n − 1 degrees of freedom.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import binom
 
+from ..significance import Estimate, welch
+
+RESAMPLES = 2000
 _GRID = 4096
+_CHUNK = 250  # resamples at once: 8 MB at most
 _MIN_SLICES = 3  # fewer medians have no spread worth the name
 
 
@@ -32,17 +43,6 @@ def percentile(samples: ArrayLike, p: float) -> float | None:
     if values.size * (1 - p) < 10 - 1e-9:
         return None
     return float(np.quantile(values, p))
-
-
-def median_ci95(samples: ArrayLike) -> tuple[float, float]:
-    """Distribution-free 95 % confidence interval of the median.
-
-    The order statistics x(k) and x(n + 1 - k), k the largest with P(Bin(n, 1/2) < k) <= 0.025. From
-    fewer than six samples no such pair exists, and the range of the samples is returned.
-    """
-    values = np.sort(np.asarray(samples))
-    k = max(int(binom.ppf(0.025, values.size, 0.5)), 1)
-    return float(values[k - 1]), float(values[values.size - k])
 
 
 def robust_spread(values: ArrayLike) -> float:
@@ -76,52 +76,100 @@ def split(latency: Sequence[int], slices: Sequence[int]) -> list[NDArray[np.int6
     return np.split(np.asarray(latency, np.int64), ends[:-1])
 
 
+def median_ci95(
+    latency: Sequence[int], slices: Sequence[int], seed: int = 0
+) -> tuple[float, float]:
+    """95 % confidence interval of the median; from a single slice, the range of the samples.
+
+    Args:
+        latency: samples, in order.
+        slices: how many samples each slice held.
+        seed: of the resampling.
+
+    Raises:
+        ValueError: the slices do not add up to the samples.
+    """
+    parts = split(latency, slices)
+    if len(parts) < 2:
+        return float(min(latency)), float(max(latency))
+    medians = _log_medians(parts, _draw(len(parts), np.random.default_rng(seed)))
+    error = math.sqrt(_variance(medians, len(parts)))
+    low, high = Estimate(0.0, error, len(parts) - 1).interval()
+    middle = float(np.median(latency))
+    return middle * math.exp(low), middle * math.exp(high)
+
+
+def log_median_ratio(
+    latency: tuple[Sequence[int], Sequence[int]],
+    slices: tuple[Sequence[int], Sequence[int]],
+    rng: np.random.Generator,
+    *,
+    paired: bool = False,
+) -> Estimate | None:
+    """log(median(first) / median(second)).
+
+    Args:
+        latency: samples of the first and of the second, in order.
+        slices: how many samples each slice of them held.
+        rng: of the resampling.
+        paired: slice i of both was measured in the same turn, so both are drawn together.
+
+    Returns:
+        None where a side has fewer than two slices.
+
+    Raises:
+        ValueError: slices do not add up, or paired ones differ in number.
+    """
+    first, second = (split(*pair) for pair in zip(latency, slices, strict=True))
+    counts = len(first), len(second)
+    if paired and counts[0] != counts[1]:
+        raise ValueError(f"{counts[0]} slices cannot be paired with {counts[1]}")
+    if min(counts) < 2:
+        return None
+    value = math.log(float(np.median(latency[0])) / float(np.median(latency[1])))
+    if paired:
+        drawn = _draw(counts[0], rng)
+        differences = _log_medians(first, drawn) - _log_medians(second, drawn)
+        return Estimate(value, math.sqrt(_variance(differences, counts[0])), counts[0] - 1)
+    variances = [_variance(_log_medians(p, _draw(len(p), rng)), len(p)) for p in (first, second)]
+    return welch(value, variances, [count - 1 for count in counts])
+
+
 def ratio_of_medians(
     latency: tuple[Sequence[int], Sequence[int]],
     slices: tuple[Sequence[int], Sequence[int]],
     *,
     paired: bool = False,
     seed: int = 0,
-    resamples: int = 2000,
 ) -> Ratio:
-    """median(first) / median(second), 95 % interval by a bootstrap over slices.
+    """median(first) / median(second) with its 95 % interval, as `log_median_ratio`.
 
-    Slices are drawn whole, with replacement, because neighbouring queries share the machine's
-    state (Künsch, "The jackknife and the bootstrap for general stationary observations", Annals of
-    Statistics 17, 1989).
-
-    Args:
-        latency: samples of the first and of the second.
-        slices: how many samples each slice of them held.
-        paired: slice i of both was measured in the same turn, so both are drawn together.
-        seed: of the resampling.
-        resamples: how many.
-
-    Raises:
-        ValueError: slices do not add up, or paired ones differ in number.
+    From a single slice the interval is that of everything that may be: 0 to infinity.
     """
-    first, second = (split(*pair) for pair in zip(latency, slices, strict=True))
-    if paired and len(first) != len(second):
-        raise ValueError(f"{len(first)} slices cannot be paired with {len(second)}")
-    rng = np.random.default_rng(seed)
-    drawn_first = _multiplicities(len(first), resamples, rng)
-    drawn_second = drawn_first if paired else _multiplicities(len(second), resamples, rng)
-    ratios = _medians(first, drawn_first) / _medians(second, drawn_second)
-    low, high = np.quantile(ratios, [0.025, 0.975])
-    return Ratio(float(np.median(latency[0]) / np.median(latency[1])), float(low), float(high))
+    value = float(np.median(latency[0]) / np.median(latency[1]))
+    found = log_median_ratio(latency, slices, np.random.default_rng(seed), paired=paired)
+    low, high = map(math.exp, found.interval()) if found else (0.0, math.inf)
+    return Ratio(value, low, high)
 
 
-def _multiplicities(count: int, resamples: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """How often each of `count` slices is drawn: [resamples, count]."""
-    return rng.multinomial(count, np.full(count, 1 / count), size=resamples)
+def _draw(count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """How often each of `count` slices is drawn: [RESAMPLES, count]."""
+    return rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
 
 
-def _medians(parts: list[NDArray[np.int64]], drawn: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Lower median of each resample, on a grid of at most 4096 of the pooled samples."""
+def _variance(resampled: NDArray[np.float64], slices: int) -> float:
+    return float(resampled.var(ddof=1)) * slices / (slices - 1)
+
+
+def _log_medians(parts: list[NDArray[np.int64]], drawn: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Logarithm of each resample's lower median, on a grid of at most 4096 pooled samples."""
     pooled = np.sort(np.concatenate(parts))
     grid = pooled[np.linspace(0, len(pooled) - 1, min(len(pooled), _GRID)).astype(np.int64)]
-    below = np.stack([np.searchsorted(np.sort(part), grid, side="right") for part in parts])
-    sizes = np.array([len(part) for part in parts])
     # float64 so that the product runs in BLAS; the counts are far below 2^53.
-    reached = 2 * (drawn.astype(np.float64) @ below) >= (drawn @ sizes)[:, None]
-    return grid[reached.argmax(axis=1)].astype(np.float64)
+    below = np.stack([np.searchsorted(np.sort(p), grid, side="right") for p in parts]).astype(float)
+    half = drawn @ np.array([len(part) for part in parts]) / 2
+    places = [
+        (drawn[i : i + _CHUNK] @ below >= half[i : i + _CHUNK, None]).argmax(axis=1)
+        for i in range(0, len(drawn), _CHUNK)
+    ]
+    return np.log(grid[np.concatenate(places)])

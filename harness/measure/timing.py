@@ -28,7 +28,7 @@ def timing(
         inputs=inputs,
         interleaved_with=interleaved_with,
         percentiles_ns={n: statistics.percentile(latency, p) for n, p in _PERCENTILES.items()},
-        p50_ci95_ns=statistics.median_ci95(latency),
+        p50_ci95_ns=statistics.median_ci95(latency, samples.slices),
         images_per_second=batch * 1e9 / samples.median_ns,
         noise=statistics.run_noise(latency, samples.slices),
     )
