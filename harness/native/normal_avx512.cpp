@@ -47,15 +47,25 @@ struct Vec {
 namespace sigmabench {
 namespace {
 
-SIGMABENCH_INLINE void store(float* to, __m512 value, __mmask16 lanes) {
-    _mm512_mask_storeu_ps(to, lanes, value);
+SIGMABENCH_INLINE void store(float* to, __m512 first, __m512 second, __mmask32 lanes) {
+    _mm512_mask_storeu_ps(to, static_cast<__mmask16>(lanes), first);
+    _mm512_mask_storeu_ps(to + 16, static_cast<__mmask16>(lanes >> 16), second);
 }
 
-SIGMABENCH_INLINE void store(std::uint16_t* to, __m512 value, __mmask16 lanes) {
+// A bfloat16 in the upper half of every lane.
+SIGMABENCH_INLINE __m512i rounded(__m512 value) {
     const __m512i bits = Vec::bits(value);
     const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), Vec::seti(1));
-    const __m512i rounded = Vec::addi(bits, Vec::addi(odd, Vec::seti(0x7fff)));
-    _mm512_mask_cvtepi32_storeu_epi16(to, lanes, _mm512_srli_epi32(rounded, 16));
+    return Vec::addi(bits, Vec::addi(odd, Vec::seti(0x7fff)));
+}
+
+SIGMABENCH_INLINE void store(std::uint16_t* to, __m512 first, __m512 second, __mmask32 lanes) {
+    alignas(64) static constexpr std::uint16_t kUpper[32] = {
+        1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
+        33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
+    const __m512i halves = _mm512_permutex2var_epi16(
+        rounded(first), _mm512_load_si512(kUpper), rounded(second));
+    _mm512_mask_storeu_epi16(to, lanes, halves);
 }
 
 template <class Out>
@@ -88,9 +98,7 @@ SIGMABENCH_AVX512 void fill(const KeySchedule& keys, const NormalBlocks& blocks,
         first = _mm512_fmadd_ps(_mm512_load_ps(std), first, _mm512_load_ps(mean));
         second = _mm512_fmadd_ps(_mm512_load_ps(std + 16), second, _mm512_load_ps(mean + 16));
         const std::size_t left = blocks.size - at;
-        const std::uint32_t lanes = left >= kNormals ? ~0u : (1u << left) - 1;
-        store(out + at, first, static_cast<__mmask16>(lanes));
-        store(out + at + 16, second, static_cast<__mmask16>(lanes >> 16));
+        store(out + at, first, second, left >= kNormals ? ~0u : (1u << left) - 1);
     }
 }
 

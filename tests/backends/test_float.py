@@ -12,6 +12,7 @@ from toy import RESIDUAL_SHAPE
 
 from sigmabench.harness import native
 from sigmabench.harness.backends import float as backend
+from sigmabench.harness.backends import stack
 from sigmabench.harness.backends.base import BACKENDS
 from sigmabench.harness.backends.stack import max_pool
 from sigmabench.harness.posterior import initial
@@ -94,10 +95,15 @@ def test_passes_repeat_and_differ(model, images):
     torch.testing.assert_close(first[2:], predictor.logits(images[:4], 1, range(2, 3)))
 
 
+def without_extension(monkeypatch):
+    monkeypatch.setattr(native, "unavailable", lambda: "not here")
+    monkeypatch.setattr(stack, "noise_source", lambda: "normal-torch", raising=False)
+
+
 @pytest.fixture(params=["as installed", "without the extension"])
 def sampler(request, monkeypatch):
     if request.param == "without the extension":
-        monkeypatch.setattr(native, "unavailable", lambda: "not here")
+        without_extension(monkeypatch)
     return request.param
 
 
@@ -140,18 +146,20 @@ def test_every_plan_computes_the_same_up_to_rounding():
         torch.testing.assert_close(output, outputs[0], rtol=1e-4, atol=1e-4)
 
 
-def test_noise_says_whose_it_is(model, sampler):
+def test_noise_says_whose_it_is(model, images, sampler):
     predictor = BACKENDS.get("float").load(quantize(model, "FP32"), 1)
     ours = sampler == "as installed" and native.unavailable() is None
     if ours and native.load().normal_paths()[0] != "portable":
         assert predictor.noise == "normal"
     else:
         assert predictor.noise == "normal-torch"
+    predictor.logits(images[:1], 0, range(1))
+    assert set(predictor.kernels) == set(model.layers)
     assert all(predictor.noise in kernel for kernel in predictor.kernels.values())
 
 
 def test_without_the_extension_draws_are_normal_too(model, monkeypatch):
-    monkeypatch.setattr(native, "unavailable", lambda: "not here")
+    without_extension(monkeypatch)
     test_draws_are_normal_with_the_posterior_s_moments(model)
 
 
