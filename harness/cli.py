@@ -10,12 +10,13 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .errors import UserError
+from .errors import UserError, unknown
 
 if TYPE_CHECKING:
     from .record import Record
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
 
 DEFAULT_WORKLOAD = "lenet-digits"
 RESULTS = "results"
+
+
+RESUMING = {
+    "run": "what was finished is stored, and the same command goes on from there.",
+    "train": "add --resume to go on from the last complete epoch.",
+}
 
 
 class _Group(click.Group):
@@ -36,11 +43,8 @@ class _Group(click.Group):
             click.echo(f"sigmabench: {error}", err=True)
             ctx.exit(2)
         except KeyboardInterrupt:
-            click.echo(
-                "sigmabench: interrupted; what was finished is stored, and the same command goes "
-                "on from there.",
-                err=True,
-            )
+            again = RESUMING.get(ctx.invoked_subcommand or "", "run the command again.")
+            click.echo(f"sigmabench: interrupted; {again}", err=True)
             ctx.exit(130)
 
 
@@ -164,12 +168,18 @@ def run(
     from .sweep import run as sweep
 
     plan = plan_from(_workload(workload), **choices)
+    started = datetime.now(timezone.utc).isoformat()
     with _progress(not as_json) as report:
         records = sweep(plan, Store(results), _command(), parse_policy(policy), report)
     if as_json:
         click.echo(table.to_json(records))
-    else:
-        _print(table.wide(records) if wide else table.narrow(records), width=240 if wide else None)
+        return
+    _print(table.wide(records) if wide else table.narrow(records), width=240 if wide else None)
+    stored = sum(record.created < started for record in records)
+    if stored:
+        click.echo(
+            f"{stored} of {len(records)} cells were stored before; --policy always measures again."
+        )
 
 
 @main.command("list")
@@ -266,12 +276,15 @@ def inspect(file: Path, as_json: bool) -> None:
     _echo_json(found) if as_json else _print(*inspection_tables(found))
 
 
-def _stored(results: Path, workload: str | None) -> list[Record]:
+def _stored(results: Path, workload: str | None, latest: bool = True) -> list[Record]:
     from .store import Store
 
     if not results.is_dir():
         raise UserError(f"There is no results directory {results}; run something first.")
-    records = Store(results).records(workload)
+    store = Store(results)
+    if workload is not None and workload not in store.workloads():
+        raise unknown(f"workload with records in {results}", workload, store.workloads())
+    records = store.records(workload, latest=latest)
     if not records:
         raise UserError(f"{results} holds no records; run `sigmabench run` first.")
     return records
@@ -313,5 +326,5 @@ def compare(a: Path, b: Path, as_json: bool) -> None:
     from .compare import compare as compare_records
     from .report.comparison import comparison
 
-    found = compare_records(_stored(a, None), _stored(b, None))
+    found = compare_records(_stored(a, None, latest=False), _stored(b, None, latest=False))
     _echo_json(found.to_dict()) if as_json else _print(comparison(found))

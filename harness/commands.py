@@ -37,7 +37,7 @@ def plan_from(workload: Workload, **choices: Any) -> Plan:
         given.pop("granularity", "channel"),
         given.pop("sigma_offset", "float"),
     )
-    formats = tuple(name.upper() for name in given.pop("formats", DEFAULT_FORMATS))
+    formats = tuple(_format_name(name) for name in given.pop("formats", DEFAULT_FORMATS))
     threads = given.pop("threads", None)
     return Plan(
         workload,
@@ -48,6 +48,13 @@ def plan_from(workload: Workload, **choices: Any) -> Plan:
         sampled=calibrate == "sampled",
         **given,
     )
+
+
+def _format_name(name: str) -> str:
+    """A format's name as registered, however the user capitalised it."""
+    from .formats import FORMATS
+
+    return next((known for known in FORMATS if known.casefold() == name.casefold()), name)
 
 
 def parse_policy(name: str) -> Policy:
@@ -125,9 +132,13 @@ def diagnosis(seconds: float) -> dict[str, Any]:
     from .machine import describe
     from .measure.noise import noise_check
 
-    if not seconds > 0:
-        raise UserError(f"--seconds is {seconds}; give a number above 0.")
-    backends = {name: BACKENDS.get(name).unavailable() or "available" for name in BACKENDS.names()}
+    if not 0 < seconds < float("inf"):
+        raise UserError(f"--seconds is {seconds}; give a finite number above 0.")
+    backends = {
+        name: f"{backend.unavailable() or 'available'}; needs {backend.needs}"
+        for name in BACKENDS
+        for backend in (BACKENDS.get(name),)
+    }
     return {
         "machine": describe(),
         "backends": backends,

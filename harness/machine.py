@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import platform
 import re
 import subprocess
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,7 @@ _VARIABLES = re.compile(
 )
 #: What of a checkout computes a result; records and documents do not.
 _CODE = ("harness", "workloads", "pyproject.toml", "CMakeLists.txt")
+_PACKAGE = Path(__file__).parent
 _CPUS = Path("/sys/devices/system/cpu")
 _NODES = Path("/sys/devices/system/node")
 
@@ -65,6 +68,7 @@ def fingerprint() -> Fingerprint:
         kernel=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
         packages=_packages(),
+        code=_code_hash(),
         commit=_commit(Path.cwd()),
         environment=_environment(),
     )
@@ -199,10 +203,11 @@ def _environment() -> dict[str, str]:
 
 
 def _commit(folder: Path) -> str | None:
-    """Commit of the sigmabench checkout that holds `folder`.
+    """Commit of the sigmabench checkout that holds `folder`, if it is the code that runs.
 
     `+dirty.` and a digest of the difference follow where the code differs from it, so that two
-    edits of one commit are two fingerprints. None outside a checkout of sigmabench.
+    edits of one commit are two fingerprints. None outside a checkout of sigmabench, and where the
+    installed modules are not the checkout's.
     """
     top = _git(folder, "rev-parse", "--show-toplevel")
     if not top:
@@ -211,6 +216,8 @@ def _commit(folder: Path) -> str | None:
     project = _read(root / "pyproject.toml") or ""
     head = (_git(root, "rev-parse", "HEAD") or "").strip()
     if not head or not re.search(r'^name\s*=\s*"sigmabench"', project, re.M):
+        return None
+    if _modules(root / "harness") != _modules(_PACKAGE):
         return None
     difference = hashlib.sha256()
     changed = _git(root, "diff", "HEAD", "--", *_CODE) or ""
@@ -221,6 +228,27 @@ def _commit(folder: Path) -> str | None:
         difference.update(_read_bytes(root / name))
     dirty = bool(changed or any(new))
     return f"{head}+dirty.{difference.hexdigest()[:8]}" if dirty else head
+
+
+def _modules(package: Path) -> dict[str, bytes]:
+    """Digest of every Python module and template below a folder, by relative path."""
+    files = [*package.rglob("*.py"), *package.rglob("*.jinja")]
+    return {
+        str(path.relative_to(package)): hashlib.sha256(_read_bytes(path)).digest()
+        for path in sorted(files)
+    }
+
+
+@lru_cache(maxsize=1)
+def _code_hash() -> str:
+    """Of the installed engine: modules, templates and the compiled extension."""
+    digest = hashlib.sha256()
+    for name, content in _modules(_PACKAGE).items():
+        digest.update(name.encode() + content)
+    spec = importlib.util.find_spec("sigmabench.harness.native._native")
+    if spec is not None and spec.origin is not None:
+        digest.update(_read_bytes(Path(spec.origin)))
+    return digest.hexdigest()[:16]
 
 
 def _read_bytes(path: Path) -> bytes:

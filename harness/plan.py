@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .backends.base import BACKENDS
 from .cell import Cell
 from .errors import UserError
 from .formats import DEFAULT_FORMATS, FORMATS, Format
@@ -59,6 +61,12 @@ class Plan:
     seconds: float = 0.5
 
     def __post_init__(self) -> None:
+        for name in ("formats", "mc", "batches"):
+            object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
+        if not self.formats:
+            raise UserError("--formats names nothing; give at least one format.")
+        if self.backend != "auto":
+            BACKENDS.get(self.backend)
         for flag, values in (("--mc", self.mc), ("--batch", self.batches)):
             _at_least_one(flag, values)
         for flag, value in (("--threads", self.threads), ("--seeds", self.seeds)):
@@ -67,8 +75,8 @@ class Plan:
             _at_least_one("--limit", (self.limit,))
         if not 0 <= self.seed <= 2**63:
             raise UserError(f"--seed is {self.seed}; give a number from 0 to 2^63.")
-        if not self.seconds > 0:
-            raise UserError(f"--seconds is {self.seconds}; give a number above 0.")
+        if not 0 < self.seconds < math.inf:
+            raise UserError(f"--seconds is {self.seconds}; give a finite number above 0.")
         if self.split not in ("test", "validation"):
             raise UserError(f"The split {self.split!r} is not scored; give test or validation.")
         for name in self.formats:
@@ -76,8 +84,6 @@ class Plan:
 
     def backend_of(self, format: Format) -> str:
         """Name of the backend that computes a format."""
-        from .backends.base import BACKENDS
-
         if not format.quantized:
             return FLOAT_BACKEND
         if self.backend == "auto":
@@ -106,7 +112,7 @@ class Plan:
 
     def _cell(self, format: Format, mc: int, batch: int, posterior_hash: str) -> Cell:
         quantized, bayesian = format.quantized, format.bayesian
-        noise = "stream-v1" if quantized else "normal"
+        noise = BACKENDS.get(self.backend_of(format)).noise
         return Cell(
             workload=self.workload.name,
             workload_version=self.workload.version,

@@ -67,6 +67,13 @@ def evaluate(
     return {T: Summary.cat(summaries) for T, summaries in parts.items()}
 
 
+def summarise(logits: Tensor, deterministic: bool = False) -> Summary:
+    """The predictive distribution of passes that are there already, [T, N, C]."""
+    total = Predictive((len(logits),), deterministic=deterministic)
+    total.update(logits)
+    return total.summaries()[len(logits)]
+
+
 def _passes(
     predictor: Predictor, x: Tensor, mc: Sequence[int], seed: int, deterministic: bool
 ) -> dict[int, Summary]:

@@ -31,6 +31,7 @@ class Fingerprint:
         kernel: operating system and its release.
         python: version.
         packages: versions of sigmabench, torch, oneDNN and what else computes.
+        code: first 16 hex digits of the SHA-256 of the installed code, compiled part included.
         commit: git commit of the code, with `+dirty.` and a digest of the difference if the code
             differs from it; None outside a checkout.
         environment: thread and allocator settings that change speed, by variable.
@@ -45,6 +46,7 @@ class Fingerprint:
     kernel: str
     python: str
     packages: dict[str, str]
+    code: str
     commit: str | None
     environment: dict[str, str]
 
@@ -90,7 +92,7 @@ class Timing:
         inputs: different input batches the queries went round.
         interleaved_with: keys of the cells measured in turns with this one, in order.
         percentiles_ns: p50, p90, p99; None from fewer than 10 / (1 - p) samples.
-        p50_ci95_ns: 95 % confidence interval of the median, by order statistics.
+        p50_ci95_ns: 95 % confidence interval of the median, by bootstrap over slices.
         images_per_second: batch over median latency.
         noise: run-to-run noise: robust standard deviation of the slices' medians over their median.
     """
@@ -182,8 +184,8 @@ class Fidelity:
         moment_mean_z: z-score of the empirical mean of the draws against the exact law.
         moment_var_z: z-score of their second moment.
         moment_draws: how many draws the two come from.
-        saturation: share of the layer's output activations at the end of their range, on
-            calibration images; None for logits.
+        saturation: share of the layer's sampled output activations beyond their range, on
+            calibration images; None for logits and floats.
     """
 
     layer: str
@@ -230,7 +232,8 @@ class Record:
         timing: latencies.
         bandwidth: bytes moved.
         size: bytes on disk.
-        peak_memory_bytes: largest resident set of the process while the cell's group was measured.
+        peak_memory_bytes: largest resident set of the process while the cell's queries ran; torch
+            and the other formats of the run are loaded, so formats differ by what they allocate.
         fidelity: per layer; empty for a deterministic twin.
         verdict: whether to believe it.
         unavailable: what could not be measured here, by name, with the reason.

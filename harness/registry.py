@@ -68,9 +68,9 @@ class Registry(Generic[T]):
     def _scan(self) -> None:
         if self._scanned:
             return
-        self._scanned = True
         for entry in entry_points(group=f"sigmabench.{self.kind}s"):
             self.register(entry.name, entry.value)
+        self._scanned = True
 
     def _load(self, name: str) -> T:
         target = self._targets[name]

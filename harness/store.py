@@ -201,6 +201,10 @@ class Store:
             found = [record for record in found if youngest[record.cell] is record]
         return found
 
+    def workloads(self) -> list[str]:
+        """Names of the workloads that have records."""
+        return sorted({path.parent.parent.name for path in self.path.glob("*/*/*.json")})
+
     def _folder(self, workload: str) -> Path:
         if not re.fullmatch(r"\w[\w.-]*", workload):
             raise UserError(

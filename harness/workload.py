@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,6 +104,8 @@ def resolve_workload(name: str) -> Workload:
     if ":" not in name:
         return WORKLOADS.get(name)
     module, _, attribute = name.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # a console script does not look in the current directory
     try:
         found = getattr(importlib.import_module(module), attribute)
     except Exception as reason:  # a user's module may fail in any way

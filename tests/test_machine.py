@@ -78,6 +78,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
     for command in (("init", "-q"), ("add", "."), (*identity, "commit", "-qm", "one")):
         subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
+    monkeypatch.setattr(machine, "_PACKAGE", tmp_path / "harness")
     return tmp_path
 
 
@@ -101,6 +102,18 @@ def test_every_edit_is_another_fingerprint(checkout: Path) -> None:
         assert dirty.startswith(f"{clean}+dirty.")
         assert dirty not in seen
         seen.add(dirty)
+
+
+def test_commit_of_a_checkout_that_is_not_what_runs_is_not_told(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    installed = tmp_path / "site-packages"
+    installed.mkdir()
+    (installed / "a.py").write_text("a = 0\n")
+    monkeypatch.setattr(machine, "_PACKAGE", installed)
+    assert machine._commit(checkout) is None
+    (installed / "a.py").write_text("a = 1\n")
+    assert machine._commit(checkout) is not None
 
 
 def test_commit_of_another_project_is_not_ours(checkout: Path, tmp_path: Path) -> None:

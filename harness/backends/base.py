@@ -109,10 +109,17 @@ class Backend(Protocol):
     Attributes:
         name: as the CLI spells it.
         description: one line for `sigmabench list`.
+        needs: what has to be there for it to run, one line for `sigmabench doctor`.
+        noise: what its draws come from: `stream-v1`, or `normal` and `normal-torch` for the
+            floats' own generators.
     """
 
     name: str
     description: str
+    needs: str
+
+    @property
+    def noise(self) -> str: ...
 
     def unavailable(self) -> str | None:
         """None if it can run here, else the reason and the way out, one sentence."""

@@ -25,7 +25,7 @@ from ..formats import FORMATS
 from ..quantize.artefact import Artefact
 from ..quantize.graph import Graph
 from .base import Traffic, check_call
-from .stack import Draws, Slot, Stack
+from .stack import Draws, Slot, Stack, noise_source
 
 STACK_IMAGES = 1024  # images x passes that one call stacks at most
 STACK_WEIGHTS = 1 << 22  # weights x passes
@@ -36,7 +36,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
-class Plan:
+class Schedule:
     """How passes are computed: so many at once, on so many cores, by oneDNN where ATen would use
     it, or not."""
 
@@ -44,9 +44,13 @@ class Plan:
     threads: int
     onednn: bool
 
+    def __str__(self) -> str:
+        library = "oneDNN" if self.onednn else "no oneDNN"
+        return f"{self.stack} at once, {self.threads} threads, {library}"
+
 
 @contextmanager
-def _settings(plan: Plan) -> Iterator[None]:
+def _settings(plan: Schedule) -> Iterator[None]:
     threads, onednn = torch.get_num_threads(), torch.backends.mkldnn.enabled
     if plan.threads != threads:
         torch.set_num_threads(plan.threads)
@@ -83,15 +87,13 @@ class FloatPredictor:
         self.threads = threads
         self.dtype = DTYPES[artefact.format.arithmetic]
         self.isa = torch.backends.cpu.get_cpu_capability().lower()
-        self.draws = 0
         self._convs = {conv.name: conv for conv in self.graph.convs}
         self._weights = Draws(artefact, self.dtype)
         self._stacks: dict[int, Stack] = {}
-        self._seconds: dict[tuple[int, Plan], float] = {}
-        self._plans: dict[tuple[int, int], Plan] = {}
+        self._seconds: dict[tuple[int, Schedule], float] = {}
+        self._plans: dict[tuple[int, int], Schedule] = {}
         self.noise = self._weights.noise
-        kernel = f"ATen {self.dtype}, {self._weights.sampler}".replace("torch.", "")
-        self.kernels = dict.fromkeys(self._convs, kernel)
+        self.kernels: dict[str, str] = {}
 
     def logits(self, x: Tensor, seed: int, passes: range) -> Tensor:
         """Float32 [len(passes), N, classes]; see `Predictor.logits`."""
@@ -99,10 +101,16 @@ class FloatPredictor:
         plan = self._plan(x, seed, len(passes))
         with _settings(plan):
             out = self._logits(x, seed, passes, plan)
-        self.draws += len(passes) * self.artefact.sampled_weights
+        kernel = f"ATen {self.dtype}, {self._weights.sampler}, {plan}".replace("torch.", "")
+        self.kernels = dict.fromkeys(self._convs, kernel)
         return out
 
-    def _plan(self, x: Tensor, seed: int, count: int) -> Plan:
+    @property
+    def draws(self) -> int:
+        """See `Predictor`; counted where the weights are drawn."""
+        return self._weights.drawn
+
+    def _plan(self, x: Tensor, seed: int, count: int) -> Schedule:
         """The fastest plan for `count` passes of this batch size, its stack evened out."""
         shape = (len(x), count)
         if shape not in self._plans:
@@ -115,27 +123,28 @@ class FloatPredictor:
             self._plans[shape] = replace(best, stack=stack)
         return self._plans[shape]
 
-    def _candidates(self, images: int, count: int) -> list[Plan]:
+    def _candidates(self, images: int, count: int) -> list[Schedule]:
         most = max(1, min(count, STACK_IMAGES // images, STACK_WEIGHTS // self._weights.size))
         stacks = {1 << power for power in range(most.bit_length())} | {most}
         return [
-            Plan(stack, threads, onednn)
+            Schedule(stack, threads, onednn)
             for stack in sorted(stacks)
             for threads in sorted({1, self.threads})
             for onednn in (True, False)
             if onednn or (stack == 1 and images <= FEW_IMAGES)
         ]
 
-    def _measure(self, x: Tensor, seed: int, plan: Plan) -> float:
-        """Seconds a pass."""
-        passes = range(plan.stack)
+    def _measure(self, x: Tensor, seed: int, plan: Schedule) -> float:
+        """Seconds a pass; what it draws does not count."""
+        passes, drawn = range(plan.stack), self._weights.drawn
         with _settings(plan):
             self._logits(x, seed, passes, plan)
             seconds = _best_seconds(lambda: self._logits(x, seed, passes, plan))
         self._stacks.clear()
+        self._weights.drawn = drawn
         return seconds / plan.stack
 
-    def _logits(self, x: Tensor, seed: int, passes: range, plan: Plan) -> Tensor:
+    def _logits(self, x: Tensor, seed: int, passes: range, plan: Schedule) -> Tensor:
         classes = self.graph.activations[self.graph.output].shape[0]
         out = torch.empty(len(passes), len(x), classes)
         with torch.inference_mode():
@@ -189,6 +198,12 @@ class FloatBackend:
 
     name = "float"
     description = "FP32 and BF16 by PyTorch: folded, stacked passes, vectorized draws"
+    needs = "PyTorch; draws faster with the compiled extension"
+
+    @property
+    def noise(self) -> str:
+        """See `Backend`."""
+        return noise_source()
 
     def unavailable(self) -> str | None:
         """It runs wherever PyTorch does."""

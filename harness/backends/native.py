@@ -107,19 +107,19 @@ class NativePredictor:
         self.program = program
         self.threads = threads
         self._graph = graph
-        program.describe(1)  # a plan, so that what is dispatched is known from the start
 
     @property
     def kernels(self) -> dict[str, str]:
-        """What computed each layer in the latest call: oneDNN's name of the kernel, or ours, and
-        how the weights get into its layout."""
+        """What computed each layer in the latest call of `logits`, or would compute one image if
+        there was none: oneDNN's name of the kernel, or ours, and how the weights get into its
+        layout."""
         layers = self.program.describe(self.program.latest_batch)
         return {layer["name"]: f"{layer['implementation']} {layer['path']}" for layer in layers}
 
     @property
     def isa(self) -> str:
-        """The widest instruction set among the kernels that were ever planned."""
-        names = self.program.implementations
+        """The widest instruction set among `kernels`."""
+        names = self.kernels.values()
         return max((isa for isa in _ISAS if any(isa in name for name in names)), key=_ISAS.index)
 
     @property
@@ -134,7 +134,8 @@ class NativePredictor:
         return torch.from_numpy(out)
 
     def sample(self, layer: str, seed: int, mc: int) -> NDArray[np.int8]:
-        """w_q as the layer's kernel reads it in pass `mc`, int8 [O, I, KH, KW]."""
+        """w_q as the layer's kernel reads it in pass `mc`, int8 [O, I, KH, KW]: from the layout of
+        the kernel that `kernels` names."""
         weights: NDArray[np.int8] = self.program.sample(layer, seed, mc)
         return weights
 
@@ -153,6 +154,8 @@ class NativeBackend:
 
     name = "native"
     description = "int8 on oneDNN (AMX, VNNI), weights sampled in the kernels' layout"
+    needs = "Linux on x86-64, the compiled extension and onednn-cpu-gomp"
+    noise = "stream-v1"
 
     def unavailable(self) -> str | None:
         """None if the extension and oneDNN load, else the reason."""
@@ -181,7 +184,14 @@ class NativeBackend:
                 f"The native backend computes int8 formats, not {artefact.header.format}; use "
                 "--backend float."
             )
-        return NativePredictor(build(artefact, threads), artefact.graph, threads)
+        try:
+            program = build(artefact, threads)
+        except (ValueError, RuntimeError) as reason:
+            raise UserError(
+                f"The native backend cannot run this network on {threads} threads: {reason}; use "
+                "--backend reference or fewer threads."
+            ) from reason
+        return NativePredictor(program, artefact.graph, threads)
 
 
 BACKEND = NativeBackend()

@@ -69,6 +69,7 @@ class ReferencePredictor:
         mean: I8 = numbers.mean  # type: ignore[assignment]
         if numbers.sigma_q is None:
             return mean
+        self.draws += mean.size
         epsilon = noise.noise(mean.shape, seed, mc, 2 * self._ordinal[layer])
         return noise.perturb(mean, numbers.sigma_q, numbers.constants, numbers.sigma_bits, epsilon)
 
@@ -95,7 +96,6 @@ class ReferencePredictor:
                 values[node.name] = self._layer(node, values, seed, mc)
             else:
                 values[node.name] = _pool(node, values[node.input])
-        self.draws += self.artefact.sampled_weights
         return values[graph.output].reshape(len(x), -1).astype(np.float32)
 
     def _layer(
@@ -145,6 +145,8 @@ class ReferenceBackend:
 
     name = "reference"
     description = "int8 in numpy integers: slow, defines the bits"
+    needs = "numpy"
+    noise = "stream-v1"
 
     def unavailable(self) -> str | None:
         """It runs anywhere."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,14 @@ def pass_seed(seed: int, mc: int) -> int:
     return z ^ (z >> 31)
 
 
+@lru_cache(maxsize=1)
+def noise_source() -> str:
+    """`normal` where the compiled sampler has AES and vector instructions, else `normal-torch`:
+    then PyTorch's generator is the faster one."""
+    paths = [] if native.unavailable() else native.load().normal_paths()
+    return "normal" if paths and paths[0] != "portable" else "normal-torch"
+
+
 @dataclass(frozen=True)
 class Slot:
     """Where a tensor lies in the flat posterior, and its shape there."""
@@ -58,6 +66,7 @@ class Draws:
         slots: of a layer's weight and of its bias, by layer name.
         size: weights and biases of one pass.
         stochastic: whether any σ is not zero.
+        drawn: weights drawn so far, biases not counted.
     """
 
     def __init__(self, artefact: Artefact, dtype: torch.dtype) -> None:
@@ -80,16 +89,16 @@ class Draws:
             self.slots[conv.name] = (weight, bias)
         mean, std = np.concatenate(means), np.concatenate(stds)
         self.stochastic = bool(std.any())
+        self.drawn = 0
+        self._sampled = artefact.sampled_weights
         self._mean, self._std = torch.from_numpy(mean), torch.from_numpy(std)
         self._generator = torch.Generator()
-        # Without AES and vector instructions, PyTorch's generator is the faster one.
-        paths = [] if native.unavailable() else native.load().normal_paths()
         self._native = None
-        self.noise = self.sampler = "normal-torch"
-        if paths and paths[0] != "portable":
+        self.noise = self.sampler = noise_source()
+        if self.noise == "normal":
             sizes = [slot.size for pair in self.slots.values() for slot in pair]
             self._native = native.load().NormalTensors(mean, std, sizes)
-            self.noise, self.sampler = "normal", f"normal {self._native.path}"
+            self.sampler = f"normal {self._native.path}"
 
     def order(self, layer: str) -> tuple[int, ...]:
         """How [O, I, KH, KW] is permuted in memory."""
@@ -114,6 +123,7 @@ class Draws:
         """Draw the passes into `out`, flat [len(passes)·size] of `dtype`: one tensor after the
         other, and of each the passes one after the other."""
         count = len(passes)
+        self.drawn += count * self._sampled
         if self._native is not None:
             bits = out if self.dtype is torch.float32 else out.view(torch.uint16)
             threads = torch.get_num_threads()

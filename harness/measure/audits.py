@@ -88,6 +88,30 @@ def every_pass_drew(draws_before: int, draws_after: int, passes: int, weights: i
     return f"fail: {drawn} weights drawn in {passes} passes, {expected} expected"
 
 
+def passes_differ(queries: Sequence[ArrayLike], weights: int) -> str:
+    """More than half of a timed query's passes have outputs of their own.
+
+    A posterior whose weights hardly move may give a few passes equal outputs; weights that are
+    reused give them to half or more.
+
+    Args:
+        queries: logits of timed queries, [T, N, classes] each.
+        weights: Bayesian weights a pass should draw.
+    """
+    if weights == 0:
+        return DETERMINISTIC
+    for query in queries:
+        passes = np.asarray(query)
+        if len(passes) < 2:
+            return "not applicable: a query has one pass"
+        distinct = len(np.unique(passes.reshape(len(passes), -1), axis=0))
+        if distinct <= len(passes) // 2:
+            return (
+                f"fail: {distinct} of {len(passes)} passes of a timed query have different outputs"
+            )
+    return PASS
+
+
 def outputs_match(
     timed: ArrayLike, rescored: ArrayLike, exact: bool, tolerance: float = FLOAT_TOLERANCE
 ) -> str:

@@ -95,6 +95,8 @@ def train(
             written.
     """
     chosen = workload.recipe(recipe) if isinstance(recipe, str) else recipe
+    if out.is_dir():
+        raise UserError(f"{out} is a directory; name the posterior's file.")
     splits = workload.splits(data)
     splits = replace(splits, train=splits.train.limit(limit))
     with _environment(chosen.threads):
@@ -103,6 +105,11 @@ def train(
         checkpoint = checkpoint_path(out)
         if resume:
             run.restore(load_checkpoint(checkpoint, identity))
+        elif checkpoint.exists():
+            raise UserError(
+                f"There is a checkpoint {checkpoint} of a run that was stopped; add --resume to go "
+                "on from it, or delete it to start again."
+            )
         else:
             save_checkpoint(checkpoint, identity, run.snapshot())
         with _bar(progress, run, splits.train) as report:
@@ -174,7 +181,7 @@ def _identity(
 def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as reason:
         raise UserError(
             f"The device {name!r} cannot be used ({str(reason).splitlines()[0]}); try cpu."

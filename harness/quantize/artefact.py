@@ -272,7 +272,10 @@ def from_bytes(data: bytes, source: str) -> Artefact:
         metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
         text, expected = _unsealed(metadata[KEY])
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as reason:
-        raise UserError(f"{damaged}; make it again by `sigmabench quantize`.") from reason
+        raise UserError(
+            f"{damaged}; make an artefact again by `sigmabench quantize`, or a posterior by "
+            "`sigmabench train`."
+        ) from reason
     raw = {name: value.view(torch.uint8).numpy().tobytes() for name, value in tensors.items()}
     if _content_hash(text, raw) != expected:
         raise UserError(f"{damaged}: its content does not match its hash; make it again.")

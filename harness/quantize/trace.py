@@ -7,6 +7,7 @@ error that names the node.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -170,8 +171,13 @@ def _relu(b: _Builder, node: FxNode) -> None:
 def _add(b: _Builder, node: FxNode) -> None:
     """A residual sum goes into the later of the two branches, if that is a plain convolution."""
     first, second = node.args[0], node.args[1]
+    if node.kwargs.get("alpha", 1) != 1:
+        raise UserError(f"The sum {node.name} scales one side (alpha), which is not supported.")
+    if b.shapes[b.source(first)] != b.shapes[b.source(second)]:
+        raise UserError(f"The sum {node.name} broadcasts one side, which is not supported.")
+    order = ["input", *(made.name for made in b.nodes)]
     candidates = [(second, first), (first, second)]
-    candidates.sort(key=lambda pair: -[n.name for n in b.nodes].index(b.source(pair[0])))
+    candidates.sort(key=lambda pair: -order.index(b.source(pair[0])))
     for branch, other in candidates:
         layer = b.producer(b.source(branch))
         free = isinstance(layer, Conv) and not layer.relu and layer.residual is None
@@ -239,11 +245,13 @@ def _mean(b: _Builder, node: FxNode) -> None:
 def _same(b: _Builder, node: FxNode) -> None:
     """Flattening, dropout and the like: nothing happens to the numbers."""
     source = b.source(node.args[0])
-    before = 1
-    for size in b.shapes[source]:
-        before *= size
-    if node.meta["val"][0].numel() != before:
-        raise UserError(f"The reshape {node.name} mixes images of a batch, which is not supported.")
+    before = node.args[0].meta["val"].shape  # type: ignore[union-attr]
+    after = node.meta["val"].shape
+    if after != before and after != (before[0], math.prod(before[1:])):
+        raise UserError(
+            f"The reshape {node.name} from {list(before)} to {list(after)} is not a flattening, "
+            "which alone is supported."
+        )
     b.alias[node] = source
 
 

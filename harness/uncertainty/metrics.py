@@ -6,10 +6,12 @@ A metric is a function of (`Summary`, labels) wrapped in a `Metric`, in any modu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..errors import UserError
 from ..registry import Registry
 
 if TYPE_CHECKING:
@@ -80,5 +82,14 @@ def score(
     metrics = [METRICS.get(name) for name in (METRICS.names() if names is None else names)]
     undefined = summary.mutual_information is None
     return {
-        m.name: None if m.needs_mc and undefined else m.compute(summary, labels) for m in metrics
+        m.name: None if m.needs_mc and undefined else _finite(m, m.compute(summary, labels))
+        for m in metrics
     }
+
+
+def _finite(metric: Metric, value: float) -> float:
+    if not math.isfinite(value):
+        raise UserError(
+            f"The metric {metric.name!r} gave {value}; mend the metric, or unregister it."
+        )
+    return value

@@ -69,6 +69,7 @@ def fingerprint(**changes: Any) -> Fingerprint:
         "kernel": "Linux 6.1",
         "python": "3.12.1",
         "packages": {"sigmabench": "0.1.0", "torch": "2.8.0", "oneDNN": "3.2"},
+        "code": "c0dec0dec0dec0de",
         "commit": "abcdef0123456789abcdef0123456789abcdef01",
         "environment": {"OMP_NUM_THREADS": "2"},
     }
