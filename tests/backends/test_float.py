@@ -96,8 +96,7 @@ def test_passes_repeat_and_differ(model, images):
 
 
 def without_extension(monkeypatch):
-    monkeypatch.setattr(native, "unavailable", lambda: "not here")
-    monkeypatch.setattr(stack, "noise_source", lambda: "normal-torch", raising=False)
+    monkeypatch.setattr(stack, "noise_source", lambda: "normal-torch")
 
 
 @pytest.fixture(params=["as installed", "without the extension"])
