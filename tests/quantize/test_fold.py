@@ -98,3 +98,49 @@ def test_posterior_of_another_module_is_refused(residual, posterior):
     other = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(800, 5))
     with pytest.raises(UserError):
         fold(other, posterior, RESIDUAL_SHAPE)
+
+
+class Sum(nn.Module):
+    """A sum of a convolution and its input, as the subclass forms it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 2, 3, padding=1)
+        self.head = nn.Linear(2 * 16, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.add(self.conv(x), x).flatten(1))
+
+    def add(self, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        return y + x
+
+
+class ScaledSum(Sum):
+    def add(self, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        return torch.add(y, x, alpha=3)
+
+
+class BroadcastSum(Sum):
+    def add(self, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        return y + nn.functional.adaptive_avg_pool2d(x, 1)
+
+
+class Reshaped(Sum):
+    def add(self, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        return (y + x).reshape(-1, 4, 2, 4)
+
+
+def test_a_sum_with_the_network_s_input_is_folded():
+    module, x = Sum(), torch.randn(4, 2, 4, 4)
+    model = fold(module, initial(module), (2, 4, 4))
+    weights = {name: (layer.mean, layer.bias) for name, layer in model.layers.items()}
+    torch.testing.assert_close(forward(model.graph, weights, x), module(x))
+
+
+@pytest.mark.parametrize(
+    ("module", "named"),
+    [(ScaledSum(), "alpha"), (BroadcastSum(), "broadcasts"), (Reshaped(), "not a flattening")],
+)
+def test_sums_and_reshapes_that_would_be_misread_are_refused(module, named):
+    with pytest.raises(UserError, match=named):
+        fold(module, initial(module), (2, 4, 4))

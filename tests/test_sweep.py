@@ -1,0 +1,172 @@
+"""Each audit, proven end to end: break what it watches in a backend and see the verdict turn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sigmabench.harness import sweep
+from sigmabench.harness.backends.base import BACKENDS
+from sigmabench.harness.backends.reference import ReferencePredictor
+from sigmabench.harness.errors import UserError
+from sigmabench.harness.plan import Plan
+from sigmabench.harness.record import Record
+from sigmabench.harness.store import Store
+from sigmabench.harness.workload import resolve_workload
+
+
+class HalfSigma(ReferencePredictor):
+    """Draws with half of σ: the peer's collapsed posterior, only milder."""
+
+    def sample(self, layer, seed, mc):
+        drawn, mean = super().sample(layer, seed, mc), self.artefact.layers[layer].mean
+        return mean + (drawn - mean) // 2
+
+
+class SamePasses(ReferencePredictor):
+    """Draws the same weights in every MC pass."""
+
+    def sample(self, layer, seed, mc):
+        return super().sample(layer, seed, 0)
+
+
+class ReusedWeights(ReferencePredictor):
+    """Samples as it should when asked, but computes all passes with the first one's weights."""
+
+    def logits(self, x, seed, passes):
+        return super().logits(x, seed, range(1)).expand(len(passes), -1, -1)
+
+
+class OtherInstructionSet(ReferencePredictor):
+    """Says itself that something else ran than its backend claims."""
+
+    def __init__(self, artefact):
+        super().__init__(artefact)
+        self.isa = "portable"
+
+
+class CachedInputs(ReferencePredictor):
+    """Answers faster when the images are those it saw last."""
+
+    seen = 0
+
+    def logits(self, x, seed, passes):
+        if x.data_ptr() != self.seen:
+            time.sleep(0.02)
+            self.seen = x.data_ptr()
+        return super().logits(x, seed, passes)
+
+
+class BetterWhenScored(ReferencePredictor):
+    """Computes something else for the large batches of scoring than for timed ones."""
+
+    def logits(self, x, seed, passes):
+        logits = super().logits(x, seed, passes)
+        return logits * 2 if len(x) > 2 else logits
+
+
+def measured(
+    kind: Callable,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    mc: int = 3,
+    seconds: float = 0.2,
+) -> Record:
+    """The record of one int8 cell whose predictor is of this kind."""
+    backend = type(BACKENDS.get("reference"))
+    monkeypatch.setattr(backend, "load", lambda self, artefact, threads: kind(artefact))
+    # Noise of a shared machine is not what is tested here.
+    monkeypatch.setattr(sweep.audits, "noise_bounded", lambda noise: "pass")
+    plan = Plan(
+        resolve_workload("lenet-digits"),
+        formats=("INT8",),
+        mc=(mc,),
+        batches=(2,),
+        backend="reference",
+        limit=24,
+        seconds=seconds,
+        seeds=2,
+    )
+    (record,) = sweep.run(plan, Store(tmp_path), "test")
+    return record
+
+
+@pytest.mark.parametrize(
+    ("kind", "audit"),
+    [
+        (HalfSigma, "moments"),
+        (SamePasses, "draws differ"),
+        (ReusedWeights, "every timed pass drew"),
+        (ReusedWeights, "timed passes differ"),
+        (OtherInstructionSet, "instruction set"),
+        (BetterWhenScored, "scored the timed path"),
+    ],
+)
+def test_a_broken_backend_makes_the_record_invalid(kind, audit, tmp_path, monkeypatch):
+    verdict = measured(kind, tmp_path, monkeypatch).verdict
+    assert verdict.audits[audit].startswith("fail: ")
+    assert not verdict.valid
+
+
+def test_a_backend_that_knows_its_input_again_makes_the_record_invalid(tmp_path, monkeypatch):
+    """Turns must hold several queries each, or the cache misses once a turn."""
+    verdict = measured(CachedInputs, tmp_path, monkeypatch, mc=1, seconds=1).verdict
+    assert verdict.audits["inputs not cached"].startswith("fail: ")
+    assert not verdict.valid
+
+
+def test_an_unbroken_backend_is_valid(tmp_path, monkeypatch):
+    verdict = measured(ReferencePredictor, tmp_path, monkeypatch).verdict
+    assert verdict.valid, verdict.audits
+
+
+def test_cells_of_one_batch_and_mc_are_timed_in_turns(tmp_path):
+    plan = Plan(
+        resolve_workload("lenet-digits"),
+        formats=("INT8", "DNN_FP32", "FP32", "FP32"),
+        mc=(2, 3),
+        batches=(1,),
+        limit=8,
+        seconds=0.02,
+        seeds=1,
+    )
+    records = sweep.run(plan, Store(tmp_path), "test")
+    assert len(records) == 5
+    by_key = {record.cell.key: record for record in records}
+    for record in records:
+        together = [by_key[key].cell for key in record.timing.interleaved_with]
+        assert {(cell.batch, cell.mc) for cell in together} == {(1, record.cell.mc)}
+        assert len(together) == (2 if record.cell.mc > 1 else 1)
+
+
+def test_a_batch_larger_than_the_split_is_refused(tmp_path):
+    plan = Plan(resolve_workload("lenet-digits"), batches=(64,), limit=20)
+    with pytest.raises(UserError, match="--batch is 64, but only 20 images"):
+        sweep.run(plan, Store(tmp_path), "test")
+
+
+def test_peak_memory_and_bandwidth_are_those_of_the_cell(tmp_path):
+    plan = Plan(
+        resolve_workload("lenet-digits"),
+        formats=("INT8", "FP32"),
+        mc=(2,),
+        batches=(1,),
+        limit=8,
+        seconds=0.02,
+        seeds=1,
+    )
+    int8, fp32 = sweep.run(plan, Store(tmp_path), "test")
+    weights = int8.size.weights
+    assert int8.bandwidth.mean_bytes >= weights
+    assert fp32.bandwidth.mean_bytes == 4 * weights
+    assert int8.bandwidth.pass_bytes < fp32.bandwidth.pass_bytes
+    assert int8.bandwidth.paper_ratio == 8
+    assert fp32.bandwidth.paper_ratio is None
+    for record in (int8, fp32):
+        moved = record.bandwidth.pass_bytes * record.cell.mc
+        seconds = record.cell.batch / record.timing.images_per_second
+        assert record.bandwidth.achieved_gb_per_s == pytest.approx(moved / seconds / 1e9)
+        assert record.peak_memory_bytes > 10**8
