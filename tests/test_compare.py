@@ -339,6 +339,17 @@ def test_json_and_repeatable():
     assert json.loads(json.dumps(one.to_dict(), allow_nan=False))["tests"] == one.tests
 
 
+def test_scores_on_these_images_alone_are_marked():
+    record = factory.record()
+    a, b = ([with_scores(record, accuracy=v)] for v in ((98.5, 98.51, 98.52), (98.7, 98.71, 98.72)))
+    console = Console(width=80, file=io.StringIO(), color_system=None)
+    console.print(comparison(compare(a, b)))
+    words = " ".join(console.file.getvalue().split())
+    assert "+0.20 (+)" in words
+    assert "1 scores better, 0 worse (1 of them on these images)" in words
+    assert "0.1 % accuracy, 0.1 % ECE, 0.002 nats NLL, 0.001 Brier" in words
+
+
 def test_drawn_within_80_columns():
     b = [with_scores(r, nll=tuple(v + 0.01 for v in r.quality.scores["nll"])) for r in side(2)]
     found = compare(side(1), [*b, *factory.grid(("INT8",), range="paper")])

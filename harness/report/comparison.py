@@ -9,18 +9,11 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ..cell import Cell
-from ..compare import Comparison, Latency, Score
+from ..compare import HERE, Comparison, Latency, Score
 from . import text
-from .rows import SHOWN, format_order, label
+from .rows import SHOWN, format_order, label, place, variant_lines
 from .sheet import Column, RichSheet, Sheet
-
-_METRICS = {
-    "accuracy": ("accuracy", "%"),
-    "ece": ("ECE", "%"),
-    "uce": ("UCE", "%"),
-    "nll": ("NLL", "nats"),
-    "brier": ("Brier", ""),
-}
+from .sheets import decimals, heading
 
 
 def comparison(found: Comparison) -> RenderableType:
@@ -29,14 +22,14 @@ def comparison(found: Comparison) -> RenderableType:
     fields = [{k: v for k, v in asdict(c).items() if k not in SHOWN} for c in order]
     labels, variants = label([c.format for c in order], fields)
     names = {cell.key: name for cell, name in zip(order, labels, strict=True)}
-    places = {cell.key: (place, cell) for place, cell in enumerate(order)}
+    places = {cell.key: (rank, cell) for rank, cell in enumerate(order)}
     sheets = [latency_sheet(found, names, places), score_sheet(found, names, places)]
     parts: list[RenderableType] = [Text(_headline(found), style="bold")]
     for sheet in sheets:
         if sheet.rows:
             notes = Text(" ".join(sheet.notes), style="dim")
             parts += [Text(""), RichSheet(sheet), notes]
-    lines = [f"{letter}: {meaning}" for letter, meaning in variants.items()]
+    lines = variant_lines(variants)
     lines += [_size_line(found)] if found.cells else []
     lines += _only_lines(found)
     lines += [f"{name}: {_values(a)} → {_values(b)}" for name, (a, b) in found.fingerprints.items()]
@@ -98,25 +91,38 @@ def score_sheet(
     columns = (
         Column("T"),
         Column("format", numeric=False),
-        *(Column(*_METRICS.get(metric, (metric, ""))) for metric in metrics),
+        *(Column(*heading(metric)) for metric in metrics),
         Column("accuracy", "test set CI"),
     )
     same = sum(score.verdict == "identical" for score in found.scores)
+    effects = [_effect(metric, size) for metric, size in found.score_effects.items() if size]
+    beyond = f" of more than {', '.join(effects)} (others: any)" if effects else ""
     notes = (
-        f"+ better, ! worse, * different: shown at the {100 * found.alpha:g} % level over all "
-        f"{text.plural(found.tests, 'test')} (Holm). Test set CI: 95 % interval of the accuracy's "
-        f"difference over draws of test images. {same} of {len(found.scores)} scores identical.",
+        f"+ better, ! worse, * different: a change{beyond} is shown at the "
+        f"{100 * found.alpha:g} % level over all {text.plural(found.tests, 'test')} (Holm); in "
+        "brackets where it may not hold for other test images: the test set CI, 95 % of the "
+        f"accuracy's difference, covers 0. {same} of {len(found.scores)} scores identical.",
     )
     return Sheet("Scores, B − A", columns, tuple(cells), {}, 1, notes)
+
+
+_SIGNS = {"better": "+", "worse": "!", "different": "*"}
+
+
+def _effect(metric: str, smallest: float) -> str:
+    name, unit = heading(metric)
+    return f"{smallest:g} {unit}".strip() + f" {name}"
 
 
 def _headline(found: Comparison) -> str:
     verdicts = [item.verdict for item in found.latency]
     slower, faster = verdicts.count("slower"), verdicts.count("faster")
-    scores = [score.verdict for score in found.scores]
+    scores = [score.verdict.removesuffix(HERE) for score in found.scores]
+    here = sum(score.verdict.endswith(HERE) for score in found.scores)
+    which = f" ({here} of them on these images)" if here else ""
     return (
         f"{text.plural(len(found.cells), 'cell')} on both sides: B slower in {slower}, faster in "
-        f"{faster}; {scores.count('better')} scores better, {scores.count('worse')} worse."
+        f"{faster}; {scores.count('better')} scores better, {scores.count('worse')} worse{which}."
     )
 
 
@@ -138,9 +144,9 @@ def _score_cell(score: Score | None) -> str:
         return text.MISSING
     if score.verdict == "identical":
         return "="
-    decimals = 2 if _METRICS.get(score.metric, ("", ""))[1] == "%" else 4
-    sign = {"better": "+", "worse": "!", "different": "*"}.get(score.verdict, "")
-    return text.signed(score.difference, decimals) + (f" {sign}" if sign else "")
+    sign = _SIGNS.get(score.verdict.removesuffix(HERE), "")
+    sign = f"({sign})" if score.verdict.endswith(HERE) else sign
+    return f"{text.signed(score.difference, decimals(score.metric))} {sign}".rstrip()
 
 
 def _test_set(accuracy: Score | None) -> str:
@@ -164,9 +170,8 @@ def _only_lines(found: Comparison) -> list[str]:
     lines = []
     for side, cells in (("A", found.only_a), ("B", found.only_b)):
         if cells:
-            named = "; ".join(f"{c.format} T {c.mc} batch {c.batch}" for c in cells[:3])
-            more = f" and {len(cells) - 3} more" if len(cells) > 3 else ""
-            lines.append(f"Only in {side}, {text.plural(len(cells), 'cell')}: {named}{more}.")
+            named = text.first([place(cell.format, cell) for cell in cells])
+            lines.append(f"Only in {side}, {text.plural(len(cells), 'cell')}: {named}.")
     return lines
 
 

@@ -3,6 +3,7 @@ where the section has nothing to show in it."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 
 from ..files import write_atomically
 from ..record import Record
@@ -67,7 +68,7 @@ def reliability(section: Section) -> Figure | None:
     """Reliability diagram of each format at its largest T, with the images in each bin.
 
     Points are bins at their mean confidence, bars the 95 % Wilson interval of the accuracy; below,
-    how many images a bin holds (logarithmic).
+    how many images a bin holds (logarithmic). Of the first seed.
     """
     rows = [row for row in largest_mc(section.rows) if row.record.quality.reliability.get("count")]
     if not rows:
@@ -90,12 +91,15 @@ def reliability(section: Section) -> Figure | None:
         for i in {last, max(last - 1, 0)}:
             panel = axes[2 * (i // 2) + 1, i % 2]
             panel.tick_params(labelbottom=True)
-            panel.set_xlabel("confidence")
+            panel.set_xlabel("confidence, %")
     return drawn
 
 
 def against_mc(section: Section) -> Figure | None:
-    """Accuracy and NLL against T, one line a format, error bars of ± 1 standard deviation."""
+    """Accuracy and NLL against T, one line a format, error bars of ± 1 standard deviation.
+
+    No bar where a single seed tells none.
+    """
     rows = unique(section.rows, lambda r: (r.label, r.record.cell.mc))
     passes = sorted({row.record.cell.mc for row in rows})
     with styled():
@@ -118,7 +122,10 @@ def against_mc(section: Section) -> Figure | None:
 
 
 def accuracy_against_confidence(section: Section) -> Figure | None:
-    """Accuracy of the images at least so confident, and their share (the 2021 paper, figure 2)."""
+    """Accuracy of the images at least so confident, and their share (the 2021 paper, figure 2).
+
+    Of the first seed.
+    """
     rows = [
         r for r in largest_mc(section.rows) if r.record.quality.accuracy_vs_confidence.get("share")
     ]
@@ -130,16 +137,16 @@ def accuracy_against_confidence(section: Section) -> Figure | None:
         for row in rows:
             curve = row.record.quality.accuracy_vs_confidence
             for panel, name in zip(panels, ("accuracy", "share"), strict=True):
-                _curve(panel, row, curve["threshold"], _percent(curve[name]))
+                _curve(panel, row, _percent(curve["threshold"]), _percent(curve[name]))
         panels[0].set_ylabel("accuracy, %")
         panels[1].set_ylabel("share of images, %")
-        panels[1].set_xlabel("confidence at least τ")
+        panels[1].set_xlabel("confidence at least τ, %")
         legend_above(drawn, panels[0])
     return drawn
 
 
 def risk_coverage(section: Section) -> Figure | None:
-    """Error rate of the most confident images against how many of them are kept."""
+    """Error rate of the most confident images against how many are kept, of the first seed."""
     rows = [r for r in largest_mc(section.rows) if r.record.quality.risk_coverage.get("risk")]
     if not rows:
         return None
@@ -222,30 +229,31 @@ _PASS_MARKERS = ("o", "s", "^", "D", "v")
 DRAWINGS = (
     Drawing(
         "reliability",
-        "Reliability diagram",
-        "For each format, accuracy against confidence in bins with 95 percent intervals; on the "
-        "diagonal a model is calibrated. Below, the number of images in each bin.",
+        "Reliability diagram, first seed",
+        "For each format, accuracy against confidence in bins with 95 percent intervals, of the "
+        "first seed; on the diagonal a model is calibrated. Below, the number of images in each "
+        "bin.",
         reliability,
     ),
     Drawing(
         "mc",
         "Accuracy and NLL against T",
         "Accuracy and negative log-likelihood of each format against the number of Monte Carlo "
-        "passes, with one standard deviation over the seeds.",
+        "passes, with one standard deviation where there are several seeds.",
         against_mc,
     ),
     Drawing(
         "confidence",
-        "Accuracy against confidence",
+        "Accuracy against confidence, first seed",
         "Accuracy of the images that are at least so confident, and the share of all images that "
-        "they are, against the threshold, for each format.",
+        "they are, against the threshold, for each format, of the first seed.",
         accuracy_against_confidence,
     ),
     Drawing(
         "risk-coverage",
-        "Risk–coverage curve",
+        "Risk–coverage curve, first seed",
         "Error rate among the most confident images against the share of images kept, for each "
-        "format.",
+        "format, of the first seed.",
         risk_coverage,
     ),
     Drawing(
@@ -269,15 +277,16 @@ def _reliability_panel(row: Row, top: Axes, bottom: Axes, first: bool) -> None:
     diagram, style = row.record.quality.reliability, look(row)
     count = np.array(diagram["count"])
     filled = count > 0
-    confidence = np.array(diagram["confidence"], dtype=float)[filled]
-    accuracy = np.array(diagram["accuracy"], dtype=float)[filled]
+    confidence, accuracy = (
+        np.array(diagram[name], dtype=float)[filled] for name in ("confidence", "accuracy")
+    )
     low, high = wilson(accuracy, count[filled])
-    top.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8)
+    top.plot([0, 100], [0, 100], color=FAINT, linewidth=0.8)
     bars = np.clip([accuracy - low, high - accuracy], 0, None)
     top.errorbar(
-        confidence,
-        accuracy,
-        bars,
+        100 * confidence,
+        100 * accuracy,
+        100 * bars,
         color=style.color,
         marker=style.marker,
         linewidth=0.9,
@@ -285,13 +294,14 @@ def _reliability_panel(row: Row, top: Axes, bottom: Axes, first: bool) -> None:
         markersize=3,
     )
     top.set_title(f"{row.label}, T = {row.record.cell.mc}", fontsize=7)
-    top.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
-    centres = (np.arange(len(count)) + 0.5) / len(count)
-    bottom.bar(centres, count, width=0.85 / len(count), color=style.color)
+    top.set(xlim=(-2, 102), ylim=(-2, 102), xticks=(0, 50, 100), yticks=(0, 50, 100))
+    centres = 100 * (np.arange(len(count)) + 0.5) / len(count)
+    bottom.bar(centres, count, width=85 / len(count), color=style.color)
     bottom.set_yscale("log")
+    bottom.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     bottom.set_ylim(0.5, 2 * count.max())
     bottom.yaxis.set_minor_locator(NullLocator())
-    for panel, name in ((top, "accuracy"), (bottom, "images")):
+    for panel, name in ((top, "accuracy, %"), (bottom, "images")):
         panel.tick_params(labelbottom=False)
         if first:
             panel.set_ylabel(name)
@@ -301,7 +311,7 @@ def _score_line(panel: Axes, line: Sequence[Row], name: str, dodge: float) -> No
     style = look(line[0])
     scores = [row.record.quality.scores.get(name) for row in line]
     centre = [text.mean(values) for values in scores]
-    sd = [text.deviation(values) or 0.0 for values in scores]
+    sd = [math.nan if s is None else s for s in map(text.deviation, scores)]
     points = [
         (row.record.cell.mc * dodge, c, s)
         for row, c, s in zip(line, centre, sd, strict=True)

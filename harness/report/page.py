@@ -82,13 +82,9 @@ def write_page(
 
 
 def _parts(section: Section, reference: Mapping[str, Mapping[str, float]] | None) -> list[Part]:
-    shown = [sheets.quality(section, text.spread)]
-    shown += [sheets.paper(section, reference)] if reference else []
-    shown += [sheets.speed(section), sheets.size(section, exact=True), sheets.fidelity(section)]
     return [
         Part(f"{section.slug}-{place}", sheet, tuple(_figures(section, sheet.title)))
-        for place, sheet in enumerate(shown)
-        if sheet.rows
+        for place, sheet in enumerate(sheets.document(section, reference))
     ]
 
 

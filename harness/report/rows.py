@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
+from ..cell import Cell
 from ..formats import FORMATS
 from ..record import Record
 from . import text
@@ -23,7 +24,7 @@ class Row:
     Attributes:
         record: the record.
         label: its format, with a letter where the section holds several variants of that format.
-        speedup: median latency of the fastest FP32 record with the same T, batch, threads,
+        speedup: median latency of the fastest valid FP32 record with the same T, batch, threads,
             instances and scenario over this one's; None without such a record.
     """
 
@@ -161,20 +162,24 @@ def _machine(records: Sequence[Record]) -> str:
     first = records[0].fingerprint
     threads = sorted({r.cell.threads for r in records})
     isas = sorted({r.dispatched_isa for r in records})
-    software = [
-        f"{name} {first.packages[name]}"
-        for name in ("sigmabench", "torch", "oneDNN")
-        if name in first.packages
-    ]
+    software = []
+    for name in ("sigmabench", "torch", "oneDNN"):
+        versions = sorted({r.fingerprint.packages.get(name, text.MISSING) for r in records})
+        software += [f"{name} {' or '.join(versions)}"] if versions != [text.MISSING] else []
     commits = sorted({r.fingerprint.commit or "no commit" for r in records})
     return "; ".join(
         [
             f"{first.cpu}, {text.plural(first.cores, 'core')}",
             f"threads {', '.join(map(str, threads))}",
             f"ran {', '.join(isas)}",
-            ", ".join(software + [c[:12] + ("+dirty" * c.endswith("+dirty")) for c in commits]),
+            ", ".join([*software, " or ".join(map(_short, commits))]),
         ]
     )
+
+
+def _short(commit: str) -> str:
+    head, plus, difference = commit.partition("+")
+    return head[:12] + plus + difference
 
 
 def _identity(record: Record) -> dict[str, object]:
@@ -209,6 +214,11 @@ def label(
     return labels, {v: k for k, v in letters.items()}
 
 
+def variant_lines(variants: Mapping[str, str]) -> list[str]:
+    """What the letters of `label` mean, a line each."""
+    return [f"{letter}: {meaning}" for letter, meaning in variants.items()]
+
+
 def _letter(index: int) -> str:
     alphabet = "abcdefghijklmnopqrstuvwxyz"
     return alphabet[index] if index < 26 else f"{alphabet[index % 26]}{index // 26}"
@@ -222,7 +232,7 @@ def _speedup(record: Record, records: Sequence[Record]) -> float | None:
     baselines = [
         p50
         for r in records
-        if r.cell.format == "FP32" and setting(r) == setting(record)
+        if r.cell.format == "FP32" and r.verdict.valid and setting(r) == setting(record)
         for p50 in text.known([r.timing.percentiles_ns.get("p50")])
     ]
     own = record.timing.percentiles_ns.get("p50")
@@ -260,6 +270,9 @@ def _where(cells: Sequence[Row], rows: Sequence[Row]) -> str:
     if len(labels) * len(passes) * len(batches) == len(cells):
         join = ", ".join
         return f"{join(labels)}; T {join(map(str, passes))}; batch {join(map(str, batches))}"
-    named = [f"{r.label} T {r.record.cell.mc} batch {r.record.cell.batch}" for r in cells[:3]]
-    more = f" and {len(cells) - 3} more" if len(cells) > 3 else ""
-    return "; ".join(named) + more
+    return text.first([place(row.label, row.record.cell) for row in cells])
+
+
+def place(label: str, cell: Cell) -> str:
+    """A cell in words."""
+    return f"{label} T {cell.mc} batch {cell.batch}"

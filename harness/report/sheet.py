@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -135,25 +136,24 @@ def _width(sheet: Sheet, heads: list[tuple[str, ...]], gap: int) -> int:
 def markdown(sheet: Sheet) -> str:
     """The sheet as a GitHub-flavoured Markdown table with its title and notes."""
     heads = [f"{c.name} {c.unit}".strip() for c in sheet.columns]
-    lines = [f"**{_md(sheet.title)}**", "", _md_row(heads)]
+    lines = [f"**{escape(sheet.title)}**", "", _md_row(heads)]
     lines.append("|" + "|".join("---:" if c.numeric else "---" for c in sheet.columns) + "|")
     for index, row in enumerate(sheet.rows):
         if index in sheet.headings:
-            heading = f"**{_md(sheet.headings[index])}**"
+            heading = f"**{escape(sheet.headings[index])}**"
             lines.append("| " + " | ".join([heading, *[""] * (len(heads) - 1)]) + " |")
         lines.append(_md_row([cell.strip() for cell in row]))
-    lines += ["", *(f"{_md(note)}  " for note in sheet.notes)]
+    lines += ["", *(f"{escape(note)}  " for note in sheet.notes)]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def _md_row(cells: list[str]) -> str:
-    return "| " + " | ".join(map(_md, cells)) + " |"
+    return "| " + " | ".join(map(escape, cells)) + " |"
 
 
-def _md(cell: str) -> str:
-    for special in ("\\", "|", "<", "*", "_", "`", "["):
-        cell = cell.replace(special, "\\" + special)
-    return cell.replace("\n", " ")
+def escape(words: str) -> str:
+    """Words that GitHub's Markdown shows as they are, inside a line."""
+    return re.sub(r"([\\|<>&*_`~$#\[\]])", r"\\\1", " ".join(words.splitlines()))
 
 
 def _styled(cell: str) -> Text:

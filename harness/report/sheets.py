@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from ..record import Fidelity, Record
+from ..uncertainty.metrics import METRICS
 from . import text
 from .rows import Row, Section, largest_mc, unique
 from .sheet import Column, Sheet
 
-#: Score, heading, unit and decimals, in order of the columns.
-SCORES = (
-    ("accuracy", "accuracy", "%", 2),
-    ("ece", "ECE", "%", 2),
-    ("uce", "UCE", "%", 2),
-    ("nll", "NLL", "", 4),
-    ("brier", "Brier", "", 4),
-)
+#: How the scores of a table are headed, in order of its columns; units are those of `METRICS`.
+HEADINGS = {"accuracy": "accuracy", "ece": "ECE", "uce": "UCE", "nll": "NLL", "brier": "Brier"}
 Writer = Callable[[Sequence[float | None] | None, int], str]
 
 _SPREADS: dict[Writer, str] = {
@@ -46,10 +41,7 @@ def quality(section: Section, write: Writer = text.concise) -> Sheet:
     columns = (
         Column("T"),
         Column("format", numeric=False),
-        Column("accuracy", "%"),
-        Column("ECE", "%"),
-        Column("floor", "%"),
-        *(Column(name, unit) for _, name, unit, _ in SCORES[2:]),
+        *_score_columns(),
         Column(""),
     )
     return Sheet("Quality", columns, _aligned(cells), {}, 1, tuple(notes))
@@ -157,10 +149,10 @@ def paper(section: Section, reference: Mapping[str, Mapping[str, float]], mc: in
     base = next((r for r in rows if r.record.cell.format == "FP32"), None)
     cells: list[tuple[str, ...]] = []
     headings: dict[int, str] = {}
-    for name, head, unit, decimals in SCORES:
+    for name in HEADINGS:
         if rows and any(name in reference[r.record.cell.format] for r in rows):
-            headings[len(cells)] = f"{head} {unit}".strip()
-            cells += [_paper_cells(r, base, reference, name, decimals) for r in rows]
+            headings[len(cells)] = " ".join(heading(name)).strip()
+            cells += [_paper_cells(r, base, reference, name) for r in rows]
     columns = (
         Column("format", numeric=False),
         Column("ours"),
@@ -193,16 +185,37 @@ def everything(section: Section) -> Sheet:
         Column("T"),
         Column("batch"),
         Column("format", numeric=False),
-        Column("accuracy", "%"),
-        Column("ECE", "%"),
-        Column("floor", "%"),
-        *(Column(name, unit_) for _, name, unit_, _ in SCORES[2:]),
+        *_score_columns(),
         *_speed_columns(unit),
         Column("disk", disk),
         Column("disk", "÷"),
         Column(""),
     )
     return Sheet("Cells", columns, tuple(cells), {}, 2)
+
+
+def document(
+    section: Section, reference: Mapping[str, Mapping[str, float]] | None = None
+) -> list[Sheet]:
+    """What a page shows of a section, beside published figures where there are some."""
+    shown = [
+        quality(section, text.spread),
+        *([paper(section, reference)] if reference else []),
+        speed(section),
+        size(section, exact=True),
+        fidelity(section),
+    ]
+    return [sheet for sheet in shown if sheet.rows]
+
+
+def heading(metric: str) -> tuple[str, str]:
+    """What a metric is called in a table, and its unit."""
+    return HEADINGS.get(metric, metric.replace("_", " ")), METRICS.get(metric).unit
+
+
+def decimals(metric: str) -> int:
+    """How many decimals of a metric are shown."""
+    return 2 if METRICS.get(metric).unit == "%" else 4
 
 
 def mark(record: Record) -> str:
@@ -222,8 +235,14 @@ def _setting(row: Row) -> tuple[str, str]:
 
 def _scores(record: Record, write: Writer) -> tuple[str, ...]:
     q = record.quality
-    cells = [write(q.scores.get(name), decimals) for name, _, _, decimals in SCORES]
-    return (*cells[:2], text.fixed(text.mean(q.ece_floor_percent), 2), *cells[2:])
+    cells = [write(q.scores.get(name), decimals(name)) for name in HEADINGS]
+    return (*cells[:2], text.fixed(text.mean(q.ece_floor_percent), decimals("ece")), *cells[2:])
+
+
+def _score_columns() -> tuple[Column, ...]:
+    """Of `_scores`."""
+    columns = [Column(*heading(name)) for name in HEADINGS]
+    return (*columns[:2], Column("floor", columns[1].unit), *columns[2:])
 
 
 def _seeds_note(records: Sequence[Record], write: Writer) -> str:
@@ -281,20 +300,20 @@ def _paper_cells(
     base: Row | None,
     reference: Mapping[str, Mapping[str, float]],
     name: str,
-    decimals: int,
 ) -> tuple[str, ...]:
     def ours(r: Row | None) -> float | None:
         return text.mean(r.record.quality.scores.get(name)) if r else None
 
+    digits = decimals(name)
     published = reference[row.record.cell.format].get(name)
     published_fp32 = reference.get("FP32", {}).get(name)
     return (
         row.label,
-        text.spread(row.record.quality.scores.get(name), decimals),
-        text.fixed(published, 3 if decimals > 2 else 2),
-        text.signed(_minus(ours(row), published), decimals),
-        text.signed(_minus(ours(row), ours(base)), decimals),
-        text.signed(_minus(published, published_fp32), decimals),
+        text.spread(row.record.quality.scores.get(name), digits),
+        text.fixed(published, 3 if digits > 2 else 2),
+        text.signed(_minus(ours(row), published), digits),
+        text.signed(_minus(ours(row), ours(base)), digits),
+        text.signed(_minus(published, published_fp32), digits),
     )
 
 

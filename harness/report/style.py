@@ -31,6 +31,7 @@ _RC: dict[Any, Any] = {
     "font.size": 8,
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
+    "text.parse_math": False,  # a label may hold a $
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
     "axes.spines.top": False,

@@ -15,8 +15,8 @@ from rich.text import Text
 
 from ..record import Record
 from . import sheets, text
-from .rows import Note, Section, sections
-from .sheet import RichSheet, Sheet
+from .rows import Note, Section, sections, variant_lines
+from .sheet import RichSheet, Sheet, escape
 from .sheet import markdown as markdown_sheet
 
 _KINDS = {"fail": "✗", "finding": "•", "unavailable": "–"}
@@ -57,20 +57,12 @@ def markdown(
     """Quality, speed, size and fidelity, and the paper's figures where given, as Markdown."""
     parts = []
     for section in sections(records):
-        shown = [
-            sheets.quality(section, text.spread),
-            sheets.speed(section),
-            sheets.size(section, exact=True),
-            sheets.fidelity(section),
-        ]
-        if reference:
-            shown.insert(1, sheets.paper(section, reference))
-        lines = [f"- {line}" for line in (*_variant_lines(section), *_verdict_lines(section))]
+        lines = [*variant_lines(section.variants), *_verdict_lines(section)]
         parts.append(
             "\n".join(
-                [f"## {section.title}", "", section.machine, ""]
-                + [markdown_sheet(sheet) for sheet in shown if sheet.rows]
-                + ["**Verdicts**", "", *lines]
+                [f"## {escape(section.title)}", "", f"Machine: {escape(section.machine)}", ""]
+                + [markdown_sheet(sheet) for sheet in sheets.document(section, reference)]
+                + ["**Verdicts**", "", *(f"- {escape(line)}" for line in lines)]
             )
         )
     return "\n\n".join(parts).rstrip() + "\n"
@@ -80,7 +72,8 @@ def summary(record: Record) -> dict[str, Any]:
     """A record without its raw samples and curves, for scripts.
 
     Returns:
-        The cell's key and fields, `scores` (mean, standard deviation, number of seeds), `timing`,
+        The cell's key and fields, `scores` (mean, standard deviation, number of seeds that have
+        one), `timing`,
         `bandwidth`, `size`, `fidelity` and `verdict`; units are in the names.
     """
     quality, timing = record.quality, record.timing
@@ -90,7 +83,11 @@ def summary(record: Record) -> dict[str, Any]:
         "images": quality.images,
         "seeds": list(quality.seeds),
         "scores": {
-            name: {"mean": text.mean(values), "std": text.deviation(values)}
+            name: {
+                "mean": text.mean(values),
+                "std": text.deviation(values),
+                "seeds": len(text.known(values)),
+            }
             for name, values in quality.scores.items()
         },
         "ece_floor_percent": text.mean(quality.ece_floor_percent),
@@ -151,13 +148,16 @@ def _document(
     records: Iterable[Record], show: Callable[[Section], list[Sheet]], verdicts: bool = False
 ) -> Group:
     parts: list[RenderableType] = []
+    said: set[str] = set()  # how to read a table is said once, under the first of its kind
     for section in sections(records):
         parts += [Text(section.title, style="bold"), Text(section.machine, style="dim")]
         for sheet in show(section):
             if sheet.rows:
-                notes = Text(" ".join(sheet.notes), style="dim")
-                parts += [Text(""), RichSheet(sheet), *([notes] if sheet.notes else ())]
-        lines = [*_variant_lines(section), *(_verdict_lines(section) if verdicts else ())]
+                notes = [note for note in sheet.notes if note not in said]
+                said.update(notes)
+                parts += [Text(""), RichSheet(sheet)]
+                parts += [Text(" ".join(notes), style="dim")] if notes else []
+        lines = [*variant_lines(section.variants), *(_verdict_lines(section) if verdicts else ())]
         parts += [Text(""), _listing(lines)] if lines else []
         parts.append(Text(""))
     return Group(*(parts or [Text("There are no records.")]))
@@ -170,10 +170,6 @@ def _listing(lines: list[str]) -> Table:
         mark, _, words = line.partition(" ")
         grid.add_row(Text(mark), Text(words))
     return grid
-
-
-def _variant_lines(section: Section) -> list[str]:
-    return [f"{letter}: {meaning}" for letter, meaning in section.variants.items()]
 
 
 def _verdict_lines(section: Section) -> list[str]:

@@ -55,19 +55,21 @@ def significant(value: float | None, digits: int = 3) -> str:
 
 
 def spread(values: Sequence[float | None] | None, decimals: int) -> str:
-    """Mean ± standard deviation; the mean alone where there is one value."""
+    """Mean ± standard deviation; the mean alone where there is one value, which tells none."""
     centre, sd = mean(values), deviation(values)
     if centre is None or sd is None:
         return fixed(centre, decimals)
-    return f"{centre:.{decimals}f} ± {sd:.{decimals}f}"
+    smallest = 10**-decimals
+    shown = f"{sd:.{decimals}f}" if sd >= smallest / 2 else f"<{smallest:.{decimals}f}"
+    return f"{centre:.{decimals}f} ± {shown}"
 
 
 def concise(values: Sequence[float | None] | None, decimals: int) -> str:
-    """`spread` in the short form of metrology: 0.0145(2) is 0.0145 ± 0.0002."""
+    """`spread` in the short form of metrology: 0.0145(2) is 0.0145 ± 0.0002, (<1) below half."""
     centre, sd = mean(values), deviation(values)
     if centre is None or sd is None:
         return fixed(centre, decimals)
-    return f"{centre:.{decimals}f}({round(sd * 10**decimals)})"
+    return f"{centre:.{decimals}f}({round(sd * 10**decimals) or '<1'})"
 
 
 def align(cells: Sequence[str]) -> list[str]:
@@ -108,15 +110,21 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
+def first(items: Sequence[str], count: int = 3) -> str:
+    """The first few items, and how many more there are."""
+    more = f" and {len(items) - count} more" if len(items) > count else ""
+    return "; ".join(items[:count]) + more
+
+
 def merge(texts: Sequence[str]) -> list[tuple[str, list[int]]]:
     """Texts that differ only in their numbers, as one text each with the range of each number.
 
     Returns:
         The merged texts in order of first appearance, each with the indices of those it stands for.
     """
-    groups: dict[str, list[int]] = {}
+    groups: dict[tuple[str, ...], list[int]] = {}
     for index, text in enumerate(texts):
-        groups.setdefault(_NUMBER.sub("#", text), []).append(index)
+        groups.setdefault(tuple(_NUMBER.split(text)), []).append(index)
     return [(_range_text([texts[i] for i in which]), which) for which in groups.values()]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import factory
@@ -62,6 +63,7 @@ def test_reliability_leaves_out_empty_bins_and_counts_the_rest(small):
     assert [bar.get_height() for bar in counts.patches] == list(expected)
     points = next(line for line in top.lines if len(line.get_xdata()) > 2)
     assert len(points.get_xdata()) == sum(c > 0 for c in expected)
+    assert max(points.get_xdata()) == pytest.approx(100 * 13.5 / 15)
 
 
 def test_accuracy_against_t_shows_the_mean_over_seeds(small):
@@ -77,6 +79,45 @@ def test_accuracy_against_t_shows_the_mean_over_seeds(small):
         for line in accuracy.lines
         if len(line.get_ydata()) == 3
     )
+
+
+@pytest.mark.parametrize(("seeds", "bars"), [(1, 0), (3, 3)])
+def test_a_single_seed_has_no_error_bar(seeds, bars):
+    (section,) = sections(factory.grid(("FP32",), seeds=seeds))
+    for panel in against_mc(section).axes:
+        (container,) = panel.containers
+        (drawn,) = container.lines[2]
+        assert sum(np.isfinite(path.vertices).all() for path in drawn.get_paths()) == bars
+        assert np.isfinite(container.lines[0].get_ydata(orig=False)).all()
+
+
+def test_curves_say_that_they_are_of_the_first_seed():
+    for drawing in DRAWINGS:
+        curve = drawing.name in ("reliability", "confidence", "risk-coverage")
+        for words in (drawing.title, drawing.description):
+            assert ("first seed" in words) == curve
+
+
+def test_shares_are_in_percent_everywhere(small):
+    (section,) = sections(small)
+    labelled = {
+        axis.get_label_text(): axis.get_view_interval()[1]
+        for drawing in DRAWINGS
+        for panel in drawing.draw(section).axes
+        for axis in (panel.xaxis, panel.yaxis)
+    }
+    shares = {name: top for name, top in labelled.items() if re.search("acc|conf|share|cov", name)}
+    assert len(shares) == 5
+    assert all("%" in name and top > 90 for name, top in shares.items())
+
+
+def test_dollars_are_no_mathematics(tmp_path):
+    hostile = "$\\foo{$"
+    section = sections([factory.record(format=hostile, mc=mc) for mc in (1, 10)])[0]
+    for drawing in DRAWINGS:
+        svg = render(drawing.draw(section), "svg", "salt", fonttype="none").decode()
+        assert hostile in svg
+        assert "mathdefault" not in svg
 
 
 def test_accuracy_against_confidence_is_in_percent_with_gaps(small):

@@ -132,9 +132,17 @@ def test_it_says_what_the_records_say(document, records):
     assert "Synthetic CPU <model> & sons" in words
     hrefs = {a.get("href") for a in document.named("a")}
     assert {f"records/{r.cell.key}.json" for r in records} <= hrefs
+    assert words.count("first seed") >= 6  # caption and description of three figures
     assert re.search(
         r"With T = 50 passes at batch 1, INT8\w* runs \d\.\d\d× as fast as FP32", words
     )
+
+
+def test_the_sentence_has_no_invalid_baseline():
+    pair = factory.grid(("FP32", "INT8"), mcs=(50,), batches=(1,))
+    assert "as fast as FP32" in Document(page(pair)).text
+    pair[0] = factory.with_verdict(pair[0], noise="fail: 40 %")
+    assert "as fast as FP32" not in Document(page(pair)).text
 
 
 def test_without_links_keys_are_plain(records):

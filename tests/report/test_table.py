@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from dataclasses import replace
 
 import factory
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from sigmabench.harness.report import sheets, table
 from sigmabench.harness.report.rows import sections
+from sigmabench.harness.uncertainty.metrics import METRICS
 
 
 def drawn(renderable, width=80):
@@ -124,6 +126,45 @@ def test_speed_ratio_is_to_fp32_at_the_same_t_and_batch():
         assert row.speedup == pytest.approx(p50["FP32", cell.batch] / p50[cell.format, cell.batch])
 
 
+def test_an_invalid_baseline_is_none():
+    records = factory.grid(formats=("FP32", "INT8"), mcs=(10,))
+    records[0] = factory.with_verdict(records[0], noise="fail: 40 %")
+    (section,) = sections(records)
+    of = {(row.label, row.record.cell.batch): row.speedup for row in section.rows}
+    assert of["FP32", 1] is None
+    assert of["INT8", 1] is None
+    assert of["INT8", 32] > 1
+
+
+def test_the_machine_is_that_of_all_records():
+    other = factory.fingerprint(
+        packages={"torch": "2.9.0", "sigmabench": "0.1.0"}, commit=f"{'12' * 20}+dirty.9f9f9f9f"
+    )
+    records = [factory.record(), factory.record(format="INT8", machine=other)]
+    (section,) = sections(records)
+    assert "sigmabench 0.1.0, torch 2.8.0 or 2.9.0, oneDNN 3.2 or –" in section.machine
+    assert "121212121212+dirty.9f9f9f9f or abcdef012345" in section.machine
+
+
+def test_how_to_read_a_table_is_said_once(records):
+    shifted = factory.grid(("FP32",), corruption="fog", severity=3)
+    output = " ".join(drawn(table.narrow([*records, *shifted])).split())
+    assert output.count("fog severity 3") == 1
+    for words in ("Floor: the ECE that", "Latency of one query:", "÷ FP32: how many times"):
+        assert output.count(words) == 1
+
+
+@pytest.mark.parametrize("metric", sheets.HEADINGS)
+def test_units_and_decimals_are_those_of_the_metric(records, metric):
+    (section,) = sections(records)
+    unit = METRICS.get(metric).unit
+    for sheet in (sheets.quality(section), sheets.everything(section)):
+        at = [column.name for column in sheet.columns].index(sheets.HEADINGS[metric])
+        assert sheet.columns[at].unit == unit
+        decimals = sheet.rows[0][at].partition(".")[2].partition("(")[0].partition(" ")[0]
+        assert len(decimals) == (2 if unit == "%" else 4)
+
+
 def test_no_fp32_no_ratio():
     (section,) = sections(factory.grid(formats=("INT8",)))
     assert {row.speedup for row in section.rows} == {None}
@@ -175,7 +216,7 @@ def test_missing_values_are_dashes():
         "accuracy %",
         "ECE %",
         "UCE %",
-        "NLL",
+        "NLL nats",
         "Brier",
         "p50 ms",
         "p90 ms",
@@ -194,7 +235,7 @@ def test_percentiles_without_samples_are_dashes(records):
 def test_paper_differences_are_ours_minus_theirs(records, reference):
     (section,) = sections(records)
     sheet = sheets.paper(section, reference)
-    assert list(sheet.headings.values()) == ["accuracy %", "ECE %", "NLL", "Brier"]
+    assert list(sheet.headings.values()) == ["accuracy %", "ECE %", "NLL nats", "Brier"]
     ours = next(r for r in records if r.cell.format == "INT8" and r.cell.mc == 50).quality.scores
     accuracy = sum(ours["accuracy"]) / 3
     row = sheet.rows[1]
@@ -218,7 +259,8 @@ def test_json_has_one_object_a_cell(records):
     first = next(item for item in shown if item["key"] == records[0].cell.key)
     expected = sum(records[0].quality.scores["nll"]) / 3
     assert first["scores"]["nll"]["mean"] == pytest.approx(expected)
-    assert first["scores"]["mutual_information"] == {"mean": None, "std": None}
+    assert first["scores"]["mutual_information"] == {"mean": None, "std": None, "seeds": 0}
+    assert first["scores"]["nll"]["seeds"] == 3
     assert first["timing"]["p99_ns"] is None
 
 
@@ -241,6 +283,19 @@ def test_markdown_tables_are_rectangular_and_escaped(records, reference):
     assert len(tables) == 5
     for lines in tables:
         assert len({line.count("|") for line in lines}) == 1
+
+
+def test_markdown_is_escaped_everywhere():
+    hostile = "*a* <b> [c](d) `e` _f_ &amp; > | $g$ ~h~ #9"
+    record = factory.record(format="INT8", workload=hostile, noise=hostile)
+    record = factory.with_verdict(record, (hostile,), isa=f"fail: {hostile}")
+    record = replace(record, fingerprint=factory.fingerprint(cpu=hostile))
+    output = table.markdown([record, factory.record(format="INT8", workload=hostile)])
+    escaped = re.sub(r"([*<>\[\]`_&|$~#])", r"\\\1", hostile)
+    assert output.count(escaped) == 5  # title, machine, variant, failure, finding
+    assert hostile not in output
+    bare = re.sub(r"\\.", "", re.sub(r"(?m)^(## |\|.*|\*\*.*\*\*$)", "", output))
+    assert not re.search(r"[*<>\[\]`_&|$~#]", bare)
 
 
 def test_no_records_say_so():

@@ -16,6 +16,8 @@ from sigmabench.harness.report import text
     [
         ((0.0143, 0.0145, 0.0147), 4, "0.0145(2)", "0.0145 ± 0.0002"),
         ((99.5, 99.7), 2, "99.60(14)", "99.60 ± 0.14"),
+        ((99.6, 99.6, 99.6), 2, "99.60(<1)", "99.60 ± <0.01"),
+        ((0.0145, 0.01451), 4, "0.0145(<1)", "0.0145 ± <0.0001"),
         ((0.25,), 2, "0.25", "0.25"),
         ((None, 0.25), 2, "0.25", "0.25"),
         ((None, None), 2, "–", "–"),
@@ -68,7 +70,18 @@ def test_merge_shows_the_range_of_numbers_but_leaves_names_alone():
     ]
 
 
-@given(st.lists(st.text(max_size=20), max_size=20))
+def test_merge_takes_a_sign_for_no_number():
+    texts = ["layer # 3 x", "layer 2 3 x", "layer # 5 x"]
+    assert text.merge(texts) == [("layer # 3–5 x", [0, 2]), ("layer 2 3 x", [1])]
+
+
+def test_the_first_few_and_how_many_more():
+    assert text.first(["a", "b", "c"]) == "a; b; c"
+    assert text.first(["a", "b", "c", "d", "e"]) == "a; b; c and 2 more"
+    assert text.first([]) == ""
+
+
+@given(st.lists(st.text("# 1.2xσ", max_size=9) | st.text(max_size=20), max_size=20))
 def test_merge_loses_no_text(texts):
     merged = text.merge(texts)
     assert sorted(i for _, which in merged for i in which) == list(range(len(texts)))
