@@ -128,7 +128,11 @@ def _plan_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--threads", type=int, help="Cores a query may use.  [default: all]"),
             click.option("--backend", default="auto", help="Backend of the int8 formats."),
             click.option("--data", type=click.Path(path_type=Path), help="Data root."),
-            click.option("--posterior", type=click.Path(path_type=Path), help="Posterior file."),
+            click.option(
+                "--posterior",
+                type=click.Path(path_type=Path),
+                help="Posterior: a file or a replica.  [default: the one that ships]",
+            ),
             click.option("--limit", type=int, help="Images to score.  [default: the whole split]"),
             click.option("--seed", type=int, default=0, help="First seed of the MC draws."),
             click.option("--seeds", type=int, default=3, help="Seeds to score."),

@@ -78,7 +78,13 @@ def listing() -> dict[str, list[dict[str, Any]]]:
     workloads = [WORKLOADS.get(name) for name in WORKLOADS]
     return {
         "workloads": [
-            {"name": w.name, "is": w.title, "recipes": ", ".join(w.recipes)} for w in workloads
+            {
+                "name": w.name,
+                "is": w.title,
+                "recipes": ", ".join(w.recipes),
+                "replicas": ", ".join(replica.stem for replica in w.replicas),
+            }
+            for w in workloads
         ],
         "formats": [
             {

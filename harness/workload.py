@@ -68,14 +68,16 @@ class Workload:
         """A posterior checked against this network, and its metadata.
 
         Args:
-            path: the file; the one that ships by default.
+            path: a file, or the name of a replica (`lenet5-mnist-seed1`); the file that ships by
+                default.
 
         Raises:
             UserError: none ships, or the file is missing, damaged or for another network.
         """
         from .posterior import load
 
-        source = path or self.posterior
+        named = {replica.stem: replica for replica in self.replicas}
+        source = named.get(str(path), path or self.posterior)
         if source is None:
             raise UserError(
                 f"No posterior ships with {self.name}; train one with "
