@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -50,8 +51,9 @@ struct WeightLayout {
     std::size_t bytes = 0;  // of the buffer the kernel reads
     Origin origin;          // what to sample: the kernel's buffer, or the plain one if reordered
     Origin packed;          // of the kernel's buffer, its trailing extras aside
-    // path == reorder: from the plain buffer to the kernel's.
-    std::function<void(const std::int8_t* plain, std::int8_t* packed)> reorder;
+    // path == reorder: from the plain buffer to the kernel's, with scratch of the calling thread.
+    std::size_t reorder_scratch_bytes = 0;
+    std::function<void(const std::int8_t* plain, std::int8_t* packed, void* scratch)> reorder;
 };
 
 // A kernel tied to its buffers; weights, bias and destination may differ from call to call.
@@ -78,7 +80,6 @@ std::unique_ptr<ConvKernel> make_onednn_conv(const ConvSpec& spec, const Geometr
 // The instruction set oneDNN uses here at most (`avx512_core_amx`), and whether it has exact int8.
 std::string onednn_isa();
 bool onednn_exact();
-std::string onednn_version();
 
 // Visit every weight with its canonical index and its element of the plain tensor.
 template <class Visit>
@@ -88,8 +89,12 @@ void for_each_weight(const ConvSpec& spec, const Geometry& g, Visit visit) {
         for (std::int64_t i = 0; i < g.inputs; ++i) {
             for (std::int64_t h = 0; h < g.height; ++h) {
                 for (std::int64_t w = 0; w < g.width; ++w) {
-                    visit(g.canonical(o, i, h, w),
-                          o * step[0] + i * step[1] + h * step[2] + w * step[3]);
+                    const std::int64_t element =
+                        o * step[0] + i * step[1] + h * step[2] + w * step[3];
+                    if (element < 0 || element >= spec.weights()) {
+                        throw std::logic_error("a weight lies outside its kernel's tensor");
+                    }
+                    visit(g.canonical(o, i, h, w), element);
                 }
             }
         }

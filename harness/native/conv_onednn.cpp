@@ -89,11 +89,18 @@ WeightLayout make_layout(const ConvSpec& spec, const Geometry& geometry, const m
         for_each_weight(spec, geometry, [&](std::int64_t canonical, std::int64_t element) {
             layout.origin[static_cast<std::size_t>(element)] = static_cast<std::int32_t>(canonical);
         });
-        const auto primitive = std::make_shared<dnnl::reorder>(
-            dnnl::reorder::primitive_desc(cpu(), plain, cpu(), packed));
-        layout.reorder = [primitive, plain, packed](const std::int8_t* src, std::int8_t* dst) {
-            memory source(plain, cpu(), const_cast<std::int8_t*>(src)), target(packed, cpu(), dst);
-            primitive->execute(stream(), source, target);
+        // Threads share the primitive, so none of its scratch may be its own.
+        dnnl::primitive_attr attr;
+        attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+        const dnnl::reorder::primitive_desc descriptor(cpu(), plain, cpu(), packed, attr);
+        const memory::desc scratchpad = descriptor.scratchpad_desc();
+        layout.reorder_scratch_bytes = scratchpad.get_size();
+        layout.reorder = [primitive = dnnl::reorder(descriptor), plain, packed, scratchpad](
+                             const std::int8_t* src, std::int8_t* dst, void* scratch) {
+            primitive.execute(stream(),
+                              {{DNNL_ARG_FROM, memory(plain, cpu(), const_cast<std::int8_t*>(src))},
+                               {DNNL_ARG_TO, memory(packed, cpu(), dst)},
+                               {DNNL_ARG_SCRATCHPAD, memory(scratchpad, cpu(), scratch)}});
         };
         return layout;
     }
@@ -309,12 +316,6 @@ bool onednn_exact() {
         case dnnl::cpu_isa::avx512_core: return false;
         default: return true;
     }
-}
-
-std::string onednn_version() {
-    const dnnl_version_t* version = dnnl::version();
-    return std::to_string(version->major) + "." + std::to_string(version->minor) + "." +
-           std::to_string(version->patch);
 }
 
 }  // namespace sigmabench

@@ -88,7 +88,9 @@ private:
         }
         const bool is_signed = spec_.dst == Type::s8;
         const float low = is_signed ? -128.f : 0.f, high = is_signed ? 127.f : 255.f;
-        v = std::clamp(std::nearbyint(v / spec_.dst_scale), low, high);
+        v = std::nearbyint(v / spec_.dst_scale);
+        v = v > low ? v : low;  // not a number becomes the lowest, and is defined
+        v = v < high ? v : high;
         static_cast<std::uint8_t*>(dst)[at] =
             static_cast<std::uint8_t>(static_cast<std::int32_t>(v));
     }

@@ -10,6 +10,9 @@ namespace sigmabench {
 struct Image {
     std::int64_t channels = 0, height = 0, width = 0;
     std::int64_t size() const { return channels * height * width; }
+    bool operator==(const Image& other) const {
+        return channels == other.channels && height == other.height && width == other.width;
+    }
 };
 
 // rint(x / scale), saturated to u8 or s8; float32 NCHW to NHWC. `planes` is scratch of one image.

@@ -5,6 +5,8 @@
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
+#include <limits>
+
 #include "normal.hpp"
 #include "program.hpp"
 
@@ -72,8 +74,16 @@ std::uint32_t mc_index(std::int64_t mc) {
 }
 
 using Pair = std::vector<std::int64_t>;
+constexpr std::int64_t kLargest = 1 << 20;  // of what a kernel's geometry may name
+constexpr int kMostThreads = 1024;
+
 void assign(std::int64_t (&to)[2], const Pair& from) {
     if (from.size() != 2) throw nb::value_error("a stride or padding is a pair");
+    for (const std::int64_t value : from) {
+        if (value < 0 || value > kLargest) {
+            throw nb::value_error("a kernel, stride, padding or dilation is out of range");
+        }
+    }
     to[0] = from[0];
     to[1] = from[1];
 }
@@ -82,8 +92,16 @@ void assign(std::int64_t (&to)[2], const Pair& from) {
 class Builder {
 public:
     int activation(const std::string& name, const Pair& shape, float scale, bool is_signed) {
-        if (shape.size() != 3 || shape[0] < 1 || shape[1] < 1 || shape[2] < 1) {
+        if (shape.size() != 3) {
             throw nb::value_error((name + ": an activation's shape is (C, H, W)").c_str());
+        }
+        std::int64_t size = 1;
+        for (const std::int64_t length : shape) {
+            if (length < 1 || length > std::numeric_limits<std::int32_t>::max() / size) {
+                throw nb::value_error(
+                    (name + ": it must hold at least one number and fewer than 2^31").c_str());
+            }
+            size *= length;
         }
         if (!(scale >= 0)) throw nb::value_error((name + ": a scale is not negative").c_str());
         network_.activations.push_back({name, {shape[0], shape[1], shape[2]}, scale, is_signed});
@@ -94,6 +112,11 @@ public:
               const Pair& padding, const Pair& dilation, std::int64_t groups, bool relu,
               const AnyArray& mean, const AnyArray& weight_scale, const AnyArray& bias) {
         if (shape.size() != 4) throw nb::value_error("a weight's shape is (O, I, KH, KW)");
+        const Geometry geometry = {shape[0], shape[1], shape[2], shape[3]};
+        if (output < 0 || output >= static_cast<int>(network_.activations.size())) {
+            throw nb::value_error("a conv's output is no activation");
+        }
+        check_weight_shape(network_.at(output).name, geometry);
         ConvNode node;
         node.input = input;
         node.output = output;
@@ -105,8 +128,8 @@ public:
         assign(node.padding, padding);
         assign(node.dilation, dilation);
         Posterior& p = node.posterior;
-        p.geometry = {shape[0], shape[1], shape[2], shape[3]};
-        p.mean = copied<std::int8_t>(mean, p.geometry.weights(), "mean", "int8");
+        p.geometry = geometry;
+        p.mean = copied<std::int8_t>(mean, geometry.weights(), "mean", "int8");
         node.weight_scale = copied<float>(weight_scale, shape[0], "weight_scale", "float32");
         node.bias = copied<float>(bias, shape[0], "bias", "float32");
         network_.nodes.emplace_back(std::move(node));
@@ -155,7 +178,10 @@ public:
         for (const std::uint8_t column : tables.alias) {
             if (column > 127) throw nb::value_error("alias must name columns 0 to 127");
         }
-        if (threads < 1) throw nb::value_error("threads must be at least 1");
+        if (threads < 1 || threads > kMostThreads) {
+            throw nb::value_error(
+                ("threads must be from 1 to " + std::to_string(kMostThreads)).c_str());
+        }
         return std::make_unique<Program>(std::move(network_), tables, engine_named(engine),
                                          path_named(isa), threads);
     }
@@ -209,18 +235,28 @@ nb::ndarray<nb::numpy, float> logits(Program& program, const AnyArray& x, std::u
                                   static_cast<std::size_t>(classes)});
 }
 
+// Other Python threads run while this one computes, or waits for the program.
+template <class Work>
+auto released(Work work) {
+    const nb::gil_scoped_release release;
+    return work();
+}
+
 nb::ndarray<nb::numpy, std::int8_t> sample_weights(Program& program, const std::string& layer,
                                                    std::uint64_t seed, std::int64_t mc) {
     const std::size_t node = program.node_of(layer);
     const Geometry& g = program.conv(node).posterior.geometry;
-    return owned(program.sample(node, seed, mc_index(mc)),
+    const std::uint32_t pass = mc_index(mc);
+    return owned(released([&] { return program.sample(node, seed, pass); }),
                  {static_cast<std::size_t>(g.outputs), static_cast<std::size_t>(g.inputs),
                   static_cast<std::size_t>(g.height), static_cast<std::size_t>(g.width)});
 }
 
 nb::ndarray<nb::numpy, float> sample_bias(Program& program, const std::string& layer,
                                           std::uint64_t seed, std::int64_t mc) {
-    auto bias = program.sample_bias(program.node_of(layer), seed, mc_index(mc));
+    const std::size_t node = program.node_of(layer);
+    const std::uint32_t pass = mc_index(mc);
+    auto bias = released([&] { return program.sample_bias(node, seed, pass); });
     const std::size_t size = bias.size();
     return owned(std::move(bias), {size});
 }
@@ -243,27 +279,28 @@ nb::ndarray<nb::numpy, std::int32_t> accumulators(Program& program, const std::s
                              : contiguous<std::uint8_t>(x, shape, "x_q", "uint8");
     const auto batch = static_cast<std::int64_t>(x.shape(0));
     if (batch < 1) throw nb::value_error("x_q holds no images");
-    return owned(program.accumulators(index, batch, static_cast<const std::uint8_t*>(images), w),
+    auto sums = released([&] {
+        return program.accumulators(index, batch, static_cast<const std::uint8_t*>(images), w);
+    });
+    return owned(std::move(sums),
                  {static_cast<std::size_t>(batch), static_cast<std::size_t>(out.height),
                   static_cast<std::size_t>(out.width), static_cast<std::size_t>(out.channels)});
 }
 
 nb::list describe(Program& program, std::int64_t batch) {
     nb::list layers;
-    for (const LayerReport& report : program.describe(batch)) {
+    for (const LayerReport& report : released([&] { return program.describe(batch); })) {
         nb::dict layer;
         layer["name"] = report.name;
         layer["implementation"] = report.implementation;
         layer["path"] = report.path;
-        layer["weight_bytes"] = report.weight_bytes;
-        layer["folded"] = report.folded;
         layers.append(layer);
     }
     return layers;
 }
 
 nb::dict traffic(Program& program, std::int64_t batch) {
-    const TrafficReport report = program.traffic(batch);
+    const TrafficReport report = released([&] { return program.traffic(batch); });
     nb::dict numbers;
     numbers["mean"] = report.mean;
     numbers["std"] = report.sigma;
@@ -321,10 +358,7 @@ void fill_normal(const NormalTensors& tensors, const Output& out, std::uint64_t 
 }  // namespace
 
 NB_MODULE(_native, m) {
-    m.attr("ROUNDS") = kRounds;
     m.def("onednn_isa", &onednn_isa, "Widest instruction set oneDNN may use here.");
-    m.def("onednn_exact", &onednn_exact, "Whether oneDNN's int8 sums are exact here.");
-    m.def("onednn_version", &onednn_version);
     m.def("sampler_paths", [] {
         std::vector<std::string> names;
         for (const auto path :
@@ -370,8 +404,8 @@ NB_MODULE(_native, m) {
         .def("accumulators", &accumulators, nb::arg("layer"), nb::arg("x_q"), nb::arg("w_q"))
         .def("describe", &describe, nb::arg("batch"))
         .def("traffic", &traffic, nb::arg("batch"))
-        .def_prop_ro("latest_batch", &Program::latest_batch)
-        .def_prop_ro("implementations", &Program::implementations)
+        .def_prop_ro("latest_batch",
+                     [](Program& p) { return released([&] { return p.latest_batch(); }); })
         .def_prop_ro("threads", &Program::threads)
         .def_prop_ro("sampler", [](const Program& p) { return std::string(path_name(p.path())); })
         .def_prop_ro("draws", &Program::draws);

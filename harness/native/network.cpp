@@ -1,5 +1,7 @@
 #include "network.hpp"
 
+#include <algorithm>
+#include <cmath>
 #include <set>
 #include <stdexcept>
 
@@ -10,14 +12,28 @@ namespace {
     throw std::invalid_argument(name + ": " + why);
 }
 
+// 0 where the kernel reaches beyond the padded input.
 std::int64_t out_size(std::int64_t in, std::int64_t kernel, std::int64_t stride,
                       std::int64_t padding, std::int64_t dilation) {
-    return (in + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1;
+    const std::int64_t spare = in + 2 * padding - dilation * (kernel - 1) - 1;
+    return spare < 0 ? 0 : spare / stride + 1;
 }
+
+bool finite(const std::vector<float>& values) {
+    return std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); });
+}
+
+// docs/noise-stream.md, "Order of the weights".
+constexpr std::int64_t kMostProducts = 66311;                    // 66311 * 255 * 127 < 2^31
+constexpr std::int64_t kMostNumbers = (std::int64_t{1} << 31) - 1;  // of weights, padding included
 
 void check_conv(const Network& network, const ConvNode& node) {
     const Activation &in = network.at(node.input), &out = network.at(node.output);
     const Geometry& g = node.posterior.geometry;
+    check_weight_shape(out.name, g);
+    if (!finite(node.weight_scale) || !finite(node.bias) || !finite(node.bias_step)) {
+        reject(out.name, "its scales and biases must be finite");
+    }
     const std::int64_t kernel[2] = {g.height, g.width};
     const std::int64_t size[2] = {in.image.height, in.image.width};
     const std::int64_t result[2] = {out.image.height, out.image.width};
@@ -64,8 +80,9 @@ void check_pool(const Network& network, const PoolNode& node) {
     const Activation &in = network.at(node.input), &out = network.at(node.output);
     const std::int64_t size[2] = {in.image.height, in.image.width};
     const std::int64_t result[2] = {out.image.height, out.image.width};
-    if (in.scale == 0 || in.image.channels != out.image.channels || in.type() != out.type()) {
-        reject(out.name, "a pool's output must have its input's type and channels");
+    if (in.scale == 0 || in.image.channels != out.image.channels || in.type() != out.type() ||
+        in.scale != out.scale) {
+        reject(out.name, "a pool's output must have its input's type, scale and channels");
     }
     for (int axis = 0; axis < 2; ++axis) {
         if (node.kernel[axis] < 1 || node.stride[axis] < 1 || node.padding[axis] < 0 ||
@@ -79,6 +96,23 @@ void check_pool(const Network& network, const PoolNode& node) {
 
 }  // namespace
 
+void check_weight_shape(const std::string& name, const Geometry& g) {
+    std::int64_t product = 1;
+    for (const std::int64_t size : {g.outputs, g.inputs, g.height, g.width}) {
+        if (size < 1 || size > kMostNumbers / product) {
+            reject(name, "its weights must be at least one and fewer than 2^31");
+        }
+        product *= size;
+    }
+    if (g.inputs * g.height * g.width > kMostProducts) {
+        reject(name, "a sum of more than " + std::to_string(kMostProducts) +
+                         " products (I * KH * KW) can exceed int32");
+    }
+    if (g.blocks() > kMostNumbers / kLanes) {
+        reject(name, "its weights take 2^31 or more lanes of the noise stream");
+    }
+}
+
 void Network::check() const {
     const auto known = static_cast<int>(activations.size());
     std::set<int> ready = {input};
@@ -88,6 +122,9 @@ void Network::check() const {
         }
     };
     require(input);
+    for (const Activation& activation : activations) {
+        if (!std::isfinite(activation.scale)) reject(activation.name, "its scale must be finite");
+    }
     if (at(input).scale == 0) reject(at(input).name, "the input has no integer scale");
     for (const Node& node : nodes) {
         require(node_input(node));
@@ -100,7 +137,7 @@ void Network::check() const {
                 require(conv->residual);
                 if (out == output) reject(at(out).name, "no residual can be added to the logits");
                 const Activation& residual = at(conv->residual);
-                if (residual.scale == 0 || residual.image.size() != at(out).image.size()) {
+                if (residual.scale == 0 || !(residual.image == at(out).image)) {
                     reject(at(out).name, "its residual has another shape");
                 }
             }
@@ -176,16 +213,17 @@ Folding input_folding(const Network& network, const ConvNode& node) {
         const auto* conv = std::get_if<ConvNode>(&other);
         readers += conv != nullptr && conv->residual == network.input ? 1 : 0;
     }
+    // One output pixel is a product of matrices as it is.
+    const Image& out = network.at(node.output).image;
     const bool pays = node.input == network.input && readers == 1 && node.groups == 1 &&
-                      image.channels <= 4 && g.width > 1 &&
-                      !(g.height == image.height && g.width == image.width);
+                      image.channels <= 4 && g.width > 1 && out.height * out.width > 1;
     if (!pays) return folding;
     folding.image = image;
     folding.columns = g.width;
     folding.stride = node.stride[1];
     folding.padding = node.padding[1];
     folding.dilation = node.dilation[1];
-    folding.out_width = network.at(node.output).image.width;
+    folding.out_width = out.width;
     // From 16 channels on, oneDNN has AMX kernels for it.
     folding.folded = static_cast<std::int64_t>(
         round_up(static_cast<std::size_t>(g.width * image.channels), 16));

@@ -59,6 +59,10 @@ inline int node_output(const Node& node) {
     return std::visit([](const auto& n) { return n.output; }, node);
 }
 
+// Throws std::invalid_argument where a weight tensor is larger than the noise stream and int32 sums
+// allow (docs/noise-stream.md).
+void check_weight_shape(const std::string& name, const Geometry& geometry);
+
 // What the layer computes on a batch.
 ConvSpec conv_spec(const Network& network, const ConvNode& node, std::int64_t batch);
 PoolSpec pool_spec(const Network& network, const PoolNode& node);

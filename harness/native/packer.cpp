@@ -36,7 +36,8 @@ Packer::Packer(const Posterior& posterior, bool sampled, std::uint32_t ordinal,
         }
     }
     if (layout_.path == WeightPath::reorder) {
-        scratch_bytes_ += round_up(layout_.origin.size(), kLine) + kLine;
+        plain_bytes_ = round_up(layout_.origin.size(), kLine) + kLine;
+        scratch_bytes_ += plain_bytes_ + layout_.reorder_scratch_bytes;
     } else {
         layout_.packed = {};
     }
@@ -70,7 +71,7 @@ void Packer::finish(std::int8_t* scratch, std::int8_t* out) const {
     std::memset(plain - kLine, 0, kLine);
     const std::int32_t* from = layout_.origin.data();
     for (std::size_t at = 0; at < layout_.origin.size(); ++at) to[at] = scratch[from[at]];
-    if (reorders) layout_.reorder(plain, out);
+    if (reorders) layout_.reorder(plain, out, plain + plain_bytes_);
 }
 
 // visit(byte of the kernel's buffer, canonical index) for every weight.

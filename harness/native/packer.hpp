@@ -42,7 +42,9 @@ private:
     std::uint64_t signature_;
     std::vector<Run> runs_;  // path == direct: which block each chunk holds
     Stream stream_;
-    std::size_t canonical_bytes_ = 0, scratch_bytes_ = 0;
+    // Of scratch: canonical order, then where a kernel's layout is made by reordering, the plain
+    // tensor and the scratch of that.
+    std::size_t canonical_bytes_ = 0, plain_bytes_ = 0, scratch_bytes_ = 0;
     AlignedBuffer<std::int8_t> fixed_;
 };
 

@@ -1,5 +1,7 @@
 #include "program.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <stdexcept>
 
@@ -24,8 +26,7 @@ Program::Program(Network network, const AliasTables& tables, Engine engine, Samp
       tables_(tables),
       engine_(engine),
       path_(path),
-      workers_(threads),
-      packers_(network_) {
+      threads_(threads) {
     network_.check();
     if (!supported(path_)) {
         throw std::invalid_argument(std::string("this CPU has not what the sampler's path ") +
@@ -35,6 +36,25 @@ Program::Program(Network network, const AliasTables& tables, Engine engine, Samp
         throw std::invalid_argument(
             "oneDNN's int8 sums saturate on this CPU, which has no VNNI; use the portable engine");
     }
+    state_ = new State(network_, threads_);
+}
+
+// A forked child leaves its parent's state as it is: there are no threads to join, and what another
+// thread was changing stays half changed.
+Program::~Program() {
+    State* const mine = state_.load();
+    if (mine->process == getpid()) delete mine;
+}
+
+Program::State::State(const Network& network, int threads)
+    : process(getpid()), packers(network), workers(threads) {}
+
+Program::State& Program::state() {
+    State* mine = state_.load();
+    if (mine->process == getpid()) return *mine;
+    auto fresh = std::make_unique<State>(network_, threads_);
+    if (state_.compare_exchange_strong(mine, fresh.get())) mine = fresh.release();
+    return *mine;
 }
 
 Executor& Program::Prepared::executor(const Network& network, int worker) {
@@ -43,58 +63,58 @@ Executor& Program::Prepared::executor(const Network& network, int worker) {
     return *mine;
 }
 
-Program::Prepared& Program::prepare(std::int64_t batch) {
+Program::Prepared& Program::prepare(State& state, std::int64_t batch) const {
     if (batch < 1) throw std::invalid_argument("the batch is empty");
-    auto found = prepared_.find(batch);
-    if (found == prepared_.end()) {
-        if (prepared_.size() >= kPlans) {
-            prepared_.erase(std::min_element(
-                prepared_.begin(), prepared_.end(),
+    auto& prepared = state.prepared;
+    auto found = prepared.find(batch);
+    if (found == prepared.end()) {
+        if (prepared.size() >= kPlans) {
+            prepared.erase(std::min_element(
+                prepared.begin(), prepared.end(),
                 [](const auto& a, const auto& b) { return a.second.used < b.second.used; }));
         }
-        found = prepared_
-                    .try_emplace(batch, network_, packers_, engine_, batch, workers_.threads())
+        found = prepared.try_emplace(batch, network_, state.packers, engine_, batch, threads_)
                     .first;
-        for (const auto& any : found->second.plan.steps()) {
-            const auto* step = std::get_if<ConvStep>(&any);
-            if (step != nullptr) implementations_.insert(step->kernel->implementation());
-        }
     }
-    found->second.used = ++clock_;
+    found->second.used = ++state.clock;
     return found->second;
 }
 
 void Program::logits(const float* x, std::int64_t batch, std::uint64_t seed, std::uint32_t first,
                      std::int64_t count, float* out) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    State& mine = state();
+    const std::lock_guard<std::mutex> lock(mine.mutex);
     const SingleThreaded single;
     const KeySchedule keys(seed);
-    const std::int64_t spare = workers_.threads() / std::max<std::int64_t>(count, 1);
+    const std::int64_t spare = threads_ / std::max<std::int64_t>(count, 1);
     const std::int64_t parts = std::max<std::int64_t>(std::min(batch, spare), 1);
-    latest_ = (batch + parts - 1) / parts;
+    const std::int64_t size = (batch + parts - 1) / parts;
+    Prepared& prepared = prepare(mine, size);
+    mine.latest = size;
     if (parts > 1) {
-        slices(prepare(latest_), batch, x, keys, first, count, out);
+        slices(mine, prepared, batch, x, keys, first, count, out);
     } else {
-        whole_batches(prepare(latest_), x, keys, first, count, out);
+        whole_batches(mine, prepared, x, keys, first, count, out);
     }
 }
 
-void Program::whole_batches(Prepared& prepared, const float* x, const KeySchedule& keys,
-                            std::uint32_t first, std::int64_t count, float* out) {
+void Program::whole_batches(State& state, Prepared& prepared, const float* x,
+                            const KeySchedule& keys, std::uint32_t first, std::int64_t count,
+                            float* out) {
     const std::int64_t step = prepared.plan.batch() * network_.at(network_.output).image.size();
-    workers_.run(count, [&](std::int64_t pass, int worker) {
+    state.workers.run(count, [&](std::int64_t pass, int worker) {
         const Draw draw{path_, tables_, keys, first + static_cast<std::uint32_t>(pass), draws_};
         prepared.executor(network_, worker).run(x, draw, nullptr, out + pass * step);
     });
 }
 
-void Program::draw_ahead(Prepared& prepared, const KeySchedule& keys, std::uint32_t first,
-                         std::int64_t count) {
+void Program::draw_ahead(State& state, Prepared& prepared, const KeySchedule& keys,
+                         std::uint32_t first, std::int64_t count) {
     const auto& steps = prepared.plan.steps();
     const auto layers = static_cast<std::int64_t>(steps.size());
     std::vector<DrawnPass>& passes = prepared.drawn;
     while (static_cast<std::int64_t>(passes.size()) < count) {
-        DrawnPass& pass = passes.emplace_back();
+        DrawnPass pass;
         for (const auto& any : steps) {
             const auto* step = std::get_if<ConvStep>(&any);
             const bool samples = step != nullptr && step->packer->sampled();
@@ -102,8 +122,9 @@ void Program::draw_ahead(Prepared& prepared, const KeySchedule& keys, std::uint3
             pass.weights.emplace_back(samples ? step->packer->bytes() : 0);
             pass.biases.emplace_back(biased ? conv(step->node).bias.size() : 0);
         }
+        passes.push_back(std::move(pass));  // whole, or not at all
     }
-    workers_.run(count * layers, [&](std::int64_t task, int worker) {
+    state.workers.run(count * layers, [&](std::int64_t task, int worker) {
         const auto pass = static_cast<std::size_t>(task / layers);
         const auto index = static_cast<std::size_t>(task % layers);
         const auto* step = std::get_if<ConvStep>(&steps[index]);
@@ -119,15 +140,15 @@ void Program::draw_ahead(Prepared& prepared, const KeySchedule& keys, std::uint3
 
 // Fewer passes than threads: every pass is drawn once, then runs on several parts of the batch. All
 // parts have the plan's size; the last one begins early and repeats images of the one before.
-void Program::slices(Prepared& prepared, std::int64_t batch, const float* x,
+void Program::slices(State& state, Prepared& prepared, std::int64_t batch, const float* x,
                      const KeySchedule& keys, std::uint32_t first, std::int64_t count,
                      float* out) {
-    draw_ahead(prepared, keys, first, count);
+    draw_ahead(state, prepared, keys, first, count);
     const std::int64_t size = prepared.plan.batch();
     const std::int64_t classes = network_.at(network_.output).image.size();
     const std::int64_t pixels = network_.at(network_.input).image.size();
     const std::int64_t used = (batch + size - 1) / size;
-    workers_.run(count * used, [&](std::int64_t task, int worker) {
+    state.workers.run(count * used, [&](std::int64_t task, int worker) {
         const std::int64_t pass = task / used, begin = task % used * size;
         const std::int64_t from = std::min(begin, batch - size);
         const Draw draw{path_, tables_, keys, first + static_cast<std::uint32_t>(pass), draws_};
@@ -164,10 +185,10 @@ const ConvStep& Program::step_of(const Plan& plan, std::size_t node) const {
 }
 
 std::vector<std::int8_t> Program::sample(std::size_t node, std::uint64_t seed, std::uint32_t mc) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    State& mine = state();
+    const std::lock_guard<std::mutex> lock(mine.mutex);
     const SingleThreaded single;
-    if (prepared_.empty()) prepare(1);
-    const Packer& packer = *step_of(prepared_.begin()->second.plan, node).packer;
+    const Packer& packer = *step_of(prepare(mine, mine.latest).plan, node).packer;
     if (!packer.sampled()) return packer.unpack(packer.fixed());
     AlignedBuffer<std::int8_t> scratch(packer.scratch_bytes()), packed(packer.bytes());
     packer.sample(path_, tables_, KeySchedule(seed), mc, scratch.data(), packed.data());
@@ -175,9 +196,10 @@ std::vector<std::int8_t> Program::sample(std::size_t node, std::uint64_t seed, s
 }
 
 std::vector<float> Program::sample_bias(std::size_t node, std::uint64_t seed, std::uint32_t mc) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    State& mine = state();
+    const std::lock_guard<std::mutex> lock(mine.mutex);
     const SingleThreaded single;
-    const Plan& plan = prepare(prepared_.empty() ? 1 : prepared_.begin()->first).plan;
+    const Plan& plan = prepare(mine, mine.latest).plan;
     const ConvStep& step = step_of(plan, node);
     std::vector<float> bias = conv(node).bias;
     if (!step.bias) return bias;
@@ -190,7 +212,8 @@ std::vector<float> Program::sample_bias(std::size_t node, std::uint64_t seed, st
 std::vector<std::int32_t> Program::accumulators(std::size_t index, std::int64_t batch,
                                                 const std::uint8_t* x,
                                                 const std::int8_t* weights) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    State& mine = state();
+    const std::lock_guard<std::mutex> lock(mine.mutex);
     const SingleThreaded single;
     const ConvNode& node = conv(index);
     const Image& image = network_.at(node.input).image;
@@ -223,35 +246,31 @@ std::vector<std::int32_t> Program::accumulators(std::size_t index, std::int64_t 
 }
 
 std::int64_t Program::latest_batch() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return latest_;
-}
-
-std::vector<std::string> Program::implementations() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return {implementations_.begin(), implementations_.end()};
+    State& mine = state();
+    const std::lock_guard<std::mutex> lock(mine.mutex);
+    return mine.latest;
 }
 
 std::vector<LayerReport> Program::describe(std::int64_t batch) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    State& mine = state();
+    const std::lock_guard<std::mutex> lock(mine.mutex);
     const SingleThreaded single;
-    const Plan& plan = prepare(batch).plan;
+    const Plan& plan = prepare(mine, batch).plan;
     std::vector<LayerReport> reports;
     for (const auto& any : plan.steps()) {
         const auto* step = std::get_if<ConvStep>(&any);
         if (step == nullptr) continue;
-        const ConvNode& node = conv(step->node);
-        const bool folded = node.input == network_.input && plan.input().folded.has_value();
-        reports.push_back({network_.at(node.output).name, step->kernel->implementation(),
-                           path_of(step->packer->path()), step->packer->bytes(), folded});
+        reports.push_back({network_.at(conv(step->node).output).name,
+                           step->kernel->implementation(), path_of(step->packer->path())});
     }
     return reports;
 }
 
 TrafficReport Program::traffic(std::int64_t batch) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    State& mine = state();
+    const std::lock_guard<std::mutex> lock(mine.mutex);
     const SingleThreaded single;
-    const Plan& plan = prepare(batch).plan;
+    const Plan& plan = prepare(mine, batch).plan;
     TrafficReport report;
     report.activations = plan.activation_bytes();
     for (const auto& any : plan.steps()) {

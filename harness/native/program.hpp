@@ -1,10 +1,8 @@
 // A loaded network: passes on batches, and a look at what computes them.
 #pragma once
 
-#include <array>
 #include <map>
 #include <mutex>
-#include <set>
 
 #include "plan.hpp"
 #include "workers.hpp"
@@ -13,8 +11,6 @@ namespace sigmabench {
 
 struct LayerReport {
     std::string name, implementation, path;
-    std::size_t weight_bytes;  // of the buffer its kernel reads
-    bool folded;               // computed on an input whose kernel columns are channels
 };
 
 struct TrafficReport {
@@ -25,9 +21,12 @@ class Program {
 public:
     Program(Network network, const AliasTables& tables, Engine engine, SamplerPath path,
             int threads);
+    ~Program();
+    Program(const Program&) = delete;
+    Program& operator=(const Program&) = delete;
 
     const Network& network() const { return network_; }
-    int threads() const { return workers_.threads(); }
+    int threads() const { return threads_; }
     SamplerPath path() const { return path_; }
     std::uint64_t draws() const { return draws_.load(); }
 
@@ -43,10 +42,9 @@ public:
                                            const std::uint8_t* x, const std::int8_t* weights);
 
     std::vector<LayerReport> describe(std::int64_t batch);
-    // Images a kernel computed at once in the latest pass (a part of the batch if it was split), or
-    // in the first plan if there was none; and every implementation that was ever planned.
+    // Images a kernel computed at once in the latest call of logits (a part of the batch if it was
+    // split), 1 if there was none. `sample` looks into the buffers of that plan.
     std::int64_t latest_batch();
-    std::vector<std::string> implementations();
     TrafficReport traffic(std::int64_t batch);
     std::size_t node_of(const std::string& name) const;  // throws std::out_of_range
     const ConvNode& conv(std::size_t node) const;
@@ -65,26 +63,35 @@ private:
         std::uint64_t used = 0;
     };
 
-    Prepared& prepare(std::int64_t batch);
-    const ConvStep& step_of(const Plan& plan, std::size_t node) const;
-    void whole_batches(Prepared& prepared, const float* x, const KeySchedule& keys,
-                       std::uint32_t first, std::int64_t count, float* out);
-    void slices(Prepared& prepared, std::int64_t batch, const float* x, const KeySchedule& keys,
-                std::uint32_t first, std::int64_t count, float* out);
-    void draw_ahead(Prepared& prepared, const KeySchedule& keys, std::uint32_t first,
-                    std::int64_t count);
+    // All that calls change, and what they wait for.
+    struct State {
+        State(const Network& network, int threads);
 
-    Network network_;
-    AliasTables tables_;
-    Engine engine_;
-    SamplerPath path_;
-    std::mutex mutex_;
-    Workers workers_;
-    Packers packers_;
-    std::map<std::int64_t, Prepared> prepared_;
-    std::uint64_t clock_ = 0;
-    std::int64_t latest_ = 1;
-    std::set<std::string> implementations_;
+        long process;
+        std::mutex mutex;
+        Packers packers;
+        std::map<std::int64_t, Prepared> prepared;
+        std::uint64_t clock = 0;
+        std::int64_t latest = 1;
+        Workers workers;
+    };
+
+    State& state();
+    Prepared& prepare(State& state, std::int64_t batch) const;
+    const ConvStep& step_of(const Plan& plan, std::size_t node) const;
+    void whole_batches(State& state, Prepared& prepared, const float* x, const KeySchedule& keys,
+                       std::uint32_t first, std::int64_t count, float* out);
+    void slices(State& state, Prepared& prepared, std::int64_t batch, const float* x,
+                const KeySchedule& keys, std::uint32_t first, std::int64_t count, float* out);
+    void draw_ahead(State& state, Prepared& prepared, const KeySchedule& keys,
+                    std::uint32_t first, std::int64_t count);
+
+    const Network network_;
+    const AliasTables tables_;
+    const Engine engine_;
+    const SamplerPath path_;
+    const int threads_;
+    std::atomic<State*> state_{nullptr};
     std::atomic<std::uint64_t> draws_{0};
 };
 

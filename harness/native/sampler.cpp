@@ -82,6 +82,7 @@ std::vector<Run> make_runs(const Geometry& geometry, const Origin& origin) {
 
 bool blockwise(const Origin& origin) {
     if (origin.size() % kLanes != 0) return false;
+    std::vector<std::int32_t> blocks;
     for (std::size_t chunk = 0; chunk < origin.size(); chunk += kLanes) {
         std::int32_t block = -1;
         for (std::size_t lane = 0; lane < kLanes; ++lane) {
@@ -91,8 +92,10 @@ bool blockwise(const Origin& origin) {
             if (block >= 0 && block != index / kLanes) return false;
             block = index / kLanes;
         }
+        if (block >= 0) blocks.push_back(block);
     }
-    return true;
+    std::sort(blocks.begin(), blocks.end());  // a block split over two chunks is none
+    return std::adjacent_find(blocks.begin(), blocks.end()) == blocks.end();
 }
 
 std::vector<std::int32_t> logical_index(const Geometry& g) {
@@ -177,7 +180,9 @@ bool supported(SamplerPath path) {
                    __builtin_cpu_supports("aes");
         case SamplerPath::avx512_vbmi:
             return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                   __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("vaes");
+                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+                   __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("aes") &&
+                   __builtin_cpu_supports("vaes");
 #else
         default: return false;
 #endif

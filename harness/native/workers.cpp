@@ -1,13 +1,16 @@
 #include "workers.hpp"
 
 #include <omp.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <exception>
+#include <stdexcept>
+#include <string>
+#include <system_error>
 
 namespace sigmabench {
+
 SingleThreaded::SingleThreaded() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
 SingleThreaded::~SingleThreaded() { omp_set_num_threads(before_); }
 
@@ -19,17 +22,24 @@ struct Workers::Batch {
     std::exception_ptr failure{};
 };
 
-Workers::Workers(int threads) : threads_(std::max(threads, 1)), process_(getpid()) {
-    for (int worker = 1; worker < threads_; ++worker) {
-        pool_.emplace_back([this, worker] { work(worker); });
+Workers::Workers(int threads) : threads_(std::max(threads, 1)) {
+    try {
+        for (int worker = 1; worker < threads_; ++worker) {
+            pool_.emplace_back([this, worker] { work(worker); });
+        }
+    } catch (const std::system_error& failure) {
+        stop();
+        throw std::runtime_error("the system has not " + std::to_string(threads_) +
+                                 " threads for this process (" + failure.what() + ")");
+    } catch (...) {
+        stop();
+        throw;
     }
 }
 
-Workers::~Workers() {
-    if (getpid() != process_) {  // a forked child has no such threads to join
-        for (std::thread& thread : pool_) thread.detach();
-        return;
-    }
+Workers::~Workers() { stop(); }
+
+void Workers::stop() {
     {
         const std::lock_guard<std::mutex> lock(mutex_);
         stop_ = true;
@@ -72,7 +82,7 @@ void Workers::work(int worker) {
 void Workers::run(std::int64_t count, const std::function<void(std::int64_t, int)>& task) {
     const SingleThreaded single;
     Batch batch{task, count};
-    const bool alone = count < 2 || pool_.empty() || getpid() != process_;
+    const bool alone = count < 2 || pool_.empty();
     if (!alone) {
         {
             const std::lock_guard<std::mutex> lock(mutex_);

@@ -23,9 +23,11 @@ private:
     int before_;
 };
 
+// Belongs to the process that made it: a forked child has its memory and none of its threads, and
+// must neither use nor destroy it.
 class Workers {
 public:
-    explicit Workers(int threads);
+    explicit Workers(int threads);  // throws std::runtime_error if the system has not as many
     ~Workers();
     Workers(const Workers&) = delete;
     Workers& operator=(const Workers&) = delete;
@@ -39,10 +41,10 @@ public:
 private:
     struct Batch;
     void work(int worker);
+    void stop();
     static void take(Batch& batch, int worker);
 
     int threads_;
-    long process_;
     std::mutex mutex_;
     std::condition_variable wake_, done_;
     Batch* batch_ = nullptr;

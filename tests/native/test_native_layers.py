@@ -50,6 +50,9 @@ CASES: dict[str, dict[str, Any]] = {
     "depthwise": {"image": (70, 7, 7), "shape": (70, 1, 3, 3), "groups": 70, "padding": (1, 1)},
     "wide": {"image": (128, 6, 6), "shape": (128, 128, 3, 3), "padding": (1, 1)},
     "asymmetric reach": {"image": (8, 8, 8), "shape": (16, 8, 4, 4), "stride": (3, 3)},
+    "one column of output": {"image": (1, 5, 6), "shape": (8, 1, 5, 5), "stride": (2, 2)},
+    "one padded pixel": {"image": (3, 5, 3), "shape": (8, 3, 5, 5), "padding": (0, 1)},
+    "one column, two rows": {"image": (3, 6, 4), "shape": (8, 3, 5, 4)},
 }
 
 

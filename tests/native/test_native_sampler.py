@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -86,6 +89,21 @@ def test_every_path_draws_the_defined_biases(channels: int, seed: int) -> None:
     for path in PATHS:
         drawn = build(artefact, 1, "auto", path).sample_bias("fc", seed, 5)
         np.testing.assert_array_equal(drawn, expected, path)
+
+
+def test_the_widest_path_runs_only_where_the_cpu_has_all_that_it_was_compiled_for() -> None:
+    """A CPU with AVX-512 VBMI and without, say, VAES is none that a test can run on."""
+    sources = Path(native.__file__).parent
+    compiled = re.search(r'target\("([^"]+)"\)', (sources / "sampler_avx512.cpp").read_text())
+    checked = re.search(
+        r"case SamplerPath::avx512_vbmi:\s+return (__builtin.*?);",
+        (sources / "sampler.cpp").read_text(),
+        re.DOTALL,
+    )
+    assert compiled is not None
+    assert checked is not None
+    names = re.findall(r'__builtin_cpu_supports\("(\w+)"\)', checked[1])
+    assert sorted(names) == sorted(compiled[1].split(","))
 
 
 @pytest.mark.parametrize("bits", range(1, 9))

@@ -1,0 +1,89 @@
+"""A program in a forked child, and threads that the system does not have."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sigmabench.harness import native
+
+pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason=str(native.unavailable()))
+
+PARENT = """
+import os, resource, signal, sys, threading, time
+sys.path.insert(0, sys.argv[1])
+from native_nets import lenet
+from test_native_program import build, images
+artefact = lenet(4)
+"""
+
+# In `child`, signal.alarm is what ends a child that waits for threads which it does not have.
+FORK = (
+    PARENT
+    + """
+program = build(artefact, 3)
+x = images(artefact, 4).numpy()
+expected = program.logits(x, 1, 0, 5)
+parent(program, x)
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    good = (program.logits(x, 1, 0, 5) == expected).all()
+    good &= (program.logits(x, 1, 0, 1) == expected[:1]).all()
+    good &= program.sample("f1", 1, 0).shape == (120, 16, 5, 5)
+    del program
+    os._exit(0 if good else 1)
+code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+assert (program.logits(x, 1, 0, 5) == expected).all()
+os._exit(code)
+"""
+)
+
+BUSY = """
+def parent(program, x):
+    # The child is made while another thread holds the program.
+    call = threading.Thread(target=program.logits, args=(x, 1, 0, 20_000))
+    call.start()
+    time.sleep(0.2)
+    assert call.is_alive()
+"""
+
+IDLE = """
+def parent(program, x):
+    pass
+"""
+
+FEW = (
+    PARENT
+    + """
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**29, used + 2**29))  # stacks of 8 MiB
+try:
+    build(artefact, 1000)
+except RuntimeError as reason:
+    assert "1000 threads" in str(reason), reason
+else:
+    raise AssertionError("there were 1000 threads in half a GiB")
+x = images(artefact, 4).numpy()
+assert build(artefact, 2).logits(x, 1, 0, 2).shape == (2, 4, 10)
+"""
+)
+
+
+def run(script: str) -> None:
+    here = Path(__file__).parent
+    command = [sys.executable, "-W", "ignore", "-c", script, str(here)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("parent", [IDLE, BUSY], ids=["idle", "busy"])
+def test_a_forked_child_computes_and_drops_the_program(parent: str) -> None:
+    run(parent + FORK)
+
+
+def test_threads_that_cannot_be_had_are_an_error() -> None:
+    run(FEW)
