@@ -15,6 +15,7 @@ from .quantize.calibrate import calibrate
 from .quantize.fold import fold
 from .quantize.ptq import Options, quantize
 from .uncertainty.metrics import score
+from .uncertainty.ood import detections
 from .workload import Workload, resolve_workload
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "UserError",
     "Workload",
     "calibrate",
+    "detections",
     "evaluate",
     "fold",
     "initial",

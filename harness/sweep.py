@@ -138,10 +138,8 @@ class _Sweep:
         for cell in cells:
             groups.setdefault((cell.batch, cell.mc), []).append(cell)
         for index, group in enumerate(groups.values()):
-            self.report("Timing", index, len(groups))
-            for record in self._group(group, loaded, copy):
+            for record in self._group(group, loaded, copy, (index, len(groups))):
                 self.store.save(record)
-        self.report("Timing", len(groups), len(groups))
 
     def _load(self, cells: Sequence[Cell]) -> dict[str, Loaded]:
         plan, fp32 = self.plan, self.prepared.artefact("FP32")
@@ -191,7 +189,13 @@ class _Sweep:
             for T in counts
         }
 
-    def _group(self, group: Sequence[Cell], loaded: dict[str, Loaded], copy: float) -> list[Record]:
+    def _group(
+        self,
+        group: Sequence[Cell],
+        loaded: dict[str, Loaded],
+        copy: float,
+        done: tuple[int, int],
+    ) -> list[Record]:
         ring = _ring(self.split, group[0].batch)
         around = [_Query(loaded[cell.format].predictor, ring, cell) for cell in group]
         repeated = [_Query(loaded[cell.format].predictor, ring[:1], cell) for cell in group]
@@ -205,6 +209,7 @@ class _Sweep:
             self.plan.seconds,
             min_samples=MIN_SAMPLES,
             max_samples=MAX_SAMPLES,
+            rest=lambda: self.report("Timing", *done),
         )
         after = [query.predictor.draws for query in around]
         keys = tuple(cell.key for cell in group)

@@ -182,3 +182,17 @@ def test_max_pool_is_pytorch_s(size, kernel, stride, layout, seed):
     x = x.to(memory_format=layout)
     expected = torch.nn.functional.max_pool2d(x, kernel, stride)
     assert torch.equal(max_pool(x, kernel, stride), expected)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("split", [1, 5, 32])
+def test_fp32_logits_are_within_64_ulps_whatever_the_batch_and_threads(
+    model, images, split, threads
+):
+    """The bound that docs/spec.md states."""
+    artefact = quantize(model, "FP32")
+    whole = BACKENDS.get("float").load(artefact, 1).logits(images[:32], 1, range(5))
+    other = BACKENDS.get("float").load(artefact, threads)
+    parts = torch.cat([other.logits(x, 1, range(5)) for x in images[:32].split(split)], 1)
+    ulp = np.spacing(np.float32(whole.abs().max()))
+    assert float((whole - parts).abs().max()) <= 64 * ulp
