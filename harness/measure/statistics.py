@@ -79,7 +79,9 @@ def split(latency: Sequence[int], slices: Sequence[int]) -> list[NDArray[np.int6
 def median_ci95(
     latency: Sequence[int], slices: Sequence[int], seed: int = 0
 ) -> tuple[float, float]:
-    """95 % confidence interval of the median; from a single slice, the range of the samples.
+    """95 % confidence interval of the median, at most the range of the samples.
+
+    From a single slice it is that range.
 
     Args:
         latency: samples, in order.
@@ -90,13 +92,14 @@ def median_ci95(
         ValueError: the slices do not add up to the samples.
     """
     parts = split(latency, slices)
+    least, most = float(min(latency)), float(max(latency))
     if len(parts) < 2:
-        return float(min(latency)), float(max(latency))
+        return least, most
     medians = _log_medians(parts, _draw(len(parts), np.random.default_rng(seed)))
     error = math.sqrt(_variance(medians, len(parts)))
     low, high = Estimate(0.0, error, len(parts) - 1).interval()
     middle = float(np.median(latency))
-    return middle * math.exp(low), middle * math.exp(high)
+    return max(least, middle * math.exp(low)), min(most, middle * math.exp(high))
 
 
 def log_median_ratio(

@@ -91,7 +91,7 @@ def reliability(section: Section) -> Figure | None:
         for i in {last, max(last - 1, 0)}:
             panel = axes[2 * (i // 2) + 1, i % 2]
             panel.tick_params(labelbottom=True)
-            panel.set_xlabel("confidence, %")
+            panel.set_xlabel("confidence, % (first seed)")
     return drawn
 
 
@@ -111,6 +111,7 @@ def against_mc(section: Section) -> Figure | None:
             dodge = 1.0 + 0.03 * (place - (len(labels) - 1) / 2)
             _score_line(panels[0], line, "accuracy", dodge)
             _score_line(panels[1], line, "nll", dodge)
+        _at_most_100(panels[0])
         panels[0].set_ylabel("accuracy, %")
         panels[1].set_ylabel("NLL, nats")
         panels[1].set_xlabel("Monte Carlo passes T")
@@ -138,9 +139,11 @@ def accuracy_against_confidence(section: Section) -> Figure | None:
             curve = row.record.quality.accuracy_vs_confidence
             for panel, name in zip(panels, ("accuracy", "share"), strict=True):
                 _curve(panel, row, _percent(curve["threshold"]), _percent(curve[name]))
+        for panel in panels:
+            _at_most_100(panel)
         panels[0].set_ylabel("accuracy, %")
         panels[1].set_ylabel("share of images, %")
-        panels[1].set_xlabel("confidence at least τ, %")
+        panels[1].set_xlabel("confidence at least τ, % (first seed)")
         legend_above(drawn, panels[0])
     return drawn
 
@@ -156,7 +159,7 @@ def risk_coverage(section: Section) -> Figure | None:
         for row in rows:
             curve = row.record.quality.risk_coverage
             _curve(panel, row, _percent(curve["coverage"]), _percent(curve["risk"]))
-        panel.set_xlabel("coverage, % of images")
+        panel.set_xlabel("coverage, % of images (first seed)")
         panel.set_ylabel("risk, % wrong")
         panel.set_ylim(bottom=0)
         legend_above(drawn, panel)
@@ -164,7 +167,10 @@ def risk_coverage(section: Section) -> Figure | None:
 
 
 def latency(section: Section) -> Figure | None:
-    """Median latency of a pass (query over T) by format, one panel a batch, 95 % intervals."""
+    """Median latency of a pass (query over T) by format, one panel a batch, 95 % intervals.
+
+    An interval that reaches beyond half as much again as the largest median is cut off there.
+    """
     batches = sorted({row.record.cell.batch for row in section.rows})
     labels = list(dict.fromkeys(row.label for row in section.rows))
     passes = sorted({row.record.cell.mc for row in section.rows})
@@ -172,12 +178,12 @@ def latency(section: Section) -> Figure | None:
         drawn = figure(0.5 + len(batches) * (0.5 + 0.28 * len(labels)))
         panels = drawn.subplots(len(batches), 1, squeeze=False)[:, 0]
         for panel, batch in zip(panels, batches, strict=True):
-            for row in section.rows:
-                if row.record.cell.batch == batch:
-                    _latency_point(panel, row, labels, passes)
+            shown = [row for row in section.rows if row.record.cell.batch == batch]
+            for row in shown:
+                _latency_point(panel, row, labels, passes)
             panel.set_yticks(range(len(labels)), labels)
             panel.set_ylim(len(labels) - 0.5, -0.5)
-            panel.set_xlim(left=0)
+            panel.set_xlim(0, _room(panel, shown))
             panel.set_title(f"batch {batch}", loc="left")
         panels[-1].set_xlabel("median latency of a pass, ms")
         for place, mc in enumerate(passes):
@@ -260,7 +266,7 @@ DRAWINGS = (
         "latency",
         "Latency of a pass",
         "Median latency of one Monte Carlo pass of each format, by batch and T, with 95 percent "
-        "confidence intervals.",
+        "confidence intervals; one that leaves the panel is wider than it.",
         latency,
     ),
     Drawing(
@@ -334,6 +340,12 @@ def _score_line(panel: Axes, line: Sequence[Row], name: str, dodge: float) -> No
     panel.ticklabel_format(axis="y", useOffset=False)
 
 
+def _at_most_100(panel: Axes) -> None:
+    """End a vertical axis of percentages at 100, with room for the markers there."""
+    low, high = panel.get_ylim()
+    panel.set_ylim(low, min(high, 100 + 0.05 * (100 - low)))
+
+
 def _percent(shares: Sequence[float | None]) -> list[float | None]:
     return [None if share is None else 100.0 * share for share in shares]
 
@@ -353,15 +365,27 @@ def _curve(panel: Axes, row: Row, x: Sequence[float | None], y: Sequence[float |
     )
 
 
+def _room(panel: Axes, rows: Sequence[Row]) -> float:
+    """Where the axis of latencies ends: beyond all intervals, unless one dwarfs the medians."""
+    end = panel.get_xlim()[1]
+    medians = [_of_a_pass(row, row.record.timing.percentiles_ns.get("p50")) for row in rows]
+    return min(end, 1.5 * max(text.known(medians), default=end))
+
+
+def _of_a_pass(row: Row, nanoseconds: float | None) -> float | None:
+    """A query's latency as that of a pass, ms."""
+    return None if nanoseconds is None else nanoseconds / row.record.cell.mc / 1e6
+
+
 def _latency_point(panel: Axes, row: Row, labels: Sequence[str], passes: Sequence[int]) -> None:
-    timing, mc = row.record.timing, row.record.cell.mc
-    median = timing.percentiles_ns.get("p50")
-    if median is None:
+    timing = row.record.timing
+    ends = (timing.percentiles_ns.get("p50"), *timing.p50_ci95_ns)
+    found = text.known(_of_a_pass(row, end) for end in ends)
+    if len(found) < 3:
         return
-    which = passes.index(mc)
+    middle, low, high = found
+    which = passes.index(row.record.cell.mc)
     offset = 0.25 * (which - (len(passes) - 1) / 2)
-    middle = median / mc / 1e6
-    low, high = (end / mc / 1e6 for end in timing.p50_ci95_ns)
     panel.errorbar(
         middle,
         labels.index(row.label) + offset,

@@ -138,6 +138,7 @@ def _machine(section: Section) -> list[tuple[str, str]]:
         ("System", [p.kernel for p in prints]),
         ("Python", [p.python for p in prints]),
         ("Packages", [", ".join(f"{k} {v}" for k, v in p.packages.items()) for p in prints]),
+        ("Code", [p.code for p in prints]),
         ("Commit", [p.commit or text.MISSING for p in prints]),
         ("Environment", [" ".join(f"{k}={v}" for k, v in p.environment.items()) for p in prints]),
     ]
@@ -160,5 +161,6 @@ def _commands(section: Section) -> list[tuple[str, int]]:
 
 
 def _created(section: Section) -> str:
-    times = sorted(record.created for record in section.records)
-    return times[0] if times[0] == times[-1] else f"{times[0]} to {times[-1]}"
+    """From when to when, to the minute."""
+    times = sorted(record.created[:16].replace("T", " ") for record in section.records)
+    return " to ".join(dict.fromkeys((times[0], times[-1]))) + " UTC"

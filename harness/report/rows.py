@@ -15,6 +15,7 @@ from . import text
 SUBJECT = ("workload", "workload_version", "split", "corruption", "severity", "limit")
 #: Fields that every table shows in its own columns.
 SHOWN = ("format", "mc", "batch")
+ALL = "all cells"
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,13 @@ class Note:
     text: str
     cells: int
     where: str
+
+    @property
+    def scope(self) -> str:
+        """How many cells it is about, and which."""
+        if self.where == ALL:
+            return ALL
+        return f"{text.plural(self.cells, 'cell')}: {self.where}"
 
 
 @dataclass(frozen=True)
@@ -163,7 +171,8 @@ def _machine(records: Sequence[Record]) -> str:
     threads = sorted({r.cell.threads for r in records})
     isas = sorted({r.dispatched_isa for r in records})
     software = []
-    for name in ("sigmabench", "torch", "oneDNN"):
+    names = dict.fromkeys(name for r in records for name in r.fingerprint.packages)
+    for name in ("sigmabench", "torch", *(name for name in names if "onednn" in name.lower())):
         versions = sorted({r.fingerprint.packages.get(name, text.MISSING) for r in records})
         software += [f"{name} {' or '.join(versions)}"] if versions != [text.MISSING] else []
     commits = sorted({r.fingerprint.commit or "no commit" for r in records})
@@ -260,7 +269,7 @@ def _notes(rows: Sequence[Row]) -> list[Note]:
 def _where(cells: Sequence[Row], rows: Sequence[Row]) -> str:
     """Which cells, in words: the whole, a product of labels, T and batch, or the first few."""
     if len(cells) == len(rows):
-        return "all cells"
+        return ALL
     labels = list(dict.fromkeys(row.label for row in cells))
     passes = sorted({row.record.cell.mc for row in cells})
     batches = sorted({row.record.cell.batch for row in cells})

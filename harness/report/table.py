@@ -180,6 +180,4 @@ def _verdict_lines(section: Section) -> list[str]:
 
 
 def _note_line(note: Note) -> str:
-    counted = text.plural(note.cells, "cell")
-    cells = note.where if note.where == "all cells" else f"{counted}: {note.where}"
-    return f"{_KINDS[note.kind]} {note.text} ({cells})"
+    return f"{_KINDS[note.kind]} {note.text} ({note.scope})"

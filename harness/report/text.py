@@ -41,7 +41,7 @@ def signed(value: float | None, decimals: int) -> str:
     """A difference, always with its sign."""
     if value is None or not math.isfinite(value):
         return MISSING
-    return f"{value:+,.{decimals}f}".replace("-", "−")
+    return f"{round(value, decimals) + 0.0:+,.{decimals}f}".replace("-", "−")
 
 
 def significant(value: float | None, digits: int = 3) -> str:

@@ -45,8 +45,7 @@ def test_median_interval_of_one_slice_is_the_range_of_its_samples() -> None:
 def test_median_interval_holds_the_median(parts: list[list[int]]) -> None:
     samples = [v for part in parts for v in part]
     low, high = median_ci95(samples, [len(part) for part in parts])
-    assert 0 <= low <= np.median(samples) * (1 + 1e-12)
-    assert high >= np.median(samples) * (1 - 1e-12)
+    assert min(samples) <= low <= np.median(samples) <= high <= max(samples)
 
 
 def test_median_interval_is_that_of_the_ratio_to_a_constant() -> None:

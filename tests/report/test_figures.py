@@ -91,10 +91,35 @@ def test_a_single_seed_has_no_error_bar(seeds, bars):
         assert np.isfinite(container.lines[0].get_ydata(orig=False)).all()
 
 
+def test_no_axis_of_shares_goes_beyond_100():
+    sure = factory.record()
+    quality = replace(
+        sure.quality,
+        scores={**sure.quality.scores, "accuracy": (100.0,) * 3},
+        accuracy_vs_confidence={"threshold": (0.0, 0.5), "accuracy": (1.0, 1.0), "share": (1, 1)},
+    )
+    (section,) = sections([replace(sure, quality=quality)])
+    panels = [against_mc(section).axes[0], *accuracy_against_confidence(section).axes]
+    assert all(90 < panel.get_ylim()[0] < 100 < panel.get_ylim()[1] < 101 for panel in panels)
+
+
+@pytest.mark.parametrize(("factor", "cut"), [(1.2, False), (40.0, True)])
+def test_a_wide_interval_does_not_dwarf_the_medians(factor, cut):
+    record = factory.record(batch=1, mc=1)
+    median = record.timing.percentiles_ns["p50"]
+    wide = replace(record.timing, p50_ci95_ns=(median / 2, factor * median))
+    (section,) = sections([replace(record, timing=wide)])
+    end = latency(section).axes[0].get_xlim()[1]
+    assert (end == pytest.approx(1.5 * median / 1e6)) == cut
+    assert cut or end > factor * median / 1e6
+
+
 def test_curves_say_that_they_are_of_the_first_seed():
+    (section,) = sections(factory.grid(SMALL))
     for drawing in DRAWINGS:
         curve = drawing.name in ("reliability", "confidence", "risk-coverage")
-        for words in (drawing.title, drawing.description):
+        labels = " ".join(panel.get_xlabel() for panel in drawing.draw(section).axes)
+        for words in (drawing.title, drawing.description, labels):
             assert ("first seed" in words) == curve
 
 

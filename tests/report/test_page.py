@@ -132,6 +132,9 @@ def test_it_says_what_the_records_say(document, records):
     assert "Synthetic CPU <model> & sons" in words
     hrefs = {a.get("href") for a in document.named("a")}
     assert {f"records/{r.cell.key}.json" for r in records} <= hrefs
+    assert "Measured 2030-01-02 03:04 UTC by:" in words
+    assert "(2 cells: " in words
+    assert "(all cells)" in words
     assert words.count("first seed") >= 6  # caption and description of three figures
     assert re.search(
         r"With T = 50 passes at batch 1, INT8\w* runs \d\.\d\d× as fast as FP32", words

@@ -143,6 +143,10 @@ def test_the_machine_is_that_of_all_records():
     records = [factory.record(), factory.record(format="INT8", machine=other)]
     (section,) = sections(records)
     assert "sigmabench 0.1.0, torch 2.8.0 or 2.9.0, oneDNN 3.2 or –" in section.machine
+    bundled = factory.fingerprint(packages={"torch-onednn": "3.12", "numpy": "2.4"})
+    assert (
+        "torch-onednn 3.12, abcdef012345" in sections([factory.record(machine=bundled)])[0].machine
+    )
     assert "121212121212+dirty.9f9f9f9f or abcdef012345" in section.machine
 
 

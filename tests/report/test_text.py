@@ -43,6 +43,11 @@ def test_what_is_missing_is_a_dash(missing):
     assert text.percent(None) == "–"
 
 
+def test_differences_have_a_sign_and_no_negative_zero():
+    shown = [text.signed(value, 1) for value in (-0.04, 0.04, -0.06, 1234.5)]
+    assert shown == ["+0.0", "+0.0", "−0.1", "+1,234.5"]
+
+
 @given(st.floats(1e-3, 1e9))
 def test_significant_keeps_three_digits(value):
     written = text.significant(value)
