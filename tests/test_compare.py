@@ -346,7 +346,7 @@ def test_scores_on_these_images_alone_are_marked():
     console.print(comparison(compare(a, b)))
     words = " ".join(console.file.getvalue().split())
     assert "+0.20 (+)" in words
-    assert "1 scores better, 0 worse (1 of them on these images)" in words
+    assert "1 score better, 0 worse (1 of them on these images)" in words
     assert "0.1 % accuracy, 0.1 % ECE, 0.002 nats NLL, 0.001 Brier" in words
 
 

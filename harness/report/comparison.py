@@ -122,7 +122,7 @@ def _headline(found: Comparison) -> str:
     which = f" ({here} of them on these images)" if here else ""
     return (
         f"{text.plural(len(found.cells), 'cell')} on both sides: B slower in {slower}, faster in "
-        f"{faster}; {scores.count('better')} scores better, {scores.count('worse')} worse{which}."
+        f"{faster}; {text.plural(scores.count('better'), 'score')} better, {scores.count('worse')} worse{which}."
     )
 
 

@@ -336,7 +336,7 @@ def _score_line(panel: Axes, line: Sequence[Row], name: str, dodge: float) -> No
             elinewidth=0.8,
             capsize=2,
         )
-    panel.yaxis.set_major_locator(MaxNLocator(5))
+    panel.yaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10)))
     panel.ticklabel_format(axis="y", useOffset=False)
 
 

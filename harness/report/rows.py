@@ -194,7 +194,7 @@ def _short(commit: str) -> str:
 def _identity(record: Record) -> dict[str, object]:
     """Everything that sets records of one format, T and batch apart."""
     fields = {k: v for k, v in asdict(record.cell).items() if k not in (*SHOWN, *SUBJECT)}
-    return {**fields, "commit": record.fingerprint.commit}
+    return {**fields, "code": record.fingerprint.commit or record.fingerprint.code}
 
 
 def label(

@@ -131,7 +131,7 @@ def fidelity(section: Section) -> Sheet:
         "Std ratio: standard deviation of the sampled weights over that of the FP32 posterior. "
         "Clamp: draws that saturate. Fixed: weights that no draw can move. W₂: distance of the "
         "quantized posterior from the original. z: the draws' moments against their exact law. "
-        "Sat.: activations at the end of their range.",
+        "Sat.: sampled activations beyond their range.",
     )
     return Sheet("Fidelity to the posterior", columns, tuple(cells), headings, 0, notes)
 

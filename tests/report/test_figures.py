@@ -100,6 +100,7 @@ def test_no_axis_of_shares_goes_beyond_100():
     )
     (section,) = sections([replace(sure, quality=quality)])
     panels = [against_mc(section).axes[0], *accuracy_against_confidence(section).axes]
+    assert all(100 in panel.get_yticks() for panel in panels)
     assert all(90 < panel.get_ylim()[0] < 100 < panel.get_ylim()[1] < 101 for panel in panels)
 
 

@@ -199,6 +199,12 @@ def test_variants_of_a_format_are_told_apart(records):
     assert {r.label for r in section.rows if r.record.cell.format == "FP32"} == {"FP32"}
 
 
+def test_variants_of_installed_code_without_a_commit_are_told_apart():
+    prints = [factory.fingerprint(commit=None, code=code * 16) for code in "ab"]
+    (section,) = sections([factory.record(machine=machine) for machine in prints])
+    assert section.variants == {"a": f"code {'a' * 16}", "b": f"code {'b' * 16}"}
+
+
 def test_subjects_and_machines_never_share_a_table(records):
     shifted = factory.grid(("FP32",), corruption="fog", severity=3)
     moved = factory.grid(("FP32",), machine=factory.fingerprint(cpu="Another"))
