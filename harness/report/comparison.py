@@ -120,9 +120,10 @@ def _headline(found: Comparison) -> str:
     scores = [score.verdict.removesuffix(HERE) for score in found.scores]
     here = sum(score.verdict.endswith(HERE) for score in found.scores)
     which = f" ({here} of them on these images)" if here else ""
+    better = text.plural(scores.count("better"), "score")
     return (
         f"{text.plural(len(found.cells), 'cell')} on both sides: B slower in {slower}, faster in "
-        f"{faster}; {text.plural(scores.count('better'), 'score')} better, {scores.count('worse')} worse{which}."
+        f"{faster}; {better} better, {scores.count('worse')} worse{which}."
     )
 
 
