@@ -152,7 +152,7 @@ def enumerated_law(
         mean: μ as stored, float32 [O, ...].
         std: σ as stored, of the same shape.
         arithmetic: what the backend computes.
-        epsilon: values of ε [K], from `normal_grid` or `stream_grid`.
+        epsilon: values of ε [K], from `normal_grid`.
         probability: of each [K].
     """
     index = None
@@ -184,13 +184,6 @@ def normal_grid(cells: int = 512) -> tuple[F64, F64]:
     values = (edges[:-1] + edges[1:]) / 2
     values /= np.sqrt(values**2 @ probability)
     return values, probability
-
-
-def stream_grid(probabilities: ArrayLike, scale: float) -> tuple[F64, F64]:
-    """ε = s_ε·ε_q of the integer noise stream: its 255 values and their probabilities."""
-    p = np.asarray(probabilities, np.float64)
-    half = p[1:] / 2
-    return np.arange(-127.0, 128.0) * scale, np.concatenate([half[::-1], p[:1], half])
 
 
 def bfloat16(values: NDArray[np.float32]) -> NDArray[np.float32]:

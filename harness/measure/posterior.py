@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 
 from ..quantize import noise
 from .fidelity import Gaussian, layer_fidelity
-from .law import IntegerLayer, Law, bfloat16, enumerated_law, integer_law, normal_grid
+from .law import (
+    IntegerLayer,
+    Law,
+    bfloat16,
+    enumerated_law,
+    integer_law,
+    normal_grid,
+    normal_law,
+)
 
 if TYPE_CHECKING:
     from ..backends.base import Predictor
@@ -51,24 +59,19 @@ def fidelities(
 
 def _law(layer: Layer, arithmetic: str) -> Law:
     if layer.sigma_q is not None:
-        mean: NDArray[np.int8] = layer.mean.astype(np.int8)
+        mean_q: NDArray[np.int8] = layer.mean.astype(np.int8)
         integers = IntegerLayer(
-            mean, layer.sigma_q, layer.multiplier, layer.offset, layer.shift, layer.sigma_bits
+            mean_q, layer.sigma_q, layer.multiplier, layer.offset, layer.shift, layer.sigma_bits
         )
         return integer_law(integers, noise.probabilities())
     assert layer.std is not None
-    mu, std = layer.mean.astype(np.float32), layer.std
-    compute = _bf16 if arithmetic == "bf16" else _fp32
-    return enumerated_law(mu, std, compute, *normal_grid())
-
-
-def _fp32(
-    mean: NDArray[np.float32], std: NDArray[np.float32], epsilon: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    return mean + std * epsilon
+    mean, std = layer.mean.astype(np.float32), layer.std
+    if arithmetic == "fp32":
+        return normal_law(mean, std)
+    return enumerated_law(mean, std, _bf16, *normal_grid())
 
 
 def _bf16(
     mean: NDArray[np.float32], std: NDArray[np.float32], epsilon: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    return bfloat16(_fp32(mean, std, epsilon))
+    return bfloat16(mean + std * epsilon)
