@@ -252,6 +252,16 @@ nb::ndarray<nb::numpy, std::int8_t> sample_weights(Program& program, const std::
                   static_cast<std::size_t>(g.height), static_cast<std::size_t>(g.width)});
 }
 
+nb::tuple packed_weights(Program& program, const std::string& layer, std::uint64_t seed,
+                         std::int64_t mc) {
+    const std::size_t node = program.node_of(layer);
+    const std::uint32_t pass = mc_index(mc);
+    PackedWeights packed = released([&] { return program.packed(node, seed, pass); });
+    const std::size_t size = packed.weight.size();
+    return nb::make_tuple(owned(std::move(packed.bytes), {size}),
+                          owned(std::move(packed.weight), {size}));
+}
+
 nb::ndarray<nb::numpy, float> sample_bias(Program& program, const std::string& layer,
                                           std::uint64_t seed, std::int64_t mc) {
     const std::size_t node = program.node_of(layer);
@@ -400,6 +410,9 @@ NB_MODULE(_native, m) {
     nb::class_<Program>(m, "Program")
         .def("logits", &logits, nb::arg("x"), nb::arg("seed"), nb::arg("first"), nb::arg("count"))
         .def("sample", &sample_weights, nb::arg("layer"), nb::arg("seed"), nb::arg("mc"))
+        .def("packed", &packed_weights, nb::arg("layer"), nb::arg("seed"), nb::arg("mc"),
+             "The buffer that the layer's kernel reads, int8 [N], and the weight in logical order "
+             "that each byte holds, int32 [N], -1 where it holds none.")
         .def("sample_bias", &sample_bias, nb::arg("layer"), nb::arg("seed"), nb::arg("mc"))
         .def("accumulators", &accumulators, nb::arg("layer"), nb::arg("x_q"), nb::arg("w_q"))
         .def("describe", &describe, nb::arg("batch"))

@@ -18,7 +18,8 @@ Packer::Packer(const Posterior& posterior, bool sampled, std::uint32_t ordinal,
     : geometry_(posterior.geometry),
       sampled_(sampled),
       layout_(std::move(layout)),
-      signature_(hash(layout_.packed)) {
+      signature_(hash(layout_.packed)),
+      elements_(layout_.packed.size()) {
     const auto canonical = static_cast<std::size_t>(geometry_.blocks() * kLanes);
     canonical_bytes_ = canonical + kLine;  // the spare line stays 0 and is what padding reads
     scratch_bytes_ = canonical_bytes_;
@@ -93,11 +94,20 @@ void Packer::for_each_packed(Visit visit) const {
     }
 }
 
-std::vector<std::int8_t> Packer::unpack(const std::int8_t* packed) const {
+std::size_t Packer::sampled_bytes() const {
+    if (!sampled_) return 0;
+    const std::size_t kernel = 2 * layout_.bytes;
+    if (layout_.path == WeightPath::direct) return kernel;
+    const std::size_t gathered = layout_.origin.size() * (1 + sizeof layout_.origin[0]);
+    const std::size_t plain = layout_.path == WeightPath::reorder ? 2 * layout_.origin.size() : 0;
+    return stream_.chunks * kLanes + gathered + plain + kernel;
+}
+
+std::vector<std::int32_t> Packer::weight_of_byte() const {
     const std::vector<std::int32_t> logical = logical_index(geometry_);
-    std::vector<std::int8_t> weights(static_cast<std::size_t>(geometry_.weights()), 0);
+    std::vector<std::int32_t> weights(elements_, -1);
     for_each_packed([&](std::size_t at, std::size_t canonical) {
-        weights[static_cast<std::size_t>(logical[canonical])] = packed[at];
+        weights[at] = logical[canonical];
     });
     return weights;
 }

@@ -22,13 +22,16 @@ public:
     // Bytes read from memory in a pass: mean and packed sigma.
     std::size_t mean_bytes() const { return sampled_ ? stream_.mean.size() : layout_.bytes; }
     std::size_t sigma_bytes() const { return stream_.sigma.size(); }
+    // Written and read in a pass between the draws and the kernel, 0 where nothing is sampled.
+    std::size_t sampled_bytes() const;
 
     void sample(SamplerPath path, const AliasTables& tables, const KeySchedule& keys,
                 std::uint32_t mc, std::int8_t* scratch, std::int8_t* out) const;
 
-    // The weights a kernel finds in its buffer, in logical order (O, I, KH, KW).
-    std::vector<std::int8_t> unpack(const std::int8_t* packed) const;
-    // The inverse: weights in logical order into a buffer (accumulators of given weights).
+    // For each byte of the kernel's buffer, trailing extras aside, the weight it holds in logical
+    // order, or -1 for padding, which the kernel multiplies and which hence must be 0.
+    std::vector<std::int32_t> weight_of_byte() const;
+    // Weights in logical order (O, I, KH, KW) into a buffer (accumulators of given weights).
     void pack(const std::int8_t* logical, std::int8_t* scratch, std::int8_t* out) const;
 
 private:
@@ -40,6 +43,7 @@ private:
     bool sampled_;
     WeightLayout layout_;
     std::uint64_t signature_;
+    std::size_t elements_;    // of the kernel's buffer, without its trailing extras
     std::vector<Run> runs_;  // path == direct: which block each chunk holds
     Stream stream_;
     // Of scratch: canonical order, then where a kernel's layout is made by reordering, the plain

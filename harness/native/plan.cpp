@@ -90,6 +90,7 @@ Placement place(const Network& network, const std::vector<std::size_t>& sizes,
     live[input] = true;
     for (std::size_t k = 0; k < network.nodes.size(); ++k) {
         const Node& node = network.nodes[k];
+        const bool logits = node_output(node) == network.output;  // written to the caller
         const auto out = static_cast<std::size_t>(node_output(node));
         const auto* conv = std::get_if<ConvNode>(&node);
         const int residual = conv != nullptr ? conv->residual : -1;
@@ -99,10 +100,10 @@ Placement place(const Network& network, const std::vector<std::size_t>& sizes,
             placement.offset[out] = placement.offset[from];
             placement.in_place[k] = true;
             live[from] = false;
-        } else {
+        } else if (!logits) {
             placement.offset[out] = arena.allocate(sizes[out]);
         }
-        live[out] = true;
+        live[out] = !logits;
         if (folded_bytes > 0 && node_input(node) == network.input) {
             arena.release(placement.folded);
         }
@@ -168,8 +169,11 @@ Plan::Plan(const Network& network, Packers& packers, Engine engine, std::int64_t
     input_.planes = placement.planes;
     input_.dst = placement.offset[input];
     if (folded_bytes > 0) input_.folded = placement.folded;
-    // float32 read and integers written, then read and written again if they are folded.
-    activation_bytes_ = 5 * sizes[input] + (folded_bytes > 0 ? sizes[input] + folded_bytes : 0);
+    // float32 read and integers written; by way of planes if there are several channels, then read
+    // and written once more if they are folded.
+    const bool planes = network.at(network.input).image.channels > 1;
+    activation_bytes_ = (planes ? 7 : 5) * sizes[input] +
+                        (folded_bytes > 0 ? sizes[input] + folded_bytes : 0);
     for (std::size_t k = 0; k < network.nodes.size(); ++k) {
         const Node& node = network.nodes[k];
         const bool folds = input_.folded && node_input(node) == network.input;
@@ -185,7 +189,9 @@ Plan::Plan(const Network& network, Packers& packers, Engine engine, std::int64_t
             if (conv->residual < 0) continue;
             const auto from = static_cast<std::size_t>(conv->residual);
             activation_bytes_ += sizes[from];
-            if (!placement.in_place[k]) step.residual = placement.offset[from];
+            if (placement.in_place[k]) continue;
+            step.residual = placement.offset[from];
+            activation_bytes_ += 2 * sizes[from];
         } else {
             const PoolSpec spec = pool_spec(network, std::get<PoolNode>(node));
             row_words_ = std::max(row_words_, spec.row_words());

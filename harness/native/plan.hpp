@@ -57,7 +57,7 @@ public:
     std::size_t scratchpad_bytes() const { return scratchpad_bytes_; }
     std::size_t row_words() const { return row_words_; }
     std::size_t bias_channels() const { return bias_channels_; }
-    // Activations written and read in a pass, float32 input and logits included.
+    // Activations written and read in a pass, float32 input, logits and copies included.
     std::size_t activation_bytes() const { return activation_bytes_; }
 
 private:

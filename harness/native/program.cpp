@@ -3,12 +3,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 #include <stdexcept>
 
 namespace sigmabench {
 namespace {
 
 constexpr std::size_t kPlans = 8;  // batch sizes kept ready
+constexpr int kPoison = 99;        // what a buffer holds that others have used
 
 const char* path_of(WeightPath path) {
     switch (path) {
@@ -185,14 +187,33 @@ const ConvStep& Program::step_of(const Plan& plan, std::size_t node) const {
 }
 
 std::vector<std::int8_t> Program::sample(std::size_t node, std::uint64_t seed, std::uint32_t mc) {
+    const PackedWeights packed = this->packed(node, seed, mc);
+    const Geometry& geometry = conv(node).posterior.geometry;
+    std::vector<std::int8_t> weights(static_cast<std::size_t>(geometry.weights()));
+    for (std::size_t at = 0; at < packed.weight.size(); ++at) {
+        const std::int32_t weight = packed.weight[at];
+        if (weight >= 0) weights[static_cast<std::size_t>(weight)] = packed.bytes[at];
+    }
+    return weights;
+}
+
+PackedWeights Program::packed(std::size_t node, std::uint64_t seed, std::uint32_t mc) {
     State& mine = state();
     const std::lock_guard<std::mutex> lock(mine.mutex);
     const SingleThreaded single;
     const Packer& packer = *step_of(prepare(mine, mine.latest).plan, node).packer;
-    if (!packer.sampled()) return packer.unpack(packer.fixed());
-    AlignedBuffer<std::int8_t> scratch(packer.scratch_bytes()), packed(packer.bytes());
-    packer.sample(path_, tables_, KeySchedule(seed), mc, scratch.data(), packed.data());
-    return packer.unpack(packed.data());
+    PackedWeights packed;
+    packed.weight = packer.weight_of_byte();
+    AlignedBuffer<std::int8_t> scratch(packer.scratch_bytes()), buffer(packer.bytes());
+    std::memset(scratch.data(), kPoison, scratch.size());
+    std::memset(buffer.data(), kPoison, buffer.size());
+    const std::int8_t* bytes = packer.fixed();
+    if (packer.sampled()) {
+        packer.sample(path_, tables_, KeySchedule(seed), mc, scratch.data(), buffer.data());
+        bytes = buffer.data();
+    }
+    packed.bytes.assign(bytes, bytes + packed.weight.size());
+    return packed;
 }
 
 std::vector<float> Program::sample_bias(std::size_t node, std::uint64_t seed, std::uint32_t mc) {
@@ -278,7 +299,7 @@ TrafficReport Program::traffic(std::int64_t batch) {
         if (step == nullptr) continue;
         report.mean += step->packer->mean_bytes();
         report.sigma += step->packer->sigma_bytes();
-        if (step->packer->sampled()) report.sampled += 2 * step->packer->bytes();
+        report.sampled += step->packer->sampled_bytes();
     }
     return report;
 }

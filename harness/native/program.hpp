@@ -13,6 +13,14 @@ struct LayerReport {
     std::string name, implementation, path;
 };
 
+// A kernel's buffer, and the weight in logical order that each byte holds, -1 where none.
+struct PackedWeights {
+    std::vector<std::int8_t> bytes;
+    std::vector<std::int32_t> weight;
+};
+
+// Bytes of one pass; `sampled` counts the kernel's buffer written and read, and where weights do not
+// go straight there, the scratch written and read and the index of the gather.
 struct TrafficReport {
     std::size_t mean = 0, sigma = 0, sampled = 0, activations = 0;
 };
@@ -36,6 +44,8 @@ public:
 
     // What pass `mc` finds in the weight buffer of a layer, in logical order, and its bias.
     std::vector<std::int8_t> sample(std::size_t node, std::uint64_t seed, std::uint32_t mc);
+    // That buffer itself, drawn where another layer's weights were.
+    PackedWeights packed(std::size_t node, std::uint64_t seed, std::uint32_t mc);
     std::vector<float> sample_bias(std::size_t node, std::uint64_t seed, std::uint32_t mc);
     // Bare int32 sums, NHWC, of a layer on integer NCHW images with given weights.
     std::vector<std::int32_t> accumulators(std::size_t node, std::int64_t batch,

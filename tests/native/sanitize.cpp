@@ -1,18 +1,21 @@
-// The runtime without oneDNN, built by test_native_sanitize.py under sanitizers: every sampler path
-// on shapes around the edges of blocks, then passes of a small network on several threads.
+// The runtime, built by test_native_sanitize.py under sanitizers with and without oneDNN: every
+// sampler path on shapes around the edges of blocks, then passes of small networks on several threads.
 #include <cstdio>
 #include <cstring>
+#include <limits>
 #include <random>
 #include <stdexcept>
 
 #include "program.hpp"
 
+#if !defined(SIGMABENCH_ONEDNN)
 namespace sigmabench {
 
 std::unique_ptr<ConvKernel> make_onednn_conv(const ConvSpec&, const Geometry&) { return nullptr; }
 bool onednn_exact() { return false; }
 
 }  // namespace sigmabench
+#endif
 
 using namespace sigmabench;
 
@@ -87,6 +90,18 @@ void check_sampler() {
     }
 }
 
+// A block whose lanes lie in two chunks: sampling either would write zeros over the other's lanes.
+void check_split_block() {
+    const Geometry geometry = {16, 4, 1, 1};
+    const Origin whole = canonical_origin(geometry);
+    Origin split(2 * kLanes, -1);
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+        split[lane + (lane < 32 ? 0 : kLanes)] = whole[lane];
+    }
+    require(blockwise(whole), "a whole block is none");
+    require(!blockwise(split), "a split block is whole");
+}
+
 ConvNode layer(int input, int output, const Geometry& geometry, std::uint32_t ordinal) {
     ConvNode node;
     node.input = input;
@@ -118,12 +133,39 @@ Network small_network() {
     return network;
 }
 
-void check_program() {
+// One signed convolution whose output is (8, 1, 1): a folded first layer's edge.
+Network one_pixel_network() {
+    Network network;
+    network.activations = {{"x", {3, 5, 3}, 0.02f, true}, {"a", {8, 1, 1}, 0.3f, false},
+                           {"y", {6, 1, 1}, 0.f, true}};
+    ConvNode first = layer(0, 1, {8, 3, 5, 5}, 0);
+    first.padding[1] = 1;
+    network.nodes = {first, layer(1, 2, {6, 8, 1, 1}, 1)};
+    network.output = 2;
+    return network;
+}
+
+// Signed and grouped, for which oneDNN needs reorders with compensation.
+Network grouped_network() {
+    Network network;
+    network.activations = {{"x", {32, 6, 6}, 0.02f, true}, {"a", {32, 6, 6}, 0.3f, false},
+                           {"y", {6, 1, 1}, 0.f, true}};
+    ConvNode first = layer(0, 1, {32, 8, 3, 3}, 0);
+    first.groups = 4;
+    first.padding[0] = first.padding[1] = 1;
+    network.nodes = {first, layer(1, 2, {6, 32, 6, 6}, 1)};
+    network.output = 2;
+    return network;
+}
+
+void check_program(const Network& network) {
     const AliasTables tables = some_tables();
     const std::int64_t batch = 5, passes = 3;
-    std::vector<float> x(static_cast<std::size_t>(batch * 3 * 81));
+    std::vector<float> x(static_cast<std::size_t>(batch * network.at(network.input).image.size()));
     for (float& value : x) value = static_cast<float>(uniform(-3000, 3000)) / 1000.f;
-    const Network network = small_network();
+    x[0] = std::numeric_limits<float>::quiet_NaN();
+    x[1] = std::numeric_limits<float>::infinity();
+    x[2] = -3e38f;
     std::vector<float> expected;
     for (int threads = 1; threads <= 4; ++threads) {
         Program program(network, tables, Engine::automatic, best_path(), threads);
@@ -147,7 +189,11 @@ void check_program() {
 int main() {
     try {
         check_sampler();
-        check_program();
+        check_split_block();
+        for (const Network& network :
+             {small_network(), one_pixel_network(), grouped_network()}) {
+            check_program(network);
+        }
     } catch (const std::exception& failure) {
         std::fprintf(stderr, "%s\n", failure.what());
         return 1;

@@ -108,25 +108,3 @@ def test_weights_are_read_back_from_the_kernels_buffer(case: str) -> None:
     for mc in (0, 7):
         ours, theirs = (build(artefact, 1, e).sample("conv", 5, mc) for e in ("auto", "portable"))
         np.testing.assert_array_equal(ours, theirs)
-
-
-def test_padding_of_the_packed_layout_stays_zero_after_a_larger_layer() -> None:
-    """All layers share one scratch; what one leaves there must not reach the next."""
-    artefact = lenet(8)
-    x = np.random.default_rng(3).standard_normal((2, 1, 28, 28)).astype(np.float32)
-    once = build(artefact, 1).logits(x, 1, 4, 1)
-    program = build(artefact, 1)
-    program.logits(x, 1, 0, 4)
-    np.testing.assert_array_equal(program.logits(x, 1, 4, 1), once)
-
-
-def test_every_way_into_a_layout_occurs() -> None:
-    """On AMX; elsewhere the ways that this CPU's kernels take are what the other tests cover."""
-    if "amx" not in native.load().onednn_isa():
-        pytest.skip("needs AMX")
-    paths = {layer["path"] for layer in build(lenet(4), 1).describe(32)}
-    paths |= {
-        layer["path"]
-        for layer in build(one_conv((70, 7, 7), (70, 1, 3, 3), True, groups=70), 1).describe(1)
-    }
-    assert {"direct", "gather"} <= paths
