@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -105,6 +107,32 @@ def test_calls_from_several_threads_do_not_mix() -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda seed: program.logits(x, seed, 0, 3), range(8)))
     np.testing.assert_array_equal(np.stack(found), np.stack(expected))
+
+
+def test_waiting_for_a_program_lets_other_threads_run() -> None:
+    """Every call waits for the one before it; none of them may hold the interpreter meanwhile."""
+    artefact = lenet(4)
+    program = build(artefact, 1)
+    x = images(artefact, 4).numpy()
+    weights = program.sample("c1", 0, 0)
+    waiting: list[Callable[[], Any]] = [
+        lambda: program.sample("c2", 0, 0),
+        lambda: program.packed("c2", 0, 0),
+        lambda: program.sample_bias("c2", 0, 0),
+        lambda: program.accumulators("c1", np.zeros((1, 1, 28, 28), np.int8), weights),
+        lambda: program.describe(1),
+        lambda: program.traffic(1),
+        lambda: program.latest_batch,
+    ]
+    with ThreadPoolExecutor(len(waiting) + 1) as pool:
+        call = pool.submit(program.logits, x, 1, 0, 20_000)
+        while not call.running():
+            time.sleep(0.001)
+        time.sleep(0.05)
+        others = [pool.submit(work) for work in waiting]
+        time.sleep(0.05)  # one that held the interpreter would keep it until the call is over
+        assert not call.done()
+        assert not any(other.done() for other in others)
 
 
 def test_every_pass_counts_its_draws_once() -> None:
