@@ -137,7 +137,7 @@ def _plan_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--seed", type=int, default=0, help="First seed of the MC draws."),
             click.option("--seeds", type=int, default=3, help="Seeds to score."),
             click.option("--split", default="test", help="test, or validation for choosing."),
-            click.option("--seconds", type=float, default=0.5, help="Timed seconds a cell."),
+            click.option("--seconds", type=float, default=1.0, help="Timed seconds a cell."),
             click.option("--range", "range_", default="headroom", help="headroom or paper."),
             click.option("--granularity", default="channel", help="Of σ: channel or tensor."),
             click.option("--sigma-offset", default="float", help="float or integer."),

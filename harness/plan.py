@@ -58,7 +58,7 @@ class Plan:
     limit: int | None = None
     seed: int = 0
     seeds: int = 3
-    seconds: float = 0.5
+    seconds: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("formats", "mc", "batches"):
