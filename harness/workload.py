@@ -36,7 +36,7 @@ class Workload:
         recipes: recipe name to `Recipe`.
         posterior: the posterior file that ships, or None.
         replicas: shipped posteriors of the same recipe from other training seeds.
-        paper: format name to the paper's figures (`accuracy_percent`, `ece_percent`, `nll`,
+        paper: format name to the paper's figures by metric (`accuracy`, `ece`, `nll`,
             `brier`), or empty.
         needs_data: one sentence on the data the user must have, empty if it comes with a package.
     """

@@ -148,3 +148,14 @@ def test_a_workload_without_posterior_says_so() -> None:
     other = WORKLOADS.get("lenet5-mnist")
     with pytest.raises(UserError, match=r"lenet-digits\.safetensors has shape"):
         other.load_posterior(WORKLOADS.get("lenet-digits").posterior)
+
+
+@pytest.mark.parametrize("name", ["lenet-digits", "lenet5-mnist"])
+def test_paper_s_figures_are_metrics_and_formats_of_ours(name: str) -> None:
+    """A misspelt metric would leave its column out of the comparison without a word."""
+    from sigmabench.harness.formats import FORMATS
+    from sigmabench.harness.uncertainty.metrics import METRICS
+
+    for format, figures in resolve_workload(name).paper.items():
+        assert format in FORMATS.names()
+        assert set(figures) <= set(METRICS.names())
