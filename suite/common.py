@@ -11,6 +11,7 @@ FORMATS = ["FP32", "BF16", "INT8", "INT8_SIGMA4", "INT8_SIGMA2", "INT8_SIGMA1"]
 def prepared():
     """Posterior, data, folded model and ranges."""
     import torch
+
     from sigmabench.harness.plan import Plan
     from sigmabench.harness.prepare import prepare
     from sigmabench.harness.workload import resolve_workload

@@ -62,7 +62,9 @@ def record() -> Record:
         "lenet", "1", "ab" * 8, "INT8", "headroom", "channel", "float", "minmax", "mean", "test",
         "none", 0, 0, 50, 1, "closed-loop", "native", "auto", 1, 1, "stream-v1", 0, 3,
     )  # fmt: skip
-    fingerprint = Fingerprint("cpu", ("avx2",), 2, 1, 2**34, None, "Linux", "3.12", {}, "c0de", None, {})
+    fingerprint = Fingerprint(
+        "cpu", ("avx2",), 2, 1, 2**34, None, "Linux", "3.12", {}, "c0de", None, {}
+    )
     quality = Quality(10, (0,), {"nll": (0.1,)}, (0.5,), {}, {}, {})
     timing = Timing((10, 12), (2,), 3, 1, (), {"p50": None}, (10.0, 12.0), 1e8, 0.0)
     bandwidth = Bandwidth(1, 1, 1, 1, 4, 0.1, 10.0, 0.01, None, None)

@@ -91,7 +91,7 @@ def reliability(section: Section) -> Figure | None:
         for i in {last, max(last - 1, 0)}:
             panel = axes[2 * (i // 2) + 1, i % 2]
             panel.tick_params(labelbottom=True)
-            panel.set_xlabel("confidence, %")
+        drawn.supxlabel("confidence, % (first seed)", fontsize="medium")
     return drawn
 
 

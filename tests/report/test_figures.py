@@ -119,7 +119,8 @@ def test_curves_say_that_they_are_of_the_first_seed():
     (section,) = sections(factory.grid(SMALL))
     for drawing in DRAWINGS:
         curve = drawing.name in ("reliability", "confidence", "risk-coverage")
-        labels = " ".join(panel.get_xlabel() for panel in drawing.draw(section).axes)
+        drawn = drawing.draw(section)
+        labels = " ".join([drawn.get_supxlabel(), *(panel.get_xlabel() for panel in drawn.axes)])
         for words in (drawing.title, drawing.description, labels):
             assert ("first seed" in words) == curve
 
