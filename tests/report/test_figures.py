@@ -134,7 +134,7 @@ def test_shares_are_in_percent_everywhere(small):
         for axis in (panel.xaxis, panel.yaxis)
     }
     shares = {name: top for name, top in labelled.items() if re.search("acc|conf|share|cov", name)}
-    assert len(shares) == 5
+    assert len(shares) == 4
     assert all("%" in name and top > 90 for name, top in shares.items())
 
 
