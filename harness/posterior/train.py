@@ -103,15 +103,7 @@ def train(
         run = Run.begin(workload, chosen, seed, _device(device), start)
         identity = _identity(workload, chosen, seed, splits, start, device)
         checkpoint = checkpoint_path(out)
-        if resume:
-            run.restore(load_checkpoint(checkpoint, identity))
-        elif checkpoint.exists():
-            raise UserError(
-                f"There is a checkpoint {checkpoint} of a run that was stopped; add --resume to go "
-                "on from it, or delete it to start again."
-            )
-        else:
-            save_checkpoint(checkpoint, identity, run.snapshot())
+        _start(run, checkpoint, identity, resume)
         with _bar(progress, run, splits.train) as report:
             while run.epoch < chosen.epochs:
                 run.train_epoch(splits.train, report)
@@ -119,18 +111,38 @@ def train(
         posterior = run.posterior()
         metadata = {
             **identity,
+            **_outcome(run, chosen),
             "command": command or _command(workload, chosen, seed, start, limit),
-            "epochs": chosen.epochs,
-            "kl_temperature": chosen.kl_temperature,
-            "prior_std": chosen.prior_std,
-            "versions": {"python": platform.python_version(), "torch": torch.__version__},
-            "threads": chosen.threads,
-            "final_loss": run.loss,
             "validation": _validation(workload, posterior, splits.validation, seed),
         }
     save(posterior, out, metadata)
     checkpoint.unlink(missing_ok=True)
     return Trained(posterior, metadata, out)
+
+
+def _start(run: Run, checkpoint: Path, identity: dict[str, Any], resume: bool) -> None:
+    """Go on from the checkpoint, or write the first one; one that is there is not overwritten."""
+    if resume:
+        run.restore(load_checkpoint(checkpoint, identity))
+    elif checkpoint.exists():
+        raise UserError(
+            f"There is a checkpoint {checkpoint} of a run that was stopped; add --resume to go "
+            "on from it, or delete it to start again."
+        )
+    else:
+        save_checkpoint(checkpoint, identity, run.snapshot())
+
+
+def _outcome(run: Run, recipe: Recipe) -> dict[str, Any]:
+    """What the file tells of the run beside its identity."""
+    return {
+        "epochs": recipe.epochs,
+        "kl_temperature": recipe.kl_temperature,
+        "prior_std": recipe.prior_std,
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "threads": recipe.threads,
+        "final_loss": run.loss,
+    }
 
 
 def _validation(

@@ -148,6 +148,10 @@ def test_resume_refuses_another_run_and_a_damaged_checkpoint(
         interrupt_after(patched, 6)
         with pytest.raises(KeyboardInterrupt):
             train(WORKLOAD, out=out, progress=False)
+    stopped = checkpoint_path(out).read_bytes()
+    with pytest.raises(UserError, match="add --resume to go on from it"):
+        train(WORKLOAD, out=out, progress=False)
+    assert checkpoint_path(out).read_bytes() == stopped
     with pytest.raises(UserError, match="another seed"):
         train(WORKLOAD, out=out, seed=5, resume=True, progress=False)
     with pytest.raises(UserError, match="another recipe"):
