@@ -89,7 +89,9 @@ def _progress(show: bool) -> Iterator[Report]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not show) as bar:
+    with Progress(
+        *columns, console=console, transient=True, disable=not (show and console.is_terminal)
+    ) as bar:
         task = bar.add_task("Starting", total=None)
 
         def report(phase: str, done: int, total: int) -> None:
