@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.fx import Node as FxNode
 
 from ..errors import UserError
@@ -335,8 +335,3 @@ def _ordered(nodes: list[Node]) -> list[Node]:
         done.add(node.name)
         order.append(node)
     return order
-
-
-def tensors(module: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers by name, detached."""
-    return {name: value.detach() for name, value in module.state_dict(keep_vars=True).items()}
