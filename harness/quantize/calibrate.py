@@ -6,6 +6,7 @@ its range, so ranges can also be observed over K sampled passes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,7 @@ from .graph import Activation, Conv, Graph
 
 BINS = 4096
 BATCH = 256
+BATCH_BYTES = 1 << 25  # of the largest activation: the C library keeps what is smaller
 SAMPLED_PASSES = 8
 MINIMUM_IMAGES = 512
 
@@ -114,6 +116,13 @@ def calibrate(
         raise UserError(
             f"Calibration got {len(images)} images; give at least {MINIMUM_IMAGES} training images."
         )
+    return observe_ranges(model, images, observer, sampled, seed)
+
+
+def observe_ranges(
+    model: FloatModel, images: Tensor, observer: str, sampled: bool = False, seed: int = 0
+) -> Calibration:
+    """`calibrate` on as many images as there are; what a timing needs, and no more."""
     choose = OBSERVERS.get(observer)
     draws = [_draw(model, seed, index) for index in range(SAMPLED_PASSES)]
     passes = [_mean(model), *draws] if sampled else [_mean(model)]
@@ -166,10 +175,12 @@ def _draw(model: FloatModel, seed: int, index: int) -> Weights:
 def _run(
     graph: Graph, passes: list[Weights], images: Tensor, observe: Callable[[str, Tensor], None]
 ) -> None:
+    largest = 4 * max(math.prod(activation.shape) for activation in graph.activations.values())
+    batch = max(1, min(BATCH, BATCH_BYTES // largest))
     with torch.inference_mode():
         for weights in passes:
-            for start in range(0, len(images), BATCH):
-                forward(graph, weights, images[start : start + BATCH], observe)
+            for part in images.split(batch):
+                forward(graph, weights, part, observe)
 
 
 def _histograms(graph: Graph, passes: list[Weights], images: Tensor) -> dict[str, Histogram]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .graph import Conv, Graph, Pool
+from .graph import Conv, Graph, Pool, reads
 
 Weights = Mapping[str, tuple[Tensor, Tensor]]  # layer name -> weight [O, I, KH, KW], bias [O]
 
@@ -28,9 +28,10 @@ def forward(
         observe: called with every activation's name and value, the input's first.
     """
     values = {graph.input: x}
+    last = {name: index for index, node in enumerate(graph.nodes) for name in reads(node)}
     if observe:
         observe(graph.input, x)
-    for node in graph.nodes:
+    for index, node in enumerate(graph.nodes):
         source = values[node.input]
         if isinstance(node, Conv):
             values[node.name] = _layer(node, *weights[node.name], source, values)
@@ -38,6 +39,9 @@ def forward(
             values[node.name] = _pool(node, source)
         if observe:
             observe(node.name, values[node.name])
+        for name in reads(node):
+            if last[name] == index and name != graph.output:
+                values.pop(name, None)
     return values[graph.output].flatten(1)
 
 

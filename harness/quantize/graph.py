@@ -85,6 +85,12 @@ class Pool:
 Node = Conv | Pool
 
 
+def reads(node: Node) -> tuple[str, ...]:
+    """Names of the activations a node reads."""
+    residual = node.residual if isinstance(node, Conv) else None
+    return (node.input,) if residual is None else (node.input, residual)
+
+
 @dataclass(frozen=True)
 class Graph:
     """Operations in execution order.
