@@ -5,11 +5,7 @@ Nothing heavy is imported before a command needs it.
 
 from __future__ import annotations
 
-import json
-import shlex
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .errors import UserError, unknown
+from .terminal import Names, Numbers, command_line, echo_json, progress, show
 
 if TYPE_CHECKING:
     from .record import Record
-    from .sweep import Report
     from .workload import Workload
 
 DEFAULT_WORKLOAD = "lenet-digits"
@@ -48,66 +44,6 @@ class _Group(click.Group):
             ctx.exit(130)
 
 
-class _Numbers(click.ParamType):
-    """Comma-separated whole numbers."""
-
-    name = "N,N,..."
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
-        if isinstance(value, tuple):
-            return value
-        try:
-            return tuple(int(part) for part in value.split(","))
-        except ValueError:
-            self.fail(f"{value!r} is not a list of whole numbers such as 1,10,50.", param, ctx)
-
-
-class _Names(click.ParamType):
-    """Comma-separated names."""
-
-    name = "NAME,..."
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
-        if isinstance(value, tuple):
-            return value
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-
-
-def _command() -> str:
-    return shlex.join(["sigmabench", *sys.argv[1:]])
-
-
-def _echo_json(value: object) -> None:
-    click.echo(json.dumps(value, indent=1, ensure_ascii=False))
-
-
-@contextmanager
-def _progress(show: bool) -> Iterator[Report]:
-    """A progress bar on standard error; silent where that is not a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, transient=True, disable=not (show and console.is_terminal)
-    ) as bar:
-        task = bar.add_task("Starting", total=None)
-
-        def report(phase: str, done: int, total: int) -> None:
-            bar.update(task, description=phase, completed=done, total=total)
-
-        yield report
-
-
-def _print(*renderables: Any, width: int | None = None) -> None:
-    from rich.console import Console
-
-    console = Console(width=width)
-    for renderable in renderables:
-        console.print(renderable)
-
-
 def _workload(name: str) -> Workload:
     from .workload import resolve_workload
 
@@ -124,9 +60,9 @@ def _plan_options(command: Callable[..., None]) -> Callable[..., None]:
     """Options that `run` shares with whatever else makes cells."""
     for option in reversed(
         [
-            click.option("--formats", type=_Names(), help="Formats; see `sigmabench list`."),
-            click.option("--mc", type=_Numbers(), default="1,10,50", help="MC sample counts T."),
-            click.option("--batch", type=_Numbers(), default="1,32", help="Images a query."),
+            click.option("--formats", type=Names(), help="Formats; see `sigmabench list`."),
+            click.option("--mc", type=Numbers(), default="1,10,50", help="MC sample counts T."),
+            click.option("--batch", type=Numbers(), default="1,32", help="Images a query."),
             click.option("--threads", type=int, help="Cores a query may use.  [default: all]"),
             click.option("--backend", default="auto", help="Backend of the int8 formats."),
             click.option("--data", type=click.Path(path_type=Path), help="Data root."),
@@ -175,12 +111,12 @@ def run(
 
     plan = plan_from(_workload(workload), **choices)
     started = datetime.now(timezone.utc).isoformat()
-    with _progress(not as_json) as report:
-        records = sweep(plan, Store(results), _command(), parse_policy(policy), report)
+    with progress(not as_json) as report:
+        records = sweep(plan, Store(results), command_line(), parse_policy(policy), report)
     if as_json:
         click.echo(table.to_json(records))
         return
-    _print(table.wide(records) if wide else table.narrow(records), width=240 if wide else None)
+    show(table.wide(records) if wide else table.narrow(records), width=240 if wide else None)
     stored = sum(record.created < started for record in records)
     if stored:
         click.echo(
@@ -194,7 +130,7 @@ def list_(as_json: bool) -> None:
     """Workloads, formats, backends, scenarios, metrics, observers and recipes."""
     from .commands import listing, listing_tables
 
-    _echo_json(listing()) if as_json else _print(*listing_tables())
+    echo_json(listing()) if as_json else show(*listing_tables())
 
 
 @main.command()
@@ -205,7 +141,7 @@ def doctor(as_json: bool, seconds: float) -> None:
     from .commands import diagnosis, diagnosis_tables
 
     found = diagnosis(seconds)
-    _echo_json(found) if as_json else _print(*diagnosis_tables(found))
+    echo_json(found) if as_json else show(*diagnosis_tables(found))
 
 
 @main.command()
@@ -244,7 +180,7 @@ def train(
         progress=not as_json,
     )
     if as_json:
-        _echo_json({"path": str(trained.path), **trained.metadata})
+        echo_json({"path": str(trained.path), **trained.metadata})
         return
     scores = trained.metadata["validation"]
     shown = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
@@ -253,7 +189,7 @@ def train(
 
 @main.command()
 @click.argument("workload", default=DEFAULT_WORKLOAD)
-@click.option("--formats", type=_Names(), help="Formats; see `sigmabench list`.")
+@click.option("--formats", type=Names(), help="Formats; see `sigmabench list`.")
 @click.option("--out", type=click.Path(path_type=Path), default=".", help="Directory to write to.")
 @click.option("--posterior", type=click.Path(path_type=Path), help="Posterior file.")
 @click.option("--data", type=click.Path(path_type=Path), help="Data root.")
@@ -268,7 +204,7 @@ def quantize(workload: str, out: Path, as_json: bool, **choices: Any) -> None:
     from .commands import plan_from, size_table, write_artefacts
 
     written = write_artefacts(plan_from(_workload(workload), **choices), out)
-    _echo_json(written) if as_json else _print(size_table(written))
+    echo_json(written) if as_json else show(size_table(written))
 
 
 @main.command()
@@ -279,7 +215,7 @@ def inspect(file: Path, as_json: bool) -> None:
     from .commands import inspection, inspection_tables
 
     found = inspection(file)
-    _echo_json(found) if as_json else _print(*inspection_tables(found))
+    echo_json(found) if as_json else show(*inspection_tables(found))
 
 
 def _stored(results: Path, workload: str | None, latest: bool = True) -> list[Record]:
@@ -320,7 +256,7 @@ def report(workload: str | None, results: Path, out: Path | None, form: str, as_
     from .commands import render_report
 
     rendered, width = render_report(records, form)
-    click.echo(rendered) if isinstance(rendered, str) else _print(rendered, width=width)
+    click.echo(rendered) if isinstance(rendered, str) else show(rendered, width=width)
 
 
 @main.command()
@@ -333,4 +269,4 @@ def compare(a: Path, b: Path, as_json: bool) -> None:
     from .report.comparison import comparison
 
     found = compare_records(_stored(a, None, latest=False), _stored(b, None, latest=False))
-    _echo_json(found.to_dict()) if as_json else _print(comparison(found))
+    echo_json(found.to_dict()) if as_json else show(comparison(found))

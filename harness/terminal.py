@@ -1,0 +1,83 @@
+"""What commands share: kinds of options, the command line as typed, and ways to print.
+
+Nothing heavy is imported before it is needed.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from .sweep import Report
+
+
+class Numbers(click.ParamType):
+    """Comma-separated whole numbers."""
+
+    name = "N,N,..."
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
+        """A tuple of integers."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(int(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of whole numbers such as 1,10,50.", param, ctx)
+
+
+class Names(click.ParamType):
+    """Comma-separated names."""
+
+    name = "NAME,..."
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
+        """A tuple of names, empty ones left out."""
+        if isinstance(value, tuple):
+            return value
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def command_line() -> str:
+    """The command as a user would type it again."""
+    return shlex.join(["sigmabench", *sys.argv[1:]])
+
+
+def echo_json(value: object) -> None:
+    """Print a value for a script to read."""
+    click.echo(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+@contextmanager
+def progress(wanted: bool) -> Iterator[Report]:
+    """A progress bar on standard error; silent where that is not a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, disable=not (wanted and console.is_terminal)
+    ) as bar:
+        task = bar.add_task("Starting", total=None)
+
+        def report(phase: str, done: int, total: int) -> None:
+            bar.update(task, description=phase, completed=done, total=total)
+
+        yield report
+
+
+def show(*renderables: Any, width: int | None = None) -> None:
+    """Print tables and text for a person."""
+    from rich.console import Console
+
+    console = Console(width=width)
+    for renderable in renderables:
+        console.print(renderable)
