@@ -18,6 +18,7 @@ from ..registry import Registry
 from .fold import FloatModel
 from .forward import Weights, forward
 from .graph import Activation, Conv, Graph
+from .selection import only_selects
 
 BINS = 4096
 BATCH = 256
@@ -134,7 +135,7 @@ def observe_ranges(
         scale = choose(histogram, levels) / levels or 1.0
         activations[name] = replace(activations[name], scale=_float32(scale), signed=signed[name])
     for node in model.graph.nodes:
-        if not isinstance(node, Conv):
+        if not isinstance(node, Conv) or _only_selects(model, node):
             source = activations[node.input]
             activations[node.name] = Activation(
                 activations[node.name].shape, source.scale, source.signed
@@ -142,6 +143,11 @@ def observe_ranges(
     graph = replace(model.graph, activations=activations)
     saturation = _saturation(graph, draws, images[:MINIMUM_IMAGES])
     return Calibration(observer, sampled, graph, saturation)
+
+
+def _only_selects(model: FloatModel, conv: Conv) -> bool:
+    layer = model.layers[conv.name]
+    return conv.name != model.graph.output and only_selects(conv, layer.mean, layer.bias)
 
 
 def signs(graph: Graph) -> dict[str, bool]:

@@ -57,7 +57,7 @@ def fold(module: nn.Module, posterior: Posterior, input_shape: tuple[int, int, i
     """
     posterior.validate(module)
     traced = trace(module, input_shape)
-    means = {**posterior.state, **posterior.mean}
+    means = {**posterior.state, **posterior.mean, **traced.constants}
     stds = posterior.std()
     layers = {conv.name: _fold_layer(conv, traced, means, stds) for conv in traced.graph.convs}
     nodes = tuple(

@@ -39,7 +39,8 @@ class Conv:
         name: the output activation; also names the layer.
         input: the activation read.
         shape: logical weight shape (O, I per group, KH, KW).
-        weight: parameter name in the module (`conv1.weight`).
+        weight: parameter name in the module (`conv1.weight`); a name of the graph's own where the
+            weight is fixed, as in a shortcut that pads with zero channels.
         bayesian: whether the weight is sampled; if not, its mean is used in every pass.
         bias_bayesian: the same for the bias.
     """

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.fx import Node as FxNode
 
 from ..errors import UserError
 from .graph import Activation, Conv, Graph, Node, Pool
+from .selection import Selection
 
 aten = torch.ops.aten
 
@@ -42,11 +43,13 @@ class Traced:
         graph: operations; every activation still float.
         biases: parameter name of each layer's bias, or None, by layer name.
         norms: the batch norm that follows a layer, by layer name.
+        constants: weights that the module has no parameter for, by the name the graph gives them.
     """
 
     graph: Graph
     biases: dict[str, str | None]
     norms: dict[str, Norm]
+    constants: dict[str, Tensor]
 
 
 @dataclass
@@ -57,11 +60,15 @@ class _Builder:
     alias: dict[FxNode, str] = field(default_factory=dict)  # fx node -> activation name
     biases: dict[str, str | None] = field(default_factory=dict)
     norms: dict[str, Norm] = field(default_factory=dict)
+    constants: dict[str, Tensor] = field(default_factory=dict)
+    pending: dict[FxNode, tuple[FxNode, Selection]] = field(default_factory=dict)
 
     def parameter(self, node: object) -> str | None:
         return self.names[node.name] if isinstance(node, FxNode) else None
 
     def source(self, node: Any) -> str:
+        if node in self.pending:
+            _select(self, node, *self.pending.pop(node))
         if node not in self.alias:
             raise UserError(
                 f"The operation that makes {node} is not supported in a quantized graph."
@@ -255,6 +262,54 @@ def _same(b: _Builder, node: FxNode) -> None:
     b.alias[node] = source
 
 
+def _pending(b: _Builder, node: FxNode) -> tuple[FxNode, Selection]:
+    """What a slice or a pad selects from, through those before it."""
+    source: FxNode = node.args[0]  # type: ignore[assignment]
+    return b.pending.get(source, (source, Selection()))
+
+
+def _slice(b: _Builder, node: FxNode) -> None:
+    origin, selection = _pending(b, node)
+    shape = node.args[0].meta["val"].shape  # type: ignore[union-attr]
+    size = int(shape[_argument(node, 1, 0)])
+    _keep(b, node, origin, selection.sliced(size, *node.args[1:]))  # type: ignore[arg-type]
+
+
+def _pad(b: _Builder, node: FxNode) -> None:
+    origin, selection = _pending(b, node)
+    _keep(b, node, origin, selection.padded(*node.args[1:]))  # type: ignore[arg-type]
+
+
+def _keep(b: _Builder, node: FxNode, origin: FxNode, selection: Selection | None) -> None:
+    if selection is None or len(node.meta["val"].shape) != 4:
+        raise UserError(
+            f"{node.name} does more than take every k-th row and column or pad with zero channels, "
+            "which alone is supported."
+        )
+    b.pending[node] = (origin, selection)
+
+
+def _select(b: _Builder, node: FxNode, origin: FxNode, selection: Selection) -> None:
+    """A selection becomes a convolution that nothing is sampled for."""
+    source = b.source(origin)
+    if selection.keeps_all:
+        b.alias[node] = source
+        return
+    weight = selection.weight(b.shapes[source][0])
+    b.constants[f"{node.name}.weight"] = weight
+    layer = b.producer(source)
+    conv = Conv(
+        name=node.name,
+        input=source,
+        shape=tuple(weight.shape),  # type: ignore[arg-type]
+        weight=f"{node.name}.weight",
+        stride=selection.stride,
+        # What a ReLU left is not negative: it changes nothing here, and keeps the map unsigned.
+        relu=isinstance(layer, Conv) and layer.relu,
+    )
+    _add_layer(b, node, conv, None)
+
+
 HANDLERS: dict[Any, Callable[[_Builder, FxNode], None]] = {
     aten.conv2d.default: _conv,
     aten.linear.default: _linear,
@@ -274,6 +329,9 @@ HANDLERS: dict[Any, Callable[[_Builder, FxNode], None]] = {
     aten.dropout.default: _same,
     aten.dropout_.default: _same,
     aten.contiguous.default: _same,
+    aten.alias.default: _same,
+    aten.slice.Tensor: _slice,
+    aten.pad.default: _pad,
 }
 
 
@@ -282,7 +340,8 @@ def trace(module: nn.Module, input_shape: tuple[int, int, int]) -> Traced:
 
     Args:
         module: an image classifier of convolutions, linear layers, batch norm, ReLU, pooling,
-            residual sums, flatten and dropout. It is put into evaluation mode.
+            residual sums, shortcuts that take every k-th pixel and pad with zero channels, flatten
+            and dropout. It is put into evaluation mode.
         input_shape: (C, H, W) of one image.
 
     Raises:
@@ -316,7 +375,7 @@ def trace(module: nn.Module, input_shape: tuple[int, int, int]) -> Traced:
             )
     activations = {name: Activation(shape) for name, shape in builder.shapes.items()}
     graph = Graph("input", output, tuple(_ordered(builder.nodes)), activations)
-    return Traced(graph, builder.biases, builder.norms)
+    return Traced(graph, builder.biases, builder.norms, builder.constants)
 
 
 def _ordered(nodes: list[Node]) -> list[Node]:
