@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-Task = Callable[[int], None]
+#: Runs query `index`. What it returns is its own account of the nanoseconds it took, for a query
+#: that another process times; None, and the time of the call counts.
+Task = Callable[[int], "int | None"]
 
 _SHARES = 10  # a task's time and samples are spread over at least this many slices
 _MIN_SLICES = 5
@@ -45,7 +47,7 @@ def interleave(
     tasks: Sequence[Task],
     seconds: float = 1.0,
     *,
-    min_samples: int = 10,
+    min_samples: int | Sequence[int] = 10,
     max_samples: int = 100_000,
     slice_seconds: float = 0.05,
     warmup: int = 3,
@@ -53,7 +55,8 @@ def interleave(
 ) -> list[Samples]:
     """Time every task for about `seconds`, in turns of about `slice_seconds`.
 
-    A query is one call `task(index)`, timed alone with the monotonic nanosecond clock. Indices
+    A query is one call `task(index)`, timed alone with the monotonic nanosecond clock, or by the
+    task itself where it returns nanoseconds. Indices
     count from 0 through warm-up and measurement without a gap, so a task can rotate its inputs and
     seeds. Garbage is collected before and not during measurement.
 
@@ -63,7 +66,8 @@ def interleave(
     Args:
         tasks: what to time.
         seconds: timed seconds a task.
-        min_samples: queries a task at least, whatever time they take.
+        min_samples: queries a task at least, whatever time they take; one number for all tasks, or
+            one each.
         max_samples: queries a task at most.
         slice_seconds: how long a turn takes; shorter if `seconds` would not give ten turns.
         warmup: uncounted queries at least, before the first slice; warming goes on, for up to
@@ -77,15 +81,20 @@ def interleave(
     Raises:
         ValueError: a count or a time is not positive.
     """
-    if min(seconds, slice_seconds) <= 0 or not 1 <= min_samples <= max_samples or warmup < 1:
-        raise ValueError("seconds, slices, warm-up and sample counts must be positive")
+    least = [min_samples] * len(tasks) if isinstance(min_samples, int) else list(min_samples)
+    if len(least) != len(tasks):
+        raise ValueError(f"{len(least)} least sample counts are given for {len(tasks)} tasks")
+    counts = least or [1]
+    if min(seconds, slice_seconds) <= 0 or warmup < 1:
+        raise ValueError("seconds, slices and warm-up must be positive")
+    if not 1 <= min(counts) <= max(counts) <= max_samples:
+        raise ValueError("sample counts must be positive, and the least at most the most")
     limit = _Limit(
         total_ns=int(seconds * 1e9),
         slice_ns=int(min(slice_seconds, seconds / _SHARES) * 1e9),
-        min_samples=min_samples,
         max_samples=max_samples,
     )
-    meters = [_Meter(task) for task in tasks]
+    meters = [_Meter(task, count) for task, count in zip(tasks, least, strict=True)]
     with _no_garbage_collection():
         for meter in meters:
             meter.warm(warmup, limit.total_ns)
@@ -101,7 +110,6 @@ def interleave(
 class _Limit:
     total_ns: int
     slice_ns: int
-    min_samples: int
     max_samples: int
 
 
@@ -110,6 +118,7 @@ class _Meter:
     """A task and what it has taken so far."""
 
     task: Task
+    min_samples: int
     latency: list[int] = field(default_factory=list)
     slices: list[int] = field(default_factory=list)
     warmed: int = 0
@@ -119,8 +128,9 @@ class _Meter:
         """One call, in nanoseconds."""
         index = self.warmed + len(self.latency)
         start = time.perf_counter_ns()
-        self.task(index)
-        return time.perf_counter_ns() - start
+        told = self.task(index)
+        taken = time.perf_counter_ns() - start
+        return taken if told is None else told
 
     def warm(self, least: int, budget_ns: int) -> None:
         times: list[int] = []
@@ -143,7 +153,7 @@ class _Meter:
 
     def finished(self, limit: _Limit) -> bool:
         count = len(self.latency)
-        enough = count >= limit.min_samples and len(self.slices) >= _MIN_SLICES
+        enough = count >= self.min_samples and len(self.slices) >= _MIN_SLICES
         return count >= limit.max_samples or (enough and self.spent >= limit.total_ns)
 
 

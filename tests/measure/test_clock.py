@@ -75,6 +75,24 @@ def test_slow_tasks_get_their_samples_and_slices(time: Time) -> None:
     assert sum(fast.latency_ns) == 500 * MS
 
 
+def test_a_task_may_tell_its_own_time(time: Time) -> None:
+    def elsewhere(index: int) -> int:
+        time.now += 1000 * MS  # waiting for another process is not what it timed
+        return 2 * MS
+
+    told, timed = interleave([elsewhere, time.task("a", lambda i: MS)], 0.5)
+    assert set(told.latency_ns) == {2 * MS}
+    assert set(timed.latency_ns) == {MS}
+    assert sum(told.latency_ns) == sum(timed.latency_ns) == 500 * MS
+
+
+def test_least_samples_task_by_task(time: Time) -> None:
+    tasks = [time.task(name, lambda i: 1000 * MS) for name in "ab"]
+    assert [len(s.latency_ns) for s in interleave(tasks, 0.5, min_samples=(7, 9))] == [7, 9]
+    with pytest.raises(ValueError, match="1 least sample counts are given for 2 tasks"):
+        interleave(tasks, 0.5, min_samples=(7,))
+
+
 def test_sample_limit_still_spreads_over_slices(time: Time) -> None:
     (samples,) = interleave([time.task("a", lambda i: 100)], 10.0, max_samples=1000)
     assert len(samples.latency_ns) == 1000
