@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from .errors import UserError
 
@@ -30,3 +32,28 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise UserError(
             f"{path} cannot be written ({reason}); choose another place for it."
         ) from reason
+
+
+def json_text(value: Any) -> str:
+    """JSON with objects and arrays of objects over several lines, everything else on one.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+    """
+    return _layout(value, "") + "\n"
+
+
+def _layout(value: Any, indent: str) -> str:
+    inner = indent + " "
+    if isinstance(value, dict) and value:
+        parts = [f"{json.dumps(k)}: {_layout(v, inner)}" for k, v in value.items()]
+        opening, closing = "{", "}"
+    elif isinstance(value, (list, tuple)) and any(
+        isinstance(v, (dict, list, tuple)) for v in value
+    ):
+        parts = [_layout(v, inner) for v in value]
+        opening, closing = "[", "]"
+    else:
+        return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    body = f",\n{inner}".join(parts)
+    return f"{opening}\n{inner}{body}\n{indent}{closing}"

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from .cell import Cell
 from .errors import UserError, unknown
-from .files import write_atomically
+from .files import json_text, write_atomically
 from .record import SCHEMA_VERSION, Fingerprint, Record
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def to_json(record: Record) -> str:
     Raises:
         ValueError: a number is NaN or infinite; undefined values are None.
     """
-    return _layout(asdict(record), "") + "\n"
+    return json_text(asdict(record))
 
 
 def from_json(data: bytes, source: str | Path) -> Record:
@@ -229,23 +229,6 @@ def _matches(cell: Cell, where: dict[str, Any]) -> bool:
         elif value != wanted:
             return False
     return True
-
-
-def _layout(value: Any, indent: str) -> str:
-    """JSON with objects and arrays of objects over several lines, everything else on one."""
-    inner = indent + " "
-    if isinstance(value, dict) and value:
-        parts = [f"{json.dumps(k)}: {_layout(v, inner)}" for k, v in value.items()]
-        opening, closing = "{", "}"
-    elif isinstance(value, (list, tuple)) and any(
-        isinstance(v, (dict, list, tuple)) for v in value
-    ):
-        parts = [_layout(v, inner) for v in value]
-        opening, closing = "[", "]"
-    else:
-        return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-    body = f",\n{inner}".join(parts)
-    return f"{opening}\n{inner}{body}\n{indent}{closing}"
 
 
 def _refuse_constant(name: str) -> float:
