@@ -1,0 +1,148 @@
+"""Which peers there are, and whether their environments are here and hold what they should.
+
+A peer lives in `<environments>/<name>/`, a virtual environment of its own: it may need another
+PyTorch. Versions are read from package metadata; nothing of a peer is imported to find it.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...errors import UserError
+from ...registry import Registry
+
+ENVIRONMENTS = Path(".peers")
+_HERE = Path(__file__).parent
+_PROBE = """
+import json, sys
+from importlib.metadata import PackageNotFoundError, version
+found = {}
+for name in sys.argv[1:]:
+    try:
+        found[name] = version(name)
+    except PackageNotFoundError:
+        pass
+print(json.dumps(found))
+"""
+_PROBE_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Another implementation.
+
+    Attributes:
+        name: how users call it, and the folder of its environment.
+        title: one line.
+        worker: the file that its own Python runs.
+        pins: the packages that must be there, each with its version.
+        extra: what else to install, as arguments of pip; empty for nothing.
+        formats: what it can be timed in, with what SigmaBench calls the format.
+    """
+
+    name: str
+    title: str
+    worker: Path
+    pins: Mapping[str, str]
+    extra: str
+    formats: Mapping[str, str]
+
+    def build_command(self, environments: Path) -> str:
+        """The shell command that makes its environment."""
+        folder = environments / self.name
+        install = f"{folder}/bin/pip install"
+        steps = [f"python3 -m venv {folder}", f"{install} -r requirements/{self.name}.txt"]
+        return " && ".join([*steps, f"{install} {self.extra}"] if self.extra else steps)
+
+
+IPEX = Peer(
+    name="ipex",
+    title="Intel Extension for PyTorch: deterministic, traced and frozen",
+    worker=_HERE / "ipex_worker.py",
+    pins={
+        "torch": "2.8.0",
+        "torchvision": "0.23.0",
+        "intel-extension-for-pytorch": "2.8.0",
+    },
+    extra="",
+    formats={"INT8": "DNN_INT8", "BF16": "DNN_BF16", "FP32": "DNN_FP32"},
+)
+BAYESIAN_TORCH = Peer(
+    name="bayesian-torch",
+    title="bayesian-torch: MC passes, a fresh draw each",
+    worker=_HERE / "bayesian_torch_worker.py",
+    pins={"torch": "2.14.1", "torchvision": "0.29.1", "bayesian-torch": "0.5.0"},
+    extra="--no-deps bayesian-torch==0.5.0",
+    formats={"INT8": "INT8", "FP32": "FP32"},
+)
+
+PEERS: Registry[Peer] = Registry(
+    "peer",
+    {"ipex": f"{__name__}:IPEX", "bayesian-torch": f"{__name__}:BAYESIAN_TORCH"},
+)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A peer's environment as it was found.
+
+    Attributes:
+        peer: whose.
+        python: its interpreter.
+        versions: of the packages that are pinned, as installed.
+        unavailable: why it cannot be used and how to build it, one sentence; empty if it can.
+    """
+
+    peer: Peer
+    python: Path
+    versions: dict[str, str] = field(default_factory=dict)
+    unavailable: str = ""
+
+
+def find(peer: Peer, environments: Path = ENVIRONMENTS) -> Environment:
+    """Look for a peer's environment."""
+    python = environments.absolute() / peer.name / "bin" / "python"
+    build = f"build it with `{peer.build_command(environments)}`."
+    if not python.exists():
+        return Environment(peer, python, {}, f"There is no environment {python.parent}: {build}")
+    try:
+        versions = _probe(python, list(peer.pins))
+    except (OSError, ValueError, subprocess.SubprocessError) as reason:
+        told = f"{type(reason).__name__}: {reason}".splitlines()[0]
+        return Environment(peer, python, {}, f"{python} does not run ({told}); {build}")
+    for name, wanted in peer.pins.items():
+        found = versions.get(name)
+        if found is None or found.split("+")[0] != wanted:
+            wrong = f"holds {name} {found}, not {wanted}" if found else f"lacks {name} {wanted}"
+            return Environment(peer, python, versions, f"{python.parent.parent} {wrong}; {build}")
+    return Environment(peer, python, versions)
+
+
+def _probe(python: Path, packages: list[str]) -> dict[str, str]:
+    ran = subprocess.run(
+        [str(python), "-c", _PROBE, *packages],
+        capture_output=True,
+        check=True,
+        timeout=_PROBE_SECONDS,
+        stdin=subprocess.DEVNULL,
+        cwd=python.parent,
+    )
+    versions: dict[str, str] = json.loads(ran.stdout)
+    return versions
+
+
+def chosen(names: tuple[str, ...]) -> list[Peer]:
+    """The peers that `--peers` names; `none` is none of them.
+
+    Raises:
+        UserError: a name is not known, or `none` stands beside others.
+    """
+    if names == ("none",):
+        return []
+    if "none" in names:
+        raise UserError("--peers names none and others; leave one of the two out.")
+    return [PEERS.get(name) for name in dict.fromkeys(names)]

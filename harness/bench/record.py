@@ -1,0 +1,168 @@
+"""The record of a race: every timed query of every contender, and what they were.
+
+    <results>/runtime/<network>/<fingerprint hash>/<key>.json
+
+One file is one race: contenders that took turns in one run. Ratios are not stored; they are
+computed from the samples when shown. Units are in the field names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import UserError
+from ..files import json_text, write_atomically
+from ..record import Fingerprint
+from ..store import fingerprint_hash
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+SCHEMA_VERSION = 1
+FOLDER = "runtime"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One implementation in one format. A query takes float32 images and gives float32 logits.
+
+    Attributes:
+        name: in tables, unique in a race.
+        by: `sigmabench`, or the peer whose environment ran it.
+        format: of μ, σ and arithmetic, as in `sigmabench list`; DNN_... has fixed weights.
+        backend: of ours; for a peer, the library.
+        mc: passes a query, T; a pass costs a query's time over T.
+        latency_ns: every timed query, in order; empty where it could not be measured.
+        slices: how many queries each of its turns held.
+        warmup_queries: queries before the first turn, not counted.
+        packages: versions in the peer's environment; empty for ours, whose versions the fingerprint
+            holds.
+        details: what computed it, by name: kernels, memory format and the medians it was chosen by,
+            the share of a core the peer takes while idle.
+        unavailable: why there are no samples, one sentence; empty if there are.
+    """
+
+    name: str
+    by: str
+    format: str
+    backend: str
+    mc: int
+    latency_ns: tuple[int, ...] = ()
+    slices: tuple[int, ...] = ()
+    warmup_queries: int = 0
+    packages: dict[str, str] = field(default_factory=dict)
+    details: dict[str, str] = field(default_factory=dict)
+    unavailable: str = ""
+
+
+@dataclass(frozen=True)
+class Race:
+    """Contenders that took turns on one network at one batch size.
+
+    Attributes:
+        network: name in `NETWORKS`.
+        posterior: where μ and σ come from.
+        input_shape: (C, H, W) of one image.
+        batch: images a query.
+        threads: cores a contender may use.
+        inputs: different input batches the queries went round.
+        seed: of weights, images and the first query's noise; query i draws with seed + i.
+        seconds: timed seconds a contender at least.
+        contenders: in the order of their turns.
+        fingerprint: machine, software and code.
+        command: the command line that made it.
+        created: when, UTC, ISO 8601.
+        schema_version: of this layout; a reader refuses newer ones.
+    """
+
+    network: str
+    posterior: str
+    input_shape: tuple[int, int, int]
+    batch: int
+    threads: int
+    inputs: int
+    seed: int
+    seconds: float
+    contenders: tuple[Contender, ...]
+    fingerprint: Fingerprint
+    command: str
+    created: str
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def key(self) -> str:
+        """16 hex digits of the SHA-256 of what was asked for."""
+        asked = [self.network, self.posterior, self.batch, self.threads, self.seed, self.seconds]
+        asked += [[c.name for c in self.contenders]]
+        text = json.dumps(asked, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def save(race: Race, results: Path) -> Path:
+    """Write a race to its place below `results`.
+
+    Raises:
+        UserError: the place cannot be written.
+    """
+    folder = results / FOLDER / race.network / fingerprint_hash(race.fingerprint)
+    path = folder / f"{race.key}.json"
+    write_atomically(path, json_text(asdict(race)).encode())
+    return path
+
+
+def load(path: Path) -> Race:
+    """Read and validate a race.
+
+    Raises:
+        UserError: it cannot be read, is no race, is inconsistent or of a newer schema.
+    """
+    from pydantic import ValidationError
+
+    try:
+        tree = json.loads(path.read_bytes())
+    except OSError as reason:
+        raise UserError(f"The record {path} cannot be read: {reason.strerror}.") from reason
+    except (ValueError, RecursionError) as reason:
+        raise UserError(
+            f"{path} is not a record, or is cut short ({reason}); delete it and run again."
+        ) from reason
+    version = tree.get("schema_version") if isinstance(tree, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise UserError(
+            f"{path} was made by a newer SigmaBench (schema {version}, this one reads up to "
+            f"{SCHEMA_VERSION}); upgrade."
+        )
+    try:
+        race = _adapter().validate_json(json.dumps(tree), strict=True)
+    except ValidationError as invalid:
+        first = invalid.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(
+            f"{path} is not a valid runtime record: {where}: {first['msg']}; delete it and run "
+            "again."
+        ) from invalid
+    _check(race, path)
+    return race
+
+
+def _check(race: Race, path: Path) -> None:
+    for contender in race.contenders:
+        counted = sum(contender.slices) == len(contender.latency_ns)
+        told = bool(contender.unavailable) != bool(contender.latency_ns)
+        if not counted or not told or contender.mc < 1:
+            raise UserError(
+                f"{path} is not a valid runtime record: the samples of {contender.name} do not "
+                "add up; delete it and run again."
+            )
+
+
+@lru_cache(maxsize=1)
+def _adapter() -> TypeAdapter[Race]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Race)
