@@ -73,7 +73,7 @@ class Process:
         if not isinstance(answer, dict):
             raise self._fail(f"{self.name} answered {line[:60]!r}, which is no JSON object.")
         if "error" in answer:
-            raise self._fail(f"{self.name}: {answer['error']}")
+            raise self._fail(f"{self.name}: {answer['error']}.")
         return answer
 
     def idle_share(self, seconds: float = 0.2) -> float:
@@ -104,12 +104,7 @@ class Process:
     def __enter__(self) -> Process:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _line(self, deadline: float, seconds: float) -> bytes:
@@ -138,7 +133,7 @@ class Process:
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         said = f": {lines[-1].strip()}" if lines else ""
-        return self._fail(f"{self.name} ended with status {status}{said}")
+        return self._fail(f"{self.name} ended with status {status}{said}.")
 
     def _fail(self, sentence: str) -> PeerError:
         self.close()

@@ -1,0 +1,78 @@
+"""`sigmabench bench`: what the runtime costs. Each command is options in, one call, output."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..terminal import Names, Numbers, command_line, echo_json, progress, show
+
+
+@click.group()
+def bench() -> None:
+    """Time the runtime itself, on networks with synthetic posteriors."""
+
+
+@bench.command()
+@click.argument("network")
+@click.option("--batch", type=Numbers(), default="1,8,32", help="Images a query; a race each.")
+@click.option("--mc", type=int, default=50, help="Passes a query, T; fewer where they are slow.")
+@click.option("--threads", type=int, help="Cores a contender may use.  [default: all]")
+@click.option("--formats", type=Names(), help="Ours.  [default: int8, BF16, FP32]")
+@click.option("--peers", type=Names(), default="ipex,bayesian-torch", help="Others, or none.")
+@click.option(
+    "--environments",
+    type=click.Path(path_type=Path),
+    default=".peers",
+    help="Folder of the peers' environments.",
+)
+@click.option("--seconds", type=float, default=5.0, help="Timed seconds a contender.")
+@click.option("--seed", type=int, default=0, help="Of weights, images and noise.")
+@click.option("--results", type=click.Path(path_type=Path), default="results", help="Directory.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
+def passes(
+    network: str,
+    batch: tuple[int, ...],
+    mc: int,
+    threads: int | None,
+    formats: tuple[str, ...] | None,
+    peers: tuple[str, ...],
+    environments: Path,
+    seconds: float,
+    seed: int,
+    results: Path,
+    as_json: bool,
+) -> None:
+    """Race one pass of NETWORK (resnet50, resnet20, lenet5) in our formats and the peers'.
+
+    Contenders take turns in one run; records go to --results.
+    """
+    from ..machine import fingerprint
+    from ..store import Store
+    from . import race, record, table
+    from .contenders import FORMAT_NAMES
+    from .networks import NETWORKS
+    from .peers.environment import chosen
+
+    plan = race.Plan(
+        NETWORKS.get(network),
+        batches=tuple(dict.fromkeys(batch)),
+        mc=mc,
+        threads=threads if threads is not None else fingerprint().cores,
+        formats=FORMAT_NAMES if formats is None else formats,
+        peers=tuple(chosen(peers)),
+        environments=environments,
+        seconds=seconds,
+        seed=seed,
+    )
+    Store(results).ensure_writable()
+    told = []
+    with progress(not as_json) as report:
+        for one in race.race(plan, command_line(), report):
+            path = record.save(one, results)
+            told.append(table.to_dict(one))
+            if not as_json:
+                show(table.table(one), *table.notes(one), f"Record: {path}\n")
+    if as_json:
+        echo_json(told)
