@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .bench.cli import bench
 from .errors import UserError, unknown
 from .terminal import Names, Numbers, command_line, echo_json, progress, show
 
@@ -270,3 +271,6 @@ def compare(a: Path, b: Path, as_json: bool) -> None:
 
     found = compare_records(_stored(a, None, latest=False), _stored(b, None, latest=False))
     echo_json(found.to_dict()) if as_json else show(comparison(found))
+
+
+main.add_command(bench)
