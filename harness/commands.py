@@ -37,7 +37,7 @@ def plan_from(workload: Workload, **choices: Any) -> Plan:
         given.pop("granularity", "channel"),
         given.pop("sigma_offset", "float"),
     )
-    formats = tuple(_format_name(name) for name in given.pop("formats", DEFAULT_FORMATS))
+    formats = tuple(format_name(name) for name in given.pop("formats", DEFAULT_FORMATS))
     threads = given.pop("threads", None)
     return Plan(
         workload,
@@ -50,7 +50,7 @@ def plan_from(workload: Workload, **choices: Any) -> Plan:
     )
 
 
-def _format_name(name: str) -> str:
+def format_name(name: str) -> str:
     """A format's name as registered, however the user capitalised it."""
     from .formats import FORMATS
 
@@ -69,6 +69,8 @@ def parse_policy(name: str) -> Policy:
 def listing() -> dict[str, list[dict[str, Any]]]:
     """Every name a user can give, with what it is."""
     from .backends.base import BACKENDS
+    from .bench.networks import NETWORKS
+    from .bench.peers.environment import PEERS
     from .formats import FORMATS
     from .quantize.calibrate import OBSERVERS
     from .scenarios import SCENARIOS
@@ -110,6 +112,8 @@ def listing() -> dict[str, list[dict[str, Any]]]:
         "observers": [
             {"name": n, "is": (OBSERVERS.get(n).__doc__ or "").split("\n")[0]} for n in OBSERVERS
         ],
+        "networks": [{"name": n, "is": NETWORKS.get(n).title} for n in NETWORKS],
+        "peers": [{"name": n, "is": PEERS.get(n).title} for n in PEERS],
     }
 
 
@@ -133,8 +137,9 @@ def listing_tables() -> list[Table]:
 
 
 def diagnosis(seconds: float) -> dict[str, Any]:
-    """The machine, the backends and a noise check."""
+    """The machine, the backends, the peers' environments and a noise check."""
     from .backends.base import BACKENDS
+    from .bench.peers.environment import PEERS, find
     from .machine import describe
     from .measure.noise import noise_check
 
@@ -148,6 +153,11 @@ def diagnosis(seconds: float) -> dict[str, Any]:
     return {
         "machine": describe(),
         "backends": backends,
+        "peers": {
+            name: found.unavailable or f"available: {_shown(found.versions)}"
+            for name in PEERS
+            for found in (find(PEERS.get(name)),)
+        },
         "noise_check": asdict(noise_check(seconds)),
     }
 
@@ -165,6 +175,7 @@ def diagnosis_tables(found: dict[str, Any]) -> list[Table]:
     return [
         _facts("Machine", found["machine"]),
         _facts("Backends", found["backends"]),
+        _facts("Peers: environments of other implementations", found["peers"]),
         _facts("Noise: one thread repeating one fixed piece of work", summary),
     ]
 

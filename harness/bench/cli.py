@@ -48,6 +48,7 @@ def passes(
 
     Contenders take turns in one run; records go to --results.
     """
+    from ..commands import format_name
     from ..machine import fingerprint
     from ..store import Store
     from . import race, record, table
@@ -60,7 +61,7 @@ def passes(
         batches=tuple(dict.fromkeys(batch)),
         mc=mc,
         threads=threads if threads is not None else fingerprint().cores,
-        formats=FORMAT_NAMES if formats is None else formats,
+        formats=FORMAT_NAMES if formats is None else tuple(map(format_name, formats)),
         peers=tuple(chosen(peers)),
         environments=environments,
         seconds=seconds,
