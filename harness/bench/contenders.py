@@ -17,6 +17,7 @@ from torch import Tensor
 from ..backends.base import BACKENDS
 from ..errors import UserError
 from ..formats import FORMATS
+from ..plan import FLOAT_BACKEND, INT8_BACKEND
 from ..quantize.ptq import Options, Source, quantize
 from .networks import Network, Synthetic
 from .peers.environment import Environment
@@ -86,7 +87,7 @@ class Local:
     @property
     def name(self) -> str:
         """The format, and what is special about it."""
-        return self.format + ("" if FORMATS.get(self.format).bayesian else ", fixed weights")
+        return self.format + ("" if FORMATS.get(self.format).bayesian else " (fixed)")
 
     def query(self, index: int, passes: int) -> int:
         """See `Runner`."""
@@ -169,7 +170,7 @@ def locals_of(
     """
     loaded = []
     for name in dict.fromkeys(formats):
-        backend = BACKENDS.get("native" if FORMATS.get(name).quantized else "float")
+        backend = BACKENDS.get(INT8_BACKEND if FORMATS.get(name).quantized else FLOAT_BACKEND)
         if reason := backend.unavailable():
             raise UserError(f"{name} cannot be timed: {reason}; leave it out of --formats.")
         source = Source(network.name, "synthetic", "")

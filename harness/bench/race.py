@@ -15,6 +15,7 @@ import torch
 from ..errors import UserError
 from ..machine import fingerprint
 from ..measure.clock import Samples, interleave
+from ..plan import INT8_BACKEND
 from .contenders import (
     FORMAT_NAMES,
     PAUSE_SECONDS,
@@ -34,6 +35,7 @@ INPUTS = 4
 SLICE_SECONDS = 0.2
 QUERY_SECONDS = 0.5  # T is chosen so that a query takes no more, if one pass does not
 MIN_SAMPLES, MIN_SLOW_SAMPLES = 20, 10
+PROBES = 3
 WAKE_SECONDS = 0.3  # a query this long pays for waking up without being seen to
 
 #: What it is doing, what is done, of how much.
@@ -94,8 +96,9 @@ def race(plan: Plan, command: str, progress: Progress | None = None) -> Iterator
     """
     told = progress or (lambda *_: None)
     told(f"Building {plan.network.name}", 0, len(plan.batches))
-    synthetic = plan.network.synthetic(plan.seed)
-    ours = locals_of(plan.network, synthetic, plan.formats, plan.threads, plan.seed)
+    ours = locals_of(
+        plan.network, plan.network.synthetic(plan.seed), plan.formats, plan.threads, plan.seed
+    )
     machine = fingerprint()
     for done, batch in enumerate(plan.batches):
         told(f"Loading peers at batch {batch}", done, len(plan.batches))
@@ -145,7 +148,11 @@ def _contenders(
 
 def _timed(plan: Plan, runners: list[Local | Remote], rest: Callable[[], None]) -> list[Contender]:
     turns = _Turns()
-    tasks = [_Task(runner, turns, plan.mc, plan.threads, plan.seconds) for runner in runners]
+    tasks = [_Task(runner, turns, plan) for runner in runners]
+    # Our int8 formats are one program with and without noise: the same T makes them comparable.
+    kin = [task for task in tasks if task.runner.backend == INT8_BACKEND]
+    for task in kin:
+        task.passes = min(one.passes for one in kin)
     samples = interleave(
         tasks,
         plan.seconds,
@@ -181,25 +188,31 @@ class _Task:
     """A contender on the clock. The first query of a turn is not timed: it wakes threads and
     fetches weights back into the caches, for everyone alike."""
 
-    def __init__(
-        self, runner: Runner, turns: _Turns, mc: int, threads: int, seconds: float
-    ) -> None:
+    def __init__(self, runner: Runner, turns: _Turns, plan: Plan) -> None:
         self.runner = runner
         self.failure = ""
-        self.passes = 1
+        self.passes = min(plan.threads, plan.mc)
         self._turns = turns
-        self._give_up_ns = int(seconds * 1e9)
+        self._give_up_ns = int(plan.seconds * 1e9)
         self._calls = 0
-        self._query_ns = self._probe(mc, threads)
-        slow = self._query_ns > 1e9 * QUERY_SECONDS
-        self.min_samples = MIN_SLOW_SAMPLES if slow else MIN_SAMPLES
+        self._pass_seconds = self._probe()
+        self.passes = passes_per_query(self._pass_seconds, plan.mc, plan.threads)
 
     def __call__(self, index: int) -> int:
         if not self.failure and self._turns.changed(self):
             time.sleep(PAUSE_SECONDS)
-            if self._query_ns < 1e9 * WAKE_SECONDS:
+            if self._query_seconds < WAKE_SECONDS:
                 self._query()
         return self._query()
+
+    @property
+    def min_samples(self) -> int:
+        """Fewer for the slow."""
+        return MIN_SLOW_SAMPLES if self._query_seconds > QUERY_SECONDS else MIN_SAMPLES
+
+    @property
+    def _query_seconds(self) -> float:
+        return self._pass_seconds * self.passes
 
     def contender(self, samples: Samples) -> Contender:
         """What the record says of it."""
@@ -223,16 +236,12 @@ class _Task:
             warmup_queries=samples.warmup,
         )
 
-    def _probe(self, mc: int, threads: int) -> int:
-        """Nanoseconds of a query, with T chosen by a query of `threads` passes."""
+    def _probe(self) -> float:
+        """Seconds a pass, the best of a few queries."""
         self._turns.changed(self)
         time.sleep(PAUSE_SECONDS)
-        self.passes = min(threads, mc)
         self._query()  # plans and buffers are made here
-        pass_seconds = self._query() / 1e9 / self.passes
-        self.passes = passes_per_query(pass_seconds, mc, threads)
-        self._query()
-        return self._query()
+        return min(self._query() for _ in range(PROBES)) / 1e9 / self.passes
 
     def _query(self) -> int:
         """Nanoseconds. A contender that has failed is soon done; its samples do not count."""

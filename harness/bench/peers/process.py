@@ -85,7 +85,8 @@ class Process:
             after = process.cpu_times()
         except psutil.Error:
             raise self._ended() from None
-        return (after.user + after.system - before.user - before.system) / seconds
+        taken = (after.user - before.user) + (after.system - before.system)
+        return max(0.0, taken) / seconds
 
     def close(self) -> None:
         """End it: by the end of its input, or by force where that does not help."""

@@ -1,0 +1,116 @@
+"""Peers' environments: found, or one sentence with the command that builds them."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+from bench_fakes import fake_peer
+
+from sigmabench.harness.bench import networks
+from sigmabench.harness.bench.networks import NETWORKS
+from sigmabench.harness.bench.peers import environment, serve
+from sigmabench.harness.bench.peers.environment import (
+    BAYESIAN_TORCH,
+    IPEX,
+    PEERS,
+    Peer,
+    chosen,
+    find,
+)
+from sigmabench.harness.errors import UserError
+from sigmabench.harness.formats import FORMATS
+
+REQUIREMENTS = Path(__file__).parents[2] / "requirements"
+
+
+def with_pins(peer: Peer, pins: dict[str, str]) -> Peer:
+    return Peer(peer.name, peer.title, peer.worker, pins, peer.extra, peer.formats)
+
+
+@pytest.mark.parametrize("name", PEERS.names())
+def test_pins_are_those_of_the_requirements(name):
+    peer = PEERS.get(name)
+    lines = (REQUIREMENTS / f"{name}.txt").read_text().splitlines()
+    listed = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    extra = dict(part.split("==") for part in peer.extra.split() if "==" in part)
+    assert {**listed, **extra} == peer.pins
+
+
+def test_a_missing_environment_says_how_to_build_it(tmp_path):
+    for peer in (IPEX, BAYESIAN_TORCH):
+        told = find(peer, tmp_path).unavailable
+        assert str(tmp_path / peer.name) in told
+        assert f"pip install -r requirements/{peer.name}.txt" in told
+    assert "--no-deps bayesian-torch==0.5.0" in find(BAYESIAN_TORCH, tmp_path).unavailable
+
+
+def test_versions_are_read_and_held_against_the_pins(tmp_path):
+    peer = fake_peer(tmp_path)
+    assert find(peer, tmp_path).unavailable == ""
+    import torch
+
+    version = torch.__version__.split("+")[0]
+    found = find(with_pins(peer, {"torch": version}), tmp_path)
+    assert not found.unavailable
+    assert found.versions["torch"].split("+")[0] == version
+    other = find(with_pins(peer, {"torch": "0.4.1"}), tmp_path).unavailable
+    assert f"holds torch {found.versions['torch']}, not 0.4.1; build it with" in other
+    lacking = find(with_pins(peer, {"no-such-package-at-all": "1"}), tmp_path).unavailable
+    assert "lacks no-such-package-at-all 1; build it with" in lacking
+
+
+def test_an_interpreter_that_does_not_run(tmp_path):
+    peer = fake_peer(tmp_path)
+    (tmp_path / "fake" / "bin" / "python").write_text("#!/bin/sh\nexit 3\n")
+    told = find(peer, tmp_path).unavailable
+    assert "does not run (CalledProcessError" in told
+    assert "\n" not in told
+
+
+def test_chosen():
+    assert chosen(("none",)) == []
+    assert chosen(("ipex", "ipex")) == [IPEX]
+    with pytest.raises(UserError, match="did you mean ipex"):
+        chosen(("ipx",))
+    with pytest.raises(UserError, match="none and others"):
+        chosen(("ipex", "none"))
+
+
+def test_what_runs_elsewhere_imports_nothing_of_ours():
+    folder = Path(environment.__file__).parent
+    workers = [folder / "serve.py", *(PEERS.get(name).worker for name in PEERS)]
+    sources = [NETWORKS.get(name).source().rpartition(":")[0] for name in NETWORKS]
+    files = [*workers, *(Path(source) for source in sources if source.endswith(".py"))]
+    assert len(files) == 5
+    allowed = {*sys.stdlib_module_names, "torch", "serve", "bayesian_torch"}
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, file
+                names = [node.module or ""]
+            else:
+                continue
+            assert {n.partition(".")[0] for n in names} <= allowed | {
+                "intel_extension_for_pytorch"
+            }, file
+
+
+@pytest.mark.parametrize("name", ["resnet20", "lenet5"])
+def test_the_far_end_builds_the_same_network(name):
+    network = NETWORKS.get(name)
+    theirs, ours = serve.make(network.source()), network.module()
+    assert {n: p.shape for n, p in theirs.named_parameters()} == {
+        n: p.shape for n, p in ours.named_parameters()
+    }
+
+
+def test_formats_of_peers_are_told_in_our_words():
+    known = set(FORMATS.names()) | {"DNN_BF16"}
+    for name in PEERS:
+        assert set(PEERS.get(name).formats.values()) <= known
+    assert networks.RESNET50.source() == "torchvision.models:resnet50"

@@ -1,0 +1,101 @@
+"""A peer's process: what it answers, and how each way to fail becomes one sentence."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from bench_fakes import fake_peer
+
+from sigmabench.harness.bench.networks import LENET5
+from sigmabench.harness.bench.peers.environment import find
+from sigmabench.harness.bench.peers.process import PeerError, Process
+
+PATIENCE = 120.0
+
+
+def job(format: str) -> dict[str, object]:
+    return {
+        "load": {
+            "source": LENET5.source(),
+            "format": format,
+            "shape": list(LENET5.input_shape),
+            "batch": 2,
+            "inputs": 3,
+            "threads": 1,
+            "seed": 0,
+        }
+    }
+
+
+def start(folder: Path, worker: str | None = None) -> Process:
+    peer = fake_peer(folder)
+    if worker is not None:
+        peer.worker.write_text(worker)
+    return Process(find(peer, folder).python, peer.worker, 1, "fake GOOD")
+
+
+def test_it_times_itself_and_takes_its_faster_form(tmp_path):
+    with start(tmp_path) as process:
+        told = process.ask(job("GOOD"), PATIENCE)["loaded"]
+        assert told["form"] == "quick"
+        assert set(told["forms"]) == {"slow", "quick"}
+        assert "torch" in told["versions"]
+        taken = process.ask({"run": 7}, PATIENCE)["ns"]
+        assert len(taken) == 7
+        assert all(isinstance(ns, int) and ns > 0 for ns in taken)
+        assert 0 <= process.idle_share(0.05) < 0.9
+    with pytest.raises(psutil.NoSuchProcess):
+        psutil.Process(process._process.pid)
+
+
+@pytest.mark.parametrize(
+    ("format", "says"),
+    [
+        ("NAN", "fake GOOD: its logits are not finite."),
+        ("REFUSE", "fake GOOD: it would rather not."),
+        ("RAISE", "fake GOOD: ValueError: first line."),
+    ],
+)
+def test_what_it_cannot_do_is_one_sentence(tmp_path, format, says):
+    with start(tmp_path) as process, pytest.raises(PeerError) as told:
+        process.ask(job(format), PATIENCE)
+    assert str(told.value) == says
+
+
+def test_a_crash_tells_status_and_last_words(tmp_path):
+    with start(tmp_path) as process:
+        process.ask(job("CRASH"), PATIENCE)
+        with pytest.raises(PeerError, match=r"fake GOOD ended with status 7: out of luck\."):
+            process.ask({"run": 50}, PATIENCE)
+        process.close()
+
+
+def test_a_hang_ends(tmp_path):
+    with start(tmp_path, "import time; time.sleep(600)") as process:
+        with pytest.raises(PeerError, match="no answer within 0 s"):
+            process.ask({"run": 1}, 0.2)
+        assert process._process.poll() is not None
+
+
+@pytest.mark.parametrize(
+    ("worker", "says"),
+    [
+        ("input(); print('hello')", "answered b'hello', which is no JSON object"),
+        ("input(); print('[1]')", "which is no JSON object"),
+        ("raise SystemExit('not today')", "ended with status 1: not today"),
+        ("import no_such_module_at_all", "No module named 'no_such_module_at_all'"),
+    ],
+)
+def test_nonsense(tmp_path, worker, says):
+    with start(tmp_path, worker) as process, pytest.raises(PeerError) as told:
+        process.ask({"run": 1}, PATIENCE)
+    assert says in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_an_interpreter_that_is_not_there():
+    with pytest.raises(PeerError, match="fake does not start"):
+        Process(Path("nowhere/python"), Path(sys.executable), 1, "fake")
