@@ -25,7 +25,9 @@ from .base import Traffic, check_call
 _ISAS = ("portable", "avx2_vnni", "avx512_core_vnni", "avx512_core_amx")
 
 
-def build(artefact: Artefact, threads: int, engine: str = "auto", isa: str = "auto") -> Any:
+def build(
+    artefact: Artefact, threads: int, engine: str = "auto", isa: str = "auto", team: int = 0
+) -> Any:
     """The compiled program of an artefact.
 
     Args:
@@ -33,6 +35,8 @@ def build(artefact: Artefact, threads: int, engine: str = "auto", isa: str = "au
         threads: how many cores a call may use.
         engine: of the convolutions: `onednn`, `portable`, or the better one here (`auto`).
         isa: the sampler's path, `portable`, `avx2`, `avx512_vbmi`, or the best one here (`auto`).
+        team: threads that work on each pass together, a divisor of `threads`; 0 for what measures
+            fastest at the batch and the number of passes asked for. No result depends on it.
 
     Raises:
         native.NativeUnavailableError: there is no extension here.
@@ -58,6 +62,7 @@ def build(artefact: Artefact, threads: int, engine: str = "auto", isa: str = "au
         engine=engine,
         isa=isa,
         threads=threads,
+        team=team,
     )
 
 
@@ -113,7 +118,7 @@ class NativePredictor:
         """What computed each layer in the latest call of `logits`, or would compute one image if
         there was none: oneDNN's name of the kernel, or ours, and how the weights get into its
         layout."""
-        layers = self.program.describe(self.program.latest_batch)
+        layers = self.program.describe()
         return {layer["name"]: f"{layer['implementation']} {layer['path']}" for layer in layers}
 
     @property

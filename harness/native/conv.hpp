@@ -66,11 +66,21 @@ public:
 class ConvKernel {
 public:
     virtual ~ConvKernel() = default;
-    virtual const WeightLayout& layout() const = 0;
+    // Kernels of one layer with equal keys read the same buffer; the layout itself takes the memory of
+    // the weights several times over, and is made when asked for.
+    virtual std::string layout_key() const = 0;
+    virtual WeightLayout layout() const = 0;
     virtual std::string implementation() const = 0;
+    // A kernel of the same layer for another piece of it, reading the same buffer; null if there is none.
+    virtual std::unique_ptr<ConvKernel> again(const ConvSpec& spec,
+                                              const Geometry& geometry) const = 0;
     virtual std::size_t scratchpad_bytes() const = 0;
     virtual std::unique_ptr<BoundConv> bind(void* src, void* scratchpad) const = 0;
 };
+
+// Our own AMX kernel of a 1x1 convolution without stride, where the CPU has AMX and the shape fits;
+// null where not.
+std::unique_ptr<ConvKernel> make_amx_conv(const ConvSpec& spec, const Geometry& geometry);
 
 // The exact engine of our own: plain loops, int32 sums, any CPU.
 std::unique_ptr<ConvKernel> make_portable_conv(const ConvSpec& spec, const Geometry& geometry);

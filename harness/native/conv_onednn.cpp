@@ -138,6 +138,10 @@ private:
     Arguments arguments_;
 };
 
+class OneDnnConv;
+std::unique_ptr<ConvKernel> make_like(const ConvSpec& spec, const Geometry& geometry,
+                                      const OneDnnConv* like);
+
 class OneDnnConv final : public ConvKernel {
 public:
     template <class Primitive, class Descriptor>
@@ -150,16 +154,33 @@ public:
           dst_(descriptor.dst_desc()),
           scratchpad_(descriptor.scratchpad_desc()),
           scales_(spec.scales.size()),
-          layout_(make_layout(spec, geometry, plain, weights_)) {
+          spec_(spec),
+          geometry_(geometry),
+          plain_(plain) {
         if (spec.dst == Type::s32) return;
         bias_ = descriptor.bias_desc();
         std::copy(spec.scales.begin(), spec.scales.end(), scales_.data());
         dst_scale_ = spec.dst == Type::f32 ? 0 : spec.dst_scale;
     }
 
-    const WeightLayout& layout() const override { return layout_; }
+    std::string layout_key() const override {
+        std::string key = std::to_string(weights_.get_size());
+        for (const auto& numbers : {weights_.get_padded_dims(), weights_.get_strides(),
+                                    weights_.get_inner_blks(), weights_.get_inner_idxs()}) {
+            key += ':';
+            for (const auto number : numbers) key += std::to_string(number) + ',';
+        }
+        return key;
+    }
+    WeightLayout layout() const override {
+        return make_layout(spec_, geometry_, plain_, weights_);
+    }
     std::string implementation() const override { return implementation_; }
     std::size_t scratchpad_bytes() const override { return scratchpad_.get_size(); }
+    const memory::desc& weights() const { return weights_; }
+    std::unique_ptr<ConvKernel> again(const ConvSpec& spec, const Geometry& g) const override {
+        return make_like(spec, g, this);
+    }
 
     std::unique_ptr<BoundConv> bind(void* src, void* scratchpad) const override {
         Arguments arguments = {{DNNL_ARG_SRC, memory(src_, cpu(), src)},
@@ -186,7 +207,9 @@ private:
     memory::desc src_, weights_, bias_, dst_, scratchpad_;
     AlignedBuffer<float> scales_;
     float dst_scale_ = 0;
-    WeightLayout layout_;
+    ConvSpec spec_;
+    Geometry geometry_;
+    memory::desc plain_;
 };
 
 dnnl::primitive_attr attributes(const ConvSpec& spec, int weight_mask) {
@@ -215,7 +238,12 @@ std::unique_ptr<ConvKernel> first_exact(const ConvSpec& spec, const Geometry& ge
     return nullptr;
 }
 
-std::unique_ptr<ConvKernel> make_matmul(const ConvSpec& spec, const Geometry& geometry) {
+memory::desc weights_desc(const Dims& dims, const OneDnnConv* like) {
+    return like != nullptr ? like->weights() : memory::desc(dims, Data::s8, Tag::any);
+}
+
+std::unique_ptr<ConvKernel> make_matmul(const ConvSpec& spec, const Geometry& geometry,
+                                        const OneDnnConv* like) {
     const std::int64_t depth = spec.in_channels * spec.in_height * spec.in_width;
     const Dims weight_dims = {depth, spec.out_channels};
     // The plain weights of a linear layer as (depth, outputs), depth in the order of an NHWC map.
@@ -225,7 +253,7 @@ std::unique_ptr<ConvKernel> make_matmul(const ConvSpec& spec, const Geometry& ge
                                    spec.in_channels * outputs};
     std::copy(std::begin(steps), std::end(steps), std::begin(rows.weight_steps));
     const memory::desc src({spec.batch, depth}, data_type(spec.src), Tag::ab);
-    const memory::desc weights(weight_dims, Data::s8, Tag::any);
+    const memory::desc weights = weights_desc(weight_dims, like);
     const memory::desc dst({spec.batch, outputs}, data_type(spec.dst), Tag::ab);
     const memory::desc plain(weight_dims, Data::s8, Tag::ab);
     const auto attr = attributes(spec, 1 << 1);
@@ -238,14 +266,15 @@ std::unique_ptr<ConvKernel> make_matmul(const ConvSpec& spec, const Geometry& ge
                                      plain);
 }
 
-std::unique_ptr<ConvKernel> make_convolution(const ConvSpec& spec, const Geometry& geometry) {
+std::unique_ptr<ConvKernel> make_convolution(const ConvSpec& spec, const Geometry& geometry,
+                                             const OneDnnConv* like) {
     const bool grouped = spec.groups > 1;
     Dims weight_dims = {spec.out_channels / spec.groups, spec.in_channels / spec.groups,
                         spec.kernel[0], spec.kernel[1]};
     if (grouped) weight_dims.insert(weight_dims.begin(), spec.groups);
     const memory::desc src({spec.batch, spec.in_channels, spec.in_height, spec.in_width},
                            data_type(spec.src), Tag::nhwc);
-    const memory::desc weights(weight_dims, Data::s8, Tag::any);
+    const memory::desc weights = weights_desc(weight_dims, like);
     const memory::desc dst({spec.batch, spec.out_channels, spec.out_height, spec.out_width},
                            data_type(spec.dst), Tag::nhwc);
     const memory::desc plain(weight_dims, Data::s8, grouped ? Tag::goihw : Tag::oihw);
@@ -275,11 +304,17 @@ std::unique_ptr<ConvKernel> make_convolution(const ConvSpec& spec, const Geometr
                                     plain);
 }
 
+// Reading the buffer that `like` reads, if it is not null.
+std::unique_ptr<ConvKernel> make_like(const ConvSpec& spec, const Geometry& geometry,
+                                      const OneDnnConv* like) {
+    return spec.linear() ? make_matmul(spec, geometry, like)
+                         : make_convolution(spec, geometry, like);
+}
+
 }  // namespace
 
 std::unique_ptr<ConvKernel> make_onednn_conv(const ConvSpec& spec, const Geometry& geometry) {
-    if (!onednn_exact()) return nullptr;
-    return spec.linear() ? make_matmul(spec, geometry) : make_convolution(spec, geometry);
+    return onednn_exact() ? make_like(spec, geometry, nullptr) : nullptr;
 }
 
 namespace {

@@ -102,24 +102,31 @@ private:
 
 class PortableConv final : public ConvKernel {
 public:
-    PortableConv(const ConvSpec& spec, const Geometry& geometry) : spec_(spec) {
-        // Weights as [group][kh][kw][input of the group][output of the group].
-        const std::int64_t inputs = spec.in_channels / spec.groups;
-        const std::int64_t outputs = spec.out_channels / spec.groups;
-        const std::int64_t area = spec.kernel[0] * spec.kernel[1];
-        layout_.bytes = static_cast<std::size_t>(spec.weights());
-        layout_.origin.assign(layout_.bytes, -1);
-        for_each_weight(spec, geometry, [&](std::int64_t canonical, std::int64_t at) {
+    PortableConv(const ConvSpec& spec, const Geometry& geometry)
+        : spec_(spec), geometry_(geometry) {}
+
+    std::string layout_key() const override { return "portable"; }
+    // Weights as [group][kh][kw][input of the group][output of the group].
+    WeightLayout layout() const override {
+        const std::int64_t inputs = spec_.in_channels / spec_.groups;
+        const std::int64_t outputs = spec_.out_channels / spec_.groups;
+        const std::int64_t area = spec_.kernel[0] * spec_.kernel[1];
+        WeightLayout layout;
+        layout.bytes = static_cast<std::size_t>(spec_.weights());
+        layout.origin.assign(layout.bytes, -1);
+        for_each_weight(spec_, geometry_, [&](std::int64_t canonical, std::int64_t at) {
             const std::int64_t o = at / (inputs * area), i = at / area % inputs, k = at % area;
             const std::int64_t row = (o / outputs * area + k) * inputs + i;
-            layout_.origin[static_cast<std::size_t>(row * outputs + o % outputs)] =
+            layout.origin[static_cast<std::size_t>(row * outputs + o % outputs)] =
                 static_cast<std::int32_t>(canonical);
         });
-        layout_.packed = layout_.origin;
+        layout.packed = layout.origin;
+        return layout;
     }
-
-    const WeightLayout& layout() const override { return layout_; }
     std::string implementation() const override { return "sigmabench:portable"; }
+    std::unique_ptr<ConvKernel> again(const ConvSpec& spec, const Geometry& g) const override {
+        return make_portable_conv(spec, g);
+    }
     std::size_t scratchpad_bytes() const override { return 0; }
     std::unique_ptr<BoundConv> bind(void* src, void*) const override {
         return std::make_unique<PortableBound>(spec_, static_cast<const std::uint8_t*>(src));
@@ -127,7 +134,7 @@ public:
 
 private:
     ConvSpec spec_;
-    WeightLayout layout_;
+    Geometry geometry_;
 };
 
 }  // namespace

@@ -132,13 +132,13 @@ void average_window(const std::int32_t* row, const PoolSpec& spec, std::int64_t 
 }
 
 template <class T>
-void max_pool(const T* x, const PoolSpec& spec, std::int32_t* scratch, T* out) {
+void max_pool(const T* x, Rows rows, const PoolSpec& spec, std::int32_t* scratch, T* out) {
     const std::int64_t channels = spec.in.channels, row_size = spec.in.width * channels;
     const std::int64_t margin = spec.padding[1] * channels, line_size = row_size + 2 * margin;
     T* line = reinterpret_cast<T*>(scratch);
     T* row = line + margin;
     std::fill_n(line, line_size, std::numeric_limits<T>::lowest());
-    for (std::int64_t oh = 0; oh < spec.out.height; ++oh) {
+    for (std::int64_t oh = rows.first; oh < rows.last; ++oh) {
         const Window w =
             window(oh, spec.kernel[0], spec.stride[0], spec.padding[0], spec.in.height);
         std::memcpy(row, x + w.first * row_size, static_cast<std::size_t>(row_size));
@@ -155,9 +155,9 @@ void max_pool(const T* x, const PoolSpec& spec, std::int32_t* scratch, T* out) {
 }
 
 template <class T>
-void average_pool(const T* x, const PoolSpec& spec, std::int32_t* sums, T* out) {
+void average_pool(const T* x, Rows rows, const PoolSpec& spec, std::int32_t* sums, T* out) {
     const std::int64_t row_size = spec.in.width * spec.in.channels;
-    for (std::int64_t oh = 0; oh < spec.out.height; ++oh) {
+    for (std::int64_t oh = rows.first; oh < rows.last; ++oh) {
         const Window w =
             window(oh, spec.kernel[0], spec.stride[0], spec.padding[0], spec.in.height);
         std::fill_n(sums, row_size, 0);
@@ -170,12 +170,31 @@ void average_pool(const T* x, const PoolSpec& spec, std::int32_t* sums, T* out) 
 }
 
 template <class T>
-void pool_as(const T* x, std::int64_t batch, const PoolSpec& spec, std::int32_t* scratch, T* out) {
-    for (std::int64_t n = 0; n < batch; ++n, x += spec.in.size(), out += spec.out.size()) {
+void pool_as(const T* x, Rows rows, const PoolSpec& spec, std::int32_t* scratch, T* out) {
+    const std::int64_t height = spec.out.height, row = spec.out.width * spec.out.channels;
+    for (std::int64_t at = rows.first; at < rows.last;) {
+        const std::int64_t n = at / height, first = at - n * height;
+        const Rows mine = {first, std::min(first + rows.last - at, height)};
+        const T* from = x + n * spec.in.size();
         if (spec.maximum) {
-            max_pool(x, spec, scratch, out);
+            max_pool(from, mine, spec, scratch, out + at * row);
         } else {
-            average_pool(x, spec, scratch, out);
+            average_pool(from, mine, spec, scratch, out + at * row);
+        }
+        at += mine.last - mine.first;
+    }
+}
+
+}  // namespace
+
+namespace {
+
+template <std::int64_t channels>
+SIGMABENCH_VECTORIZE void interleave_few(const std::uint8_t* planes, std::int64_t pixels,
+                                         std::uint8_t* out) {
+    for (std::int64_t p = 0; p < pixels; ++p) {
+        for (std::int64_t c = 0; c < channels; ++c) {
+            out[p * channels + c] = planes[c * pixels + p];
         }
     }
 }
@@ -184,6 +203,7 @@ void pool_as(const T* x, std::int64_t batch, const PoolSpec& spec, std::int32_t*
 
 void interleave(const std::uint8_t* planes, const Image& image, std::uint8_t* out) {
     const std::int64_t pixels = image.height * image.width;
+    if (image.channels == 3) return interleave_few<3>(planes, pixels, out);
     for (std::int64_t c = 0; c < image.channels; ++c) {
         for (std::int64_t p = 0; p < pixels; ++p) {
             out[p * image.channels + c] = planes[c * pixels + p];
@@ -191,48 +211,81 @@ void interleave(const std::uint8_t* planes, const Image& image, std::uint8_t* ou
     }
 }
 
-void quantize_input(const float* x, std::int64_t batch, const Image& image, float scale, Type type,
-                    std::uint8_t* planes, std::uint8_t* out) {
-    for (std::int64_t n = 0; n < batch; ++n, x += image.size(), out += image.size()) {
-        std::uint8_t* to = image.channels == 1 ? out : planes;
+namespace {
+
+// Row `at` of a batch, as interleaved integers. `planes` is scratch of a row.
+void quantize_row(const float* x, std::int64_t at, const Image& image, float scale, Type type,
+                  std::uint8_t* planes, std::uint8_t* out) {
+    const std::int64_t width = image.width, n = at / image.height, h = at % image.height;
+    for (std::int64_t c = 0; c < image.channels; ++c) {
+        const float* from = x + n * image.size() + (c * image.height + h) * width;
+        std::uint8_t* to = image.channels == 1 ? out : planes + c * width;
         if (type == Type::u8) {
-            quantize_u8(x, image.size(), scale, to);
+            quantize_u8(from, width, scale, to);
         } else {
-            quantize_s8(x, image.size(), scale, reinterpret_cast<std::int8_t*>(to));
+            quantize_s8(from, width, scale, reinterpret_cast<std::int8_t*>(to));
         }
-        if (image.channels > 1) interleave(planes, image, out);
     }
+    if (image.channels > 1) interleave(planes, {image.channels, 1, width}, out);
 }
 
-void fold_columns(const std::uint8_t* x, std::int64_t batch, const Folding& f, std::uint8_t* row,
-                  std::uint8_t* out) {
-    const std::int64_t channels = f.image.channels, line = f.image.width * channels;
-    const std::int64_t step = f.stride * channels;
-    std::memset(row, 0, f.row_bytes());
-    for (std::int64_t r = 0; r < batch * f.image.height; ++r, x += line) {
-        std::memcpy(row + f.padding * channels, x, static_cast<std::size_t>(line));
-        const std::uint8_t* from = row;
-        for (std::int64_t ow = 0; ow < f.out_width; ++ow, from += step, out += f.folded) {
-            if (f.dilation > 1) {
-                for (std::int64_t k = 0; k < f.columns; ++k) {
-                    std::memcpy(out + k * channels, from + k * f.dilation * channels,
-                                static_cast<std::size_t>(channels));
-                }
-            } else if (f.folded == 16) {
-                std::memcpy(out, from, 16);  // one move, where a call would cost more than it does
-            } else {
-                std::memcpy(out, from, static_cast<std::size_t>(f.folded));
+// From a padded row, the bytes under the kernel at every output column.
+void unfold_row(const std::uint8_t* row, const Folding& f, std::uint8_t* out) {
+    const std::int64_t channels = f.image.channels, step = f.stride * channels;
+    for (std::int64_t ow = 0; ow < f.out_width; ++ow, row += step, out += f.folded) {
+        if (f.dilation > 1) {
+            for (std::int64_t k = 0; k < f.columns; ++k) {
+                std::memcpy(out + k * channels, row + k * f.dilation * channels,
+                            static_cast<std::size_t>(channels));
             }
+        } else if (f.folded == 16) {
+            std::memcpy(out, row, 16);  // one move, where a call would cost more than it does
+        } else if (f.folded == 32) {
+            std::memcpy(out, row, 32);
+        } else {
+            std::memcpy(out, row, static_cast<std::size_t>(f.folded));
         }
     }
 }
 
-void pool(const std::uint8_t* x, std::int64_t batch, const PoolSpec& spec, std::int32_t* scratch,
+}  // namespace
+
+void quantize_input(const float* x, Rows rows, const Image& image, float scale, Type type,
+                    std::uint8_t* scratch, std::uint8_t* out) {
+    for (std::int64_t at = rows.first; at < rows.last; ++at) {
+        quantize_row(x, at, image, scale, type, scratch,
+                     out + at * image.width * image.channels);
+    }
+}
+
+void fold_input(const float* x, Rows rows, const Folding& f, float scale, Type type,
+                std::uint8_t* scratch, std::uint8_t* out) {
+    std::uint8_t* planes = scratch + f.row_bytes();
+    std::memset(scratch, 0, f.row_bytes());
+    for (std::int64_t at = rows.first; at < rows.last; ++at) {
+        quantize_row(x, at, f.image, scale, type, planes,
+                     scratch + f.padding * f.image.channels);
+        unfold_row(scratch, f, out + at * f.out_width * f.folded);
+    }
+}
+
+void fold_columns(const std::uint8_t* x, Rows rows, const Folding& f, std::uint8_t* scratch,
+                  std::uint8_t* out) {
+    const std::int64_t line = f.image.width * f.image.channels;
+    std::memset(scratch, 0, f.row_bytes());
+    for (std::int64_t at = rows.first; at < rows.last; ++at) {
+        std::memcpy(scratch + f.padding * f.image.channels, x + at * line,
+                    static_cast<std::size_t>(line));
+        unfold_row(scratch, f, out + at * f.out_width * f.folded);
+    }
+}
+
+void pool(const std::uint8_t* x, Rows rows, const PoolSpec& spec, std::int32_t* scratch,
           std::uint8_t* out) {
     if (spec.type == Type::u8) {
-        pool_as(x, batch, spec, scratch, out);
+        pool_as(x, rows, spec, scratch, out);
     } else {
-        pool_as(reinterpret_cast<const std::int8_t*>(x), batch, spec, scratch,
+        pool_as(reinterpret_cast<const std::int8_t*>(x), rows, spec, scratch,
                 reinterpret_cast<std::int8_t*>(out));
     }
 }

@@ -15,26 +15,35 @@ struct Image {
     }
 };
 
-// rint(x / scale), saturated to u8 or s8; float32 NCHW to NHWC. `planes` is scratch of one image.
-void quantize_input(const float* x, std::int64_t batch, const Image& image, float scale, Type type,
-                    std::uint8_t* planes, std::uint8_t* out);
+// Rows [first, last) of a batch's images, counted through the batch.
+struct Rows {
+    std::int64_t first = 0, last = 0;
+};
+
+// rint(x / scale), saturated to u8 or s8; float32 NCHW to NHWC. `scratch` holds a row.
+void quantize_input(const float* x, Rows rows, const Image& image, float scale, Type type,
+                    std::uint8_t* scratch, std::uint8_t* out);
 
 // NCHW to NHWC, bytes.
 void interleave(const std::uint8_t* planes, const Image& image, std::uint8_t* out);
 
 // Fold a convolution's kernel columns into channels, so that images with few channels fill the
 // dot products: out[n][h][ow] holds the `columns * channels` bytes under the kernel's row at ow,
-// then others up to `folded`, which meet weights that are 0. `row` is scratch for a padded row.
+// then others up to `folded`, which meet weights that are 0.
 struct Folding {
     Image image;
     std::int64_t columns = 0, stride = 1, padding = 0, dilation = 1, out_width = 0, folded = 0;
-    std::size_t row_bytes() const {
+    std::size_t row_bytes() const {  // of a padded row
         const std::int64_t reach = (out_width - 1) * stride + (columns - 1) * dilation + 1;
         return static_cast<std::size_t>((reach + padding + image.width) * image.channels + folded);
     }
 };
-void fold_columns(const std::uint8_t* x, std::int64_t batch, const Folding& folding,
-                  std::uint8_t* row, std::uint8_t* out);
+// `scratch` holds a padded row.
+void fold_columns(const std::uint8_t* x, Rows rows, const Folding& folding, std::uint8_t* scratch,
+                  std::uint8_t* out);
+// quantize_input and fold_columns in one go. `scratch` holds a padded row and a plain one.
+void fold_input(const float* x, Rows rows, const Folding& folding, float scale, Type type,
+                std::uint8_t* scratch, std::uint8_t* out);
 
 struct PoolSpec {
     bool maximum = true;  // else the average, padding not counted, rounded half to even
@@ -47,8 +56,8 @@ struct PoolSpec {
         return static_cast<std::size_t>(in.channels * (in.width + 2 * padding[1])) * 2 + kLine;
     }
 };
-// NHWC to NHWC.
-void pool(const std::uint8_t* x, std::int64_t batch, const PoolSpec& spec, std::int32_t* scratch,
+// NHWC to NHWC; `rows` of the output.
+void pool(const std::uint8_t* x, Rows rows, const PoolSpec& spec, std::int32_t* scratch,
           std::uint8_t* out);
 
 }  // namespace sigmabench

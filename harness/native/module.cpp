@@ -114,7 +114,7 @@ public:
 
     std::unique_ptr<Program> build(int input, int output, const AnyArray& threshold,
                                    const AnyArray& alias, const std::string& engine,
-                                   const std::string& isa, int threads) {
+                                   const std::string& isa, int threads, int team) {
         network_.input = input;
         network_.output = output;
         AliasTables tables;
@@ -130,7 +130,7 @@ public:
                 ("threads must be from 1 to " + std::to_string(kMostThreads)).c_str());
         }
         return std::make_unique<Program>(std::move(network_), tables, engine_named(engine),
-                                         path_named(isa), threads);
+                                         path_named(isa), threads, team);
     }
 
 private:
@@ -161,14 +161,20 @@ private:
     std::uint32_t layers_ = 0;
 };
 
-nb::ndarray<nb::numpy, float> logits(Program& program, const AnyArray& x, std::uint64_t seed,
-                                     std::int64_t first, std::int64_t count) {
+const float* images_of(const Program& program, const AnyArray& x) {
     const Network& network = program.network();
     const Image& image = network.at(network.input).image;
     const float* images =
         contiguous<float>(x, {-1, image.channels, image.height, image.width}, "x", "float32");
+    if (x.shape(0) < 1) throw nb::value_error("x holds no images");
+    return images;
+}
+
+nb::ndarray<nb::numpy, float> logits(Program& program, const AnyArray& x, std::uint64_t seed,
+                                     std::int64_t first, std::int64_t count) {
+    const Network& network = program.network();
+    const float* images = images_of(program, x);
     const auto batch = static_cast<std::int64_t>(x.shape(0));
-    if (batch < 1) throw nb::value_error("x holds no images");
     if (count < 1) throw nb::value_error("there must be at least one pass");
     const std::uint32_t begin = mc_index(first);
     mc_index(first + count - 1);
@@ -254,6 +260,59 @@ nb::list describe(Program& program, std::int64_t batch) {
         layers.append(layer);
     }
     return layers;
+}
+
+nb::dict profile(Program& program, const AnyArray& x, std::uint64_t seed, std::int64_t first,
+                 std::int64_t count) {
+    const Network& network = program.network();
+    const float* images = images_of(program, x);
+    const auto batch = static_cast<std::int64_t>(x.shape(0));
+    if (count < 1) throw nb::value_error("there must be at least one pass");
+    const std::uint32_t begin = mc_index(first);
+    mc_index(first + count - 1);
+    std::vector<float> out(
+        static_cast<std::size_t>(count * batch * network.at(network.output).image.size()));
+    const ProfileReport report = released(
+        [&] { return program.profile(images, batch, seed, begin, count, out.data()); });
+    nb::list steps;
+    for (std::size_t k = 0; k < report.steps.size(); ++k) {
+        nb::dict step;
+        const bool input = k + 1 == report.steps.size();
+        step["name"] =
+            network.at(input ? network.input : node_output(network.nodes[k])).name;
+        step["sampling_ns"] = report.steps[k].sampling;
+        step["compute_ns"] = report.steps[k].compute;
+        step["rest_ns"] = report.steps[k].rest;
+        step["waiting_ns"] = report.steps[k].waiting;
+        steps.append(step);
+    }
+    nb::dict all;
+    all["steps"] = steps;
+    all["wall_ns"] = report.wall;
+    return all;
+}
+
+int team(Program& program, const AnyArray& x, std::int64_t count) {
+    const float* images = images_of(program, x);
+    const auto batch = static_cast<std::int64_t>(x.shape(0));
+    if (count < 1) throw nb::value_error("there must be at least one pass");
+    return released([&] { return program.team(images, batch, count); });
+}
+
+nb::dict memory(Program& program) {
+    const MemoryReport report = released([&] { return program.memory(); });
+    nb::dict numbers;
+    numbers["mean"] = report.mean;
+    numbers["std"] = report.sigma;
+    numbers["constants"] = report.constants;
+    numbers["layouts"] = report.layouts;
+    numbers["activations"] = report.activations;
+    numbers["weights"] = report.weights;
+    numbers["scratch"] = report.scratch;
+    numbers["live"] = report.live;
+    numbers["largest"] = report.largest;
+    numbers["teams"] = report.teams;
+    return numbers;
 }
 
 nb::dict traffic(Program& program, std::int64_t batch) {
@@ -353,7 +412,7 @@ NB_MODULE(_native, m) {
              nb::arg("maximum"), nb::arg("kernel"), nb::arg("stride"), nb::arg("padding"))
         .def("build", &Builder::build, nb::kw_only(), nb::arg("input"), nb::arg("output"),
              nb::arg("threshold"), nb::arg("alias"), nb::arg("engine"), nb::arg("isa"),
-             nb::arg("threads"));
+             nb::arg("threads"), nb::arg("team") = 0);
     nb::class_<Program>(m, "Program")
         .def("logits", &logits, nb::arg("x"), nb::arg("seed"), nb::arg("first"), nb::arg("count"))
         .def("sample", &sample_weights, nb::arg("layer"), nb::arg("seed"), nb::arg("mc"))
@@ -362,10 +421,13 @@ NB_MODULE(_native, m) {
              "that each byte holds, int32 [N], -1 where it holds none.")
         .def("sample_bias", &sample_bias, nb::arg("layer"), nb::arg("seed"), nb::arg("mc"))
         .def("accumulators", &accumulators, nb::arg("layer"), nb::arg("x_q"), nb::arg("w_q"))
-        .def("describe", &describe, nb::arg("batch"))
+        .def("describe", &describe, nb::arg("batch") = 0)
         .def("traffic", &traffic, nb::arg("batch"))
-        .def_prop_ro("latest_batch",
-                     [](Program& p) { return released([&] { return p.latest_batch(); }); })
+        .def("profile", &profile, nb::arg("x"), nb::arg("seed"), nb::arg("first"),
+             nb::arg("count"))
+        .def("team", &team, nb::arg("x"), nb::arg("count"),
+             "Threads that work on a pass together where so many passes of this batch are asked for.")
+        .def("memory", &memory)
         .def_prop_ro("threads", &Program::threads)
         .def_prop_ro("sampler", [](const Program& p) { return std::string(path_name(p.path())); })
         .def_prop_ro("draws", &Program::draws);

@@ -1,36 +1,27 @@
 #include "packer.hpp"
 
+#include <cstring>
+
 namespace sigmabench {
-namespace {
-
-std::uint64_t hash(const Origin& origin) {  // FNV-1a
-    std::uint64_t value = 0xCBF29CE484222325ull;
-    for (const std::int32_t index : origin) {
-        value = (value ^ static_cast<std::uint32_t>(index)) * 0x100000001B3ull;
-    }
-    return value;
-}
-
-}  // namespace
-
-Packer::Packer(const Posterior& posterior, bool sampled, std::uint32_t ordinal,
-               WeightLayout layout)
-    : geometry_(posterior.geometry),
-      sampled_(sampled),
-      layout_(std::move(layout)),
-      signature_(hash(layout_.packed)),
+Packer::Packer(std::shared_ptr<const Store> store, std::uint32_t ordinal,
+               const ConvKernel& kernel)
+    : store_(std::move(store)),
+      layout_(kernel.layout()),
+      key_(kernel.layout_key()),
       elements_(layout_.packed.size()) {
-    const auto canonical = static_cast<std::size_t>(geometry_.blocks() * kLanes);
+    const std::size_t canonical = store_->mean.size();
     canonical_bytes_ = canonical + kLine;  // the spare line stays 0 and is what padding reads
     scratch_bytes_ = canonical_bytes_;
-    if (layout_.path == WeightPath::direct) runs_ = make_runs(geometry_, layout_.origin);
-    if (sampled_) {
-        stream_ = make_stream(posterior, ordinal,
-                              layout_.path == WeightPath::direct ? layout_.origin
-                                                                 : canonical_origin(geometry_));
+    const bool direct = layout_.path == WeightPath::direct;
+    if (sampled()) {
+        stream_ = make_stream(store_, ordinal,
+                              direct ? layout_.origin : canonical_origin(store_->geometry));
+    } else if (direct) {
+        stream_.runs = make_runs(store_->geometry, layout_.origin);
     }
-    if (layout_.path == WeightPath::direct) {
-        layout_.origin = {};
+    if (direct) {
+        layout_.origin = Origin();  // and its memory
+        scratch_bytes_ = 0;
     } else {
         for (std::int32_t& index : layout_.origin) {
             if (index < 0) index = static_cast<std::int32_t>(canonical);
@@ -40,18 +31,13 @@ Packer::Packer(const Posterior& posterior, bool sampled, std::uint32_t ordinal,
         plain_bytes_ = round_up(layout_.origin.size(), kLine) + kLine;
         scratch_bytes_ += plain_bytes_ + layout_.reorder_scratch_bytes;
     } else {
-        layout_.packed = {};
+        layout_.packed = Origin();
     }
-    if (!sampled_) {
+    if (!sampled()) {
         AlignedBuffer<std::int8_t> scratch(scratch_bytes_);
         fixed_ = AlignedBuffer<std::int8_t>(layout_.bytes);
-        pack(posterior.mean.data(), scratch.data(), fixed_.data());
+        pack(store_->mean.data(), scratch.data(), fixed_.data());
     }
-}
-
-bool Packer::fits(const WeightLayout& layout) const {
-    return layout.path == layout_.path && layout.bytes == layout_.bytes &&
-           hash(layout.packed) == signature_;
 }
 
 void Packer::sample(SamplerPath path, const AliasTables& tables, const KeySchedule& keys,
@@ -78,7 +64,8 @@ void Packer::finish(std::int8_t* scratch, std::int8_t* out) const {
 // visit(byte of the kernel's buffer, canonical index) for every weight.
 template <class Visit>
 void Packer::for_each_packed(Visit visit) const {
-    for (const Run& run : runs_) {
+    const bool direct = layout_.path == WeightPath::direct;
+    for (const Run& run : direct ? stream_.runs : std::vector<Run>()) {
         for (std::size_t at = 0; at < std::size_t{run.count} * kLanes; ++at) {
             const std::size_t k = at / kLanes, lane = at % kLanes;
             if ((run.lanes >> lane & 1) == 0) continue;
@@ -87,7 +74,7 @@ void Packer::for_each_packed(Visit visit) const {
     }
     const Origin& origin =
         layout_.path == WeightPath::reorder ? layout_.packed : layout_.origin;
-    const auto end = static_cast<std::int32_t>(geometry_.blocks() * kLanes);
+    const auto end = static_cast<std::int32_t>(store_->mean.size());
     for (std::size_t at = 0; at < origin.size(); ++at) {
         if (origin[at] < 0 || origin[at] >= end) continue;
         visit(at, static_cast<std::size_t>(origin[at]));
@@ -95,7 +82,7 @@ void Packer::for_each_packed(Visit visit) const {
 }
 
 std::size_t Packer::sampled_bytes() const {
-    if (!sampled_) return 0;
+    if (!sampled()) return 0;
     const std::size_t kernel = 2 * layout_.bytes;
     if (layout_.path == WeightPath::direct) return kernel;
     const std::size_t gathered = layout_.origin.size() * (1 + sizeof layout_.origin[0]);
@@ -103,8 +90,13 @@ std::size_t Packer::sampled_bytes() const {
     return stream_.chunks * kLanes + gathered + plain + kernel;
 }
 
+std::size_t Packer::index_bytes() const {
+    return fixed_.size() + stream_.runs.capacity() * sizeof(Run) +
+           (layout_.origin.capacity() + layout_.packed.capacity()) * sizeof(std::int32_t);
+}
+
 std::vector<std::int32_t> Packer::weight_of_byte() const {
-    const std::vector<std::int32_t> logical = logical_index(geometry_);
+    const std::vector<std::int32_t> logical = logical_index(store_->geometry);
     std::vector<std::int32_t> weights(elements_, -1);
     for_each_packed([&](std::size_t at, std::size_t canonical) {
         weights[at] = logical[canonical];
@@ -112,18 +104,13 @@ std::vector<std::int32_t> Packer::weight_of_byte() const {
     return weights;
 }
 
-void Packer::pack(const std::int8_t* weights, std::int8_t* scratch, std::int8_t* out) const {
-    const std::vector<std::int32_t> logical = logical_index(geometry_);
+void Packer::pack(const std::int8_t* canonical, std::int8_t* scratch, std::int8_t* out) const {
     if (layout_.path == WeightPath::direct) {
         std::memset(out, 0, layout_.bytes);
-        for_each_packed([&](std::size_t at, std::size_t canonical) {
-            out[at] = weights[logical[canonical]];
-        });
+        for_each_packed([&](std::size_t at, std::size_t from) { out[at] = canonical[from]; });
         return;
     }
-    for (std::size_t at = 0; at < logical.size(); ++at) {
-        scratch[at] = logical[at] < 0 ? std::int8_t{0} : weights[logical[at]];
-    }
+    if (scratch != canonical) std::memcpy(scratch, canonical, store_->mean.size());
     finish(scratch, out);
 }
 

@@ -9,43 +9,47 @@ namespace sigmabench {
 
 class Packer {
 public:
-    // sampled: whether the weight is drawn in every pass; if not, the mean is packed once.
-    Packer(const Posterior& posterior, bool sampled, std::uint32_t ordinal, WeightLayout layout);
+    // A store without sigma is not drawn: its mean is packed once.
+    Packer(std::shared_ptr<const Store> store, std::uint32_t ordinal, const ConvKernel& kernel);
 
-    bool sampled() const { return sampled_; }
+    bool sampled() const { return store_->bits > 0; }
     const std::int8_t* fixed() const { return fixed_.data(); }
     std::size_t bytes() const { return layout_.bytes; }
     std::size_t scratch_bytes() const { return scratch_bytes_; }
     WeightPath path() const { return layout_.path; }
-    bool fits(const WeightLayout& layout) const;
+    bool fits(const ConvKernel& kernel) const { return kernel.layout_key() == key_; }
 
     // Bytes read from memory in a pass: mean and packed sigma.
-    std::size_t mean_bytes() const { return sampled_ ? stream_.mean.size() : layout_.bytes; }
-    std::size_t sigma_bytes() const { return stream_.sigma.size(); }
+    std::size_t mean_bytes() const { return sampled() ? store_->mean.size() : layout_.bytes; }
+    std::size_t sigma_bytes() const { return store_->sigma.size(); }
     // Written and read in a pass between the draws and the kernel, 0 where nothing is sampled.
     std::size_t sampled_bytes() const;
 
     void sample(SamplerPath path, const AliasTables& tables, const KeySchedule& keys,
                 std::uint32_t mc, std::int8_t* scratch, std::int8_t* out) const;
+    // The stream that writes the kernel's buffer, where it can be written directly.
+    const Stream* direct() const {
+        return sampled() && layout_.path == WeightPath::direct ? &stream_ : nullptr;
+    }
+    // Memory of this layout, the store aside: the packed mean, or what draws are placed by.
+    std::size_t index_bytes() const;
 
     // For each byte of the kernel's buffer, trailing extras aside, the weight it holds in logical
     // order, or -1 for padding, which the kernel multiplies and which hence must be 0.
     std::vector<std::int32_t> weight_of_byte() const;
-    // Weights in logical order (O, I, KH, KW) into a buffer (accumulators of given weights).
-    void pack(const std::int8_t* logical, std::int8_t* scratch, std::int8_t* out) const;
+    // Weights in canonical order into a buffer; `scratch` may hold them.
+    void pack(const std::int8_t* canonical, std::int8_t* scratch, std::int8_t* out) const;
 
 private:
     void finish(std::int8_t* scratch, std::int8_t* out) const;
     template <class Visit>
     void for_each_packed(Visit visit) const;
 
-    Geometry geometry_;
-    bool sampled_;
+    std::shared_ptr<const Store> store_;
     WeightLayout layout_;
-    std::uint64_t signature_;
+    std::string key_;
     std::size_t elements_;    // of the kernel's buffer, without its trailing extras
-    std::vector<Run> runs_;  // path == direct: which block each chunk holds
-    Stream stream_;
+    Stream stream_;           // direct: into the kernel's buffer; else into canonical order
     // Of scratch: canonical order, then where a kernel's layout is made by reordering, the plain
     // tensor and the scratch of that.
     std::size_t canonical_bytes_ = 0, plain_bytes_ = 0, scratch_bytes_ = 0;

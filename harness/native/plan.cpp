@@ -5,6 +5,10 @@
 namespace sigmabench {
 namespace {
 
+// For a second-level cache of 2 MiB, of which a prefix's maps and weights take most.
+constexpr std::size_t kPrefixBytes = 1 << 20, kPrefixWeights = 640 << 10;
+constexpr std::int64_t kPrefixPixels = 14 * 14;
+
 // Best-fit allocation of offsets, ahead of time. Blocks stay whole while they are in use.
 class Arena {
 public:
@@ -71,22 +75,24 @@ std::vector<int> last_readers(const Network& network) {
 struct Placement {
     std::vector<std::size_t> offset;
     std::vector<bool> in_place;  // by node
-    std::size_t planes = 0, folded = 0, bytes = 0;
+    std::size_t bytes = 0, live = 0;
 };
 
-Placement place(const Network& network, const std::vector<std::size_t>& sizes,
-                std::size_t planes_bytes, std::size_t folded_bytes) {
+// `early`, if it is an activation, is written from the beginning on.
+Placement place(const Network& network, const std::vector<std::size_t>& sizes, int early) {
     Arena arena;
     Placement placement;
     placement.offset.assign(sizes.size(), 0);
     placement.in_place.assign(network.nodes.size(), false);
     const std::vector<int> last = last_readers(network);
     const auto input = static_cast<std::size_t>(network.input);
-    placement.planes = arena.allocate(planes_bytes);
-    placement.offset[input] = arena.allocate(sizes[input]);
-    if (folded_bytes > 0) placement.folded = arena.allocate(folded_bytes);
-    arena.release(placement.planes);
     std::vector<bool> live(sizes.size(), false);
+    if (early >= 0) {
+        const auto first = static_cast<std::size_t>(early);
+        placement.offset[first] = arena.allocate(sizes[first]);
+        live[first] = true;
+    }
+    placement.offset[input] = arena.allocate(sizes[input]);
     live[input] = true;
     for (std::size_t k = 0; k < network.nodes.size(); ++k) {
         const Node& node = network.nodes[k];
@@ -96,7 +102,9 @@ Placement place(const Network& network, const std::vector<std::size_t>& sizes,
         const int residual = conv != nullptr ? conv->residual : -1;
         const auto from = static_cast<std::size_t>(std::max(residual, 0));
         const bool free_after = residual >= 0 && last[from] == static_cast<int>(k);
-        if (free_after && conv->input != residual && sizes[from] == sizes[out]) {
+        if (node_output(node) == early) {
+            // It has its place.
+        } else if (free_after && conv->input != residual && sizes[from] == sizes[out]) {
             placement.offset[out] = placement.offset[from];
             placement.in_place[k] = true;
             live[from] = false;
@@ -104,9 +112,9 @@ Placement place(const Network& network, const std::vector<std::size_t>& sizes,
             placement.offset[out] = arena.allocate(sizes[out]);
         }
         live[out] = !logits;
-        if (folded_bytes > 0 && node_input(node) == network.input) {
-            arena.release(placement.folded);
-        }
+        std::size_t together = 0;
+        for (std::size_t a = 0; a < sizes.size(); ++a) together += live[a] ? sizes[a] : 0;
+        placement.live = std::max(placement.live, together);
         for (std::size_t a = 0; a < sizes.size(); ++a) {
             if (live[a] && last[a] <= static_cast<int>(k) && (a != out || last[a] >= 0)) {
                 arena.release(placement.offset[a]);
@@ -118,18 +126,71 @@ Placement place(const Network& network, const std::vector<std::size_t>& sizes,
     return placement;
 }
 
+// The specification of a piece: images of a batch, or rows of an image.
+ConvSpec piece_of(const ConvSpec& whole, const Rows& part, bool images) {
+    ConvSpec piece = whole;
+    if (images) {
+        piece.batch = part.last - part.first;
+        return piece;
+    }
+    const std::int64_t reach = (whole.kernel[0] - 1) * whole.dilation[0] + 1;
+    const std::int64_t top = part.first * whole.stride[0] - whole.padding[0];
+    const std::int64_t bottom = (part.last - 1) * whole.stride[0] - whole.padding[0] + reach;
+    piece.padding[0] = std::max<std::int64_t>(-top, 0);
+    piece.in_height = std::min(bottom, whole.in_height) - std::max<std::int64_t>(top, 0);
+    piece.out_height = part.last - part.first;
+    return piece;
+}
+
+// Kernels for the pieces, all reading the same buffer of weights, one for equal pieces; none where
+// there is nothing to do, or nothing at all where they do not agree on a layout.
+std::vector<std::shared_ptr<const ConvKernel>> make_kernels(const ConvSpec& whole,
+                                                            const Geometry& geometry,
+                                                            Engine engine,
+                                                            const std::vector<Rows>& parts,
+                                                            bool images) {
+    std::vector<std::shared_ptr<const ConvKernel>> kernels(parts.size());
+    const ConvKernel* like = nullptr;
+    for (std::size_t part = parts.size(); part-- > 0;) {  // the last is never the smallest
+        const Rows rows = parts[part];
+        if (rows.first == rows.last) continue;
+        const ConvSpec spec = piece_of(whole, rows, images);
+        if (images && part + 1 < parts.size() &&
+            rows.last - rows.first == parts[part + 1].last - parts[part + 1].first) {
+            kernels[part] = kernels[part + 1];
+        } else if (like == nullptr) {
+            kernels[part] = make_conv(spec, geometry, engine);
+            like = kernels[part].get();
+        } else {
+            kernels[part] = like->again(spec, geometry);
+            if (kernels[part] == nullptr) return {};
+        }
+    }
+    return kernels;
+}
+
 }  // namespace
 
-const Packer& Packers::get(const ConvNode& node, std::size_t index, const WeightLayout& layout) {
+const Packer& Packers::get(const ConvNode& node, std::size_t index, const ConvKernel& kernel) {
     for (const Packer& packer : of_[index]) {
-        if (packer.fits(layout)) return packer;
+        if (packer.fits(kernel)) return packer;
     }
-    return of_[index].emplace_back(node.posterior, node.posterior.bits > 0, 2 * node.ordinal,
-                                   layout);
+    return of_[index].emplace_back(stores_[index], 2 * node.ordinal, kernel);
+}
+
+std::size_t Packers::index_bytes() const {
+    std::size_t bytes = 0;
+    for (const auto& packers : of_) {
+        for (const Packer& packer : packers) bytes += packer.index_bytes();
+    }
+    return bytes;
 }
 
 std::unique_ptr<ConvKernel> make_conv(const ConvSpec& spec, const Geometry& geometry,
                                       Engine engine) {
+    if (engine == Engine::automatic) {
+        if (auto kernel = make_amx_conv(spec, geometry)) return kernel;
+    }
     if (engine != Engine::portable) {
         if (auto kernel = make_onednn_conv(spec, geometry)) return kernel;
     }
@@ -141,83 +202,195 @@ std::size_t Plan::activation_size(const Network& network, int activation) const 
     return static_cast<std::size_t>(batch_ * a.image.size()) * type_bytes(a.type());
 }
 
-// How the input reaches the first layer; the bytes of its folded copy, 0 if there is none.
+// The longest prefix after which one activation goes on, with maps large enough to fill the kernels
+// and weights that stay in the cache beside them.
+void Plan::plan_prefix(const Network& network, const std::vector<std::size_t>& sizes) {
+    const std::int64_t mine = batch_ / parts_;
+    if (batch_ == 1 || batch_ % parts_ != 0) return;
+    const std::vector<int> last = last_readers(network);
+    std::size_t weights = 0, largest = 0;
+    for (std::size_t k = 0; k + 1 < network.nodes.size(); ++k) {
+        const Node& node = network.nodes[k];
+        const Image& out = network.at(node_output(node)).image;
+        const auto size = [&](int a) {
+            return sizes[static_cast<std::size_t>(a)] / static_cast<std::size_t>(batch_);
+        };
+        std::size_t beside = size(node_input(node)) + size(node_output(node));
+        if (const auto* conv = std::get_if<ConvNode>(&node)) {
+            weights += static_cast<std::size_t>(conv->posterior.geometry.weights());
+            if (conv->residual >= 0) beside += size(conv->residual);
+        }
+        largest = std::max(largest, beside);
+        if (weights > kPrefixWeights || out.height * out.width < kPrefixPixels) break;
+        bool alone = true;  // no activation made before this one is read after it
+        for (std::size_t j = 0; j < k && alone; ++j) {
+            const auto made = static_cast<std::size_t>(node_output(network.nodes[j]));
+            alone = last[made] <= static_cast<int>(k);
+        }
+        alone = alone && last[static_cast<std::size_t>(network.input)] <= static_cast<int>(k);
+        if (!alone || largest * static_cast<std::size_t>(mine) < 2 * kPrefixBytes) continue;
+        std::int64_t images = 1;
+        for (std::int64_t n = 1; n <= mine; ++n) {
+            const bool fits = largest * static_cast<std::size_t>(n) <= kPrefixBytes;
+            if (mine % n == 0 && fits) images = n;
+        }
+        prefix_ = {k + 1, images, mine / images, size(node_output(node))};
+    }
+}
+
+// How the input reaches the first layer; its bytes there.
 std::size_t Plan::plan_input(const Network& network, Engine engine) {
+    const Image& image = network.at(network.input).image;
     for (const Node& node : network.nodes) {
         const auto* conv = std::get_if<ConvNode>(&node);
         if (engine == Engine::portable || conv == nullptr || conv->input != network.input) continue;
         input_.folding = input_folding(network, *conv);
     }
+    input_.pieces = rows(image.height, prefix_.steps > 0);
     const Folding& folding = input_.folding;
-    if (folding.columns == 0) return 0;
-    row_words_ = folding.row_bytes() / 4 + 1;
-    return static_cast<std::size_t>(batch_ * folding.image.height * folding.out_width *
-                                    folding.folded);
+    const std::int64_t line = image.width * image.channels;
+    row_words_ = (folding.columns > 0 ? folding.row_bytes() : 0) / 4 +
+                 static_cast<std::size_t>(line) / 4 + 2;
+    const std::int64_t size = folding.columns == 0
+                                  ? image.size()
+                                  : image.height * folding.out_width * folding.folded;
+    return static_cast<std::size_t>(images(prefix_.steps > 0) * size);
 }
 
-Plan::Plan(const Network& network, Packers& packers, Engine engine, std::int64_t batch)
-    : batch_(batch) {
+// Each thread's rows of a batch of maps: whole images, or rows of the one image.
+std::vector<Rows> Plan::rows(std::int64_t height, bool in_prefix) const {
+    const std::int64_t all_images = images(in_prefix);
+    const bool one = batch_ == 1;
+    const std::int64_t units = one ? height : all_images, rows = one ? 1 : height;
+    std::vector<Rows> all;
+    for (std::int64_t part = 0; part < parts_; ++part) {
+        all.push_back({units * part / parts_ * rows, units * (part + 1) / parts_ * rows});
+    }
+    return all;
+}
+
+Plan::Plan(const Network& network, Packers& packers, Engine engine, std::int64_t batch,
+           std::int64_t parts)
+    : batch_(batch), parts_(parts) {
     std::vector<std::size_t> sizes;
     for (std::size_t a = 0; a < network.activations.size(); ++a) {
         sizes.push_back(activation_size(network, static_cast<int>(a)));
     }
     const auto input = static_cast<std::size_t>(network.input);
-    const auto image_bytes = static_cast<std::size_t>(network.at(network.input).image.size());
-    const std::size_t folded_bytes = plan_input(network, engine);
-    const Placement placement = place(network, sizes, image_bytes, folded_bytes);
+    // float32 read, integers written.
+    activation_bytes_ = sizes[input] / type_bytes(network.at(network.input).type()) * 4;
+    plan_prefix(network, sizes);
+    sizes[input] = plan_input(network, engine);
+    const bool prefixed = prefix_.steps > 0;
+    const auto whole = [&](std::size_t bytes, bool inside) {  // of the batch
+        return inside ? bytes / static_cast<std::size_t>(images(true)) *
+                            static_cast<std::size_t>(batch_)
+                      : bytes;
+    };
+    activation_bytes_ += whole(sizes[input], prefixed);
+    const int crossing = prefixed ? node_output(network.nodes[prefix_.steps - 1]) : -1;
+    for (std::size_t k = 0; k + 1 < prefix_.steps; ++k) {
+        std::size_t& size = sizes[static_cast<std::size_t>(node_output(network.nodes[k]))];
+        size = size / static_cast<std::size_t>(batch_) * static_cast<std::size_t>(images(true));
+    }
+    const Placement placement = place(network, sizes, crossing);
     arena_bytes_ = placement.bytes;
-    input_.planes = placement.planes;
+    live_bytes_ = placement.live;
     input_.dst = placement.offset[input];
-    if (folded_bytes > 0) input_.folded = placement.folded;
-    // float32 read and integers written; by way of planes if there are several channels, then read
-    // and written once more if they are folded.
-    const bool planes = network.at(network.input).image.channels > 1;
-    activation_bytes_ = (planes ? 7 : 5) * sizes[input] +
-                        (folded_bytes > 0 ? sizes[input] + folded_bytes : 0);
     for (std::size_t k = 0; k < network.nodes.size(); ++k) {
         const Node& node = network.nodes[k];
-        const bool folds = input_.folded && node_input(node) == network.input;
         const auto in = static_cast<std::size_t>(node_input(node));
         const auto out = static_cast<std::size_t>(node_output(node));
-        activation_bytes_ += (folds ? folded_bytes : sizes[in]) + sizes[out];
+        const bool inside = k < prefix_.steps, last = k + 1 == prefix_.steps;
+        activation_bytes_ += whole(sizes[in], inside) + whole(sizes[out], inside && !last);
         if (const auto* conv = std::get_if<ConvNode>(&node)) {
-            add_conv(network, packers, engine, k);
-            auto& step = std::get<ConvStep>(steps_.back());
-            step.src = folds ? *input_.folded : placement.offset[in];
-            step.dst = placement.offset[out];
+            ConvStep& step = add_conv(network, packers, engine, k);
             step.logits = conv->output == network.output;
-            if (conv->residual < 0) continue;
-            const auto from = static_cast<std::size_t>(conv->residual);
-            activation_bytes_ += sizes[from];
-            if (placement.in_place[k]) continue;
-            step.residual = placement.offset[from];
-            activation_bytes_ += 2 * sizes[from];
+            const bool residual = conv->residual >= 0;
+            const auto from = static_cast<std::size_t>(std::max(conv->residual, 0));
+            const bool copies = residual && !placement.in_place[k];
+            if (residual) activation_bytes_ += (copies ? 3 : 1) * whole(sizes[from], inside);
+            for (ConvPiece& piece : step.pieces) {
+                piece.residual = copies ? placement.offset[from] + piece.dst : 0;
+                piece.residual_bytes = copies ? piece.residual_bytes : 0;
+                piece.src += placement.offset[in];
+                piece.dst += step.logits ? 0 : placement.offset[out];
+            }
         } else {
             const PoolSpec spec = pool_spec(network, std::get<PoolNode>(node));
             row_words_ = std::max(row_words_, spec.row_words());
-            steps_.emplace_back(PoolStep{spec, placement.offset[in], placement.offset[out]});
+            steps_.emplace_back(PoolStep{spec, placement.offset[in], placement.offset[out],
+                                         rows(spec.out.height, inside)});
         }
     }
 }
 
-void Plan::add_conv(const Network& network, Packers& packers, Engine engine, std::size_t index) {
+// The step with its pieces' offsets from the beginning of its activations.
+ConvStep& Plan::add_conv(const Network& network, Packers& packers, Engine engine,
+                         std::size_t index) {
     const auto& node = std::get<ConvNode>(network.nodes[index]);
-    ConvSpec spec = conv_spec(network, node, batch_);
+    const bool inside = index < prefix_.steps;
+    ConvSpec whole = conv_spec(network, node, images(inside));
     if (node.input == network.input && input_.folding.columns > 0) {
-        spec = folded_spec(spec, input_.folding);
+        whole = folded_spec(whole, input_.folding);
+    }
+    const bool images = batch_ > 1;  // a single one is cut into rows
+    const Geometry& geometry = node.posterior.geometry;
+    std::vector<Rows> parts = rows(whole.out_height, inside);
+    for (Rows& part : parts) {  // a piece counts images, or rows
+        if (images) part = {part.first / whole.out_height, part.last / whole.out_height};
+    }
+    auto kernels = make_kernels(whole, geometry, engine, parts, images);
+    if (kernels.empty()) {  // the first does it all
+        kernels.resize(parts.size());
+        kernels[0] = make_conv(whole, geometry, engine);
+        parts[0] = {0, images ? whole.batch : whole.out_height};
     }
     ConvStep step;
     step.node = index;
-    step.kernel = make_conv(spec, node.posterior.geometry, engine);
-    step.packer = &packers.get(node, index, step.kernel->layout());
-    if (!node.bias_step.empty()) {
-        step.bias = make_bias_stream(spec.out_channels, 2 * node.ordinal + 1);
+    const auto src_row = static_cast<std::size_t>(whole.in_width * whole.in_channels) *
+                         type_bytes(whole.src);
+    const auto dst_row = static_cast<std::size_t>(whole.out_width * whole.out_channels) *
+                         type_bytes(whole.dst);
+    for (std::size_t k = 0; k < parts.size(); ++k) {
+        ConvPiece piece{kernels[k], 0, 0, 0, 0};
+        const std::int64_t first = parts[k].first, count = parts[k].last - first;
+        const std::int64_t top = images ? first * whole.in_height
+                                        : std::max<std::int64_t>(
+                                              first * whole.stride[0] - whole.padding[0], 0);
+        piece.src = static_cast<std::size_t>(top) * src_row;
+        piece.dst = static_cast<std::size_t>(images ? first * whole.out_height : first) * dst_row;
+        piece.residual_bytes =
+            static_cast<std::size_t>(images ? count * whole.out_height : count) * dst_row;
+        if (piece.kernel != nullptr) {
+            if (step.packer == nullptr) {
+                step.packer = &packers.get(node, index, *piece.kernel);
+            }
+            scratchpad_bytes_ = std::max(scratchpad_bytes_, piece.kernel->scratchpad_bytes());
+        }
+        step.pieces.push_back(std::move(piece));
     }
-    weight_bytes_ = std::max(weight_bytes_, step.packer->bytes());
+    const Stream* direct = step.packer->direct();
+    for (std::size_t k = 0; direct != nullptr && parts_ > 1 && k < parts.size(); ++k) {
+        step.shares.push_back(share(*direct, k, parts.size()));
+    }
+    if (!node.bias_step.empty()) {
+        step.bias = make_bias_stream(whole.out_channels, 2 * node.ordinal + 1);
+    }
+    const std::size_t drawn =
+        step.packer->sampled() ? round_up(step.packer->bytes(), kLine) : 0;
+    const auto channels = static_cast<std::size_t>(whole.out_channels);
+    if (inside) {  // one after the other
+        step.weights_at = prefix_weights_;
+        step.bias_at = prefix_channels_;
+        prefix_weights_ += drawn;
+        prefix_channels_ += channels;
+    }
+    weight_bytes_ = std::max(weight_bytes_, step.weights_at + drawn);
     scratch_bytes_ = std::max(scratch_bytes_, step.packer->scratch_bytes());
-    scratchpad_bytes_ = std::max(scratchpad_bytes_, step.kernel->scratchpad_bytes());
-    bias_channels_ = std::max(bias_channels_, static_cast<std::size_t>(spec.out_channels));
+    bias_channels_ = std::max(bias_channels_, step.bias_at + channels);
     steps_.emplace_back(std::move(step));
+    return std::get<ConvStep>(steps_.back());
 }
 
 }  // namespace sigmabench

@@ -1,7 +1,6 @@
 // A network at one batch size: kernels made once, memory planned once.
 #pragma once
 
-#include <atomic>
 #include <list>
 #include <memory>
 #include <optional>
@@ -16,42 +15,76 @@ enum class Engine { automatic, onednn, portable };
 // The packers of a network's layers: plans whose kernels agree on a layout share one.
 class Packers {
 public:
-    explicit Packers(const Network& network) : of_(network.nodes.size()) {}
-    const Packer& get(const ConvNode& node, std::size_t index, const WeightLayout& layout);
+    explicit Packers(const std::vector<std::shared_ptr<const Store>>& stores)
+        : stores_(stores), of_(stores.size()) {}
+    const Packer& get(const ConvNode& node, std::size_t index, const ConvKernel& kernel);
+    std::size_t index_bytes() const;
 
 private:
+    const std::vector<std::shared_ptr<const Store>>& stores_;  // by node
     std::vector<std::list<Packer>> of_;
+};
+
+// What one of the threads that work on a pass together computes of a step: some of the images, or,
+// of a single image, some of the rows. Offsets are bytes in the arena, or from the first logit.
+struct ConvPiece {
+    std::shared_ptr<const ConvKernel> kernel;  // null: nothing
+    std::size_t src = 0, dst = 0;
+    std::size_t residual = 0, residual_bytes = 0;  // to be copied to dst first
 };
 
 struct ConvStep {
     std::size_t node = 0;
     const Packer* packer = nullptr;
-    std::unique_ptr<ConvKernel> kernel;
-    std::size_t src = 0, dst = 0;         // offsets in the arena
-    bool logits = false;                  // written to the caller, not to the arena
-    std::optional<std::size_t> residual;  // to be copied to dst first; nothing if it is there
-    std::optional<Stream> bias;           // noise of a sampled bias
+    std::vector<ConvPiece> pieces;
+    std::vector<Stream> shares;  // what each thread draws; empty: the first one draws all
+    bool logits = false;         // written to the caller, not to the arena
+    std::optional<Stream> bias;  // noise of a sampled bias
+    std::size_t weights_at = 0, bias_at = 0;  // in the buffers of what is drawn
 };
 
 struct PoolStep {
     PoolSpec spec;
     std::size_t src = 0, dst = 0;
+    std::vector<Rows> pieces;
 };
 
 struct InputStep {
-    std::size_t planes = 0, dst = 0;
-    std::optional<std::size_t> folded;
-    Folding folding;
+    std::size_t dst = 0;
+    Folding folding;  // columns == 0: none
+    std::vector<Rows> pieces;
+};
+
+// The first layers have large maps and few weights: their weights are drawn together, then a few
+// images at a time go through all of them, so that what is between them stays in the cache. Only the
+// output of the last is kept for the whole batch.
+struct Prefix {
+    std::size_t steps = 0;      // 0: there is none
+    std::int64_t images = 0;    // at a time, of each thread
+    std::int64_t rounds = 0;
+    std::size_t out_bytes = 0;  // of the last step's output, an image
 };
 
 class Plan {
 public:
-    Plan(const Network& network, Packers& packers, Engine engine, std::int64_t batch);
+    // For `parts` threads that work on each pass together.
+    Plan(const Network& network, Packers& packers, Engine engine, std::int64_t batch,
+         std::int64_t parts);
 
     std::int64_t batch() const { return batch_; }
+    std::size_t parts() const { return static_cast<std::size_t>(parts_); }
     const InputStep& input() const { return input_; }
+    const Prefix& prefix() const { return prefix_; }
+    // By how many images what a thread reads and writes outside the prefix lies behind its place
+    // inside, in a round.
+    std::int64_t shift(std::size_t part, std::int64_t round) const {
+        const std::int64_t mine = prefix_.images * (prefix_.rounds - 1);
+        return static_cast<std::int64_t>(part) * mine + round * prefix_.images;
+    }
     const std::vector<std::variant<ConvStep, PoolStep>>& steps() const { return steps_; }
     std::size_t arena_bytes() const { return arena_bytes_; }
+    // The most that is live at one time: no placement could do with less.
+    std::size_t live_bytes() const { return live_bytes_; }
     std::size_t weight_bytes() const { return weight_bytes_; }
     std::size_t scratch_bytes() const { return scratch_bytes_; }
     std::size_t scratchpad_bytes() const { return scratchpad_bytes_; }
@@ -62,66 +95,25 @@ public:
 
 private:
     std::size_t activation_size(const Network& network, int activation) const;
+    void plan_prefix(const Network& network, const std::vector<std::size_t>& sizes);
     std::size_t plan_input(const Network& network, Engine engine);
-    void add_conv(const Network& network, Packers& packers, Engine engine, std::size_t index);
+    ConvStep& add_conv(const Network& network, Packers& packers, Engine engine, std::size_t index);
+    std::vector<Rows> rows(std::int64_t height, bool in_prefix) const;
+    // Images that an activation of a step holds.
+    std::int64_t images(bool in_prefix) const {
+        return in_prefix ? prefix_.images * parts_ : batch_;
+    }
 
-    std::int64_t batch_;
+    std::int64_t batch_, parts_;
+    Prefix prefix_;
+    std::size_t prefix_weights_ = 0, prefix_channels_ = 0;  // drawn for it so far
     InputStep input_;
     std::vector<std::variant<ConvStep, PoolStep>> steps_;
-    std::size_t arena_bytes_ = 0, weight_bytes_ = 0, scratch_bytes_ = 0, scratchpad_bytes_ = 0,
-                row_words_ = 0, bias_channels_ = 0, activation_bytes_ = 0;
+    std::size_t arena_bytes_ = 0, live_bytes_ = 0, weight_bytes_ = 0, scratch_bytes_ = 0,
+                scratchpad_bytes_ = 0, row_words_ = 0, bias_channels_ = 0, activation_bytes_ = 0;
 };
 
 std::unique_ptr<ConvKernel> make_conv(const ConvSpec& spec, const Geometry& geometry,
                                       Engine engine);
-
-// What the draws of a pass depend on.
-struct Draw {
-    SamplerPath path;
-    const AliasTables& tables;
-    const KeySchedule& keys;
-    std::uint32_t mc;
-    std::atomic<std::uint64_t>& count;  // of weights
-};
-
-// All weights of one pass, drawn ahead because several threads will read them.
-struct DrawnPass {
-    std::vector<AlignedBuffer<std::int8_t>> weights;  // by step; empty where nothing is sampled
-    std::vector<AlignedBuffer<float>> biases;
-};
-
-// Scratch for drawing, and the drawing of one step.
-class Drawer {
-public:
-    Drawer(const Network& network, const Plan& plan);
-    void weights(const ConvStep& step, const Draw& draw, std::int8_t* out);
-    void bias(const ConvStep& step, const Draw& draw, float* out);
-
-private:
-    const Network& network_;
-    AlignedBuffer<std::int8_t> scratch_, noise_;
-};
-
-// One thread's memory for a plan, and its kernels bound to it.
-class Executor {
-public:
-    Executor(const Network& network, const Plan& plan);
-
-    // One pass over plan.batch() images, float32 NCHW; logits [batch][classes].
-    void run(const float* x, const Draw& draw, const DrawnPass* drawn, float* logits);
-    Drawer& drawer() { return drawer_; }
-
-private:
-    void input(const float* x);
-    void conv(std::size_t step, const Draw& draw, const DrawnPass* drawn, float* logits);
-
-    const Network& network_;
-    const Plan& plan_;
-    Drawer drawer_;
-    AlignedBuffer<std::uint8_t> arena_, scratchpad_, row_;
-    AlignedBuffer<std::int8_t> weights_;
-    AlignedBuffer<float> bias_;
-    std::vector<std::unique_ptr<BoundConv>> bound_;  // by step
-};
 
 }  // namespace sigmabench

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <stdexcept>
 
@@ -11,6 +12,10 @@ namespace {
 
 constexpr std::size_t kPlans = 8;  // batch sizes kept ready
 constexpr int kPoison = 99;        // what a buffer holds that others have used
+constexpr int kRoundsMost = 5;     // of a size of teams that is measured
+constexpr double kTrialSeconds = 0.3;
+
+using Clock = std::chrono::steady_clock;
 
 const char* path_of(WeightPath path) {
     switch (path) {
@@ -23,12 +28,13 @@ const char* path_of(WeightPath path) {
 }  // namespace
 
 Program::Program(Network network, const AliasTables& tables, Engine engine, SamplerPath path,
-                 int threads)
+                 int threads, int team)
     : network_(std::move(network)),
       tables_(tables),
       engine_(engine),
       path_(path),
-      threads_(threads) {
+      threads_(threads),
+      team_(team) {
     network_.check();
     if (!supported(path_)) {
         throw std::invalid_argument(std::string("this CPU has not what the sampler's path ") +
@@ -38,7 +44,21 @@ Program::Program(Network network, const AliasTables& tables, Engine engine, Samp
         throw std::invalid_argument(
             "oneDNN's int8 sums saturate on this CPU, which has no VNNI; use the portable engine");
     }
-    state_ = new State(network_, threads_);
+    if (team_ < 0 || team_ > threads_ || (team_ > 0 && threads_ % team_ != 0)) {
+        throw std::invalid_argument("a pass can be shared by a number of threads that divides " +
+                                    std::to_string(threads_) + ", not by " +
+                                    std::to_string(team_));
+    }
+    for (Node& node : network_.nodes) {
+        auto* conv = std::get_if<ConvNode>(&node);
+        stores_.push_back(conv == nullptr ? nullptr : make_store(conv->posterior));
+        if (conv == nullptr) continue;
+        Posterior bare;  // the store has it all
+        bare.geometry = conv->posterior.geometry;
+        bare.bits = conv->posterior.bits;
+        conv->posterior = std::move(bare);
+    }
+    state_ = new State(*this);
 }
 
 // A forked child leaves its parent's state as it is: there are no threads to join, and what another
@@ -48,35 +68,28 @@ Program::~Program() {
     if (mine->process == getpid()) delete mine;
 }
 
-Program::State::State(const Network& network, int threads)
-    : process(getpid()), packers(network), workers(threads) {}
+Program::State::State(const Program& program)
+    : process(getpid()), packers(program.stores_), workers(program.threads_) {}
 
 Program::State& Program::state() {
     State* mine = state_.load();
     if (mine->process == getpid()) return *mine;
-    auto fresh = std::make_unique<State>(network_, threads_);
+    auto fresh = std::make_unique<State>(*this);
     if (state_.compare_exchange_strong(mine, fresh.get())) mine = fresh.release();
     return *mine;
 }
 
-Executor& Program::Prepared::executor(const Network& network, int worker) {
-    auto& mine = executors[static_cast<std::size_t>(worker)];
-    if (!mine) mine = std::make_unique<Executor>(network, plan);
-    return *mine;
-}
-
-Program::Prepared& Program::prepare(State& state, std::int64_t batch) const {
-    if (batch < 1) throw std::invalid_argument("the batch is empty");
+Program::Prepared& Program::prepare(State& state, Size size) const {
+    if (size.first < 1) throw std::invalid_argument("the batch is empty");
     auto& prepared = state.prepared;
-    auto found = prepared.find(batch);
+    auto found = prepared.find(size);
     if (found == prepared.end()) {
         if (prepared.size() >= kPlans) {
             prepared.erase(std::min_element(
                 prepared.begin(), prepared.end(),
                 [](const auto& a, const auto& b) { return a.second.used < b.second.used; }));
         }
-        found = prepared.try_emplace(batch, network_, state.packers, engine_, batch, threads_)
-                    .first;
+        found = prepared.try_emplace(size, network_, state.packers, engine_, size, threads_).first;
     }
     found->second.used = ++state.clock;
     return found->second;
@@ -88,83 +101,152 @@ void Program::logits(const float* x, std::int64_t batch, std::uint64_t seed, std
     const std::lock_guard<std::mutex> lock(mine.mutex);
     const SingleThreaded single;
     const KeySchedule keys(seed);
-    const std::int64_t spare = threads_ / std::max<std::int64_t>(count, 1);
-    const std::int64_t parts = std::max<std::int64_t>(std::min(batch, spare), 1);
-    const std::int64_t size = (batch + parts - 1) / parts;
-    Prepared& prepared = prepare(mine, size);
-    mine.latest = size;
-    if (parts > 1) {
-        slices(mine, prepared, batch, x, keys, first, count, out);
-    } else {
-        whole_batches(mine, prepared, x, keys, first, count, out);
+    run(mine, {x, batch, keys, first, count, out, draws_, nullptr});
+}
+
+ProfileReport Program::profile(const float* x, std::int64_t batch, std::uint64_t seed,
+                               std::uint32_t first, std::int64_t count, float* out) {
+    State& mine = state();
+    const std::lock_guard<std::mutex> lock(mine.mutex);
+    const SingleThreaded single;
+    const KeySchedule keys(seed);
+    const std::size_t steps = network_.nodes.size() + 1;
+    std::vector<Profile> profiles(static_cast<std::size_t>(threads_), Profile(steps));
+    const Task task{x, batch, keys, first, count, out, draws_, &profiles};
+    schedule(mine, task);  // measured before the clock starts
+    ProfileReport report;
+    const auto start = Clock::now();
+    run(mine, task);
+    report.wall = std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count();
+    report.steps.resize(steps);
+    for (const Profile& profile : profiles) {
+        for (std::size_t k = 0; k < steps; ++k) {
+            report.steps[k].sampling += profile[k].sampling;
+            report.steps[k].compute += profile[k].compute;
+            report.steps[k].rest += profile[k].rest;
+            report.steps[k].waiting += profile[k].waiting;
+        }
+    }
+    return report;
+}
+
+int Program::team(const float* x, std::int64_t batch, std::int64_t count) {
+    State& mine = state();
+    const std::lock_guard<std::mutex> lock(mine.mutex);
+    const SingleThreaded single;
+    const KeySchedule keys(0);
+    return schedule(mine, {x, batch, keys, 0, count, nullptr, draws_, nullptr}).front().first;
+}
+
+// Sizes of teams that can share a batch: all threads belong to one, and each has images to do, or
+// rows of the only one.
+std::vector<int> Program::teams(std::int64_t batch) const {
+    if (team_ > 0) return {batch == 1 || team_ <= batch ? team_ : 1};
+    std::vector<int> sizes;
+    for (int size = 1; size <= threads_; ++size) {
+        if (threads_ % size == 0 && (batch == 1 || size <= batch)) sizes.push_back(size);
+    }
+    return sizes;
+}
+
+// Seconds of a round, in which every team does one pass, by size of the teams. Other sizes' plans
+// are dropped: what a call will use is made then.
+const std::map<int, double>& Program::measured(State& state, const Task& task) {
+    const auto known = state.rounds.find(task.batch);
+    if (known != state.rounds.end()) return known->second;
+    const auto size = static_cast<std::size_t>(task.batch * network_.at(network_.output).image.size());
+    std::atomic<std::uint64_t> draws{0};
+    std::map<int, double> seconds;
+    for (const int team : teams(task.batch)) {
+        const std::int64_t passes = threads_ / team;
+        std::vector<float> logits(static_cast<std::size_t>(passes) * size);
+        const Task trial{task.x,  task.batch,    task.keys, task.first,
+                         passes, logits.data(), draws,     nullptr};
+        double best = 0, spent = 0;
+        for (int round = 0; round <= kRoundsMost && spent < kTrialSeconds; ++round) {
+            const auto start = Clock::now();
+            run(state, trial, team);
+            const double taken = std::chrono::duration<double>(Clock::now() - start).count();
+            if (round == 0) continue;  // plans and buffers are made
+            spent += taken;
+            best = round == 1 ? taken : std::min(best, taken);
+        }
+        seconds[team] = best;
+    }
+    state.prepared.clear();
+    return state.rounds[task.batch] = seconds;
+}
+
+// Teams and how many passes they do, in order: full rounds of the teams with the highest
+// throughput, then whatever finishes the rest first.
+std::vector<std::pair<int, std::int64_t>> Program::schedule(State& state, const Task& task) {
+    const std::vector<int> sizes = teams(task.batch);
+    if (sizes.size() == 1) return {{sizes.front(), task.count}};
+    const auto& seconds = measured(state, task);
+    const auto time = [&](int team, std::int64_t count) {
+        const std::int64_t side_by_side = threads_ / team;
+        return seconds.at(team) *
+               static_cast<double>((count + side_by_side - 1) / side_by_side);
+    };
+    const auto fastest = [&](std::int64_t count) {
+        return *std::min_element(sizes.begin(), sizes.end(),
+                                 [&](int a, int b) { return time(a, count) < time(b, count); });
+    };
+    const int main = fastest(static_cast<std::int64_t>(threads_) * 1000);
+    const std::int64_t rest = task.count % (threads_ / main);
+    if (rest == 0) return {{main, task.count}};
+    const int last = fastest(rest);
+    if (rest == task.count) return {{last, rest}};
+    if (last == main) return {{main, task.count}};
+    return {{main, task.count - rest}, {last, rest}};
+}
+
+void Program::run(State& state, const Task& task) {
+    Task part = task;
+    for (const auto& [team, count] : schedule(state, task)) {
+        part.count = count;
+        run(state, part, team);
+        part.first += static_cast<std::uint32_t>(count);
+        part.out += count * task.batch * network_.at(network_.output).image.size();
     }
 }
 
-void Program::whole_batches(State& state, Prepared& prepared, const float* x,
-                            const KeySchedule& keys, std::uint32_t first, std::int64_t count,
-                            float* out) {
-    const std::int64_t step = prepared.plan.batch() * network_.at(network_.output).image.size();
-    state.workers.run(count, [&](std::int64_t pass, int worker) {
-        const Draw draw{path_, tables_, keys, first + static_cast<std::uint32_t>(pass), draws_};
-        prepared.executor(network_, worker).run(x, draw, nullptr, out + pass * step);
-    });
-}
-
-void Program::draw_ahead(State& state, Prepared& prepared, const KeySchedule& keys,
-                         std::uint32_t first, std::int64_t count) {
-    const auto& steps = prepared.plan.steps();
-    const auto layers = static_cast<std::int64_t>(steps.size());
-    std::vector<DrawnPass>& passes = prepared.drawn;
-    while (static_cast<std::int64_t>(passes.size()) < count) {
-        DrawnPass pass;
-        for (const auto& any : steps) {
-            const auto* step = std::get_if<ConvStep>(&any);
-            const bool samples = step != nullptr && step->packer->sampled();
-            const bool biased = step != nullptr && step->bias.has_value();
-            pass.weights.emplace_back(samples ? step->packer->bytes() : 0);
-            pass.biases.emplace_back(biased ? conv(step->node).bias.size() : 0);
-        }
-        passes.push_back(std::move(pass));  // whole, or not at all
+void Program::run(State& state, const Task& task, int size) {
+    Prepared& prepared = prepare(state, {task.batch, size});
+    state.latest = {task.batch, size};
+    const std::int64_t step = task.batch * network_.at(network_.output).image.size();
+    const std::int64_t side_by_side = std::min<std::int64_t>(threads_ / size, task.count);
+    for (std::int64_t k = 0; k < side_by_side; ++k) {
+        auto& team = prepared.teams[static_cast<std::size_t>(k)];
+        if (!team) team = std::make_unique<Team>(network_, prepared.plan);
     }
-    state.workers.run(count * layers, [&](std::int64_t task, int worker) {
-        const auto pass = static_cast<std::size_t>(task / layers);
-        const auto index = static_cast<std::size_t>(task % layers);
-        const auto* step = std::get_if<ConvStep>(&steps[index]);
-        if (step == nullptr) return;
-        const Draw draw{path_, tables_, keys, first + static_cast<std::uint32_t>(pass), draws_};
-        Drawer& drawer = prepared.executor(network_, worker).drawer();
-        if (step->packer->sampled()) {
-            drawer.weights(*step, draw, passes[pass].weights[index].data());
+    std::atomic<std::int64_t> next{0};
+    const auto work = [&](std::int64_t seat, int worker) {
+        Team& team = *prepared.teams[static_cast<std::size_t>(seat / size)];
+        const auto member = static_cast<std::size_t>(seat % size);
+        Profile* profile =
+            task.profiles ? &(*task.profiles)[static_cast<std::size_t>(worker)] : nullptr;
+        try {
+            for (;;) {
+                if (member == 0) team.pass = next.fetch_add(1);
+                if (size > 1) team.barrier().wait();
+                const std::int64_t pass = team.pass;
+                if (pass >= task.count) return;
+                const Draw draw{path_, tables_, task.keys,
+                                task.first + static_cast<std::uint32_t>(pass), task.draws};
+                team.run(member, task.x, draw, task.out + pass * step, profile);
+            }
+        } catch (...) {
+            team.barrier().fail();
+            throw;
         }
-        if (step->bias) drawer.bias(*step, draw, passes[pass].biases[index].data());
-    });
-}
-
-// Fewer passes than threads: every pass is drawn once, then runs on several parts of the batch. All
-// parts have the plan's size; the last one begins early and repeats images of the one before.
-void Program::slices(State& state, Prepared& prepared, std::int64_t batch, const float* x,
-                     const KeySchedule& keys, std::uint32_t first, std::int64_t count,
-                     float* out) {
-    draw_ahead(state, prepared, keys, first, count);
-    const std::int64_t size = prepared.plan.batch();
-    const std::int64_t classes = network_.at(network_.output).image.size();
-    const std::int64_t pixels = network_.at(network_.input).image.size();
-    const std::int64_t used = (batch + size - 1) / size;
-    state.workers.run(count * used, [&](std::int64_t task, int worker) {
-        const std::int64_t pass = task / used, begin = task % used * size;
-        const std::int64_t from = std::min(begin, batch - size);
-        const Draw draw{path_, tables_, keys, first + static_cast<std::uint32_t>(pass), draws_};
-        Executor& executor = prepared.executor(network_, worker);
-        const DrawnPass& drawn = prepared.drawn[static_cast<std::size_t>(pass)];
-        float* to = out + (pass * batch + begin) * classes;
-        if (from == begin) {
-            executor.run(x + from * pixels, draw, &drawn, to);
-            return;
-        }
-        AlignedBuffer<float> part(static_cast<std::size_t>(size * classes));
-        executor.run(x + from * pixels, draw, &drawn, part.data());
-        std::copy(part.data() + (begin - from) * classes, part.data() + size * classes, to);
-    });
+    };
+    try {
+        state.workers.run(side_by_side * size, work);
+    } catch (...) {
+        state.prepared.erase({task.batch, size});  // its teams are out of step
+        throw;
+    }
 }
 
 const ConvNode& Program::conv(std::size_t node) const {
@@ -250,39 +332,36 @@ std::vector<std::int32_t> Program::accumulators(std::size_t index, std::int64_t 
         AlignedBuffer<std::uint8_t> row(folding.row_bytes());
         AlignedBuffer<std::uint8_t> folded(
             static_cast<std::size_t>(batch * spec.in_height * spec.in_width * spec.in_channels));
-        fold_columns(src.data(), batch, folding, row.data(), folded.data());
+        fold_columns(src.data(), {0, batch * image.height}, folding, row.data(), folded.data());
         src = std::move(folded);
     }
     spec.dst = Type::s32;
     spec.relu = spec.has_residual = false;
     const auto kernel = make_conv(spec, node.posterior.geometry, engine_);
-    const Packer packer(node.posterior, false, 0, kernel->layout());
-    AlignedBuffer<std::int8_t> scratch(packer.scratch_bytes()), packed(packer.bytes());
-    packer.pack(weights, scratch.data(), packed.data());
+    Posterior given;
+    given.geometry = node.posterior.geometry;
+    given.mean.assign(weights, weights + given.geometry.weights());
+    const Packer packer(make_store(given), 0, *kernel);
     AlignedBuffer<std::uint8_t> scratchpad(kernel->scratchpad_bytes());
     std::vector<std::int32_t> sums(static_cast<std::size_t>(
         batch * network_.at(node.output).image.size()));
-    kernel->bind(src.data(), scratchpad.data())->run(packed.data(), nullptr, sums.data());
+    kernel->bind(src.data(), scratchpad.data())->run(packer.fixed(), nullptr, sums.data());
     return sums;
-}
-
-std::int64_t Program::latest_batch() {
-    State& mine = state();
-    const std::lock_guard<std::mutex> lock(mine.mutex);
-    return mine.latest;
 }
 
 std::vector<LayerReport> Program::describe(std::int64_t batch) {
     State& mine = state();
     const std::lock_guard<std::mutex> lock(mine.mutex);
     const SingleThreaded single;
-    const Plan& plan = prepare(mine, batch).plan;
+    const Size size = batch == 0 ? mine.latest : Size{batch, teams(batch).front()};
+    const Plan& plan = prepare(mine, size).plan;
     std::vector<LayerReport> reports;
     for (const auto& any : plan.steps()) {
         const auto* step = std::get_if<ConvStep>(&any);
         if (step == nullptr) continue;
         reports.push_back({network_.at(conv(step->node).output).name,
-                           step->kernel->implementation(), path_of(step->packer->path())});
+                           step->pieces.back().kernel->implementation(),
+                           path_of(step->packer->path())});
     }
     return reports;
 }
@@ -291,7 +370,7 @@ TrafficReport Program::traffic(std::int64_t batch) {
     State& mine = state();
     const std::lock_guard<std::mutex> lock(mine.mutex);
     const SingleThreaded single;
-    const Plan& plan = prepare(mine, batch).plan;
+    const Plan& plan = prepare(mine, {batch, teams(batch).front()}).plan;
     TrafficReport report;
     report.activations = plan.activation_bytes();
     for (const auto& any : plan.steps()) {
@@ -300,6 +379,32 @@ TrafficReport Program::traffic(std::int64_t batch) {
         report.mean += step->packer->mean_bytes();
         report.sigma += step->packer->sigma_bytes();
         report.sampled += step->packer->sampled_bytes();
+    }
+    return report;
+}
+
+MemoryReport Program::memory() {
+    State& mine = state();
+    const std::lock_guard<std::mutex> lock(mine.mutex);
+    MemoryReport report;
+    for (const auto& store : stores_) {
+        if (store == nullptr) continue;
+        report.mean += store->mean.size();
+        report.sigma += store->sigma.size();
+        report.constants += store->constants.size() * sizeof(ChannelConstants);
+    }
+    report.layouts = mine.packers.index_bytes();
+    for (const auto& [size, prepared] : mine.prepared) {
+        report.live = std::max(report.live, prepared.plan.live_bytes());
+        report.largest = std::max(report.largest, prepared.plan.weight_bytes());
+        for (const auto& team : prepared.teams) {
+            if (!team) continue;
+            const TeamMemory memory = team->memory();
+            report.activations += memory.activations;
+            report.weights += memory.weights;
+            report.scratch += memory.scratch;
+            ++report.teams;
+        }
     }
     return report;
 }

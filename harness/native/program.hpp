@@ -4,7 +4,7 @@
 #include <map>
 #include <mutex>
 
-#include "plan.hpp"
+#include "team.hpp"
 #include "workers.hpp"
 
 namespace sigmabench {
@@ -25,10 +25,29 @@ struct TrafficReport {
     std::size_t mean = 0, sigma = 0, sampled = 0, activations = 0;
 };
 
+// Bytes that the program holds, by what they are for.
+struct MemoryReport {
+    std::size_t mean = 0, sigma = 0, constants = 0;  // of all layers, once
+    std::size_t layouts = 0;      // packed means that are not sampled, and where draws go
+    std::size_t activations = 0;  // arenas of all teams
+    std::size_t weights = 0;      // sampled weights
+    std::size_t scratch = 0;
+    std::size_t live = 0;     // of a pass's activations, at most at one time
+    std::size_t largest = 0;  // buffer of a layer's sampled weights
+    std::size_t teams = 0;    // passes computed at the same time
+};
+
+// Nanoseconds of all threads together in some passes.
+struct ProfileReport {
+    Profile steps;  // by node; last, the input
+    std::int64_t wall = 0;
+};
+
 class Program {
 public:
+    // team: threads that work on a pass together, 0 for what measures fastest.
     Program(Network network, const AliasTables& tables, Engine engine, SamplerPath path,
-            int threads);
+            int threads, int team);
     ~Program();
     Program(const Program&) = delete;
     Program& operator=(const Program&) = delete;
@@ -41,6 +60,11 @@ public:
     // Passes first ... first + count - 1 on float32 NCHW images: logits [count][batch][classes].
     void logits(const float* x, std::int64_t batch, std::uint64_t seed, std::uint32_t first,
                 std::int64_t count, float* out);
+    // The same, and where the time goes.
+    ProfileReport profile(const float* x, std::int64_t batch, std::uint64_t seed,
+                          std::uint32_t first, std::int64_t count, float* out);
+    // Threads that work on a pass together where `count` passes of a batch are asked for.
+    int team(const float* x, std::int64_t batch, std::int64_t count);
 
     // What pass `mc` finds in the weight buffer of a layer, in logical order, and its bias.
     std::vector<std::int8_t> sample(std::size_t node, std::uint64_t seed, std::uint32_t mc);
@@ -51,56 +75,67 @@ public:
     std::vector<std::int32_t> accumulators(std::size_t node, std::int64_t batch,
                                            const std::uint8_t* x, const std::int8_t* weights);
 
+    // What computes the layers of a batch; batch 0: in the latest call of logits, or on one image.
     std::vector<LayerReport> describe(std::int64_t batch);
-    // Images a kernel computed at once in the latest call of logits (a part of the batch if it was
-    // split), 1 if there was none. `sample` looks into the buffers of that plan.
-    std::int64_t latest_batch();
     TrafficReport traffic(std::int64_t batch);
+    MemoryReport memory();
     std::size_t node_of(const std::string& name) const;  // throws std::out_of_range
     const ConvNode& conv(std::size_t node) const;
 
 private:
-    struct Prepared {  // a plan, and an executor for each worker that has needed one
-        Prepared(const Network& network, Packers& packers, Engine engine, std::int64_t batch,
-                 int threads)
-            : plan(network, packers, engine, batch),
-              executors(static_cast<std::size_t>(threads)) {}
-        Executor& executor(const Network& network, int worker);
+    using Size = std::pair<std::int64_t, int>;  // images of a batch, threads of a team
+
+    struct Prepared {  // a plan, and the teams that have needed one
+        Prepared(const Network& network, Packers& packers, Engine engine, Size size, int threads)
+            : plan(network, packers, engine, size.first, size.second),
+              teams(static_cast<std::size_t>(threads / size.second)) {}
 
         Plan plan;
-        std::vector<std::unique_ptr<Executor>> executors;
-        std::vector<DrawnPass> drawn;  // for as many passes as were ever drawn ahead together
+        std::vector<std::unique_ptr<Team>> teams;
         std::uint64_t used = 0;
     };
 
     // All that calls change, and what they wait for.
     struct State {
-        State(const Network& network, int threads);
+        State(const Program& program);
 
         long process;
         std::mutex mutex;
         Packers packers;
-        std::map<std::int64_t, Prepared> prepared;
+        std::map<Size, Prepared> prepared;
+        std::map<std::int64_t, std::map<int, double>> rounds;  // batch, team: seconds of a round
         std::uint64_t clock = 0;
-        std::int64_t latest = 1;
+        Size latest = {1, 1};
         Workers workers;
     };
 
-    State& state();
-    Prepared& prepare(State& state, std::int64_t batch) const;
-    const ConvStep& step_of(const Plan& plan, std::size_t node) const;
-    void whole_batches(State& state, Prepared& prepared, const float* x, const KeySchedule& keys,
-                       std::uint32_t first, std::int64_t count, float* out);
-    void slices(State& state, Prepared& prepared, std::int64_t batch, const float* x,
-                const KeySchedule& keys, std::uint32_t first, std::int64_t count, float* out);
-    void draw_ahead(State& state, Prepared& prepared, const KeySchedule& keys,
-                    std::uint32_t first, std::int64_t count);
+    // Some passes of one call.
+    struct Task {
+        const float* x;
+        std::int64_t batch;
+        const KeySchedule& keys;
+        std::uint32_t first;
+        std::int64_t count;
+        float* out;
+        std::atomic<std::uint64_t>& draws;
+        std::vector<Profile>* profiles;  // by thread
+    };
 
-    const Network network_;
+    State& state();
+    Prepared& prepare(State& state, Size size) const;
+    std::vector<int> teams(std::int64_t batch) const;
+    const std::map<int, double>& measured(State& state, const Task& task);
+    std::vector<std::pair<int, std::int64_t>> schedule(State& state, const Task& task);
+    void run(State& state, const Task& task);
+    void run(State& state, const Task& task, int team);
+    const ConvStep& step_of(const Plan& plan, std::size_t node) const;
+
+    Network network_;
+    std::vector<std::shared_ptr<const Store>> stores_;  // by node
     const AliasTables tables_;
     const Engine engine_;
     const SamplerPath path_;
-    const int threads_;
+    const int threads_, team_;
     std::atomic<State*> state_{nullptr};
     std::atomic<std::uint64_t> draws_{0};
 };

@@ -49,7 +49,7 @@ std::vector<Run> make_runs(const Geometry& geometry, const Origin& origin) {
             if (last != nullptr && last->chunk + last->count == at) {
                 ++last->count;
             } else {
-                padding.push_back({at, 1, 0, 1, 0, 0, 0});
+                padding.push_back({at, 1, 0, 1, 0, 0});
             }
             continue;
         }
@@ -59,9 +59,7 @@ std::vector<Run> make_runs(const Geometry& geometry, const Origin& origin) {
             if (indices[lane] >= 0) lanes[block] |= std::uint64_t{1} << lane;
         }
     }
-    std::uint64_t position = 0;
     for (std::size_t block = 0; block < blocks; ++block) {
-        if (lanes[block] == 0) continue;
         const auto number = static_cast<std::uint32_t>(block);
         const auto group = static_cast<std::uint32_t>(number / geometry.blocks_per_group());
         Run* last = runs.empty() ? nullptr : &runs.back();
@@ -72,9 +70,8 @@ std::vector<Run> make_runs(const Geometry& geometry, const Origin& origin) {
             if (last->count == 1) last->stride = chunk - last->chunk;
             ++last->count;
         } else {
-            runs.push_back({chunk, 1, number, 1, group, position, lanes[block]});
+            runs.push_back({chunk, 1, number, 1, group, lanes[block]});
         }
-        ++position;
     }
     runs.insert(runs.end(), padding.begin(), padding.end());
     return runs;
@@ -121,40 +118,59 @@ Origin canonical_origin(const Geometry& geometry) {
     return origin;
 }
 
-Stream make_stream(const Posterior& posterior, std::uint32_t ordinal, const Origin& origin) {
-    if (posterior.bits < 1 || posterior.bits > 8) {
+std::shared_ptr<const Store> make_store(const Posterior& posterior) {
+    auto store = std::make_shared<Store>();
+    store->geometry = posterior.geometry;
+    store->bits = posterior.bits;
+    const std::vector<std::int32_t> logical = logical_index(posterior.geometry);
+    const std::size_t sigma_bytes = 8 * static_cast<std::size_t>(posterior.bits);
+    store->mean = AlignedBuffer<std::int8_t>(logical.size());
+    store->sigma = AlignedBuffer<std::uint8_t>(logical.size() / kLanes * sigma_bytes);
+    if (posterior.bits > 0) store->constants = make_constants(posterior);
+    for (std::size_t at = 0; at < logical.size(); ++at) {
+        if (logical[at] < 0) continue;
+        const auto weight = static_cast<std::size_t>(logical[at]);
+        store->mean[at] = posterior.mean[weight];
+        if (posterior.bits == 0) continue;
+        store_sigma(store->sigma.data() + at / kLanes * sigma_bytes,
+                    static_cast<int>(at % kLanes), posterior.bits, posterior.sigma[weight]);
+    }
+    return store;
+}
+
+Stream make_stream(std::shared_ptr<const Store> store, std::uint32_t ordinal,
+                   const Origin& origin) {
+    if (store->bits < 1 || store->bits > 8) {
         throw std::invalid_argument("a sampled tensor's sigma must have 1 to 8 bits");
     }
     if (!blockwise(origin)) throw std::invalid_argument("the layout is not made of whole blocks");
     Stream stream;
-    stream.bits = posterior.bits;
     stream.ordinal = ordinal;
     stream.chunks = origin.size() / kLanes;
-    stream.constants = make_constants(posterior);
-    stream.runs = make_runs(posterior.geometry, origin);
-    const std::vector<std::int32_t> logical = logical_index(posterior.geometry);
-    std::size_t stored = 0;
-    for (const Run& run : stream.runs) stored += run.lanes == 0 ? 0 : run.count;
-    const std::size_t sigma_bytes = 8 * static_cast<std::size_t>(posterior.bits);
-    stream.mean = AlignedBuffer<std::int8_t>(stored * kLanes);
-    stream.sigma = AlignedBuffer<std::uint8_t>(stored * sigma_bytes);
-    for (const Run& run : stream.runs) {
-        if (run.lanes == 0) continue;
-        for (std::size_t k = 0; k < run.count; ++k) {
-            for (int lane = 0; lane < kLanes; ++lane) {
-                if ((run.lanes >> lane & 1) == 0) continue;
-                const std::size_t canonical =
-                    (run.block + k) * kLanes + static_cast<std::size_t>(lane);
-                const auto weight = static_cast<std::size_t>(logical[canonical]);
-                const std::size_t place = run.position + k;
-                stream.mean[place * kLanes + static_cast<std::size_t>(lane)] =
-                    posterior.mean[weight];
-                store_sigma(stream.sigma.data() + place * sigma_bytes, lane, posterior.bits,
-                            posterior.sigma[weight]);
-            }
-        }
-    }
+    stream.runs = make_runs(store->geometry, origin);
+    stream.store = std::move(store);
     return stream;
+}
+
+Stream share(const Stream& whole, std::size_t part, std::size_t parts) {
+    std::size_t total = 0;
+    for (const Run& run : whole.runs) total += run.count;
+    const std::size_t begin = total * part / parts, end = total * (part + 1) / parts;
+    Stream mine{whole.store, whole.ordinal, whole.chunks, {}};
+    std::size_t at = 0;
+    for (const Run& run : whole.runs) {
+        const std::size_t from = std::max(begin, at), to = std::min(end, at + run.count);
+        if (from < to) {
+            Run piece = run;
+            const auto skipped = static_cast<std::uint32_t>(from - at);
+            piece.chunk += skipped * run.stride;
+            piece.block += skipped;
+            piece.count = static_cast<std::uint32_t>(to - from);
+            mine.runs.push_back(piece);
+        }
+        at += run.count;
+    }
+    return mine;
 }
 
 Stream make_bias_stream(std::int64_t channels, std::uint32_t ordinal) {
@@ -168,7 +184,7 @@ Stream make_bias_stream(std::int64_t channels, std::uint32_t ordinal) {
     // (128 * (|eps| << 8) + 2^14) >> 15 = |eps|: the weight's own path yields the bare noise.
     posterior.offset.assign(size, 128);
     posterior.shift.assign(size, 8);
-    return make_stream(posterior, ordinal, canonical_origin(posterior.geometry));
+    return make_stream(make_store(posterior), ordinal, canonical_origin(posterior.geometry));
 }
 
 bool supported(SamplerPath path) {
@@ -218,7 +234,8 @@ void sample(SamplerPath path, const Stream& stream, const AliasTables& tables,
 
 void sample_portable(const Stream& stream, const AliasTables& tables, const KeySchedule& keys,
                      std::uint32_t mc, std::int8_t* out) {
-    const int bits = stream.bits;
+    const Store& store = *stream.store;
+    const int bits = store.bits;
     const std::size_t sigma_bytes = 8 * static_cast<std::size_t>(bits);
     for (const Run& run : stream.runs) {
         std::int8_t* to = out + std::size_t{run.chunk} * kLanes;
@@ -226,15 +243,15 @@ void sample_portable(const Stream& stream, const AliasTables& tables, const KeyS
             std::memset(to, 0, std::size_t{run.count} * kLanes);
             continue;
         }
-        const ChannelConstants& c = stream.constants[run.group];
+        const ChannelConstants& c = store.constants[run.group];
         for (std::uint32_t k = 0; k < run.count; ++k, to += std::size_t{run.stride} * kLanes) {
             std::uint8_t random[2 * kLanes];
             for (std::uint32_t j = 0; j < 8; ++j) {
                 const std::uint32_t counter[4] = {8 * (run.block + k) + j, mc, stream.ordinal, 0};
                 ars(keys, counter, random + 16 * j);
             }
-            const std::int8_t* mean = stream.mean.data() + (run.position + k) * kLanes;
-            const std::uint8_t* sigma = stream.sigma.data() + (run.position + k) * sigma_bytes;
+            const std::int8_t* mean = store.mean.data() + (run.block + k) * std::size_t{kLanes};
+            const std::uint8_t* sigma = store.sigma.data() + (run.block + k) * sigma_bytes;
             for (int lane = 0; lane < kLanes; ++lane) {
                 const int column = random[lane] & 127;
                 const bool own = random[kLanes + lane] < tables.threshold[column];

@@ -1,11 +1,12 @@
 // Sampling weights: w_q = clamp(mu_q + sign * d, -127, 127) from noise stream v1, in integers.
 //
-// A Stream holds mu and packed sigma of one tensor in the order in which they will be read, 64
-// weights a block, so that sampling is one linear pass over memory; its writes go to a scratch that
-// stays in the cache. No Python and no oneDNN here.
+// A Store holds mu and packed sigma of one tensor in the order of the noise stream, 64 weights a
+// block, so that sampling is one linear pass over memory, whatever the layout that is written; the
+// writes go to a scratch that stays in the cache. No Python and no oneDNN here.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -35,22 +36,33 @@ struct ChannelConstants {
 // Consecutive blocks of one group of output channels, sampled into chunks of 64 bytes that lie
 // `stride` chunks apart: kernels like to interleave the groups.
 struct Run {
-    std::uint32_t chunk;     // where the first goes
-    std::uint32_t stride;    // from one to the next, in chunks
-    std::uint32_t block;     // the first one's number in the noise stream
-    std::uint32_t count;     // how many
-    std::uint32_t group;     // whose constants
-    std::uint64_t position;  // the first one's place in the stream
-    std::uint64_t lanes;     // lanes that hold weights; the others become 0. None: padding
+    std::uint32_t chunk;   // where the first goes
+    std::uint32_t stride;  // from one to the next, in chunks
+    std::uint32_t block;   // the first one's number in the noise stream, and its place in the store
+    std::uint32_t count;   // how many
+    std::uint32_t group;   // whose constants
+    std::uint64_t lanes;   // lanes that hold weights; the others become 0. None: padding
 };
 
-struct Stream {
-    int bits = 0;
-    std::uint32_t ordinal = 0;  // of the tensor, counter word 2
-    std::size_t chunks = 0;     // of 64 bytes, written by a pass
+// A tensor's posterior as it lies in memory, once for all layouts, batch sizes and threads.
+struct Store {
+    Geometry geometry;
+    int bits = 0;  // 0: the mean alone
     AlignedBuffer<std::int8_t> mean;
     AlignedBuffer<std::uint8_t> sigma;  // lane l of a block at bit l * bits
     std::vector<ChannelConstants> constants;
+
+    std::size_t bytes() const {
+        return mean.size() + sigma.size() + constants.size() * sizeof(ChannelConstants);
+    }
+};
+std::shared_ptr<const Store> make_store(const Posterior& posterior);
+
+// What a pass samples of a tensor, and where it writes it.
+struct Stream {
+    std::shared_ptr<const Store> store;
+    std::uint32_t ordinal = 0;  // of the tensor, counter word 2
+    std::size_t chunks = 0;     // of 64 bytes, of the whole tensor
     std::vector<Run> runs;
 };
 
@@ -65,7 +77,10 @@ std::vector<std::int32_t> logical_index(const Geometry& geometry);
 // The blocks of a blockwise layout in the order of the noise stream, then its padding.
 std::vector<Run> make_runs(const Geometry& geometry, const Origin& origin);
 // The stream that fills a blockwise layout.
-Stream make_stream(const Posterior& posterior, std::uint32_t ordinal, const Origin& origin);
+Stream make_stream(std::shared_ptr<const Store> store, std::uint32_t ordinal,
+                   const Origin& origin);
+// One of `parts` streams of about equal length that together write what `whole` does.
+Stream share(const Stream& whole, std::size_t part, std::size_t parts);
 // A stream of bare noise for the biases of `channels` channels: it yields eps_q itself.
 Stream make_bias_stream(std::int64_t channels, std::uint32_t ordinal);
 
@@ -74,7 +89,7 @@ bool supported(SamplerPath path);
 SamplerPath best_path();
 const char* path_name(SamplerPath path);
 
-// Sample one pass of the tensor: writes 64 * stream.chunks bytes.
+// Sample one pass of the stream's runs, into a buffer of 64 * stream.chunks bytes.
 void sample(SamplerPath path, const Stream& stream, const AliasTables& tables,
             const KeySchedule& keys, std::uint32_t mc, std::int8_t* out);
 

@@ -99,7 +99,8 @@ SIGMABENCH_AVX2 void expand_sigma(const std::uint8_t* packed, int bits, std::uin
 
 SIGMABENCH_AVX2 void sample_avx2(const Stream& stream, const AliasTables& tables,
                                  const KeySchedule& keys, std::uint32_t mc, std::int8_t* out) {
-    const std::size_t sigma_bytes = 8 * static_cast<std::size_t>(stream.bits);
+    const Store& store = *stream.store;
+    const std::size_t sigma_bytes = 8 * static_cast<std::size_t>(store.bits);
     for (const Run& run : stream.runs) {
         std::int8_t* to = out + std::size_t{run.chunk} * kLanes;
         if (run.lanes == 0) {
@@ -113,14 +114,14 @@ SIGMABENCH_AVX2 void sample_avx2(const Stream& stream, const AliasTables& tables
         for (std::uint32_t k = 0; k < run.count; ++k, to += std::size_t{run.stride} * kLanes) {
             alignas(32) std::uint8_t random[2 * kLanes], sigma[kLanes];
             draw(keys, run.block + k, mc, stream.ordinal, random);
-            const std::size_t place = run.position + k;
-            expand_sigma(stream.sigma.data() + place * sigma_bytes, stream.bits, sigma);
+            const std::size_t place = run.block + k;
+            expand_sigma(store.sigma.data() + place * sigma_bytes, store.bits, sigma);
             for (int half = 0; half < 2; ++half) {
                 const int at = 32 * half;
-                const __m256i w = weights(half, stream.bits, load(random + at),
+                const __m256i w = weights(half, store.bits, load(random + at),
                                           load(random + kLanes + at),
-                                          load(stream.mean.data() + place * kLanes + at),
-                                          load(sigma + at), stream.constants[run.group], tables);
+                                          load(store.mean.data() + place * kLanes + at),
+                                          load(sigma + at), store.constants[run.group], tables);
                 _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + at),
                                     _mm256_and_si256(w, load(kept + at)));
             }

@@ -132,15 +132,16 @@ SIGMABENCH_AVX512 void sample_bits(const Stream& stream, const AliasTables& alia
         {_mm512_load_si512(alias.alias), _mm512_load_si512(alias.alias + 64)}};
     const __m512i next = _mm512_broadcast_i32x4(_mm_set_epi32(0, 0, 0, 8));
     const __m512i outputs = _mm512_set_epi32(0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0);
+    const Store& store = *stream.store;
     for (const Run& run : stream.runs) {
         std::int8_t* to = out + std::size_t{run.chunk} * kLanes;
         if (run.lanes == 0) {
             std::memset(to, 0, std::size_t{run.count} * kLanes);
             continue;
         }
-        const ChannelConstants& constants = stream.constants[run.group];
-        const std::int8_t* mean = stream.mean.data() + run.position * kLanes;
-        const std::uint8_t* sigma = stream.sigma.data() + run.position * (8 * bits);
+        const ChannelConstants& constants = store.constants[run.group];
+        const std::int8_t* mean = store.mean.data() + std::size_t{run.block} * kLanes;
+        const std::uint8_t* sigma = store.sigma.data() + std::size_t{run.block} * (8 * bits);
         __m512i counter = _mm512_add_epi32(
             outputs, _mm512_broadcast_i32x4(_mm_set_epi32(
                          0, static_cast<int>(stream.ordinal), static_cast<int>(mc),
@@ -166,7 +167,7 @@ SIGMABENCH_AVX512 void sample_bits(const Stream& stream, const AliasTables& alia
 
 void sample_avx512_vbmi(const Stream& stream, const AliasTables& tables, const KeySchedule& keys,
                         std::uint32_t mc, std::int8_t* out) {
-    switch (stream.bits) {
+    switch (stream.store->bits) {
         case 1: return sample_bits<1>(stream, tables, keys, mc, out);
         case 2: return sample_bits<2>(stream, tables, keys, mc, out);
         case 3: return sample_bits<3>(stream, tables, keys, mc, out);

@@ -97,7 +97,7 @@ def test_nothing_sampled_moves_nothing_sampled() -> None:
 
 
 def test_activation_bytes_count_every_copy() -> None:
-    """Planes of the input, and a residual that is read again and hence copied first."""
+    """A residual that is read again is copied first; planes of the input last for a row."""
     twice = Conv("b", "x", (4, 4, 1, 1), "b.weight", residual="x")
     fc = Conv("fc", "b", (3, 4, 3, 3), "fc.weight")
     activations = {
@@ -107,7 +107,7 @@ def test_activation_bytes_count_every_copy() -> None:
     }
     program = build(artefact(Graph("x", "fc", (twice, fc), activations), 4), 1, "portable")
     one = 36
-    into = 4 * one + 2 * one + one  # float32, planes and back, NHWC
+    into = 4 * one + one  # float32, NHWC
     b = one + (one + one) + one + one  # x, the residual's copy, the residual, the sum
     assert program.traffic(5)["activations"] == 5 * (into + b + one + 4 * 3)
     gray = build(one_linear((3, 1, 4, 4), 4), 1, "portable")
