@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .adaptive import StoppingRule, predict_adaptive
 from .backends.base import BACKENDS
 from .data import Split, Splits
 from .errors import UserError
@@ -24,6 +25,7 @@ __all__ = [
     "Posterior",
     "Split",
     "Splits",
+    "StoppingRule",
     "UserError",
     "Workload",
     "calibrate",
@@ -35,6 +37,7 @@ __all__ = [
     "load_posterior",
     "moped",
     "predict",
+    "predict_adaptive",
     "quantize",
     "resolve_workload",
     "save_artefact",

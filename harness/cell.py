@@ -6,6 +6,8 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
+FIXED = "fixed"
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -25,7 +27,7 @@ class Cell:
         corruption: type of corruption, or `none`.
         severity: 0 where there is none, else 1 to 5.
         limit: images scored; 0 for all of the split.
-        mc: Monte Carlo passes T.
+        mc: Monte Carlo passes T, the most there may be where `stopping` is not `fixed`.
         batch: images a timed query holds.
         scenario: how queries arrive; `closed-loop`: one after the other.
         backend: what computes.
@@ -35,6 +37,8 @@ class Cell:
         noise: `stream-v1` or, for the floats' own generator, `normal`; `-` if deterministic.
         seed: of the MC draws; repeats use seed, seed + 1, ...
         seeds: how many repeats of the MC draw are scored.
+        stopping: `fixed`: every image has T passes; `auto 0.99`: it has no more than its prediction
+            needs to be settled at that confidence (`docs/adaptive.md`).
     """
 
     workload: str
@@ -60,9 +64,26 @@ class Cell:
     noise: str
     seed: int
     seeds: int
+    stopping: str = FIXED
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether images may have different numbers of passes."""
+        return self.stopping != FIXED
+
+    @property
+    def confidence(self) -> float | None:
+        """At which a prediction counts as settled; None where every image has T passes."""
+        return float(self.stopping.removeprefix("auto ")) if self.adaptive else None
 
     @property
     def key(self) -> str:
-        """16 hex digits of the SHA-256 of all fields: the cell's file name."""
-        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        """16 hex digits of the SHA-256 of all fields: the cell's file name.
+
+        `stopping` takes part only where it is not `fixed`, so cells from before it keep theirs.
+        """
+        fields = asdict(self)
+        if not self.adaptive:
+            del fields["stopping"]
+        text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]

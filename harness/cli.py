@@ -14,7 +14,7 @@ import click
 
 from .bench.cli import bench
 from .errors import UserError, unknown
-from .terminal import Names, Numbers, command_line, echo_json, progress, show
+from .terminal import Counts, Names, Numbers, command_line, echo_json, progress, show
 
 if TYPE_CHECKING:
     from .record import Record
@@ -62,7 +62,15 @@ def _plan_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(
         [
             click.option("--formats", type=Names(), help="Formats; see `sigmabench list`."),
-            click.option("--mc", type=Numbers(), default="1,10,50", help="MC sample counts T."),
+            click.option(
+                "--mc",
+                type=Counts(),
+                default="1,10,50",
+                help="MC sample counts T; auto: as many as each image needs.",
+            ),
+            click.option(
+                "--confidence", type=float, help="When auto stops an image.  [default: 0.99]"
+            ),
             click.option("--batch", type=Numbers(), default="1,32", help="Images a query."),
             click.option("--threads", type=int, help="Cores a query may use.  [default: all]"),
             click.option("--backend", default="auto", help="Backend of the int8 formats."),

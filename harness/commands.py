@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import UserError, unknown
+from .terminal import AUTO
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -39,9 +40,12 @@ def plan_from(workload: Workload, **choices: Any) -> Plan:
     )
     formats = tuple(format_name(name) for name in given.pop("formats", DEFAULT_FORMATS))
     threads = given.pop("threads", None)
+    counts = given.pop("mc", (1, 10, 50))
     return Plan(
         workload,
         formats=formats,
+        mc=tuple(count for count in counts if count != AUTO),
+        adaptive=AUTO in counts,
         batches=given.pop("batch", (1, 32)),
         threads=fingerprint().cores if threads is None else threads,
         options=options,

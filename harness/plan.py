@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .adaptive import CONFIDENCE, StoppingRule
 from .backends.base import BACKENDS
-from .cell import Cell
+from .cell import FIXED, Cell
 from .errors import UserError
 from .formats import DEFAULT_FORMATS, FORMATS, Format
 from .quantize.ptq import Options
@@ -17,6 +18,8 @@ from .workload import Workload
 #: One arithmetic each, so a cell never runs on a backend that computes in something else.
 FLOAT_BACKEND = "float"
 INT8_BACKEND = "native"
+#: Passes at most where no number is given beside `auto`: the paper's.
+MOST_PASSES = 50
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Plan:
     Attributes:
         workload: what is measured.
         formats: names in `FORMATS`.
-        mc: Monte Carlo counts T.
+        mc: Monte Carlo counts T; may be empty if `adaptive`.
         batches: images a timed query holds.
         threads: cores a query may use.
         backend: of the int8 formats, or `auto`: `native`, else `reference` where nothing was
@@ -41,6 +44,8 @@ class Plan:
         seed: first seed of the MC draws.
         seeds: how many seeds are scored.
         seconds: timed seconds a cell.
+        adaptive: whether there are cells of adaptive T too, of at most the largest of `mc` passes.
+        confidence: of adaptive T.
     """
 
     workload: Workload
@@ -59,6 +64,8 @@ class Plan:
     seed: int = 0
     seeds: int = 3
     seconds: float = 1.0
+    adaptive: bool = False
+    confidence: float = CONFIDENCE
 
     def __post_init__(self) -> None:
         for name in ("formats", "mc", "batches"):
@@ -68,7 +75,7 @@ class Plan:
         if self.backend != "auto":
             BACKENDS.get(self.backend)
         for flag, values in (("--mc", self.mc), ("--batch", self.batches)):
-            _at_least_one(flag, values)
+            _at_least_one(flag, values, may_be_empty=self.adaptive and flag == "--mc")
         for flag, value in (("--threads", self.threads), ("--seeds", self.seeds)):
             _at_least_one(flag, (value,))
         if self.limit is not None:
@@ -77,10 +84,22 @@ class Plan:
             raise UserError(f"--seed is {self.seed}; give a number from 0 to 2^63.")
         if not 0 < self.seconds < math.inf:
             raise UserError(f"--seconds is {self.seconds}; give a finite number above 0.")
+        StoppingRule(MOST_PASSES, self.confidence)  # refused even where it would not be used
+        if self.adaptive:
+            StoppingRule(max(self.mc, default=MOST_PASSES), self.confidence)
         if self.split not in ("test", "validation"):
             raise UserError(f"The split {self.split!r} is not scored; give test or validation.")
         for name in self.formats:
             FORMATS.get(name)
+
+    @property
+    def rule(self) -> StoppingRule:
+        """When adaptive cells stop.
+
+        Raises:
+            UserError: the confidence is none, or the largest T leaves nothing to stop.
+        """
+        return StoppingRule(max(self.mc, default=MOST_PASSES), self.confidence)
 
     def backend_of(self, format: Format) -> str:
         """Name of the backend that computes a format."""
@@ -102,15 +121,20 @@ class Plan:
 
         A deterministic twin has one pass, whatever T the others have.
         """
+        counts = [(mc, FIXED) for mc in self.mc]
+        if self.adaptive:
+            counts.append((self.rule.limit, f"auto {self.confidence!r}"))
         return [
-            self._cell(FORMATS.get(name), mc, batch, posterior_hash)
+            self._cell(FORMATS.get(name), mc, stopping, batch, posterior_hash)
             for batch in self.batches
-            for mc in self.mc
+            for mc, stopping in counts
             for name in self.formats
-            if FORMATS.get(name).bayesian or mc == min(self.mc)
+            if FORMATS.get(name).bayesian or (mc, stopping) == min(counts, key=lambda c: c[0])
         ]
 
-    def _cell(self, format: Format, mc: int, batch: int, posterior_hash: str) -> Cell:
+    def _cell(
+        self, format: Format, mc: int, stopping: str, batch: int, posterior_hash: str
+    ) -> Cell:
         quantized, bayesian = format.quantized, format.bayesian
         noise = BACKENDS.get(self.backend_of(format)).noise
         return Cell(
@@ -137,12 +161,13 @@ class Plan:
             noise=noise if bayesian else "-",
             seed=self.seed,
             seeds=self.seeds if bayesian else 1,
+            stopping=stopping if bayesian else FIXED,
         )
 
 
-def _at_least_one(flag: str, values: Sequence[int]) -> None:
+def _at_least_one(flag: str, values: Sequence[int], may_be_empty: bool = False) -> None:
     for value in values:
         if value < 1:
             raise UserError(f"{flag} is {value}; give a whole number of at least 1.")
-    if not values:
+    if not values and not may_be_empty:
         raise UserError(f"{flag} names nothing; give at least one number.")

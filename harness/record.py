@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields
 
 from .cell import Cell
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: cells of adaptive T, which a reader of 1 would take for fixed ones
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,8 @@ class Quality:
 class Timing:
     """Latency of queries. A query is one batch: float32 images in, T passes with fresh weights
     (quantizing the input, sampling, computing), float32 logits of all passes out. Loading images
-    and reducing logits to scores is outside.
+    and reducing logits to scores is outside. A query of adaptive T ends in decisions and mean
+    probabilities, and finding out when to stop is inside.
 
     Attributes:
         latency_ns: every timed query, in order.
@@ -93,8 +94,9 @@ class Timing:
         interleaved_with: keys of the cells measured in turns with this one, in order.
         percentiles_ns: p50, p90, p99; None from fewer than 10 / (1 - p) samples.
         p50_ci95_ns: 95 % confidence interval of the median, by bootstrap over slices.
-        images_per_second: batch over median latency.
-        noise: run-to-run noise: robust standard deviation of the slices' medians over their median.
+        images_per_second: batch over median latency; over mean latency where T is adaptive.
+        noise: run-to-run noise: robust standard deviation of the slices' medians over their median;
+            where T is adaptive, of latency per pass and image.
     """
 
     latency_ns: tuple[int, ...]
@@ -118,14 +120,15 @@ class Bandwidth:
         sampled_bytes: sampled weights written and read in a pass.
         activation_bytes: activations written and read in a pass, whole batch.
         pass_bytes: all of it.
-        achieved_gb_per_s: pass_bytes x T over the median latency (10^9 bytes).
+        achieved_gb_per_s: pass_bytes x T over the median latency (10^9 bytes); where T is adaptive,
+            what the timed queries moved over what they took.
         copy_gb_per_s: bandwidth of a large plain copy on this machine, read plus written, at the
             cell's threads (10^9 bytes).
         share_of_copy: achieved over copy.
         weight_traffic_ratio: weight bytes an FP32 sampler would move in T passes (μ, σ and w in
             float32) over this format's.
-        paper_ratio: the 2021 paper's own figure for the same thing, 4T for INT8: T float32 sampled
-            sets against one INT8 model that stays in cache.
+        paper_ratio: at fixed T, the 2021 paper's own figure for the same thing, 4T for INT8: T
+            float32 sampled sets against one INT8 model that stays in cache.
     """
 
     mean_bytes: int
@@ -202,6 +205,42 @@ class Fidelity:
 
 
 @dataclass(frozen=True)
+class Adaptive:
+    """What a cell of adaptive T spent and what that changed; absent from all other cells.
+
+    Values of several seeds are in the order of `quality.seeds`. Both sides of every difference come
+    from the same images and the same draws.
+
+    Attributes:
+        confidence: at which a prediction counted as settled.
+        limit: passes T at most.
+        looks: passes after which images could stop, the limit last.
+        images: per seed, how many images stopped at each of `looks`.
+        mean_passes: per seed, mean over images.
+        median_passes: per seed, median over images.
+        agreement: per seed, share of images with the decision that they have after `limit` passes.
+        differences: metric name to the score at adaptive T less that at T = `limit`, one a seed,
+            in the metric's unit; None where it is not defined.
+        query_passes: mean of the passes that a timed query computed; a batch goes on until its last
+            image is settled, in smaller and smaller batches.
+        query_image_passes: mean of the sum of their batch sizes.
+        mean_latency_ns: of the timed queries.
+    """
+
+    confidence: float
+    limit: int
+    looks: tuple[int, ...]
+    images: tuple[tuple[int, ...], ...]
+    mean_passes: tuple[float, ...]
+    median_passes: tuple[float, ...]
+    agreement: tuple[float, ...]
+    differences: dict[str, tuple[float | None, ...]]
+    query_passes: float
+    query_image_passes: float
+    mean_latency_ns: float
+
+
+@dataclass(frozen=True)
 class Verdict:
     """Whether the record may be believed.
 
@@ -237,6 +276,7 @@ class Record:
         fidelity: per layer; empty for a deterministic twin.
         verdict: whether to believe it.
         unavailable: what could not be measured here, by name, with the reason.
+        adaptive: passes spent and their effect; None where every image has T passes.
     """
 
     cell: Cell
@@ -253,13 +293,14 @@ class Record:
     fidelity: tuple[Fidelity, ...]
     verdict: Verdict
     unavailable: dict[str, str] = field(default_factory=dict)
+    adaptive: Adaptive | None = None
     schema_version: int = SCHEMA_VERSION
 
 
 def to_markdown() -> str:
     """`docs/record.md`: each class of the schema as a table, from its docstring and annotations."""
     sections = [_PREAMBLE.format(version=SCHEMA_VERSION)]
-    for schema in (Record, Cell, Fingerprint, Quality, Timing, Bandwidth, Size, Fidelity, Verdict):
+    for schema in _SCHEMA:
         summary, documented = _documentation(schema)
         rows = [
             f"| `{item.name}` | `{_type(item.type)}` | {documented[item.name]} |"
@@ -270,14 +311,27 @@ def to_markdown() -> str:
     return "\n\n".join(sections) + "\n"
 
 
+_SCHEMA = (
+    Record,
+    Cell,
+    Fingerprint,
+    Quality,
+    Timing,
+    Bandwidth,
+    Size,
+    Fidelity,
+    Adaptive,
+    Verdict,
+)
+
 _PREAMBLE = """# The record, field by field
 
 Made by `python -m sigmabench.harness.record > docs/record.md`; schema version {version}. One JSON
 file a cell: `<results>/<workload>/<fingerprint hash>/<cell key>.json`. The fingerprint hash is the
 first 8 hex digits of the SHA-256 of all fields of `fingerprint`; the cell key the first 16 of that
-of all fields of `cell`. Units are in the field names. `null` (None in Python) means not defined or
-not measurable here; the reason, where one is needed, is in `unavailable`. NaN and infinity do not
-occur."""
+of all fields of `cell`, less `stopping` where that is `fixed`. Units are in the field names. `null`
+(None in Python) means not defined or not measurable here; the reason, where one is needed, is in
+`unavailable`. NaN and infinity do not occur."""
 
 
 def _documentation(schema: type) -> tuple[str, dict[str, str]]:

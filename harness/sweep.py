@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from .adaptive import Evaluated, evaluate_adaptive
 from .backends.base import BACKENDS, Predictor
 from .errors import UserError
 from .machine import fingerprint
 from .measure import audits
+from .measure.adaptive import adaptive
 from .measure.bandwidth import copy_bandwidth
 from .measure.clock import Samples, interleave
 from .measure.counters import dram, energy
@@ -24,26 +26,26 @@ from .measure.memory import PeakMemory
 from .measure.posterior import fidelities
 from .measure.quality import quality
 from .measure.timing import timing
+from .measure.traffic import bandwidth
 from .predict import evaluate, summarise
 from .prepare import Prepared, prepare
 from .quantize.artefact import Artefact, size
-from .record import Bandwidth, Fidelity, Fingerprint, Quality, Record, Size, Timing, Verdict
+from .query import Query, image_passes, passes, ring
+from .record import Fidelity, Fingerprint, Quality, Record, Size, Timing, Verdict
 from .store import Policy, Store
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from .cell import Cell
     from .data import Split
     from .plan import Plan
     from .uncertainty.predictive import Summary
 
-RING = 8  # different input batches a timed cell goes round
 MIN_SAMPLES = 20  # fewer have no median by the rule for percentiles
 MAX_SAMPLES = 2000  # enough for p99 twice over; more would only swell the records
-FP32_WEIGHT_BYTES = 16  # an FP32 sampler reads μ and σ and writes and reads w, 4 bytes each
 #: How far mean probabilities of two batch sizes may be apart: float sums round in another order.
 TOLERANCES = {"int8": 0.0, "fp32": 1e-4, "bf16": 2e-2}
+
+ADAPTIVE_INPUTS = "not applicable: inputs differ in how many passes they need"
 
 #: Told what is being done and how much of it is done, as (phase, done, total).
 Report = Callable[[str, int, int], None]
@@ -60,6 +62,7 @@ class Loaded:
         fidelity: of its sampled weights.
         quality: by T.
         scored: what was scored, by seed and T.
+        adaptive: quality and what was scored at adaptive T, by seed; None if that is not asked for.
         draws_differ: that audit's result.
         claimed_isa: of its backend.
     """
@@ -70,6 +73,7 @@ class Loaded:
     fidelity: tuple[Fidelity, ...]
     quality: dict[int, Quality]
     scored: dict[int, dict[int, Summary]]
+    adaptive: tuple[Quality, dict[int, Evaluated]] | None
     draws_differ: str
     claimed_isa: str
 
@@ -151,7 +155,8 @@ class _Sweep:
             artefact = self.prepared.artefact(name)
             backend = BACKENDS.get(plan.backend_of(artefact.format))
             predictor = backend.load(artefact, plan.threads)
-            scored = self._score(artefact, predictor, mine, index * total // len(names), total)
+            done = (index * total // len(names), total)
+            scored, adaptive = self._score(artefact, predictor, mine, done)
             sampled = [conv.name for conv in artefact.graph.convs if artefact.sampled(conv)]
             loaded[name] = Loaded(
                 artefact,
@@ -160,15 +165,21 @@ class _Sweep:
                 fidelities(artefact, self.prepared.model, predictor, plan.seed),
                 self._quality(scored),
                 scored,
+                adaptive,
                 audits.draws_differ(predictor.sample, sampled, plan.seed),
                 backend.claimed_isa(),
             )
         return loaded
 
     def _score(
-        self, artefact: Artefact, predictor: Predictor, mine: Sequence[Cell], done: int, total: int
-    ) -> dict[int, dict[int, Summary]]:
-        """By seed and T."""
+        self,
+        artefact: Artefact,
+        predictor: Predictor,
+        mine: Sequence[Cell],
+        progress: tuple[int, int],
+    ) -> tuple[dict[int, dict[int, Summary]], tuple[Quality, dict[int, Evaluated]] | None]:
+        """At each T by seed, and at adaptive T."""
+        done, total = progress
 
         def advance(images: int) -> None:
             nonlocal done
@@ -177,10 +188,19 @@ class _Sweep:
 
         counts = sorted({cell.mc for cell in mine})
         deterministic = not artefact.format.bayesian
-        return {
-            seed: evaluate(predictor, self.split, counts, seed, deterministic, advance)
-            for seed in range(self.plan.seed, self.plan.seed + mine[0].seeds)
+        seeds = range(self.plan.seed, self.plan.seed + mine[0].seeds)
+        if not any(cell.adaptive for cell in mine):
+            return {
+                seed: evaluate(predictor, self.split, counts, seed, deterministic, advance)
+                for seed in seeds
+            }, None
+        rule = self.plan.rule
+        found = {
+            seed: evaluate_adaptive(predictor, self.split, counts, rule, seed, advance)
+            for seed in seeds
         }
+        scores = quality([one.adaptive for one in found.values()], self.split.labels, seeds)
+        return {seed: one.full for seed, one in found.items()}, (scores, found)
 
     def _quality(self, scored: dict[int, dict[int, Summary]]) -> dict[int, Quality]:
         seeds, counts = list(scored), list(next(iter(scored.values())))
@@ -196,46 +216,59 @@ class _Sweep:
         copy: float,
         done: tuple[int, int],
     ) -> list[Record]:
-        ring = _ring(self.split, group[0].batch)
-        around = [_Query(loaded[cell.format].predictor, ring, cell) for cell in group]
-        repeated = [_Query(loaded[cell.format].predictor, ring[:1], cell) for cell in group]
-        peaks = [_peak_bytes(query) for query in around]
-        for query in (*around, *repeated):
-            query(0)  # plans and buffers are made here, not while draws are counted
-            query.calls = 0
-        before = [query.predictor.draws for query in around]
+        rule = self.plan.rule if self.plan.adaptive else None
+        rings = {cell.adaptive: ring(self.split, cell) for cell in group}
+        around, repeated = {}, {}
+        for cell in group:
+            predictor, inputs = loaded[cell.format].predictor, rings[cell.adaptive]
+            around[cell] = Query(predictor, inputs, cell, rule)
+            if not cell.adaptive:
+                repeated[cell] = Query(predictor, inputs[:1], cell, rule)
+        peaks = {cell: _peak_bytes(query) for cell, query in around.items()}
+        tasks = [*around.values(), *repeated.values()]
+        for query in tasks:
+            query.warm()  # plans and buffers are made here, not while draws are counted
+        before = {cell: query.predictor.draws for cell, query in around.items()}
         samples = interleave(
-            [*around, *repeated],
+            tasks,
             self.plan.seconds,
             min_samples=MIN_SAMPLES,
             max_samples=MAX_SAMPLES,
             rest=lambda: self.report("Timing", *done),
         )
-        after = [query.predictor.draws for query in around]
-        keys = tuple(cell.key for cell in group)
-        return [
-            self._record(
-                _Timed(
-                    *queries,
-                    samples[index],
-                    samples[len(group) + index],
-                    before[index],
-                    after[index],
-                    peaks[index],
-                ),
-                loaded[queries[0].cell.format],
-                keys,
-                copy,
+        of = dict(zip(tasks, samples, strict=True))
+        timed = [
+            _Timed(
+                query,
+                of[query],
+                of[repeated[cell]] if cell in repeated else None,
+                query.predictor.draws - before[cell],
+                _passes(tasks, query.predictor),
+                peaks[cell],
             )
-            for index, queries in enumerate(zip(around, repeated, strict=True))
+            for cell, query in around.items()
         ]
+        keys = tuple(cell.key for cell in group)
+        return [self._record(one, loaded[one.query.cell.format], keys, copy) for one in timed]
 
     def _record(self, one: _Timed, loaded: Loaded, keys: tuple[str, ...], copy: float) -> Record:
         cell, predictor = one.query.cell, loaded.predictor
-        # What ran last is what was timed: all queries of a group have one shape.
+        one.query.again()
         isa, kernels = predictor.isa, dict(predictor.kernels)
         inputs = min(len(one.query.ring), len(self.split) // cell.batch)
-        timed = timing(one.samples, batch=cell.batch, inputs=inputs, interleaved_with=keys)
+        rounds = one.query.rounds[one.samples.warmup :]
+        timed = timing(
+            one.samples,
+            batch=cell.batch,
+            inputs=inputs,
+            interleaved_with=keys,
+            work=[image_passes(each) for each in rounds] if cell.adaptive else None,
+        )
+        if cell.adaptive and loaded.adaptive is not None:
+            scores, found = loaded.adaptive
+            spent = adaptive(found, self.split.labels, self.plan.rule, rounds, one.samples)
+        else:
+            scores, spent = loaded.quality[cell.mc], None
         return Record(
             cell=cell,
             fingerprint=self.here,
@@ -243,114 +276,97 @@ class _Sweep:
             created=datetime.now(timezone.utc).isoformat(),
             dispatched_isa=isa,
             kernels=kernels,
-            quality=loaded.quality[cell.mc],
+            quality=scores,
             timing=timed,
-            bandwidth=_bandwidth(cell, loaded.artefact, predictor, timed, copy),
+            bandwidth=bandwidth(
+                loaded.artefact,
+                predictor,
+                cell.batch,
+                None if cell.adaptive or not loaded.fidelity else cell.mc,
+                rounds,
+                timed.images_per_second,
+                copy,
+            ),
             size=loaded.size,
             peak_memory_bytes=one.peak_bytes,
             fidelity=loaded.fidelity,
             verdict=_verdict(one, loaded, timed, isa),
             unavailable=_unavailable(),
+            adaptive=spent,
         )
-
-
-class _Query:
-    """A timed task: goes round its inputs, with a seed of its own for every query.
-
-    Query i < seeds has a seed and images that were scored too; its logits are kept.
-    """
-
-    def __init__(self, predictor: Predictor, ring: Sequence[Tensor], cell: Cell) -> None:
-        self.predictor, self.ring, self.cell = predictor, ring, cell
-        self.passes = range(cell.mc)
-        self.calls = 0
-        self.kept: dict[int, Tensor] = {}
-
-    def __call__(self, index: int) -> None:
-        x = self.ring[index % len(self.ring)]
-        logits = self.predictor.logits(x, self.cell.seed + index, self.passes)
-        self.calls += 1
-        if index < self.cell.seeds:
-            self.kept[index] = logits
 
 
 @dataclass(frozen=True, eq=False)
 class _Timed:
-    """What timing one cell left behind."""
+    """What timing one cell left behind.
 
-    query: _Query
-    same: _Query
+    Draws and passes are those of all queries with its predictor: a group may time a format twice,
+    with all T passes and with adaptive T.
+    """
+
+    query: Query
     samples: Samples
-    repeated: Samples
-    draws_before: int
-    draws_after: int
+    repeated: Samples | None
+    draws: int
+    passes: int
     peak_bytes: int
 
 
 def _verdict(one: _Timed, loaded: Loaded, timed: Timing, isa: str) -> Verdict:
-    cell, weights = one.query.cell, loaded.artefact.sampled_weights
-    passes = (one.query.calls + one.same.calls) * cell.mc
+    weights = loaded.artefact.sampled_weights
     checks = {
         "moments": audits.moments(loaded.fidelity),
         "draws differ": loaded.draws_differ,
-        "every timed pass drew": audits.every_pass_drew(
-            one.draws_before, one.draws_after, passes, weights
+        "every timed pass drew": audits.every_pass_drew(0, one.draws, one.passes, weights),
+        "timed passes differ": audits.passes_differ(
+            [kept.logits for kept in one.query.kept.values()], weights
         ),
-        "timed passes differ": audits.passes_differ(list(one.query.kept.values()), weights),
         "scored the timed path": _scored_the_timed_path(one.query, loaded),
-        "inputs not cached": audits.inputs_not_cached(one.samples, one.repeated),
+        "inputs not cached": ADAPTIVE_INPUTS
+        if one.repeated is None
+        else audits.inputs_not_cached(one.samples, one.repeated),
         "instruction set": audits.isa_dispatched(loaded.claimed_isa, isa),
         "noise": audits.noise_bounded(timed.noise),
     }
     return audits.verdict(checks, audits.posterior_findings(loaded.fidelity))
 
 
-def _scored_the_timed_path(query: _Query, loaded: Loaded) -> str:
+def _scored_the_timed_path(query: Query, loaded: Loaded) -> str:
     """The kept queries' mean probabilities against those that were scored."""
     cell, artefact = query.cell, loaded.artefact
     tolerance = TOLERANCES[artefact.format.arithmetic]
-    for index, logits in query.kept.items():
-        timed = summarise(logits, not artefact.format.bayesian).probs
-        probs = loaded.scored[cell.seed + index][cell.mc].probs
-        images = torch.arange(index * cell.batch, (index + 1) * cell.batch) % len(probs)
-        result = audits.outputs_match(timed, probs[images], tolerance == 0, tolerance)
+    for index, kept in query.kept.items():
+        seed = cell.seed + index
+        if kept.probs is None or kept.spent is None or loaded.adaptive is None:
+            timed = summarise(kept.logits, not artefact.format.bayesian).probs
+            probs = loaded.scored[seed][cell.mc].probs
+            result = audits.outputs_match(
+                timed, probs[query.images(index, len(probs))], tolerance == 0, tolerance
+            )
+        else:
+            scored = loaded.adaptive[1][seed]
+            images = query.images(index, len(scored.spent))
+            result = audits.adaptive_outputs_match(
+                (kept.probs, kept.spent),
+                (scored.adaptive.probs[images], scored.spent[images]),
+                tolerance == 0,
+                tolerance,
+            )
         if result != audits.PASS:
             return result
     return audits.PASS
 
 
-def _ring(split: Split, batch: int) -> list[Tensor]:
-    """Batches one after the other, the split repeated where it is too small, touched ahead."""
-    index = torch.arange(RING * batch) % len(split)
-    return [split.batch(part) for part in index.split(batch)]
+def _passes(queries: Sequence[Query], predictor: Predictor) -> int:
+    """Passes that all queries with this predictor computed."""
+    mine = [query for query in queries if query.predictor is predictor]
+    return sum(passes(rounds) for query in mine for rounds in query.rounds)
 
 
-def _peak_bytes(query: _Query) -> int:
+def _peak_bytes(query: Query) -> int:
     with PeakMemory() as memory:
         query(0)
     return memory.peak_bytes
-
-
-def _bandwidth(
-    cell: Cell, artefact: Artefact, predictor: Predictor, timed: Timing, copy: float
-) -> Bandwidth:
-    moved = predictor.traffic(cell.batch)
-    seconds = cell.batch / timed.images_per_second
-    achieved = moved.total * cell.mc / seconds / 1e9
-    weights = moved.mean + moved.std + moved.sampled
-    stochastic = artefact.format.bayesian
-    return Bandwidth(
-        mean_bytes=moved.mean,
-        std_bytes=moved.std,
-        sampled_bytes=moved.sampled,
-        activation_bytes=moved.activations,
-        pass_bytes=moved.total,
-        achieved_gb_per_s=achieved,
-        copy_gb_per_s=copy,
-        share_of_copy=achieved / copy,
-        weight_traffic_ratio=FP32_WEIGHT_BYTES * artefact.weights / weights if stochastic else None,
-        paper_ratio=4.0 * cell.mc if stochastic and artefact.format.quantized else None,
-    )
 
 
 def _unavailable() -> dict[str, str]:

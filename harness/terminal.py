@@ -14,8 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .errors import UserError
+
 if TYPE_CHECKING:
     from .sweep import Report
+
+
+AUTO = "auto"
 
 
 class Numbers(click.ParamType):
@@ -31,6 +36,27 @@ class Numbers(click.ParamType):
             return tuple(int(part) for part in value.split(","))
         except ValueError:
             self.fail(f"{value!r} is not a list of whole numbers such as 1,10,50.", param, ctx)
+
+
+class Counts(Numbers):
+    """Comma-separated whole numbers, and the word `auto`."""
+
+    name = "N,...,auto"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[Any, ...]:
+        """A tuple of integers; `auto`, where it is given, is its last element."""
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in value.split(",")]
+        numbers = ",".join(part for part in parts if part != AUTO)
+        try:
+            found = super().convert(numbers, param, ctx) if numbers else ()
+        except click.BadParameter as reason:
+            raise UserError(
+                f"--mc {value!r} is not a list of whole numbers such as 1,10,50, or one with "
+                f"{AUTO} added."
+            ) from reason
+        return (*found, AUTO) if AUTO in parts else found
 
 
 class Names(click.ParamType):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
-from dataclasses import is_dataclass, replace
+from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -18,6 +19,7 @@ from sigmabench.harness import store as store_module
 from sigmabench.harness.cell import Cell
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.record import (
+    SCHEMA_VERSION,
     Bandwidth,
     Fidelity,
     Fingerprint,
@@ -180,11 +182,13 @@ def edited(record: Record, **changes: Any) -> bytes:
 def test_newer_schema_is_refused_with_the_way_out(tmp_path: Path, record: Record) -> None:
     path = tmp_path / "lenet" / "00000000" / "x.json"
     path.parent.mkdir(parents=True)
-    path.write_bytes(edited(record, schema_version=2, cell={"unknown": 1}))
+    path.write_bytes(edited(record, schema_version=SCHEMA_VERSION + 1, cell={"unknown": 1}))
     with pytest.raises(UserError) as error:
         Store(tmp_path).records()
     message = str(error.value)
-    assert "made by a newer SigmaBench (schema 2, this one reads up to 1): upgrade or" in message
+    assert (
+        f"(schema {SCHEMA_VERSION + 1}, this one reads up to {SCHEMA_VERSION}): upgrade" in message
+    )
     assert str(path) in message
 
 
@@ -249,3 +253,26 @@ def test_import_is_light() -> None:
         "sys.exit(bool({'torch', 'numpy', 'pydantic'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_published_records_stay_readable_and_under_their_names() -> None:
+    """Records of schema 1 know nothing of how a cell stops: all of theirs are fixed."""
+    published = sorted((Path(__file__).parents[1] / "results").rglob("*/*/*.json"))
+    assert len(published) > 100
+    of_first = 0
+    for path in published:
+        record = from_json(path.read_bytes(), path)
+        assert path.stem == record.cell.key
+        assert path.parent.name == fingerprint_hash(record.fingerprint)
+        of_first += record.schema_version == 1
+    assert of_first > 100
+
+
+def test_how_a_cell_stops_is_part_of_its_key_only_where_it_is_not_fixed(record: Record) -> None:
+    fields = asdict(record.cell)
+    del fields["stopping"]
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    assert record.cell.key == hashlib.sha256(text.encode()).hexdigest()[:16]
+    adaptive = [replace(record.cell, stopping=f"auto {c}") for c in (0.9, 0.99)]
+    assert len({record.cell.key, *(cell.key for cell in adaptive)}) == 3
+    assert [cell.confidence for cell in (record.cell, *adaptive)] == [None, 0.9, 0.99]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,30 +69,43 @@ class BetterWhenScored(ReferencePredictor):
         return logits * 2 if len(x) > 2 else logits
 
 
+class ForgetsToDrawLate(ReferencePredictor):
+    """Draws until the first look, and computes later passes with the last weights it drew."""
+
+    def logits(self, x, seed, passes):
+        if passes.start == 0:
+            return super().logits(x, seed, passes)
+        kept = super().logits(x, seed, range(1))
+        self.draws -= self.artefact.sampled_weights
+        return kept.expand(len(passes), -1, -1)
+
+
 def measured(
     kind: Callable,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     mc: int = 3,
     seconds: float = 0.2,
+    **choices: Any,
 ) -> Record:
     """The record of one int8 cell whose predictor is of this kind."""
     backend = type(BACKENDS.get("reference"))
     monkeypatch.setattr(backend, "load", lambda self, artefact, threads: kind(artefact))
     # Noise of a shared machine is not what is tested here.
     monkeypatch.setattr(sweep.audits, "noise_bounded", lambda noise: "pass")
+    if choices.get("adaptive"):
+        monkeypatch.setattr(sweep, "MIN_SAMPLES", 5)  # queries of many passes, in NumPy
     plan = Plan(
         resolve_workload("lenet-digits"),
         formats=("INT8",),
         mc=(mc,),
         batches=(2,),
         backend="reference",
-        limit=24,
         seconds=seconds,
         seeds=2,
+        **{"limit": 24, **choices},
     )
-    (record,) = sweep.run(plan, Store(tmp_path), "test")
-    return record
+    return sweep.run(plan, Store(tmp_path), "test")[-1]
 
 
 @pytest.mark.parametrize(
@@ -121,6 +135,71 @@ def test_a_backend_that_knows_its_input_again_makes_the_record_invalid(tmp_path,
 def test_an_unbroken_backend_is_valid(tmp_path, monkeypatch):
     verdict = measured(ReferencePredictor, tmp_path, monkeypatch).verdict
     assert verdict.valid, verdict.audits
+
+
+HARD = {"mc": 11, "adaptive": True, "confidence": 1 - 1e-9}  # no image stops at the first look
+
+
+def test_an_unbroken_backend_is_valid_at_adaptive_t(tmp_path, monkeypatch):
+    record = measured(ReferencePredictor, tmp_path, monkeypatch, mc=8, adaptive=True)
+    assert record.cell.stopping == "auto 0.99"
+    assert record.verdict.valid, record.verdict.audits
+    assert record.verdict.audits["scored the timed path"] == "pass"
+    assert record.verdict.audits["every timed pass drew"] == "pass"
+    assert record.verdict.audits["inputs not cached"].startswith("not applicable: ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "audit"),
+    [
+        (ForgetsToDrawLate, "every timed pass drew"),
+        (ReusedWeights, "timed passes differ"),
+        (BetterWhenScored, "scored the timed path"),
+    ],
+)
+def test_a_broken_backend_makes_an_adaptive_record_invalid(kind, audit, tmp_path, monkeypatch):
+    verdict = measured(kind, tmp_path, monkeypatch, **HARD).verdict
+    assert verdict.audits[audit].startswith("fail: ")
+    assert not verdict.valid
+
+
+def test_an_adaptive_cell_says_what_it_spent_and_changed(tmp_path):
+    plan = Plan(
+        resolve_workload("lenet-digits"),
+        formats=("INT8", "DNN_INT8"),
+        mc=(1, 12),
+        batches=(1, 4),
+        limit=40,
+        seconds=0.02,
+        seeds=2,
+        adaptive=True,
+        confidence=0.999,
+    )
+    records = sweep.run(plan, Store(tmp_path), "test")
+    assert [(r.cell.format, r.cell.mc, r.cell.stopping) for r in records[:4]] == [
+        ("INT8", 1, "fixed"),
+        ("DNN_INT8", 1, "fixed"),
+        ("INT8", 12, "fixed"),
+        ("INT8", 12, "auto 0.999"),
+    ]
+    full, found = records[2:4]
+    spent = found.adaptive
+    assert full.adaptive is None
+    assert spent is not None
+    assert (spent.confidence, spent.limit, spent.looks) == (0.999, 12, (5, 8, 12))
+    for images, mean in zip(spent.images, spent.mean_passes, strict=True):
+        assert sum(images) == 40
+        assert mean == sum(n * t for n, t in zip(images, spent.looks, strict=True)) / 40
+    assert set(spent.differences) == set(found.quality.scores)
+    for name, values in spent.differences.items():
+        for seed, value in enumerate(values):
+            expected = found.quality.scores[name][seed] - full.quality.scores[name][seed]
+            assert value == pytest.approx(expected, abs=1e-12)
+    assert 5 <= spent.query_passes <= 12
+    assert found.timing.interleaved_with == full.timing.interleaved_with
+    assert found.timing.images_per_second == pytest.approx(1e9 / spent.mean_latency_ns)
+    assert found.bandwidth.pass_bytes == full.bandwidth.pass_bytes
+    assert found.bandwidth.paper_ratio is None
 
 
 def test_cells_of_one_batch_and_mc_are_timed_in_turns(tmp_path):

@@ -11,14 +11,14 @@ from rich.text import Text
 from ..cell import Cell
 from ..compare import HERE, Comparison, Latency, Score
 from . import text
-from .rows import SHOWN, format_order, label, place, variant_lines
+from .rows import SHOWN, format_order, label, passes, place, variant_lines
 from .sheet import Column, RichSheet, Sheet
 from .sheets import decimals, heading
 
 
 def comparison(found: Comparison) -> RenderableType:
     """Latency, scores, sizes and the machines' differences, within 80 columns."""
-    order = sorted(found.cells, key=lambda c: (c.mc, c.batch, format_order(c.format)))
+    order = sorted(found.cells, key=lambda c: (c.mc, c.stopping, c.batch, format_order(c.format)))
     fields = [{k: v for k, v in asdict(c).items() if k not in SHOWN} for c in order]
     labels, variants = label([c.format for c in order], fields)
     names = {cell.key: name for cell, name in zip(order, labels, strict=True)}
@@ -42,7 +42,7 @@ def latency_sheet(
     """Median latencies of both sides and their ratio, one row a cell."""
     rows = sorted(found.latency, key=lambda item: places[item.key][0])
     cells = [
-        (str(places[r.key][1].mc), str(places[r.key][1].batch), names[r.key], *_latency_cells(r))
+        (passes(places[r.key][1]), str(places[r.key][1].batch), names[r.key], *_latency_cells(r))
         for r in rows
     ]
     columns = (
@@ -81,7 +81,7 @@ def score_sheet(
     differing.sort(key=lambda pair: places[pair[0][0]][0])
     cells = [
         (
-            str(places[keys[0]][1].mc),
+            passes(places[keys[0]][1]),
             names[keys[0]],
             *(_score_cell(scores.get(metric)) for metric in metrics),
             _test_set(scores.get("accuracy")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from ..files import write_atomically
 from ..record import Record
 from ..significance import wilson
 from . import text
-from .rows import Row, Section, largest_mc, sections, unique
+from .rows import Row, Section, fixed, largest_mc, sections, unique
 from .style import FAINT, INK, figure, legend_above, look, render, styled
 
 
@@ -96,11 +96,13 @@ def reliability(section: Section) -> Figure | None:
 
 
 def against_mc(section: Section) -> Figure | None:
-    """Accuracy and NLL against T, one line a format, error bars of ± 1 standard deviation.
+    """Accuracy and NLL against fixed T, one line a format, error bars of ± 1 standard deviation.
 
     No bar where a single seed tells none.
     """
-    rows = unique(section.rows, lambda r: (r.label, r.record.cell.mc))
+    rows = unique(fixed(section), lambda r: (r.label, r.record.cell.mc))
+    if not rows:
+        return None
     passes = sorted({row.record.cell.mc for row in rows})
     with styled():
         drawn = figure(4.2)
@@ -167,18 +169,20 @@ def risk_coverage(section: Section) -> Figure | None:
 
 
 def latency(section: Section) -> Figure | None:
-    """Median latency of a pass (query over T) by format, one panel a batch, 95 % intervals.
+    """Median latency of a pass (query over fixed T) by format, a panel a batch, 95 % intervals.
 
     An interval that reaches beyond half as much again as the largest median is cut off there.
     """
-    batches = sorted({row.record.cell.batch for row in section.rows})
-    labels = list(dict.fromkeys(row.label for row in section.rows))
-    passes = sorted({row.record.cell.mc for row in section.rows})
+    if not (rows := fixed(section)):
+        return None
+    batches = sorted({row.record.cell.batch for row in rows})
+    labels = list(dict.fromkeys(row.label for row in rows))
+    passes = sorted({row.record.cell.mc for row in rows})
     with styled():
         drawn = figure(0.5 + len(batches) * (0.5 + 0.28 * len(labels)))
         panels = drawn.subplots(len(batches), 1, squeeze=False)[:, 0]
         for panel, batch in zip(panels, batches, strict=True):
-            shown = [row for row in section.rows if row.record.cell.batch == batch]
+            shown = [row for row in rows if row.record.cell.batch == batch]
             for row in shown:
                 _latency_point(panel, row, labels, passes)
             panel.set_yticks(range(len(labels)), labels)
@@ -299,7 +303,7 @@ def _reliability_panel(row: Row, top: Axes, bottom: Axes, first: bool) -> None:
         elinewidth=0.7,
         markersize=3,
     )
-    top.set_title(f"{row.label}, T = {row.record.cell.mc}", fontsize=7)
+    top.set_title(f"{row.label}, T = {row.passes}", fontsize=7)
     top.set(xlim=(-2, 102), ylim=(-2, 102), xticks=(0, 50, 100), yticks=(0, 50, 100))
     centres = 100 * (np.arange(len(count)) + 0.5) / len(count)
     bottom.bar(centres, count, width=85 / len(count), color=style.color)
@@ -314,7 +318,6 @@ def _reliability_panel(row: Row, top: Axes, bottom: Axes, first: bool) -> None:
 
 
 def _score_line(panel: Axes, line: Sequence[Row], name: str, dodge: float) -> None:
-    style = look(line[0])
     scores = [row.record.quality.scores.get(name) for row in line]
     centre = [text.mean(values) for values in scores]
     sd = [math.nan if s is None else s for s in map(text.deviation, scores)]
@@ -330,9 +333,7 @@ def _score_line(panel: Axes, line: Sequence[Row], name: str, dodge: float) -> No
             y,
             error,
             label=line[0].label,
-            color=style.color,
-            marker=style.marker,
-            linestyle=style.linestyle,
+            **asdict(look(line[0])),
             elinewidth=0.8,
             capsize=2,
         )
@@ -351,15 +352,12 @@ def _percent(shares: Sequence[float | None]) -> list[float | None]:
 
 
 def _curve(panel: Axes, row: Row, x: Sequence[float | None], y: Sequence[float | None]) -> None:
-    style = look(row)
     at, values = (np.array(v, dtype=float) for v in (x, y))  # None becomes NaN: a gap
     panel.plot(
         at,
         values,
         label=row.label,
-        color=style.color,
-        marker=style.marker,
-        linestyle=style.linestyle,
+        **asdict(look(row)),
         markevery=max(1, len(values) // 8),
         markersize=3.5,
     )

@@ -103,8 +103,9 @@ def _sentence(section: Section) -> str:
     valid = [row for row in section.rows if row.record.verdict.valid]
     count = text.plural(len(section.rows), "cell")
     trust = f"{len(valid)} of {count} valid."
-    top = max((row.record.cell.mc for row in valid), default=0)
-    at_top = [row for row in valid if row.record.cell.mc == top]
+    fixed = [row for row in valid if not row.record.cell.adaptive]
+    top = max((row.record.cell.mc for row in fixed), default=0)
+    at_top = [row for row in fixed if row.record.cell.mc == top]
     batch = min((row.record.cell.batch for row in at_top), default=0)
     same = [row for row in at_top if row.record.cell.batch == batch]
     base = next((row for row in same if row.record.cell.format == "FP32"), None)

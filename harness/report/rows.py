@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from ..cell import Cell
+from ..cell import FIXED, Cell
 from ..formats import FORMATS
 from ..record import Record
 from . import text
@@ -14,7 +14,7 @@ from . import text
 #: Fields of a cell that say what was predicted: records that differ here never share a table.
 SUBJECT = ("workload", "workload_version", "split", "corruption", "severity", "limit")
 #: Fields that every table shows in its own columns.
-SHOWN = ("format", "mc", "batch")
+SHOWN = ("format", "mc", "batch", "stopping")
 ALL = "all cells"
 
 
@@ -25,13 +25,20 @@ class Row:
     Attributes:
         record: the record.
         label: its format, with a letter where the section holds several variants of that format.
-        speedup: median latency of the fastest valid FP32 record with the same T, batch, threads,
-            instances and scenario over this one's; None without such a record.
+        speedup: median latency (mean, where T is adaptive) of the fastest valid FP32 record with
+            the same T, batch, threads, instances and scenario over this one's; None without one.
     """
 
     record: Record
     label: str
     speedup: float | None
+
+    @property
+    def passes(self) -> str:
+        """T as tables show it: `50`, or `auto 5.3`, the mean over images and seeds."""
+        spent = self.record.adaptive
+        mean = text.mean(spent.mean_passes) if spent is not None else None
+        return passes(self.record.cell) if mean is None else f"auto {mean:.1f}"
 
 
 @dataclass(frozen=True)
@@ -109,22 +116,28 @@ def unique(rows: Sequence[Row], key: Callable[[Row], object]) -> list[Row]:
     return list(found.values())
 
 
+def fixed(section: Section) -> list[Row]:
+    """Rows whose images all have T passes."""
+    return [row for row in section.rows if not row.record.cell.adaptive]
+
+
 def largest_mc(rows: Sequence[Row]) -> list[Row]:
-    """Of every label, the row with the most passes at the smallest batch."""
+    """Of every label, the row with the most passes at the smallest batch; adaptive T last."""
     best: dict[str, Row] = {}
-    for row in sorted(rows, key=lambda r: (-r.record.cell.mc, r.record.cell.batch)):
+    for row in sorted(
+        rows, key=lambda r: (-r.record.cell.mc, r.record.cell.adaptive, r.record.cell.batch)
+    ):
         best.setdefault(row.label, row)
     return [best[label] for label in dict.fromkeys(row.label for row in rows)]
 
 
 def _section(records: list[Record]) -> Section:
-    labels, variants = label(
-        [record.cell.format for record in records], [_identity(record) for record in records]
-    )
+    labels, variants = label([record.cell.format for record in records], _identities(records))
     order = sorted(
         range(len(records)),
         key=lambda i: (
             records[i].cell.mc,
+            records[i].cell.stopping != FIXED,
             records[i].cell.batch,
             format_order(records[i].cell.format),
             records[i].cell.format,
@@ -197,6 +210,13 @@ def _identity(record: Record) -> dict[str, object]:
     return {**fields, "code": record.fingerprint.commit or record.fingerprint.code}
 
 
+def _identities(records: Sequence[Record]) -> list[dict[str, object]]:
+    """Of each record; how it stops belongs to them only where adaptive cells differ in it."""
+    ways = {record.cell.stopping for record in records if record.cell.adaptive}
+    told = [{"stopping": r.cell.stopping} if len(ways) > 1 else {} for r in records]
+    return [{**_identity(r), **way} for r, way in zip(records, told, strict=True)]
+
+
 def label(
     formats: Sequence[str], identities: Sequence[Mapping[str, object]]
 ) -> tuple[list[str], dict[str, str]]:
@@ -236,16 +256,23 @@ def _letter(index: int) -> str:
 def _speedup(record: Record, records: Sequence[Record]) -> float | None:
     def setting(r: Record) -> tuple[object, ...]:
         c = r.cell
-        return c.mc, c.batch, c.threads, c.instances, c.scenario
+        return c.mc, c.stopping, c.batch, c.threads, c.instances, c.scenario
 
     baselines = [
-        p50
+        typical
         for r in records
         if r.cell.format == "FP32" and r.verdict.valid and setting(r) == setting(record)
-        for p50 in text.known([r.timing.percentiles_ns.get("p50")])
+        for typical in text.known([_typical_ns(r)])
     ]
-    own = record.timing.percentiles_ns.get("p50")
+    own = _typical_ns(record)
     return min(baselines) / own if baselines and own else None
+
+
+def _typical_ns(record: Record) -> float | None:
+    """Median latency; the mean where T is adaptive, because the median misses the long queries."""
+    if record.adaptive is not None:
+        return record.adaptive.mean_latency_ns
+    return record.timing.percentiles_ns.get("p50")
 
 
 def _notes(rows: Sequence[Row]) -> list[Note]:
@@ -271,17 +298,23 @@ def _where(cells: Sequence[Row], rows: Sequence[Row]) -> str:
     if len(cells) == len(rows):
         return ALL
     labels = list(dict.fromkeys(row.label for row in cells))
-    passes = sorted({row.record.cell.mc for row in cells})
+    counts = sorted({(row.record.cell.mc, row.record.cell.stopping) for row in cells})
     batches = sorted({row.record.cell.batch for row in cells})
     of_labels = [row for row in rows if row.label in labels]
     if len(of_labels) == len(cells):
         return ", ".join(labels)
-    if len(labels) * len(passes) * len(batches) == len(cells):
+    if len(labels) * len(counts) * len(batches) == len(cells):
         join = ", ".join
-        return f"{join(labels)}; T {join(map(str, passes))}; batch {join(map(str, batches))}"
+        shown = dict.fromkeys(passes(row.record.cell) for row in cells)
+        return f"{join(labels)}; T {join(shown)}; batch {join(map(str, batches))}"
     return text.first([place(row.label, row.record.cell) for row in cells])
 
 
 def place(label: str, cell: Cell) -> str:
     """A cell in words."""
-    return f"{label} T {cell.mc} batch {cell.batch}"
+    return f"{label} T {passes(cell)} batch {cell.batch}"
+
+
+def passes(cell: Cell) -> str:
+    """A cell's T in words."""
+    return "auto" if cell.adaptive else str(cell.mc)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ..record import Fidelity, Record
 from ..uncertainty.metrics import METRICS
-from . import text
-from .rows import Row, Section, largest_mc, unique
+from . import adaptive, text
+from .rows import Row, Section, largest_mc, passes, unique
 from .sheet import Column, Sheet
 
 #: How the scores of a table are headed, in order of its columns; units are those of `METRICS`.
@@ -20,19 +20,19 @@ _SPREADS: dict[Writer, str] = {
 }
 
 
+_ADAPTIVE = " (T auto: over the mean, as is ÷ FP32)"
+
+
 def quality(section: Section, write: Writer = text.concise) -> Sheet:
     """Scores, mean and standard deviation over the seeds, one row a format and T.
 
     Batches share a row where they agree to the printed digits; otherwise each has one.
     """
     written = {id(row): _scores(row.record, write) for row in section.rows}
-    rows = unique(section.rows, lambda r: (r.label, r.record.cell.mc, *written[id(r)]))
-    rows.sort(key=lambda r: r.record.cell.mc)
-    cells = [
-        (str(row.record.cell.mc), row.label, *written[id(row)], _mark_all(row, section))
-        for row in rows
-    ]
-    keys = [(r.label, r.record.cell.mc) for r in rows]
+    rows = unique(section.rows, lambda r: (r.label, *_count(r), *written[id(r)]))
+    rows.sort(key=_count)
+    cells = [(row.passes, row.label, *written[id(row)], _mark_all(row, section)) for row in rows]
+    keys = [(r.label, *_count(r)) for r in rows]
     notes = [_seeds_note(section.records, write)]
     if len(set(keys)) < len(keys):
         notes.append(
@@ -62,7 +62,8 @@ def speed(section: Section) -> Sheet:
         Column(""),
     )
     notes = (
-        "Latency of one query: a batch, T passes, fresh weights each. Images/s: batch over p50.",
+        "Latency of one query: a batch, T passes, fresh weights each. Images/s: batch over p50"
+        f"{_ADAPTIVE if any(row.record.adaptive for row in rows) else ''}.",
         "÷ FP32: how many times faster than FP32 at the same T and batch. Moved: bytes a pass of "
         "μ, σ, sampled weights and activations, counted, not measured. Copy: the bandwidth that "
         "takes as a share of a large plain copy's on this machine.",
@@ -144,7 +145,7 @@ def paper(section: Section, reference: Mapping[str, Mapping[str, float]], mc: in
         reference: format to metric (`accuracy`, `ece`, `nll`, `brier`) to the published value.
         mc: T of the published figures.
     """
-    rows = [r for r in section.rows if r.record.cell.mc == mc]
+    rows = [r for r in section.rows if _count(r) == (mc, False)]
     rows = [r for r in unique(rows, lambda r: r.label) if r.record.cell.format in reference]
     base = next((r for r in rows if r.record.cell.format == "FP32"), None)
     cells: list[tuple[str, ...]] = []
@@ -202,6 +203,7 @@ def document(
         quality(section, text.spread),
         *([paper(section, reference)] if reference else []),
         speed(section),
+        *adaptive.document(section),
         size(section, exact=True),
         fidelity(section),
     ]
@@ -225,12 +227,17 @@ def mark(record: Record) -> str:
 
 def _mark_all(row: Row, section: Section) -> str:
     cells = [r for r in section.rows if r.label == row.label]
-    cells = [r for r in cells if r.record.cell.mc == row.record.cell.mc]
+    cells = [r for r in cells if _count(r) == _count(row)]
     return "✓" if all(r.record.verdict.valid for r in cells) else "✗"
 
 
 def _setting(row: Row) -> tuple[str, str]:
-    return str(row.record.cell.mc), str(row.record.cell.batch)
+    return passes(row.record.cell), str(row.record.cell.batch)
+
+
+def _count(row: Row) -> tuple[int, bool]:
+    """Passes at most, and whether images may have fewer."""
+    return row.record.cell.mc, row.record.cell.adaptive
 
 
 def _scores(record: Record, write: Writer) -> tuple[str, ...]:

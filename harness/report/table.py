@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..record import Record
-from . import sheets, text
+from . import adaptive, sheets, text
 from .rows import Note, Section, sections, variant_lines
 from .sheet import RichSheet, Sheet, escape
 from .sheet import markdown as markdown_sheet
@@ -25,13 +25,25 @@ _KINDS = {"fail": "✗", "finding": "•", "unavailable": "–"}
 def narrow(records: Iterable[Record]) -> RenderableType:
     """The main table within 80 columns: quality, speed and size, then verdicts in words."""
     return _document(
-        records, lambda s: [sheets.quality(s), sheets.speed(s), sheets.size(s)], verdicts=True
+        records,
+        lambda s: [
+            sheets.quality(s),
+            sheets.speed(s),
+            *adaptive.spent(s),
+            *adaptive.differences(s),
+            sheets.size(s),
+        ],
+        verdicts=True,
     )
 
 
 def wide(records: Iterable[Record]) -> RenderableType:
     """The main table with all of a cell in one row; needs 180 columns."""
-    return _document(records, lambda s: [sheets.everything(s)], verdicts=True)
+    return _document(
+        records,
+        lambda s: [sheets.everything(s), *adaptive.spent(s), *adaptive.differences(s)],
+        verdicts=True,
+    )
 
 
 def fidelity(records: Iterable[Record]) -> RenderableType:
@@ -74,7 +86,8 @@ def summary(record: Record) -> dict[str, Any]:
     Returns:
         The cell's key and fields, `scores` (mean, standard deviation, number of seeds that have
         one), `timing`,
-        `bandwidth`, `size`, `fidelity` and `verdict`; units are in the names.
+        `bandwidth`, `size`, `fidelity`, `verdict` and, where T is adaptive, `adaptive`; units are
+        in the names.
     """
     quality, timing = record.quality, record.timing
     return {
@@ -103,6 +116,7 @@ def summary(record: Record) -> dict[str, Any]:
         "peak_memory_bytes": record.peak_memory_bytes,
         "fidelity": [asdict(layer) for layer in record.fidelity],
         "verdict": asdict(record.verdict),
+        "adaptive": None if record.adaptive is None else asdict(record.adaptive),
         "unavailable": record.unavailable,
         "dispatched_isa": record.dispatched_isa,
         "fingerprint": asdict(record.fingerprint),
@@ -134,6 +148,7 @@ def csv(records: Iterable[Record]) -> str:
             flat |= {**timing, "p50_ci95_low_ns": low, "p50_ci95_high_ns": high}
             flat |= {**whole["bandwidth"], **whole["size"]}
             flat |= {k: whole[k] for k in ("peak_memory_bytes", "dispatched_isa")}
+            flat |= _flat_adaptive(row.record)
             flat |= {"valid": row.record.verdict.valid, "created": whole["created"]}
             rows.append(flat)
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -142,6 +157,19 @@ def csv(records: Iterable[Record]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return out.getvalue()
+
+
+def _flat_adaptive(record: Record) -> dict[str, Any]:
+    """The means over seeds of a cell's adaptive T, in columns that other cells leave empty."""
+    spent = record.adaptive
+    if spent is None:
+        return {}
+    names = ("mean_passes", "median_passes", "agreement")
+    return {
+        **{name: text.mean(getattr(spent, name)) for name in names},
+        "mean_latency_ns": spent.mean_latency_ns,
+        **{f"{name}_difference": text.mean(v) for name, v in spent.differences.items()},
+    }
 
 
 def _document(
