@@ -51,7 +51,7 @@ CONFIDENCE = 0.99
 FIRST_LOOK = 5  # the least t at which images with equal margins are settled at 0.99 and T = 50
 #: Standard deviation of the one pass that is added to what was seen.
 PRIOR_STD = 1.0
-LADDER = 6  # batch sizes that a shrinking batch goes through
+LADDER = 4  # batch sizes that a shrinking batch goes through
 #: More than the rounding of a sum of margins, so that what counts as exact is.
 _ROUNDING = 1e-9
 
@@ -188,11 +188,11 @@ class Adapted:
 
 
 def ladder(images: int, left: int) -> int:
-    """Size of the batch that computes what is left: the smallest of N, N/2 … N/32 that holds it.
+    """Size of the batch that computes what is left: the smallest of N, N/4, N/16, N/64 to hold it.
 
     Few sizes, because a backend plans each one anew and keeps only some plans.
     """
-    sizes = [-(-images // 2**halvings) for halvings in range(LADDER)]
+    sizes = [-(-images // 4**step) for step in range(LADDER)]
     return min(size for size in sizes if size >= left)
 
 

@@ -79,8 +79,10 @@ class Query:
         """Make the plans and buffers of all batches that may come, then forget about it."""
         self(0)
         if self.rule is not None:
-            for size in {ladder(self.cell.batch, left) for left in range(1, self.cell.batch + 1)}:
-                self.predictor.logits(self.ring[0][:size], self.cell.seed, range(1))
+            sizes = {ladder(self.cell.batch, left) for left in range(1, self.cell.batch + 1)}
+            for size in sorted(sizes) * 2:  # a backend may try ways first, and plan the best then
+                for first, stop in self.rule.rounds[:2]:
+                    self.predictor.logits(self.ring[0][:size], self.cell.seed, range(first, stop))
         self.rounds.clear()
 
     def again(self) -> None:
