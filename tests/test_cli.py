@@ -234,3 +234,22 @@ def test_help_imports_nothing_heavy():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
     )
     assert shown.stdout.strip() == "[]"
+
+
+def test_adaptive_t_from_the_command_line(tmp_path):
+    options = ("--batch", "1,4", "--limit", "40", "--seeds", "2", "--seconds", "0.02")
+    command = ("run", *options, "--formats", "INT8,DNN_INT8", "--results", tmp_path)
+    shown = sigmabench(*command, "--mc", "9,auto", "--confidence", "0.95")
+    assert shown.exit_code == 0, shown.output
+    assert "Adaptive T: passes spent" in shown.output
+    assert {r.cell.mc for r in Store(tmp_path).records(stopping="auto 0.95")} == {9}
+    again = sigmabench(*command, "--mc", "auto", "--json")
+    found = json.loads(again.stdout)
+    assert {(one["cell"]["format"], one["cell"]["mc"]) for one in found} == {
+        ("INT8", 50),
+        ("DNN_INT8", 1),
+    }
+    for one in found:
+        assert (one["adaptive"] is None) == (one["cell"]["format"] == "DNN_INT8")
+        assert one["verdict"]["audits"]["scored the timed path"] == "pass"
+        assert not one["verdict"]["audits"]["every timed pass drew"].startswith("fail")
