@@ -34,7 +34,8 @@ def build(
         artefact: in an int8 format.
         threads: how many cores a call may use.
         engine: of the convolutions: `onednn`, `portable`, or the better one here (`auto`).
-        isa: the sampler's path, `portable`, `avx2`, `avx512_vbmi`, or the best one here (`auto`).
+        isa: the sampler's path, `portable`, `avx2`, `avx512`, `avx512_vbmi`, or the best one
+            here (`auto`).
         team: threads that work on each pass together, a divisor of `threads`; 0 for what measures
             fastest at the batch and the number of passes asked for. No result depends on it.
 

@@ -1,5 +1,10 @@
 // Memory on cache-line boundaries, zeroed, with a line to spare: vector code may read past the end.
+// Large memory asks for large pages, whose addresses are found faster.
 #pragma once
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 #include <cstddef>
 #include <cstdlib>
@@ -10,10 +15,25 @@
 namespace sigmabench {
 
 inline constexpr std::size_t kLine = 64;
+inline constexpr std::size_t kLargePage = 2 << 20;
 
 inline std::size_t round_up(std::size_t value, std::size_t unit) {
     return (value + unit - 1) / unit * unit;
 }
+
+// Some of a buffer.
+template <class T>
+class Span {
+public:
+    Span() = default;
+    Span(T* data, std::size_t size) : data_(data), size_(size) {}
+    T* data() const { return data_; }
+    std::size_t size() const { return size_; }
+
+private:
+    T* data_ = nullptr;
+    std::size_t size_ = 0;
+};
 
 template <class T>
 class AlignedBuffer {
@@ -21,9 +41,14 @@ public:
     AlignedBuffer() = default;
 
     explicit AlignedBuffer(std::size_t size) : size_(size) {
-        const std::size_t bytes = round_up(size * sizeof(T) + kLine, kLine);
-        data_ = static_cast<T*>(std::aligned_alloc(kLine, bytes));
+        const std::size_t wanted = size * sizeof(T) + kLine;
+        const std::size_t unit = wanted < 2 * kLargePage ? kLine : kLargePage;
+        const std::size_t bytes = round_up(wanted, unit);
+        data_ = static_cast<T*>(std::aligned_alloc(unit, bytes));
         if (data_ == nullptr) throw std::bad_alloc();
+#if defined(__linux__)
+        if (unit == kLargePage) madvise(data_, bytes, MADV_HUGEPAGE);  // a wish, no more
+#endif
         std::memset(static_cast<void*>(data_), 0, bytes);
     }
 

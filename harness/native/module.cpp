@@ -151,10 +151,11 @@ private:
     static SamplerPath path_named(const std::string& name) {
         if (name == "auto") return best_path();
         for (const auto path :
-             {SamplerPath::portable, SamplerPath::avx2, SamplerPath::avx512_vbmi}) {
+             {SamplerPath::portable, SamplerPath::avx2, SamplerPath::avx512,
+              SamplerPath::avx512_vbmi}) {
             if (name == path_name(path)) return path;
         }
-        throw nb::value_error("isa must be auto, portable, avx2 or avx512_vbmi");
+        throw nb::value_error("isa must be auto, portable, avx2, avx512 or avx512_vbmi");
     }
 
     Network network_;
@@ -378,7 +379,8 @@ NB_MODULE(_native, m) {
     m.def("sampler_paths", [] {
         std::vector<std::string> names;
         for (const auto path :
-             {SamplerPath::avx512_vbmi, SamplerPath::avx2, SamplerPath::portable}) {
+             {SamplerPath::avx512_vbmi, SamplerPath::avx512, SamplerPath::avx2,
+              SamplerPath::portable}) {
             if (supported(path)) names.emplace_back(path_name(path));
         }
         return names;

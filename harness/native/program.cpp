@@ -25,6 +25,28 @@ const char* path_of(WeightPath path) {
     }
 }
 
+// The posteriors of the nodes as they will be read; the network keeps their shapes alone.
+std::vector<std::shared_ptr<const Store>> take_posteriors(Network& network) {
+    std::vector<const Posterior*> posteriors;
+    for (const Node& node : network.nodes) {
+        const auto* conv = std::get_if<ConvNode>(&node);
+        if (conv != nullptr) posteriors.push_back(&conv->posterior);
+    }
+    const auto made = make_stores(posteriors);
+    std::vector<std::shared_ptr<const Store>> by_node;
+    auto next = made.begin();
+    for (Node& node : network.nodes) {
+        auto* conv = std::get_if<ConvNode>(&node);
+        by_node.push_back(conv == nullptr ? nullptr : *next++);
+        if (conv == nullptr) continue;
+        Posterior bare;
+        bare.geometry = conv->posterior.geometry;
+        bare.bits = conv->posterior.bits;
+        conv->posterior = std::move(bare);
+    }
+    return by_node;
+}
+
 }  // namespace
 
 Program::Program(Network network, const AliasTables& tables, Engine engine, SamplerPath path,
@@ -49,15 +71,7 @@ Program::Program(Network network, const AliasTables& tables, Engine engine, Samp
                                     std::to_string(threads_) + ", not by " +
                                     std::to_string(team_));
     }
-    for (Node& node : network_.nodes) {
-        auto* conv = std::get_if<ConvNode>(&node);
-        stores_.push_back(conv == nullptr ? nullptr : make_store(conv->posterior));
-        if (conv == nullptr) continue;
-        Posterior bare;  // the store has it all
-        bare.geometry = conv->posterior.geometry;
-        bare.bits = conv->posterior.bits;
-        conv->posterior = std::move(bare);
-    }
+    stores_ = take_posteriors(network_);
     state_ = new State(*this);
 }
 

@@ -18,9 +18,10 @@ std::vector<ChannelConstants> make_constants(const Posterior& posterior) {
                                    (g.inputs > 1 ? lane / 4 : lane);
             if (o >= g.outputs) continue;
             const auto at = static_cast<std::size_t>(o);
-            c.multiplier[lane % 2][lane / 2] = posterior.multiplier[at];
-            c.offset[lane % 2][lane / 2] = posterior.offset[at];
-            c.widen[lane % 2][lane / 2] = static_cast<std::int16_t>(1 << posterior.shift[at]);
+            const int half = ChannelConstants::half(lane), place = ChannelConstants::place(lane);
+            c.multiplier[half][place] = posterior.multiplier[at];
+            c.offset[half][place] = posterior.offset[at];
+            c.widen[half][place] = static_cast<std::int16_t>(1 << posterior.shift[at]);
         }
     }
     return all;
@@ -30,6 +31,19 @@ void store_sigma(std::uint8_t* block, int lane, int bits, std::uint8_t value) {
     for (int bit = 0; bit < bits; ++bit) {
         const int at = lane * bits + bit;
         if ((value >> bit & 1) != 0) block[at / 8] |= static_cast<std::uint8_t>(1 << at % 8);
+    }
+}
+
+void fill(const Store& store, const Posterior& posterior) {
+    const std::vector<std::int32_t> logical = logical_index(posterior.geometry);
+    const std::size_t sigma_bytes = 8 * static_cast<std::size_t>(posterior.bits);
+    for (std::size_t at = 0; at < logical.size(); ++at) {
+        if (logical[at] < 0) continue;
+        const auto weight = static_cast<std::size_t>(logical[at]);
+        store.mean.data()[at] = posterior.mean[weight];
+        if (posterior.bits == 0) continue;
+        store_sigma(store.sigma.data() + at / kLanes * sigma_bytes,
+                    static_cast<int>(at % kLanes), posterior.bits, posterior.sigma[weight]);
     }
 }
 
@@ -118,24 +132,41 @@ Origin canonical_origin(const Geometry& geometry) {
     return origin;
 }
 
-std::shared_ptr<const Store> make_store(const Posterior& posterior) {
-    auto store = std::make_shared<Store>();
-    store->geometry = posterior.geometry;
-    store->bits = posterior.bits;
-    const std::vector<std::int32_t> logical = logical_index(posterior.geometry);
-    const std::size_t sigma_bytes = 8 * static_cast<std::size_t>(posterior.bits);
-    store->mean = AlignedBuffer<std::int8_t>(logical.size());
-    store->sigma = AlignedBuffer<std::uint8_t>(logical.size() / kLanes * sigma_bytes);
-    if (posterior.bits > 0) store->constants = make_constants(posterior);
-    for (std::size_t at = 0; at < logical.size(); ++at) {
-        if (logical[at] < 0) continue;
-        const auto weight = static_cast<std::size_t>(logical[at]);
-        store->mean[at] = posterior.mean[weight];
-        if (posterior.bits == 0) continue;
-        store_sigma(store->sigma.data() + at / kLanes * sigma_bytes,
-                    static_cast<int>(at % kLanes), posterior.bits, posterior.sigma[weight]);
+std::vector<std::shared_ptr<const Store>> make_stores(
+    const std::vector<const Posterior*>& posteriors) {
+    const auto blocks = [](const Posterior* p) {
+        return static_cast<std::size_t>(p->geometry.blocks());
+    };
+    std::size_t total = 0;
+    for (const Posterior* p : posteriors) {
+        total += blocks(p) * (kLanes + 8 * static_cast<std::size_t>(p->bits)) + 2 * kLine;
     }
-    return store;
+    const auto memory = std::make_shared<AlignedBuffer<std::uint8_t>>(total);
+    std::uint8_t* free = memory->data();
+    const auto take = [&](std::size_t bytes) {
+        std::uint8_t* const taken = free;
+        free += round_up(bytes, kLine);
+        return taken;
+    };
+    std::vector<std::shared_ptr<const Store>> stores;
+    for (const Posterior* p : posteriors) {
+        auto store = std::make_shared<Store>();
+        store->geometry = p->geometry;
+        store->bits = p->bits;
+        store->memory = memory;
+        const std::size_t mean = blocks(p) * kLanes;
+        const std::size_t sigma = blocks(p) * 8 * static_cast<std::size_t>(p->bits);
+        store->mean = {reinterpret_cast<std::int8_t*>(take(mean)), mean};
+        store->sigma = {take(sigma), sigma};
+        if (p->bits > 0) store->constants = make_constants(*p);
+        fill(*store, *p);
+        stores.push_back(std::move(store));
+    }
+    return stores;
+}
+
+std::shared_ptr<const Store> make_store(const Posterior& posterior) {
+    return make_stores({&posterior}).front();
 }
 
 Stream make_stream(std::shared_ptr<const Store> store, std::uint32_t ordinal,
@@ -194,6 +225,10 @@ bool supported(SamplerPath path) {
         case SamplerPath::avx2:
             return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") &&
                    __builtin_cpu_supports("aes");
+        case SamplerPath::avx512:
+            return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+                   __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("aes");
         case SamplerPath::avx512_vbmi:
             return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                    __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
@@ -207,7 +242,8 @@ bool supported(SamplerPath path) {
 }
 
 SamplerPath best_path() {
-    for (const SamplerPath path : {SamplerPath::avx512_vbmi, SamplerPath::avx2}) {
+    for (const SamplerPath path :
+         {SamplerPath::avx512_vbmi, SamplerPath::avx512, SamplerPath::avx2}) {
         if (supported(path)) return path;
     }
     return SamplerPath::portable;
@@ -216,6 +252,7 @@ SamplerPath best_path() {
 const char* path_name(SamplerPath path) {
     switch (path) {
         case SamplerPath::avx512_vbmi: return "avx512_vbmi";
+        case SamplerPath::avx512: return "avx512";
         case SamplerPath::avx2: return "avx2";
         default: return "portable";
     }
@@ -226,6 +263,7 @@ void sample(SamplerPath path, const Stream& stream, const AliasTables& tables,
     switch (path) {
 #if defined(__x86_64__)
         case SamplerPath::avx512_vbmi: return sample_avx512_vbmi(stream, tables, keys, mc, out);
+        case SamplerPath::avx512: return sample_avx512(stream, tables, keys, mc, out);
         case SamplerPath::avx2: return sample_avx2(stream, tables, keys, mc, out);
 #endif
         default: return sample_portable(stream, tables, keys, mc, out);
@@ -259,9 +297,10 @@ void sample_portable(const Stream& stream, const AliasTables& tables, const KeyS
                 const int at = lane * bits / 8, down = lane * bits % 8;
                 const int word = sigma[at] | sigma[at + 1] << 8;
                 const int v = (word >> down & ((1 << bits) - 1)) << (15 - bits);
-                const int a = c.multiplier[lane % 2][lane / 2], b = c.offset[lane % 2][lane / 2];
+                const int half = ChannelConstants::half(lane), place = ChannelConstants::place(lane);
+                const int a = c.multiplier[half][place], b = c.offset[half][place];
                 const int g = std::min(((a * v + (1 << 14)) >> 15) + b, 32767);
-                const int wide = magnitude * c.widen[lane % 2][lane / 2];
+                const int wide = magnitude * c.widen[half][place];
                 const int d = (g * wide + (1 << 14)) >> 15;
                 const int w = std::clamp(mean[lane] + (random[lane] >= 128 ? -d : d), -127, 127);
                 to[lane] = static_cast<std::int8_t>((run.lanes >> lane & 1) != 0 ? w : 0);

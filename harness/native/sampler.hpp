@@ -25,12 +25,15 @@ struct Posterior {
     std::vector<std::uint8_t> shift;
 };
 
-// The constants of the output channels of one block as the sampler wants them: of the even and of
-// the odd lanes, since it computes in 16 bits on the even and on the odd bytes of a block.
+// The constants of the output channels of one block as the sampler wants them: it widens the bytes of
+// a block to 16 bits, of each 16 lanes the first eight in one register and the others in another.
 struct ChannelConstants {
     alignas(64) std::int16_t multiplier[2][32];
     alignas(64) std::int16_t offset[2][32];
     alignas(64) std::int16_t widen[2][32];  // 2^shift
+
+    static int half(int lane) { return lane % 16 / 8; }
+    static int place(int lane) { return lane / 16 * 8 + lane % 8; }
 };
 
 // Consecutive blocks of one group of output channels, sampled into chunks of 64 bytes that lie
@@ -48,14 +51,13 @@ struct Run {
 struct Store {
     Geometry geometry;
     int bits = 0;  // 0: the mean alone
-    AlignedBuffer<std::int8_t> mean;
-    AlignedBuffer<std::uint8_t> sigma;  // lane l of a block at bit l * bits
+    Span<std::int8_t> mean;
+    Span<std::uint8_t> sigma;  // lane l of a block at bit l * bits
     std::vector<ChannelConstants> constants;
-
-    std::size_t bytes() const {
-        return mean.size() + sigma.size() + constants.size() * sizeof(ChannelConstants);
-    }
+    std::shared_ptr<AlignedBuffer<std::uint8_t>> memory;  // of all tensors made together
 };
+std::vector<std::shared_ptr<const Store>> make_stores(
+    const std::vector<const Posterior*>& posteriors);
 std::shared_ptr<const Store> make_store(const Posterior& posterior);
 
 // What a pass samples of a tensor, and where it writes it.
@@ -84,7 +86,7 @@ Stream share(const Stream& whole, std::size_t part, std::size_t parts);
 // A stream of bare noise for the biases of `channels` channels: it yields eps_q itself.
 Stream make_bias_stream(std::int64_t channels, std::uint32_t ordinal);
 
-enum class SamplerPath { portable, avx2, avx512_vbmi };
+enum class SamplerPath { portable, avx2, avx512, avx512_vbmi };
 bool supported(SamplerPath path);
 SamplerPath best_path();
 const char* path_name(SamplerPath path);
@@ -98,6 +100,8 @@ void sample_portable(const Stream&, const AliasTables&, const KeySchedule&, std:
 #if defined(__x86_64__)
 void sample_avx2(const Stream&, const AliasTables&, const KeySchedule&, std::uint32_t mc,
                  std::int8_t* out);
+void sample_avx512(const Stream&, const AliasTables&, const KeySchedule&, std::uint32_t mc,
+                   std::int8_t* out);
 void sample_avx512_vbmi(const Stream&, const AliasTables&, const KeySchedule&, std::uint32_t mc,
                         std::int8_t* out);
 #endif

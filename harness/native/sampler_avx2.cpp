@@ -60,7 +60,7 @@ SIGMABENCH_INLINE __m256i distance(__m256i v, __m256i magnitude, const std::int1
                                    const std::int16_t* offset, const std::int16_t* widen) {
     const __m256i step = _mm256_adds_epi16(_mm256_mulhrs_epi16(v, load(multiplier)), load(offset));
     const __m256i wide = _mm256_mullo_epi16(magnitude, load(widen));
-    return _mm256_min_epi16(_mm256_mulhrs_epi16(step, wide), _mm256_set1_epi16(255));
+    return _mm256_mulhrs_epi16(step, wide);
 }
 
 // `half`: 0 for lanes 0...31 of the block, 1 for the rest.
@@ -68,16 +68,16 @@ SIGMABENCH_INLINE __m256i weights(int half, int bits, __m256i first, __m256i slo
                                   __m256i sigma, const ChannelConstants& c,
                                   const AliasTables& tables) {
     const int at = 16 * half;
-    const __m256i low = _mm256_set1_epi16(255), top = _mm256_set1_epi8(-128);
+    const __m256i zero = _mm256_setzero_si256(), top = _mm256_set1_epi8(-128);
     const __m256i size = magnitude(tables, first, slot);
     const __m128i up = _mm_cvtsi32_si128(15 - bits);
-    const __m256i even = distance(_mm256_sll_epi16(_mm256_and_si256(sigma, low), up),
-                                  _mm256_and_si256(size, low), c.multiplier[0] + at,
-                                  c.offset[0] + at, c.widen[0] + at);
-    const __m256i odd = distance(_mm256_sll_epi16(_mm256_srli_epi16(sigma, 8), up),
-                                 _mm256_srli_epi16(size, 8), c.multiplier[1] + at,
-                                 c.offset[1] + at, c.widen[1] + at);
-    const __m256i d = _mm256_or_si256(even, _mm256_slli_epi16(odd, 8));
+    const __m256i low = distance(_mm256_sll_epi16(_mm256_unpacklo_epi8(sigma, zero), up),
+                                 _mm256_unpacklo_epi8(size, zero), c.multiplier[0] + at,
+                                 c.offset[0] + at, c.widen[0] + at);
+    const __m256i high = distance(_mm256_sll_epi16(_mm256_unpackhi_epi8(sigma, zero), up),
+                                  _mm256_unpackhi_epi8(size, zero), c.multiplier[1] + at,
+                                  c.offset[1] + at, c.widen[1] + at);
+    const __m256i d = _mm256_packus_epi16(low, high);  // saturates at 255, which no mean survives
     // Around 128 in unsigned bytes, saturation does the clamping.
     const __m256i centre = _mm256_xor_si256(mean, top);
     const __m256i w = _mm256_blendv_epi8(_mm256_adds_epu8(centre, d), _mm256_subs_epu8(centre, d),

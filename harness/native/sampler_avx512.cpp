@@ -20,6 +20,7 @@ constexpr std::size_t kAhead = 3072;
 
 struct Generator {
     __m512i key[kRounds + 1];
+    __m512i upper;  // key[0] for outputs 4...7 of a block, whose counters have bit 2 set besides
 };
 
 SIGMABENCH_INLINE Generator make_generator(const KeySchedule& keys) {
@@ -28,6 +29,8 @@ SIGMABENCH_INLINE Generator make_generator(const KeySchedule& keys) {
         generator.key[round] = _mm512_broadcast_i32x4(
             _mm_load_si128(reinterpret_cast<const __m128i*>(keys.words[round])));
     }
+    const __m512i four = _mm512_broadcast_i32x4(_mm_set_epi32(0, 0, 0, 4));
+    generator.upper = _mm512_xor_si512(generator.key[0], four);
     return generator;
 }
 
@@ -37,9 +40,8 @@ struct Random {
 
 // `counter` holds the counters of a block's outputs 0...3.
 SIGMABENCH_INLINE Random draw(const Generator& generator, __m512i counter) {
-    const __m512i four = _mm512_broadcast_i32x4(_mm_set_epi32(0, 0, 0, 4));
     __m512i a = _mm512_xor_si512(counter, generator.key[0]);
-    __m512i f = _mm512_xor_si512(_mm512_add_epi32(counter, four), generator.key[0]);
+    __m512i f = _mm512_xor_si512(counter, generator.upper);
     for (int round = 1; round < kRounds; ++round) {
         a = _mm512_aesenc_epi128(a, generator.key[round]);
         f = _mm512_aesenc_epi128(f, generator.key[round]);
@@ -88,31 +90,33 @@ SIGMABENCH_INLINE __m512i magnitude(const Random& random, const Tables& tables) 
     return _mm512_mask_mov_epi8(alias, own, column);
 }
 
-// d of 32 lanes in 16 bits, cut to 255, which no mean survives anyway.
+// d of 32 lanes in 16 bits.
 SIGMABENCH_INLINE __m512i distance(__m512i v, __m512i magnitude, const std::int16_t* multiplier,
                                    const std::int16_t* offset, const std::int16_t* widen) {
     const __m512i scaled = _mm512_mulhrs_epi16(v, _mm512_load_si512(multiplier));
     const __m512i step = _mm512_adds_epi16(scaled, _mm512_load_si512(offset));
     const __m512i wide = _mm512_mullo_epi16(magnitude, _mm512_load_si512(widen));
-    return _mm512_min_epi16(_mm512_mulhrs_epi16(step, wide), _mm512_set1_epi16(255));
+    return _mm512_mulhrs_epi16(step, wide);
 }
 
 template <int bits>
 SIGMABENCH_INLINE __m512i weights(const Random& random, __m512i mean, __m512i sigma,
                                   const ChannelConstants& c, const Tables& tables,
                                   __mmask64 lanes) {
+    const __m512i zero = _mm512_setzero_si512(), top = _mm512_set1_epi8(-128);
     const __m512i field = _mm512_set1_epi16(((1 << bits) - 1) << (15 - bits));
-    const __m512i low = _mm512_set1_epi16(255), top = _mm512_set1_epi8(-128);
+    const auto widened = [&](__m512i bytes) SIGMABENCH_AVX512 {  // sigma of 32 lanes
+        const __m512i v = _mm512_slli_epi16(bytes, 15 - bits);
+        return bits == 8 ? v : _mm512_and_si512(v, field);
+    };
     const __m512i size = magnitude(random, tables);
-    const __m512i odd_sigma = bits == 8 ? _mm512_srli_epi16(sigma, 1)
-                                        : _mm512_slli_epi16(sigma, bits == 8 ? 0 : 7 - bits);
-    const __m512i even =
-        distance(_mm512_and_si512(_mm512_slli_epi16(sigma, 15 - bits), field),
-                 _mm512_and_si512(size, low), c.multiplier[0], c.offset[0], c.widen[0]);
-    const __m512i odd =
-        distance(_mm512_and_si512(odd_sigma, field), _mm512_srli_epi16(size, 8),
-                 c.multiplier[1], c.offset[1], c.widen[1]);
-    const __m512i d = _mm512_or_si512(even, _mm512_slli_epi16(odd, 8));
+    const __m512i low = distance(widened(_mm512_unpacklo_epi8(sigma, zero)),
+                                 _mm512_unpacklo_epi8(size, zero), c.multiplier[0], c.offset[0],
+                                 c.widen[0]);
+    const __m512i high = distance(widened(_mm512_unpackhi_epi8(sigma, zero)),
+                                  _mm512_unpackhi_epi8(size, zero), c.multiplier[1], c.offset[1],
+                                  c.widen[1]);
+    const __m512i d = _mm512_packus_epi16(low, high);  // saturates at 255, which no mean survives
     // Around 128 in unsigned bytes, saturation does the clamping.
     const __m512i centre = _mm512_xor_si512(mean, top);
     const __mmask64 negative = _mm512_movepi8_mask(random.first);

@@ -13,6 +13,7 @@ namespace sigmabench {
 
 std::unique_ptr<ConvKernel> make_onednn_conv(const ConvSpec&, const Geometry&) { return nullptr; }
 bool onednn_exact() { return false; }
+std::string onednn_isa() { return "none"; }
 
 }  // namespace sigmabench
 #endif
@@ -77,16 +78,24 @@ void check_sampler() {
         const KeySchedule keys(rng());
         const auto mc = static_cast<std::uint32_t>(rng());
         const Origin origin = round % 2 == 0 ? canonical_origin(geometry) : shuffled(geometry);
-        const Stream stream = make_stream(posterior, 7, origin);
+        const Stream stream = make_stream(make_store(posterior), 7, origin);
         // Exactly as large as it must be, so that a write past the end is caught.
         std::vector<std::int8_t> expected(origin.size()), drawn(origin.size());
         sample(SamplerPath::portable, stream, tables, keys, mc, expected.data());
-        for (const auto path : {SamplerPath::avx2, SamplerPath::avx512_vbmi}) {
+        for (const auto path :
+             {SamplerPath::avx2, SamplerPath::avx512, SamplerPath::avx512_vbmi}) {
             if (!supported(path)) continue;
             std::fill(drawn.begin(), drawn.end(), std::int8_t{99});
             sample(path, stream, tables, keys, mc, drawn.data());
             require(drawn == expected, path_name(path));
         }
+        // Threads that share a tensor leave what one of them would.
+        std::fill(drawn.begin(), drawn.end(), std::int8_t{99});
+        const std::size_t parts = static_cast<std::size_t>(uniform(2, 5));
+        for (std::size_t part = 0; part < parts; ++part) {
+            sample(best_path(), share(stream, part, parts), tables, keys, mc, drawn.data());
+        }
+        require(drawn == expected, "the shares of a stream are not the stream");
     }
 }
 
@@ -145,6 +154,22 @@ Network one_pixel_network() {
     return network;
 }
 
+// Maps so large that a few images at a time go through the first layers, and products of matrices.
+Network wide_network() {
+    Network network;
+    network.activations = {{"x", {3, 40, 40}, 0.02f, true}, {"a", {64, 40, 40}, 0.3f, false},
+                           {"b", {64, 40, 40}, 0.5f, false}, {"c", {32, 40, 40}, 0.5f, true},
+                           {"mean", {32, 1, 1}, 0.5f, true}, {"y", {6, 1, 1}, 0.f, true}};
+    ConvNode second = layer(1, 2, {64, 64, 1, 1}, 1), third = layer(2, 3, {32, 64, 1, 1}, 2);
+    second.residual = 1;
+    third.relu = false;
+    network.nodes = {layer(0, 1, {64, 3, 1, 1}, 0), second, third,
+                     PoolNode{3, 4, false, {40, 40}, {40, 40}, {0, 0}},
+                     layer(4, 5, {6, 32, 1, 1}, 3)};
+    network.output = 5;
+    return network;
+}
+
 // Signed and grouped, for which oneDNN needs reorders with compensation.
 Network grouped_network() {
     Network network;
@@ -158,19 +183,20 @@ Network grouped_network() {
     return network;
 }
 
-void check_program(const Network& network) {
+void check_program(const Network& network, std::int64_t batch, int repeats) {
     const AliasTables tables = some_tables();
-    const std::int64_t batch = 5, passes = 3;
+    const std::int64_t passes = 3;
     std::vector<float> x(static_cast<std::size_t>(batch * network.at(network.input).image.size()));
     for (float& value : x) value = static_cast<float>(uniform(-3000, 3000)) / 1000.f;
     x[0] = std::numeric_limits<float>::quiet_NaN();
     x[1] = std::numeric_limits<float>::infinity();
     x[2] = -3e38f;
     std::vector<float> expected;
-    for (int threads = 1; threads <= 4; ++threads) {
-        Program program(network, tables, Engine::automatic, best_path(), threads);
+    for (const auto& [threads, team] :
+         {std::pair{1, 1}, {2, 1}, {2, 2}, {3, 3}, {4, 2}, {4, 4}, {4, 0}}) {
+        Program program(network, tables, Engine::automatic, best_path(), threads, team);
         std::vector<float> logits(static_cast<std::size_t>(passes * batch * 6));
-        for (int repeat = 0; repeat < 20; ++repeat) {
+        for (int repeat = 0; repeat < repeats; ++repeat) {
             program.logits(x.data(), batch, 9, 4, passes, logits.data());
             if (expected.empty()) expected = logits;
             require(logits == expected, "logits depend on the number of threads");
@@ -179,7 +205,14 @@ void check_program(const Network& network) {
             program.logits(x.data(), batch, 9, static_cast<std::uint32_t>(4 + pass), 1,
                            logits.data() + pass * batch * 6);
         }
-        require(logits == expected, "logits depend on the slices of the batch");
+        require(logits == expected, "logits depend on the passes computed together");
+        const std::int64_t pixels = network.at(network.input).image.size();
+        for (std::int64_t n = 0; n < batch; n += batch - 1) {
+            std::vector<float> one(6);
+            program.logits(x.data() + n * pixels, 1, 9, 4, 1, one.data());
+            require(std::equal(one.begin(), one.end(), expected.begin() + n * 6),
+                    "logits depend on the other images");
+        }
         require(program.sample(0, 9, 4) == program.sample(0, 9, 4), "draws do not repeat");
     }
 }
@@ -192,8 +225,9 @@ int main() {
         check_split_block();
         for (const Network& network :
              {small_network(), one_pixel_network(), grouped_network()}) {
-            check_program(network);
+            check_program(network, 5, 10);
         }
+        check_program(wide_network(), 12, 1);
     } catch (const std::exception& failure) {
         std::fprintf(stderr, "%s\n", failure.what());
         return 1;

@@ -91,12 +91,17 @@ def test_every_path_draws_the_defined_biases(channels: int, seed: int) -> None:
         np.testing.assert_array_equal(drawn, expected, path)
 
 
-def test_the_widest_path_runs_only_where_the_cpu_has_all_that_it_was_compiled_for() -> None:
+@pytest.mark.parametrize(
+    ("path", "source"), [("avx512_vbmi", "sampler_avx512"), ("avx512", "sampler_avx512bw")]
+)
+def test_a_wide_path_runs_only_where_the_cpu_has_all_it_was_compiled_for(
+    path: str, source: str
+) -> None:
     """A CPU with AVX-512 VBMI and without, say, VAES is none that a test can run on."""
     sources = Path(__file__).parents[2] / "harness" / "native"
-    compiled = re.search(r'target\("([^"]+)"\)', (sources / "sampler_avx512.cpp").read_text())
+    compiled = re.search(r'target\("([^"]+)"\)', (sources / f"{source}.cpp").read_text())
     checked = re.search(
-        r"case SamplerPath::avx512_vbmi:\s+return (__builtin.*?);",
+        rf"case SamplerPath::{path}:\s+return (__builtin.*?);",
         (sources / "sampler.cpp").read_text(),
         re.DOTALL,
     )

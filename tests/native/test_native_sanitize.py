@@ -13,9 +13,9 @@ from sigmabench.harness.native.locate import HEADERS, RUNTIME, installed_file
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[1] / "harness" / "native"
 FILES = [
+    "conv_amx",
     "conv_portable",
     "elementwise",
-    "executor",
     "network",
     "noise",
     "packer",
@@ -24,6 +24,8 @@ FILES = [
     "sampler",
     "sampler_avx2",
     "sampler_avx512",
+    "sampler_avx512bw",
+    "team",
     "workers",
 ]
 MEMORY = "address,undefined,float-cast-overflow"
