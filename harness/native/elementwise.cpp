@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 
+#include "real.hpp"
 #include "vectorize.hpp"
 
 namespace sigmabench {
@@ -229,7 +230,9 @@ void fold_columns(const std::uint8_t* x, std::int64_t batch, const Folding& f, s
 
 void pool(const std::uint8_t* x, std::int64_t batch, const PoolSpec& spec, std::int32_t* scratch,
           std::uint8_t* out) {
-    if (spec.type == Type::u8) {
+    if (is_real(spec.type)) {
+        pool_real(x, batch, spec, scratch, out);
+    } else if (spec.type == Type::u8) {
         pool_as(x, batch, spec, scratch, out);
     } else {
         pool_as(reinterpret_cast<const std::int8_t*>(x), batch, spec, scratch,

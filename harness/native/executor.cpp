@@ -1,13 +1,14 @@
 #include <cstring>
 
 #include "plan.hpp"
+#include "real.hpp"
 
 namespace sigmabench {
 
 Drawer::Drawer(const Network& network, const Plan& plan)
     : network_(network),
       scratch_(plan.scratch_bytes()),
-      noise_(round_up(plan.bias_channels(), kLanes)) {}
+      noise_(round_up(plan.bias_channels(), kLanes) * sizeof(float)) {}
 
 void Drawer::weights(const ConvStep& step, const Draw& draw, std::int8_t* out) {
     const auto& node = std::get<ConvNode>(network_.nodes[step.node]);
@@ -18,6 +19,11 @@ void Drawer::weights(const ConvStep& step, const Draw& draw, std::int8_t* out) {
 
 void Drawer::bias(const ConvStep& step, const Draw& draw, float* out) {
     const auto& node = std::get<ConvNode>(network_.nodes[step.node]);
+    if (node.normal_bias != nullptr) {
+        node.normal_bias->draw(normal_path(draw.path), draw.keys, draw.mc, noise_.data());
+        std::memcpy(out, noise_.data(), node.bias.size() * sizeof(float));
+        return;
+    }
     sample(draw.path, *step.bias, draw.tables, draw.keys, draw.mc, noise_.data());
     for (std::size_t c = 0; c < node.bias.size(); ++c) {
         out[c] = node.bias[c] + node.bias_step[c] * static_cast<float>(noise_[c]);
@@ -57,10 +63,15 @@ void Executor::input(const float* x) {
     const Activation& in = network_.at(network_.input);
     const InputStep& step = plan_.input();
     std::uint8_t* out = arena_.data() + step.dst;
-    quantize_input(x, plan_.batch(), in.image, in.scale, in.type(), arena_.data() + step.planes,
-                   out);
+    if (network_.real()) {
+        convert_input(x, plan_.batch(), in.image, in.type(), out);
+    } else {
+        quantize_input(x, plan_.batch(), in.image, in.scale, in.type(),
+                       arena_.data() + step.planes, out);
+    }
     if (!step.folded) return;
-    fold_columns(out, plan_.batch(), step.folding, row_.data(), arena_.data() + *step.folded);
+    fold_columns(out, plan_.batch(), in_bytes(step.folding, in.type()), row_.data(),
+                 arena_.data() + *step.folded);
 }
 
 void Executor::conv(std::size_t index, const Draw& draw, const DrawnPass* drawn, float* logits) {
@@ -79,9 +90,10 @@ void Executor::conv(std::size_t index, const Draw& draw, const DrawnPass* drawn,
     std::uint8_t* dst =
         step.logits ? reinterpret_cast<std::uint8_t*>(logits) : arena_.data() + step.dst;
     if (step.residual) {
-        const auto bytes = static_cast<std::size_t>(
+        const auto numbers = static_cast<std::size_t>(
             plan_.batch() * network_.at(node.residual).image.size());
-        std::memcpy(dst, arena_.data() + *step.residual, bytes);
+        std::memcpy(dst, arena_.data() + *step.residual,
+                    numbers * type_bytes(network_.at(node.residual).type()));
     }
     bound_[index]->run(weights, bias, dst);
 }

@@ -3,30 +3,30 @@
 
 #include <memory>
 
-#include "conv.hpp"
+#include "weight_source.hpp"
 
 namespace sigmabench {
 
-class Packer {
+class Packer final : public WeightSource {
 public:
     // sampled: whether the weight is drawn in every pass; if not, the mean is packed once.
     Packer(const Posterior& posterior, bool sampled, std::uint32_t ordinal, WeightLayout layout);
 
-    bool sampled() const { return sampled_; }
-    const std::int8_t* fixed() const { return fixed_.data(); }
-    std::size_t bytes() const { return layout_.bytes; }
-    std::size_t scratch_bytes() const { return scratch_bytes_; }
-    WeightPath path() const { return layout_.path; }
+    bool sampled() const override { return sampled_; }
+    const std::int8_t* fixed() const override { return fixed_.data(); }
+    std::size_t bytes() const override { return layout_.bytes; }
+    std::size_t scratch_bytes() const override { return scratch_bytes_; }
+    WeightPath path() const override { return layout_.path; }
     bool fits(const WeightLayout& layout) const;
 
     // Bytes read from memory in a pass: mean and packed sigma.
-    std::size_t mean_bytes() const { return sampled_ ? stream_.mean.size() : layout_.bytes; }
-    std::size_t sigma_bytes() const { return stream_.sigma.size(); }
+    std::size_t mean_bytes() const override { return sampled_ ? stream_.mean.size() : layout_.bytes; }
+    std::size_t sigma_bytes() const override { return stream_.sigma.size(); }
     // Written and read in a pass between the draws and the kernel, 0 where nothing is sampled.
-    std::size_t sampled_bytes() const;
+    std::size_t sampled_bytes() const override;
 
     void sample(SamplerPath path, const AliasTables& tables, const KeySchedule& keys,
-                std::uint32_t mc, std::int8_t* scratch, std::int8_t* out) const;
+                std::uint32_t mc, std::int8_t* scratch, std::int8_t* out) const override;
 
     // For each byte of the kernel's buffer, trailing extras aside, the weight it holds in logical
     // order, or -1 for padding, which the kernel multiplies and which hence must be 0.

@@ -1,6 +1,9 @@
 #include "plan.hpp"
 
 #include <algorithm>
+#include <stdexcept>
+
+#include "real.hpp"
 
 namespace sigmabench {
 namespace {
@@ -120,7 +123,14 @@ Placement place(const Network& network, const std::vector<std::size_t>& sizes,
 
 }  // namespace
 
-const Packer& Packers::get(const ConvNode& node, std::size_t index, const WeightLayout& layout) {
+const WeightSource& Packers::get(const ConvNode& node, std::size_t index,
+                                 const WeightLayout& layout) {
+    if (node.normal != nullptr) {
+        for (const FloatSource& source : floats_of_[index]) {
+            if (source.fits(layout)) return source;
+        }
+        return floats_of_[index].emplace_back(node.normal, layout);
+    }
     for (const Packer& packer : of_[index]) {
         if (packer.fits(layout)) return packer;
     }
@@ -132,6 +142,9 @@ std::unique_ptr<ConvKernel> make_conv(const ConvSpec& spec, const Geometry& geom
                                       Engine engine) {
     if (engine != Engine::portable) {
         if (auto kernel = make_onednn_conv(spec, geometry)) return kernel;
+    }
+    if (is_real(spec.src)) {
+        throw std::invalid_argument("a layer has no optimized float kernel on this CPU");
     }
     return make_portable_conv(spec, geometry);
 }
@@ -148,8 +161,8 @@ std::size_t Plan::plan_input(const Network& network, Engine engine) {
         if (engine == Engine::portable || conv == nullptr || conv->input != network.input) continue;
         input_.folding = input_folding(network, *conv);
     }
-    const Folding& folding = input_.folding;
-    if (folding.columns == 0) return 0;
+    if (input_.folding.columns == 0) return 0;
+    const Folding folding = in_bytes(input_.folding, network.at(network.input).type());
     row_words_ = folding.row_bytes() / 4 + 1;
     return static_cast<std::size_t>(batch_ * folding.image.height * folding.out_width *
                                     folding.folded);
@@ -162,17 +175,19 @@ Plan::Plan(const Network& network, Packers& packers, Engine engine, std::int64_t
         sizes.push_back(activation_size(network, static_cast<int>(a)));
     }
     const auto input = static_cast<std::size_t>(network.input);
-    const auto image_bytes = static_cast<std::size_t>(network.at(network.input).image.size());
+    const auto image_numbers = static_cast<std::size_t>(network.at(network.input).image.size());
     const std::size_t folded_bytes = plan_input(network, engine);
-    const Placement placement = place(network, sizes, image_bytes, folded_bytes);
+    const Placement placement = place(network, sizes, network.real() ? 0 : image_numbers,
+                                      folded_bytes);
     arena_bytes_ = placement.bytes;
     input_.planes = placement.planes;
     input_.dst = placement.offset[input];
     if (folded_bytes > 0) input_.folded = placement.folded;
-    // float32 read and integers written; by way of planes if there are several channels, then read
-    // and written once more if they are folded.
-    const bool planes = network.at(network.input).image.channels > 1;
-    activation_bytes_ = (planes ? 7 : 5) * sizes[input] +
+    // float32 read and numbers written; integers by way of planes if there are several channels;
+    // then read and written once more if they are folded.
+    const bool planes = network.at(network.input).image.channels > 1 && !network.real();
+    activation_bytes_ = static_cast<std::size_t>(batch) * image_numbers * sizeof(float) +
+                        (planes ? 3 : 1) * sizes[input] +
                         (folded_bytes > 0 ? sizes[input] + folded_bytes : 0);
     for (std::size_t k = 0; k < network.nodes.size(); ++k) {
         const Node& node = network.nodes[k];
@@ -210,6 +225,7 @@ void Plan::add_conv(const Network& network, Packers& packers, Engine engine, std
     step.node = index;
     step.kernel = make_conv(spec, node.posterior.geometry, engine);
     step.packer = &packers.get(node, index, step.kernel->layout());
+    if (node.normal_bias != nullptr) step.bias.emplace();
     if (!node.bias_step.empty()) {
         step.bias = make_bias_stream(spec.out_channels, 2 * node.ordinal + 1);
     }

@@ -13,24 +13,26 @@ namespace sigmabench {
 
 enum class Engine { automatic, onednn, portable };
 
-// The packers of a network's layers: plans whose kernels agree on a layout share one.
+// The packers, or sources of floats, of a network's layers: plans whose kernels agree on a layout share one.
 class Packers {
 public:
-    explicit Packers(const Network& network) : of_(network.nodes.size()) {}
-    const Packer& get(const ConvNode& node, std::size_t index, const WeightLayout& layout);
+    explicit Packers(const Network& network)
+        : of_(network.nodes.size()), floats_of_(network.nodes.size()) {}
+    const WeightSource& get(const ConvNode& node, std::size_t index, const WeightLayout& layout);
 
 private:
     std::vector<std::list<Packer>> of_;
+    std::vector<std::list<FloatSource>> floats_of_;
 };
 
 struct ConvStep {
     std::size_t node = 0;
-    const Packer* packer = nullptr;
+    const WeightSource* packer = nullptr;
     std::unique_ptr<ConvKernel> kernel;
     std::size_t src = 0, dst = 0;         // offsets in the arena
     bool logits = false;                  // written to the caller, not to the arena
     std::optional<std::size_t> residual;  // to be copied to dst first; nothing if it is there
-    std::optional<Stream> bias;           // noise of a sampled bias
+    std::optional<Stream> bias;           // noise of a sampled bias, empty in float networks
 };
 
 struct PoolStep {

@@ -34,7 +34,10 @@ Program::Program(Network network, const AliasTables& tables, Engine engine, Samp
         throw std::invalid_argument(std::string("this CPU has not what the sampler's path ") +
                                     path_name(path_) + " needs");
     }
-    if (engine_ == Engine::onednn && !onednn_exact()) {
+    if (network_.real() && engine_ == Engine::portable) {
+        throw std::invalid_argument("the portable engine computes int8 alone");
+    }
+    if (!network_.real() && engine_ == Engine::onednn && !onednn_exact()) {
         throw std::invalid_argument(
             "oneDNN's int8 sums saturate on this CPU, which has no VNNI; use the portable engine");
     }
@@ -197,11 +200,28 @@ std::vector<std::int8_t> Program::sample(std::size_t node, std::uint64_t seed, s
     return weights;
 }
 
+std::vector<float> Program::sample_real(std::size_t node, std::uint64_t seed, std::uint32_t mc) {
+    State& mine = state();
+    const std::lock_guard<std::mutex> lock(mine.mutex);
+    const SingleThreaded single;
+    const ConvStep& step = step_of(prepare(mine, mine.latest).plan, node);
+    const auto& source = dynamic_cast<const FloatSource&>(*step.packer);
+    if (!source.sampled()) return source.logical(source.fixed());
+    AlignedBuffer<std::int8_t> scratch(source.scratch_bytes()), buffer(source.bytes());
+    std::memset(scratch.data(), kPoison, scratch.size());
+    std::memset(buffer.data(), kPoison, buffer.size());
+    source.sample(path_, tables_, KeySchedule(seed), mc, scratch.data(), buffer.data());
+    return source.logical(buffer.data());
+}
+
 PackedWeights Program::packed(std::size_t node, std::uint64_t seed, std::uint32_t mc) {
     State& mine = state();
     const std::lock_guard<std::mutex> lock(mine.mutex);
     const SingleThreaded single;
-    const Packer& packer = *step_of(prepare(mine, mine.latest).plan, node).packer;
+    const auto* source =
+        dynamic_cast<const Packer*>(step_of(prepare(mine, mine.latest).plan, node).packer);
+    if (source == nullptr) throw std::invalid_argument("a float network has no integer weights");
+    const Packer& packer = *source;
     PackedWeights packed;
     packed.weight = packer.weight_of_byte();
     AlignedBuffer<std::int8_t> scratch(packer.scratch_bytes()), buffer(packer.bytes());
@@ -237,6 +257,7 @@ std::vector<std::int32_t> Program::accumulators(std::size_t index, std::int64_t 
     const std::lock_guard<std::mutex> lock(mine.mutex);
     const SingleThreaded single;
     const ConvNode& node = conv(index);
+    if (network_.real()) throw std::invalid_argument("a float network has no integer sums");
     const Image& image = network_.at(node.input).image;
     AlignedBuffer<std::uint8_t> src(static_cast<std::size_t>(batch * image.size()));
     for (std::int64_t n = 0; n < batch; ++n) {
