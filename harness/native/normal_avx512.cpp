@@ -123,6 +123,17 @@ SIGMABENCH_INLINE __m512 upper(__m512i pairs) {
     return _mm512_castsi512_ps(_mm512_and_si512(pairs, Vec::seti(static_cast<int>(0xffff0000))));
 }
 
+// Drawing is slow enough for the prefetcher to stay behind: asking for lines this many blocks ahead
+// takes a third to a half of the time from memory.
+constexpr std::size_t kAhead = 16 * kNormals;
+
+template <class Value>
+SIGMABENCH_INLINE void prefetch(const Value* values) {
+    for (std::size_t k = 0; k < kNormals; k += 64 / sizeof(Value)) {
+        _mm_prefetch(reinterpret_cast<const char*>(values + kAhead + k), _MM_HINT_T0);
+    }
+}
+
 }  // namespace
 
 SIGMABENCH_AVX512 void fill_avx512(const KeySchedule& keys, const NormalBlocks& blocks,
@@ -141,6 +152,8 @@ SIGMABENCH_AVX512 void draw_avx512(const KeySchedule& keys, const NormalRun<floa
     float *lower_half = run.out[0], *upper_half = run.out[1];
     for (std::uint32_t k = 0; k < run.count; ++k, mean += kNormals, std += kNormals) {
         __m512 first, second;
+        prefetch(mean);
+        prefetch(std);
         normals.next(first, second);
         first = _mm512_fmadd_ps(_mm512_load_ps(std), first, _mm512_load_ps(mean));
         second = _mm512_fmadd_ps(_mm512_load_ps(std + 16), second, _mm512_load_ps(mean + 16));
@@ -158,6 +171,8 @@ SIGMABENCH_AVX512 void draw_avx512(const KeySchedule& keys, const NormalRun<std:
     const __m512i high = Vec::seti(static_cast<int>(0xffff0000));
     for (std::uint32_t k = 0; k < run.count; ++k, mean += kNormals, std += kNormals) {
         __m512 first, second;
+        prefetch(mean);
+        prefetch(std);
         normals.next(first, second);
         const __m512i means = _mm512_load_si512(mean), stds = _mm512_load_si512(std);
         first = _mm512_fmadd_ps(lower(stds), first, lower(means));
