@@ -63,15 +63,11 @@ void Executor::input(const float* x) {
     const Activation& in = network_.at(network_.input);
     const InputStep& step = plan_.input();
     std::uint8_t* out = arena_.data() + step.dst;
-    if (network_.real()) {
-        convert_input(x, plan_.batch(), in.image, in.type(), out);
-    } else {
-        quantize_input(x, plan_.batch(), in.image, in.scale, in.type(),
-                       arena_.data() + step.planes, out);
-    }
+    if (network_.real()) return convert_input(x, plan_.batch(), in.image, in.type(), out);
+    quantize_input(x, plan_.batch(), in.image, in.scale, in.type(), arena_.data() + step.planes,
+                   out);
     if (!step.folded) return;
-    fold_columns(out, plan_.batch(), in_bytes(step.folding, in.type()), row_.data(),
-                 arena_.data() + *step.folded);
+    fold_columns(out, plan_.batch(), step.folding, row_.data(), arena_.data() + *step.folded);
 }
 
 void Executor::conv(std::size_t index, const Draw& draw, const DrawnPass* drawn, float* logits) {

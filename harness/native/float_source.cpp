@@ -36,9 +36,7 @@ NormalPath normal_path(SamplerPath path) {
 
 NormalPosterior::NormalPosterior(const Geometry& geometry, const float* mean, const float* std,
                                  Type type, std::uint32_t ordinal)
-    : order_{geometry, type == Type::bf16}, type_(type), ordinal_(ordinal) {
-    const auto weights = static_cast<std::size_t>(geometry.weights());
-    sampled_ = std != nullptr && std::any_of(std, std + weights, [](float s) { return s != 0; });
+    : order_{geometry, type == Type::bf16}, type_(type), ordinal_(ordinal), sampled_(std != nullptr) {
     const std::size_t bytes = static_cast<std::size_t>(order_.size()) * type_bytes(type);
     mean_ = AlignedBuffer<std::uint8_t>(bytes);
     if (sampled_) std_ = AlignedBuffer<std::uint8_t>(bytes);

@@ -44,7 +44,7 @@ private:
     NormalOrder order_;
     Type type_;
     std::uint32_t ordinal_;
-    bool sampled_ = false;
+    bool sampled_;
     AlignedBuffer<std::uint8_t> mean_, std_;
 };
 

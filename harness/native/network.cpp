@@ -235,9 +235,9 @@ Folding input_folding(const Network& network, const ConvNode& node) {
         const auto* conv = std::get_if<ConvNode>(&other);
         readers += conv != nullptr && conv->residual == network.input ? 1 : 0;
     }
-    // One output pixel is a product of matrices as it is.
+    // One output pixel is a product of matrices as it is. Float kernels take few channels well.
     const Image& out = network.at(node.output).image;
-    const bool pays = node.input == network.input && readers == 1 && node.groups == 1 &&
+    const bool pays = !network.real() && node.input == network.input && readers == 1 && node.groups == 1 &&
                       image.channels <= 4 && g.width > 1 && out.height * out.width > 1;
     if (!pays) return folding;
     folding.image = image;

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <stdexcept>
 
-#include "real.hpp"
-
 namespace sigmabench {
 namespace {
 
@@ -161,8 +159,8 @@ std::size_t Plan::plan_input(const Network& network, Engine engine) {
         if (engine == Engine::portable || conv == nullptr || conv->input != network.input) continue;
         input_.folding = input_folding(network, *conv);
     }
-    if (input_.folding.columns == 0) return 0;
-    const Folding folding = in_bytes(input_.folding, network.at(network.input).type());
+    const Folding& folding = input_.folding;
+    if (folding.columns == 0) return 0;
     row_words_ = folding.row_bytes() / 4 + 1;
     return static_cast<std::size_t>(batch_ * folding.image.height * folding.out_width *
                                     folding.folded);

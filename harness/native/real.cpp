@@ -220,12 +220,4 @@ void pool_real(const void* x, std::int64_t batch, const PoolSpec& spec, std::int
     }
 }
 
-Folding in_bytes(const Folding& folding, Type type) {
-    Folding bytes = folding;
-    const auto width = static_cast<std::int64_t>(type_bytes(type));
-    bytes.image.channels *= width;
-    bytes.folded *= width;
-    return bytes;
-}
-
 }  // namespace sigmabench

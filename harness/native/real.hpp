@@ -13,7 +13,4 @@ void convert_input(const float* x, std::int64_t batch, const Image& image, Type 
 void pool_real(const void* x, std::int64_t batch, const PoolSpec& spec, std::int32_t* scratch,
                void* out);
 
-// The folding of the same image seen as bytes, which is how fold_columns moves it.
-Folding in_bytes(const Folding& folding, Type type);
-
 }  // namespace sigmabench
