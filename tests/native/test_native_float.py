@@ -233,7 +233,7 @@ def test_pools_are_pytorchs(kind: str, channels: int, format: str) -> None:
         height, width = (out_size((7, 5)[k], kernel[k], stride[k], padding[k], 1) for k in range(2))
         shape = (channels, height, width)
         size = channels * height * width
-        pool = Pool("p", "x", kind, kernel, stride, padding)  # type: ignore[arg-type]
+        pool = Pool("p", "x", kind, kernel, stride, padding)
         fc = Conv("fc", "p", (size, *shape), "w")
         maps = {"x": (channels, 7, 5), "p": shape, "fc": (size, 1, 1)}
         graph = Graph("x", "fc", (pool, fc), {k: Activation(v) for k, v in maps.items()})
