@@ -261,12 +261,12 @@ std::unique_ptr<ConvKernel> make_matmul(const ConvSpec& spec, const Geometry& ge
     const memory::desc plain(weight_dims, plain_type(spec), Tag::ab);
     const auto attr = attributes(spec, 1 << 1);
     if (spec.dst == Type::s32) {
-        return first_suitable<dnnl::matmul>(rows, geometry, {cpu(), src, weights, dst, attr, true},
-                                         plain);
+        return first_suitable<dnnl::matmul>(rows, geometry,
+                                            {cpu(), src, weights, dst, attr, true}, plain);
     }
     const memory::desc bias({1, outputs}, Data::f32, Tag::ab);
-    return first_suitable<dnnl::matmul>(rows, geometry, {cpu(), src, weights, bias, dst, attr, true},
-                                     plain);
+    return first_suitable<dnnl::matmul>(
+        rows, geometry, {cpu(), src, weights, bias, dst, attr, true}, plain);
 }
 
 std::unique_ptr<ConvKernel> make_convolution(const ConvSpec& spec, const Geometry& geometry) {

@@ -36,7 +36,10 @@ NormalPath normal_path(SamplerPath path) {
 
 NormalPosterior::NormalPosterior(const Geometry& geometry, const float* mean, const float* std,
                                  Type type, std::uint32_t ordinal)
-    : order_{geometry, type == Type::bf16}, type_(type), ordinal_(ordinal), sampled_(std != nullptr) {
+    : order_{geometry, type == Type::bf16},
+      type_(type),
+      ordinal_(ordinal),
+      sampled_(std != nullptr) {
     const std::size_t bytes = static_cast<std::size_t>(order_.size()) * type_bytes(type);
     mean_ = AlignedBuffer<std::uint8_t>(bytes);
     if (sampled_) std_ = AlignedBuffer<std::uint8_t>(bytes);

@@ -89,7 +89,8 @@ void check_pool(const Network& network, const PoolNode& node) {
     const std::int64_t size[2] = {in.image.height, in.image.width};
     const std::int64_t result[2] = {out.image.height, out.image.width};
     const bool logits = node.output == network.output;
-    if (logits || (in.scale == 0 && !network.real()) || in.image.channels != out.image.channels || in.type() != out.type() ||
+    if (logits || (in.scale == 0 && !network.real()) ||
+        in.image.channels != out.image.channels || in.type() != out.type() ||
         in.scale != out.scale) {
         reject(out.name, "a pool's output must have its input's type, scale and channels");
     }
@@ -237,7 +238,8 @@ Folding input_folding(const Network& network, const ConvNode& node) {
     }
     // One output pixel is a product of matrices as it is. Float kernels take few channels well.
     const Image& out = network.at(node.output).image;
-    const bool pays = !network.real() && node.input == network.input && readers == 1 && node.groups == 1 &&
+    const bool pays = !network.real() && node.input == network.input && readers == 1 &&
+                      node.groups == 1 &&
                       image.channels <= 4 && g.width > 1 && out.height * out.width > 1;
     if (!pays) return folding;
     folding.image = image;

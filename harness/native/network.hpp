@@ -35,8 +35,6 @@ struct ConvNode {
     std::vector<float> weight_scale, bias, bias_step;  // bias_step empty: the bias is not sampled
     // In float networks, instead of posterior (its geometry aside), weight_scale and bias_step.
     std::shared_ptr<const NormalPosterior> normal, normal_bias;
-
-    bool samples_bias() const { return !bias_step.empty() || normal_bias != nullptr; }
 };
 
 struct PoolNode {

@@ -20,7 +20,9 @@ public:
     bool fits(const WeightLayout& layout) const;
 
     // Bytes read from memory in a pass: mean and packed sigma.
-    std::size_t mean_bytes() const override { return sampled_ ? stream_.mean.size() : layout_.bytes; }
+    std::size_t mean_bytes() const override {
+        return sampled_ ? stream_.mean.size() : layout_.bytes;
+    }
     std::size_t sigma_bytes() const override { return stream_.sigma.size(); }
     // Written and read in a pass between the draws and the kernel, 0 where nothing is sampled.
     std::size_t sampled_bytes() const override;

@@ -13,7 +13,8 @@ namespace sigmabench {
 
 enum class Engine { automatic, onednn, portable };
 
-// The packers, or sources of floats, of a network's layers: plans whose kernels agree on a layout share one.
+// The packers, or sources of floats, of a network's layers: plans whose kernels agree on a layout
+// share one.
 class Packers {
 public:
     explicit Packers(const Network& network)

@@ -197,8 +197,9 @@ Origin float_origin(const NormalOrder& order, std::size_t line, bool whole) {
     Origin origin;
     for (const std::int64_t first : units) {
         for (std::size_t k = 0; k < unit; ++k) {
-            const std::size_t number = static_cast<std::size_t>(std::max<std::int64_t>(first, 0)) + k;
-            origin.push_back(first < 0 || !real[number] ? -1 : static_cast<std::int32_t>(number));
+            const std::int64_t number = first + static_cast<std::int64_t>(k);
+            const bool blank = first < 0 || !real[static_cast<std::size_t>(number)];
+            origin.push_back(blank ? -1 : static_cast<std::int32_t>(number));
         }
     }
     return origin;
