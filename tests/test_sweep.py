@@ -240,7 +240,7 @@ def test_peak_memory_and_bandwidth_are_those_of_the_cell(tmp_path):
     int8, fp32 = sweep.run(plan, Store(tmp_path), "test")
     weights = int8.size.weights
     assert int8.bandwidth.mean_bytes >= weights
-    assert fp32.bandwidth.mean_bytes == 4 * weights
+    assert fp32.bandwidth.mean_bytes >= 4 * weights
     assert int8.bandwidth.pass_bytes < fp32.bandwidth.pass_bytes
     assert int8.bandwidth.paper_ratio == 8
     assert fp32.bandwidth.paper_ratio is None

@@ -53,7 +53,7 @@ def build(
         if isinstance(node, Conv):
             _add_conv(builder, artefact, node, ids)
         else:
-            _add_pool(builder, node, ids)
+            add_pool(builder, node, ids)
     threshold, alias = noise.alias_tables()
     return builder.build(
         input=ids[graph.input],
@@ -95,7 +95,8 @@ def _add_conv(builder: Any, artefact: Artefact, conv: Conv, ids: dict[str, int])
         builder.bias_step(noise.bias_step(layer.bias_std))
 
 
-def _add_pool(builder: Any, pool: Pool, ids: dict[str, int]) -> None:
+def add_pool(builder: Any, pool: Pool, ids: dict[str, int]) -> None:
+    """A pool, int8 or float."""
     builder.pool(
         input=ids[pool.input],
         output=ids[pool.name],

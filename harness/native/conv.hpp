@@ -8,16 +8,21 @@
 #include <string>
 #include <vector>
 
+#include "normal.hpp"
 #include "sampler.hpp"
 
 namespace sigmabench {
 
-enum class Type { u8, s8, s32, f32 };
-inline std::size_t type_bytes(Type type) { return type == Type::u8 || type == Type::s8 ? 1 : 4; }
+enum class Type { u8, s8, s32, f32, bf16 };
+inline std::size_t type_bytes(Type type) {
+    return type == Type::u8 || type == Type::s8 ? 1 : type == Type::bf16 ? 2 : 4;
+}
+inline bool is_real(Type type) { return type == Type::f32 || type == Type::bf16; }
 
 // y = relu(conv(x, w) * scales[c] + bias[c] + residual * residual_scale), then divided by dst_scale
 // and saturated where dst is an integer. Activations are NHWC; a residual lies in dst beforehand.
-// dst == s32: the bare accumulators, neither scaled nor biased.
+// dst == s32: the bare accumulators, neither scaled nor biased. Where src is real, so are weights,
+// residual and dst, and nothing is scaled.
 struct ConvSpec {
     std::int64_t batch = 1, groups = 1;
     std::int64_t in_channels = 0, in_height = 0, in_width = 0;
@@ -60,7 +65,7 @@ struct WeightLayout {
 class BoundConv {
 public:
     virtual ~BoundConv() = default;
-    virtual void run(const std::int8_t* weights, const float* bias, void* dst) = 0;
+    virtual void run(const void* weights, const float* bias, void* dst) = 0;
 };
 
 class ConvKernel {
@@ -85,15 +90,18 @@ std::unique_ptr<ConvKernel> make_amx_conv(const ConvSpec& spec, const Geometry& 
 // The exact engine of our own: plain loops, int32 sums, any CPU.
 std::unique_ptr<ConvKernel> make_portable_conv(const ConvSpec& spec, const Geometry& geometry);
 
-// oneDNN's, where it has a kernel that is exact on this CPU; null where not.
+// oneDNN's, where it has a kernel that is exact (integers) or optimized (floats) on this CPU; null
+// where not.
 std::unique_ptr<ConvKernel> make_onednn_conv(const ConvSpec& spec, const Geometry& geometry);
 // The instruction set oneDNN uses here at most (`avx512_core_amx`), and whether it has exact int8.
 std::string onednn_isa();
 bool onednn_exact();
 
-// Visit every weight with its canonical index and its element of the plain tensor.
+// Visit every weight with its canonical index, the number of its draw, and its element of the plain
+// tensor.
 template <class Visit>
 void for_each_weight(const ConvSpec& spec, const Geometry& g, Visit visit) {
+    const NormalOrder order = {g, spec.src == Type::bf16};
     const std::int64_t* step = spec.weight_steps;
     for (std::int64_t o = 0; o < g.outputs; ++o) {
         for (std::int64_t i = 0; i < g.inputs; ++i) {
@@ -104,7 +112,8 @@ void for_each_weight(const ConvSpec& spec, const Geometry& g, Visit visit) {
                     if (element < 0 || element >= spec.weights()) {
                         throw std::logic_error("a weight lies outside its kernel's tensor");
                     }
-                    visit(g.canonical(o, i, h, w), element);
+                    visit(is_real(spec.src) ? order.number(o, i, h, w) : g.canonical(o, i, h, w),
+                          element);
                 }
             }
         }

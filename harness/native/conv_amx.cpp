@@ -181,10 +181,11 @@ public:
           src_(src),
           bias_(static_cast<std::size_t>(shape.outputs)) {}
 
-    void run(const std::int8_t* weights, const float* bias, void* dst) override {
+    void run(const void* weights, const float* bias, void* dst) override {
         for (std::size_t c = 0; c < bias_.size(); ++c) bias_[c] = bias[c] * inverse_;
         const Constants constants = {scales_, bias_.data(), residual_scale_};
-        convolve_(shape_, constants, src_, weights, static_cast<std::uint8_t*>(dst));
+        convolve_(shape_, constants, src_, static_cast<const std::int8_t*>(weights),
+                  static_cast<std::uint8_t*>(dst));
     }
 
 private:

@@ -30,9 +30,17 @@ Data data_type(Type type) {
         case Type::u8: return Data::u8;
         case Type::s8: return Data::s8;
         case Type::s32: return Data::s32;
+        case Type::bf16: return Data::bf16;
         default: return Data::f32;
     }
 }
+
+Data weight_type(const ConvSpec& spec) {
+    return is_real(spec.src) ? data_type(spec.src) : Data::s8;
+}
+
+// Of the plain weights that numbers are packed from.
+Data plain_type(const ConvSpec& spec) { return is_real(spec.src) ? Data::f32 : Data::s8; }
 
 memory unbound(const memory::desc& desc) { return memory(desc, cpu(), nullptr); }
 
@@ -48,26 +56,33 @@ void reorder(const memory::desc& from, const void* src, const memory::desc& to, 
     stream().wait();
 }
 
+std::uint8_t as_byte(std::uint8_t value) { return value; }
+std::uint8_t as_byte(float value) { return static_cast<std::uint8_t>(value); }
+std::uint8_t as_byte(std::uint16_t bfloat16) { return as_byte(from_bfloat16(bfloat16)); }
+
 // Where each weight lies in oneDNN's packed buffer, found by packing numbers: four planes, each
-// with one byte of (canonical index + 1); what stays 0 is padding. No knowledge of any layout.
+// with one byte of (canonical index + 1), which all types hold exactly; what stays 0 is padding. No
+// knowledge of any layout.
+template <class Plain, class Packed>
 Origin packed_origin(const ConvSpec& spec, const Geometry& geometry, const memory::desc& plain,
                      const memory::desc& packed) {
     const std::size_t elements = padded_elements(packed);
-    AlignedBuffer<std::uint8_t> numbers(static_cast<std::size_t>(spec.weights()));
+    AlignedBuffer<Plain> numbers(static_cast<std::size_t>(spec.weights()));
     AlignedBuffer<std::uint8_t> placed(packed.get_size());
+    const auto* values = reinterpret_cast<const Packed*>(placed.data());
     std::vector<std::uint32_t> found(elements, 0);
     for (int byte = 0; byte < 4; ++byte) {
         std::uint8_t any = 0;
         for_each_weight(spec, geometry, [&](std::int64_t canonical, std::int64_t element) {
             const auto number = static_cast<std::uint32_t>(canonical + 1);
             const auto value = static_cast<std::uint8_t>(number >> (8 * byte));
-            numbers[static_cast<std::size_t>(element)] = value;
+            numbers[static_cast<std::size_t>(element)] = static_cast<Plain>(value);
             any = static_cast<std::uint8_t>(any | value);
         });
         if (any == 0) continue;
         reorder(plain, numbers.data(), packed, placed.data());
         for (std::size_t at = 0; at < elements; ++at) {
-            found[at] |= static_cast<std::uint32_t>(placed[at]) << (8 * byte);
+            found[at] |= static_cast<std::uint32_t>(as_byte(values[at])) << (8 * byte);
         }
     }
     Origin origin(elements);
@@ -77,11 +92,27 @@ Origin packed_origin(const ConvSpec& spec, const Geometry& geometry, const memor
     return origin;
 }
 
-WeightLayout make_layout(const ConvSpec& spec, const Geometry& geometry, const memory::desc& plain,
-                         const memory::desc& packed) {
+// Float kernels read what they are given, nothing else lies in their buffers.
+WeightLayout float_layout(const ConvSpec& spec, const Geometry& geometry,
+                          const memory::desc& plain, const memory::desc& packed) {
     WeightLayout layout;
     layout.bytes = packed.get_size();
-    layout.packed = packed_origin(spec, geometry, plain, packed);
+    layout.packed = spec.src == Type::bf16
+                        ? packed_origin<float, std::uint16_t>(spec, geometry, plain, packed)
+                        : packed_origin<float, float>(spec, geometry, plain, packed);
+    if (layout.bytes != layout.packed.size() * type_bytes(spec.src)) {
+        throw std::logic_error("oneDNN keeps more than weights among a float kernel's weights");
+    }
+    return layout;
+}
+
+WeightLayout make_layout(const ConvSpec& spec, const Geometry& geometry, const memory::desc& plain,
+                         const memory::desc& packed) {
+    if (is_real(spec.src)) return float_layout(spec, geometry, plain, packed);
+    WeightLayout layout;
+    layout.bytes = packed.get_size();
+    layout.packed =
+        packed_origin<std::uint8_t, std::uint8_t>(spec, geometry, plain, packed);
     if (layout.bytes > padded_elements(packed)) {
         // Compensation sums follow the weights; only oneDNN's reorder brings them up to date.
         layout.path = WeightPath::reorder;
@@ -110,12 +141,12 @@ WeightLayout make_layout(const ConvSpec& spec, const Geometry& geometry, const m
 }
 
 // Kernels that multiply u8 by s8 without VNNI or AMX saturate their sums at 16 bits; reference
-// kernels are exact and slower than ours.
-bool exact(const std::string& implementation) {
+// kernels are exact and slower than ours. For floats, all but reference kernels will do.
+bool suits(const ConvSpec& spec, const std::string& implementation) {
     const auto has = [&](const char* part) {
         return implementation.find(part) != std::string::npos;
     };
-    return has("vnni") || has("amx");
+    return is_real(spec.src) ? !has("ref") : has("vnni") || has("amx");
 }
 
 class OneDnnBound final : public BoundConv {
@@ -123,8 +154,8 @@ public:
     OneDnnBound(dnnl::primitive primitive, Arguments arguments)
         : primitive_(std::move(primitive)), arguments_(std::move(arguments)) {}
 
-    void run(const std::int8_t* weights, const float* bias, void* dst) override {
-        arguments_.at(DNNL_ARG_WEIGHTS).set_data_handle(const_cast<std::int8_t*>(weights));
+    void run(const void* weights, const float* bias, void* dst) override {
+        arguments_.at(DNNL_ARG_WEIGHTS).set_data_handle(const_cast<void*>(weights));
         const auto has_bias = arguments_.find(DNNL_ARG_BIAS);
         if (has_bias != arguments_.end()) {
             has_bias->second.set_data_handle(const_cast<float*>(bias));
@@ -160,7 +191,7 @@ public:
         if (spec.dst == Type::s32) return;
         bias_ = descriptor.bias_desc();
         std::copy(spec.scales.begin(), spec.scales.end(), scales_.data());
-        dst_scale_ = spec.dst == Type::f32 ? 0 : spec.dst_scale;
+        dst_scale_ = is_real(spec.dst) ? 0 : spec.dst_scale;
     }
 
     std::string layout_key() const override {
@@ -190,8 +221,8 @@ public:
         const auto scale = [](memory::dim count, const float* values) {
             return memory({{count}, Data::f32, Tag::a}, cpu(), const_cast<float*>(values));
         };
-        if (bias_) {
-            arguments.emplace(DNNL_ARG_BIAS, unbound(bias_));
+        if (bias_) arguments.emplace(DNNL_ARG_BIAS, unbound(bias_));
+        if (bias_ && scales_.size() > 0) {
             arguments.emplace(DNNL_ARG_ATTR_SCALES | DNNL_ARG_WEIGHTS,
                               scale(static_cast<memory::dim>(scales_.size()), scales_.data()));
             if (dst_scale_ != 0) {
@@ -216,8 +247,8 @@ dnnl::primitive_attr attributes(const ConvSpec& spec, int weight_mask) {
     dnnl::primitive_attr attr;
     attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
     if (spec.dst == Type::s32) return attr;
-    attr.set_scales_mask(DNNL_ARG_WEIGHTS, weight_mask);
-    if (spec.dst != Type::f32) attr.set_scales_mask(DNNL_ARG_DST, 0);
+    if (!is_real(spec.src)) attr.set_scales_mask(DNNL_ARG_WEIGHTS, weight_mask);
+    if (!is_real(spec.dst)) attr.set_scales_mask(DNNL_ARG_DST, 0);
     dnnl::post_ops post;
     if (spec.has_residual) post.append_sum(spec.residual_scale, 0, data_type(spec.residual));
     if (spec.relu) post.append_eltwise(dnnl::algorithm::eltwise_relu, 0.f, 0.f);
@@ -226,20 +257,20 @@ dnnl::primitive_attr attributes(const ConvSpec& spec, int weight_mask) {
 }
 
 template <class Primitive>
-std::unique_ptr<ConvKernel> first_exact(const ConvSpec& spec, const Geometry& geometry,
+std::unique_ptr<ConvKernel> first_suitable(const ConvSpec& spec, const Geometry& geometry,
                                         typename Primitive::primitive_desc descriptor,
                                         const memory::desc& plain) {
     if (descriptor.get(true) == nullptr) return nullptr;
     do {
-        if (!exact(descriptor.impl_info_str())) continue;
+        if (!suits(spec, descriptor.impl_info_str())) continue;
         return std::make_unique<OneDnnConv>(spec, geometry, descriptor, plain,
                                             Primitive(descriptor));
     } while (descriptor.next_impl());
     return nullptr;
 }
 
-memory::desc weights_desc(const Dims& dims, const OneDnnConv* like) {
-    return like != nullptr ? like->weights() : memory::desc(dims, Data::s8, Tag::any);
+memory::desc weights_desc(const ConvSpec& spec, const Dims& dims, const OneDnnConv* like) {
+    return like != nullptr ? like->weights() : memory::desc(dims, weight_type(spec), Tag::any);
 }
 
 std::unique_ptr<ConvKernel> make_matmul(const ConvSpec& spec, const Geometry& geometry,
@@ -253,17 +284,17 @@ std::unique_ptr<ConvKernel> make_matmul(const ConvSpec& spec, const Geometry& ge
                                    spec.in_channels * outputs};
     std::copy(std::begin(steps), std::end(steps), std::begin(rows.weight_steps));
     const memory::desc src({spec.batch, depth}, data_type(spec.src), Tag::ab);
-    const memory::desc weights = weights_desc(weight_dims, like);
+    const memory::desc weights = weights_desc(spec, weight_dims, like);
     const memory::desc dst({spec.batch, outputs}, data_type(spec.dst), Tag::ab);
-    const memory::desc plain(weight_dims, Data::s8, Tag::ab);
+    const memory::desc plain(weight_dims, plain_type(spec), Tag::ab);
     const auto attr = attributes(spec, 1 << 1);
     if (spec.dst == Type::s32) {
-        return first_exact<dnnl::matmul>(rows, geometry, {cpu(), src, weights, dst, attr, true},
-                                         plain);
+        return first_suitable<dnnl::matmul>(rows, geometry,
+                                            {cpu(), src, weights, dst, attr, true}, plain);
     }
     const memory::desc bias({1, outputs}, Data::f32, Tag::ab);
-    return first_exact<dnnl::matmul>(rows, geometry, {cpu(), src, weights, bias, dst, attr, true},
-                                     plain);
+    return first_suitable<dnnl::matmul>(
+        rows, geometry, {cpu(), src, weights, bias, dst, attr, true}, plain);
 }
 
 std::unique_ptr<ConvKernel> make_convolution(const ConvSpec& spec, const Geometry& geometry,
@@ -274,10 +305,10 @@ std::unique_ptr<ConvKernel> make_convolution(const ConvSpec& spec, const Geometr
     if (grouped) weight_dims.insert(weight_dims.begin(), spec.groups);
     const memory::desc src({spec.batch, spec.in_channels, spec.in_height, spec.in_width},
                            data_type(spec.src), Tag::nhwc);
-    const memory::desc weights = weights_desc(weight_dims, like);
+    const memory::desc weights = weights_desc(spec, weight_dims, like);
     const memory::desc dst({spec.batch, spec.out_channels, spec.out_height, spec.out_width},
                            data_type(spec.dst), Tag::nhwc);
-    const memory::desc plain(weight_dims, Data::s8, grouped ? Tag::goihw : Tag::oihw);
+    const memory::desc plain(weight_dims, plain_type(spec), grouped ? Tag::goihw : Tag::oihw);
     const Dims stride = {spec.stride[0], spec.stride[1]};
     const Dims dilation = {spec.dilation[0] - 1, spec.dilation[1] - 1};
     const Dims before = {spec.padding[0], spec.padding[1]};
@@ -292,13 +323,13 @@ std::unique_ptr<ConvKernel> make_convolution(const ConvSpec& spec, const Geometr
     const auto kind = dnnl::prop_kind::forward_inference;
     const auto algorithm = dnnl::algorithm::convolution_direct;
     if (spec.dst == Type::s32) {
-        return first_exact<dnnl::convolution_forward>(spec, geometry,
+        return first_suitable<dnnl::convolution_forward>(spec, geometry,
                                         {cpu(), kind, algorithm, src, weights, dst, stride,
                                          dilation, before, after, attr, true},
                                         plain);
     }
     const memory::desc bias({spec.out_channels}, Data::f32, Tag::a);
-    return first_exact<dnnl::convolution_forward>(spec, geometry,
+    return first_suitable<dnnl::convolution_forward>(spec, geometry,
                                     {cpu(), kind, algorithm, src, weights, bias, dst, stride,
                                      dilation, before, after, attr, true},
                                     plain);
@@ -314,7 +345,8 @@ std::unique_ptr<ConvKernel> make_like(const ConvSpec& spec, const Geometry& geom
 }  // namespace
 
 std::unique_ptr<ConvKernel> make_onednn_conv(const ConvSpec& spec, const Geometry& geometry) {
-    return onednn_exact() ? make_like(spec, geometry, nullptr) : nullptr;
+    if (!is_real(spec.src) && !onednn_exact()) return nullptr;
+    return make_like(spec, geometry, nullptr);
 }
 
 namespace {

@@ -25,7 +25,8 @@ public:
     PortableBound(const ConvSpec& spec, const std::uint8_t* src)
         : spec_(spec), src_(src), sums_(static_cast<std::size_t>(spec.out_channels)) {}
 
-    void run(const std::int8_t* weights, const float* bias, void* dst) override {
+    void run(const void* buffer, const float* bias, void* dst) override {
+        const auto* weights = static_cast<const std::int8_t*>(buffer);
         std::int64_t pixel = 0;
         for (std::int64_t n = 0; n < spec_.batch; ++n) {
             for (std::int64_t oh = 0; oh < spec_.out_height; ++oh) {

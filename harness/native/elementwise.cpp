@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 
+#include "real.hpp"
 #include "vectorize.hpp"
 
 namespace sigmabench {
@@ -171,18 +172,13 @@ void average_pool(const T* x, Rows rows, const PoolSpec& spec, std::int32_t* sum
 
 template <class T>
 void pool_as(const T* x, Rows rows, const PoolSpec& spec, std::int32_t* scratch, T* out) {
-    const std::int64_t height = spec.out.height, row = spec.out.width * spec.out.channels;
-    for (std::int64_t at = rows.first; at < rows.last;) {
-        const std::int64_t n = at / height, first = at - n * height;
-        const Rows mine = {first, std::min(first + rows.last - at, height)};
-        const T* from = x + n * spec.in.size();
+    for_each_image(rows, spec, [&](std::int64_t n, Rows part, std::int64_t at) {
         if (spec.maximum) {
-            max_pool(from, mine, spec, scratch, out + at * row);
+            max_pool(x + n * spec.in.size(), part, spec, scratch, out + at);
         } else {
-            average_pool(from, mine, spec, scratch, out + at * row);
+            average_pool(x + n * spec.in.size(), part, spec, scratch, out + at);
         }
-        at += mine.last - mine.first;
-    }
+    });
 }
 
 }  // namespace
@@ -282,7 +278,9 @@ void fold_columns(const std::uint8_t* x, Rows rows, const Folding& f, std::uint8
 
 void pool(const std::uint8_t* x, Rows rows, const PoolSpec& spec, std::int32_t* scratch,
           std::uint8_t* out) {
-    if (spec.type == Type::u8) {
+    if (is_real(spec.type)) {
+        pool_real(x, rows, spec, scratch, out);
+    } else if (spec.type == Type::u8) {
         pool_as(x, rows, spec, scratch, out);
     } else {
         pool_as(reinterpret_cast<const std::int8_t*>(x), rows, spec, scratch,

@@ -1,6 +1,7 @@
 // What a pass does besides convolutions: quantize the input, unfold rows, pool.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "conv.hpp"
@@ -56,6 +57,19 @@ struct PoolSpec {
         return static_cast<std::size_t>(in.channels * (in.width + 2 * padding[1])) * 2 + kLine;
     }
 };
+// Calls with every image of the batch that has some of the rows of the output: its number, its own
+// rows, and where in the output they begin.
+template <class Work>
+void for_each_image(Rows rows, const PoolSpec& spec, Work work) {
+    const std::int64_t height = spec.out.height, line = spec.out.width * spec.out.channels;
+    for (std::int64_t at = rows.first; at < rows.last;) {
+        const std::int64_t n = at / height, first = at % height;
+        const Rows part = {first, std::min(first + rows.last - at, height)};
+        work(n, part, at * line);
+        at += part.last - part.first;
+    }
+}
+
 // NHWC to NHWC; `rows` of the output.
 void pool(const std::uint8_t* x, Rows rows, const PoolSpec& spec, std::int32_t* scratch,
           std::uint8_t* out);

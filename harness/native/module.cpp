@@ -1,5 +1,6 @@
 // Python's view of the runtime. Arrays are checked here; nothing below trusts a shape twice.
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
@@ -38,6 +39,16 @@ void assign(std::int64_t (&to)[2], const Pair& from) {
 // Collects a network node by node, then becomes a Program.
 class Builder {
 public:
+    explicit Builder(const std::string& number) {
+        if (number == "fp32") {
+            network_.number = Type::f32;
+        } else if (number == "bf16") {
+            network_.number = Type::bf16;
+        } else if (number != "int8") {
+            throw nb::value_error("number must be int8, fp32 or bf16");
+        }
+    }
+
     int activation(const std::string& name, const Pair& shape, float scale, bool is_signed) {
         if (shape.size() != 3) {
             throw nb::value_error((name + ": an activation's shape is (C, H, W)").c_str());
@@ -51,35 +62,42 @@ public:
             size *= length;
         }
         if (!(scale >= 0)) throw nb::value_error((name + ": a scale is not negative").c_str());
-        network_.activations.push_back({name, {shape[0], shape[1], shape[2]}, scale, is_signed});
+        network_.activations.push_back({name, {shape[0], shape[1], shape[2]}, scale, is_signed,
+                                        network_.real() ? network_.number : Type::f32});
         return static_cast<int>(network_.activations.size()) - 1;
     }
 
     void conv(int input, int output, int residual, const Pair& shape, const Pair& stride,
               const Pair& padding, const Pair& dilation, std::int64_t groups, bool relu,
               const AnyArray& mean, const AnyArray& weight_scale, const AnyArray& bias) {
-        if (shape.size() != 4) throw nb::value_error("a weight's shape is (O, I, KH, KW)");
-        const Geometry geometry = {shape[0], shape[1], shape[2], shape[3]};
-        if (output < 0 || output >= static_cast<int>(network_.activations.size())) {
-            throw nb::value_error("a conv's output is no activation");
-        }
-        check_weight_shape(network_.at(output).name, geometry);
-        ConvNode node;
-        node.input = input;
-        node.output = output;
-        node.residual = residual;
-        node.groups = groups;
-        node.relu = relu;
-        node.ordinal = layers_++;
-        assign(node.stride, stride);
-        assign(node.padding, padding);
-        assign(node.dilation, dilation);
-        Posterior& p = node.posterior;
-        p.geometry = geometry;
-        p.mean = copied<std::int8_t>(mean, geometry.weights(), "mean", "int8");
+        if (network_.real()) throw nb::value_error("conv adds int8 weights; use normal_conv");
+        ConvNode& node = add(input, output, residual, shape, stride, padding, dilation, groups,
+                             relu, bias);
+        node.posterior.mean =
+            copied<std::int8_t>(mean, node.posterior.geometry.weights(), "mean", "int8");
         node.weight_scale = copied<float>(weight_scale, shape[0], "weight_scale", "float32");
-        node.bias = copied<float>(bias, shape[0], "bias", "float32");
-        network_.nodes.emplace_back(std::move(node));
+    }
+
+    // A layer of a float network; std or bias_std null: not sampled.
+    void normal_conv(int input, int output, int residual, const Pair& shape, const Pair& stride,
+                     const Pair& padding, const Pair& dilation, std::int64_t groups, bool relu,
+                     const AnyArray& mean, const std::optional<AnyArray>& spread,
+                     const AnyArray& bias, const std::optional<AnyArray>& bias_std) {
+        if (!network_.real()) throw nb::value_error("normal_conv adds float weights; use conv");
+        ConvNode& node = add(input, output, residual, shape, stride, padding, dilation, groups,
+                             relu, bias);
+        const Geometry& g = node.posterior.geometry;
+        const Pair dims = {g.outputs, g.inputs, g.height, g.width};
+        const float* deviation =
+            spread ? contiguous<float>(*spread, dims, "std", "float32") : nullptr;
+        node.normal = std::make_shared<const NormalPosterior>(
+            g, contiguous<float>(mean, dims, "mean", "float32"), deviation, network_.number,
+            2 * node.ordinal);
+        if (!bias_std) return;
+        node.normal_bias = std::make_shared<const NormalPosterior>(
+            Geometry{shape[0], 1, 1, 1}, node.bias.data(),
+            contiguous<float>(*bias_std, {shape[0]}, "bias_std", "float32"), Type::f32,
+            2 * node.ordinal + 1);
     }
 
     // The last conv's weights are sampled.
@@ -117,6 +135,9 @@ public:
                                    const std::string& isa, int threads, int team) {
         network_.input = input;
         network_.output = output;
+        if (output >= 0 && output < static_cast<int>(network_.activations.size())) {
+            network_.activations[static_cast<std::size_t>(output)].real = Type::f32;
+        }
         AliasTables tables;
         const auto* slots = contiguous<std::uint8_t>(threshold, {128}, "threshold", "uint8");
         const auto* others = contiguous<std::uint8_t>(alias, {128}, "alias", "uint8");
@@ -134,6 +155,30 @@ public:
     }
 
 private:
+    ConvNode& add(int input, int output, int residual, const Pair& shape, const Pair& stride,
+                  const Pair& padding, const Pair& dilation, std::int64_t groups, bool relu,
+                  const AnyArray& bias) {
+        if (shape.size() != 4) throw nb::value_error("a weight's shape is (O, I, KH, KW)");
+        const Geometry geometry = {shape[0], shape[1], shape[2], shape[3]};
+        if (output < 0 || output >= static_cast<int>(network_.activations.size())) {
+            throw nb::value_error("a conv's output is no activation");
+        }
+        check_weight_shape(network_.at(output).name, geometry, network_.real());
+        ConvNode node;
+        node.input = input;
+        node.output = output;
+        node.residual = residual;
+        node.groups = groups;
+        node.relu = relu;
+        node.ordinal = layers_++;
+        assign(node.stride, stride);
+        assign(node.padding, padding);
+        assign(node.dilation, dilation);
+        node.posterior.geometry = geometry;
+        node.bias = copied<float>(bias, shape[0], "bias", "float32");
+        return std::get<ConvNode>(network_.nodes.emplace_back(std::move(node)));
+    }
+
     ConvNode& last() {
         auto* node =
             network_.nodes.empty() ? nullptr : std::get_if<ConvNode>(&network_.nodes.back());
@@ -196,14 +241,20 @@ auto released(Work work) {
     return work();
 }
 
-nb::ndarray<nb::numpy, std::int8_t> sample_weights(Program& program, const std::string& layer,
-                                                   std::uint64_t seed, std::int64_t mc) {
+// [O, I, KH, KW], int8, or float32 of a float network
+nb::object sample_weights(Program& program, const std::string& layer, std::uint64_t seed,
+                          std::int64_t mc) {
     const std::size_t node = program.node_of(layer);
     const Geometry& g = program.conv(node).posterior.geometry;
     const std::uint32_t pass = mc_index(mc);
-    return owned(released([&] { return program.sample(node, seed, pass); }),
-                 {static_cast<std::size_t>(g.outputs), static_cast<std::size_t>(g.inputs),
-                  static_cast<std::size_t>(g.height), static_cast<std::size_t>(g.width)});
+    const std::vector<std::size_t> shape = {
+        static_cast<std::size_t>(g.outputs), static_cast<std::size_t>(g.inputs),
+        static_cast<std::size_t>(g.height), static_cast<std::size_t>(g.width)};
+    if (program.network().real()) {
+        return nb::cast(
+            owned(released([&] { return program.sample_real(node, seed, pass); }), shape));
+    }
+    return nb::cast(owned(released([&] { return program.sample(node, seed, pass); }), shape));
 }
 
 nb::tuple packed_weights(Program& program, const std::string& layer, std::uint64_t seed,
@@ -400,13 +451,17 @@ NB_MODULE(_native, m) {
         .def_prop_ro("path",
                      [](const NormalTensors& t) { return std::string(path_name(t.path())); });
     nb::class_<Builder>(m, "Builder")
-        .def(nb::init<>())
+        .def(nb::init<const std::string&>(), nb::arg("number") = "int8")
         .def("activation", &Builder::activation, nb::arg("name"), nb::arg("shape"),
              nb::arg("scale"), nb::arg("signed"))
         .def("conv", &Builder::conv, nb::kw_only(), nb::arg("input"), nb::arg("output"),
              nb::arg("residual"), nb::arg("shape"), nb::arg("stride"), nb::arg("padding"),
              nb::arg("dilation"), nb::arg("groups"), nb::arg("relu"), nb::arg("mean"),
              nb::arg("weight_scale"), nb::arg("bias"))
+        .def("normal_conv", &Builder::normal_conv, nb::kw_only(), nb::arg("input"),
+             nb::arg("output"), nb::arg("residual"), nb::arg("shape"), nb::arg("stride"),
+             nb::arg("padding"), nb::arg("dilation"), nb::arg("groups"), nb::arg("relu"),
+             nb::arg("mean"), nb::arg("std").none(), nb::arg("bias"), nb::arg("bias_std").none())
         .def("sigma", &Builder::sigma, nb::kw_only(), nb::arg("bits"), nb::arg("sigma"),
              nb::arg("multiplier"), nb::arg("offset"), nb::arg("shift"))
         .def("bias_step", &Builder::bias_step, nb::arg("step"))

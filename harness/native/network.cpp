@@ -30,14 +30,14 @@ constexpr std::int64_t kMostNumbers = (std::int64_t{1} << 31) - 1;  // of weight
 void check_conv(const Network& network, const ConvNode& node) {
     const Activation &in = network.at(node.input), &out = network.at(node.output);
     const Geometry& g = node.posterior.geometry;
-    check_weight_shape(out.name, g);
+    check_weight_shape(out.name, g, network.real());
     if (!finite(node.weight_scale) || !finite(node.bias) || !finite(node.bias_step)) {
         reject(out.name, "its scales and biases must be finite");
     }
     const std::int64_t kernel[2] = {g.height, g.width};
     const std::int64_t size[2] = {in.image.height, in.image.width};
     const std::int64_t result[2] = {out.image.height, out.image.width};
-    if (in.scale == 0) reject(out.name, "its input has no integer scale");
+    if (in.scale == 0 && !network.real()) reject(out.name, "its input has no integer scale");
     if (node.groups < 1 || g.outputs % node.groups != 0 ||
         in.image.channels != g.inputs * node.groups) {
         reject(out.name, "its weights do not fit its input's channels and its groups");
@@ -53,6 +53,14 @@ void check_conv(const Network& network, const ConvNode& node) {
     const auto channels = static_cast<std::size_t>(g.outputs);
     const auto weights = static_cast<std::size_t>(g.weights());
     const Posterior& p = node.posterior;
+    if (network.real() != (node.normal != nullptr) ||
+        (node.normal != nullptr && node.normal->type() != network.number)) {
+        reject(out.name, "its weights are not of the network's type");
+    }
+    if (network.real()) {
+        if (node.bias.size() != channels) reject(out.name, "its bias has not its channels' size");
+        return;
+    }
     if (p.mean.size() != weights || node.weight_scale.size() != channels ||
         node.bias.size() != channels) {
         reject(out.name, "an array has not the size that its shape asks for");
@@ -80,7 +88,9 @@ void check_pool(const Network& network, const PoolNode& node) {
     const Activation &in = network.at(node.input), &out = network.at(node.output);
     const std::int64_t size[2] = {in.image.height, in.image.width};
     const std::int64_t result[2] = {out.image.height, out.image.width};
-    if (in.scale == 0 || in.image.channels != out.image.channels || in.type() != out.type() ||
+    const bool logits = node.output == network.output;
+    if (logits || (in.scale == 0 && !network.real()) ||
+        in.image.channels != out.image.channels || in.type() != out.type() ||
         in.scale != out.scale) {
         reject(out.name, "a pool's output must have its input's type, scale and channels");
     }
@@ -96,13 +106,19 @@ void check_pool(const Network& network, const PoolNode& node) {
 
 }  // namespace
 
-void check_weight_shape(const std::string& name, const Geometry& g) {
+void check_weight_shape(const std::string& name, const Geometry& g, bool real) {
     std::int64_t product = 1;
     for (const std::int64_t size : {g.outputs, g.inputs, g.height, g.width}) {
         if (size < 1 || size > kMostNumbers / product) {
             reject(name, "its weights must be at least one and fewer than 2^31");
         }
         product *= size;
+    }
+    if (real) {
+        if (NormalOrder{g}.size() > kMostNumbers) {
+            reject(name, "its weights take 2^31 or more normal draws");
+        }
+        return;
     }
     if (g.inputs * g.height * g.width > kMostProducts) {
         reject(name, "a sum of more than " + std::to_string(kMostProducts) +
@@ -125,9 +141,15 @@ void Network::check() const {
     for (const Activation& activation : activations) {
         if (!std::isfinite(activation.scale)) reject(activation.name, "its scale must be finite");
     }
-    if (at(input).scale == 0) reject(at(input).name, "the input has no integer scale");
+    for (const Activation& activation : activations) {
+        if (real() && activation.scale != 0) reject(activation.name, "a float has no scale");
+    }
+    if (at(input).scale == 0 && !real()) {
+        reject(at(input).name, "the input has no integer scale");
+    }
     for (const Node& node : nodes) {
         require(node_input(node));
+        if (node_input(node) == output) reject(at(output).name, "a node reads the logits");
         const int out = node_output(node);
         if (out < 0 || out >= known || !ready.insert(out).second) {
             throw std::invalid_argument("a node makes an activation that exists already");
@@ -137,11 +159,12 @@ void Network::check() const {
                 require(conv->residual);
                 if (out == output) reject(at(out).name, "no residual can be added to the logits");
                 const Activation& residual = at(conv->residual);
-                if (residual.scale == 0 || !(residual.image == at(out).image)) {
+                if (conv->residual == output) reject(at(out).name, "the logits are its residual");
+                if (!(residual.image == at(out).image)) {
                     reject(at(out).name, "its residual has another shape");
                 }
             }
-            if ((at(out).scale == 0) != (out == output)) {
+            if (!real() && (at(out).scale == 0) != (out == output)) {
                 reject(at(out).name, "the logits are float32, all other activations integers");
             }
             check_conv(*this, *conv);
@@ -180,7 +203,7 @@ ConvSpec conv_spec(const Network& network, const ConvNode& node, std::int64_t ba
     spec.has_residual = node.residual >= 0;
     if (spec.has_residual) {
         spec.residual = network.at(node.residual).type();
-        spec.residual_scale = network.at(node.residual).scale;
+        spec.residual_scale = network.real() ? 1.f : network.at(node.residual).scale;
     }
     spec.dst_scale = out.scale;
     for (const float scale : node.weight_scale) spec.scales.push_back(in.scale * scale);
@@ -213,9 +236,10 @@ Folding input_folding(const Network& network, const ConvNode& node) {
         const auto* conv = std::get_if<ConvNode>(&other);
         readers += conv != nullptr && conv->residual == network.input ? 1 : 0;
     }
-    // One output pixel is a product of matrices as it is.
+    // One output pixel is a product of matrices as it is. Float kernels take few channels well.
     const Image& out = network.at(node.output).image;
-    const bool pays = node.input == network.input && readers == 1 && node.groups == 1 &&
+    const bool pays = !network.real() && node.input == network.input && readers == 1 &&
+                      node.groups == 1 &&
                       image.channels <= 4 && g.width > 1 && out.height * out.width > 1;
     if (!pays) return folding;
     folding.image = image;

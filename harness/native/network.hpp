@@ -2,22 +2,25 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "elementwise.hpp"
+#include "float_source.hpp"
 
 namespace sigmabench {
 
 struct Activation {
     std::string name;
     Image image;
-    float scale = 0;  // 0: float32
+    float scale = 0;  // 0: floats, of type `real`
     bool is_signed = true;
+    Type real = Type::f32;
 
     Type type() const {
-        if (scale == 0) return Type::f32;
+        if (scale == 0) return real;
         return is_signed ? Type::s8 : Type::u8;
     }
 };
@@ -30,6 +33,8 @@ struct ConvNode {
     std::uint32_t ordinal = 0;  // among the layers with weights
     Posterior posterior;        // bits == 0: not sampled
     std::vector<float> weight_scale, bias, bias_step;  // bias_step empty: the bias is not sampled
+    // In float networks, instead of posterior (its geometry aside), weight_scale and bias_step.
+    std::shared_ptr<const NormalPosterior> normal, normal_bias;
 };
 
 struct PoolNode {
@@ -41,6 +46,7 @@ struct PoolNode {
 using Node = std::variant<ConvNode, PoolNode>;
 
 struct Network {
+    Type number = Type::u8;  // of activations between layers: u8 (or s8), f32, bf16
     std::vector<Activation> activations;
     std::vector<Node> nodes;
     int input = 0, output = 0;
@@ -48,6 +54,7 @@ struct Network {
     const Activation& at(int activation) const {
         return activations[static_cast<std::size_t>(activation)];
     }
+    bool real() const { return is_real(number); }
     // Throws std::invalid_argument with a sentence that names what is wrong.
     void check() const;
 };
@@ -60,8 +67,8 @@ inline int node_output(const Node& node) {
 }
 
 // Throws std::invalid_argument where a weight tensor is larger than the noise stream and int32 sums
-// allow (docs/noise-stream.md).
-void check_weight_shape(const std::string& name, const Geometry& geometry);
+// (docs/noise-stream.md), or the counter of normal draws, allow.
+void check_weight_shape(const std::string& name, const Geometry& geometry, bool real = false);
 
 // What the layer computes on a batch.
 ConvSpec conv_spec(const Network& network, const ConvNode& node, std::int64_t batch);

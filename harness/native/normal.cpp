@@ -56,23 +56,25 @@ namespace {
 
 void store(float* to, float value) { *to = value; }
 
-void store(std::uint16_t* to, float value) {
-    const auto bits = static_cast<std::uint32_t>(Vec::bits(value));
-    *to = static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+void store(std::uint16_t* to, float value) { *to = bfloat16_bits(value); }
+
+// The normals of one block; the counter moves on to the next.
+void draw_block(const KeySchedule& keys, std::uint32_t (&counter)[4], float (&z)[kNormals]) {
+    std::int32_t random[kNormals];
+    for (std::size_t j = 0; j < 8; ++j, ++counter[0]) {
+        ars(keys, counter, reinterpret_cast<std::uint8_t*>(random + 4 * j));
+    }
+    for (std::size_t l = 0; l < 16; ++l) {
+        normal_pair(random[l], random[16 + l], z[l], z[16 + l]);
+    }
 }
 
 template <class Out>
 void fill(const KeySchedule& keys, const NormalBlocks& blocks, Out* out) {
     std::uint32_t counter[4] = {8 * blocks.block, blocks.mc, blocks.ordinal, 1};
     for (std::size_t at = 0; at < blocks.size; at += kNormals) {
-        std::int32_t random[kNormals];
-        for (std::size_t j = 0; j < 8; ++j, ++counter[0]) {
-            ars(keys, counter, reinterpret_cast<std::uint8_t*>(random + 4 * j));
-        }
         float z[kNormals];
-        for (std::size_t l = 0; l < 16; ++l) {
-            normal_pair(random[l], random[16 + l], z[l], z[16 + l]);
-        }
+        draw_block(keys, counter, z);
         for (std::size_t l = 0; l < std::min(kNormals, blocks.size - at); ++l) {
             store(out + at + l, std::fma(blocks.std[at + l], z[l], blocks.mean[at + l]));
         }
@@ -87,6 +89,36 @@ void fill_portable(const KeySchedule& keys, const NormalBlocks& blocks, float* o
 
 void fill_portable(const KeySchedule& keys, const NormalBlocks& blocks, std::uint16_t* out) {
     fill(keys, blocks, out);
+}
+
+void draw_portable(const KeySchedule& keys, const NormalRun<float>& run) {
+    std::uint32_t counter[4] = {8 * run.block, run.mc, run.ordinal, 1};
+    const float *mean = run.mean, *std = run.std;
+    float* out[2] = {run.out[0], run.out[1]};
+    for (std::uint32_t k = 0; k < run.count; ++k, mean += kNormals, std += kNormals) {
+        float z[kNormals];
+        draw_block(keys, counter, z);
+        for (std::size_t l = 0; l < kNormals; ++l) {
+            out[l / 16][l % 16] = std::fma(std[l], z[l], mean[l]);
+        }
+        out[0] += run.step[0];
+        out[1] += run.step[1];
+    }
+}
+
+void draw_portable(const KeySchedule& keys, const NormalRun<std::uint16_t>& run) {
+    std::uint32_t counter[4] = {8 * run.block, run.mc, run.ordinal, 1};
+    const std::uint16_t *mean = run.mean, *std = run.std;
+    std::uint16_t* out = run.out[0];
+    for (std::uint32_t k = 0; k < run.count; ++k, mean += kNormals, std += kNormals) {
+        float z[kNormals];
+        draw_block(keys, counter, z);
+        for (std::size_t l = 0; l < kNormals; ++l) {
+            out[l] = bfloat16_bits(std::fma(from_bfloat16(std[l]), z[l % 2 * 16 + l / 2],
+                                            from_bfloat16(mean[l])));
+        }
+        out += run.step[0];
+    }
 }
 
 bool supported(NormalPath path) {

@@ -69,13 +69,13 @@ SIGMABENCH_INLINE void store(std::uint16_t* to, __m256 low, __m256 high) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_permute4x64_epi64(packed, 0xd8));
 }
 
-SIGMABENCH_INLINE void draw(const KeySchedule& keys, const NormalBlocks& blocks,
+SIGMABENCH_INLINE void draw(const KeySchedule& keys, std::uint32_t mc, std::uint32_t ordinal,
                             std::uint32_t first, std::int32_t* random) {
     const __m128i* key = reinterpret_cast<const __m128i*>(keys.words);
     __m128i x[8];
     for (int j = 0; j < 8; ++j) {
         const __m128i counter =
-            _mm_set_epi32(1, static_cast<int>(blocks.ordinal), static_cast<int>(blocks.mc),
+            _mm_set_epi32(1, static_cast<int>(ordinal), static_cast<int>(mc),
                           static_cast<int>(first + static_cast<std::uint32_t>(j)));
         x[j] = _mm_xor_si128(counter, key[0]);
     }
@@ -88,16 +88,30 @@ SIGMABENCH_INLINE void draw(const KeySchedule& keys, const NormalBlocks& blocks,
     }
 }
 
+// The normals of one block, from that counter on.
+SIGMABENCH_INLINE void draw_block(const KeySchedule& keys, std::uint32_t mc, std::uint32_t ordinal,
+                                  std::uint32_t counter, __m256* z) {
+    alignas(32) std::int32_t random[kNormals];
+    draw(keys, mc, ordinal, counter, random);
+    const auto* words = reinterpret_cast<const __m256i*>(random);
+    normal_pair(words[0], words[2], z[0], z[2]);
+    normal_pair(words[1], words[3], z[1], z[3]);
+}
+
+// Pairs of bfloat16 as two registers of floats.
+SIGMABENCH_INLINE __m256 lower(__m256i pairs) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16));
+}
+SIGMABENCH_INLINE __m256 upper(__m256i pairs) {
+    return _mm256_castsi256_ps(_mm256_and_si256(pairs, Vec::seti(static_cast<int>(0xffff0000))));
+}
+
 template <class Out>
 SIGMABENCH_AVX2 void fill(const KeySchedule& keys, const NormalBlocks& blocks, Out* out) {
     std::uint32_t counter = 8 * blocks.block;
     for (std::size_t at = 0; at < blocks.size; at += kNormals, counter += 8) {
-        alignas(32) std::int32_t random[kNormals];
-        draw(keys, blocks, counter, random);
-        const auto* words = reinterpret_cast<const __m256i*>(random);
         __m256 z[4];
-        normal_pair(words[0], words[2], z[0], z[2]);
-        normal_pair(words[1], words[3], z[1], z[3]);
+        draw_block(keys, blocks.mc, blocks.ordinal, counter, z);
         const float *mean = blocks.mean + at, *std = blocks.std + at;
         for (int k = 0; k < 4; ++k) {
             z[k] = _mm256_fmadd_ps(_mm256_load_ps(std + 8 * k), z[k], _mm256_load_ps(mean + 8 * k));
@@ -125,6 +139,45 @@ SIGMABENCH_AVX2 void fill_avx2(const KeySchedule& keys, const NormalBlocks& bloc
 SIGMABENCH_AVX2 void fill_avx2(const KeySchedule& keys, const NormalBlocks& blocks,
                                std::uint16_t* out) {
     fill(keys, blocks, out);
+}
+
+SIGMABENCH_AVX2 void draw_avx2(const KeySchedule& keys, const NormalRun<float>& run) {
+    const float *mean = run.mean, *std = run.std;
+    float* out[2] = {run.out[0], run.out[1]};
+    std::uint32_t counter = 8 * run.block;
+    for (std::uint32_t n = 0; n < run.count; ++n, mean += kNormals, std += kNormals) {
+        __m256 z[4];
+        draw_block(keys, run.mc, run.ordinal, counter, z);
+        for (int k = 0; k < 4; ++k) {
+            const __m256 values = _mm256_fmadd_ps(_mm256_load_ps(std + 8 * k), z[k],
+                                                  _mm256_load_ps(mean + 8 * k));
+            _mm256_store_ps(out[k / 2] + k % 2 * 8, values);
+        }
+        out[0] += run.step[0];
+        out[1] += run.step[1];
+        counter += 8;
+    }
+}
+
+SIGMABENCH_AVX2 void draw_avx2(const KeySchedule& keys, const NormalRun<std::uint16_t>& run) {
+    const auto *mean = reinterpret_cast<const __m256i*>(run.mean),
+               *std = reinterpret_cast<const __m256i*>(run.std);
+    std::uint16_t* out = run.out[0];
+    std::uint32_t counter = 8 * run.block;
+    for (std::uint32_t n = 0; n < run.count; ++n, mean += 2, std += 2) {
+        __m256 z[4];
+        draw_block(keys, run.mc, run.ordinal, counter, z);
+        for (int k = 0; k < 2; ++k) {
+            const __m256i means = _mm256_load_si256(mean + k), stds = _mm256_load_si256(std + k);
+            const __m256 even = _mm256_fmadd_ps(lower(stds), z[k], lower(means));
+            const __m256 odd = _mm256_fmadd_ps(upper(stds), z[2 + k], upper(means));
+            const __m256i pairs =
+                _mm256_or_si256(bfloat16(even), _mm256_slli_epi32(bfloat16(odd), 16));
+            _mm256_store_si256(reinterpret_cast<__m256i*>(out) + k, pairs);
+        }
+        out += run.step[0];
+        counter += 8;
+    }
 }
 
 }  // namespace sigmabench

@@ -90,6 +90,33 @@ std::size_t Packer::sampled_bytes() const {
     return stream_.chunks * kLanes + gathered + plain + kernel;
 }
 
+namespace {
+
+class StreamShare final : public Share {
+public:
+    explicit StreamShare(Stream stream) : stream_(std::move(stream)) {
+        for (const Run& run : stream_.runs) {
+            count_ += static_cast<std::uint64_t>(__builtin_popcountll(run.lanes)) * run.count;
+        }
+    }
+    std::uint64_t sample(SamplerPath path, const AliasTables& tables, const KeySchedule& keys,
+                         std::uint32_t mc, std::int8_t* out) const override {
+        sigmabench::sample(path, stream_, tables, keys, mc, out);
+        return count_;
+    }
+
+private:
+    Stream stream_;
+    std::uint64_t count_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Share> Packer::share(std::size_t part, std::size_t parts) const {
+    if (!sampled() || layout_.path != WeightPath::direct) return nullptr;
+    return std::make_unique<StreamShare>(sigmabench::share(stream_, part, parts));
+}
+
 std::size_t Packer::index_bytes() const {
     return fixed_.size() + stream_.runs.capacity() * sizeof(Run) +
            (layout_.origin.capacity() + layout_.packed.capacity()) * sizeof(std::int32_t);

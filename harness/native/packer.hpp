@@ -3,36 +3,34 @@
 
 #include <memory>
 
-#include "conv.hpp"
+#include "weight_source.hpp"
 
 namespace sigmabench {
 
-class Packer {
+class Packer final : public WeightSource {
 public:
     // A store without sigma is not drawn: its mean is packed once.
     Packer(std::shared_ptr<const Store> store, std::uint32_t ordinal, const ConvKernel& kernel);
 
-    bool sampled() const { return store_->bits > 0; }
-    const std::int8_t* fixed() const { return fixed_.data(); }
-    std::size_t bytes() const { return layout_.bytes; }
-    std::size_t scratch_bytes() const { return scratch_bytes_; }
-    WeightPath path() const { return layout_.path; }
-    bool fits(const ConvKernel& kernel) const { return kernel.layout_key() == key_; }
+    bool sampled() const override { return store_->bits > 0; }
+    const std::int8_t* fixed() const override { return fixed_.data(); }
+    std::size_t bytes() const override { return layout_.bytes; }
+    std::size_t scratch_bytes() const override { return scratch_bytes_; }
+    WeightPath path() const override { return layout_.path; }
+    bool fits(const ConvKernel& kernel) const override { return kernel.layout_key() == key_; }
 
     // Bytes read from memory in a pass: mean and packed sigma.
-    std::size_t mean_bytes() const { return sampled() ? store_->mean.size() : layout_.bytes; }
-    std::size_t sigma_bytes() const { return store_->sigma.size(); }
+    std::size_t mean_bytes() const override {
+        return sampled() ? store_->mean.size() : layout_.bytes;
+    }
+    std::size_t sigma_bytes() const override { return store_->sigma.size(); }
     // Written and read in a pass between the draws and the kernel, 0 where nothing is sampled.
-    std::size_t sampled_bytes() const;
+    std::size_t sampled_bytes() const override;
 
     void sample(SamplerPath path, const AliasTables& tables, const KeySchedule& keys,
-                std::uint32_t mc, std::int8_t* scratch, std::int8_t* out) const;
-    // The stream that writes the kernel's buffer, where it can be written directly.
-    const Stream* direct() const {
-        return sampled() && layout_.path == WeightPath::direct ? &stream_ : nullptr;
-    }
-    // Memory of this layout, the store aside: the packed mean, or what draws are placed by.
-    std::size_t index_bytes() const;
+                std::uint32_t mc, std::int8_t* scratch, std::int8_t* out) const override;
+    std::unique_ptr<Share> share(std::size_t part, std::size_t parts) const override;
+    std::size_t index_bytes() const override;
 
     // For each byte of the kernel's buffer, trailing extras aside, the weight it holds in logical
     // order, or -1 for padding, which the kernel multiplies and which hence must be 0.

@@ -1,6 +1,7 @@
 #include "plan.hpp"
 
 #include <algorithm>
+#include <stdexcept>
 
 namespace sigmabench {
 namespace {
@@ -171,17 +172,23 @@ std::vector<std::shared_ptr<const ConvKernel>> make_kernels(const ConvSpec& whol
 
 }  // namespace
 
-const Packer& Packers::get(const ConvNode& node, std::size_t index, const ConvKernel& kernel) {
-    for (const Packer& packer : of_[index]) {
-        if (packer.fits(kernel)) return packer;
+const WeightSource& Packers::get(const ConvNode& node, std::size_t index,
+                                 const ConvKernel& kernel) {
+    for (const auto& source : of_[index]) {
+        if (source->fits(kernel)) return *source;
     }
-    return of_[index].emplace_back(stores_[index], 2 * node.ordinal, kernel);
+    if (node.normal != nullptr) {
+        of_[index].push_back(std::make_unique<FloatSource>(node.normal, kernel));
+    } else {
+        of_[index].push_back(std::make_unique<Packer>(stores_[index], 2 * node.ordinal, kernel));
+    }
+    return *of_[index].back();
 }
 
 std::size_t Packers::index_bytes() const {
     std::size_t bytes = 0;
-    for (const auto& packers : of_) {
-        for (const Packer& packer : packers) bytes += packer.index_bytes();
+    for (const auto& sources : of_) {
+        for (const auto& source : sources) bytes += source->index_bytes();
     }
     return bytes;
 }
@@ -193,6 +200,9 @@ std::unique_ptr<ConvKernel> make_conv(const ConvSpec& spec, const Geometry& geom
     }
     if (engine != Engine::portable) {
         if (auto kernel = make_onednn_conv(spec, geometry)) return kernel;
+    }
+    if (is_real(spec.src)) {
+        throw std::invalid_argument("a layer has no optimized float kernel on this CPU");
     }
     return make_portable_conv(spec, geometry);
 }
@@ -254,7 +264,8 @@ std::size_t Plan::plan_input(const Network& network, Engine engine) {
     const std::int64_t size = folding.columns == 0
                                   ? image.size()
                                   : image.height * folding.out_width * folding.folded;
-    return static_cast<std::size_t>(images(prefix_.steps > 0) * size);
+    return static_cast<std::size_t>(images(prefix_.steps > 0) * size) *
+           type_bytes(network.at(network.input).type());
 }
 
 // Each thread's rows of a batch of maps: whole images, or rows of the one image.
@@ -277,7 +288,7 @@ Plan::Plan(const Network& network, Packers& packers, Engine engine, std::int64_t
         sizes.push_back(activation_size(network, static_cast<int>(a)));
     }
     const auto input = static_cast<std::size_t>(network.input);
-    // float32 read, integers written.
+    // float32 read, numbers written.
     activation_bytes_ = sizes[input] / type_bytes(network.at(network.input).type()) * 4;
     plan_prefix(network, sizes);
     sizes[input] = plan_input(network, engine);
@@ -363,22 +374,23 @@ ConvStep& Plan::add_conv(const Network& network, Packers& packers, Engine engine
         piece.residual_bytes =
             static_cast<std::size_t>(images ? count * whole.out_height : count) * dst_row;
         if (piece.kernel != nullptr) {
-            if (step.packer == nullptr) {
-                step.packer = &packers.get(node, index, *piece.kernel);
+            if (step.source == nullptr) {
+                step.source = &packers.get(node, index, *piece.kernel);
             }
             scratchpad_bytes_ = std::max(scratchpad_bytes_, piece.kernel->scratchpad_bytes());
         }
         step.pieces.push_back(std::move(piece));
     }
-    const Stream* direct = step.packer->direct();
-    for (std::size_t k = 0; direct != nullptr && parts_ > 1 && k < parts.size(); ++k) {
-        step.shares.push_back(share(*direct, k, parts.size()));
+    for (std::size_t k = 0; parts_ > 1 && k < parts.size(); ++k) {
+        auto share = step.source->share(k, parts.size());
+        if (share != nullptr) step.shares.push_back(std::move(share));
     }
+    if (node.normal_bias != nullptr) step.bias.emplace();
     if (!node.bias_step.empty()) {
         step.bias = make_bias_stream(whole.out_channels, 2 * node.ordinal + 1);
     }
     const std::size_t drawn =
-        step.packer->sampled() ? round_up(step.packer->bytes(), kLine) : 0;
+        step.source->sampled() ? round_up(step.source->bytes(), kLine) : 0;
     const auto channels = static_cast<std::size_t>(whole.out_channels);
     if (inside) {  // one after the other
         step.weights_at = prefix_weights_;
@@ -387,7 +399,7 @@ ConvStep& Plan::add_conv(const Network& network, Packers& packers, Engine engine
         prefix_channels_ += channels;
     }
     weight_bytes_ = std::max(weight_bytes_, step.weights_at + drawn);
-    scratch_bytes_ = std::max(scratch_bytes_, step.packer->scratch_bytes());
+    scratch_bytes_ = std::max(scratch_bytes_, step.source->scratch_bytes());
     bias_channels_ = std::max(bias_channels_, step.bias_at + channels);
     steps_.emplace_back(std::move(step));
     return std::get<ConvStep>(steps_.back());

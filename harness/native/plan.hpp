@@ -12,17 +12,18 @@ namespace sigmabench {
 
 enum class Engine { automatic, onednn, portable };
 
-// The packers of a network's layers: plans whose kernels agree on a layout share one.
+// The packers, or sources of floats, of a network's layers: plans whose kernels agree on a layout
+// share one.
 class Packers {
 public:
     explicit Packers(const std::vector<std::shared_ptr<const Store>>& stores)
         : stores_(stores), of_(stores.size()) {}
-    const Packer& get(const ConvNode& node, std::size_t index, const ConvKernel& kernel);
+    const WeightSource& get(const ConvNode& node, std::size_t index, const ConvKernel& kernel);
     std::size_t index_bytes() const;
 
 private:
     const std::vector<std::shared_ptr<const Store>>& stores_;  // by node
-    std::vector<std::list<Packer>> of_;
+    std::vector<std::list<std::unique_ptr<WeightSource>>> of_;
 };
 
 // What one of the threads that work on a pass together computes of a step: some of the images, or,
@@ -35,11 +36,11 @@ struct ConvPiece {
 
 struct ConvStep {
     std::size_t node = 0;
-    const Packer* packer = nullptr;
+    const WeightSource* source = nullptr;
     std::vector<ConvPiece> pieces;
-    std::vector<Stream> shares;  // what each thread draws; empty: the first one draws all
+    std::vector<std::unique_ptr<Share>> shares;  // what each thread draws; empty: the first all
     bool logits = false;         // written to the caller, not to the arena
-    std::optional<Stream> bias;  // noise of a sampled bias
+    std::optional<Stream> bias;  // noise of a sampled bias; empty in float networks
     std::size_t weights_at = 0, bias_at = 0;  // in the buffers of what is drawn
 };
 

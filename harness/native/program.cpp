@@ -30,15 +30,16 @@ std::vector<std::shared_ptr<const Store>> take_posteriors(Network& network) {
     std::vector<const Posterior*> posteriors;
     for (const Node& node : network.nodes) {
         const auto* conv = std::get_if<ConvNode>(&node);
-        if (conv != nullptr) posteriors.push_back(&conv->posterior);
+        if (conv != nullptr && conv->normal == nullptr) posteriors.push_back(&conv->posterior);
     }
     const auto made = make_stores(posteriors);
     std::vector<std::shared_ptr<const Store>> by_node;
     auto next = made.begin();
     for (Node& node : network.nodes) {
         auto* conv = std::get_if<ConvNode>(&node);
-        by_node.push_back(conv == nullptr ? nullptr : *next++);
-        if (conv == nullptr) continue;
+        const bool integers = conv != nullptr && conv->normal == nullptr;
+        by_node.push_back(integers ? *next++ : nullptr);
+        if (!integers) continue;
         Posterior bare;
         bare.geometry = conv->posterior.geometry;
         bare.bits = conv->posterior.bits;
@@ -62,7 +63,10 @@ Program::Program(Network network, const AliasTables& tables, Engine engine, Samp
         throw std::invalid_argument(std::string("this CPU has not what the sampler's path ") +
                                     path_name(path_) + " needs");
     }
-    if (engine_ == Engine::onednn && !onednn_exact()) {
+    if (network_.real() && engine_ == Engine::portable) {
+        throw std::invalid_argument("the portable engine computes int8 alone");
+    }
+    if (!network_.real() && engine_ == Engine::onednn && !onednn_exact()) {
         throw std::invalid_argument(
             "oneDNN's int8 sums saturate on this CPU, which has no VNNI; use the portable engine");
     }
@@ -293,11 +297,28 @@ std::vector<std::int8_t> Program::sample(std::size_t node, std::uint64_t seed, s
     return weights;
 }
 
+std::vector<float> Program::sample_real(std::size_t node, std::uint64_t seed, std::uint32_t mc) {
+    State& mine = state();
+    const std::lock_guard<std::mutex> lock(mine.mutex);
+    const SingleThreaded single;
+    const ConvStep& step = step_of(prepare(mine, mine.latest).plan, node);
+    const auto& source = dynamic_cast<const FloatSource&>(*step.source);
+    if (!source.sampled()) return source.logical(source.fixed());
+    AlignedBuffer<std::int8_t> scratch(source.scratch_bytes()), buffer(source.bytes());
+    std::memset(scratch.data(), kPoison, scratch.size());
+    std::memset(buffer.data(), kPoison, buffer.size());
+    source.sample(path_, tables_, KeySchedule(seed), mc, scratch.data(), buffer.data());
+    return source.logical(buffer.data());
+}
+
 PackedWeights Program::packed(std::size_t node, std::uint64_t seed, std::uint32_t mc) {
     State& mine = state();
     const std::lock_guard<std::mutex> lock(mine.mutex);
     const SingleThreaded single;
-    const Packer& packer = *step_of(prepare(mine, mine.latest).plan, node).packer;
+    const auto* source =
+        dynamic_cast<const Packer*>(step_of(prepare(mine, mine.latest).plan, node).source);
+    if (source == nullptr) throw std::invalid_argument("a float network has no integer weights");
+    const Packer& packer = *source;
     PackedWeights packed;
     packed.weight = packer.weight_of_byte();
     AlignedBuffer<std::int8_t> scratch(packer.scratch_bytes()), buffer(packer.bytes());
@@ -333,6 +354,7 @@ std::vector<std::int32_t> Program::accumulators(std::size_t index, std::int64_t 
     const std::lock_guard<std::mutex> lock(mine.mutex);
     const SingleThreaded single;
     const ConvNode& node = conv(index);
+    if (network_.real()) throw std::invalid_argument("a float network has no integer sums");
     const Image& image = network_.at(node.input).image;
     AlignedBuffer<std::uint8_t> src(static_cast<std::size_t>(batch * image.size()));
     for (std::int64_t n = 0; n < batch; ++n) {
@@ -375,7 +397,7 @@ std::vector<LayerReport> Program::describe(std::int64_t batch) {
         if (step == nullptr) continue;
         reports.push_back({network_.at(conv(step->node).output).name,
                            step->pieces.back().kernel->implementation(),
-                           path_of(step->packer->path())});
+                           path_of(step->source->path())});
     }
     return reports;
 }
@@ -390,9 +412,9 @@ TrafficReport Program::traffic(std::int64_t batch) {
     for (const auto& any : plan.steps()) {
         const auto* step = std::get_if<ConvStep>(&any);
         if (step == nullptr) continue;
-        report.mean += step->packer->mean_bytes();
-        report.sigma += step->packer->sigma_bytes();
-        report.sampled += step->packer->sampled_bytes();
+        report.mean += step->source->mean_bytes();
+        report.sigma += step->source->sigma_bytes();
+        report.sampled += step->source->sampled_bytes();
     }
     return report;
 }
@@ -406,6 +428,12 @@ MemoryReport Program::memory() {
         report.mean += store->mean.size();
         report.sigma += store->sigma.size();
         report.constants += store->constants.size() * sizeof(ChannelConstants);
+    }
+    for (const Node& node : network_.nodes) {
+        const auto* conv = std::get_if<ConvNode>(&node);
+        if (conv == nullptr || conv->normal == nullptr) continue;
+        report.mean += conv->normal->mean_bytes();
+        report.sigma += conv->normal->std_bytes();
     }
     report.layouts = mine.packers.index_bytes();
     for (const auto& [size, prepared] : mine.prepared) {

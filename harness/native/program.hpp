@@ -68,6 +68,8 @@ public:
 
     // What pass `mc` finds in the weight buffer of a layer, in logical order, and its bias.
     std::vector<std::int8_t> sample(std::size_t node, std::uint64_t seed, std::uint32_t mc);
+    // The same of a float network.
+    std::vector<float> sample_real(std::size_t node, std::uint64_t seed, std::uint32_t mc);
     // That buffer itself, drawn where another layer's weights were.
     PackedWeights packed(std::size_t node, std::uint64_t seed, std::uint32_t mc);
     std::vector<float> sample_bias(std::size_t node, std::uint64_t seed, std::uint32_t mc);

@@ -5,6 +5,8 @@
 #include <stdexcept>
 #include <thread>
 
+#include "real.hpp"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -44,11 +46,11 @@ void Barrier::wait() {
 Drawer::Drawer(const Network& network, const Plan& plan)
     : network_(network),
       scratch_(plan.scratch_bytes()),
-      noise_(round_up(plan.bias_channels(), kLanes)) {}
+      noise_(round_up(plan.bias_channels(), kLanes) * sizeof(float)) {}
 
 void Drawer::weights(const ConvStep& step, const Draw& draw, std::int8_t* out) {
     const auto& node = std::get<ConvNode>(network_.nodes[step.node]);
-    step.packer->sample(draw.path, draw.tables, draw.keys, draw.mc, scratch_.data(), out);
+    step.source->sample(draw.path, draw.tables, draw.keys, draw.mc, scratch_.data(), out);
     draw.count.fetch_add(static_cast<std::uint64_t>(node.posterior.geometry.weights()),
                          std::memory_order_relaxed);
 }
@@ -58,16 +60,18 @@ void Drawer::share(const ConvStep& step, const Draw& draw, std::size_t part, std
         if (part == 0) weights(step, draw, out);
         return;
     }
-    sample(draw.path, step.shares[part], draw.tables, draw.keys, draw.mc, out);
-    std::uint64_t count = 0;
-    for (const Run& run : step.shares[part].runs) {
-        count += static_cast<std::uint64_t>(__builtin_popcountll(run.lanes)) * run.count;
-    }
+    const std::uint64_t count =
+        step.shares[part]->sample(draw.path, draw.tables, draw.keys, draw.mc, out);
     draw.count.fetch_add(count, std::memory_order_relaxed);
 }
 
 void Drawer::bias(const ConvStep& step, const Draw& draw, float* out) {
     const auto& node = std::get<ConvNode>(network_.nodes[step.node]);
+    if (node.normal_bias != nullptr) {
+        node.normal_bias->draw(normal_path(draw.path), draw.keys, draw.mc, noise_.data());
+        std::memcpy(out, noise_.data(), node.bias.size() * sizeof(float));
+        return;
+    }
     sample(draw.path, *step.bias, draw.tables, draw.keys, draw.mc, noise_.data());
     for (std::size_t c = 0; c < node.bias.size(); ++c) {
         out[c] = node.bias[c] + node.bias_step[c] * static_cast<float>(noise_[c]);
@@ -189,7 +193,9 @@ void Team::input(std::size_t member, const float* x) {
     const InputStep& step = plan_.input();
     const Rows rows = step.pieces[member];
     std::uint8_t *row = members_[member]->row.data(), *out = arena_.data() + step.dst;
-    if (step.folding.columns > 0) {
+    if (network_.real()) {
+        convert_input(x, rows, in.image, in.type(), out);
+    } else if (step.folding.columns > 0) {
         fold_input(x, rows, step.folding, in.scale, in.type(), row, out);
     } else {
         quantize_input(x, rows, in.image, in.scale, in.type(), row, out);
@@ -200,7 +206,7 @@ void Team::draw(std::size_t member, std::size_t index, const Draw& draw) {
     const auto& step = std::get<ConvStep>(plan_.steps()[index]);
     const std::size_t side = side_[index];
     Drawer& drawer = members_[member]->drawer;
-    if (step.packer->sampled()) {
+    if (step.source->sampled()) {
         drawer.share(step, draw, member, weights_[side].data() + step.weights_at);
     }
     if (step.bias && member == 0) drawer.bias(step, draw, biases_[side].data() + step.bias_at);
@@ -222,9 +228,9 @@ void Team::conv(std::size_t member, std::size_t index, std::uint8_t* out) {
     if (piece.kernel == nullptr) return;
     const auto& node = std::get<ConvNode>(network_.nodes[step.node]);
     const std::size_t side = side_[index];
-    const std::int8_t* weights = step.packer->sampled()
+    const std::int8_t* weights = step.source->sampled()
                                      ? weights_[side].data() + step.weights_at
-                                     : step.packer->fixed();
+                                     : step.source->fixed();
     const float* bias = step.bias ? biases_[side].data() + step.bias_at : node.bias.data();
     std::uint8_t* dst = out + piece.dst;
     if (piece.residual_bytes > 0) {

@@ -12,8 +12,9 @@ from toy import RESIDUAL_SHAPE
 
 from sigmabench.harness import native
 from sigmabench.harness.backends import float as backend
-from sigmabench.harness.backends import stack
+from sigmabench.harness.backends import float_program, stack
 from sigmabench.harness.backends.base import BACKENDS
+from sigmabench.harness.backends.float_program import ProgramPredictor
 from sigmabench.harness.backends.stack import max_pool
 from sigmabench.harness.posterior import initial
 from sigmabench.harness.quantize.fold import fold
@@ -27,6 +28,20 @@ def model(residual, posterior):
     return fold(residual, posterior, RESIDUAL_SHAPE)
 
 
+def by_program(artefact, threads):
+    if native.unavailable() is not None or native.load().normal_paths()[0] == "portable":
+        pytest.skip("nothing is compiled that draws normals fast")
+    predictor = BACKENDS.get("float").load(artefact, threads)
+    assert isinstance(predictor, ProgramPredictor)
+    return predictor
+
+
+@pytest.fixture(params=["program", "PyTorch"])
+def load(request):
+    """Each of the two engines."""
+    return by_program if request.param == "program" else backend.FloatPredictor
+
+
 def lenet():
     torch.manual_seed(3)
     workload = resolve_workload("lenet5-mnist")
@@ -34,15 +49,15 @@ def lenet():
     return module, initial(module, 0.05), workload.input_shape
 
 
-def test_deterministic_twin_is_the_mean_network(residual, posterior, model, images):
-    predictor = BACKENDS.get("float").load(quantize(model, "DNN_FP32"), 1)
+def test_deterministic_twin_is_the_mean_network(load, residual, posterior, model, images):
+    predictor = load(quantize(model, "DNN_FP32"), 1)
     expected = functional_call(residual, {**posterior.state, **posterior.mean}, (images[:9],))
     torch.testing.assert_close(predictor.logits(images[:9], 0, range(1))[0], expected)
 
 
 @pytest.mark.parametrize("images_at_once", [1, 7, 64])
-def test_a_pass_is_the_network_with_the_weights_it_reports(model, images, images_at_once):
-    predictor = BACKENDS.get("float").load(quantize(model, "FP32"), 1)
+def test_a_pass_is_the_network_with_the_weights_it_reports(load, model, images, images_at_once):
+    predictor = load(quantize(model, "FP32"), 1)
     x = images[:images_at_once]
     logits = predictor.logits(x, 5, range(3, 6))
     for index, mc in enumerate((3, 4, 5)):
@@ -65,15 +80,15 @@ def test_stacking_passes_changes_rounding_alone(format, monkeypatch):
     module, posterior, shape = lenet()
     artefact = quantize(fold(module, posterior, shape), format)
     x = torch.randn(3, *shape)
-    stacked = BACKENDS.get("float").load(artefact, 1).logits(x, 1, range(7))
+    stacked = backend.FloatPredictor(artefact, 1).logits(x, 1, range(7))
     monkeypatch.setattr(backend, "STACK_IMAGES", 1)
-    single = BACKENDS.get("float").load(artefact, 1).logits(x, 1, range(7))
+    single = backend.FloatPredictor(artefact, 1).logits(x, 1, range(7))
     tolerance = 1e-5 if format == "FP32" else 0.05
     torch.testing.assert_close(stacked, single, rtol=tolerance, atol=tolerance)
 
 
-def test_draws_are_normal_with_the_posterior_s_moments(model):
-    predictor = BACKENDS.get("float").load(quantize(model, "FP32"), 1)
+def test_draws_are_normal_with_the_posterior_s_moments(load, model):
+    predictor = load(quantize(model, "FP32"), 1)
     layer = model.layers["stem"]
     draws = np.stack([predictor.sample("stem", 11, mc) for mc in range(400)])
     z = (draws - layer.mean.numpy()) / layer.std.numpy()
@@ -81,14 +96,14 @@ def test_draws_are_normal_with_the_posterior_s_moments(model):
     assert abs(z.var() - 1) < 4 * np.sqrt(2 / z.size)
 
 
-def test_bf16_draws_are_bf16_values(model):
-    predictor = BACKENDS.get("float").load(quantize(model, "BF16"), 1)
+def test_bf16_draws_are_bf16_values(load, model):
+    predictor = load(quantize(model, "BF16"), 1)
     drawn = torch.from_numpy(predictor.sample("conv1", 0, 0))
     assert torch.equal(drawn, drawn.bfloat16().float())
 
 
-def test_passes_repeat_and_differ(model, images):
-    predictor = BACKENDS.get("float").load(quantize(model, "FP32"), 1)
+def test_passes_repeat_and_differ(load, model, images):
+    predictor = load(quantize(model, "FP32"), 1)
     first = predictor.logits(images[:4], 1, range(3))
     assert torch.equal(first, predictor.logits(images[:4], 1, range(3)))
     assert not torch.equal(first[0], first[1])
@@ -111,7 +126,7 @@ def sampler(request, monkeypatch):
 def test_lenet_is_the_network_with_the_weights_it_reports(sampler, format, images, passes):
     module, posterior, shape = lenet()
     model = fold(module, posterior, shape)
-    predictor = BACKENDS.get("float").load(quantize(model, format), 1)
+    predictor = backend.FloatPredictor(quantize(model, format), 1)
     x = torch.randn(images, *shape)
     logits = predictor.logits(x, 5, range(2, 2 + passes))
     tolerance = 1e-4 if format == "FP32" else 0.1
@@ -129,7 +144,7 @@ def test_lenet_is_the_network_with_the_weights_it_reports(sampler, format, image
 
 def test_every_plan_computes_the_same_up_to_rounding():
     module, posterior, shape = lenet()
-    predictor = BACKENDS.get("float").load(quantize(fold(module, posterior, shape), "FP32"), 2)
+    predictor = backend.FloatPredictor(quantize(fold(module, posterior, shape), "FP32"), 2)
     x = torch.randn(3, *shape)
     plans = predictor._candidates(3, 6)
     assert {plan.stack for plan in plans} == {1, 2, 4, 6}
@@ -146,7 +161,7 @@ def test_every_plan_computes_the_same_up_to_rounding():
 
 
 def test_noise_says_whose_it_is(model, images, sampler):
-    predictor = BACKENDS.get("float").load(quantize(model, "FP32"), 1)
+    predictor = backend.FloatPredictor(quantize(model, "FP32"), 1)
     ours = sampler == "as installed" and native.unavailable() is None
     if ours and native.load().normal_paths()[0] != "portable":
         assert predictor.noise == "normal"
@@ -159,12 +174,12 @@ def test_noise_says_whose_it_is(model, images, sampler):
 
 def test_without_the_extension_draws_are_normal_too(model, monkeypatch):
     without_extension(monkeypatch)
-    test_draws_are_normal_with_the_posterior_s_moments(model)
+    test_draws_are_normal_with_the_posterior_s_moments(backend.FloatPredictor, model)
 
 
-def test_measuring_draws_no_weights_that_count(model, images):
+def test_measuring_draws_no_weights_that_count(load, model, images):
     artefact = quantize(model, "FP32")
-    predictor = BACKENDS.get("float").load(artefact, 1)
+    predictor = load(artefact, 1)
     predictor.logits(images[:2], 0, range(5))
     assert predictor.draws == 5 * artefact.sampled_weights
 
@@ -187,12 +202,31 @@ def test_max_pool_is_pytorch_s(size, kernel, stride, layout, seed):
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("split", [1, 5, 32])
 def test_fp32_logits_are_within_64_ulps_whatever_the_batch_and_threads(
-    model, images, split, threads
+    load, model, images, split, threads
 ):
     """The bound that docs/spec.md states."""
     artefact = quantize(model, "FP32")
-    whole = BACKENDS.get("float").load(artefact, 1).logits(images[:32], 1, range(5))
-    other = BACKENDS.get("float").load(artefact, threads)
+    whole = load(artefact, 1).logits(images[:32], 1, range(5))
+    other = load(artefact, threads)
     parts = torch.cat([other.logits(x, 1, range(5)) for x in images[:32].split(split)], 1)
     ulp = np.spacing(np.float32(whole.abs().max()))
     assert float((whole - parts).abs().max()) <= 64 * ulp
+
+
+def test_without_the_extension_pytorch_computes(model, images, monkeypatch):
+    monkeypatch.setattr(float_program, "noise_source", lambda: "normal-torch")
+    predictor = BACKENDS.get("float").load(quantize(model, "FP32"), 1)
+    assert isinstance(predictor, backend.FloatPredictor)
+
+
+@pytest.mark.parametrize("format", ["FP32", "BF16"])
+def test_the_program_names_what_runs(model, images, format):
+    artefact = quantize(model, format)
+    predictor = by_program(artefact, 1)
+    assert predictor.isa == BACKENDS.get("float").claimed_isa()
+    assert set(predictor.kernels) == set(model.layers)
+    assert all(predictor.noise in kernel for kernel in predictor.kernels.values())
+    width = 4 if format == "FP32" else 2
+    traffic = predictor.traffic(2)
+    assert traffic.mean >= traffic.std >= width * artefact.sampled_weights
+    assert traffic.sampled >= 2 * width * artefact.sampled_weights

@@ -217,11 +217,64 @@ void check_program(const Network& network, std::int64_t batch, int repeats) {
     }
 }
 
+// Lines of whole blocks in another order with padding between them, or elements in any order.
+Origin float_origin(const NormalOrder& order, std::size_t line, bool whole) {
+    std::vector<std::int64_t> units;
+    std::vector<bool> real(static_cast<std::size_t>(order.size()), false);
+    order.for_each([&](std::int64_t number) { real[static_cast<std::size_t>(number)] = true; });
+    const std::size_t unit = whole ? line : 1;
+    for (std::size_t at = 0; at < real.size(); at += unit) {
+        units.insert(units.end(), {static_cast<std::int64_t>(at), -1});
+    }
+    std::shuffle(units.begin(), units.end(), rng);
+    Origin origin;
+    for (const std::int64_t first : units) {
+        for (std::size_t k = 0; k < unit; ++k) {
+            const std::int64_t number = first + static_cast<std::int64_t>(k);
+            const bool blank = first < 0 || !real[static_cast<std::size_t>(number)];
+            origin.push_back(blank ? -1 : static_cast<std::int32_t>(number));
+        }
+    }
+    return origin;
+}
+
+void check_floats() {
+    for (int round = 0; round < 60; ++round) {
+        const Geometry geometry = {uniform(1, 70), uniform(1, 9), uniform(1, 3), uniform(1, 3)};
+        const Type type = round % 2 == 0 ? Type::f32 : Type::bf16;
+        const bool whole = round % 4 < 2;
+        std::vector<float> mean, std;
+        for (std::int64_t k = 0; k < geometry.weights(); ++k) {
+            mean.push_back(static_cast<float>(uniform(-100, 100)));
+            std.push_back(static_cast<float>(uniform(0, 3)));
+        }
+        const auto posterior = std::make_shared<const NormalPosterior>(
+            geometry, mean.data(), std.data(), type, 6);
+        WeightLayout layout;
+        layout.packed = float_origin(posterior->order(), kLine / type_bytes(type), whole);
+        layout.bytes = layout.packed.size() * type_bytes(type);
+        const FloatSource source(posterior, layout);
+        require(!whole || source.path() == WeightPath::direct, "a layout of lines is gathered");
+        const AliasTables tables = some_tables();
+        const KeySchedule keys(rng());
+        std::vector<float> first;
+        for (const auto path :
+             {SamplerPath::portable, SamplerPath::avx2, SamplerPath::avx512_vbmi}) {
+            AlignedBuffer<std::int8_t> scratch(source.scratch_bytes()), out(source.bytes());
+            source.sample(path, tables, keys, 3, scratch.data(), out.data());
+            const std::vector<float> drawn = source.logical(out.data());
+            if (first.empty()) first = drawn;
+            require(drawn == first, "the paths of the normals differ");
+        }
+    }
+}
+
 }  // namespace
 
 int main() {
     try {
         check_sampler();
+        check_floats();
         check_split_block();
         for (const Network& network :
              {small_network(), one_pixel_network(), grouped_network()}) {

@@ -1,0 +1,113 @@
+"""The `float` backend's compiled program: FP32 and BF16 on oneDNN, weights drawn where its kernels
+read them.
+
+It runs wherever it can, whatever the batch: its draws are numbered by the tensors' shapes, those of
+`stack` by their storage, so that results would depend on what is faster where.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import native
+from ..quantize import noise
+from ..quantize.artefact import Artefact
+from ..quantize.graph import Conv
+from .native import NativePredictor, add_pool
+from .stack import noise_source
+
+# As PyTorch names them, from narrow to wide.
+_ISAS = ("default", "avx2", "avx512")
+
+
+def build(artefact: Artefact, threads: int, isa: str = "auto") -> Any:
+    """The compiled program of an artefact.
+
+    Args:
+        artefact: in a float format.
+        threads: how many cores a call may use.
+        isa: the sampler's path, `portable`, `avx2`, `avx512_vbmi`, or the best one here (`auto`).
+
+    Raises:
+        native.NativeUnavailableError: there is no extension here.
+        ValueError: the network is inconsistent, or the CPU lacks what was asked for.
+    """
+    builder = native.load().Builder(artefact.format.arithmetic)
+    graph = artefact.graph
+    ids = {
+        name: builder.activation(name, list(a.shape), 0.0, True)
+        for name, a in graph.activations.items()
+    }
+    for node in graph.nodes:
+        if isinstance(node, Conv):
+            _add_conv(builder, artefact, node, ids)
+        else:
+            add_pool(builder, node, ids)
+    threshold, alias = noise.alias_tables()
+    return builder.build(
+        input=ids[graph.input],
+        output=ids[graph.output],
+        threshold=threshold,
+        alias=alias,
+        engine="onednn",
+        isa=isa,
+        threads=threads,
+    )
+
+
+def _add_conv(builder: Any, artefact: Artefact, conv: Conv, ids: dict[str, int]) -> None:
+    layer = artefact.layers[conv.name]
+    builder.normal_conv(
+        input=ids[conv.input],
+        output=ids[conv.name],
+        residual=-1 if conv.residual is None else ids[conv.residual],
+        shape=list(conv.shape),
+        stride=list(conv.stride),
+        padding=list(conv.padding),
+        dilation=list(conv.dilation),
+        groups=conv.groups,
+        relu=conv.relu,
+        mean=np.ascontiguousarray(layer.mean, dtype=np.float32),
+        std=np.ascontiguousarray(layer.real_std()) if artefact.sampled(conv) else None,
+        bias=layer.bias,
+        bias_std=layer.bias_std if layer.bias_std.any() else None,
+    )
+
+
+class ProgramPredictor(NativePredictor):
+    """See `Predictor`. `noise` says whose normal numbers are drawn."""
+
+    noise = "normal"
+
+    @property
+    def kernels(self) -> dict[str, str]:
+        """See `NativePredictor.kernels`; and what draws the normals."""
+        drawn = f"{self.noise} {self.program.sampler.partition('_')[0]}"
+        return {layer: f"{kernel}, {drawn}" for layer, kernel in super().kernels.items()}
+
+    @property
+    def isa(self) -> str:
+        """The widest instruction set among `kernels`, as PyTorch names it."""
+        names = super().kernels.values()
+        return max((i for i in _ISAS if any(i in name for name in names)), key=_ISAS.index)
+
+    def sample(self, layer: str, seed: int, mc: int) -> NDArray[np.float32]:  # type: ignore[override]
+        """The weights of pass `mc` as the layer's kernel reads them, float32 [O, I, KH, KW]."""
+        weights: NDArray[np.float32] = self.program.sample(layer, seed, mc)
+        return weights
+
+
+def load_program(artefact: Artefact, threads: int) -> ProgramPredictor | None:
+    """A predictor, or None where nothing is compiled, this CPU has no vector instructions to draw
+    with, or oneDNN no optimized kernel for a layer."""
+    if noise_source() != "normal":
+        return None
+    try:
+        program = build(artefact, threads)
+        program.describe(1)
+    except (ValueError, RuntimeError):
+        return None
+    return ProgramPredictor(program, artefact.graph, threads)
