@@ -172,7 +172,7 @@ def locals_of(
     for name in dict.fromkeys(formats):
         backend = BACKENDS.get(INT8_BACKEND if FORMATS.get(name).quantized else FLOAT_BACKEND)
         if reason := backend.unavailable():
-            raise UserError(f"{name} cannot be timed: {reason}; leave it out of --formats.")
+            raise UserError(f"{name} cannot be timed: {reason}")
         source = Source(network.name, "synthetic", "")
         artefact = quantize(synthetic.model, name, synthetic.calibration, Options(), source)
         loaded.append(Local(name, backend.name, backend.load(artefact, threads), seed))

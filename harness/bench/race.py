@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -112,12 +113,7 @@ def race(plan: Plan, command: str, progress: Progress | None = None) -> Iterator
             seed=plan.seed,
             seconds=plan.seconds,
             contenders=_contenders(
-                plan,
-                ours,
-                batch,
-                lambda done=done, batch=batch: told(  # type: ignore[misc]
-                    f"Batch {batch}", done, len(plan.batches)
-                ),
+                plan, ours, batch, partial(told, f"Batch {batch}", done, len(plan.batches))
             ),
             fingerprint=machine,
             command=command,
