@@ -137,7 +137,11 @@ class NativePredictor:
     def logits(self, x: Tensor, seed: int, passes: range) -> Tensor:
         """Float32 [len(passes), N, classes]; see `Predictor.logits`."""
         check_call(x, self._graph, seed, passes)
-        out = self.program.logits(x.contiguous().numpy(), seed, passes.start, len(passes))
+        images = x.contiguous().numpy()
+        try:
+            out = self.program.logits(images, seed, passes.start, len(passes))
+        except (ValueError, MemoryError) as reason:
+            raise UserError(f"The native backend cannot compute this: {reason}.") from reason
         return torch.from_numpy(out)
 
     def sample(self, layer: str, seed: int, mc: int) -> NDArray[np.int8]:

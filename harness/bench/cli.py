@@ -77,3 +77,31 @@ def passes(
                 show(table.table(one), *table.notes(one), f"Record: {path}\n")
     if as_json:
         echo_json(told)
+
+
+@bench.command()
+@click.option("--weights", type=int, default=1 << 26, help="Weights a draw.")
+@click.option("--threads", type=int, help="Cores that share a draw.  [default: all]")
+@click.option("--seconds", type=float, default=2.0, help="Timed seconds a width.")
+@click.option("--seed", type=int, default=0, help="Of the posterior and the draws.")
+@click.option("--results", type=click.Path(path_type=Path), default="results", help="Directory.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
+def sampler(
+    weights: int, threads: int | None, seconds: float, seed: int, results: Path, as_json: bool
+) -> None:
+    """Draw weights with σ in 1 to 8 bits, against a plain copy of the same bytes."""
+    from ..machine import fingerprint
+    from ..store import Store
+    from . import sampler as measured
+
+    cores = threads if threads is not None else fingerprint().cores
+    plan = measured.Plan(weights, cores, seconds, seed)
+    Store(results).ensure_writable()
+    with progress(not as_json) as report:
+        widths = measured.measure(plan, lambda: report("Drawing", 0, 1))
+    run = measured.record_of(plan, command_line(), widths)
+    path = measured.save(run, results)
+    if as_json:
+        echo_json(measured.to_dict(run))
+        return
+    show(measured.table(run), f"Record: {path}\n")

@@ -5,6 +5,8 @@
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
+#include <cstring>
 #include <limits>
 
 #include "arrays.hpp"
@@ -314,6 +316,35 @@ nb::list describe(Program& program, std::int64_t batch) {
     return layers;
 }
 
+void draw(Program& program, std::uint64_t seed, std::int64_t first, std::int64_t count) {
+    if (count < 1) throw nb::value_error("there must be at least one pass");
+    const std::uint32_t begin = mc_index(first);
+    mc_index(first + count - 1);
+    const nb::gil_scoped_release release;
+    program.draw(seed, begin, count);
+}
+
+// A plain copy by the runtime's own threads, to hold its bandwidth against.
+class Copy {
+public:
+    Copy(std::size_t bytes, int threads)
+        : from_(bytes), to_(bytes), workers_(std::clamp(threads, 1, kMostThreads)) {}
+    void run() {
+        const nb::gil_scoped_release release;
+        const auto parts = static_cast<std::size_t>(workers_.threads());
+        workers_.run(workers_.threads(), [&](std::int64_t part, int) {
+            const auto k = static_cast<std::size_t>(part);
+            const std::size_t begin = from_.size() * k / parts;
+            const std::size_t end = from_.size() * (k + 1) / parts;
+            std::memcpy(to_.data() + begin, from_.data() + begin, end - begin);
+        });
+    }
+
+private:
+    AlignedBuffer<std::uint8_t> from_, to_;
+    Workers workers_;
+};
+
 nb::dict profile(Program& program, const AnyArray& x, std::uint64_t seed, std::int64_t first,
                  std::int64_t count) {
     const Network& network = program.network();
@@ -450,6 +481,9 @@ NB_MODULE(_native, m) {
              nb::arg("count"), nb::arg("threads") = 1)
         .def_prop_ro("path",
                      [](const NormalTensors& t) { return std::string(path_name(t.path())); });
+    nb::class_<Copy>(m, "Copy")
+        .def(nb::init<std::size_t, int>(), nb::arg("bytes"), nb::arg("threads"))
+        .def("run", &Copy::run);
     nb::class_<Builder>(m, "Builder")
         .def(nb::init<const std::string&>(), nb::arg("number") = "int8")
         .def("activation", &Builder::activation, nb::arg("name"), nb::arg("shape"),
@@ -485,6 +519,7 @@ NB_MODULE(_native, m) {
         .def("team", &team, nb::arg("x"), nb::arg("count"),
              "Threads that work on a pass together where so many passes of this batch are asked for.")
         .def("memory", &memory)
+        .def("draw", &draw, nb::arg("seed"), nb::arg("first"), nb::arg("count"))
         .def_prop_ro("threads", &Program::threads)
         .def_prop_ro("sampler", [](const Program& p) { return std::string(path_name(p.path())); })
         .def_prop_ro("draws", &Program::draws);

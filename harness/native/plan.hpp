@@ -91,6 +91,12 @@ public:
     std::size_t scratchpad_bytes() const { return scratchpad_bytes_; }
     std::size_t row_words() const { return row_words_; }
     std::size_t bias_channels() const { return bias_channels_; }
+    // Memory of a team, nearly all of it.
+    std::size_t team_bytes() const {
+        const std::size_t sides = parts_ > 1 ? 2 : 1;
+        return arena_bytes_ + sides * weight_bytes_ +
+               parts() * (scratch_bytes_ + scratchpad_bytes_ + 4 * row_words_);
+    }
     // Activations written and read in a pass, float32 input, logits and copies included.
     std::size_t activation_bytes() const { return activation_bytes_; }
 

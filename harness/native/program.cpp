@@ -5,7 +5,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <fstream>
+#include <limits>
 #include <stdexcept>
+#include <string>
 
 namespace sigmabench {
 namespace {
@@ -23,6 +26,16 @@ const char* path_of(WeightPath path) {
         case WeightPath::gather: return "gather";
         default: return "reorder";
     }
+}
+
+// Bytes the system would give, or as many as there can be where it does not say.
+std::size_t free_memory() {
+    std::ifstream told("/proc/meminfo");
+    std::string word;
+    for (std::size_t kibibytes = 0; told >> word;) {
+        if (word == "MemAvailable:" && told >> kibibytes) return kibibytes * 1024;
+    }
+    return std::numeric_limits<std::size_t>::max();
 }
 
 // The posteriors of the nodes as they will be read; the network keeps their shapes alone.
@@ -148,6 +161,15 @@ ProfileReport Program::profile(const float* x, std::int64_t batch, std::uint64_t
     return report;
 }
 
+void Program::draw(std::uint64_t seed, std::uint32_t first, std::int64_t count) {
+    State& mine = state();
+    const std::lock_guard<std::mutex> lock(mine.mutex);
+    const SingleThreaded single;
+    const KeySchedule keys(seed);
+    const Task task{nullptr, 1, keys, first, count, nullptr, draws_, nullptr, false};
+    run(mine, task, team_ > 0 ? team_ : threads_);
+}
+
 int Program::team(const float* x, std::int64_t batch, std::int64_t count) {
     State& mine = state();
     const std::lock_guard<std::mutex> lock(mine.mutex);
@@ -229,11 +251,31 @@ void Program::run(State& state, const Task& task) {
     }
 }
 
+// Before anything is allocated or computed.
+void Program::check_memory(const Plan& plan, std::int64_t teams) const {
+    const std::size_t wanted = plan.team_bytes() * static_cast<std::size_t>(teams);
+    const std::size_t free = free_memory();
+    if (wanted <= free) return;
+    const auto gibibytes = [](std::size_t bytes) {
+        return std::to_string((bytes >> 20) / 1024) + "." + std::to_string((bytes >> 20) % 1024 / 103) +
+               " GiB";
+    };
+    throw std::invalid_argument(std::to_string(teams) + " passes of " +
+                                std::to_string(plan.batch()) + " images side by side need " +
+                                gibibytes(wanted) + " and " + gibibytes(free) +
+                                " are free; use fewer threads or a smaller batch");
+}
+
 void Program::run(State& state, const Task& task, int size) {
     Prepared& prepared = prepare(state, {task.batch, size});
     state.latest = {task.batch, size};
     const std::int64_t step = task.batch * network_.at(network_.output).image.size();
     const std::int64_t side_by_side = std::min<std::int64_t>(threads_ / size, task.count);
+    std::int64_t missing = 0;
+    for (std::int64_t k = 0; k < side_by_side; ++k) {
+        missing += prepared.teams[static_cast<std::size_t>(k)] == nullptr ? 1 : 0;
+    }
+    check_memory(prepared.plan, missing);
     for (std::int64_t k = 0; k < side_by_side; ++k) {
         auto& team = prepared.teams[static_cast<std::size_t>(k)];
         if (!team) team = std::make_unique<Team>(network_, prepared.plan);
@@ -252,7 +294,12 @@ void Program::run(State& state, const Task& task, int size) {
                 if (pass >= task.count) return;
                 const Draw draw{path_, tables_, task.keys,
                                 task.first + static_cast<std::uint32_t>(pass), task.draws};
-                team.run(member, task.x, draw, task.out + pass * step, profile);
+                if (task.computes) {
+                    team.run(member, task.x, draw, task.out + pass * step, profile);
+                } else {
+                    team.draw(member, draw);
+                    if (size > 1) team.barrier().wait();
+                }
             }
         } catch (...) {
             team.barrier().fail();

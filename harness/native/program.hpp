@@ -63,6 +63,8 @@ public:
     // The same, and where the time goes.
     ProfileReport profile(const float* x, std::int64_t batch, std::uint64_t seed,
                           std::uint32_t first, std::int64_t count, float* out);
+    // Draws the weights of passes as a pass on one image does, and computes nothing.
+    void draw(std::uint64_t seed, std::uint32_t first, std::int64_t count);
     // Threads that work on a pass together where `count` passes of a batch are asked for.
     int team(const float* x, std::int64_t batch, std::int64_t count);
 
@@ -121,6 +123,7 @@ private:
         float* out;
         std::atomic<std::uint64_t>& draws;
         std::vector<Profile>* profiles;  // by thread
+        bool computes = true;            // else it draws alone
     };
 
     State& state();
@@ -130,6 +133,7 @@ private:
     std::vector<std::pair<int, std::int64_t>> schedule(State& state, const Task& task);
     void run(State& state, const Task& task);
     void run(State& state, const Task& task, int team);
+    void check_memory(const Plan& plan, std::int64_t teams) const;
     const ConvStep& step_of(const Plan& plan, std::size_t node) const;
 
     Network network_;

@@ -163,6 +163,12 @@ void Team::run(std::size_t member, const float* x, const Draw& draw, float* logi
     }
 }
 
+void Team::draw(std::size_t member, const Draw& draw) {
+    for (std::size_t k = 0; k < plan_.steps().size(); ++k) {
+        if (std::holds_alternative<ConvStep>(plan_.steps()[k])) this->draw(member, k, draw);
+    }
+}
+
 void Team::prefix(std::size_t member, const float* x, const Draw& draw, Clock& clock,
                   Profile* profile) {
     const Prefix& prefix = plan_.prefix();

@@ -65,6 +65,8 @@ public:
     // [batch][classes]. A profile is added to.
     void run(std::size_t member, const float* x, const Draw& draw, float* logits,
              Profile* profile);
+    // What a pass draws, and nothing else.
+    void draw(std::size_t member, const Draw& draw);
     // Only in step do members go from one pass to the next; one that throws has to `fail`.
     Barrier& barrier() { return barrier_; }
     std::int64_t pass = 0;  // that the first member chose for all
