@@ -73,6 +73,7 @@ def _plan_options(command: Callable[..., None]) -> Callable[..., None]:
             ),
             click.option("--batch", type=Numbers(), default="1,32", help="Images a query."),
             click.option("--threads", type=int, help="Cores a query may use.  [default: all]"),
+            click.option("--team", type=int, default=0, help="Threads a pass.  [default: fastest]"),
             click.option("--backend", default="auto", help="Backend of the int8 formats."),
             click.option("--data", type=click.Path(path_type=Path), help="Data root."),
             click.option(
@@ -279,6 +280,52 @@ def compare(a: Path, b: Path, as_json: bool) -> None:
 
     found = compare_records(_stored(a, None, latest=False), _stored(b, None, latest=False))
     echo_json(found.to_dict()) if as_json else show(comparison(found))
+
+
+@main.command()
+@click.argument("target")
+@click.option("--format", "form", default="INT8", help="Numeric format; see `sigmabench list`.")
+@click.option("--batch", type=int, default=1, help="Images a query.")
+@click.option("--mc", type=int, default=50, help="Passes a query, T.")
+@click.option("--threads", type=int, help="Cores a query may use.  [default: all]")
+@click.option("--seconds", type=float, default=2.0, help="Measured seconds.")
+@click.option("--seed", type=int, default=0, help="Of the noise, and of synthetic weights.")
+@click.option("--data", type=click.Path(path_type=Path), help="Data root.")
+@click.option("--all", "every", is_flag=True, help="Every step, not the heaviest alone.")
+@click.option("--out", type=click.Path(path_type=Path), help="Draw it here too: .png or .svg.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
+def profile(
+    target: str,
+    form: str,
+    threads: int | None,
+    data: Path | None,
+    every: bool,
+    out: Path | None,
+    as_json: bool,
+    **choices: Any,
+) -> None:
+    """Where the time of a pass goes, layer by layer: sampling, compute, the rest.
+
+    TARGET is a workload with its posterior, or a network with a synthetic one (resnet50, resnet20,
+    lenet5).
+    """
+    from .commands import format_name
+    from .machine import fingerprint
+    from .profile import Query, load_target
+    from .profile import profile as measure
+    from .report import profile as shown
+
+    if out is not None:
+        shown.check_file(out)
+    threads = threads if threads is not None else fingerprint().cores
+    query = Query(format_name(form), threads=threads, **choices)
+    with progress(not as_json) as report:
+        report(f"Building {target}", 0, 1)
+        loaded = load_target(target, query, data)
+        found = measure(loaded, query, lambda: report("Measuring", 0, 1))
+    if out is not None:
+        shown.save_figure(found, out)
+    echo_json(shown.to_dict(found)) if as_json else show(*shown.renderables(found, every))
 
 
 main.add_command(bench)

@@ -1,0 +1,292 @@
+"""Where a pass's time goes: the compiled program's own clocks, step by step, over many queries.
+
+A pass is shared by a team of threads, and several teams may work side by side. All times of steps
+are thread-time: what the threads of all teams spent, over the number of passes. A pass's wall time
+multiplied by the number of threads is what there was to spend.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .backends.base import BACKENDS
+from .bench.networks import NETWORKS, POSTERIOR
+from .errors import UserError, unknown
+from .formats import FORMATS
+from .machine import fingerprint
+from .measure.clock import interleave
+from .plan import FLOAT_BACKEND, INT8_BACKEND, Plan
+from .prepare import prepare
+from .quantize.artefact import Artefact
+from .quantize.graph import Conv, Graph, Pool
+from .quantize.ptq import Options, Source, quantize
+from .workload import WORKLOADS, resolve_workload
+
+INPUTS = 4  # different batches the queries go round
+MIN_QUERIES = 5
+KINDS = ("sampling", "compute", "rest", "waiting")
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is profiled: T passes over one batch, again and again.
+
+    Attributes:
+        format: name in `FORMATS`.
+        batch: images a query.
+        mc: passes a query, T; a deterministic twin's are all alike.
+        threads: cores a query may use.
+        seconds: measured seconds at least, after warm-up.
+        seed: of a synthetic network's weights and images; query i draws with seed + i.
+    """
+
+    format: str = "INT8"
+    batch: int = 1
+    mc: int = 50
+    threads: int = 1
+    seconds: float = 2.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        FORMATS.get(self.format)
+        for flag in ("batch", "mc", "threads"):
+            value = getattr(self, flag)
+            if value < 1:
+                raise UserError(f"--{flag} is {value}; give a whole number of at least 1.")
+        if not 0 < self.seconds < math.inf:
+            raise UserError(f"--seconds is {self.seconds}; give a finite number above 0.")
+        if not 0 <= self.seed <= 2**63:
+            raise UserError(f"--seed is {self.seed}; give a number from 0 to 2^63.")
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A model to profile and what it is fed.
+
+    Attributes:
+        name: of the workload or network.
+        posterior: where μ and σ come from.
+        artefact: the model in the query's format.
+        images: float32 [`INPUTS` · batch, C, H, W], normalised.
+    """
+
+    name: str
+    posterior: str
+    artefact: Artefact
+    images: Tensor
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation of the graph; the last one converts the input. Times are thread-microseconds
+    a pass of the whole batch, medians over the queries.
+
+    Attributes:
+        name: of its output activation; the input's name for the conversion of the input.
+        operation: `conv`, `max`, `avg` or `input`.
+        shape: of a layer's weight (O, I per group, KH, KW); empty for other operations.
+        kernel: implementation and instruction set of a layer, as the library names them; empty for
+            other operations.
+        path: how the weights get where the kernel reads them: `direct`, or through a scratch by
+            `gather` or `reorder`; empty for other operations.
+        operations: multiplications and additions of a pass; 0 for what is no layer.
+        sampling_us: drawing weights and biases, and bringing weights into the kernel's layout.
+        compute_us: inside the layer's kernel.
+        rest_us: everything else: pooling, converting and rearranging activations.
+        waiting_us: for other threads of the team.
+    """
+
+    name: str
+    operation: str
+    shape: tuple[int, ...]
+    kernel: str
+    path: str
+    operations: int
+    sampling_us: float
+    compute_us: float
+    rest_us: float
+    waiting_us: float
+
+    @property
+    def total_us(self) -> float:
+        """All its thread-microseconds a pass."""
+        return self.sampling_us + self.compute_us + self.rest_us + self.waiting_us
+
+    @property
+    def tops(self) -> float | None:
+        """10¹² operations a second of one thread inside the kernel; None for what is no layer."""
+        if not self.operations or not self.compute_us:
+            return None
+        return self.operations / (self.compute_us * 1e6)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Where the time of a pass goes.
+
+    Attributes:
+        target: name of the workload or network.
+        posterior: where μ and σ come from.
+        format: name in `FORMATS`.
+        batch: images a query.
+        mc: passes a query.
+        threads: cores a query may use.
+        team: threads that share a pass; threads / team passes run side by side.
+        queries: how many were measured.
+        wall_us: a query's time over its passes (microseconds), median over the queries.
+        steps: in the order of execution, the conversion of the input first.
+        cpu: model name of the processor.
+        commit: of the code, see `Fingerprint`.
+    """
+
+    target: str
+    posterior: str
+    format: str
+    batch: int
+    mc: int
+    threads: int
+    team: int
+    queries: int
+    wall_us: float
+    steps: tuple[Step, ...]
+    cpu: str
+    commit: str | None
+
+    @property
+    def total_us(self) -> float:
+        """Thread-microseconds of all steps, a pass."""
+        return sum(step.total_us for step in self.steps)
+
+    @property
+    def spent(self) -> float:
+        """Share of wall time · threads that the steps account for; the rest is waking up, going to
+        sleep, and threads that had no pass to do."""
+        return self.total_us / (self.wall_us * self.threads)
+
+    def share(self, kind: str) -> float:
+        """Share of `total_us` of one of `KINDS`, in 0 … 1."""
+        return sum(getattr(step, f"{kind}_us") for step in self.steps) / self.total_us
+
+
+def load_target(name: str, query: Query, data: Path | None = None) -> Target:
+    """A workload with the posterior that ships and images of its validation split, or a network of
+    `sigmabench bench` with a synthetic posterior and random images.
+
+    Args:
+        name: of either, or a workload's `package.module:attribute`.
+        query: its format, batch and seed.
+        data: data root, see `data.data_root`.
+
+    Raises:
+        UserError: there is no such name, or the data or posterior is missing.
+    """
+    count = INPUTS * query.batch
+    if name in NETWORKS:
+        network = NETWORKS.get(name)
+        made = network.synthetic(query.seed)
+        source = Source(name, "synthetic", "")
+        artefact = quantize(made.model, query.format, made.calibration, Options(), source)
+        return Target(name, POSTERIOR, artefact, network.images(count, query.seed + 1))
+    if ":" not in name and name not in WORKLOADS:
+        raise unknown("workload or network", name, [*WORKLOADS, *NETWORKS])
+    workload = resolve_workload(name)
+    prepared = prepare(Plan(workload, formats=(query.format,), data=data))
+    split = prepared.splits.validation
+    images = split.batch(torch.arange(count) % len(split))
+    return Target(
+        workload.name, "the posterior that ships", prepared.artefact(query.format), images
+    )
+
+
+def load_program(artefact: Artefact, threads: int) -> Any:
+    """The compiled program that computes an artefact here.
+
+    Raises:
+        UserError: there is none: nothing is compiled, or another engine computes this format.
+    """
+    format = artefact.format
+    backend = BACKENDS.get(INT8_BACKEND if format.quantized else FLOAT_BACKEND)
+    if reason := backend.unavailable():
+        raise UserError(f"{format.name} has no compiled program here: {reason}")
+    program = getattr(backend.load(artefact, threads), "program", None)
+    if program is None:
+        raise UserError(
+            f"PyTorch computes {format.name} here, which keeps no account of its time and memory; "
+            "choose an int8 format, see `sigmabench list`."
+        )
+    return program
+
+
+def profile(target: Target, query: Query, rest: Callable[[], None] | None = None) -> Profile:
+    """Run queries and take the median of every step's times.
+
+    Args:
+        target: what runs, in the query's format.
+        query: how.
+        rest: called now and then, outside all timing (a progress bar).
+
+    Raises:
+        UserError: no compiled program computes this format here.
+    """
+    program = load_program(target.artefact, query.threads)
+    batches = [part.contiguous().numpy() for part in target.images.split(query.batch)]
+    reports: list[dict[str, Any]] = []
+
+    def task(index: int) -> int:
+        x = batches[index % len(batches)]
+        reports.append(program.profile(x, query.seed + index, 0, query.mc))
+        return int(reports[-1]["wall_ns"])
+
+    taken = interleave([task], query.seconds, min_samples=MIN_QUERIES, rest=rest)[0]
+    machine = fingerprint()
+    return Profile(
+        target=target.name,
+        posterior=target.posterior,
+        format=query.format,
+        batch=query.batch,
+        mc=query.mc,
+        threads=query.threads,
+        team=program.team(batches[0], query.mc),
+        queries=len(taken.latency_ns),
+        wall_us=taken.median_ns / (1e3 * query.mc),
+        steps=_steps(target.artefact.graph, program.describe(), reports[taken.warmup :], query),
+        cpu=machine.cpu,
+        commit=machine.commit,
+    )
+
+
+def operations(graph: Graph, conv: Conv) -> int:
+    """Multiplications and additions of a layer on one image, bias and residual sum left out."""
+    _, height, width = graph.activations[conv.name].shape
+    return 2 * conv.weights * height * width
+
+
+def _steps(
+    graph: Graph, layers: list[dict[str, str]], reports: list[dict[str, Any]], query: Query
+) -> tuple[Step, ...]:
+    told = {layer["name"]: layer for layer in layers}
+    nodes = {node.name: node for node in graph.nodes}
+    by_step = list(zip(*(report["steps"] for report in reports), strict=True))
+    steps = []
+    for times in (by_step[-1], *by_step[:-1]):
+        name = times[0]["name"]
+        node = nodes.get(name)
+        step = Step(
+            name,
+            node.kind if isinstance(node, Pool) else "conv" if node else "input",
+            node.shape if isinstance(node, Conv) else (),
+            told.get(name, {}).get("implementation", ""),
+            told.get(name, {}).get("path", ""),
+            query.batch * operations(graph, node) if isinstance(node, Conv) else 0,
+            *(median(t[f"{kind}_ns"] for t in times) / (1e3 * query.mc) for kind in KINDS),
+        )
+        steps.append(step)
+    return tuple(steps)

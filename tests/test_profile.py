@@ -1,0 +1,272 @@
+"""Profiles: what is measured, what is shown, and what a mistake prints."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from sigmabench.harness.backends.base import BACKENDS
+from sigmabench.harness.cli import main
+from sigmabench.harness.profile import (
+    KINDS,
+    Profile,
+    Query,
+    Step,
+    load_target,
+    operations,
+    profile,
+)
+from sigmabench.harness.report import profile as report
+
+#: Multiplications and additions of LeNet-5 on one 28×28 image, counted by hand.
+LENET5_OPERATIONS = {
+    "conv1": 2 * 6 * 25 * 28 * 28,
+    "conv2": 2 * 16 * 6 * 25 * 10 * 10,
+    "fc1": 2 * 120 * 400,
+    "fc2": 2 * 84 * 120,
+    "fc3": 2 * 10 * 84,
+}
+
+
+@pytest.fixture(scope="module")
+def measured() -> Profile:
+    if reason := BACKENDS.get("native").unavailable():
+        pytest.skip(reason)
+    query = Query(batch=3, mc=4, seconds=0.02)
+    return profile(load_target("lenet5", query), query)
+
+
+def made(*steps: tuple[float, float, float, float], threads: int = 2, wall: float = 10) -> Profile:
+    made = tuple(
+        Step(f"layer{i}", "conv", (4, 3, 2, 1), "brgconv:avx512_core_amx", "direct", 10**6, *times)
+        for i, times in enumerate(steps)
+    )
+    return Profile("net", "made up", "INT8", 1, 5, threads, 1, 9, wall, made, "a CPU", None)
+
+
+def printed(renderable: object, **options: object) -> str:
+    out = io.StringIO()
+    Console(file=out, width=80, **options).print(renderable)
+    return out.getvalue()
+
+
+def test_every_operation_is_measured_in_order(measured):
+    names = [step.name for step in measured.steps]
+    layers = [step for step in measured.steps if step.operation == "conv"]
+    assert measured.steps[0].operation == "input"
+    assert [step.operation for step in measured.steps].count("max") == 2
+    assert [step.name for step in layers] == [n for n in names if n in LENET5_OPERATIONS]
+    for step in layers:
+        assert step.operations == 3 * LENET5_OPERATIONS[step.name]
+        assert step.sampling_us > 0
+        assert step.compute_us > 0
+        assert step.kernel
+        assert step.tops == pytest.approx(step.operations / step.compute_us / 1e6)
+    for step in set(measured.steps) - set(layers):
+        assert step.kernel == ""
+        assert step.compute_us == 0
+        assert step.rest_us > 0
+        assert step.tops is None
+    assert measured.queries >= 5
+    assert 0 < measured.spent <= 1.01
+    assert sum(measured.share(kind) for kind in KINDS) == pytest.approx(1)
+    assert measured.posterior.startswith("synthetic")
+
+
+def test_operations_of_an_image():
+    target = load_target("lenet5", Query())
+    graph = target.artefact.graph
+    assert {conv.name: operations(graph, conv) for conv in graph.convs} == LENET5_OPERATIONS
+    assert target.images.shape == (4, 1, 28, 28)
+
+
+def test_a_workload_brings_its_posterior():
+    target = load_target("lenet-digits", Query(batch=2, format="DNN_INT8"))
+    assert target.name == "lenet-digits"
+    assert "ships" in target.posterior
+    assert len(target.images) == 8
+    assert target.artefact.header.format == "DNN_INT8"
+
+
+def test_shares_are_of_thread_time():
+    found = made((1, 2, 3, 0), (3, 0, 0, 1), threads=2, wall=8)
+    assert found.total_us == 10
+    assert found.spent == pytest.approx(10 / 16)
+    assert found.share("sampling") == pytest.approx(0.4)
+    assert found.share("waiting") == pytest.approx(0.1)
+    assert found.steps[0].tops == pytest.approx(1e6 / 2e6)
+    assert "62.5 % of a pass's time × threads" in report.summary(found)[2]
+
+
+def test_the_table_says_what_it_leaves_out():
+    found = made(*[(float(i), 0, 0, 0) for i in range(1, 21)])
+    shown = printed(report.table(found))
+    assert "layer0 " not in shown
+    assert "layer5 " in shown
+    assert any("5 more steps take 15.0 µs, 7.1 %" in note for note in report.notes(found))
+    everything = printed(report.table(found, every=True))
+    assert "layer0 " in everything
+    assert not any("more steps" in note for note in report.notes(found, every=True))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "path", "operation", "short"),
+    [
+        ("sigmabench:avx512_core_amx", "direct", "conv", "own amx"),
+        ("brgconv_1x1:avx512_core_amx", "direct", "conv", "brg 1x1 amx"),
+        ("brgconv:avx512_core_vnni", "gather", "conv", "brgconv vnni*"),
+        ("jit:avx2_vnni", "reorder", "conv", "jit vnni*"),
+        ("sigmabench:portable", "direct", "conv", "own portable"),
+        ("", "", "avg", "average pool"),
+        ("", "", "input", "input"),
+    ],
+)
+def test_kernels_have_short_names(kernel, path, operation, short):
+    step = Step("x", operation, (), kernel, path, 0, 0, 0, 0, 0)
+    assert report.short_kernel(step) == short
+
+
+times = st.tuples(*[st.floats(0, 1e6, allow_nan=False)] * 4).filter(lambda t: sum(t) > 1e-3)
+
+
+@given(st.lists(times, min_size=1, max_size=80))
+def test_bar_fits_and_keeps_the_order(steps):
+    found = made(*steps)
+    lines = printed(report.Bar(found)).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert all(len(line) == report.WIDTH for line in lines[: report.HEIGHT])
+    assert set("".join(lines[: report.HEIGHT])) <= set(report.GLYPHS.values())
+    places = [found.steps.index(step) for step in report.Bar(found).columns]
+    assert places == sorted(places)
+
+
+def test_bar_is_divided_by_kind():
+    found = made((1, 1, 0, 0), (0, 0, 4, 4))
+    lines = printed(report.Bar(found)).splitlines()[: report.HEIGHT]
+    narrow, wide = lines[0].count("="), lines[0].count(".")
+    assert narrow + wide == report.WIDTH
+    assert narrow == pytest.approx(report.WIDTH / 5, abs=1)
+    assert lines[-1] == "#" * narrow + ":" * wide
+
+
+def test_bar_has_colours_where_there_are_any():
+    coloured = printed(
+        report.Bar(made((1, 1, 1, 1))), color_system="truecolor", force_terminal=True
+    )
+    assert "█" in coloured
+    assert "\x1b[38;2;213;94;0m" in coloured  # vermillion
+    assert "█" not in printed(report.Bar(made((1, 1, 1, 1))))
+
+
+def test_figure(tmp_path):
+    found = made((1, 2, 3, 4), (4, 3, 2, 1))
+    drawn = report.draw(found)
+    (axes,) = drawn.axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["layer0", "layer1"]
+    assert len(axes.containers) == len(KINDS)
+    assert "µs" in axes.get_xlabel()
+    for words in ("net", "INT8", "batch 1", "T = 5", "2 threads", "a CPU"):
+        assert words in axes.get_title()
+    ends = [bar.get_x() + bar.get_width() for bar in axes.containers[-1]]
+    assert ends == pytest.approx([10, 10])
+    for name in ("a.svg", "b.svg", "c.png"):
+        report.save_figure(found, tmp_path / name)
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("lenet6",), "no workload or network named 'lenet6'; did you mean lenet5"),
+        (("lenet5", "--format", "INT9"), "no format named 'INT9'"),
+        (("lenet5", "--batch", "0"), "--batch is 0"),
+        (("lenet5", "--mc", "0"), "--mc is 0"),
+        (("lenet5", "--threads", "0"), "--threads is 0"),
+        (("lenet5", "--seconds", "inf"), "--seconds is inf"),
+        (("lenet5", "--seed", "-1"), "--seed is -1"),
+        (("lenet5", "--out", "profile.pdf"), "--out profile.pdf ends neither"),
+    ],
+)
+def test_mistakes_get_one_sentence(options, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, ["profile", *options])
+    assert done.exit_code == 2, done.output
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_format_without_a_program_is_refused(monkeypatch):
+    monkeypatch.setattr(
+        "sigmabench.harness.backends.float.load_program", lambda artefact, threads: None
+    )
+    done = CliRunner().invoke(main, ["profile", "lenet5", "--format", "fp32"])
+    assert done.exit_code == 2, done.output
+    assert "PyTorch computes FP32 here" in done.stderr
+
+
+def test_command(tmp_path, monkeypatch, measured):
+    monkeypatch.setenv("COLUMNS", "80")
+    command = ["profile", "lenet5", "--mc", "2", "--threads", "1", "--seconds", "0.02"]
+    figure = tmp_path / "profile.svg"
+    done = CliRunner().invoke(main, [*command, "--out", str(figure)])
+    assert done.exit_code == 0, done.output
+    assert max(map(len, done.output.splitlines())) <= 80
+    for words in ("lenet5, INT8, batch 1, T = 2, 1 thread,", "synthetic", "fc1", "16×6×5×5"):
+        assert words in done.output
+    assert figure.read_text().startswith("<?xml")
+    told = json.loads(CliRunner().invoke(main, [*command, "--json"]).stdout)
+    assert [s["name"] for s in told["steps"]] == [s.name for s in measured.steps]
+    assert told["figures"]["total_us"] == pytest.approx(
+        sum(s[f"{kind}_us"] for s in told["steps"] for kind in KINDS)
+    )
+
+
+class FakeProgram:
+    """Every third query is slow, in its first layer alone."""
+
+    def __init__(self) -> None:
+        self.seeds: list[int] = []
+
+    def profile(self, x: np.ndarray, seed: int, first: int, count: int) -> dict[str, object]:
+        self.seeds.append(seed)
+        slow = 1000 if seed % 3 == 0 else 1
+        names = ["conv1", "max_pool2d", "conv2", "max_pool2d_1", "fc1", "fc2", "fc3", "input"]
+        steps = [
+            {"name": name, "sampling_ns": 0, "compute_ns": 0, "rest_ns": 0, "waiting_ns": 0}
+            for name in names
+        ]
+        steps[0]["compute_ns"] = slow * 8000
+        steps[4]["sampling_ns"] = 4000
+        return {"steps": steps, "wall_ns": 10_000_000 * slow}
+
+    def team(self, x: np.ndarray, count: int) -> int:
+        return 2
+
+    def describe(self) -> list[dict[str, str]]:
+        return [{"name": "fc1", "implementation": "brg:avx512_core_vnni", "path": "direct"}]
+
+
+def test_medians_are_taken_step_by_step(monkeypatch):
+    fake = FakeProgram()
+    monkeypatch.setattr("sigmabench.harness.profile.load_program", lambda artefact, threads: fake)
+    query = Query(mc=4, threads=2, seconds=0.1)
+    found = profile(load_target("lenet5", query), query)
+    by_name = {step.name: step for step in found.steps}
+    assert by_name["conv1"].compute_us == 2
+    assert by_name["fc1"].sampling_us == 1
+    assert by_name["fc1"].kernel == "brg:avx512_core_vnni"
+    assert found.total_us == 3
+    assert found.wall_us == 2500
+    assert fake.seeds == list(range(len(fake.seeds)))
+    assert found.queries < len(fake.seeds)  # the others warm up
+    assert replace(found, threads=4).spent == pytest.approx(found.spent / 2)
