@@ -39,6 +39,7 @@ class Cell:
         seeds: how many repeats of the MC draw are scored.
         stopping: `fixed`: every image has T passes; `auto 0.99`: it has no more than its prediction
             needs to be settled at that confidence (`docs/adaptive.md`).
+        team: threads that were told to share a pass; 0: whatever measured fastest.
     """
 
     workload: str
@@ -65,6 +66,7 @@ class Cell:
     seed: int
     seeds: int
     stopping: str = FIXED
+    team: int = 0
 
     @property
     def adaptive(self) -> bool:
@@ -80,10 +82,12 @@ class Cell:
     def key(self) -> str:
         """16 hex digits of the SHA-256 of all fields: the cell's file name.
 
-        `stopping` takes part only where it is not `fixed`, so cells from before it keep theirs.
+        What came later takes part only where it is not as it was before, so older cells keep theirs.
         """
         fields = asdict(self)
         if not self.adaptive:
             del fields["stopping"]
+        if not self.team:
+            del fields["team"]
         text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]

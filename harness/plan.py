@@ -32,6 +32,7 @@ class Plan:
         mc: Monte Carlo counts T; may be empty if `adaptive`.
         batches: images a timed query holds.
         threads: cores a query may use.
+        team: how many of them share a pass; 0 for what measures fastest.
         backend: of the int8 formats, or `auto`: `native`, else `reference` where nothing was
             compiled. The float formats run on `float`.
         data: data root, see `data.data_root`.
@@ -53,6 +54,7 @@ class Plan:
     mc: tuple[int, ...] = (1, 10, 50)
     batches: tuple[int, ...] = (1, 32)
     threads: int = 1
+    team: int = 0
     backend: str = "auto"
     data: Path | None = None
     posterior: Path | None = None
@@ -78,6 +80,11 @@ class Plan:
             _at_least_one(flag, values, may_be_empty=self.adaptive and flag == "--mc")
         for flag, value in (("--threads", self.threads), ("--seeds", self.seeds)):
             _at_least_one(flag, (value,))
+        if self.team < 0 or (self.team and self.threads % self.team):
+            raise UserError(
+                f"--team is {self.team}; give a number that divides the {self.threads} threads, or "
+                "leave it out."
+            )
         if self.limit is not None:
             _at_least_one("--limit", (self.limit,))
         if not 0 <= self.seed <= 2**63:
@@ -162,6 +169,7 @@ class Plan:
             seed=self.seed,
             seeds=self.seeds if bayesian else 1,
             stopping=stopping if bayesian else FIXED,
+            team=self.team,
         )
 
 

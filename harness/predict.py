@@ -23,6 +23,7 @@ def predict(
     mc: int,
     seed: int = 0,
     deterministic: bool = False,
+    predictions: bool = False,
 ) -> Summary:
     """The predictive distribution of one batch.
 
@@ -32,11 +33,12 @@ def predict(
         mc: number of Monte Carlo passes T.
         seed: of the noise; pass t draws with MC index t.
         deterministic: the model samples nothing, so mutual information is not defined.
+        predictions: keep the class that every pass alone chooses.
 
     Returns:
         p̄ = (1/T) Σ_t softmax(f(x; w_t)), its entropy and what else `Summary` holds.
     """
-    return _passes(predictor, x, (mc,), seed, deterministic)[mc]
+    return _passes(predictor, x, (mc,), seed, deterministic, predictions)[mc]
 
 
 def evaluate(
@@ -75,9 +77,14 @@ def summarise(logits: Tensor, deterministic: bool = False) -> Summary:
 
 
 def _passes(
-    predictor: Predictor, x: Tensor, mc: Sequence[int], seed: int, deterministic: bool
+    predictor: Predictor,
+    x: Tensor,
+    mc: Sequence[int],
+    seed: int,
+    deterministic: bool,
+    predictions: bool = False,
 ) -> dict[int, Summary]:
-    total = Predictive(mc, deterministic=deterministic)
+    total = Predictive(mc, deterministic=deterministic, predictions=predictions)
     for first in range(0, max(mc), PASSES):
         total.update(predictor.logits(x, seed, range(first, min(first + PASSES, max(mc)))))
     return total.summaries()

@@ -329,9 +329,9 @@ _PREAMBLE = """# The record, field by field
 Made by `python -m sigmabench.harness.record > docs/record.md`; schema version {version}. One JSON
 file a cell: `<results>/<workload>/<fingerprint hash>/<cell key>.json`. The fingerprint hash is the
 first 8 hex digits of the SHA-256 of all fields of `fingerprint`; the cell key the first 16 of that
-of all fields of `cell`, less `stopping` where that is `fixed`. Units are in the field names. `null`
-(None in Python) means not defined or not measurable here; the reason, where one is needed, is in
-`unavailable`. NaN and infinity do not occur."""
+of all fields of `cell`, less `stopping` where that is `fixed` and `team` where that is 0. Units are
+in the field names. `null` (None in Python) means not defined or not measurable here; the reason,
+where one is needed, is in `unavailable`. NaN and infinity do not occur."""
 
 
 def _documentation(schema: type) -> tuple[str, dict[str, str]]:

@@ -154,7 +154,7 @@ class _Sweep:
             mine = [cell for cell in cells if cell.format == name]
             artefact = self.prepared.artefact(name)
             backend = BACKENDS.get(plan.backend_of(artefact.format))
-            predictor = backend.load(artefact, plan.threads)
+            predictor = backend.load(artefact, plan.threads, plan.team)
             done = (index * total // len(names), total)
             scored, adaptive = self._score(artefact, predictor, mine, done)
             sampled = [conv.name for conv in artefact.graph.convs if artefact.sampled(conv)]

@@ -90,7 +90,7 @@ def measured(
 ) -> Record:
     """The record of one int8 cell whose predictor is of this kind."""
     backend = type(BACKENDS.get("reference"))
-    monkeypatch.setattr(backend, "load", lambda self, artefact, threads: kind(artefact))
+    monkeypatch.setattr(backend, "load", lambda self, artefact, threads, team=0: kind(artefact))
     # Noise of a shared machine is not what is tested here.
     monkeypatch.setattr(sweep.audits, "noise_bounded", lambda noise: "pass")
     if choices.get("adaptive"):

@@ -134,8 +134,14 @@ class Backend(Protocol):
         `Predictor.isa` against it."""
         ...
 
-    def load(self, artefact: Artefact, threads: int) -> Predictor:
+    def load(self, artefact: Artefact, threads: int, team: int = 0) -> Predictor:
         """A predictor for the artefact.
+
+        Args:
+            artefact: the model.
+            threads: how many cores a call may use.
+            team: how many of them share each pass, where the backend can do either; 0 for what
+                measures fastest. No result depends on it.
 
         Raises:
             UserError: the backend is unavailable here or the format is not supported.

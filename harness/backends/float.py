@@ -221,14 +221,16 @@ class FloatBackend:
         """See `Backend`."""
         return torch.backends.cpu.get_cpu_capability().lower()
 
-    def load(self, artefact: Artefact, threads: int) -> ProgramPredictor | FloatPredictor:
+    def load(
+        self, artefact: Artefact, threads: int, team: int = 0
+    ) -> ProgramPredictor | FloatPredictor:
         """See `Backend.load`."""
         if not self.supports(artefact.header.format):
             raise UserError(
                 f"The float backend computes FP32 and BF16, not {artefact.header.format}; use "
                 "--backend native or reference."
             )
-        return load_program(artefact, threads) or FloatPredictor(artefact, threads)
+        return load_program(artefact, threads, team) or FloatPredictor(artefact, threads)
 
 
 BACKEND = FloatBackend()

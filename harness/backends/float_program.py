@@ -23,13 +23,15 @@ from .stack import noise_source
 _ISAS = ("default", "avx2", "avx512")
 
 
-def build(artefact: Artefact, threads: int, isa: str = "auto") -> Any:
+def build(artefact: Artefact, threads: int, isa: str = "auto", team: int = 0) -> Any:
     """The compiled program of an artefact.
 
     Args:
         artefact: in a float format.
         threads: how many cores a call may use.
-        isa: the sampler's path, `portable`, `avx2`, `avx512_vbmi`, or the best one here (`auto`).
+        isa: the sampler's path, `portable`, `avx2`, `avx512`, `avx512_vbmi`, or the best one
+            here (`auto`).
+        team: threads that work on each pass together, see `native.build`.
 
     Raises:
         native.NativeUnavailableError: there is no extension here.
@@ -55,6 +57,7 @@ def build(artefact: Artefact, threads: int, isa: str = "auto") -> Any:
         engine="onednn",
         isa=isa,
         threads=threads,
+        team=team,
     )
 
 
@@ -100,13 +103,13 @@ class ProgramPredictor(NativePredictor):
         return weights
 
 
-def load_program(artefact: Artefact, threads: int) -> ProgramPredictor | None:
+def load_program(artefact: Artefact, threads: int, team: int = 0) -> ProgramPredictor | None:
     """A predictor, or None where nothing is compiled, this CPU has no vector instructions to draw
     with, or oneDNN no optimized kernel for a layer."""
     if noise_source() != "normal":
         return None
     try:
-        program = build(artefact, threads)
+        program = build(artefact, threads, team=team)
         program.describe(1)
     except (ValueError, RuntimeError):
         return None

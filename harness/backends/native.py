@@ -118,10 +118,13 @@ class NativePredictor:
     @property
     def kernels(self) -> dict[str, str]:
         """What computed each layer in the latest call of `logits`, or would compute one image if
-        there was none: oneDNN's name of the kernel, or ours, and how the weights get into its
-        layout."""
-        layers = self.program.describe()
-        return {layer["name"]: f"{layer['implementation']} {layer['path']}" for layer in layers}
+        there was none: oneDNN's name of the kernel, or ours, how the weights get into its layout,
+        and how many threads shared a pass."""
+        threads = f"{self.program.latest_team} a pass"
+        return {
+            layer["name"]: f"{layer['implementation']} {layer['path']}, {threads}"
+            for layer in self.program.describe()
+        }
 
     @property
     def isa(self) -> str:
@@ -185,7 +188,7 @@ class NativeBackend:
         needs["avx2_vnni"] = "avx_vnni"
         return next((isa for isa, flag in needs.items() if flag in has), "portable")
 
-    def load(self, artefact: Artefact, threads: int) -> NativePredictor:
+    def load(self, artefact: Artefact, threads: int, team: int = 0) -> NativePredictor:
         """See `Backend.load`."""
         reason = self.unavailable()
         if reason is not None:
@@ -196,7 +199,7 @@ class NativeBackend:
                 "--backend float."
             )
         try:
-            program = build(artefact, threads)
+            program = build(artefact, threads, team=team)
         except (ValueError, RuntimeError) as reason:
             raise UserError(
                 f"The native backend cannot run this network on {threads} threads: {reason}; use "

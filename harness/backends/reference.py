@@ -160,7 +160,7 @@ class ReferenceBackend:
         """See `Backend`."""
         return "numpy"
 
-    def load(self, artefact: Artefact, threads: int) -> ReferencePredictor:
+    def load(self, artefact: Artefact, threads: int, team: int = 0) -> ReferencePredictor:
         """See `Backend.load`; `threads` makes no difference."""
         if not self.supports(artefact.header.format):
             raise UserError(

@@ -34,7 +34,7 @@ from .record import Contender, Race
 
 INPUTS = 4
 SLICE_SECONDS = 0.2
-QUERY_SECONDS = 0.5  # T is chosen so that a query takes no more, if one pass does not
+QUERY_SECONDS = 1.0  # T is chosen so that a query takes no more, if one pass does not
 MIN_SAMPLES, MIN_SLOW_SAMPLES = 20, 10
 PROBES = 3
 WAKE_SECONDS = 0.3  # a query this long pays for waking up without being seen to

@@ -520,6 +520,8 @@ NB_MODULE(_native, m) {
              "Threads that work on a pass together where so many passes of this batch are asked for.")
         .def("memory", &memory)
         .def("draw", &draw, nb::arg("seed"), nb::arg("first"), nb::arg("count"))
+        .def_prop_ro("latest_team",
+                     [](Program& p) { return released([&] { return p.latest_team(); }); })
         .def_prop_ro("threads", &Program::threads)
         .def_prop_ro("sampler", [](const Program& p) { return std::string(path_name(p.path())); })
         .def_prop_ro("draws", &Program::draws);

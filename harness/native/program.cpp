@@ -449,6 +449,12 @@ std::vector<LayerReport> Program::describe(std::int64_t batch) {
     return reports;
 }
 
+int Program::latest_team() {
+    State& mine = state();
+    const std::lock_guard<std::mutex> lock(mine.mutex);
+    return mine.latest.second;
+}
+
 TrafficReport Program::traffic(std::int64_t batch) {
     State& mine = state();
     const std::lock_guard<std::mutex> lock(mine.mutex);

@@ -81,6 +81,7 @@ public:
 
     // What computes the layers of a batch; batch 0: in the latest call of logits, or on one image.
     std::vector<LayerReport> describe(std::int64_t batch);
+    int latest_team();  // threads that shared a pass in the latest call of logits, 1 if none
     TrafficReport traffic(std::int64_t batch);
     MemoryReport memory();
     std::size_t node_of(const std::string& name) const;  // throws std::out_of_range

@@ -35,6 +35,8 @@ class Summary:
         expected_entropy: [N] mean entropy of the passes, nats.
         mutual_information: [N] nats, or None where it is not defined: one pass, or a network that
             is deterministic.
+        predictions: [T, N] the class each pass alone would choose, of equal ones the first; None
+            where it was not asked for.
     """
 
     T: int
@@ -43,6 +45,7 @@ class Summary:
     entropy: Tensor
     expected_entropy: Tensor
     mutual_information: Tensor | None
+    predictions: Tensor | None = None
 
     @property
     def images(self) -> int:
@@ -113,6 +116,7 @@ class Summary:
                 "join only batches of one run."
             )
         mutual = [s.mutual_information for s in summaries if s.mutual_information is not None]
+        chosen = [s.predictions for s in summaries if s.predictions is not None]
         return cls(
             T=summaries[0].T,
             probs=torch.cat([s.probs for s in summaries]),
@@ -120,6 +124,7 @@ class Summary:
             entropy=torch.cat([s.entropy for s in summaries]),
             expected_entropy=torch.cat([s.expected_entropy for s in summaries]),
             mutual_information=torch.cat(mutual) if mutual else None,
+            predictions=torch.cat(chosen, dim=1) if len(chosen) == len(summaries) else None,
         )
 
 
@@ -134,12 +139,15 @@ class Predictive:
             `(1, 10, 50)`; all of them come from the one run.
         deterministic: the network draws no weights, so that mutual information is not defined
             however many passes were made.
+        predictions: keep each pass's choices, [T, N]; its probabilities are never kept.
 
     Raises:
         UserError: `prefixes` is empty or holds a count below 1.
     """
 
-    def __init__(self, prefixes: Sequence[int], *, deterministic: bool = False) -> None:
+    def __init__(
+        self, prefixes: Sequence[int], *, deterministic: bool = False, predictions: bool = False
+    ) -> None:
         if not prefixes or min(prefixes) < 1:
             raise UserError(
                 f"The Monte Carlo counts are {list(prefixes)}; give one or more, each at least 1."
@@ -148,6 +156,7 @@ class Predictive:
         self.deterministic = deterministic
         self.passes = 0
         self._taken: dict[int, Summary] = {}
+        self._predictions: list[Tensor] | None = [] if predictions else None
         self._sum: Tensor | None = None
         self._log_sum = torch.empty(0)
         self._entropy_sum = torch.empty(0)
@@ -211,6 +220,8 @@ class Predictive:
             self._sum += p
             torch.logaddexp(self._log_sum, log_p, out=self._log_sum)
             self._entropy_sum += entropy
+        if self._predictions is not None:
+            self._predictions.append(logits.argmax(dim=-1))
         self.passes += 1
         if self.passes in self.prefixes:
             self._taken[self.passes] = self._snapshot(self._sum)
@@ -226,4 +237,5 @@ class Predictive:
         if T > 1 and not self.deterministic:
             # Jensen: never negative but for rounding.
             mutual = (entropy - expected_entropy).clamp_(min=0.0)
-        return Summary(T, probs, log_probs, entropy, expected_entropy, mutual)
+        chosen = None if self._predictions is None else torch.stack(self._predictions)
+        return Summary(T, probs, log_probs, entropy, expected_entropy, mutual, chosen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from sigmabench.harness.quantize.artefact import Artefact, Header, Layer
 from sigmabench.harness.quantize.graph import Activation, Conv, Graph, Node, Pool
@@ -135,3 +136,9 @@ def residual_net(bits: int, seed: int = 0) -> Artefact:
         Conv("fc", "gap", (7, 32, 1, 1), "w"),
     )
     return artefact(Graph("x", "fc", nodes, activations), bits, seed)
+
+
+def images(artefact: Artefact, batch: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    graph = artefact.graph
+    return torch.randn(batch, *graph.activations[graph.input].shape, generator=generator)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from native_nets import lenet, one_pool, residual_net
+from native_nets import images, lenet, one_pool, residual_net
 
 from sigmabench.harness import native
 from sigmabench.harness.backends.base import BACKENDS
@@ -24,12 +24,6 @@ from sigmabench.harness.quantize.graph import Pool
 pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason=str(native.unavailable()))
 
 NETS = {"lenet": lenet, "residual": residual_net}
-
-
-def images(artefact: Artefact, batch: int, seed: int = 0) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    graph = artefact.graph
-    return torch.randn(batch, *graph.activations[graph.input].shape, generator=generator)
 
 
 @pytest.mark.parametrize("bits", [0, 1, 3, 4, 8])

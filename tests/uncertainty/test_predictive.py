@@ -191,3 +191,19 @@ def test_refuses_a_change_of_shape_and_too_many_passes() -> None:
         predictive.update(make_logits(0, T=1, N=2, C=4))
     with pytest.raises(UserError, match="at most 2"):
         predictive.update(make_logits(0, T=2, N=3, C=4))
+
+
+def test_keeps_what_each_pass_chooses_where_it_is_asked_to() -> None:
+    logits = make_logits(3, T=7, N=20, C=5)
+    total = Predictive((2, 7), predictions=True)
+    total.update(logits[:3])
+    total.update(logits[3:])
+    for T, summary in total.summaries().items():
+        assert torch.equal(summary.predictions, logits[:T].argmax(dim=-1))
+    halves = []
+    for part in (logits[:, :8], logits[:, 8:]):
+        half = Predictive((7,), predictions=True)
+        half.update(part)
+        halves.append(half.summaries()[7])
+    assert torch.equal(Summary.cat(halves).predictions, logits.argmax(dim=-1))
+    assert summarise(logits).predictions is None
