@@ -105,3 +105,47 @@ def sampler(
         echo_json(measured.to_dict(run))
         return
     show(measured.table(run), f"Record: {path}\n")
+
+
+@bench.command()
+@click.argument("network")
+@click.option("--format", "form", default="INT8", help="Numeric format; see `sigmabench list`.")
+@click.option("--batch", type=Numbers(), default="1,32", help="Images a query; a process each.")
+@click.option("--mc", type=int, default=50, help="Passes a query, T.")
+@click.option("--threads", type=int, help="Cores the program may use.  [default: all]")
+@click.option("--seed", type=int, default=0, help="Of weights, images and noise.")
+@click.option("--results", type=click.Path(path_type=Path), default="results", help="Directory.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
+def memory(
+    network: str,
+    form: str,
+    batch: tuple[int, ...],
+    mc: int,
+    threads: int | None,
+    seed: int,
+    results: Path,
+    as_json: bool,
+) -> None:
+    """Memory that a program of NETWORK (resnet50, resnet20, lenet5) takes, against the least.
+
+    Each batch size runs in a fresh process; records go to --results.
+    """
+    from ..commands import format_name
+    from ..machine import fingerprint
+    from ..store import Store
+    from . import memory as measured
+    from . import record
+    from .networks import NETWORKS
+
+    cores = threads if threads is not None else fingerprint().cores
+    batches = tuple(dict.fromkeys(batch))
+    plan = measured.Plan(NETWORKS.get(network), format_name(form), batches, mc, cores, seed)
+    Store(results).ensure_writable()
+    told = []
+    for use in measured.measure(plan, command_line()):
+        path = record.save(use, results)
+        told.append(measured.to_dict(use))
+        if not as_json:
+            show(measured.table(use), *measured.notes(use), f"Record: {path}\n")
+    if as_json:
+        echo_json(told)

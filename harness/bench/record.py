@@ -1,9 +1,10 @@
-"""The record of a race: every timed query of every contender, and what they were.
+"""The records of the runtime's benchmarks: races, and the memory of a program.
 
     <results>/runtime/<network>/<fingerprint hash>/<key>.json
+    <results>/runtime/<network>/<fingerprint hash>/memory-<key>.json
 
-One file is one race: contenders that took turns in one run. Ratios are not stored; they are
-computed from the samples when shown. Units are in the field names.
+A race holds every timed query of every contender, and what they were: contenders that took turns in
+one run. Ratios are not stored; they are computed when shown. Units are in the field names.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from ..files import json_text, write_atomically
@@ -99,19 +100,106 @@ class Race:
         """16 hex digits of the SHA-256 of what was asked for."""
         asked = [self.network, self.posterior, self.batch, self.threads, self.seed, self.seconds]
         asked += [[c.name for c in self.contenders]]
-        text = json.dumps(asked, separators=(",", ":"), ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return _digest(asked)
 
 
-def save(race: Race, results: Path) -> Path:
-    """Write a race to its place below `results`.
+@dataclass(frozen=True)
+class MemoryUse:
+    """Memory of a fresh process that runs one program, and the least it needs.
+
+    The bound is what no program of this design can do without: μ and σ as they are packed, and for
+    each pass computed at the same time the sampled weights of one layer, the largest, and the
+    activations that are alive at once.
+
+    Attributes:
+        network: name in `NETWORKS`.
+        posterior: where μ and σ come from.
+        input_shape: (C, H, W) of one image.
+        format: name in `FORMATS`.
+        batch: images a query.
+        mc: passes a query, T.
+        threads: cores the program may use.
+        seed: of weights, images and noise.
+        team: threads that share a pass.
+        mean_bytes: of the bound: μ as the artefact packs it.
+        std_bytes: of the bound: σ as the artefact packs it.
+        weights_bytes: of the bound: sampled weights of the largest layer, in its kernel's layout,
+            for all concurrent passes.
+        live_bytes: of the bound: activations alive at one time at most, for all concurrent passes.
+        program: bytes the program holds, as it counts them, by purpose: `mean` and `std`, as they
+            lie in memory; `constants` a channel; `layouts`, packed means of layers that are not
+            sampled and where draws go; `activations`; `weights`, buffers of sampled weights;
+            `scratch` of kernels and draws.
+        base_bytes: resident set of the process after its imports and a tiny network, the query's
+            images there.
+        now_bytes: the same after queries, their logits let go.
+        peak_bytes: largest resident set between the two, loading the artefact included.
+        peak_method: `high-water mark`, or `sampled` where the system keeps none.
+        fingerprint: machine, software and code.
+        command: the command line that made it.
+        created: when, UTC, ISO 8601.
+        schema_version: of this layout; a reader refuses newer ones.
+    """
+
+    network: str
+    posterior: str
+    input_shape: tuple[int, int, int]
+    format: str
+    batch: int
+    mc: int
+    threads: int
+    seed: int
+    team: int
+    mean_bytes: int
+    std_bytes: int
+    weights_bytes: int
+    live_bytes: int
+    program: dict[str, int]
+    base_bytes: int
+    now_bytes: int
+    peak_bytes: int
+    peak_method: str
+    fingerprint: Fingerprint
+    command: str
+    created: str
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def bound_bytes(self) -> int:
+        """The least it needs."""
+        return self.mean_bytes + self.std_bytes + self.weights_bytes + self.live_bytes
+
+    @property
+    def allocated_bytes(self) -> int:
+        """What the program holds."""
+        return sum(self.program.values())
+
+    @property
+    def growth_bytes(self) -> int:
+        """How much the process has grown."""
+        return self.now_bytes - self.base_bytes
+
+    @property
+    def key(self) -> str:
+        """`memory-`, and 16 hex digits of the SHA-256 of what was asked for."""
+        asked = [self.network, self.posterior, self.format, self.batch, self.mc, self.threads]
+        return f"memory-{_digest([*asked, self.seed])}"
+
+
+def _digest(asked: list[Any]) -> str:
+    text = json.dumps(asked, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def save(record: Race | MemoryUse, results: Path) -> Path:
+    """Write a record to its place below `results`.
 
     Raises:
         UserError: the place cannot be written.
     """
-    folder = results / FOLDER / race.network / fingerprint_hash(race.fingerprint)
-    path = folder / f"{race.key}.json"
-    write_atomically(path, json_text(asdict(race)).encode())
+    folder = results / FOLDER / record.network / fingerprint_hash(record.fingerprint)
+    path = folder / f"{record.key}.json"
+    write_atomically(path, json_text(asdict(record)).encode())
     return path
 
 
@@ -121,6 +209,22 @@ def load(path: Path) -> Race:
     Raises:
         UserError: it cannot be read, is no race, is inconsistent or of a newer schema.
     """
+    race: Race = _read(path, Race)
+    _check(race, path)
+    return race
+
+
+def load_memory(path: Path) -> MemoryUse:
+    """Read and validate the memory of a program.
+
+    Raises:
+        UserError: it cannot be read, is no such record or of a newer schema.
+    """
+    use: MemoryUse = _read(path, MemoryUse)
+    return use
+
+
+def _read(path: Path, schema: type) -> Any:
     from pydantic import ValidationError
 
     try:
@@ -138,7 +242,7 @@ def load(path: Path) -> Race:
             f"{SCHEMA_VERSION}); upgrade."
         )
     try:
-        race = _adapter().validate_json(json.dumps(tree), strict=True)
+        return _adapter(schema).validate_json(json.dumps(tree), strict=True)
     except ValidationError as invalid:
         first = invalid.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -146,8 +250,6 @@ def load(path: Path) -> Race:
             f"{path} is not a valid runtime record: {where}: {first['msg']}; delete it and run "
             "again."
         ) from invalid
-    _check(race, path)
-    return race
 
 
 def _check(race: Race, path: Path) -> None:
@@ -161,8 +263,8 @@ def _check(race: Race, path: Path) -> None:
             )
 
 
-@lru_cache(maxsize=1)
-def _adapter() -> TypeAdapter[Race]:
+@lru_cache
+def _adapter(schema: type) -> TypeAdapter[Any]:
     from pydantic import TypeAdapter
 
-    return TypeAdapter(Race)
+    return TypeAdapter(schema)

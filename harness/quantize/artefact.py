@@ -200,10 +200,11 @@ def _header_text(header: Header) -> str:
     return TypeAdapter(Header).dump_json(header, exclude_defaults=True).decode()
 
 
-def _content_hash(text: str, tensors: Mapping[str, bytes]) -> str:
+def _content_hash(text: str, tensors: Mapping[str, memoryview]) -> str:
     digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):
-        digest.update(name.encode() + b"\0" + tensors[name])
+        digest.update(name.encode() + b"\0")
+        digest.update(tensors[name])
     return digest.hexdigest()
 
 
@@ -229,7 +230,7 @@ def to_bytes(artefact: Artefact) -> bytes:
         half = artefact.format.arithmetic == "bf16" and name in ("mean", "sigma")
         tensors[name] = tensor.bfloat16() if half else tensor
     text = _header_text(artefact.header)
-    raw = {name: tensor.view(torch.uint8).numpy().tobytes() for name, tensor in tensors.items()}
+    raw = {name: tensor.view(torch.uint8).numpy().data for name, tensor in tensors.items()}
     # One metadata entry: safetensors does not keep the order of several.
     return safetensors.torch.save(tensors, {KEY: _sealed(text, _content_hash(text, raw))})
 
@@ -276,7 +277,7 @@ def from_bytes(data: bytes, source: str) -> Artefact:
             f"{damaged}; make an artefact again by `sigmabench quantize`, or a posterior by "
             "`sigmabench train`."
         ) from reason
-    raw = {name: value.view(torch.uint8).numpy().tobytes() for name, value in tensors.items()}
+    raw = {name: value.view(torch.uint8).numpy().data for name, value in tensors.items()}
     if _content_hash(text, raw) != expected:
         raise UserError(f"{damaged}: its content does not match its hash; make it again.")
     _check_versions(text, source)
