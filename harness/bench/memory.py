@@ -1,0 +1,227 @@
+"""What memory a program takes: counted by itself, and seen from outside in a fresh process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from ..backends.base import BACKENDS
+from ..errors import UserError
+from ..formats import FORMATS
+from ..machine import fingerprint
+from ..plan import FLOAT_BACKEND, INT8_BACKEND
+from ..quantize.artefact import Artefact, save
+from ..quantize.ptq import Options, Source, quantize
+from ..quantize.sigma import packed_bytes
+from ..report.text import plural, times
+from .networks import POSTERIOR, Network
+from .record import MemoryUse
+
+TARGET = 1.3  # times the bound that a program should not exceed
+RUN_SECONDS = 600.0
+PURPOSES = {
+    "mean": "μ",
+    "std": "σ",
+    "constants": "constants a channel",
+    "layouts": "packed fixed weights, where draws go",
+    "activations": "activations",
+    "weights": "sampled weights",
+    "scratch": "scratch of kernels and draws",
+}
+_MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to look at.
+
+    Attributes:
+        network: what is computed.
+        format: name in `FORMATS`.
+        batches: images a query; a process each.
+        mc: passes a query, T.
+        threads: cores the program may use.
+        seed: of weights, images and noise.
+    """
+
+    network: Network
+    format: str = "INT8"
+    batches: tuple[int, ...] = (1, 32)
+    mc: int = 50
+    threads: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        FORMATS.get(self.format)
+        for flag, values in (
+            ("--batch", self.batches),
+            ("--mc", (self.mc,)),
+            ("--threads", (self.threads,)),
+        ):
+            if min(values) < 1:
+                told = ", ".join(map(str, values))
+                raise UserError(f"{flag} is {told}; give whole numbers of at least 1.")
+        if not 0 <= self.seed <= 2**63:
+            raise UserError(f"--seed is {self.seed}; give a number from 0 to 2^63.")
+
+
+def measure(plan: Plan, command: str) -> Iterator[MemoryUse]:
+    """Look at every batch size, each in a process of its own.
+
+    Args:
+        plan: what to look at.
+        command: the command line, for the record.
+
+    Raises:
+        UserError: the format's backend or its compiled program is not to be had here, or the
+            process fails.
+    """
+    quantized = FORMATS.get(plan.format).quantized
+    if reason := BACKENDS.get(INT8_BACKEND if quantized else FLOAT_BACKEND).unavailable():
+        raise UserError(f"{plan.format} cannot be measured: {reason}")
+    made = plan.network.synthetic(plan.seed)
+    source = Source(plan.network.name, "synthetic", "")
+    artefact = quantize(made.model, plan.format, made.calibration, Options(), source)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "artefact.safetensors"
+        save(artefact, path)
+        for batch in plan.batches:
+            yield _use(plan, artefact, batch, _run(plan, path, batch), command)
+
+
+def _run(plan: Plan, artefact: Path, batch: int) -> dict[str, Any]:
+    """What the process tells."""
+    job = {
+        "artefact": str(artefact),
+        "format": plan.format,
+        "input_shape": plan.network.input_shape,
+        "batch": batch,
+        "mc": plan.mc,
+        "threads": plan.threads,
+        "seed": plan.seed,
+    }
+    called = f"The process that runs {plan.network.name} at batch {batch}"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "sigmabench.harness.bench.memory_process"],
+            input=json.dumps(job),
+            capture_output=True,
+            text=True,
+            timeout=RUN_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as reason:
+        raise UserError(
+            f"{called} has no end after {RUN_SECONDS:.0f} s; give a smaller --mc or --batch."
+        ) from reason
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or ["it says nothing"]
+        raise UserError(
+            f"{called} ended with status {done.returncode} ({last[0]}); give a smaller --batch if "
+            "it ran out of memory."
+        )
+    told: dict[str, Any] = json.loads(done.stdout)
+    if "error" in told:
+        raise UserError(f"{told['error']} Choose an int8 format, see `sigmabench list`.")
+    return told
+
+
+def _use(
+    plan: Plan, artefact: Artefact, batch: int, told: dict[str, Any], command: str
+) -> MemoryUse:
+    format, program = artefact.format, told["program"]
+    concurrent = min(plan.mc, plan.threads // told["team"])
+    sampled = [conv.weights for conv in artefact.graph.convs if artefact.sampled(conv)]
+    return MemoryUse(
+        network=plan.network.name,
+        posterior=POSTERIOR,
+        input_shape=plan.network.input_shape,
+        format=plan.format,
+        batch=batch,
+        mc=plan.mc,
+        threads=plan.threads,
+        seed=plan.seed,
+        team=told["team"],
+        mean_bytes=artefact.weights * format.mean_bits // 8,
+        std_bytes=sum(packed_bytes(count, format.sigma_bits) for count in sampled),
+        weights_bytes=program["largest"] * concurrent,
+        live_bytes=program["live"] * concurrent,
+        program={purpose: program[purpose] for purpose in PURPOSES},
+        base_bytes=told["base_bytes"],
+        now_bytes=told["now_bytes"],
+        peak_bytes=told["peak_bytes"],
+        peak_method=told["peak_method"],
+        fingerprint=fingerprint(),
+        command=command,
+        created=datetime.now(timezone.utc).isoformat(),
+    )
+
+
+def table(use: MemoryUse) -> Table:
+    """The bound, what the program holds, and how the process has grown, in MiB (2²⁰ bytes)."""
+    shape = "×".join(map(str, use.input_shape))
+    shown = Table(
+        title=f"{use.network} {shape}, {use.format}, batch {use.batch}, T = {use.mc}, "
+        f"{plural(use.threads, 'thread')}",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    shown.add_column("memory")
+    shown.add_column("MiB", justify="right")
+    shown.add_column("÷ bound", justify="right")
+    concurrent = plural(min(use.mc, use.threads // use.team), "pass").replace("passs", "passes")
+    for name, count in (
+        ("μ, packed", use.mean_bytes),
+        ("σ, packed", use.std_bytes),
+        (f"largest layer's sampled weights × {concurrent}", use.weights_bytes),
+        (f"activations alive at once × {concurrent}", use.live_bytes),
+    ):
+        shown.add_row(name, _mib(count), "")
+    shown.add_row("bound", _mib(use.bound_bytes), "1", style="bold", end_section=True)
+    for purpose, count in use.program.items():
+        shown.add_row(PURPOSES[purpose], _mib(count), "")
+    shown.add_row(*_ratio(use, "the program", use.allocated_bytes), style="bold", end_section=True)
+    shown.add_row(*_ratio(use, "growth of the process", use.growth_bytes), style="bold")
+    peak = use.peak_bytes - use.base_bytes
+    shown.add_row(*_ratio(use, "its peak, the artefact being loaded", peak))
+    return shown
+
+
+def notes(use: MemoryUse) -> list[str]:
+    """What a reader of the table should know, a sentence each."""
+    return [
+        f"μ and σ are {use.posterior}.",
+        f"Aim, for networks of millions of weights: at most {TARGET} × the bound. Growth is that "
+        "of the resident set after imports and a tiny network, oneDNN's kernels included.",
+    ]
+
+
+def to_dict(use: MemoryUse) -> dict[str, Any]:
+    """The record, with what the table shows."""
+    figures = {
+        "bound_bytes": use.bound_bytes,
+        "allocated_bytes": use.allocated_bytes,
+        "growth_bytes": use.growth_bytes,
+        "allocated_over_bound": use.allocated_bytes / use.bound_bytes,
+        "growth_over_bound": use.growth_bytes / use.bound_bytes,
+    }
+    return {**asdict(use), "figures": figures}
+
+
+def _ratio(use: MemoryUse, name: str, count: int) -> tuple[str, str, str]:
+    return name, _mib(count), times(count / use.bound_bytes).removesuffix("×")
+
+
+def _mib(count: int) -> str:
+    return f"{count / _MIB:.2f}"
