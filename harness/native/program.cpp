@@ -17,6 +17,7 @@ constexpr std::size_t kPlans = 8;  // batch sizes kept ready
 constexpr int kPoison = 99;        // what a buffer holds that others have used
 constexpr int kRoundsMost = 5;     // of a size of teams that is measured
 constexpr double kTrialSeconds = 0.3;
+constexpr double kClearly = 0.95;  // of the time of a smaller team, to be preferred to it
 
 using Clock = std::chrono::steady_clock;
 
@@ -228,9 +229,13 @@ std::vector<std::pair<int, std::int64_t>> Program::schedule(State& state, const 
         return seconds.at(team) *
                static_cast<double>((count + side_by_side - 1) / side_by_side);
     };
+    // Smaller teams wait less for each other when other processes want the cores.
     const auto fastest = [&](std::int64_t count) {
-        return *std::min_element(sizes.begin(), sizes.end(),
-                                 [&](int a, int b) { return time(a, count) < time(b, count); });
+        int best = sizes.front();
+        for (const int size : sizes) {
+            if (time(size, count) < kClearly * time(best, count)) best = size;
+        }
+        return best;
     };
     const int main = fastest(static_cast<std::int64_t>(threads_) * 1000);
     const std::int64_t rest = task.count % (threads_ / main);
