@@ -280,7 +280,7 @@ void Program::run(State& state, const Task& task, int size) {
     for (std::int64_t k = 0; k < side_by_side; ++k) {
         missing += prepared.teams[static_cast<std::size_t>(k)] == nullptr ? 1 : 0;
     }
-    check_memory(prepared.plan, missing);
+    if (missing > 0) check_memory(prepared.plan, missing);
     for (std::int64_t k = 0; k < side_by_side; ++k) {
         auto& team = prepared.teams[static_cast<std::size_t>(k)];
         if (!team) team = std::make_unique<Team>(network_, prepared.plan);
