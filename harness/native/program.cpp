@@ -15,8 +15,8 @@ namespace {
 
 constexpr std::size_t kPlans = 8;  // batch sizes kept ready
 constexpr int kPoison = 99;        // what a buffer holds that others have used
-constexpr int kRoundsMost = 5;     // of a size of teams that is measured
-constexpr double kTrialSeconds = 0.3;
+constexpr int kTrialRounds = 5;    // of a size of teams that is measured, more if they are short
+constexpr double kTrialLeast = 0.03, kTrialMost = 0.3;  // seconds
 constexpr double kClearly = 0.95;  // of the time of a smaller team, to be preferred to it
 
 using Clock = std::chrono::steady_clock;
@@ -204,7 +204,10 @@ const std::map<int, double>& Program::measured(State& state, const Task& task) {
         const Task trial{task.x,  task.batch,    task.keys, task.first,
                          passes, logits.data(), draws,     nullptr};
         double best = 0, spent = 0;
-        for (int round = 0; round <= kRoundsMost && spent < kTrialSeconds; ++round) {
+        const auto more = [&](int round) {
+            return (round <= kTrialRounds || spent < kTrialLeast) && spent < kTrialMost;
+        };
+        for (int round = 0; more(round); ++round) {
             const auto start = Clock::now();
             run(state, trial, team);
             const double taken = std::chrono::duration<double>(Clock::now() - start).count();
