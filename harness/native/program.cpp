@@ -17,6 +17,7 @@ constexpr std::size_t kPlans = 8;  // batch sizes kept ready
 constexpr int kPoison = 99;        // what a buffer holds that others have used
 constexpr int kTrialRounds = 5;    // of a size of teams that is measured, more if they are short
 constexpr double kTrialLeast = 0.03, kTrialMost = 0.3;  // seconds
+constexpr double kTrialLong = 1e-3;  // seconds beside which waking the threads is little
 constexpr double kClearly = 0.95;  // of the time of a smaller team, to be preferred to it
 
 using Clock = std::chrono::steady_clock;
@@ -190,20 +191,20 @@ std::vector<int> Program::teams(std::int64_t batch) const {
     return sizes;
 }
 
-// Seconds of a round, in which every team does one pass, by size of the teams. Other sizes' plans
-// are dropped: what a call will use is made then.
+// Seconds of a round, in which every team does one pass, among many, by size of the teams; of a call
+// for a single pass, by that size negated. Other sizes' plans are dropped: what a call will use is
+// made then.
 const std::map<int, double>& Program::measured(State& state, const Task& task) {
     const auto known = state.rounds.find(task.batch);
     if (known != state.rounds.end()) return known->second;
     const auto size = static_cast<std::size_t>(task.batch * network_.at(network_.output).image.size());
     std::atomic<std::uint64_t> draws{0};
     std::map<int, double> seconds;
-    for (const int team : teams(task.batch)) {
-        const std::int64_t passes = threads_ / team;
+    const auto best = [&](int team, std::int64_t passes) {
         std::vector<float> logits(static_cast<std::size_t>(passes) * size);
         const Task trial{task.x,  task.batch,    task.keys, task.first,
                          passes, logits.data(), draws,     nullptr};
-        double best = 0, spent = 0;
+        double least = 0, spent = 0;
         const auto more = [&](int round) {
             return (round <= kTrialRounds || spent < kTrialLeast) && spent < kTrialMost;
         };
@@ -213,9 +214,15 @@ const std::map<int, double>& Program::measured(State& state, const Task& task) {
             const double taken = std::chrono::duration<double>(Clock::now() - start).count();
             if (round == 0) continue;  // plans and buffers are made
             spent += taken;
-            best = round == 1 ? taken : std::min(best, taken);
+            least = round == 1 ? taken : std::min(least, taken);
         }
-        seconds[team] = best;
+        return least;
+    };
+    for (const int team : teams(task.batch)) {
+        const double once = best(team, 1);
+        const auto rounds = static_cast<std::int64_t>(std::clamp(kTrialLong / once, 1., 32.));
+        seconds[-team] = once;
+        seconds[team] = best(team, rounds * (threads_ / team)) / static_cast<double>(rounds);
     }
     state.prepared.clear();
     return state.rounds[task.batch] = seconds;
@@ -229,6 +236,7 @@ std::vector<std::pair<int, std::int64_t>> Program::schedule(State& state, const 
     const auto& seconds = measured(state, task);
     const auto time = [&](int team, std::int64_t count) {
         const std::int64_t side_by_side = threads_ / team;
+        if (count == 1) return seconds.at(-team);
         return seconds.at(team) *
                static_cast<double>((count + side_by_side - 1) / side_by_side);
     };

@@ -108,7 +108,7 @@ private:
         std::mutex mutex;
         Packers packers;
         std::map<Size, Prepared> prepared;
-        std::map<std::int64_t, std::map<int, double>> rounds;  // batch, team: seconds of a round
+        std::map<std::int64_t, std::map<int, double>> rounds;  // by batch, see `measured`
         std::uint64_t clock = 0;
         Size latest = {1, 1};
         Workers workers;
