@@ -82,7 +82,7 @@ class Cell:
     def key(self) -> str:
         """16 hex digits of the SHA-256 of all fields: the cell's file name.
 
-        What came later takes part only where it is not as it was before, so older cells keep theirs.
+        What came later takes part only where it is not as it was before: older cells keep theirs.
         """
         fields = asdict(self)
         if not self.adaptive:

@@ -206,9 +206,7 @@ def test_mistakes_get_one_sentence(options, says, tmp_path, monkeypatch):
 
 
 def test_a_format_without_a_program_is_refused(monkeypatch):
-    monkeypatch.setattr(
-        "sigmabench.harness.backends.float.load_program", lambda *_: None
-    )
+    monkeypatch.setattr("sigmabench.harness.backends.float.load_program", lambda *_: None)
     done = CliRunner().invoke(main, ["profile", "lenet5", "--format", "fp32"])
     assert done.exit_code == 2, done.output
     assert "PyTorch computes FP32 here" in done.stderr

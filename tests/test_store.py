@@ -257,7 +257,9 @@ def test_import_is_light() -> None:
 
 def test_published_records_stay_readable_and_under_their_names() -> None:
     """Records of schema 1 know nothing of how a cell stops: all of theirs are fixed."""
-    published = sorted((Path(__file__).parents[1] / "results").rglob("*/*/*.json"))
+    results = Path(__file__).parents[1] / "results"
+    races = set(results.glob("runtime/**/*.json"))  # of another schema, see tests/bench
+    published = sorted(set(results.rglob("*/*/*.json")) - races)
     assert len(published) > 100
     of_first = 0
     for path in published:
@@ -265,7 +267,7 @@ def test_published_records_stay_readable_and_under_their_names() -> None:
         assert path.stem == record.cell.key
         assert path.parent.name == fingerprint_hash(record.fingerprint)
         of_first += record.schema_version == 1
-    assert of_first > 100
+    assert of_first > 50
 
 
 def test_how_a_cell_stops_is_part_of_its_key_only_where_it_is_not_fixed(record: Record) -> None:

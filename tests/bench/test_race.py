@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from bench_fakes import fake_peer
@@ -184,3 +185,16 @@ def test_command(tmp_path, monkeypatch):
     (one,) = json.loads(told.stdout)
     assert one["figures"]["INT8"]["over_int8"]["value"] == 1
     assert one["figures"]["FP32"]["ms_a_pass"] > 0
+
+
+def test_published_races_stay_readable() -> None:
+    folder = Path(__file__).parents[2] / "results" / record.FOLDER
+    networks = [path for path in folder.glob("*/*/*.json") if path.parts[-3] != "sampler"]
+    assert networks
+    for path in networks:
+        if path.stem.startswith("memory-"):
+            assert record.load_memory(path).program["mean"] > 0
+        else:
+            found = record.load(path)
+            assert path.stem == found.key
+            assert found.contenders[0].latency_ns
