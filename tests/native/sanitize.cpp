@@ -238,6 +238,23 @@ Origin float_origin(const NormalOrder& order, std::size_t line, bool whole) {
     return origin;
 }
 
+// A layout and nothing behind it.
+class LayoutOnly final : public ConvKernel {
+public:
+    explicit LayoutOnly(WeightLayout layout) : layout_(std::move(layout)) {}
+    std::string layout_key() const override { return "given"; }
+    WeightLayout layout() const override { return layout_; }
+    std::string implementation() const override { return "none"; }
+    std::unique_ptr<ConvKernel> again(const ConvSpec&, const Geometry&) const override {
+        return nullptr;
+    }
+    std::size_t scratchpad_bytes() const override { return 0; }
+    std::unique_ptr<BoundConv> bind(void*, void*) const override { return nullptr; }
+
+private:
+    WeightLayout layout_;
+};
+
 void check_floats() {
     for (int round = 0; round < 60; ++round) {
         const Geometry geometry = {uniform(1, 70), uniform(1, 9), uniform(1, 3), uniform(1, 3)};
@@ -253,7 +270,7 @@ void check_floats() {
         WeightLayout layout;
         layout.packed = float_origin(posterior->order(), kLine / type_bytes(type), whole);
         layout.bytes = layout.packed.size() * type_bytes(type);
-        const FloatSource source(posterior, layout);
+        const FloatSource source(posterior, LayoutOnly(layout));
         require(!whole || source.path() == WeightPath::direct, "a layout of lines is gathered");
         const AliasTables tables = some_tables();
         const KeySchedule keys(rng());
