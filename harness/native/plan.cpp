@@ -143,28 +143,30 @@ ConvSpec piece_of(const ConvSpec& whole, const Rows& part, bool images) {
     return piece;
 }
 
-// Kernels for the pieces, all reading the same buffer of weights, one for equal pieces; none where
-// there is nothing to do, or nothing at all where they do not agree on a layout.
+// Kernels for the pieces, of the kind that computes the whole and reading the same buffer of weights,
+// one for equal pieces; none where there is nothing to do. Where there is no such kernel for a piece,
+// the first thread does the whole: results must not depend on who works on a pass.
 std::vector<std::shared_ptr<const ConvKernel>> make_kernels(const ConvSpec& whole,
                                                             const Geometry& geometry,
-                                                            Engine engine,
-                                                            const std::vector<Rows>& parts,
-                                                            bool images) {
+                                                            Engine engine, bool images,
+                                                            std::vector<Rows>& parts) {
     std::vector<std::shared_ptr<const ConvKernel>> kernels(parts.size());
-    const ConvKernel* like = nullptr;
-    for (std::size_t part = parts.size(); part-- > 0;) {  // the last is never the smallest
+    const std::shared_ptr<const ConvKernel> model = make_conv(whole, geometry, engine);
+    const Rows all = {0, images ? whole.batch : whole.out_height};
+    if (parts.size() == 1) return {model};
+    for (std::size_t part = 0; part < parts.size(); ++part) {
         const Rows rows = parts[part];
         if (rows.first == rows.last) continue;
-        const ConvSpec spec = piece_of(whole, rows, images);
-        if (images && part + 1 < parts.size() &&
-            rows.last - rows.first == parts[part + 1].last - parts[part + 1].first) {
-            kernels[part] = kernels[part + 1];
-        } else if (like == nullptr) {
-            kernels[part] = make_conv(spec, geometry, engine);
-            like = kernels[part].get();
-        } else {
-            kernels[part] = like->again(spec, geometry);
-            if (kernels[part] == nullptr) return {};
+        const bool equal = images && part > 0 &&
+                           rows.last - rows.first == parts[part - 1].last - parts[part - 1].first;
+        kernels[part] = equal ? kernels[part - 1]
+                              : model->again(piece_of(whole, rows, images), geometry);
+        if (kernels[part] == nullptr) {
+            parts.assign(parts.size(), Rows());
+            parts[0] = all;
+            kernels.assign(parts.size(), nullptr);
+            kernels[0] = model;
+            break;
         }
     }
     return kernels;
@@ -351,12 +353,7 @@ ConvStep& Plan::add_conv(const Network& network, Packers& packers, Engine engine
     for (Rows& part : parts) {  // a piece counts images, or rows
         if (images) part = {part.first / whole.out_height, part.last / whole.out_height};
     }
-    auto kernels = make_kernels(whole, geometry, engine, parts, images);
-    if (kernels.empty()) {  // the first does it all
-        kernels.resize(parts.size());
-        kernels[0] = make_conv(whole, geometry, engine);
-        parts[0] = {0, images ? whole.batch : whole.out_height};
-    }
+    const auto kernels = make_kernels(whole, geometry, engine, images, parts);
     ConvStep step;
     step.node = index;
     const auto src_row = static_cast<std::size_t>(whole.in_width * whole.in_channels) *

@@ -42,6 +42,12 @@ struct ConvStep {
     bool logits = false;         // written to the caller, not to the arena
     std::optional<Stream> bias;  // noise of a sampled bias; empty in float networks
     std::size_t weights_at = 0, bias_at = 0;  // in the buffers of what is drawn
+
+    const ConvKernel& kernel() const {  // of the first piece that has something to do
+        std::size_t k = 0;
+        while (pieces[k].kernel == nullptr) ++k;
+        return *pieces[k].kernel;
+    }
 };
 
 struct PoolStep {

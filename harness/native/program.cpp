@@ -459,7 +459,7 @@ std::vector<LayerReport> Program::describe(std::int64_t batch) {
         const auto* step = std::get_if<ConvStep>(&any);
         if (step == nullptr) continue;
         reports.push_back({network_.at(conv(step->node).output).name,
-                           step->pieces.back().kernel->implementation(),
+                           step->kernel().implementation(),
                            path_of(step->source->path())});
     }
     return reports;

@@ -59,6 +59,28 @@ def test_a_few_images_at_a_time_are_what_each_is_alone() -> None:
     assert program.memory()["activations"] < whole / 2
 
 
+@pytest.mark.parametrize("size", [4, 7])
+def test_the_kind_of_kernel_depends_neither_on_the_batch_nor_on_the_team(size) -> None:
+    """Fewer pixels than an AMX panel in a piece, or in an image; kernels of two kinds may round
+    apart."""
+    convs = (
+        Conv("a", "x", (64, 64, 1, 1), "a.weight", relu=True),
+        Conv("b", "a", (64, 64, 1, 1), "b.weight", residual="a"),
+    )
+    activations = {name: Activation((64, size, size), 0.3, name != "a") for name in "xab"}
+    activations["y"] = Activation((5, 1, 1))
+    fc = Conv("y", "b", (5, 64, size, size), "y.weight")
+    model = artefact(Graph("x", "y", (*convs, fc), activations), 8)
+    x = images(model, 6).numpy()
+    expected = build(model, 1).logits(x, 7, 0, 20)
+    for threads, team in ((1, 1), (2, 2), (4, 4)):
+        program = build(model, threads, team=team)
+        np.testing.assert_array_equal(program.logits(x, 7, 0, 20), expected)
+        for n in range(6):
+            alone = program.logits(x[n : n + 1], 7, 0, 20)
+            np.testing.assert_array_equal(alone[:, 0], expected[:, n])
+
+
 def test_every_thread_that_shares_a_pass_counts_its_draws() -> None:
     model = lenet(4)
     x = images(model, 3).numpy()
