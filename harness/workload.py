@@ -35,6 +35,8 @@ class Workload:
         classes: number of classes.
         recipes: recipe name to `Recipe`.
         posterior: the posterior file that ships, or None.
+        twin: the deterministic twin's file that ships: a posterior whose σ is 0, trained on the
+            same data. None: the twin is the mean network of the posterior.
         replicas: shipped posteriors of the same recipe from other training seeds.
         paper: format name to the paper's figures by metric (`accuracy`, `ece`, `nll`,
             `brier`), or empty.
@@ -50,6 +52,7 @@ class Workload:
     classes: int
     recipes: Mapping[str, Recipe]
     posterior: Path | None = None
+    twin: Path | None = None
     replicas: tuple[Path, ...] = ()
     paper: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     needs_data: str = ""
@@ -87,12 +90,26 @@ class Workload:
         posterior.validate(self.model(), str(source))
         return posterior, metadata
 
+    def load_twin(self) -> tuple[Posterior, dict[str, Any]]:
+        """The deterministic twin that ships, checked against this network, and its metadata.
+
+        Raises:
+            UserError: none ships, or the file is missing, damaged or for another network.
+        """
+        if self.twin is None:
+            raise UserError(
+                f"No deterministic twin ships with {self.name}; name a trained network's file "
+                "with --start."
+            )
+        return self.load_posterior(self.twin)
+
 
 WORKLOADS: Registry[Workload] = Registry(
     "workload",
     {
         "lenet-digits": "sigmabench.workloads.lenet_digits:WORKLOAD",
         "lenet5-mnist": "sigmabench.workloads.lenet5_mnist:WORKLOAD",
+        "resnet20-cifar10": "sigmabench.workloads.resnet20_cifar10:WORKLOAD",
     },
 )
 

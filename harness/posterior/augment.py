@@ -48,3 +48,32 @@ class RandomAffine:
         theta = torch.stack([across, down], 1)
         grid = functional.affine_grid(theta, list(pixels.shape), align_corners=False)
         return functional.grid_sample(pixels, grid, padding_mode="zeros", align_corners=False)
+
+
+@dataclass(frozen=True)
+class CropAndFlip:
+    """Black borders, a random crop of the original size, and a mirror image half of the time.
+
+    (Lee et al., "Deeply-supervised nets", AISTATS 2015; He et al. 2016, section 4.2.)
+
+    Attributes:
+        padding: pixels added on every side.
+        flip: whether images are mirrored at the vertical axis, with probability one half.
+    """
+
+    padding: int = 4
+    flip: bool = True
+
+    def __call__(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        count, _, height, width = pixels.shape
+        reach = 2 * self.padding + 1
+        top = torch.randint(reach, (count, 1), generator=generator)
+        left = torch.randint(reach, (count, 1), generator=generator)
+        mirrored = torch.rand((count, 1), generator=generator) < (0.5 if self.flip else 0.0)
+        rows = (top + torch.arange(height)).to(pixels.device)
+        across = torch.arange(width)
+        columns = (left + torch.where(mirrored, width - 1 - across, across)).to(pixels.device)
+        padded = functional.pad(pixels, (self.padding,) * 4)
+        image = torch.arange(count, device=pixels.device)[:, None, None]
+        cropped = padded.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]]
+        return cropped.permute(0, 3, 1, 2)

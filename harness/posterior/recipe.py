@@ -64,6 +64,13 @@ def _half_cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
 
 
+CHOICES: dict[str, tuple[str, ...]] = {
+    "optimizer": ("adam", "adamw", "sgd"),
+    "precision": ("fp32", "bf16"),
+}
+LATER = ("rho_lr", "delta", "deterministic", "precision")
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How a posterior is trained. Same recipe, seed and thread count: same posterior, bit for bit.
@@ -71,26 +78,36 @@ class Recipe:
     Attributes:
         name: what `--recipe` calls it.
         description: one sentence for people.
-        optimizer: `adam` or `adamw`, with PyTorch's defaults but for the rate and the decay.
-        weight_decay: decoupled decay, for `adamw`.
+        optimizer: `adam` or `adamw`, with PyTorch's defaults but for the rate and the decay; `sgd`
+            with Nesterov's momentum of 0.9 for everything but ρ, which has Adam.
+        weight_decay: of μ; decoupled for `adamw`, a gradient for `sgd`, unused by `adam`.
         lr: initial (piecewise) or peak (one-cycle) learning rate.
+        rho_lr: the same for ρ; `lr` if None.
         batch: images a minibatch.
         epochs: passes over the training split.
         schedule: how the rate changes.
         prior_std: s of the prior N(0, s²).
         kl_temperature: κ of `elbo.negative_elbo`; 1 is the ELBO proper.
         kl_warmup: epochs over which κ rises linearly from 0.
-        initial_std: σ of every weight at the start (μ starts at the module's own initialisation).
+        initial_std: σ of every weight at the start (μ starts at the module's own initialisation);
+            the least σ where `delta` is given.
+        delta: δ of MOPED: the run starts from a trained deterministic network with σ = δ·|w|
+            (`posterior.moped`); None to start afresh.
+        deterministic: no σ at all and no KL: weights alone, by the likelihood. The outcome is a
+            posterior whose σ is 0: a deterministic twin.
         bayesian_biases: whether biases carry a distribution too.
         augmentation: applied to training pixels, or None.
+        precision: of the network's arithmetic: `fp32`, or `bf16` by automatic mixed precision,
+            channels last. Parameters, their gradients and the loss are float32 in both.
         threads: CPU threads of the run, part of the recipe because float sums depend on it.
     """
 
     name: str
     description: str
-    optimizer: Literal["adam", "adamw"] = "adam"
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     weight_decay: float = 0.0
     lr: float = 1e-3
+    rho_lr: float | None = None
     batch: int = 128
     epochs: int = 40
     schedule: Piecewise | OneCycle = Piecewise()
@@ -98,8 +115,11 @@ class Recipe:
     kl_temperature: float = 1.0
     kl_warmup: float = 0.0
     initial_std: float = 0.01
+    delta: float | None = None
+    deterministic: bool = False
     bayesian_biases: bool = True
     augmentation: Augmentation | None = None
+    precision: Literal["fp32", "bf16"] = "fp32"
     threads: int = 1
 
     def __post_init__(self) -> None:
@@ -107,19 +127,27 @@ class Recipe:
         for field, count in at_least_one.items():
             if count < 1:
                 raise UserError(f"Recipe {self.name!r} has {field} {count}; give at least 1.")
-        above_zero = {"lr": self.lr, "prior_std": self.prior_std, "initial_std": self.initial_std}
+        above_zero = {
+            "lr": self.lr,
+            "rho_lr": self.rho_lr,
+            "prior_std": self.prior_std,
+            "initial_std": self.initial_std,
+            "delta": self.delta,
+        }
         for field, value in above_zero.items():
-            if not 0 < value < math.inf:
+            if value is not None and not 0 < value < math.inf:
                 raise UserError(f"Recipe {self.name!r} has {field} {value}; give a number above 0.")
         if not 0 <= self.kl_temperature < math.inf:
             raise UserError(
                 f"Recipe {self.name!r} has kl_temperature {self.kl_temperature}; "
                 "give a number of at least 0."
             )
-        if self.optimizer not in ("adam", "adamw"):
-            raise UserError(
-                f"Recipe {self.name!r} has optimizer {self.optimizer!r}; give adam or adamw."
-            )
+        for field, known in CHOICES.items():
+            if getattr(self, field) not in known:
+                raise UserError(
+                    f"Recipe {self.name!r} has {field} {getattr(self, field)!r}; give one of "
+                    f"{', '.join(known)}."
+                )
 
     def temperature(self, epoch: float) -> float:
         """κ at fractional `epoch`, after the linear warm-up."""
@@ -128,8 +156,15 @@ class Recipe:
         return self.kl_temperature * epoch / self.kl_warmup
 
     def as_metadata(self) -> dict[str, Any]:
-        """Every field as JSON types; schedule and augmentation also say which kind they are."""
-        facts = {field.name: getattr(self, field.name) for field in fields(self)}
+        """Every field as JSON types; schedule and augmentation also say which kind they are.
+
+        What came later is left out where it is as it was before: older files keep their text.
+        """
+        facts = {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name not in LATER or getattr(self, field.name) != field.default
+        }
         return {**facts, **{key: _described(facts[key]) for key in ("schedule", "augmentation")}}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -21,8 +21,10 @@ from ..data import Split
 from ..errors import UserError
 from ..workload import Workload
 from .elbo import gaussian_kl, negative_elbo
-from .posterior import Posterior, bayesian_parameters, initial
+from .posterior import Posterior, bayesian_parameters, initial, moped
 from .recipe import Recipe
+
+MOMENTUM = 0.9
 
 
 @dataclass
@@ -35,12 +37,13 @@ class Run:
     mean: Tensor
     rho: Tensor
     state: dict[str, Tensor]
-    optimizer: torch.optim.Optimizer
+    optimizers: list[torch.optim.Optimizer]
     noise: torch.Generator
     order: torch.Generator
     augmentation: torch.Generator
     epoch: int = 0
     loss: float = float("nan")
+    log: list[dict[str, float]] = field(default_factory=list)
 
     @classmethod
     def begin(
@@ -53,11 +56,7 @@ class Run:
     ) -> Run:
         torch.manual_seed(seed)
         module = workload.model().to(device)
-        if start is None:
-            names = bayesian_parameters(module, biases=recipe.bayesian_biases)
-            start = initial(module, recipe.initial_std, bayesian=names)
-        else:
-            start.validate(module)
+        start = _start(recipe, module, start)
         mean = torch.cat([m.flatten() for m in start.mean.values()]).to(device)
         rho = torch.cat([r.flatten() for r in start.rho.values()]).to(device)
         trained = dict(module.named_parameters())
@@ -65,8 +64,9 @@ class Run:
             name: value.to(device, copy=True).requires_grad_(name in trained)
             for name, value in start.state.items()
         }
-        leaves = [mean.requires_grad_(), rho.requires_grad_()]
-        leaves += [value for value in state.values() if value.requires_grad]
+        mean.requires_grad_()
+        rho.requires_grad_(not recipe.deterministic)
+        others = [value for value in state.values() if value.requires_grad]
         return cls(
             recipe,
             module.train(),
@@ -74,7 +74,7 @@ class Run:
             mean,
             rho,
             state,
-            _optimizer(recipe, leaves),
+            _optimizers(recipe, mean, rho, others),
             _generator(seed, "noise"),
             _generator(seed, "order"),
             _generator(seed, "augmentation"),
@@ -92,38 +92,59 @@ class Run:
             report: called with the loss after every step.
         """
         order = torch.randperm(len(split), generator=self.order)
-        total = 0.0
+        total = total_nll = 0.0
         for step, index in enumerate(order.split(self.recipe.batch)):
-            loss = self._step(split, index, self.epoch + step / self.steps(split))
+            loss, nll = self._step(split, index, self.epoch + step / self.steps(split))
             total += loss * len(index)
+            total_nll += nll * len(index)
             report(loss)
         self.loss = total / len(split)
         self.epoch += 1
+        self.log.append(
+            {"epoch": self.epoch, "loss": self.loss, "nll_nats": total_nll / len(split)}
+        )
 
-    def _step(self, split: Split, index: Tensor, epoch: float) -> float:
+    def _step(self, split: Split, index: Tensor, epoch: float) -> tuple[float, float]:
         recipe, device = self.recipe, self.mean.device
-        rate = recipe.lr * recipe.schedule.factor(epoch, recipe.epochs)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        factor = recipe.schedule.factor(epoch, recipe.epochs)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor
         pixels = split.pixels(index).to(device)
         if recipe.augmentation is not None:
             pixels = recipe.augmentation(pixels, self.augmentation)
         images, labels = split.normalise(pixels), split.labels[index].to(device)
         std = functional.softplus(self.rho)
-        noise = torch.randn(self.mean.shape, generator=self.noise).to(device)
-        weights = self._tree(torch.addcmul(self.mean, std, noise))
-        logits = functional_call(self.module, {**self.state, **weights}, (images,))
-        kl = gaussian_kl(self.mean, std, 0.0, recipe.prior_std)
-        loss = negative_elbo(logits, labels, kl, len(split), recipe.temperature(epoch))
+        logits = self._logits(images, std)
+        nll = functional.cross_entropy(logits, labels)
+        loss = nll
+        if not recipe.deterministic:
+            kl = gaussian_kl(self.mean, std, 0.0, recipe.prior_std)
+            loss = negative_elbo(logits, labels, kl, len(split), recipe.temperature(epoch))
         if not torch.isfinite(loss):
             raise UserError(
                 f"Training diverged in epoch {self.epoch + 1} (the loss is {loss.item()}); "
                 "lower the recipe's lr."
             )
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        self.optimizer.step()
-        return loss.item()
+        for optimizer in self.optimizers:
+            optimizer.step()
+        return loss.item(), nll.item()
+
+    def _logits(self, images: Tensor, std: Tensor) -> Tensor:
+        """One draw of the weights, or the weights themselves, on a minibatch; float32."""
+        flat = self.mean
+        if not self.recipe.deterministic:
+            noise = torch.randn(self.mean.shape, generator=self.noise).to(self.mean.device)
+            flat = torch.addcmul(self.mean, std, noise)
+        weights = {**self.state, **self._tree(flat)}
+        if self.recipe.precision == "fp32":
+            return functional_call(self.module, weights, (images,))
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(images.device.type, torch.bfloat16):
+            return functional_call(self.module, weights, (images,)).float()
 
     def _tree(self, flat: Tensor) -> dict[str, Tensor]:
         parts = flat.split([shape.numel() for shape in self.shapes.values()])
@@ -149,7 +170,8 @@ class Run:
             "mean": self.mean.detach().cpu(),
             "rho": self.rho.detach().cpu(),
             "state": {name: value.detach().cpu() for name, value in self.state.items()},
-            "optimizer": self.optimizer.state_dict(),
+            "log": self.log,
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "noise": self.noise.get_state(),
             "order": self.order.get_state(),
             "augmentation": self.augmentation.get_state(),
@@ -164,17 +186,53 @@ class Run:
             self.rho.copy_(snapshot["rho"])
             for name, value in self.state.items():
                 value.copy_(snapshot["state"][name])
-        self.optimizer.load_state_dict(snapshot["optimizer"])
+        self.log = list(snapshot["log"])
+        for optimizer, state in zip(self.optimizers, snapshot["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
         self.noise.set_state(snapshot["noise"])
         self.order.set_state(snapshot["order"])
         self.augmentation.set_state(snapshot["augmentation"])
         torch.set_rng_state(snapshot["global"])
 
 
-def _optimizer(recipe: Recipe, leaves: list[Tensor]) -> torch.optim.Optimizer:
-    if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(leaves, lr=recipe.lr, weight_decay=recipe.weight_decay)
-    return torch.optim.Adam(leaves, lr=recipe.lr)
+def _start(recipe: Recipe, module: nn.Module, start: Posterior | None) -> Posterior:
+    """The posterior before the first step."""
+    if start is not None:
+        start.validate(module)
+        if recipe.delta is None:
+            return start
+        module = start.load_into(module)
+    names = bayesian_parameters(module, biases=recipe.bayesian_biases)
+    if recipe.delta is not None:
+        return moped(module, recipe.delta, floor=recipe.initial_std, bayesian=names)
+    if recipe.deterministic:
+        return moped(module, 0.0, bayesian=names)
+    return initial(module, recipe.initial_std, bayesian=names)
+
+
+def _optimizers(
+    recipe: Recipe, mean: Tensor, rho: Tensor, others: list[Tensor]
+) -> list[torch.optim.Optimizer]:
+    """One for all, or with `sgd` a second one for ρ, whose gradients are of another size."""
+    decayed = {"params": [mean], "weight_decay": recipe.weight_decay}
+    std = {"params": [rho], "lr": recipe.rho_lr or recipe.lr}
+    groups: list[dict[str, Any]] = [decayed]
+    if others:
+        groups.append({"params": others})
+    found: list[torch.optim.Optimizer]
+    if recipe.optimizer == "sgd":
+        found = [torch.optim.SGD(groups, lr=recipe.lr, momentum=MOMENTUM, nesterov=True)]
+        if not recipe.deterministic:
+            found.append(torch.optim.Adam([std]))
+    else:
+        kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+        decayed["weight_decay"] *= recipe.optimizer == "adamw"
+        groups += [] if recipe.deterministic else [std]
+        found = [kind(groups, lr=recipe.lr, weight_decay=0.0)]
+    for optimizer in found:
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+    return found
 
 
 def _generator(seed: int, purpose: str) -> torch.Generator:

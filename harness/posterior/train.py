@@ -6,6 +6,8 @@ Definitions: docs/spec.md, "Posterior".
 from __future__ import annotations
 
 import platform
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -77,8 +79,9 @@ def train(
         data: data root, see `data.data_root`.
         device: PyTorch device, such as `cpu` or `cuda`.
         resume: go on from the checkpoint beside `out`.
-        start: posterior to start from, such as `moped(...)`; the module's own initialisation with
-            σ = `recipe.initial_std` by default.
+        start: posterior to start from, such as `moped(...)`. By default the module's own
+            initialisation with σ = `recipe.initial_std` or, for a recipe with `delta`, the
+            workload's twin.
         command: what to record as the command that repeats this run; `sigmabench train ...` by
             default.
         limit: use only the first images of the training split.
@@ -87,8 +90,8 @@ def train(
     Returns:
         The posterior, its path and its metadata: `workload`, `workload_version`, `recipe` (every
         field), `command`, `seed`, `epochs`, `kl_temperature`, `prior_std`, `train_images`,
-        `versions`, `device`, `threads`, `final_loss` (mean negative ELBO of the last epoch) and
-        `validation` (`mc`, `seed`, `images` and the scores of `score.REPORTED`).
+        `versions`, `device`, `threads`, `final_loss` (mean negative ELBO of the last epoch), `log`
+        (mean loss and mean negative log-likelihood of each epoch) and `validation` (`mc`, `seed`, `images` and the scores of `score.REPORTED`).
 
     Raises:
         UserError: bad recipe name, data, device or checkpoint; training diverged; `out` cannot be
@@ -99,20 +102,24 @@ def train(
         raise UserError(f"{out} is a directory; name the posterior's file.")
     splits = workload.splits(data)
     splits = replace(splits, train=splits.train.limit(limit))
+    given, start = start, _start_of(workload, chosen, start)
     with _environment(chosen.threads):
         run = Run.begin(workload, chosen, seed, _device(device), start)
         identity = _identity(workload, chosen, seed, splits, start, device)
         checkpoint = checkpoint_path(out)
-        _start(run, checkpoint, identity, resume)
+        _resume_or_mark(run, checkpoint, identity, resume)
         with _bar(progress, run, splits.train) as report:
             while run.epoch < chosen.epochs:
+                started = time.monotonic()
                 run.train_epoch(splits.train, report)
+                if progress and not sys.stderr.isatty():
+                    _tell(run, time.monotonic() - started)
                 save_checkpoint(checkpoint, identity, run.snapshot())
         posterior = run.posterior()
         metadata = {
             **identity,
             **_outcome(run, chosen),
-            "command": command or _command(workload, chosen, seed, start, limit),
+            "command": command or _command(workload, chosen, seed, given, limit),
             "validation": _validation(workload, posterior, splits.validation, seed),
         }
     save(posterior, out, metadata)
@@ -120,7 +127,14 @@ def train(
     return Trained(posterior, metadata, out)
 
 
-def _start(run: Run, checkpoint: Path, identity: dict[str, Any], resume: bool) -> None:
+def _start_of(workload: Workload, recipe: Recipe, start: Posterior | None) -> Posterior | None:
+    """What was given, else the twin where the recipe starts from a trained network."""
+    if start is None and recipe.delta is not None:
+        return workload.load_twin()[0]
+    return start
+
+
+def _resume_or_mark(run: Run, checkpoint: Path, identity: dict[str, Any], resume: bool) -> None:
     """Go on from the checkpoint, or write the first one; one that is there is not overwritten."""
     if resume:
         run.restore(load_checkpoint(checkpoint, identity))
@@ -142,14 +156,16 @@ def _outcome(run: Run, recipe: Recipe) -> dict[str, Any]:
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "threads": recipe.threads,
         "final_loss": run.loss,
+        "log": run.log,
     }
 
 
 def _validation(
     workload: Workload, posterior: Posterior, split: Split, seed: int
 ) -> dict[str, float]:
-    scores = score(workload.model(), posterior, split, mc=VALIDATION_MC, seed=seed)
-    return {"mc": VALIDATION_MC, "seed": seed, "images": len(split), **scores}
+    mc = VALIDATION_MC if any(bool(std.any()) for std in posterior.std().values()) else 1
+    scores = score(workload.model(), posterior, split, mc=mc, seed=seed)
+    return {"mc": mc, "seed": seed, "images": len(split), **scores}
 
 
 def _command(
@@ -213,6 +229,15 @@ def _environment(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def _tell(run: Run, seconds: float) -> None:
+    """A line an epoch where nobody watches the bar."""
+    done = f"epoch {run.epoch} of {run.recipe.epochs}"
+    nll = run.log[-1]["nll_nats"]
+    print(
+        f"{done}: loss {run.loss:.4f}, nll {nll:.4f}, {seconds:.0f} s", file=sys.stderr, flush=True
+    )
+
+
 @contextmanager
 def _bar(show: bool, run: Run, split: Split) -> Iterator[Callable[[float], None]]:
     columns = (
@@ -224,7 +249,7 @@ def _bar(show: bool, run: Run, split: Split) -> Iterator[Callable[[float], None]
         TimeRemainingColumn(),
     )
     steps = run.steps(split)
-    with Progress(*columns, disable=not show) as progress:
+    with Progress(*columns, disable=not (show and sys.stderr.isatty())) as progress:
         task = progress.add_task(
             "", total=run.recipe.epochs * steps, completed=run.epoch * steps, loss=run.loss
         )

@@ -64,7 +64,10 @@ def test_metadata_survives_json() -> None:
         ("prior_std", -1.0),
         ("initial_std", 0.0),
         ("kl_temperature", -0.1),
-        ("optimizer", "sgd"),
+        ("optimizer", "lion"),
+        ("precision", "fp8"),
+        ("delta", 0.0),
+        ("rho_lr", -1.0),
     ],
 )
 def test_bad_fields_are_named(field: str, value: object) -> None:

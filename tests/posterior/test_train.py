@@ -70,10 +70,10 @@ WORKLOAD = Workload(
 
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     """Ctrl-C in the middle of training, `steps` minibatches in."""
-    original: Callable[[Run, Split, Tensor, float], float] = Run._step
+    original: Callable[[Run, Split, Tensor, float], tuple[float, float]] = Run._step
     done = 0
 
-    def step(run: Run, split: Split, index: Tensor, epoch: float) -> float:
+    def step(run: Run, split: Split, index: Tensor, epoch: float) -> tuple[float, float]:
         nonlocal done
         if done == steps:
             raise KeyboardInterrupt
