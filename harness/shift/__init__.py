@@ -1,0 +1,1 @@
+"""Dataset shift: corrupted copies of images (Hendrycks & Dietterich, ICLR 2019)."""

@@ -1,0 +1,109 @@
+"""The record of a shift study: one format scored on one set of images, at every prefix of T.
+
+Beside the scores it keeps what each image got at the largest T, so that formats can be compared
+image by image (`equivalence`), figures drawn and out-of-distribution detection computed without
+running anything again. Arrays are little-endian bytes in base64, their types in `ARRAYS`.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..cell import Cell
+from ..record import Fingerprint
+from ..store import Kind
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..uncertainty.predictive import Summary
+
+SCHEMA_VERSION = 1
+
+#: Per-image arrays and their types in the file.
+ARRAYS = {
+    "confidence": "<f4",
+    "entropy": "<f4",
+    "mutual_information": "<f4",
+    "nll": "<f4",
+    "correct": "|u1",
+}
+
+
+@dataclass(frozen=True)
+class ShiftRecord:
+    """What came of one cell of a shift study.
+
+    Attributes:
+        cell: what was scored. `scenario` is `score`, nothing is timed: `batch`, `threads` and
+            `instances` are 0. `corruption` is `none`, a type of corruption, or `ood:NAME` for
+            images from outside the distribution, which have no labels.
+        fingerprint: machine, software and code.
+        command: as it was typed.
+        created: UTC, ISO 8601.
+        images: how many were scored.
+        mc: prefixes T, ascending; the last is the cell's T.
+        scores: metric to one value a prefix; None where it is not defined. Empty without labels.
+        per_image: `ARRAYS`' names to base64 of one value an image at the largest T: confidence
+            max p̄, predictive entropy and mutual information in nats (missing where it is not
+            defined), and with labels the negative log-likelihood in nats and whether the
+            prediction is right (1) or wrong (0).
+        schema_version: of this format.
+    """
+
+    cell: Cell
+    fingerprint: Fingerprint
+    command: str
+    created: str
+    images: int
+    mc: tuple[int, ...]
+    scores: dict[str, tuple[float | None, ...]]
+    per_image: dict[str, str]
+    schema_version: int = SCHEMA_VERSION
+
+    def score(self, metric: str, mc: int | None = None) -> float | None:
+        """One score at T = `mc`, the largest by default; None where it is not defined."""
+        if metric not in self.scores:
+            return None
+        return self.scores[metric][-1 if mc is None else self.mc.index(mc)]
+
+    def array(self, name: str) -> NDArray[Any]:
+        """One value an image, [images]: float32, or bool for `correct`.
+
+        Raises:
+            KeyError: the record has no such array (labels or mutual information are missing).
+        """
+        values = np.frombuffer(base64.b64decode(self.per_image[name]), ARRAYS[name])
+        return values.astype(bool) if name == "correct" else values
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the images had labels."""
+        return "correct" in self.per_image
+
+
+def per_image(summary: Summary, labels: Tensor | None) -> dict[str, str]:
+    """`ShiftRecord.per_image` of a summary over N images.
+
+    Args:
+        summary: at the largest T.
+        labels: [N] int64, or None for images from outside the distribution.
+    """
+    arrays: dict[str, Tensor] = {"confidence": summary.confidence, "entropy": summary.entropy}
+    if summary.mutual_information is not None:
+        arrays["mutual_information"] = summary.mutual_information
+    if labels is not None:
+        arrays["nll"] = -summary.log_probs.gather(1, labels[:, None]).flatten()
+        arrays["correct"] = summary.correct(labels)
+    return {
+        name: base64.b64encode(values.numpy().astype(ARRAYS[name]).tobytes()).decode()
+        for name, values in arrays.items()
+    }
+
+
+SHIFT_RECORDS = Kind("shift record", ShiftRecord, SCHEMA_VERSION)
