@@ -40,6 +40,8 @@ class Cell:
         stopping: `fixed`: every image has T passes; `auto 0.99`: it has no more than its prediction
             needs to be settled at that confidence (`docs/adaptive.md`).
         team: threads that were told to share a pass; 0: whatever measured fastest.
+        shifted: where corrupted images came from: `generated SEED` or `official`; empty without
+            corruption.
     """
 
     workload: str
@@ -67,6 +69,7 @@ class Cell:
     seeds: int
     stopping: str = FIXED
     team: int = 0
+    shifted: str = ""
 
     @property
     def adaptive(self) -> bool:
@@ -87,7 +90,8 @@ class Cell:
         fields = asdict(self)
         if not self.adaptive:
             del fields["stopping"]
-        if not self.team:
-            del fields["team"]
+        for name in ("team", "shifted"):
+            if not fields[name]:
+                del fields[name]
         text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -116,13 +116,13 @@ def run(
     """
     from .commands import parse_policy, plan_from
     from .report import table
-    from .store import Store
+    from .store import RECORDS, Store
     from .sweep import run as sweep
 
     plan = plan_from(_workload(workload), **choices)
     started = datetime.now(timezone.utc).isoformat()
     with progress(not as_json) as report:
-        records = sweep(plan, Store(results), command_line(), parse_policy(policy), report)
+        records = sweep(plan, Store(results, RECORDS), command_line(), parse_policy(policy), report)
     if as_json:
         click.echo(table.to_json(records))
         return
@@ -229,11 +229,11 @@ def inspect(file: Path, as_json: bool) -> None:
 
 
 def _stored(results: Path, workload: str | None, latest: bool = True) -> list[Record]:
-    from .store import Store
+    from .store import RECORDS, Store
 
     if not results.is_dir():
         raise UserError(f"There is no results directory {results}; run something first.")
-    store = Store(results)
+    store = Store(results, RECORDS)
     if workload is not None and workload not in store.workloads():
         raise unknown(f"workload with records in {results}", workload, store.workloads())
     records = store.records(workload, latest=latest)

@@ -13,11 +13,11 @@ import json
 import os
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from enum import Enum
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from .cell import Cell
 from .errors import UserError, unknown
@@ -27,6 +27,37 @@ from .record import SCHEMA_VERSION, Fingerprint, Record
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
+
+class Stored(Protocol):
+    """What a record of any kind has: a frozen dataclass of JSON types."""
+
+    @property
+    def cell(self) -> Cell: ...
+    @property
+    def fingerprint(self) -> Fingerprint: ...
+    @property
+    def created(self) -> str: ...
+
+
+R = TypeVar("R", bound=Stored)
+
+
+@dataclass(frozen=True)
+class Kind(Generic[R]):
+    """A kind of record.
+
+    Attributes:
+        name: what messages call it.
+        type: its dataclass, whose field `schema_version` says how it is written.
+        schema_version: the newest that can be read.
+    """
+
+    name: str
+    type: type[R]
+    schema_version: int
+
+
+RECORDS = Kind("record", Record, SCHEMA_VERSION)
 _CELL_FIELDS = tuple(field.name for field in fields(Cell))
 
 
@@ -50,21 +81,22 @@ def fingerprint_hash(fingerprint: Fingerprint) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def to_json(record: Record) -> str:
+def to_json(record: Stored) -> str:
     """A record as text that `from_json` reads back equal: a field a line, arrays of numbers on one.
 
     Raises:
         ValueError: a number is NaN or infinite; undefined values are None.
     """
-    return json_text(asdict(record))
+    return json_text(asdict(record))  # type: ignore[call-overload]
 
 
-def from_json(data: bytes, source: str | Path) -> Record:
+def from_json(data: bytes, source: str | Path, kind: Kind[R]) -> R:
     """The inverse of `to_json`, validated against the schema.
 
     Args:
         data: UTF-8 text.
         source: what to call it in messages.
+        kind: of record.
 
     Raises:
         UserError: not JSON, not a record, or made under a newer schema.
@@ -83,30 +115,34 @@ def from_json(data: bytes, source: str | Path) -> Record:
             f"{source} is not a SigmaBench record (it has no schema_version); move it out of the "
             f"results directory."
         )
-    if version > SCHEMA_VERSION:
+    if version > kind.schema_version:
         raise UserError(
             f"{source} was made by a newer SigmaBench (schema {version}, this one reads up to "
-            f"{SCHEMA_VERSION}): upgrade or point --results elsewhere."
+            f"{kind.schema_version}): upgrade or point --results elsewhere."
         )
     try:
-        return _adapter().validate_json(data, strict=True)
+        found: R = _adapter(kind.type).validate_json(data, strict=True)
     except ValidationError as invalid:
         first = invalid.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UserError(
-            f"{source} is not a valid record: {where}: {first['msg']}; delete it and run again."
+            f"{source} is not a valid {kind.name}: {where}: {first['msg']}; delete it and run "
+            "again."
         ) from invalid
+    return found
 
 
-class Store:
-    """A results directory.
+class Store(Generic[R]):
+    """A results directory of one kind of records.
 
     Args:
         path: of the directory; it is made when first written to.
+        kind: of its records.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, kind: Kind[R]) -> None:
         self.path = Path(path)
+        self.kind = kind
 
     def ensure_writable(self) -> None:
         """Make the directory and prove that a file can be written, before anything is measured.
@@ -138,7 +174,7 @@ class Store:
             return []
         return [c for c in cells if policy is Policy.ALWAYS or not self.has(c, fingerprint)]
 
-    def save(self, record: Record) -> Path:
+    def save(self, record: R) -> Path:
         """Write a record to its place, replacing an older one of the same cell at once.
 
         A reader, or a run that is killed, sees the old file or the new one, never a part.
@@ -151,7 +187,7 @@ class Store:
         write_atomically(path, to_json(record).encode())
         return path
 
-    def load(self, path: str | Path) -> Record:
+    def load(self, path: str | Path) -> R:
         """Read one record file.
 
         Raises:
@@ -161,9 +197,9 @@ class Store:
             data = Path(path).read_bytes()
         except OSError as reason:
             raise UserError(f"The record {path} cannot be read: {reason.strerror}.") from reason
-        return from_json(data, path)
+        return from_json(data, path, self.kind)
 
-    def find(self, cell: Cell, fingerprint: Fingerprint) -> Record | None:
+    def find(self, cell: Cell, fingerprint: Fingerprint) -> R | None:
         """The record of this cell from this machine and code, if there is one."""
         return self.load(self.file(cell, fingerprint)) if self.has(cell, fingerprint) else None
 
@@ -174,7 +210,7 @@ class Store:
         fingerprint: Fingerprint | str | None = None,
         latest: bool = True,
         **where: Any,
-    ) -> list[Record]:
+    ) -> list[R]:
         """Records that match, oldest first.
 
         Args:
@@ -235,8 +271,8 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"it holds {name}")
 
 
-@lru_cache(maxsize=1)
-def _adapter() -> TypeAdapter[Record]:
+@lru_cache
+def _adapter(kind: type) -> TypeAdapter[Any]:
     from pydantic import TypeAdapter
 
-    return TypeAdapter(Record)
+    return TypeAdapter(kind)

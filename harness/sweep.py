@@ -80,7 +80,7 @@ class Loaded:
 
 def run(
     plan: Plan,
-    store: Store,
+    store: Store[Record],
     command: str,
     policy: Policy = Policy.ONLY_MISSING,
     report: Report | None = None,
@@ -122,7 +122,12 @@ def run(
 
 class _Sweep:
     def __init__(
-        self, prepared: Prepared, store: Store, command: str, here: Fingerprint, report: Report
+        self,
+        prepared: Prepared,
+        store: Store[Record],
+        command: str,
+        here: Fingerprint,
+        report: Report,
     ) -> None:
         self.prepared, self.plan, self.store = prepared, prepared.plan, store
         self.command, self.here, self.report = command, here, report

@@ -29,7 +29,7 @@ from sigmabench.harness.record import (
     Timing,
     Verdict,
 )
-from sigmabench.harness.store import Policy, Store, fingerprint_hash, from_json, to_json
+from sigmabench.harness.store import RECORDS, Policy, Store, fingerprint_hash, from_json, to_json
 
 ATOMS: dict[Any, st.SearchStrategy[Any]] = {
     float: st.floats(allow_nan=False, allow_infinity=False),
@@ -83,13 +83,13 @@ def record() -> Record:
 def test_any_record_survives_the_round_trip(record: Record) -> None:
     record = replace(record, schema_version=1)
     text = to_json(record)
-    again = from_json(text.encode(), "x")
+    again = from_json(text.encode(), "x", RECORDS)
     assert again == record
     assert to_json(again) == text
 
 
 def test_saved_record_is_loaded_and_found(tmp_path: Path, record: Record) -> None:
-    store = Store(tmp_path / "results")
+    store = Store(tmp_path / "results", RECORDS)
     assert not store.has(record.cell, record.fingerprint)
     assert store.find(record.cell, record.fingerprint) is None
     path = store.save(record)
@@ -107,7 +107,7 @@ def test_raw_samples_lie_on_one_line(record: Record) -> None:
 
 
 def test_machines_and_commits_do_not_overwrite_each_other(tmp_path: Path, record: Record) -> None:
-    store = Store(tmp_path)
+    store = Store(tmp_path, RECORDS)
     other = replace(record, fingerprint=replace(record.fingerprint, commit="c0ffee"))
     third = replace(record, fingerprint=replace(record.fingerprint, cpu="another"))
     assert len({store.save(r) for r in (record, other, third)}) == 3
@@ -117,14 +117,14 @@ def test_machines_and_commits_do_not_overwrite_each_other(tmp_path: Path, record
 def test_non_finite_numbers_are_not_written(tmp_path: Path, record: Record, value: float) -> None:
     bad = replace(record, timing=replace(record.timing, noise=value))
     with pytest.raises(ValueError, match="JSON compliant"):
-        Store(tmp_path).save(bad)
+        Store(tmp_path, RECORDS).save(bad)
     assert list(tmp_path.rglob("*")) == []
 
 
 def test_failed_write_leaves_the_old_record(
     tmp_path: Path, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = Store(tmp_path)
+    store = Store(tmp_path, RECORDS)
     path = store.save(record)
 
     def full(*_: Any) -> None:
@@ -138,7 +138,7 @@ def test_failed_write_leaves_the_old_record(
 
 
 def test_query_filters_by_any_field_and_keeps_the_latest(tmp_path: Path, record: Record) -> None:
-    store = Store(tmp_path)
+    store = Store(tmp_path, RECORDS)
     later = replace(
         record,
         created="2026-02-01T00:00:00Z",
@@ -160,12 +160,12 @@ def test_query_filters_by_any_field_and_keeps_the_latest(tmp_path: Path, record:
 
 
 def test_empty_or_absent_directory_has_no_records(tmp_path: Path) -> None:
-    assert Store(tmp_path / "absent").records() == []
+    assert Store(tmp_path / "absent", RECORDS).records() == []
     assert not (tmp_path / "absent").exists()
 
 
 def test_policies(tmp_path: Path, record: Record) -> None:
-    store = Store(tmp_path)
+    store = Store(tmp_path, RECORDS)
     store.save(record)
     cells = [replace(record.cell, batch=32), record.cell]
     assert store.missing(cells, record.fingerprint, Policy.ONLY_MISSING) == cells[:1]
@@ -184,7 +184,7 @@ def test_newer_schema_is_refused_with_the_way_out(tmp_path: Path, record: Record
     path.parent.mkdir(parents=True)
     path.write_bytes(edited(record, schema_version=SCHEMA_VERSION + 1, cell={"unknown": 1}))
     with pytest.raises(UserError) as error:
-        Store(tmp_path).records()
+        Store(tmp_path, RECORDS).records()
     message = str(error.value)
     assert (
         f"(schema {SCHEMA_VERSION + 1}, this one reads up to {SCHEMA_VERSION}): upgrade" in message
@@ -210,21 +210,21 @@ def test_what_is_not_a_record_is_refused_by_name(tmp_path: Path, record: Record)
     }
     for data, word in cases.items():
         with pytest.raises(UserError, match=r"lost\.json") as error:
-            from_json(data, "lost.json")
+            from_json(data, "lost.json", RECORDS)
         assert word in str(error.value)
         assert "\n" not in str(error.value)
     with pytest.raises(UserError, match="No such file"):
-        Store(tmp_path).load(tmp_path / "absent.json")
+        Store(tmp_path, RECORDS).load(tmp_path / "absent.json")
 
 
 def test_unwritable_directories_are_found_before_measuring(tmp_path: Path) -> None:
-    Store(tmp_path / "new" / "deep").ensure_writable()
+    Store(tmp_path / "new" / "deep", RECORDS).ensure_writable()
     assert list((tmp_path / "new" / "deep").iterdir()) == []
     blocker = tmp_path / "file"
     blocker.write_text("")
     for path in (blocker, blocker / "results", Path("/proc/self/results")):
         with pytest.raises(UserError, match="--results"):
-            Store(path).ensure_writable()
+            Store(path, RECORDS).ensure_writable()
 
 
 def test_read_only_directory(
@@ -235,16 +235,16 @@ def test_read_only_directory(
 
     monkeypatch.setattr(Path, "write_text", refuse)
     with pytest.raises(UserError, match="Permission denied; name another directory"):
-        Store(tmp_path).ensure_writable()
+        Store(tmp_path, RECORDS).ensure_writable()
     monkeypatch.setattr("tempfile.mkstemp", refuse)
     with pytest.raises(UserError, match="Permission denied"):
-        Store(tmp_path).save(record)
+        Store(tmp_path, RECORDS).save(record)
 
 
 @pytest.mark.parametrize("name", ["..", "a/b", "", ".hidden"])
 def test_workload_names_stay_inside(tmp_path: Path, record: Record, name: str) -> None:
     with pytest.raises(UserError, match="workload name"):
-        Store(tmp_path).save(replace(record, cell=replace(record.cell, workload=name)))
+        Store(tmp_path, RECORDS).save(replace(record, cell=replace(record.cell, workload=name)))
 
 
 def test_import_is_light() -> None:
@@ -263,7 +263,7 @@ def test_published_records_stay_readable_and_under_their_names() -> None:
     assert len(published) > 100
     of_first = 0
     for path in published:
-        record = from_json(path.read_bytes(), path)
+        record = from_json(path.read_bytes(), path, RECORDS)
         assert path.stem == record.cell.key
         assert path.parent.name == fingerprint_hash(record.fingerprint)
         of_first += record.schema_version == 1
@@ -272,7 +272,7 @@ def test_published_records_stay_readable_and_under_their_names() -> None:
 
 def test_how_a_cell_stops_is_part_of_its_key_only_where_it_is_not_fixed(record: Record) -> None:
     fields = asdict(record.cell)
-    del fields["stopping"], fields["team"]
+    del fields["stopping"], fields["team"], fields["shifted"]
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
     assert record.cell.key == hashlib.sha256(text.encode()).hexdigest()[:16]
     adaptive = [replace(record.cell, stopping=f"auto {c}") for c in (0.9, 0.99)]

@@ -15,7 +15,7 @@ from sigmabench.harness.backends.reference import ReferencePredictor
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.plan import Plan
 from sigmabench.harness.record import Record
-from sigmabench.harness.store import Store
+from sigmabench.harness.store import RECORDS, Store
 from sigmabench.harness.workload import resolve_workload
 
 
@@ -105,7 +105,7 @@ def measured(
         seeds=2,
         **{"limit": 24, **choices},
     )
-    return sweep.run(plan, Store(tmp_path), "test")[-1]
+    return sweep.run(plan, Store(tmp_path, RECORDS), "test")[-1]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_an_adaptive_cell_says_what_it_spent_and_changed(tmp_path):
         adaptive=True,
         confidence=0.999,
     )
-    records = sweep.run(plan, Store(tmp_path), "test")
+    records = sweep.run(plan, Store(tmp_path, RECORDS), "test")
     assert [(r.cell.format, r.cell.mc, r.cell.stopping) for r in records[:4]] == [
         ("INT8", 1, "fixed"),
         ("DNN_INT8", 1, "fixed"),
@@ -212,7 +212,7 @@ def test_cells_of_one_batch_and_mc_are_timed_in_turns(tmp_path):
         seconds=0.02,
         seeds=1,
     )
-    records = sweep.run(plan, Store(tmp_path), "test")
+    records = sweep.run(plan, Store(tmp_path, RECORDS), "test")
     assert len(records) == 5
     by_key = {record.cell.key: record for record in records}
     for record in records:
@@ -224,7 +224,7 @@ def test_cells_of_one_batch_and_mc_are_timed_in_turns(tmp_path):
 def test_a_batch_larger_than_the_split_is_refused(tmp_path):
     plan = Plan(resolve_workload("lenet-digits"), batches=(64,), limit=20)
     with pytest.raises(UserError, match="--batch is 64, but only 20 images"):
-        sweep.run(plan, Store(tmp_path), "test")
+        sweep.run(plan, Store(tmp_path, RECORDS), "test")
 
 
 def test_peak_memory_and_bandwidth_are_those_of_the_cell(tmp_path):
@@ -237,7 +237,7 @@ def test_peak_memory_and_bandwidth_are_those_of_the_cell(tmp_path):
         seconds=0.02,
         seeds=1,
     )
-    int8, fp32 = sweep.run(plan, Store(tmp_path), "test")
+    int8, fp32 = sweep.run(plan, Store(tmp_path, RECORDS), "test")
     weights = int8.size.weights
     assert int8.bandwidth.mean_bytes >= weights
     assert fp32.bandwidth.mean_bytes >= 4 * weights

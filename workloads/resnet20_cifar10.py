@@ -47,7 +47,7 @@ PAPER_RECIPE = Recipe(
     schedule=Piecewise((80, 120, 160, 180), (0.1, 0.01, 0.001, 0.0005)),
     augmentation=CropAndFlip(),
     precision="bf16",
-    threads=2,
+    threads=1,
 )
 
 TWIN_RECIPE = Recipe(
@@ -57,12 +57,12 @@ TWIN_RECIPE = Recipe(
     lr=0.1,
     weight_decay=5e-4,
     batch=128,
-    epochs=40,
+    epochs=28,
     schedule=OneCycle(),
     deterministic=True,
     augmentation=CropAndFlip(),
     precision="bf16",
-    threads=2,
+    threads=1,
 )
 
 WORKLOAD = Workload(

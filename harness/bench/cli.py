@@ -50,7 +50,7 @@ def passes(
     """
     from ..commands import format_name
     from ..machine import fingerprint
-    from ..store import Store
+    from ..store import RECORDS, Store
     from . import race, record, table
     from .contenders import FORMAT_NAMES
     from .networks import NETWORKS
@@ -67,7 +67,7 @@ def passes(
         seconds=seconds,
         seed=seed,
     )
-    Store(results).ensure_writable()
+    Store(results, RECORDS).ensure_writable()
     told = []
     with progress(not as_json) as report:
         for one in race.race(plan, command_line(), report):
@@ -91,12 +91,12 @@ def sampler(
 ) -> None:
     """Draw weights with σ in 1 to 8 bits, against a plain copy of the same bytes."""
     from ..machine import fingerprint
-    from ..store import Store
+    from ..store import RECORDS, Store
     from . import sampler as measured
 
     cores = threads if threads is not None else fingerprint().cores
     plan = measured.Plan(weights, cores, seconds, seed)
-    Store(results).ensure_writable()
+    Store(results, RECORDS).ensure_writable()
     with progress(not as_json) as report:
         widths = measured.measure(plan, lambda: report("Drawing", 0, 1))
     run = measured.record_of(plan, command_line(), widths)
@@ -132,7 +132,7 @@ def memory(
     """
     from ..commands import format_name
     from ..machine import fingerprint
-    from ..store import Store
+    from ..store import RECORDS, Store
     from . import memory as measured
     from . import record
     from .networks import NETWORKS
@@ -140,7 +140,7 @@ def memory(
     cores = threads if threads is not None else fingerprint().cores
     batches = tuple(dict.fromkeys(batch))
     plan = measured.Plan(NETWORKS.get(network), format_name(form), batches, mc, cores, seed)
-    Store(results).ensure_writable()
+    Store(results, RECORDS).ensure_writable()
     told = []
     for use in measured.measure(plan, command_line()):
         path = record.save(use, results)

@@ -214,9 +214,9 @@ def _optimizers(
     recipe: Recipe, mean: Tensor, rho: Tensor, others: list[Tensor]
 ) -> list[torch.optim.Optimizer]:
     """One for all, or with `sgd` a second one for ρ, whose gradients are of another size."""
-    decayed = {"params": [mean], "weight_decay": recipe.weight_decay}
+    decay = 0.0 if recipe.optimizer == "adam" else recipe.weight_decay
     std = {"params": [rho], "lr": recipe.rho_lr or recipe.lr}
-    groups: list[dict[str, Any]] = [decayed]
+    groups: list[dict[str, Any]] = [{"params": [mean], "weight_decay": decay}]
     if others:
         groups.append({"params": others})
     found: list[torch.optim.Optimizer]
@@ -226,7 +226,6 @@ def _optimizers(
             found.append(torch.optim.Adam([std]))
     else:
         kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
-        decayed["weight_decay"] *= recipe.optimizer == "adamw"
         groups += [] if recipe.deterministic else [std]
         found = [kind(groups, lr=recipe.lr, weight_decay=0.0)]
     for optimizer in found:

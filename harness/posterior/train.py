@@ -91,7 +91,8 @@ def train(
         The posterior, its path and its metadata: `workload`, `workload_version`, `recipe` (every
         field), `command`, `seed`, `epochs`, `kl_temperature`, `prior_std`, `train_images`,
         `versions`, `device`, `threads`, `final_loss` (mean negative ELBO of the last epoch), `log`
-        (mean loss and mean negative log-likelihood of each epoch) and `validation` (`mc`, `seed`, `images` and the scores of `score.REPORTED`).
+        (mean loss and mean negative log-likelihood of each epoch) and `validation` (`mc`, `seed`,
+        `images` and the scores of `score.REPORTED`).
 
     Raises:
         UserError: bad recipe name, data, device or checkpoint; training diverged; `out` cannot be
