@@ -31,16 +31,19 @@ def defocus_blur(
 
 @lru_cache(maxsize=16)
 def disk(radius: float, alias: float) -> np.ndarray:
-    """Kernel of a disk, its edge softened by a Gaussian of `alias` pixels; [K, K], sum near 1."""
+    """Kernel of a disk, its edge softened by a Gaussian of `alias` pixels.
+
+    [K, K], the originals' float32 weights as float64; their sum is near 1.
+    """
     reach, taps = (8, 3) if radius <= 8 else (int(radius), 5)
     line = np.arange(-reach, reach + 1)
     inside = (line[:, None] ** 2 + line**2 <= radius**2).astype(float)
     offsets = np.arange(taps) - taps // 2
     soft = np.exp(-(offsets**2) / (2 * alias**2))
-    kernel = inside / inside.sum()
+    kernel = (inside / inside.sum()).astype(np.float32)
     for axis in (0, 1):
         kernel = convolve1d(kernel, soft / soft.sum(), axis, mode="mirror")
-    return _trim(kernel)
+    return _trim(kernel).astype(float)
 
 
 def _trim(kernel: np.ndarray) -> np.ndarray:

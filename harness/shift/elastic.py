@@ -24,9 +24,7 @@ def elastic_transform(
     rough = context.draw(lambda stream: stream.uniform(-1, 1, size=(2, height, width)))
     pixels = (images / np.float32(255)).astype(np.float32)
 
-    # Places in 32nds of a pixel, as OpenCV's warpAffine has them.
-    places = np.floor(affine_places(moves.astype(np.float32), height, width) * 32 + 0.5) / 32
-    pixels = bilinear(pixels, places, mirror)
+    pixels = bilinear(pixels, affine_places(moves.astype(np.float32), height, width), mirror)
 
     smooth = gaussian_filter(rough, (0, 0, sigma, sigma), mode="reflect", truncate=3)
     shift = (smooth * push).astype(np.float32)[:, ::-1]  # drawn as Δx, Δy
@@ -38,7 +36,7 @@ def affine_places(moves: np.ndarray, height: int, width: int) -> np.ndarray:
     """Where each pixel comes from: three points about the centre move by `moves` [N, 3, 2] (x, y).
 
     Returns:
-        [N, 2, H, W] rows and columns.
+        [N, 2, H, W] rows and columns in 32nds of a pixel, rounded as OpenCV's warpAffine does.
     """
     centre = np.array([width // 2, height // 2], np.float32)
     side = np.float32(min(height, width) // 3)
@@ -48,7 +46,9 @@ def affine_places(moves: np.ndarray, height: int, width: int) -> np.ndarray:
     map_ = np.linalg.solve(known, np.broadcast_to(before.astype(float), after.shape))
     rows, columns = np.indices((height, width))
     a, b, c = (map_[:, k, ::-1, None, None] for k in range(3))  # of x, of y, constant
-    return a * columns + b * rows + c
+    fine = np.rint(a * columns * 1024) + np.rint((b * rows + c) * 1024)
+    places: np.ndarray = np.floor((fine + 16) / 32) / 32
+    return places
 
 
 def bilinear(
