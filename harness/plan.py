@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .adaptive import CONFIDENCE, StoppingRule
 from .backends.base import BACKENDS
@@ -14,6 +15,9 @@ from .errors import UserError
 from .formats import DEFAULT_FORMATS, FORMATS, Format
 from .quantize.ptq import Options
 from .workload import Workload
+
+if TYPE_CHECKING:
+    from .prepare import Networks
 
 #: One arithmetic each, so a cell never runs on a backend that computes in something else.
 FLOAT_BACKEND = "float"
@@ -123,16 +127,19 @@ class Plan:
             )
         return self.backend
 
-    def cells(self, posterior_hash: str) -> list[Cell]:
+    def cells(self, networks: Networks) -> list[Cell]:
         """Every cell, grouped by (batch, T): the cells of a group are timed in turns.
 
         A deterministic twin has one pass, whatever T the others have.
+
+        Args:
+            networks: what the formats are made of.
         """
         counts = [(mc, FIXED) for mc in self.mc]
         if self.adaptive:
             counts.append((self.rule.limit, f"auto {self.confidence!r}"))
         return [
-            self._cell(FORMATS.get(name), mc, stopping, batch, posterior_hash)
+            self._cell(FORMATS.get(name), mc, stopping, batch, networks)
             for batch in self.batches
             for mc, stopping in counts
             for name in self.formats
@@ -140,14 +147,14 @@ class Plan:
         ]
 
     def _cell(
-        self, format: Format, mc: int, stopping: str, batch: int, posterior_hash: str
+        self, format: Format, mc: int, stopping: str, batch: int, networks: Networks
     ) -> Cell:
         quantized, bayesian = format.quantized, format.bayesian
         noise = BACKENDS.get(self.backend_of(format)).noise
         return Cell(
             workload=self.workload.name,
             workload_version=self.workload.version,
-            posterior=posterior_hash[:16],
+            posterior=networks.of(format).content_hash()[:16],
             format=format.name,
             range=(self.options.range if bayesian else "paper") if quantized else "-",
             granularity=self.options.granularity if quantized and bayesian else "-",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+from .formats import FORMATS, Format
 from .quantize.artefact import Artefact
 from .quantize.calibrate import Calibration, calibrate
 from .quantize.fold import FloatModel, fold
@@ -14,8 +16,61 @@ if TYPE_CHECKING:
     from .data import Splits
     from .plan import Plan
     from .posterior import Posterior
+    from .workload import Workload
 
 CALIBRATION_IMAGES = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Networks:
+    """What a workload's formats are made of.
+
+    Attributes:
+        posterior: of the Bayesian formats.
+        twin: of the deterministic ones; the posterior itself, whose mean network is taken, where
+            no twin ships.
+    """
+
+    posterior: Posterior
+    twin: Posterior
+
+    def of(self, format: Format) -> Posterior:
+        """The one that a format is made of."""
+        return self.posterior if format.bayesian else self.twin
+
+
+def load_networks(plan: Plan) -> Networks:
+    """Posterior and twin of a plan.
+
+    Raises:
+        UserError: a file is missing, damaged or for another network.
+    """
+    posterior, _ = plan.workload.load_posterior(plan.posterior)
+    ships = plan.workload.twin is not None
+    return Networks(posterior, plan.workload.load_twin()[0] if ships else posterior)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One network, ready to be put into the formats that are made of it.
+
+    Attributes:
+        plan: the choices.
+        splits: the data.
+        model: the folded FP32 network.
+        source: what artefacts say of where they come from.
+    """
+
+    plan: Plan
+    splits: Splits
+    model: FloatModel
+    source: Source
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """Activation ranges, from training images."""
+        images = self.splits.train.batch(slice(0, CALIBRATION_IMAGES))
+        return calibrate(self.model, images, self.plan.observer, self.plan.sampled)
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,39 +80,49 @@ class Prepared:
     Attributes:
         plan: the choices.
         splits: the data.
-        model: the folded FP32 posterior.
-        calibration: activation ranges, from training images.
-        source: what artefacts say of where they come from.
+        bayesian: the posterior.
+        twin: the deterministic twin.
     """
 
     plan: Plan
     splits: Splits
-    model: FloatModel
-    calibration: Calibration
-    source: Source
+    bayesian: Part
+    twin: Part
+
+    @property
+    def model(self) -> FloatModel:
+        """The folded FP32 posterior."""
+        return self.bayesian.model
 
     def artefact(self, format: str) -> Artefact:
         """The model in one format."""
-        return quantize(self.model, format, self.calibration, self.plan.options, self.source)
+        chosen = FORMATS.get(format)
+        part = self.bayesian if chosen.bayesian else self.twin
+        ranges = part.calibration if chosen.quantized else None
+        return quantize(part.model, format, ranges, self.plan.options, part.source)
 
 
-def prepare(plan: Plan, posterior: Posterior | None = None) -> Prepared:
-    """Load, fold and calibrate.
+def prepare(plan: Plan, networks: Networks | None = None) -> Prepared:
+    """Load and fold; what has to be calibrated is, when it is first asked for.
 
     Args:
         plan: what is asked for.
-        posterior: loaded already; the plan's file otherwise.
+        networks: loaded already; the plan's otherwise.
     """
-    workload = plan.workload
-    if posterior is None:
-        posterior, _ = workload.load_posterior(plan.posterior)
-    splits = workload.splits(plan.data)
-    model = fold(workload.model(), posterior, workload.input_shape)
-    images = splits.train.batch(slice(0, CALIBRATION_IMAGES))
-    return Prepared(
-        plan,
-        splits,
-        model,
-        calibrate(model, images, plan.observer, plan.sampled),
-        Source(workload.name, workload.version, posterior.content_hash()),
-    )
+    networks = networks or load_networks(plan)
+    splits = plan.workload.splits(plan.data)
+
+    def part(posterior: Posterior) -> Part:
+        return Part(plan, splits, _folded(plan.workload, posterior), _source(plan, posterior))
+
+    bayesian = part(networks.posterior)
+    twin = bayesian if networks.twin is networks.posterior else part(networks.twin)
+    return Prepared(plan, splits, bayesian, twin)
+
+
+def _folded(workload: Workload, posterior: Posterior) -> FloatModel:
+    return fold(workload.model(), posterior, workload.input_shape)
+
+
+def _source(plan: Plan, posterior: Posterior) -> Source:
+    return Source(plan.workload.name, plan.workload.version, posterior.content_hash())

@@ -28,7 +28,7 @@ from .measure.quality import quality
 from .measure.timing import timing
 from .measure.traffic import bandwidth
 from .predict import evaluate, summarise
-from .prepare import Prepared, prepare
+from .prepare import Prepared, load_networks, prepare
 from .quantize.artefact import Artefact, size
 from .query import Query, image_passes, passes, ring
 from .record import Fidelity, Fingerprint, Quality, Record, Size, Timing, Verdict
@@ -107,8 +107,8 @@ def run(
         raise UserError(
             f"--threads is {plan.threads}, but this process may use {here.cores} cores."
         )
-    posterior, _ = plan.workload.load_posterior(plan.posterior)
-    cells = plan.cells(posterior.content_hash())
+    networks = load_networks(plan)
+    cells = plan.cells(networks)
     if policy is not Policy.NEVER:
         store.ensure_writable()
         store.records(plan.workload.name)  # a damaged or newer one is noticed now, not hours later
@@ -116,7 +116,7 @@ def run(
     if wanted:
         torch.set_num_threads(plan.threads)
         report("Quantizing", 0, 1)
-        _Sweep(prepare(plan, posterior), store, command, here, report).measure(wanted)
+        _Sweep(prepare(plan, networks), store, command, here, report).measure(wanted)
     return [record for cell in cells if (record := store.find(cell, here)) is not None]
 
 
