@@ -17,8 +17,6 @@ DRAWS = ("normal", "uniform", "poisson", "randint")
 def main(source: str, target: str, module: str = "imagecorruptions.corruptions") -> None:
     from PIL import Image
 
-    if not hasattr(np, "float_"):
-        np.float_ = np.float64  # type: ignore[attr-defined]
     originals = __import__(module, fromlist=["corruptions"])
     given = np.load(source)
     apply = getattr(originals, str(given["type"]))

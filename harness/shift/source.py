@@ -1,0 +1,117 @@
+"""Where the corrupted copy of a split comes from: published arrays, or `corrupt`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..data import Split, data_root
+from ..errors import UserError
+from .corruptions import CORRUPTIONS, SEVERITIES, check_severity, corrupt
+
+CLEAN, GENERATED, OFFICIAL = "clean", "generated", "official"
+NONE = "none"
+"""The corruption, of severity 0, that leaves a split as it is."""
+
+
+def shifted(
+    split: Split,
+    corruption: str,
+    severity: int,
+    *,
+    seed: int = 0,
+    root: Path | None = None,
+    official: str | None = None,
+) -> tuple[Split, str]:
+    """The corrupted copy of a split, and where it came from.
+
+    The published images of a test split are taken where the data root has them: `<type>.npy` beside
+    `labels.npy` in the directory `official`, [5 N, H, W, C] uint8 with all N images of severity 1
+    first, in the order of the split. All other copies are generated.
+
+    Args:
+        split: clean images; of a test split its first ones, in order.
+        corruption: a name of `CORRUPTIONS`, or `none`.
+        severity: 1 … 5; 0 of `none`.
+        seed: of generated images.
+        root: data root, see `data.data_root`.
+        official: directory of the published images under the data root, such as `CIFAR-10-C`.
+
+    Returns:
+        The split with other images, and `clean`, `official` or `generated`.
+
+    Raises:
+        UserError: there is no such corruption or severity, or the published arrays do not fit.
+    """
+    if corruption == NONE:
+        if severity != 0:
+            raise UserError(f"The severity of corruption {NONE} is {severity}; it has 0 alone.")
+        return split, CLEAN
+    CORRUPTIONS.get(corruption)
+    check_severity(severity)
+    published = published_file(split.name, corruption, root=root, official=official)
+    if published is not None:
+        return _published(split, published, severity), OFFICIAL
+    images = corrupt(split.images, corruption, severity, seed=seed, root=root)
+    return replace(split, images=images), GENERATED
+
+
+def published_file(
+    split: str, corruption: str, *, root: Path | None, official: str | None
+) -> Path | None:
+    """The file of published images that `shifted` takes, None where it generates them.
+
+    Args:
+        split: name of the split.
+        corruption: a name of `CORRUPTIONS`.
+        root: as `shifted`.
+        official: as `shifted`.
+    """
+    home = data_root(root)
+    if official is None or home is None or split != "test":
+        return None
+    path = home / official / f"{corruption}.npy"
+    return path if path.is_file() else None
+
+
+def _published(split: Split, path: Path, severity: int) -> Split:
+    """The split with the published images of one severity."""
+    images, labels = _open(path), _open(path.with_name("labels.npy"))
+    channels, height, width = split.images.shape[1:]
+    whole = len(images) // len(SEVERITIES) if images.ndim else 0
+    if (
+        images.dtype != np.uint8
+        or images.shape != (len(SEVERITIES) * whole, height, width, channels)
+        or whole < len(split)
+    ):
+        raise UserError(
+            f"{path} holds {images.dtype} of shape {images.shape}; give uint8 of shape [5 N, "
+            f"{height}, {width}, {channels}] with N at least {len(split)}, or remove it."
+        )
+    if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
+        raise UserError(
+            f"{path.with_name('labels.npy')} holds {labels.dtype} of shape {labels.shape}; give "
+            f"{len(images)} whole numbers, one for each image of {path.name}."
+        )
+    first = (severity - 1) * whole
+    block = slice(first, first + len(split))
+    if not np.array_equal(labels[block], split.labels.numpy()):
+        raise UserError(
+            f"The labels in {path.with_name('labels.npy')} are not those of the test split; put "
+            "the arrays of this data set, in its order, there."
+        )
+    copy = torch.from_numpy(np.array(images[block]))
+    return replace(split, images=copy.permute(0, 3, 1, 2).contiguous())
+
+
+def _open(path: Path) -> np.ndarray:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as reason:
+        raise UserError(f"{path} cannot be read as an array ({reason}); fetch it again.") from None
+    if not isinstance(array, np.ndarray):
+        raise UserError(f"{path} is an archive, not one array; give an .npy file.")
+    return array
