@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from corruption_cases import photographs
+
+from sigmabench.harness.data import Split
+from sigmabench.harness.errors import UserError
+from sigmabench.harness.shift.corruptions import corrupt
+from sigmabench.harness.shift.source import shifted
+
+COUNT = 6
+
+
+def _split(name: str = "test") -> Split:
+    labels = torch.arange(COUNT) % 3
+    return Split(name, photographs(COUNT), labels, (0.5,) * 3, (0.2,) * 3, 3)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Published images of fog: severity s of image i is flat, of level 10 s + i."""
+    home = tmp_path / "TOY-C"
+    home.mkdir()
+    levels = np.add.outer(10 * np.arange(1, 6), np.arange(COUNT)).ravel().astype(np.uint8)
+    np.save(home / "fog.npy", np.broadcast_to(levels[:, None, None, None], (30, 32, 32, 3)))
+    np.save(home / "labels.npy", np.tile(np.arange(COUNT) % 3, 5).astype(np.uint8))
+    return tmp_path
+
+
+def test_none_is_the_split_itself() -> None:
+    split = _split()
+    assert shifted(split, "none", 0) == (split, "clean")
+    with pytest.raises(UserError, match="severity of corruption none is 2"):
+        shifted(split, "none", 2)
+
+
+def test_generated_is_what_corrupt_makes(tmp_path: Path) -> None:
+    split = _split()
+    out, source = shifted(split, "fog", 2, seed=5, root=tmp_path, official="TOY-C")
+    assert source == "generated"
+    assert torch.equal(out.images, corrupt(split.images, "fog", 2, seed=5))
+    assert out.labels is split.labels
+    assert (out.name, out.mean, out.std, out.classes) == ("test", split.mean, split.std, 3)
+
+
+@pytest.mark.parametrize("severity", [1, 3, 5])
+@pytest.mark.parametrize("limit", [None, 2])
+def test_published_images_of_the_test_split(root: Path, severity: int, limit: int | None) -> None:
+    out, source = shifted(_split().limit(limit), "fog", severity, root=root, official="TOY-C")
+    assert source == "official"
+    assert out.images.is_contiguous()
+    assert out.images.shape == (limit or COUNT, 3, 32, 32)
+    for index, image in enumerate(out.images):
+        assert image.unique().tolist() == [10 * severity + index]
+
+
+def test_published_images_are_of_this_type_and_the_test_split_alone(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert shifted(_split(), "contrast", 1, root=root, official="TOY-C")[1] == "generated"
+    assert shifted(_split("validation"), "fog", 1, root=root, official="TOY-C")[1] == "generated"
+    assert shifted(_split(), "fog", 1, root=root)[1] == "generated"
+    monkeypatch.setenv("SIGMABENCH_DATA", str(root))
+    assert shifted(_split(), "fog", 1, official="TOY-C")[1] == "official"
+
+
+def _replace(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], None]:
+    def apply(home: Path) -> None:
+        array = change(np.load(home / name))
+        np.save(home / name, array, allow_pickle=array.dtype == object)
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_replace("fog.npy", lambda a: a[:-1]), r"fog\.npy holds uint8 of shape \(29, "),
+        (_replace("fog.npy", lambda a: a[:25]), "N at least 6"),
+        (_replace("fog.npy", lambda a: a.astype(np.float32)), "holds float32"),
+        (_replace("fog.npy", lambda a: a[:, :28]), r"\(30, 28, 32, 3\)"),
+        (_replace("fog.npy", lambda a: a[..., 0]), r"\(30, 32, 32\)"),
+        (_replace("fog.npy", lambda a: a.astype(object)), r"fog\.npy cannot be read"),
+        (_replace("labels.npy", lambda a: a[:6]), r"labels\.npy holds uint8 of shape \(6,\)"),
+        (_replace("labels.npy", lambda a: a.astype(float)), r"labels\.npy holds float64"),
+        (_replace("labels.npy", lambda a: a[::-1]), "are not those of the test split"),
+        (lambda home: (home / "fog.npy").write_bytes(b""), r"fog\.npy cannot be read"),
+        (lambda home: (home / "labels.npy").unlink(), r"labels\.npy cannot be read"),
+    ],
+)
+def test_arrays_that_do_not_fit(root: Path, damage: Callable[[Path], None], message: str) -> None:
+    damage(root / "TOY-C")
+    with pytest.raises(UserError, match=message):
+        shifted(_split(), "fog", 1, root=root, official="TOY-C")
+
+
+def test_an_archive_under_the_name_of_an_array(root: Path) -> None:
+    with (root / "TOY-C" / "fog.npy").open("wb") as stream:
+        np.savez(stream, images=np.zeros(3))
+    with pytest.raises(UserError, match="is an archive"):
+        shifted(_split(), "fog", 1, root=root, official="TOY-C")
+
+
+def test_names_and_severities_are_checked_first(root: Path) -> None:
+    with pytest.raises(UserError, match="did you mean fog"):
+        shifted(_split(), "fogg", 1, root=root, official="TOY-C")
+    with pytest.raises(UserError, match="severity is 6"):
+        shifted(_split(), "fog", 6, root=root, official="TOY-C")
