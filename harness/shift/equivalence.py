@@ -1,0 +1,307 @@
+"""Does quantization hurt? Equivalence against margins that were fixed beforehand.
+
+Of each quantized variant, severity and metric the *effect* is the mean over corruption types of
+(quantized − float), on the same images; the *harm* is the effect with the sign that makes a loss
+positive. θ is the harm that infinitely many images of the same kind would show, δ the margin of
+the metric (`MARGINS`). Three hypotheses are tested, all at the level α:
+
+    equivalent   H₀: |θ| ≥ δ, by two one-sided tests (TOST; Schuirmann, J. Pharmacokinet.
+                 Biopharm. 1987); the larger of their p-values counts
+    worse        H₀: θ ≤ δ
+    improved     H₀: θ ≥ −δ
+
+Draws of θ come from a bootstrap clustered by image: a resample draws N images with replacement,
+each with all its types in both formats, because an image that is hard is hard in all of them. ECE
+is computed anew in every resample, type by type; it is biased upwards, and what the resamples show
+of that, mean(θ*) − θ̂, is taken off twice, once for theirs and once for the estimate's (for a mean
+it is nil). A one-sided p-value is (1 + draws on the side of H₀) / (resamples + 1).
+
+Images on which two formats disagree may be so few that none is in the sample, and no resample can
+then show one. So a draw of accuracy has half a pseudo-image more that is right in one format alone,
+and half a one in the other (after Agresti and Min, Biometrics 2005), each drawn as a Poisson count.
+
+Holm's correction covers all variants and severities within a metric and a hypothesis; metrics and
+hypotheses are not corrected for one another. A verdict is
+
+    equivalent     TOST rejected after Holm
+    worse          H₀ of `worse` rejected after Holm
+    inconclusive   neither: too few images to tell, or an improvement beyond the margin
+
+Images are what is random here; the network, its training and the corruption types are as given.
+Several seeds of the MC draw are averaged first: values an image, and for ECE the scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..significance import holm
+from ..uncertainty.calibration import BINS
+from .record import ShiftRecord
+from .results import Results
+
+MARGINS = {"accuracy": 0.3, "nll": 0.01, "ece": 0.5}
+"""Largest change that does not matter: 0.3 points of accuracy, 0.01 nats of NLL, 0.5 points of ECE.
+
+They were fixed before any format was scored under shift: of the size of the differences which the
+2021 paper's Table 1 calls no degradation (accuracy up to 0.15 points, NLL 0.010 nats, ECE 1.0
+points), and for ECE half of that."""
+
+SIGN = {"accuracy": -1.0, "nll": 1.0, "ece": 1.0}
+"""Harm = sign × effect."""
+
+RESAMPLES = 10_000
+SEED = 0
+ALPHA = 0.05
+EQUIVALENT, WORSE, INCONCLUSIVE = "equivalent", "worse", "inconclusive"
+_COUNTS = 1 << 22  # counts at a time: 32 MB
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the tests say of one quantized variant, severity and metric.
+
+    Attributes:
+        variant: the quantized one (`Results.formats`).
+        reference: the float one.
+        metric: a name of `MARGINS`; `effect`, `low` and `high` are in its unit (points of %, nats).
+        severity: 0 (clean) to 5.
+        images: how many both were scored on.
+        types: corruption types that both were scored on.
+        effect: mean over types of (quantized − float).
+        low: of its 95 % interval.
+        high: of its 95 % interval.
+        p: hypothesis (`equivalent`, `worse`, `improved`) to its p-value.
+        p_holm: the same after Holm.
+        verdict: `equivalent`, `worse` or `inconclusive`.
+        improved: an improvement beyond the margin is shown, after Holm.
+    """
+
+    variant: str
+    reference: str
+    metric: str
+    severity: int
+    images: int
+    types: tuple[str, ...]
+    effect: float
+    low: float
+    high: float
+    p: dict[str, float]
+    p_holm: dict[str, float] = field(default_factory=dict)
+    verdict: str = INCONCLUSIVE
+    improved: bool = False
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A quantized variant and its reference at one severity."""
+
+    variant: str
+    reference: str
+    types: tuple[str, ...]
+
+
+def equivalence(
+    results: Results, *, resamples: int = RESAMPLES, seed: int = SEED, alpha: float = ALPHA
+) -> list[Outcome]:
+    """Test every quantized variant that has its float reference, at every severity it shares.
+
+    Args:
+        results: of one study; what is missing of it is left out.
+        resamples: of the images, at least 1.
+        seed: of the resampling; the same images are drawn for every variant and severity.
+        alpha: level of the tests.
+
+    Returns:
+        By variant, metric (in the order of `MARGINS`) and severity.
+    """
+    raw = []
+    for severity in results.severities:
+        pairs = _pairs(results, severity)
+        if pairs:
+            raw += _tested(_Sample(results, severity, pairs), resamples, seed)
+    order, metrics = list(results.formats), list(MARGINS)
+    raw.sort(key=lambda o: (order.index(o.variant), metrics.index(o.metric), o.severity))
+    return _corrected(raw, alpha)
+
+
+def _pairs(results: Results, severity: int) -> list[_Pair]:
+    found = []
+    for variant in results.formats:
+        reference = results.reference(variant)
+        if reference is not None:
+            shared = set(results.types(variant, severity)) & set(results.types(reference, severity))
+            if shared:
+                found.append(_Pair(variant, reference, tuple(sorted(shared))))
+    return found
+
+
+class _Sample:
+    """The per-image values of all pairs at one severity, and the effects under weights."""
+
+    def __init__(self, results: Results, severity: int, pairs: Sequence[_Pair]) -> None:
+        self.severity, self.pairs = severity, pairs
+        names = dict.fromkeys(n for pair in pairs for n in (pair.variant, pair.reference))
+        self._records = {
+            name: {t: results.at(name, t, severity) for t in results.types(name, severity)}
+            for name in names
+        }
+        self._types = {name: list(found) for name, found in self._records.items()}
+        first = pairs[0]
+        self.images = self._records[first.variant][first.types[0]][0].images
+        self._differences = {
+            "accuracy": 100.0 * self._difference("correct"),
+            "nll": self._difference("nll"),
+        }
+
+    def effects(self, counts: Array) -> dict[str, Array]:
+        """Effect under weights.
+
+        Args:
+            counts: [B, N] how often each resample holds each image; a row's sum is N.
+
+        Returns:
+            Metric to [B, pairs].
+        """
+        means = {m: counts @ d / self.images for m, d in self._differences.items()}
+        return {**means, "ece": self._ece_effects(counts)}
+
+    def _difference(self, name: str) -> Array:
+        """[N, pairs] mean over types and seeds of (quantized − float)."""
+        columns = []
+        for pair in self.pairs:
+            sides = [
+                np.mean([_seed_mean(self._records[v][t], name) for t in pair.types], axis=0)
+                for v in (pair.variant, pair.reference)
+            ]
+            columns.append(sides[0] - sides[1])
+        return np.stack(columns, axis=1)
+
+    def _ece_effects(self, counts: Array) -> Array:
+        """[B, pairs]"""
+        by_type = {name: self._ece(name, counts) for name in self._records}
+        columns = []
+        for pair in self.pairs:
+            sides = [
+                by_type[v][:, [self._types[v].index(t) for t in pair.types]].mean(axis=1)
+                for v in (pair.variant, pair.reference)
+            ]
+            columns.append(sides[0] - sides[1])
+        return np.stack(columns, axis=1)
+
+    def _ece(self, name: str, counts: Array) -> Array:
+        """[B, types of this variant], %; mean over seeds."""
+        columns = []
+        for records in self._records[name].values():
+            gaps = np.concatenate([binned_gaps(record) for record in records], axis=1)
+            columns.append(np.abs(counts @ gaps).sum(axis=1) / len(records))
+        return 100.0 / self.images * np.stack(columns, axis=1)
+
+
+def binned_gaps(record: ShiftRecord) -> Array:
+    """[N, 15]: confidence − correctness of each image, in the column of its bin of confidence.
+
+    With w [N] how often an image counts, ECE is 100 Σ_b |Σ_i w_i gaps_ib| / Σ_i w_i, %.
+    """
+    confidence = record.array("confidence").astype(np.float64)
+    where = np.digitize(confidence, (np.arange(BINS + 1) / BINS)[1:-1])
+    gaps = np.zeros((len(confidence), BINS))
+    gaps[np.arange(len(confidence)), where] = confidence - record.array("correct")
+    return gaps
+
+
+def resampled(images: int, resamples: int, seed: int) -> Iterator[Array]:
+    """Counts [b, N] of images in resamples of N with replacement, some resamples at a time."""
+    generator = np.random.Generator(np.random.PCG64(seed))
+    step = max(1, _COUNTS // images)
+    for start in range(0, resamples, step):
+        rows = min(step, resamples - start)
+        drawn = generator.integers(0, images, (rows, images)) + images * np.arange(rows)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=rows * images)
+        yield counts.reshape(rows, images).astype(np.float64)
+
+
+def _seed_mean(records: Sequence[ShiftRecord], name: str) -> Array:
+    """[N] mean over seeds of a per-image value."""
+    mean: Array = np.mean([r.array(name).astype(np.float64) for r in records], axis=0)
+    return mean
+
+
+def _tested(sample: _Sample, resamples: int, seed: int) -> list[Outcome]:
+    estimates = sample.effects(np.ones((1, sample.images)))
+    chunks = [sample.effects(counts) for counts in resampled(sample.images, resamples, seed)]
+    found = []
+    for metric in MARGINS:
+        draws = np.concatenate([chunk[metric] for chunk in chunks])
+        if metric == "accuracy":
+            draws += _pseudo_images(draws.shape, sample.images, seed)
+        for column, pair in enumerate(sample.pairs):
+            effect = float(estimates[metric][0, column])
+            found.append(_outcome(sample, pair, metric, effect, draws[:, column]))
+    return found
+
+
+def _pseudo_images(shape: tuple[int, ...], images: int, seed: int) -> Array:
+    """What half a pseudo-image each way adds to draws of accuracy, points."""
+    generator = np.random.Generator(np.random.PCG64([seed, 1]))
+    gained, lost = generator.poisson(0.5, (2, *shape))
+    change: Array = 100.0 / images * (gained - lost)
+    return change
+
+
+def _outcome(sample: _Sample, pair: _Pair, metric: str, effect: float, draws: Array) -> Outcome:
+    draws = draws - 2 * (draws.mean() - effect)
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return Outcome(
+        variant=pair.variant,
+        reference=pair.reference,
+        metric=metric,
+        severity=sample.severity,
+        images=sample.images,
+        types=pair.types,
+        effect=effect,
+        low=float(low),
+        high=float(high),
+        p=_p_values(SIGN[metric] * draws, MARGINS[metric]),
+    )
+
+
+def _p_values(harm: Array, margin: float) -> dict[str, float]:
+    """Of the three hypotheses, from draws of the harm."""
+
+    def share(on_the_side_of_h0: NDArray[np.bool_]) -> float:
+        return (1 + int(on_the_side_of_h0.sum())) / (len(harm) + 1)
+
+    return {
+        "equivalent": max(share(harm >= margin), share(harm <= -margin)),
+        "worse": share(harm <= margin),
+        "improved": share(harm >= -margin),
+    }
+
+
+def _corrected(raw: Sequence[Outcome], alpha: float) -> list[Outcome]:
+    """With Holm over variants and severities within each metric and hypothesis, and verdicts."""
+    adjusted: dict[int, dict[str, float]] = {index: {} for index in range(len(raw))}
+    for metric in MARGINS:
+        which = [i for i, outcome in enumerate(raw) if outcome.metric == metric]
+        for hypothesis in ("equivalent", "worse", "improved"):
+            values = holm([raw[i].p[hypothesis] for i in which])
+            for i, value in zip(which, values, strict=True):
+                adjusted[i][hypothesis] = value
+    return [_judged(outcome, adjusted[i], alpha) for i, outcome in enumerate(raw)]
+
+
+def _judged(outcome: Outcome, p_holm: dict[str, float], alpha: float) -> Outcome:
+    shown = [v for v in (EQUIVALENT, WORSE) if p_holm[v] <= alpha]
+    return replace(
+        outcome,
+        p_holm=p_holm,
+        verdict=shown[0] if shown else INCONCLUSIVE,
+        improved=p_holm["improved"] <= alpha,
+    )

@@ -1,0 +1,204 @@
+"""Records of a shift study, put together: by variant of a format, condition and seed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..cell import Cell
+from ..formats import FORMATS
+from .record import ShiftRecord
+
+CLEAN = ("none", 0)
+OOD = "ood:"
+
+#: Fields of a cell that name the study; records that differ in one are of two studies.
+STUDY = ("workload", "workload_version", "split", "limit")
+_PER_RECORD = ("corruption", "severity", "shifted", "seed", "format", "range")
+
+#: Corruption and severity.
+Condition = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Results:
+    """What there is of one study: a workload, a split of it and a number of images.
+
+    Attributes:
+        title: of the study, in words.
+        records: variant and condition to its records, one a seed of the MC draw, in that order.
+        formats: variant to its format, in the order of tables. A variant is called as its format,
+            with `paper` where its weights have that range, and with a letter where there are more.
+        letters: what such a letter stands for.
+        notes: what was left out, and why.
+    """
+
+    title: str
+    records: dict[tuple[str, Condition], tuple[ShiftRecord, ...]]
+    formats: dict[str, str]
+    letters: dict[str, str]
+    notes: tuple[str, ...]
+
+    def at(
+        self, variant: str, corruption: str = "none", severity: int = 0
+    ) -> tuple[ShiftRecord, ...]:
+        """The records of one variant on one set of images, by seed; none where it was not run."""
+        return self.records.get((variant, (corruption, severity)), ())
+
+    @property
+    def conditions(self) -> list[Condition]:
+        """All that some variant was scored on: clean, then by type, then what is from outside."""
+        return sorted({c for _, c in self.records}, key=lambda c: (c[0].startswith(OOD), c[1], c))
+
+    @property
+    def severities(self) -> list[int]:
+        """Of the images with labels, ascending, 0 for the clean ones."""
+        return sorted({s for c, s in self.conditions if not c.startswith(OOD)})
+
+    @property
+    def ood(self) -> list[str]:
+        """Names of the sets from outside the distribution."""
+        return [c.removeprefix(OOD) for c, _ in self.conditions if c.startswith(OOD)]
+
+    def types(self, variant: str, severity: int) -> list[str]:
+        """Corruption types that a variant was scored on at a severity; `none` at 0."""
+        return sorted(
+            c
+            for v, (c, s) in self.records
+            if (v, s) == (variant, severity) and not c.startswith(OOD)
+        )
+
+    def reference(self, variant: str) -> str | None:
+        """The float variant of the same network that this one is compared with, if it is there."""
+        base = "FP32" if FORMATS.get(self.formats[variant]).bayesian else "DNN_FP32"
+        if self.formats[variant] == base:
+            return None
+        found = [name for name, format_ in self.formats.items() if format_ == base]
+        own = self._posteriors(variant)
+        return next(
+            (name for name in found if self._posteriors(name) == own), next(iter(found), None)
+        )
+
+    def missing(self) -> list[str]:
+        """What an unfinished study lacks, a sentence each."""
+        wanted, lines = self.conditions, list(self.notes)
+        for variant in self.formats:
+            counts = {c: len(self.at(variant, *c)) for c in wanted}
+            seeds = max(counts.values())
+            gone = [_words(c) for c in wanted if counts[c] == 0]
+            short = [_words(c) for c in wanted if 0 < counts[c] < seeds]
+            if gone:
+                lines.append(
+                    f"{variant} lacks {len(gone)} of {len(wanted)} conditions: {_few(gone)}."
+                )
+            if short:
+                lines.append(f"{variant} has fewer than {seeds} seeds at {_few(short)}.")
+            alone = self.formats[variant] not in ("FP32", "DNN_FP32")
+            if alone and self.reference(variant) is None:
+                lines.append(f"{variant} is compared with nothing: its float format is not there.")
+        return lines
+
+    def _posteriors(self, variant: str) -> set[str]:
+        return {r.cell.posterior for (v, _), rs in self.records.items() if v == variant for r in rs}
+
+
+def results(records: Iterable[ShiftRecord]) -> list[Results]:
+    """Put records together, a study each, in order of first appearance.
+
+    Of one cell the youngest record counts. Images of one condition that came from different places
+    (`Cell.shifted`) are not the same images: what most records have counts.
+    """
+    youngest: dict[Cell, ShiftRecord] = {}
+    for record in sorted(records, key=lambda r: r.created):
+        youngest[record.cell] = record
+    studies: dict[tuple[Any, ...], list[ShiftRecord]] = {}
+    for record in youngest.values():
+        key = tuple(getattr(record.cell, name) for name in STUDY)
+        studies.setdefault(key, []).append(record)
+    return [_study(found) for found in studies.values()]
+
+
+def _study(records: list[ShiftRecord]) -> Results:
+    kept, notes = _same_images(records)
+    kept.sort(key=lambda r: (_rank(r.cell), r.cell.seed))
+    variants, letters = _variants(kept)
+    table: dict[tuple[str, Condition], tuple[ShiftRecord, ...]] = {}
+    formats: dict[str, str] = {}
+    for record, variant in zip(kept, variants, strict=True):
+        key = (variant, (record.cell.corruption, record.cell.severity))
+        table[key] = (*table.get(key, ()), record)
+        formats[variant] = record.cell.format
+    cell = kept[0].cell
+    images = max(r.images for r in kept if r.labelled or not any(k.labelled for k in kept))
+    title = f"{cell.workload}: {cell.split} split, {images:,} images"
+    return Results(title, table, formats, letters, notes)
+
+
+def _same_images(records: list[ShiftRecord]) -> tuple[list[ShiftRecord], tuple[str, ...]]:
+    """Of each condition the records on the images that most have; what the others were."""
+    places: dict[Condition, Counter[tuple[str, int]]] = {}
+    for r in records:
+        where = places.setdefault((r.cell.corruption, r.cell.severity), Counter())
+        where[r.cell.shifted, r.images] += 1
+    common = {condition: where.most_common(1)[0][0] for condition, where in places.items()}
+    kept = [
+        r
+        for r in records
+        if common[r.cell.corruption, r.cell.severity] == (r.cell.shifted, r.images)
+    ]
+    left = len(records) - len(kept)
+    note = f"{left} of {len(records)} records are left out: they saw other images than the rest."
+    return kept, (note,) if left else ()
+
+
+def _rank(cell: Cell) -> tuple[int, str, bool]:
+    """As tables show them: the headroom range, the default, before the paper's."""
+    names = FORMATS.names()
+    place = names.index(cell.format) if cell.format in names else len(names)
+    return place, cell.format, cell.range == "paper"
+
+
+def _variants(records: list[ShiftRecord]) -> tuple[list[str], dict[str, str]]:
+    """The variant of each record, and what its letters mean."""
+    names = [
+        f"{r.cell.format} paper" if r.cell.range == "paper" else r.cell.format for r in records
+    ]
+    rests = [_rest(record.cell) for record in records]
+    kinds: dict[str, list[dict[str, object]]] = {}
+    for name, rest in zip(names, rests, strict=True):
+        if rest not in kinds.setdefault(name, []):
+            kinds[name].append(rest)
+    letters: dict[str, str] = {}
+    labels = []
+    for name, rest in zip(names, rests, strict=True):
+        others = kinds[name]
+        varying = [k for k in rest if any(other[k] != rest[k] for other in others)]
+        if not varying:
+            labels.append(name)
+            continue
+        letter = chr(ord("a") + others.index(rest))
+        meaning = ", ".join(f"{k.replace('_', ' ')} {rest[k]}" for k in varying)
+        letters[f"{name} {letter}"] = meaning
+        labels.append(f"{name} {letter}")
+    return labels, letters
+
+
+def _rest(cell: Cell) -> dict[str, object]:
+    """What sets variants of one format and range apart."""
+    return {k: v for k, v in asdict(cell).items() if k not in (*STUDY, *_PER_RECORD)}
+
+
+def _words(condition: Condition) -> str:
+    corruption, severity = condition
+    if condition == CLEAN:
+        return "clean"
+    return (
+        corruption.removeprefix(OOD) if corruption.startswith(OOD) else f"{corruption} {severity}"
+    )
+
+
+def _few(names: list[str], count: int = 3) -> str:
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more
