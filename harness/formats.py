@@ -12,8 +12,8 @@ class Format:
     """A numeric format.
 
     Attributes:
-        name: as in the papers (`INT8_SIGMA4`).
-        mean_bits: bits of a stored μ.
+        name: as in the papers (`INT8_SIGMA4`), or after their manner (`INT4_SIGMA4`).
+        mean_bits: bits of a stored μ; of 4, μ lies on every k-th step of an int8 grid.
         sigma_bits: bits of a stored σ; 0 for a deterministic twin, which is the mean network and
             has no σ.
         arithmetic: `fp32`, `bf16` or `int8`: the type of sampled weights and of the products.
@@ -54,6 +54,10 @@ INT8_SIGMA4 = _int8("INT8_SIGMA4", 4)
 INT8_SIGMA5 = _int8("INT8_SIGMA5", 5)
 INT8_SIGMA6 = _int8("INT8_SIGMA6", 6)
 INT8_SIGMA7 = _int8("INT8_SIGMA7", 7)
+INT4 = Format("INT4", 4, 8, "int8")
+INT4_SIGMA4 = Format("INT4_SIGMA4", 4, 4, "int8")
+INT4_SIGMA2 = Format("INT4_SIGMA2", 4, 2, "int8")
+INT4_SIGMA1 = Format("INT4_SIGMA1", 4, 1, "int8")
 DNN_FP32 = Format("DNN_FP32", 32, 0, "fp32")
 DNN_INT8 = _int8("DNN_INT8", 0)
 
@@ -74,6 +78,10 @@ FORMATS: Registry[Format] = Registry(
             "INT8_SIGMA3",
             "DNN_FP32",
             "DNN_INT8",
+            "INT4",
+            "INT4_SIGMA4",
+            "INT4_SIGMA2",
+            "INT4_SIGMA1",
         )
     },
 )

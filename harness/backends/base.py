@@ -155,5 +155,6 @@ BACKENDS: Registry[Backend] = Registry(
         "float": "sigmabench.harness.backends.float:BACKEND",
         "reference": "sigmabench.harness.backends.reference:BACKEND",
         "native": "sigmabench.harness.backends.native:BACKEND",
+        "drawn": "sigmabench.harness.backends.drawn:BACKEND",
     },
 )

@@ -198,6 +198,13 @@ class NativeBackend:
                 f"The native backend computes int8 formats, not {artefact.header.format}; use "
                 "--backend float."
             )
+        if not artefact.header.compiled_sampler:
+            header = artefact.header
+            raise UserError(
+                "The native backend draws weights from an affine σ grid, rounded to nearest, not "
+                f"from this artefact's ({header.sigma_grid}, {header.rounding}); use --backend "
+                "drawn."
+            )
         try:
             program = build(artefact, threads, team=team)
         except (ValueError, RuntimeError) as reason:

@@ -70,8 +70,13 @@ class ReferencePredictor:
         if numbers.sigma_q is None:
             return mean
         self.draws += mean.size
-        epsilon = noise.noise(mean.shape, seed, mc, 2 * self._ordinal[layer])
-        return noise.perturb(mean, numbers.sigma_q, numbers.constants, numbers.sigma_bits, epsilon)
+        ordinal = 2 * self._ordinal[layer]
+        epsilon = noise.noise(mean.shape, seed, mc, ordinal)
+        steps, shift = numbers.steps(), numbers.shift
+        if self.artefact.header.rounding == "nearest":
+            return noise.move(mean, steps, shift, epsilon)
+        dither = noise.dither(mean.shape, seed, mc, ordinal)
+        return noise.move(mean, steps, shift, epsilon, dither)
 
     def sample_bias(self, layer: str, seed: int, mc: int) -> F32:
         """The bias of one pass, float32 [O]."""

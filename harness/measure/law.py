@@ -35,6 +35,9 @@ class IntegerLayer:
         offset: B, int16 [O].
         shift: uint8 [O].
         bits: n.
+        codebook: g of every σ_q, int16 [O, 2^n], in place of A and B; None where the grid is
+            affine.
+        dithered: whether d is rounded up with the probability of its fraction.
     """
 
     mean: NDArray[np.int8]
@@ -43,15 +46,18 @@ class IntegerLayer:
     offset: NDArray[np.int16]
     shift: NDArray[np.uint8]
     bits: int
+    codebook: NDArray[np.int16] | None = None
+    dithered: bool = False
 
     def steps(self) -> I64:
         """g·2^shift, int64 [weights]: by how many 2^-15 of a grid step one step of ε_q moves w."""
-        std = self.std.reshape(len(self.std), -1).astype(np.int64) << (15 - self.bits)
-        a, b, shift = (
-            values.astype(np.int64)[:, None]
-            for values in (self.multiplier, self.offset, self.shift)
-        )
-        g = np.minimum(((a * std + _HALF) >> 15) + b, 32767)
+        index = self.std.reshape(len(self.std), -1).astype(np.int64)
+        shift = self.shift.astype(np.int64)[:, None]
+        if self.codebook is not None:
+            channel = np.arange(len(index))[:, None]
+            return (self.codebook.astype(np.int64)[channel, index] << shift).reshape(-1)
+        a, b = (v.astype(np.int64)[:, None] for v in (self.multiplier, self.offset))
+        g = np.minimum(((a * (index << (15 - self.bits)) + _HALF) >> 15) + b, 32767)
         return (g << shift).reshape(-1)
 
 
@@ -79,6 +85,9 @@ class Law:
 def integer_law(layer: IntegerLayer, probabilities: ArrayLike) -> Law:
     """Exact law of w_q = clamp(μ_q + sign(ε_q)·d(|ε_q|), -127, 127).
 
+    Dithered, d has mean g·|ε_q|·2^(shift - 15) given ε_q, and its rounding adds f·(1 - f), f its
+    fraction, to the variance.
+
     Args:
         layer: the integers.
         probabilities: P(|ε_q| = k), k = 0..127; both signs are equally likely.
@@ -86,14 +95,13 @@ def integer_law(layer: IntegerLayer, probabilities: ArrayLike) -> Law:
     p = np.asarray(probabilities, np.float64)
     mean = layer.mean.reshape(-1).astype(np.int64)
     widths, width = np.unique(layer.steps(), return_inverse=True)
-    moves = [_moves(part) for part in _chunks(widths)]
-    second = np.concatenate([d**2 @ p for d in moves])
-    fourth = np.concatenate([d**4 @ p for d in moves])
-    reach = np.concatenate([d[:, -1] for d in moves])[width]
+    moments = [_free_moments(part, p, layer.dithered) for part in _chunks(widths)]
+    second, fourth, reach = np.concatenate(moments)[width].T
     law = Law(
-        mean.astype(np.float64), second[width], fourth[width], np.zeros(mean.size), reach == 0
+        mean.astype(np.float64), second.copy(), fourth.copy(), np.zeros(mean.size), reach == 0
     )
-    _saturate(law, mean, widths[width], np.flatnonzero(np.abs(mean) + reach > 127), p)
+    rows = np.flatnonzero(np.abs(mean) + reach > 127)
+    _saturate(law, mean, widths[width], rows, p, layer.dithered)
     return law
 
 
@@ -101,32 +109,46 @@ def _chunks(values: I64) -> list[I64]:
     return np.array_split(values, -(-len(values) // _CHUNK))
 
 
-def _moves(steps: I64) -> F64:
-    """d(k) for k = 0..127, float64 [len(steps), 128]."""
-    return ((steps[:, None] * np.arange(128) + _HALF) >> 15).astype(np.float64)
+def _moves(steps: I64, p: F64, dithered: bool) -> tuple[F64, F64]:
+    """Outcomes of d and their probabilities, float64 [len(steps), K]; K = 128, or 256 dithered."""
+    exact = steps[:, None] * np.arange(128)
+    if not dithered:
+        return ((exact + _HALF) >> 15).astype(np.float64), np.broadcast_to(p, exact.shape)
+    fraction = (exact & 32767) / 32768
+    below = exact >> 15
+    d = np.concatenate([below, below + 1], axis=1).astype(np.float64)
+    return d, np.concatenate([p * (1 - fraction), p * fraction], axis=1)
 
 
-def _saturate(law: Law, mean: I64, steps: I64, rows: I64, p: F64) -> None:
+def _free_moments(steps: I64, p: F64, dithered: bool) -> F64:
+    """E d², E d⁴ and the largest d, float64 [n, 3]."""
+    d, q = _moves(steps, p, dithered)
+    reach = np.where(q > 0, d, 0).max(axis=1)
+    return np.stack([(d**2 * q).sum(axis=1), (d**4 * q).sum(axis=1), reach], axis=1)
+
+
+def _saturate(law: Law, mean: I64, steps: I64, rows: I64, p: F64, dithered: bool) -> None:
     """Overwrite the rows that can reach the clamp; equal pairs (|μ|, step) share the work."""
     if rows.size == 0:
         return
     pairs, pair = np.unique((steps[rows] << 7) | np.abs(mean[rows]), return_inverse=True)
     moments = np.concatenate(
-        [_clamped_moments(part & 127, part >> 7, p) for part in _chunks(pairs)]
+        [_clamped_moments(part & 127, part >> 7, p, dithered) for part in _chunks(pairs)]
     )
     first, law.variance[rows], law.fourth[rows], law.clamped[rows] = moments[pair].T
     law.mean[rows] = np.sign(mean[rows]) * first
 
 
-def _clamped_moments(mean: I64, steps: I64, p: F64) -> F64:
+def _clamped_moments(mean: I64, steps: I64, p: F64, dithered: bool) -> F64:
     """Mean, variance, fourth central moment and probability of saturating, float64 [n, 4]."""
-    d = _moves(steps)
+    d, q = _moves(steps, p, dithered)
     free = np.concatenate([mean[:, None] + d, mean[:, None] - d], axis=1)
-    both = np.concatenate([p, p]) / 2
+    both = np.concatenate([q, q], axis=1) / 2
     w = np.clip(free, -127, 127)
-    first = w @ both
+    first = (w * both).sum(axis=1)
     squared = (w - first[:, None]) ** 2
-    return np.stack([first, squared @ both, squared**2 @ both, (w != free) @ both], axis=1)
+    moments = [squared * both, squared**2 * both, (w != free) * both]
+    return np.stack([first, *(moment.sum(axis=1) for moment in moments)], axis=1)
 
 
 def normal_law(mean: NDArray[np.float32], std: NDArray[np.float32]) -> Law:

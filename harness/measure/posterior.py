@@ -46,7 +46,7 @@ def fidelities(
         found.append(
             layer_fidelity(
                 conv.name,
-                _law(layer, artefact.format.arithmetic),
+                _law(layer, artefact.format.arithmetic, artefact.header.rounding == "dithered"),
                 partial(predictor.sample, conv.name, seed),
                 Gaussian(original.mean.numpy(), original.std.numpy()),
                 Gaussian(layer.real_mean(), layer.real_std()),
@@ -57,12 +57,14 @@ def fidelities(
     return tuple(found)
 
 
-def _law(layer: Layer, arithmetic: str) -> Law:
+def _law(layer: Layer, arithmetic: str, dithered: bool) -> Law:
     if layer.sigma_q is not None:
         mean_q: NDArray[np.int8] = layer.mean.astype(np.int8)
+        table = None if layer.table is None else layer.table.steps
         integers = IntegerLayer(
-            mean_q, layer.sigma_q, layer.multiplier, layer.offset, layer.shift, layer.sigma_bits
-        )
+            mean_q, layer.sigma_q, layer.multiplier, layer.offset, layer.shift, layer.sigma_bits,
+            table, dithered,
+        )  # fmt: skip
         return integer_law(integers, noise.probabilities())
     assert layer.std is not None
     mean, std = layer.mean.astype(np.float32), layer.std

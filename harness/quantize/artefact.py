@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,9 +24,9 @@ from ..formats import FORMATS, Format
 from ..record import Size
 from . import noise
 from .graph import Conv, Graph
-from .sigma import pack, packed_bytes, unpack
+from .sigma import look_up, pack, packed_bytes, unpack
 
-SCHEMA = 1
+SCHEMA = 2  # of a codebook or dithered rounding; all else is written as, and read by, schema 1
 KEY = "sigmabench-artefact"
 F32 = NDArray[np.float32]
 
@@ -41,9 +42,11 @@ class Header:
         posterior: content hash of the posterior.
         range: `headroom` or `paper`; `-` for floats.
         granularity: of σ: `channel` or `tensor`; `-` for floats.
-        sigma_offset: `float` or `integer`; `-` for floats.
+        sigma_offset: `float` or `integer`; `-` for floats and codebooks.
         observer: of activation ranges; `-` for floats.
         calibration: `mean` or `sampled`; `-` for floats.
+        sigma_grid: `affine` or `codebook`.
+        rounding: of sampled weights: `nearest` or `dithered`.
         noise_stream: version of the noise stream.
         graph: operations and activations.
         saturation: share of sampled activations the ranges cut off, by activation.
@@ -59,9 +62,19 @@ class Header:
     sigma_offset: str = "-"
     observer: str = "-"
     calibration: str = "-"
+    sigma_grid: str = "affine"
+    rounding: str = "nearest"
     noise_stream: int = noise.VERSION
     saturation: dict[str, float] = field(default_factory=dict)
-    schema: int = SCHEMA
+    schema: int = 1
+
+    @property
+    def compiled_sampler(self) -> bool:
+        """Whether the compiled sampler draws its weights: from an affine grid, rounded to nearest.
+
+        The definition in numpy draws all of them.
+        """
+        return self.sigma_grid == "affine" and self.rounding == "nearest"
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,10 +87,14 @@ class Layer:
         sigma_q: σ_q, uint8 of that shape, in INT8; None in the float formats or if deterministic.
         sigma_bits: n.
         weight_scale: s_w, float32 [O]; ones in the float formats.
-        sigma_scale: float32 [O].
-        sigma_offset: float32 [O].
+        sigma_scale: float32 [O]; zeros where there is a codebook.
+        sigma_offset: float32 [O]; zeros where there is a codebook.
         bias: μ_b, float32 [O].
         bias_std: σ_b, float32 [O].
+        codebook: σ̂ of every σ_q, float32 [O, 2^n], or [1, 2^n] for the whole tensor; None where
+            the grid is affine.
+        mean_step: k, uint8 [O], where μ is stored in 4 bits: μ_q is a multiple of it, -7 to 7
+            times; else None.
     """
 
     mean: NDArray[np.int8] | F32
@@ -89,6 +106,8 @@ class Layer:
     sigma_offset: F32
     bias: F32
     bias_std: F32
+    codebook: F32 | None = None
+    mean_step: NDArray[np.uint8] | None = None
 
     @cached_property
     def constants(self) -> noise.Constants:
@@ -110,7 +129,21 @@ class Layer:
     @property
     def shift(self) -> NDArray[np.uint8]:
         """Uint8 [O]."""
-        return self.constants.shift
+        return self.constants.shift if self.table is None else self.table.shift
+
+    @cached_property
+    def table(self) -> noise.Table | None:
+        """The sampler's integers where there is a codebook."""
+        if self.codebook is None:
+            return None
+        return noise.table(self.codebook, self.weight_scale)
+
+    def steps(self) -> NDArray[np.int32]:
+        """g of every weight, int32 [O, I, KH, KW]; only if quantized and not deterministic."""
+        assert self.sigma_q is not None
+        if self.table is None:
+            return noise.step_table(self.sigma_q, self.constants, self.sigma_bits)
+        return look_up(self.table.steps, self.sigma_q).astype(np.int32)
 
     def real_mean(self) -> F32:
         """μ̂ in real units, float32 [O, I, KH, KW]."""
@@ -122,6 +155,8 @@ class Layer:
             return self.std
         if self.sigma_q is None:
             return np.zeros(self.mean.shape, np.float32)
+        if self.codebook is not None:
+            return look_up(self.codebook, self.sigma_q)
         extra = (-1, 1, 1, 1)
         slope, base = self.sigma_scale.reshape(extra), self.sigma_offset.reshape(extra)
         return (base + slope * self.sigma_q).astype(np.float32)
@@ -168,30 +203,44 @@ class Artefact:
 
 
 def _tensors(artefact: Artefact) -> dict[str, NDArray[Any]]:
-    """Flat arrays over all layers in order: four entries in the file, whatever the depth."""
+    """Flat arrays over all layers in order: a few entries in the file, whatever the depth."""
     layers = list(artefact.layers.values())
-    quantized = artefact.format.quantized
     tensors: dict[str, NDArray[Any]] = {
-        "mean": np.concatenate([layer.mean.reshape(-1) for layer in layers]),
+        "mean": np.concatenate([_stored_mean(layer) for layer in layers]),
         "bias": np.concatenate([np.stack([layer.bias, layer.bias_std], 1) for layer in layers]),
     }
-    if quantized:
-        tensors["scale"] = np.concatenate(
-            [
-                np.stack([layer.weight_scale, layer.sigma_scale, layer.sigma_offset], 1)
-                for layer in layers
-            ]
-        )
-    sigma = [stored for layer in layers if (stored := _stored_sigma(layer)) is not None]
-    if sigma:
-        tensors["sigma"] = np.concatenate(sigma)
+    if artefact.format.quantized:
+        affine = artefact.header.sigma_grid == "affine"
+        tensors["scale"] = np.concatenate([_stored_scale(layer, affine) for layer in layers])
+    optional: dict[str, list[Any]] = {
+        "sigma": [_stored_sigma(layer) for layer in layers],
+        "codebook": [layer.codebook for layer in layers],
+        "step": [layer.mean_step for layer in layers],
+    }
+    for name, arrays in optional.items():
+        there = [array.reshape(-1) for array in arrays if array is not None]
+        if there:
+            tensors[name] = np.concatenate(there)
     return tensors
+
+
+def _stored_mean(layer: Layer) -> NDArray[Any]:
+    if layer.mean_step is None:
+        return layer.mean.reshape(-1)
+    steps = layer.mean.astype(np.int8) // layer.mean_step.astype(np.int8).reshape(-1, 1, 1, 1)
+    return pack((steps & 15).astype(np.uint8).reshape(-1), 4)
+
+
+def _stored_scale(layer: Layer, affine: bool) -> F32:
+    columns = [layer.weight_scale]
+    columns += [layer.sigma_scale, layer.sigma_offset] if affine else []
+    return np.stack(columns, 1)
 
 
 def _stored_sigma(layer: Layer) -> NDArray[Any] | None:
     if layer.sigma_q is not None:
         return pack(layer.sigma_q, layer.sigma_bits)
-    return layer.std.reshape(-1) if layer.std is not None else None
+    return layer.std
 
 
 def _header_text(header: Header) -> str:
@@ -306,38 +355,71 @@ def _as_numpy(tensor: object) -> NDArray[Any]:
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
+class _Reader:
+    """Reads every tensor of a file from front to back."""
+
+    def __init__(self, arrays: dict[str, NDArray[Any]]) -> None:
+        self._arrays = arrays
+        self._at: Counter[str] = Counter()
+
+    def take(self, name: str, count: int) -> NDArray[Any]:
+        """The next entries of a tensor."""
+        start = self._at[name]
+        self._at[name] += count
+        if len(self._arrays[name]) < start + count:
+            raise ValueError(f"{name} is too short")
+        return self._arrays[name][start : start + count]
+
+
 def _layers(header: Header, arrays: dict[str, NDArray[Any]]) -> dict[str, Layer]:
-    format = FORMATS.get(header.format)
-    layers: dict[str, Layer] = {}
-    at = channel = sigma_at = 0
-    for conv in header.graph.convs:
-        count, channels = conv.weights, conv.shape[0]
-        mean = arrays["mean"][at : at + count].reshape(conv.shape)
-        bias = arrays["bias"][channel : channel + channels].astype(np.float32)
-        ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)
-        scale = (ones, zeros, zeros)
-        if format.quantized:
-            rows = arrays["scale"][channel : channel + channels].astype(np.float32)
-            scale = (rows[:, 0].copy(), rows[:, 1].copy(), rows[:, 2].copy())
-        std = sigma_q = None
-        if format.bayesian and conv.bayesian:
-            if format.quantized:
-                size = packed_bytes(count, format.sigma_bits)
-                packed = arrays["sigma"][sigma_at : sigma_at + size].astype(np.uint8)
-                sigma_q = unpack(packed, format.sigma_bits, count).reshape(conv.shape)
-            else:
-                size = count
-                std = arrays["sigma"][sigma_at : sigma_at + size].reshape(conv.shape)
-            sigma_at += size
-        layers[conv.name] = Layer(
-            mean, std, sigma_q, format.sigma_bits, *scale, bias[:, 0].copy(), bias[:, 1].copy()
-        )
-        at, channel = at + count, channel + channels
-    return layers
+    format, reader = FORMATS.get(header.format), _Reader(arrays)
+    return {conv.name: _layer(header, format, conv, reader) for conv in header.graph.convs}
+
+
+def _layer(header: Header, format: Format, conv: Conv, reader: _Reader) -> Layer:
+    channels = conv.shape[0]
+    mean, step = _read_mean(format, conv, reader)
+    bias = reader.take("bias", channels).astype(np.float32)
+    ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)
+    scale, codebook = (ones, zeros, zeros), None
+    if format.quantized:
+        rows = reader.take("scale", channels).astype(np.float32)
+        affine = header.sigma_grid == "affine"
+        scale = (rows[:, 0].copy(), *(rows[:, 1:3].T.copy() if affine else (zeros, zeros)))
+    std = sigma_q = None
+    if format.bayesian and conv.bayesian and format.quantized:
+        packed = reader.take("sigma", packed_bytes(conv.weights, format.sigma_bits))
+        sigma_q = unpack(packed.astype(np.uint8), format.sigma_bits, conv.weights)
+        sigma_q = sigma_q.reshape(conv.shape)
+        if header.sigma_grid == "codebook":
+            grids = 1 if header.granularity == "tensor" else channels
+            levels = reader.take("codebook", grids << format.sigma_bits).astype(np.float32)
+            codebook = levels.reshape(grids, -1)
+    elif format.bayesian and conv.bayesian:
+        std = reader.take("sigma", conv.weights).reshape(conv.shape)
+    return Layer(
+        mean, std, sigma_q, format.sigma_bits, *scale, bias[:, 0].copy(), bias[:, 1].copy(),
+        codebook, step,
+    )  # fmt: skip
+
+
+def _read_mean(
+    format: Format, conv: Conv, reader: _Reader
+) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
+    """μ_q or μ, and k where μ is stored in 4 bits."""
+    if format.mean_bits != 4:
+        return reader.take("mean", conv.weights).reshape(conv.shape), None
+    step = reader.take("step", conv.shape[0]).astype(np.uint8)
+    packed = reader.take("mean", packed_bytes(conv.weights, 4)).astype(np.uint8)
+    nibbles = unpack(packed, 4, conv.weights).astype(np.int8).reshape(conv.shape)
+    multiples = np.where(nibbles > 7, nibbles - 16, nibbles)
+    return (multiples * step.reshape(-1, 1, 1, 1)).astype(np.int8), step
 
 
 def size(artefact: Artefact, fp32: Artefact | None = None) -> Size:
-    """Bytes on disk, itemised, beside the closed form for the weights (64 over 8 + n).
+    """Bytes on disk, itemised, beside the closed form for the weights (64 over their bits).
+
+    Codebooks and the steps of 4-bit μ count among the scales.
 
     Args:
         artefact: the model.
@@ -350,7 +432,8 @@ def size(artefact: Artefact, fp32: Artefact | None = None) -> Size:
     if artefact.format.arithmetic == "bf16":
         tensors = {n: b // 2 if n in ("mean", "sigma") else b for n, b in tensors.items()}
     weight_bytes = tensors["mean"] + tensors.get("sigma", 0)
-    scale_bytes, bias_bytes = tensors.get("scale", 0), tensors["bias"]
+    scale_bytes = sum(tensors.get(name, 0) for name in ("scale", "codebook", "step"))
+    bias_bytes = tensors["bias"]
     graph_bytes = len(TypeAdapter(Graph).dump_json(artefact.graph, exclude_defaults=True))
     rest = file_bytes - weight_bytes - scale_bytes - bias_bytes - graph_bytes
     return Size(

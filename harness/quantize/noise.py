@@ -16,6 +16,8 @@ VERSION = 1
 ROUNDS = 7
 SCALE = 4.0 / 127.0  # s_ε: real value of one step of ε_q
 LANES = 64
+NEAREST = np.int32(1 << 14)
+DITHER = 1 << 31  # added to a weight's tensor ordinal: the random bits its rounding draws
 
 U8 = NDArray[np.uint8]
 Shape4 = tuple[int, int, int, int]
@@ -121,13 +123,18 @@ def ars(counters: NDArray[np.uint32], key: tuple[int, int], rounds: int = ROUNDS
     return state
 
 
-def noise_blocks(blocks: NDArray[np.int64], seed: int, mc: int, tensor: int) -> NDArray[np.int16]:
-    """ε_q of whole blocks, int16 [len(blocks), 64]."""
+def _random_blocks(blocks: NDArray[np.int64], seed: int, mc: int, tensor: int) -> U8:
+    """R of whole blocks, uint8 [len(blocks), 128]."""
     counters = np.zeros((len(blocks), 8, 4), np.uint32)
     counters[..., 0] = (blocks[:, None] * 8 + np.arange(8)).astype(np.uint32)
     counters[..., 1] = mc
     counters[..., 2] = tensor
-    raw = ars(counters.reshape(-1, 4), (seed, _KEY_HIGH)).reshape(len(blocks), 128)
+    return ars(counters.reshape(-1, 4), (seed, _KEY_HIGH)).reshape(len(blocks), 128)
+
+
+def noise_blocks(blocks: NDArray[np.int64], seed: int, mc: int, tensor: int) -> NDArray[np.int16]:
+    """ε_q of whole blocks, int16 [len(blocks), 64]."""
+    raw = _random_blocks(blocks, seed, mc, tensor)
     first, slot = raw[:, :LANES], raw[:, LANES:]
     threshold, alias = alias_tables()
     column = first & 127
@@ -160,6 +167,21 @@ def noise(shape: Shape4, seed: int, mc: int, tensor: int) -> NDArray[np.int16]:
     index = canonical_index(shape)
     blocks = np.arange(index.max() // LANES + 1)
     return noise_blocks(blocks, seed, mc, tensor).reshape(-1)[index]
+
+
+def dither(shape: Shape4, seed: int, mc: int, tensor: int) -> NDArray[np.int32]:
+    """15 random bits for the rounding of each weight, int32 [O, I, KH, KW], 0 to 2^15 - 1.
+
+    Args:
+        shape: (O, I per group, KH, KW).
+        seed: 0 <= seed < 2^64.
+        mc: index of the Monte Carlo pass.
+        tensor: ordinal of the weight, `2·layer`.
+    """
+    index = canonical_index(shape)
+    blocks = np.arange(index.max() // LANES + 1)
+    raw = _random_blocks(blocks, seed, mc, DITHER + tensor).astype(np.int32)
+    return (raw[:, :LANES] + ((raw[:, LANES:] & 127) << 8)).reshape(-1)[index]
 
 
 def bias_noise(channels: int, seed: int, mc: int, tensor: int) -> NDArray[np.int16]:
@@ -195,15 +217,40 @@ def constants(
     base = sigma_offset.astype(np.float64) * per_step
     top = slope * (2**bits - 1) / 2**bits + base
     largest = np.maximum(np.maximum(slope, base), top)
-    # Candidates 0..8: scaling by 2^(15 - shift) must leave the largest of the three in 15 bits.
-    fits = largest[:, None] * 2.0 ** (15 - np.arange(9)) <= 32767
-    shift = np.where(fits.any(axis=1), fits.argmax(axis=1), 8)
+    shift = _smallest_shift(largest)
     unit = 2.0 ** (15 - shift)
     return Constants(
         np.minimum(np.rint(slope * unit), 32767).astype(np.int16),
         np.minimum(np.rint(base * unit), 32767).astype(np.int16),
         shift.astype(np.uint8),
     )
+
+
+@dataclass(frozen=True)
+class Table:
+    """Per output channel, the width of one step of ε_q for every entry of a codebook.
+
+    Attributes:
+        steps: g, int16 [O, 2^n].
+        shift: uint8 [O], 0 to 8.
+    """
+
+    steps: NDArray[np.int16]
+    shift: NDArray[np.uint8]
+
+
+def table(codebook: NDArray[np.float32], weight_scale: NDArray[np.float32]) -> Table:
+    """The sampler's table, from σ̂ = codebook[c, σ_q], [O or 1, 2^n], and s_w [O], float32."""
+    steps = codebook.astype(np.float64) * (SCALE / weight_scale.astype(np.float64))[:, None]
+    shift = _smallest_shift(steps.max(axis=1))
+    rounded = np.minimum(np.rint(steps * 2.0 ** (15 - shift[:, None])), 32767)
+    return Table(rounded.astype(np.int16), shift.astype(np.uint8))
+
+
+def _smallest_shift(largest: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The smallest of 0..8 that leaves largest·2^(15 - shift) in 15 bits, or 8."""
+    fits = largest[:, None] * 2.0 ** (15 - np.arange(9)) <= 32767
+    return np.where(fits.any(axis=1), fits.argmax(axis=1), 8)
 
 
 def step_table(sigma_q: NDArray[np.uint8], channel: Constants, bits: int) -> NDArray[np.int32]:
@@ -224,9 +271,28 @@ def perturb(
     epsilon: NDArray[np.int16],
 ) -> NDArray[np.int8]:
     """Sampled weights w_q = clamp(μ_q ± d, -127, 127), int8 of the shape of `mean_q` [O, ...]."""
-    shift = channel.shift.astype(np.int32).reshape(-1, *(1,) * (sigma_q.ndim - 1))
-    g = step_table(sigma_q, channel, bits)
-    d = (g * (np.abs(epsilon).astype(np.int32) << shift) + 2**14) >> 15
+    return move(mean_q, step_table(sigma_q, channel, bits), channel.shift, epsilon)
+
+
+def move(
+    mean_q: NDArray[np.int8],
+    steps: NDArray[np.int32],
+    shift: NDArray[np.uint8],
+    epsilon: NDArray[np.int16],
+    dithers: NDArray[np.int32] | np.int32 = NEAREST,
+) -> NDArray[np.int8]:
+    """Sampled weights w_q = clamp(μ_q ± d, -127, 127), int8 [O, ...].
+
+    Args:
+        mean_q: μ_q [O, ...].
+        steps: g of every weight [O, ...].
+        shift: [O].
+        epsilon: ε_q [O, ...].
+        dithers: what is added before the last 15 bits of d are cut off: `NEAREST`, a half, or what
+            `dither` drew [O, ...].
+    """
+    places = shift.astype(np.int32).reshape(-1, *(1,) * (mean_q.ndim - 1))
+    d = (steps * (np.abs(epsilon).astype(np.int32) << places) + dithers) >> 15
     w = mean_q.astype(np.int32) + np.where(epsilon < 0, -d, d)
     return np.clip(w, -127, 127).astype(np.int8)
 

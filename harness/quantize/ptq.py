@@ -12,14 +12,16 @@ from torch import Tensor
 
 from ..errors import UserError, unknown
 from ..formats import FORMATS, Format
-from .artefact import Artefact, Header, Layer
+from .artefact import SCHEMA, Artefact, Header, Layer
 from .calibrate import Calibration
 from .fold import FloatLayer, FloatModel
 from .graph import Conv, Graph
-from .sigma import Granularity, Offset, quantize_sigma
+from .sigma import Granularity, Grid, Offset, quantize_sigma, quantize_sigma_codebook
 
 Range = Literal["headroom", "paper"]
+Rounding = Literal["nearest", "dithered"]
 HEADROOM = 3.0  # standard deviations beyond |μ| that the weight grid covers
+MEAN_STEPS = 18  # most steps of the weight grid that one step of a 4-bit μ takes: 7·18 <= 127
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,18 @@ class Options:
         range: what the weight grid of an output channel covers: `paper`, max |μ|; `headroom`,
             max (|μ| + 3σ), so that the noise is not clipped.
         granularity: of σ's grid: one an output `channel`, or one a `tensor`.
-        sigma_offset: `float`: σ's grid starts at σ_min; `integer`: Algorithm 1's zero point.
+        sigma_offset: `float`: σ's grid starts at σ_min; `integer`: Algorithm 1's zero point. A
+            codebook has neither.
+        sigma_grid: `affine`: Algorithm 1's equal steps; `codebook`: 2^n levels by Lloyd and Max.
+        rounding: of sampled weights to their grid: `nearest`; `dithered`: up with the probability
+            of the fraction, so that noise below half a step does not vanish.
     """
 
     range: Range = "headroom"
     granularity: Granularity = "channel"
     sigma_offset: Offset = "float"
+    sigma_grid: Grid = "affine"
+    rounding: Rounding = "nearest"
 
     def __post_init__(self) -> None:
         for field, known in CHOICES.items():
@@ -48,6 +56,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "range": ("headroom", "paper"),
     "granularity": ("channel", "tensor"),
     "sigma_offset": ("float", "integer"),
+    "sigma_grid": ("affine", "codebook"),
+    "rounding": ("nearest", "dithered"),
 }
 
 
@@ -98,7 +108,8 @@ def quantize(
             f"{chosen.name} needs activation ranges; calibrate on training images first."
         )
     if not chosen.bayesian:
-        options = replace(options, range="paper")
+        options = Options(range="paper")
+    affine = options.sigma_grid == "affine"
     layers = {
         conv.name: _int8_layer(conv, model.layers[conv.name], chosen, options)
         for conv in model.graph.convs
@@ -108,7 +119,10 @@ def quantize(
         graph=_twin(calibration.graph, chosen),
         range=options.range,
         granularity=options.granularity if chosen.bayesian else "-",
-        sigma_offset=options.sigma_offset if chosen.bayesian else "-",
+        sigma_offset=options.sigma_offset if chosen.bayesian and affine else "-",
+        sigma_grid=options.sigma_grid,
+        rounding=options.rounding,
+        schema=1 if affine and options.rounding == "nearest" else SCHEMA,
         observer=calibration.observer,
         calibration="sampled" if calibration.sampled else "mean",
         saturation=calibration.saturation,
@@ -141,26 +155,57 @@ def _float_layer(conv: Conv, layer: FloatLayer, format: Format) -> Layer:
     )  # fmt: skip
 
 
-def weight_scale(mean: Tensor, std: Tensor, range: Range) -> NDArray[np.float32]:
-    """s_w, float32 [O]: max |μ| / 127, or max (|μ| + 3σ) / 127; 1 where that is 0."""
+def weight_scale(mean: Tensor, std: Tensor, range: Range, levels: int = 127) -> NDArray[np.float32]:
+    """s_w, float32 [O]: max |μ| / levels, or max (|μ| + 3σ) / levels; 1 where that is 0."""
     reach = mean.abs() + (HEADROOM * std if range == "headroom" else 0.0)
-    top = reach.flatten(1).amax(dim=1).double() / 127
+    top = reach.flatten(1).amax(dim=1).double() / levels
     return torch.where(top > 0, top, 1.0).float().numpy()
 
 
 def _int8_layer(conv: Conv, layer: FloatLayer, format: Format, options: Options) -> Layer:
-    scale = weight_scale(layer.mean, layer.std, options.range)
+    coarse = format.mean_bits == 4
+    # 126 = 7·18: a weight that is nothing but its range's end is exact in 4 bits too.
+    scale = weight_scale(layer.mean, layer.std, options.range, 7 * MEAN_STEPS if coarse else 127)
     steps = layer.mean.numpy() / scale.reshape(-1, 1, 1, 1)
-    mean = np.clip(np.rint(steps), -127, 127).astype(np.int8)
+    mean_step = mean_steps(steps) if coarse else None
     zeros = np.zeros(len(scale), np.float32)
-    bias = layer.bias.numpy()
-    if not (format.bayesian and conv.bayesian):
-        bias_std = layer.bias_std.numpy() if format.bayesian else zeros
-        return Layer(mean, None, None, format.sigma_bits, scale, zeros, zeros, bias, bias_std)
-    sigma = quantize_sigma(
-        layer.std.numpy(), format.sigma_bits, options.granularity, options.sigma_offset
-    )
-    return Layer(
-        mean, None, sigma.values, format.sigma_bits, scale, sigma.scale, sigma.offset,
-        bias, layer.bias_std.numpy(),
+    plain = Layer(
+        _rounded_mean(steps, mean_step), None, None, format.sigma_bits, scale, zeros, zeros,
+        layer.bias.numpy(), layer.bias_std.numpy() if format.bayesian else zeros,
+        mean_step=mean_step,
     )  # fmt: skip
+    if not (format.bayesian and conv.bayesian):
+        return plain
+    std, bits = layer.std.numpy(), format.sigma_bits
+    if options.sigma_grid == "codebook":
+        chosen = quantize_sigma_codebook(std, bits, options.granularity)
+        return replace(plain, sigma_q=chosen.values, codebook=chosen.codebook)
+    sigma = quantize_sigma(std, bits, options.granularity, options.sigma_offset)
+    return replace(plain, sigma_q=sigma.values, sigma_scale=sigma.scale, sigma_offset=sigma.offset)
+
+
+def mean_steps(steps: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """k of every channel, uint8 [O], 1 to 18: the step of a 4-bit μ that loses least in mean
+    square, of two the smaller.
+
+    Args:
+        steps: μ in steps of the weight grid [O, I, KH, KW].
+    """
+    errors = [
+        np.square(_rounded_mean(steps, np.full(len(steps), k, np.uint8)) - steps)
+        .reshape(len(steps), -1)
+        .sum(axis=1, dtype=np.float64)
+        for k in range(1, MEAN_STEPS + 1)
+    ]
+    return (np.argmin(errors, axis=0) + 1).astype(np.uint8)
+
+
+def _rounded_mean(
+    steps: NDArray[np.floating], mean_step: NDArray[np.uint8] | None
+) -> NDArray[np.int8]:
+    """μ_q: the nearest whole number up to ±127, or the nearest of k's multiples up to ±7k."""
+    if mean_step is None:
+        return np.clip(np.rint(steps), -127, 127).astype(np.int8)
+    unit = mean_step.reshape(-1, 1, 1, 1)
+    multiples = np.clip(np.rint(steps / unit), -7, 7)
+    return (multiples * unit).astype(np.int8)

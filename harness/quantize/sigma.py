@@ -1,20 +1,25 @@
-"""Algorithm 1: σ in n bits (Subedar et al. 2021, section 3), and its packing.
+"""σ in n bits: Algorithm 1's grid (Subedar et al. 2021, section 3), a codebook, and packing.
 
-As printed, line 4 defines the scale as the reciprocal of what line 6 divides by; this is the
-intended form: scale = (σ_max - σ_min) / (2^n - 1), zero_point = -round(σ_min / scale),
+As printed, line 4 of Algorithm 1 defines the scale as the reciprocal of what line 6 divides by;
+this is the intended form: scale = (σ_max - σ_min) / (2^n - 1), zero_point = -round(σ_min / scale),
 σ_q = clamp(round(σ / scale) + zero_point, 0, 2^n - 1).
+
+Codebook: 2^n levels by Lloyd and Max's method (Lloyd, "Least squares quantization in PCM", IEEE
+Transactions on Information Theory 1982), which puts them where the values are.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Granularity = Literal["channel", "tensor"]
 Offset = Literal["float", "integer"]
+Grid = Literal["affine", "codebook"]
+F64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,95 @@ def quantize_sigma(
         np.broadcast_to(scale, channels).astype(np.float32),
         np.broadcast_to(base, channels).astype(np.float32),
     )
+
+
+@dataclass(frozen=True)
+class CodebookSigma:
+    """σ̂ = codebook[c, σ_q].
+
+    Attributes:
+        values: σ_q, uint8 of σ's shape [O, ...], 0 to 2^n - 1.
+        codebook: levels in ascending order, float32 [O, 2^n], or [1, 2^n] for the whole tensor.
+    """
+
+    values: NDArray[np.uint8]
+    codebook: NDArray[np.float32]
+
+    def dequantize(self) -> NDArray[np.float32]:
+        """σ̂, float32 of the original shape."""
+        return look_up(self.codebook, self.values)
+
+
+def look_up(table: NDArray[Any], values: NDArray[np.uint8]) -> NDArray[Any]:
+    """table[c, σ_q] of every σ_q [O, ...]; one row of the table serves every channel."""
+    rows = np.broadcast_to(table, (len(values), table.shape[1]))
+    return np.take_along_axis(rows, values.reshape(len(values), -1), 1).reshape(values.shape)
+
+
+def quantize_sigma_codebook(
+    std: NDArray[np.float32], bits: int, granularity: Granularity = "channel"
+) -> CodebookSigma:
+    """Quantize σ to one of 2^n levels of its own.
+
+    Lloyd's iterations run from the quantiles of the values and from Algorithm 1's grid with the
+    float offset; the better end is kept. So the mean square error is never above that grid's. Up to
+    2^n distinct values are kept as they are.
+
+    Args:
+        std: σ, float32 [O, ...], finite and non-negative.
+        bits: n, 1 to 8.
+        granularity: one codebook an output channel, or one a tensor.
+    """
+    rows = std.reshape(1 if granularity == "tensor" else len(std), -1)
+    codebook = np.stack([_codebook(row.astype(np.float64), 2**bits) for row in rows])
+    values = np.stack([_nearest(row, codes) for row, codes in zip(rows, codebook, strict=True)])
+    return CodebookSigma(values.reshape(std.shape).astype(np.uint8), codebook)
+
+
+def _codebook(values: F64, levels: int) -> NDArray[np.float32]:
+    """The best levels for values [N] that were found, float32 [levels]."""
+    distinct = np.unique(values)
+    if len(distinct) <= levels:
+        return np.pad(distinct, (0, levels - len(distinct)), mode="edge").astype(np.float32)
+    ordered = np.sort(values)
+    grid = np.linspace(ordered[0], ordered[-1], levels)
+    quantiles = np.quantile(ordered, (np.arange(levels) + 0.5) / levels)
+    ends = [lloyd(ordered, quantiles), lloyd(ordered, grid), grid]
+    found = [codes.astype(np.float32) for codes in ends]
+    errors = [float(np.square(values - codes[_nearest(values, codes)]).sum()) for codes in found]
+    return found[int(np.argmin(errors))]
+
+
+def lloyd(ordered: F64, levels: F64) -> F64:
+    """Lloyd's iterations: levels to the means of the values nearest to them, until the mean square
+    error falls no further.
+
+    Args:
+        ordered: values in ascending order [N].
+        levels: where to start, in ascending order [K]; one that no value is nearest to stays.
+
+    Returns:
+        Levels in ascending order [K].
+    """
+    centre = ordered.mean()  # small numbers keep their digits
+    sums = np.concatenate([[0.0], np.cumsum(ordered - centre)])
+    best = -np.inf
+    while True:
+        inner = np.searchsorted(ordered, (levels[:-1] + levels[1:]) / 2, side="right")
+        cuts = np.concatenate([[0], inner, [len(ordered)]])
+        counts, totals = np.diff(cuts), np.diff(sums[cuts])
+        means = totals / np.maximum(counts, 1)
+        explained = float(totals @ means)  # the error is Σ (x - centre)² less this
+        if explained <= best:
+            return levels
+        best = explained
+        levels = np.where(counts > 0, means + centre, levels)
+
+
+def _nearest(values: NDArray[np.floating], codes: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Index of the level nearest to each value; of two, the lower."""
+    exact = codes.astype(np.float64)
+    return np.searchsorted((exact[:-1] + exact[1:]) / 2, values.astype(np.float64), side="left")
 
 
 def pack(values: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:

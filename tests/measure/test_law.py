@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -42,6 +43,24 @@ def brute_force(mu: int, sq: int, a: int, b: int, shift: int, n: int) -> list[fl
     return [float(mean), float(moment[0]), float(moment[1]), float(clamped), float(still)]
 
 
+def brute_force_dithered(mu: int, g: int, shift: int) -> list[float]:
+    """The same where every fraction is rounded up with its probability."""
+    outcomes = []
+    clamped = Fraction(0)
+    for k, weight in enumerate(WEIGHTS):
+        below, fraction = divmod(g * (k * 2**shift), 2**15)
+        for d, share in ((below, 2**15 - fraction), (below + 1, fraction)):
+            for sign in (1, -1):
+                p = Fraction(weight, 2**16) * Fraction(share, 2**15)
+                free = mu + sign * d
+                outcomes.append((p, max(-127, min(127, free))))
+                clamped += p * (abs(free) > 127)
+    mean = sum(p * w for p, w in outcomes)
+    moment = [sum(p * (w - mean) ** power for p, w in outcomes) for power in (2, 4)]
+    still = all(w == mu for p, w in outcomes if p)
+    return [float(mean), float(moment[0]), float(moment[1]), float(clamped), float(still)]
+
+
 def random_layer(seed: int, bits: int, widest: int, channels: int = 3) -> IntegerLayer:
     rng = np.random.default_rng(seed)
     shape = (channels, 2, 2, 1)
@@ -73,6 +92,56 @@ def test_integer_law_is_brute_force(seed: int, bits: int, widest: int) -> None:
         for i in range(12)
     ]
     np.testing.assert_allclose(rows, expected, rtol=1e-10, atol=1e-10)
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 8), st.sampled_from([2, 300, 5000, 32768]))
+def test_law_of_codebooks_and_dithered_rounding_is_brute_force(
+    seed: int, bits: int, widest: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    codebook = rng.integers(0, widest, (3, 2**bits)).astype(np.int16)
+    layer = replace(random_layer(seed, bits, widest), codebook=codebook, dithered=True)
+    law = integer_law(layer, noise.probabilities())
+    rows = np.stack([law.mean, law.variance, law.fourth, law.clamped, law.immovable], axis=1)
+    expected = [
+        brute_force_dithered(
+            int(layer.mean.reshape(-1)[i]),
+            int(codebook[i // 4, layer.std.reshape(-1)[i]]),
+            int(layer.shift[i // 4]),
+        )
+        for i in range(12)
+    ]
+    np.testing.assert_allclose(rows, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_dithered_draws_follow_their_law() -> None:
+    """2^15 dithers at once: every one of them, so that the mean given ε_q is exact."""
+    dithers = np.arange(2**15, dtype=np.int32).reshape(1, -1)
+    steps, shift = np.full(dithers.shape, 1234, np.int32), np.array([3], np.uint8)
+    for k in (1, 5, 90):
+        epsilon = np.full(dithers.shape, k, np.int16)
+        drawn = noise.move(np.zeros(dithers.shape, np.int8), steps, shift, epsilon, dithers)
+        exact = 1234 * k * 2**3 / 2**15
+        fraction = exact - int(exact)
+        assert drawn.astype(float).mean() == exact
+        assert drawn.astype(float).var() == pytest.approx(fraction * (1 - fraction), rel=1e-12)
+
+
+def test_dither_moves_what_rounding_to_nearest_does_not() -> None:
+    layer = IntegerLayer(
+        np.zeros((1, 1), np.int8),
+        np.zeros((1, 1), np.uint8),
+        np.zeros(1, np.int16),
+        np.array([64], np.int16),
+        np.zeros(1, np.uint8),
+        8,
+    )
+    assert integer_law(layer, noise.probabilities()).immovable.all()
+    law = integer_law(replace(layer, dithered=True), noise.probabilities())
+    assert not law.immovable.any()
+    # All of it is the rounding's: a move of one with the probability of the fraction.
+    assert law.variance[0] == pytest.approx(64 / 2**15 * (noise.probabilities() @ np.arange(128)))
 
 
 def test_edges_of_the_grid() -> None:

@@ -16,7 +16,8 @@ from sigmabench.harness.formats import FORMATS
 from sigmabench.harness.quantize import artefact as files
 from sigmabench.harness.quantize.calibrate import calibrate
 from sigmabench.harness.quantize.fold import fold
-from sigmabench.harness.quantize.ptq import Options, quantize, weight_scale
+from sigmabench.harness.quantize.ptq import Options, mean_steps, quantize, weight_scale
+from sigmabench.harness.quantize.sigma import quantize_sigma_codebook
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,80 @@ def test_every_format_survives_the_file(name, model, ranges, tmp_path):
         for field in vars(layer):
             assert np.array_equal(getattr(layer, field), getattr(other, field)), field
     assert files.to_bytes(after) == path.read_bytes()
+
+
+@pytest.mark.parametrize("granularity", ["channel", "tensor"])
+@pytest.mark.parametrize("name", ["INT8", "INT8_SIGMA2", "INT4_SIGMA1", "DNN_INT8"])
+def test_codebooks_and_dithered_rounding_survive_the_file(name, granularity, model, ranges):
+    options = Options(granularity=granularity, sigma_grid="codebook", rounding="dithered")
+    before = quantize(model, name, ranges, options)
+    after = files.from_bytes(files.to_bytes(before), "model")
+    assert after.header == before.header
+    for layer, other in zip(before.layers.values(), after.layers.values(), strict=True):
+        for field in vars(layer):
+            assert np.array_equal(getattr(layer, field), getattr(other, field)), field
+
+
+def test_a_codebook_is_2_to_the_n_floats_a_grid(model, ranges):
+    sampled = [node for node in model.graph.convs if node.bayesian]
+    for granularity, grids in (
+        ("channel", sum(conv.shape[0] for conv in sampled)),
+        ("tensor", len(sampled)),
+    ):
+        options = Options(granularity=granularity, sigma_grid="codebook")
+        found = files.size(quantize(model, "INT8_SIGMA4", ranges, options))
+        scales = 4 * sum(len(layer.bias) for layer in model.layers.values())
+        assert found.scale_bytes == scales + 4 * 2**4 * grids
+        plain = files.size(quantize(model, "INT8_SIGMA4", ranges))
+        assert found.weight_bytes == plain.weight_bytes
+
+
+def test_a_codebook_s_sigma_is_what_was_quantized(model, ranges):
+    for granularity in ("channel", "tensor"):
+        options = Options(granularity=granularity, sigma_grid="codebook")
+        for name, layer in quantize(model, "INT8_SIGMA2", ranges, options).layers.items():
+            std = model.layers[name].std.numpy()
+            expected = quantize_sigma_codebook(std, 2, granularity).dequantize()
+            assert np.array_equal(layer.real_std(), expected)
+
+
+def test_only_files_an_older_reader_would_misread_have_a_newer_schema(model, ranges):
+    def schema(name, **choices):
+        return quantize(model, name, ranges, Options(**choices)).header.schema
+
+    assert schema("INT8") == schema("INT4") == schema("FP32") == 1
+    assert schema("DNN_INT8", sigma_grid="codebook", rounding="dithered") == 1
+    assert schema("INT8", sigma_grid="codebook") == schema("INT8", rounding="dithered") == 2
+
+
+def test_int4_means_are_multiples_of_a_whole_step(model, ranges):
+    for layer in quantize(model, "INT4", ranges).layers.values():
+        k = layer.mean_step.astype(int).reshape(-1, 1, 1, 1)
+        assert ((k >= 1) & (k <= 18)).all()
+        assert not (layer.mean % k).any()
+        assert (np.abs(layer.mean // k) <= 7).all()
+
+
+def test_int4_step_loses_least(model, ranges):
+    made = quantize(model, "INT4", ranges)
+    for name, layer in made.layers.items():
+        scale = layer.weight_scale.reshape(-1, 1, 1, 1)
+        steps = model.layers[name].mean.numpy() / scale
+        for c, chosen in enumerate(layer.mean_step):
+            errors = [
+                np.square(np.clip(np.rint(steps[c] / k), -7, 7) * k - steps[c]).sum(dtype=float)
+                for k in range(1, 19)
+            ]
+            assert errors[chosen - 1] == pytest.approx(min(errors), rel=1e-6)
+
+
+def test_int4_keeps_a_weight_that_only_selects():
+    """What a shortcut that pads with zero channels is made of."""
+    weight = np.float32([1, 0, 0]).reshape(1, 3, 1, 1)
+    scale = weight_scale(torch.from_numpy(weight), torch.zeros(1, 3, 1, 1), "headroom", 126)
+    k = mean_steps(weight / scale.reshape(-1, 1, 1, 1))
+    assert k.tolist() == [18]
+    assert np.float32(7 * 18) * scale[0] == 1
 
 
 @pytest.mark.parametrize("name", FORMATS.names())

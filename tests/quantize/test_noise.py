@@ -169,6 +169,58 @@ def test_shift_is_the_smallest_that_fits(wide, bits):
     assert shift == next((s for s in range(9) if fits(s)), 8)
 
 
+@given(layers(), st.data())
+def test_a_codebook_s_steps_are_the_integer_formula(case, data):
+    bits, _, _, weight, *_ = case
+    rows = st.lists(st.floats(0, 4, width=32), min_size=2**bits, max_size=2**bits)
+    codebook = np.array([sorted(data.draw(rows)) for _ in weight], np.float32)
+    table = noise.table(codebook, weight)
+    for c, levels in enumerate(codebook):
+        real = [float(level) * (noise.SCALE / float(weight[c])) for level in levels]
+        shift = next((s for s in range(9) if max(real) * 2 ** (15 - s) <= 32767), 8)
+        assert table.shift[c] == shift
+        expected = [min(round(step * 2 ** (15 - shift)), 32767) for step in real]
+        assert table.steps[c].tolist() == expected
+
+
+@given(layers(), st.integers(0, 2**15 - 1))
+def test_dither_is_added_before_the_fraction_is_cut_off(case, dither):
+    bits, scale, offset, weight, sigma, mean, epsilon = case
+    constants = noise.constants(scale, offset, weight, bits)
+    steps = noise.step_table(sigma, constants, bits)
+    dithers = np.full(mean.shape, dither, np.int32)
+    result = noise.move(mean, steps, constants.shift, epsilon, dithers)
+    for c in range(len(scale)):
+        exact = int(steps[c, 0]) * (abs(int(epsilon[c, 0])) << int(constants.shift[c]))
+        d = (exact + dither) // 2**15
+        w = int(mean[c, 0]) + (d if epsilon[c, 0] >= 0 else -d)
+        assert result[c, 0] == max(-127, min(127, w))
+
+
+def test_dither_is_uniform_and_apart_from_the_noise():
+    shape = (70, 9, 3, 3)
+    drawn = noise.dither(shape, seed=3, mc=2, tensor=4)
+    assert drawn.shape == shape
+    assert drawn.min() >= 0
+    assert drawn.max() < 2**15
+    counts = np.bincount(drawn.reshape(-1) >> 10, minlength=32)
+    assert chisquare(counts).pvalue > 1e-4
+    epsilon = noise.noise(shape, 3, 2, 4).reshape(-1)
+    assert abs(np.corrcoef(drawn.reshape(-1), np.abs(epsilon))[0, 1]) < 4 / math.sqrt(drawn.size)
+    assert (drawn != noise.dither(shape, 3, 1, 4)).mean() > 0.99
+
+
+def test_dither_is_the_documented_bytes_of_the_block():
+    """Weight (17, 5, 1, 0) of a (20, 6, 2, 1) tensor, from its counters."""
+    seed, mc, tensor = 5, 7, 4
+    block = (17 // 16 * 2 + 1) * 2 + 5 // 4
+    lane = 17 % 16 * 4 + 5 % 4
+    counters = np.array([[8 * block + j, mc, 2**31 + tensor, 0] for j in range(8)], np.uint32)
+    block_bytes = noise.ars(counters, (seed, 0x5349474D412D7631)).reshape(-1)
+    expected = int(block_bytes[lane]) + 256 * (int(block_bytes[64 + lane]) % 128)
+    assert noise.dither((20, 6, 2, 1), seed, mc, tensor)[17, 5, 1, 0] == expected
+
+
 def test_bias_noise_and_bias_arithmetic():
     epsilon = noise.bias_noise(70, seed=3, mc=2, tensor=5)
     assert epsilon.shape == (70,)

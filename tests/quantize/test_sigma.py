@@ -1,4 +1,5 @@
-"""Algorithm 1 against a loop over its lines, and packing against bit strings."""
+"""Algorithm 1 against a loop over its lines, codebooks against scikit-learn's k-means, packing
+against bit strings."""
 
 from __future__ import annotations
 
@@ -7,8 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sklearn.cluster import KMeans
 
-from sigmabench.harness.quantize.sigma import pack, packed_bytes, quantize_sigma, unpack
+from sigmabench.harness.quantize.sigma import (
+    lloyd,
+    look_up,
+    pack,
+    packed_bytes,
+    quantize_sigma,
+    quantize_sigma_codebook,
+    unpack,
+)
 
 stds = arrays(
     np.float32,
@@ -83,3 +93,63 @@ def test_packing_is_little_endian_and_reversible(bits, data):
     whole = int.from_bytes(packed.tobytes(), "little")
     assert [(whole >> (i * bits)) & (2**bits - 1) for i in range(len(values))] == values
     assert unpack(packed, bits, len(values)).tolist() == values
+
+
+def square_error(std, restored):
+    return np.square(std.astype(np.float64) - restored.astype(np.float64)).sum()
+
+
+@given(stds, st.integers(1, 8), st.sampled_from(["channel", "tensor"]))
+def test_a_codebook_is_never_worse_than_the_affine_grid(std, bits, granularity):
+    found = quantize_sigma_codebook(std, bits, granularity)
+    rows = std if granularity == "channel" else std.reshape(1, -1)
+    restored = found.dequantize().reshape(rows.shape)
+    grids = np.linspace(rows.min(axis=1), rows.max(axis=1), 2**bits, axis=1).astype(np.float32)
+    for row, own, grid in zip(rows, restored, grids, strict=True):
+        affine = grid[np.abs(row[:, None].astype(np.float64) - grid).argmin(axis=1)]
+        assert square_error(row, own) <= square_error(row, affine)
+
+
+@given(stds, st.integers(1, 8), st.sampled_from(["channel", "tensor"]))
+def test_a_codebook_ascends_and_every_sigma_takes_a_nearest_level(std, bits, granularity):
+    found = quantize_sigma_codebook(std, bits, granularity)
+    rows = len(std) if granularity == "channel" else 1
+    assert found.codebook.shape == (rows, 2**bits)
+    assert found.codebook.dtype == np.float32
+    assert (np.diff(found.codebook, axis=1) >= 0).all()
+    levels = np.broadcast_to(found.codebook, (len(std), 2**bits))[:, None].astype(np.float64)
+    nearest = np.abs(levels - std[:, :, None]).min(axis=2)
+    assert (np.abs(found.dequantize().astype(np.float64) - std) == nearest).all()
+
+
+@pytest.mark.parametrize("granularity", ["channel", "tensor"])
+def test_few_distinct_values_are_kept(granularity):
+    rng = np.random.default_rng(0)
+    std = rng.choice(rng.lognormal(-4, 1, 256).astype(np.float32), (3, 2000))
+    assert (quantize_sigma_codebook(std, 8, granularity).dequantize() == std).all()
+
+
+@pytest.mark.parametrize("levels", [2, 4, 16])
+def test_lloyd_ends_where_k_means_does(levels):
+    values = np.sort(np.random.default_rng(levels).lognormal(-4, 1, 3000))
+    start = np.quantile(values, (np.arange(levels) + 0.5) / levels)
+    oracle = KMeans(
+        levels, init=start[:, None], n_init=1, max_iter=10_000, tol=0, algorithm="lloyd"
+    ).fit(values[:, None])
+    found = lloyd(values, start)
+    np.testing.assert_allclose(found, np.sort(oracle.cluster_centers_[:, 0]), 1e-9)
+
+
+def test_a_level_without_values_stays():
+    assert lloyd(np.array([0.0, 0.0, 1.0]), np.array([0.0, 0.4, 1.0])).tolist() == [0, 0.4, 1]
+
+
+def test_one_bit_codebook_follows_a_skewed_sigma():
+    std = np.random.default_rng(0).lognormal(-4, 1, (1, 5000)).astype(np.float32)
+    affine = square_error(std, quantize_sigma(std, 1).dequantize())
+    assert square_error(std, quantize_sigma_codebook(std, 1).dequantize()) < affine / 1.5
+
+
+def test_one_row_serves_every_channel():
+    table, values = np.array([[1.0, 5.0]]), np.array([[0, 1], [1, 1]], np.uint8)
+    assert look_up(table, values).tolist() == [[1, 5], [5, 5]]

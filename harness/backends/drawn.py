@@ -1,0 +1,139 @@
+"""`drawn`: weights drawn in numpy by the definition, arithmetic by the compiled program.
+
+It computes what the compiled sampler does not draw: codebooks and dithered rounding. Each pass
+draws once for all images of a call, then builds and runs a program of fixed weights; building one
+costs a small part of what numpy's draws do. Without the compiled extension the reference's
+arithmetic runs instead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .. import native
+from ..errors import UserError
+from ..formats import FORMATS
+from ..quantize.artefact import Artefact, Layer
+from .base import Traffic, check_call
+from .native import BACKEND as NATIVE
+from .native import NativePredictor, build
+from .reference import ReferencePredictor
+
+
+class DrawnPredictor:
+    """See `Predictor`."""
+
+    def __init__(self, artefact: Artefact, threads: int) -> None:
+        self.artefact = artefact
+        self.threads = threads
+        self._definition = ReferencePredictor(artefact)
+        means = {name: _fixed(layer, layer.mean, layer.bias) for name, layer in self._layers()}
+        self._latest = self._program(means)
+
+    @property
+    def kernels(self) -> dict[str, str]:
+        """What computed each layer in the latest pass."""
+        return {name: f"numpy draws, {kernel}" for name, kernel in self._latest.kernels.items()}
+
+    @property
+    def isa(self) -> str:
+        """Of the arithmetic; the draws are numpy's."""
+        return self._latest.isa
+
+    @property
+    def draws(self) -> int:
+        """See `Predictor`; counted where the weights are drawn."""
+        return self._definition.draws
+
+    def sample(self, layer: str, seed: int, mc: int) -> NDArray[np.int8]:
+        """w_q of one pass, int8 [O, I, KH, KW]."""
+        return self._definition.sample(layer, seed, mc)
+
+    def sample_bias(self, layer: str, seed: int, mc: int) -> NDArray[np.float32]:
+        """The bias of one pass, float32 [O]."""
+        return self._definition.sample_bias(layer, seed, mc)
+
+    def logits(self, x: Tensor, seed: int, passes: range) -> Tensor:
+        """Float32 [len(passes), N, classes]; see `Predictor.logits`."""
+        check_call(x, self.artefact.graph, seed, passes)
+        return torch.cat([self._pass(x, seed, mc) for mc in passes])
+
+    def traffic(self, batch: int) -> Traffic:
+        """As of the reference."""
+        return self._definition.traffic(batch)
+
+    def _layers(self) -> list[tuple[str, Layer]]:
+        return list(self.artefact.layers.items())
+
+    def _pass(self, x: Tensor, seed: int, mc: int) -> Tensor:
+        """[1, N, classes]; a program that draws nothing needs neither seed nor pass."""
+        self._latest = self._program(
+            {
+                name: _fixed(layer, self.sample(name, seed, mc), self.sample_bias(name, seed, mc))
+                for name, layer in self._layers()
+            }
+        )
+        return self._latest.logits(x, 0, range(1))
+
+    def _program(self, layers: dict[str, Layer]) -> NativePredictor:
+        fixed = replace(self.artefact, layers=layers)
+        # A team of all threads: there is one pass, and nothing has to be measured.
+        return NativePredictor(
+            build(fixed, self.threads, team=self.threads), fixed.graph, self.threads
+        )
+
+
+def _fixed(layer: Layer, weight: NDArray[Any], bias: NDArray[np.float32]) -> Layer:
+    """A layer of one pass."""
+    return replace(
+        layer, mean=weight, bias=bias, sigma_q=None, codebook=None, bias_std=np.zeros_like(bias)
+    )
+
+
+class DrawnBackend:
+    """See `Backend`."""
+
+    name = "drawn"
+    description = "int8, any σ grid and rounding: weights drawn in numpy, compiled arithmetic"
+    needs = "numpy; much faster with what `native` needs"
+    noise = "stream-v1"
+
+    def unavailable(self) -> str | None:
+        """It runs anywhere."""
+        return None
+
+    def supports(self, format: str) -> bool:
+        """The int8 formats."""
+        return FORMATS.get(format).quantized
+
+    def claimed_isa(self) -> str:
+        """Of the arithmetic."""
+        return "numpy" if native.unavailable() else NATIVE.claimed_isa()
+
+    def load(
+        self, artefact: Artefact, threads: int, team: int = 0
+    ) -> DrawnPredictor | ReferencePredictor:
+        """See `Backend.load`; `team` makes no difference."""
+        if not self.supports(artefact.header.format):
+            raise UserError(
+                f"The drawn backend computes int8 formats, not {artefact.header.format}; use "
+                "--backend float."
+            )
+        if native.unavailable():
+            return ReferencePredictor(artefact)
+        try:
+            return DrawnPredictor(artefact, threads)
+        except (ValueError, RuntimeError) as reason:
+            raise UserError(
+                f"The drawn backend cannot run this network on {threads} threads: {reason}; use "
+                "--backend reference or fewer threads."
+            ) from reason
+
+
+BACKEND = DrawnBackend()
