@@ -9,7 +9,8 @@ Nothing is unpickled: an array of Python objects is refused.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,16 +38,7 @@ def read_npz(path: Path, keys: Sequence[str] = (*IMAGES, *LABELS)) -> dict[str, 
         UserError: the file is missing or damaged, lacks an array, or holds one of the wrong type,
             shape or length, or of Python objects.
     """
-    if not path.is_file():
-        raise UserError(f"There is no image file {path}; give an .npz of {', '.join(keys)}.")
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {key: _array(path, stored, key) for key in keys}
-    except (OSError, zipfile.BadZipFile, EOFError) as reason:
-        raise UserError(
-            f"{path} is no .npz file or is damaged ({reason}); make it again."
-        ) from None
-    found = {key: _checked(path, key, array) for key, array in arrays.items()}
+    found = dict(zip(keys, _read(path, lambda _: keys), strict=True))
     for key in keys:
         other = key.replace("_images", "_labels")
         if len(found[key]) != len(found[other]):
@@ -55,6 +47,23 @@ def read_npz(path: Path, keys: Sequence[str] = (*IMAGES, *LABELS)) -> dict[str, 
                 "label for each image."
             )
     return found
+
+
+def _read(path: Path, choose: Callable[[Sequence[str]], Sequence[str]]) -> list[Tensor]:
+    """The arrays that `choose` picks from the names in the file, checked."""
+    if not path.is_file():
+        raise UserError(f"There is no image file {path}; give an .npz file of images.")
+    try:
+        stored = np.load(path, allow_pickle=False)
+        if not isinstance(stored, np.lib.npyio.NpzFile):
+            raise UserError(f"{path} holds one bare array; store named ones with numpy.savez.")
+        with stored:
+            arrays = {key: _array(path, stored, key) for key in choose(stored.files)}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as reason:
+        raise UserError(
+            f"{path} is no .npz file or is damaged ({reason}); make it again."
+        ) from None
+    return [_checked(path, key, array) for key, array in arrays.items()]
 
 
 def _array(path: Path, stored: np.lib.npyio.NpzFile, key: str) -> NDArray[np.generic]:
@@ -85,3 +94,15 @@ def _wrong(path: Path, key: str, array: NDArray[np.generic], wanted: str) -> Use
     return UserError(
         f"{key} in {path} is {array.dtype} of shape {list(array.shape)}; give {wanted}."
     )
+
+
+def read_images(path: Path) -> Tensor:
+    """Images without labels from an `.npz` file: `images`, else `test_images`.
+
+    Returns:
+        uint8 [N, C, H, W].
+
+    Raises:
+        UserError: as `read_npz`.
+    """
+    return _read(path, lambda stored: ("images",) if "images" in stored else ("test_images",))[0]

@@ -14,6 +14,7 @@ import click
 
 from .bench.cli import bench
 from .errors import UserError, unknown
+from .shift.cli import corruptions, shift
 from .terminal import Counts, Names, Numbers, command_line, echo_json, progress, show
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ RESULTS = "results"
 
 
 RESUMING = {
+    "shift": "what was finished is stored, and the same command goes on from there.",
     "run": "what was finished is stored, and the same command goes on from there.",
     "train": "add --resume to go on from the last complete epoch.",
 }
@@ -329,3 +331,5 @@ def profile(
 
 
 main.add_command(bench)
+main.add_command(shift)
+main.add_command(corruptions)

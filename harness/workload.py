@@ -40,6 +40,8 @@ class Workload:
         replicas: shipped posteriors of the same recipe from other training seeds.
         paper: format name to the paper's figures by metric (`accuracy`, `ece`, `nll`,
             `brier`), or empty.
+        official_corruptions: folder under the data root with published corrupted copies of the test
+            split (`CIFAR-10-C`), used instead of generated ones where it is there.
         needs_data: one sentence on the data the user must have, empty if it comes with a package.
     """
 
@@ -55,6 +57,7 @@ class Workload:
     twin: Path | None = None
     replicas: tuple[Path, ...] = ()
     paper: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    official_corruptions: str | None = None
     needs_data: str = ""
 
     def recipe(self, name: str) -> Recipe:

@@ -58,6 +58,7 @@ RESAMPLES = 10_000
 SEED = 0
 ALPHA = 0.05
 EQUIVALENT, WORSE, INCONCLUSIVE = "equivalent", "worse", "inconclusive"
+_OF_CORRECTNESS = ("accuracy", "ece")  # one image changes either by at most 100 / N
 _COUNTS = 1 << 22  # counts at a time: 32 MB
 
 Array = NDArray[np.float64]
@@ -239,7 +240,7 @@ def _tested(sample: _Sample, resamples: int, seed: int) -> list[Outcome]:
     found = []
     for metric in MARGINS:
         draws = np.concatenate([chunk[metric] for chunk in chunks])
-        if metric == "accuracy":
+        if metric in _OF_CORRECTNESS:
             draws += _pseudo_images(draws.shape, sample.images, seed)
         for column, pair in enumerate(sample.pairs):
             effect = float(estimates[metric][0, column])
@@ -248,7 +249,7 @@ def _tested(sample: _Sample, resamples: int, seed: int) -> list[Outcome]:
 
 
 def _pseudo_images(shape: tuple[int, ...], images: int, seed: int) -> Array:
-    """What half a pseudo-image each way adds to draws of accuracy, points."""
+    """What half a pseudo-image each way adds to draws of accuracy and ECE, points."""
     generator = np.random.Generator(np.random.PCG64([seed, 1]))
     gained, lost = generator.poisson(0.5, (2, *shape))
     change: Array = 100.0 / images * (gained - lost)

@@ -1,0 +1,123 @@
+"""`sigmabench shift`, `sigmabench corruptions` and `sigmabench ablation`: options in, one call,
+output."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import UserError
+from ..terminal import Names, Numbers, command_line, echo_json, progress, show
+
+if TYPE_CHECKING:
+    from ..workload import Workload
+    from .plan import ShiftPlan
+    from .record import ShiftRecord
+
+RESULTS = "results/shift"
+
+
+def _workload(name: str) -> Workload:
+    from ..workload import resolve_workload
+
+    return resolve_workload(name)
+
+
+@click.command()
+@click.argument("workload")
+@click.option("--profile", default="regular", help="quick, regular or full: see below.")
+@click.option("--formats", type=Names(), help="Formats; see `sigmabench list`.")
+@click.option("--types", type=Names(), help="Corruption types.  [default: the profile's]")
+@click.option("--severities", type=Numbers(), default="1,2,3,4,5", help="Each 1 to 5.")
+@click.option("--mc", type=int, help="MC passes T.  [default: the profile's]")
+@click.option("--limit", type=int, help="Images a cell.  [default: the profile's]")
+@click.option("--ood", type=Names(), help="Sets from outside: names, folders or .npz files.")
+@click.option("--workers", type=int, help="Processes side by side.  [default: all cores]")
+@click.option("--seed", type=int, default=0, help="First seed of the MC draws.")
+@click.option("--seeds", type=int, default=1, help="Seeds to score.")
+@click.option("--corruption-seed", type=int, default=0, help="Of the corrupted images.")
+@click.option("--split", default="test", help="test, or validation for choosing.")
+@click.option("--backend", default="auto", help="Backend of the int8 formats.")
+@click.option("--data", type=click.Path(path_type=Path), help="Data root.")
+@click.option("--posterior", type=click.Path(path_type=Path), help="Posterior file.")
+@click.option("--range", "range_", default="headroom", help="headroom or paper.")
+@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="Directory.")
+@click.option("--policy", default="only-missing", help="only-missing, always or never (read only).")
+@click.option("--out", type=click.Path(path_type=Path), help="Write figures and tables here too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
+def shift(
+    workload: str,
+    workers: int | None,
+    results: Path,
+    policy: str,
+    out: Path | None,
+    as_json: bool,
+    **choices: Any,
+) -> None:
+    """Score WORKLOAD under dataset shift: every format on corrupted images, and from outside.
+
+    Profiles: quick is 4 types, 500 images, T = 10; regular 16 types, 1,000 images, T = 50; full
+    the whole split. What was finished is stored in --results, and the same command goes on.
+    """
+    from ..commands import parse_policy
+    from ..machine import fingerprint
+    from ..store import Store
+    from .plan import shift_plan
+    from .record import SHIFT_RECORDS
+    from .study import run
+
+    plan, skipped = shift_plan(_workload(workload), **choices)
+    for line in skipped:
+        click.echo(line, err=True)
+    count = workers if workers is not None else fingerprint().cores
+    with progress(not as_json) as report:
+        records = run(
+            plan,
+            Store(results, SHIFT_RECORDS),
+            command_line(),
+            parse_policy(policy),
+            count,
+            report,
+        )
+    if not records:
+        raise UserError(f"{results} holds no record of this study; leave out --policy never.")
+    _conclude(plan, records, out, as_json)
+
+
+@click.command()
+@click.argument("workload")
+@click.option("--types", type=Names(), help="Corruption types.  [default: all]")
+@click.option("--images", type=Numbers(), default="0", help="Which images of the split.")
+@click.option("--split", default="test", help="test or validation.")
+@click.option("--seed", type=int, default=0, help="Of the corruptions.")
+@click.option("--data", type=click.Path(path_type=Path), help="Data root.")
+@click.option("--out", type=click.Path(path_type=Path), help="File: .png, .svg or .pdf.")
+def corruptions(
+    workload: str,
+    types: tuple[str, ...] | None,
+    images: tuple[int, ...],
+    split: str,
+    seed: int,
+    data: Path | None,
+    out: Path | None,
+) -> None:
+    """Draw images of WORKLOAD under every corruption and severity: a contact sheet."""
+    from ..report.contact_sheet import contact_sheet
+    from .corruptions import CORRUPTIONS
+
+    chosen = _workload(workload)
+    if split not in ("test", "validation"):
+        raise UserError(f"The split {split!r} is not shown; give test or validation.")
+    part = getattr(chosen.splits(data), split)
+    for index in images:
+        if not 0 <= index < len(part):
+            raise UserError(f"--images has {index}; the split has images 0 to {len(part) - 1}.")
+    path = out or Path(f"{chosen.name}-corruptions.png")
+    contact_sheet(part.images[list(images)], types or tuple(CORRUPTIONS), seed, path, root=data)
+    click.echo(path)
+
+
+def _conclude(plan: ShiftPlan, records: list[ShiftRecord], out: Path | None, as_json: bool) -> None:
+    """Tables of the records, and files of them."""

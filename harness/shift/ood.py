@@ -1,0 +1,203 @@
+"""Images from outside the distribution: known data sets, local folders and `.npz` files.
+
+A known set is a function of (data root) in `OOD_SETS`; other packages register theirs through the
+entry-point group `sigmabench.oods`. Images are brought to the workload's size (bilinear, as Pillow
+does it) and channels, and have no labels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from ..arrays import read_images
+from ..data import Split, cache_root, data_root, mnist
+from ..errors import UserError
+from ..registry import Registry
+
+OOD = "ood:"
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+
+#: (data root or None) -> images, uint8 [N, C, H, W]
+Loader = Callable[[Path | None], Tensor]
+
+
+@dataclass(frozen=True)
+class OodSet:
+    """Images from outside the distribution.
+
+    Attributes:
+        name: what tables call it: a name of `OOD_SETS`, or the file's or the folder's.
+        path: of a local file or folder; None for a known set.
+    """
+
+    name: str
+    path: Path | None = None
+
+    @property
+    def identity(self) -> str:
+        """Tells two local sets of one name apart: a digest of names and sizes of their files."""
+        if self.path is None:
+            return ""
+        digest = hashlib.sha256()
+        for file in _files(self.path):
+            digest.update(f"{file.name} {file.stat().st_size}\n".encode())
+        return f"files {digest.hexdigest()[:12]}"
+
+
+def ood_sets(names: Sequence[str]) -> tuple[OodSet, ...]:
+    """Sets from what a user wrote: known names, and paths of folders and `.npz` files.
+
+    Raises:
+        UserError: neither a known name nor a path that exists; two sets of one name.
+    """
+    found = []
+    for name in names:
+        path = Path(name)
+        if name in OOD_SETS or not path.exists():
+            OOD_SETS.get(name)  # refuses what is not there, with the nearest names
+            found.append(OodSet(name))
+        else:
+            found.append(OodSet(path.stem if path.is_file() else path.resolve().name, path))
+    for one in found:
+        if sum(other.name == one.name for other in found) > 1:
+            raise UserError(f"Two sets of --ood are called {one.name!r}; rename one of them.")
+    return tuple(found)
+
+
+def available(
+    sets: Sequence[OodSet], root: Path | None, limit: int | None
+) -> tuple[tuple[OodSet, ...], tuple[str, ...]]:
+    """The sets that can be read here, and a line for each that cannot.
+
+    A local path that cannot be read is a mistake and raises; a known set may just not be there.
+    """
+    reasons = {one: _missing(one, root, limit) for one in sets}
+    kept = tuple(one for one, reason in reasons.items() if reason is None)
+    lines = (f"{one.name} is skipped: {reason}" for one, reason in reasons.items() if reason)
+    return kept, tuple(lines)
+
+
+def _missing(one: OodSet, root: Path | None, limit: int | None) -> str | None:
+    try:
+        load_ood(one, root, limit)
+    except UserError as reason:
+        if one.path is not None:
+            raise
+        return str(reason)
+    return None
+
+
+def load_ood(one: OodSet, root: Path | None, limit: int | None) -> Tensor:
+    """The first `limit` images of a set as they are, uint8 [N, C, H, W].
+
+    Raises:
+        UserError: they are missing, damaged, or cannot be downloaded.
+    """
+    if one.path is None:
+        return OOD_SETS.get(one.name)(root)[:limit]
+    if one.path.is_file():
+        return read_images(one.path)[:limit]
+    return _folder(one.path, limit)
+
+
+def ood_split(one: OodSet, like: Split, root: Path | None, limit: int | None) -> Split:
+    """The first `limit` images of a set in the size, channels and normalisation of a split.
+
+    Labels are 0 and mean nothing.
+    """
+    images = load_ood(one, root, limit)
+    _, channels, height, width = like.images.shape
+    fitted = torch.stack([_fit(image, channels, height, width) for image in images])
+    labels = torch.zeros(len(fitted), dtype=torch.int64)
+    return replace(like, name=f"{OOD}{one.name}", images=fitted, labels=labels)
+
+
+def _fit(image: Tensor, channels: int, height: int, width: int) -> Tensor:
+    pixels = image.permute(1, 2, 0).numpy()
+    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    picture = picture.convert("L" if channels == 1 else "RGB")
+    if picture.size != (width, height):
+        picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+    array = np.asarray(picture).reshape(height, width, channels)
+    return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    return sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+
+
+def _folder(path: Path, limit: int | None) -> Tensor:
+    """Pictures below a folder, in order of their names: centre squares of the smallest's size."""
+    files = _files(path)[:limit]
+    if not files:
+        raise UserError(f"There is no picture ({', '.join(SUFFIXES)}) in {path}; name another.")
+    pictures = [_picture(file) for file in files]
+    side = min(min(picture.size) for picture in pictures)
+    return torch.stack([_square(picture, side) for picture in pictures])
+
+
+def _picture(file: Path) -> Image.Image:
+    try:
+        with Image.open(file) as opened:
+            return opened.convert("RGB")
+    except (UnidentifiedImageError, OSError) as reason:
+        raise UserError(f"{file} is no picture ({reason}); remove it.") from None
+
+
+def _square(picture: Image.Image, side: int) -> Tensor:
+    short = min(picture.size)
+    left, top = (picture.width - short) // 2, (picture.height - short) // 2
+    box = (left, top, left + short, top + short)
+    array = np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR, box=box))
+    return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
+
+
+def svhn(root: Path | None) -> Tensor:
+    """SVHN's test images (Netzer et al. 2011), uint8 [26032, 3, 32, 32]; torchvision checks MD5."""
+    from torchvision.datasets import SVHN
+
+    named = data_root(root)
+    place = named or cache_root()
+    try:
+        data = SVHN(str(place), split="test", download=named is None)
+    except (OSError, RuntimeError) as reason:
+        raise UserError(f"SVHN cannot be had in {place} ({reason}).") from None
+    return torch.from_numpy(np.ascontiguousarray(data.data))
+
+
+def cifar100(root: Path | None) -> Tensor:
+    """CIFAR-100's test images (Krizhevsky 2009), uint8 [10000, 3, 32, 32], MD5 checked."""
+    from torchvision.datasets import CIFAR100
+
+    named = data_root(root)
+    place = named or cache_root()
+    try:
+        data = CIFAR100(str(place), train=False, download=named is None)
+    except (OSError, RuntimeError) as reason:
+        raise UserError(f"CIFAR-100 cannot be had in {place} ({reason}).") from None
+    return torch.from_numpy(np.ascontiguousarray(data.data.transpose(0, 3, 1, 2)))
+
+
+def mnist_digits(root: Path | None) -> Tensor:
+    """MNIST's test images (LeCun et al. 1998), uint8 [10000, 1, 28, 28]."""
+    return mnist(root)["t10k-images-idx3-ubyte"].unsqueeze(1)
+
+
+OOD_SETS: Registry[Loader] = Registry(
+    "ood",
+    {
+        "svhn": f"{__name__}:svhn",
+        "cifar100": f"{__name__}:cifar100",
+        "mnist": f"{__name__}:mnist_digits",
+    },
+)

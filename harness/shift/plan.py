@@ -1,0 +1,228 @@
+"""What a shift study is to score: formats, corruptions, severities, and the cells they make."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..cell import Cell
+from ..commands import plan_from
+from ..errors import UserError, unknown
+from ..formats import FORMATS
+from ..plan import Plan
+from .corruptions import CORRUPTIONS, SEVERITIES, check_severity, corrupt
+from .ood import OOD, OodSet, available, ood_sets
+from .source import GENERATED, NONE, OFFICIAL, published_file
+
+if TYPE_CHECKING:
+    from ..prepare import Networks
+    from ..workload import Workload
+
+#: The formats of the 2021 paper's figures 3 to 5.
+FORMATS_OF_STUDY = (
+    "FP32",
+    "INT8",
+    "INT8_SIGMA4",
+    "INT8_SIGMA2",
+    "INT8_SIGMA1",
+    "DNN_FP32",
+    "DNN_INT8",
+)
+_PREFIXES = (1, 2, 5, 10, 20, 50, 100)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How large a study is.
+
+    Attributes:
+        types: corruption types.
+        limit: images a cell; None for the whole split.
+        mc: T.
+        ood: sets from outside the distribution.
+    """
+
+    types: tuple[str, ...]
+    limit: int | None
+    mc: int
+    ood: tuple[str, ...]
+
+
+_ALL = tuple(CORRUPTIONS.names())
+PROFILES = {
+    "quick": Profile(("brightness", "contrast", "gaussian_blur", "gaussian_noise"), 500, 10, ()),
+    "regular": Profile(_ALL, 1000, 50, ("svhn", "cifar100")),
+    "full": Profile(_ALL, None, 50, ("svhn", "cifar100")),
+}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One set of images.
+
+    Attributes:
+        corruption: a type, `none`, or `ood:NAME`.
+        severity: 1 to 5 of a type of corruption, else 0.
+        shifted: as `Cell.shifted`.
+    """
+
+    corruption: str
+    severity: int
+    shifted: str
+
+
+@dataclass(frozen=True)
+class ShiftPlan:
+    """A grid of cells to score.
+
+    Attributes:
+        base: workload, formats, options of quantization, data, split, limit, seeds of the MC draws
+            and T (its only `mc`).
+        types: corruption types.
+        severities: each 1 to 5.
+        ood: sets from outside the distribution.
+        corruption_seed: of the images.
+    """
+
+    base: Plan
+    types: tuple[str, ...]
+    severities: tuple[int, ...] = SEVERITIES
+    ood: tuple[OodSet, ...] = ()
+    corruption_seed: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.base.mc) != 1 or self.base.adaptive:
+            raise UserError("A shift study has one number of passes; give one, such as --mc 50.")
+        for name in self.types:
+            CORRUPTIONS.get(name)
+        for severity in self.severities:
+            check_severity(severity)
+        if not 0 <= self.corruption_seed < 2**63:
+            raise UserError(
+                f"--corruption-seed is {self.corruption_seed}; give a number from 0 to 2^63."
+            )
+
+    @property
+    def mc(self) -> tuple[int, ...]:
+        """Prefixes T at which everything is scored; the last is the study's."""
+        (largest,) = self.base.mc
+        return (*(T for T in _PREFIXES if largest > T), largest)
+
+    def conditions(self) -> list[Condition]:
+        """The clean images first, then one type after the other, then what is from outside."""
+        workload, base = self.base.workload, self.base
+        found = [Condition(NONE, 0, "")]
+        for type in self.types:
+            published = published_file(
+                base.split, type, root=base.data, official=workload.official_corruptions
+            )
+            where = OFFICIAL if published else f"{GENERATED} {self.corruption_seed}"
+            found += [Condition(type, severity, where) for severity in self.severities]
+        return found + [Condition(f"{OOD}{one.name}", 0, one.identity) for one in self.ood]
+
+    def cells(self, networks: Networks) -> dict[Condition, list[Cell]]:
+        """Every cell, by the images it is about."""
+        plans = [self.base] if self.base.seeds == 1 else self._one_a_seed()
+        timed = [cell for plan in plans for cell in plan.cells(networks)]
+        return {condition: _scored(timed, condition) for condition in self.conditions()}
+
+    def _one_a_seed(self) -> list[Plan]:
+        seeds = range(self.base.seed, self.base.seed + self.base.seeds)
+        return [replace(self.base, seed=seed, seeds=1) for seed in seeds]
+
+
+def _scored(timed: Sequence[Cell], condition: Condition) -> list[Cell]:
+    """Cells that are scored and not timed; a deterministic format has one, whatever the seeds."""
+    cells = (
+        replace(
+            cell,
+            corruption=condition.corruption,
+            severity=condition.severity,
+            shifted=condition.shifted,
+            scenario="score",
+            batch=0,
+            threads=0,
+            instances=0,
+            seed=cell.seed if FORMATS.get(cell.format).bayesian else 0,
+        )
+        for cell in timed
+    )
+    return list(dict.fromkeys(cells))
+
+
+def shift_plan(
+    workload: Workload,
+    profile: str = "regular",
+    *,
+    formats: Sequence[str] | None = None,
+    types: Sequence[str] | None = None,
+    severities: Sequence[int] = SEVERITIES,
+    mc: int | None = None,
+    limit: int | None = None,
+    ood: Sequence[str] | None = None,
+    seeds: int = 1,
+    corruption_seed: int = 0,
+    **base: Any,
+) -> tuple[ShiftPlan, tuple[str, ...]]:
+    """A plan from a profile and what differs from it.
+
+    Args:
+        workload: what is scored.
+        profile: a name of `PROFILES`.
+        formats: names; the paper's by default.
+        types: corruption types; the profile's by default.
+        severities: each 1 to 5.
+        mc: T; the profile's by default.
+        limit: images a cell; the profile's by default.
+        ood: known sets, folders and `.npz` files; the profile's by default.
+        seeds: of the MC draws, each with cells of its own.
+        corruption_seed: of the images.
+        base: other choices, as `commands.plan_from` takes them.
+
+    Returns:
+        The plan, and a line for each known set from outside that is not to be had here.
+
+    Raises:
+        UserError: a name is unknown or a number out of range.
+    """
+    if profile not in PROFILES:
+        raise unknown("profile", profile, PROFILES)
+    size = PROFILES[profile]
+    chosen = plan_from(
+        workload,
+        formats=tuple(formats or FORMATS_OF_STUDY),
+        mc=(mc if mc is not None else size.mc,),
+        batch=(1,),
+        threads=1,
+        limit=limit if limit is not None else size.limit,
+        seeds=seeds,
+        **base,
+    )
+    sets = ood_sets(size.ood if ood is None else ood)
+    kept, skipped = available(sets, chosen.data, chosen.limit)
+    named = tuple(dict.fromkeys(size.types if types is None else types))
+    _check_that_they_can_be_made(named, chosen)
+    plan = ShiftPlan(
+        chosen,
+        named,
+        tuple(dict.fromkeys(severities)),
+        kept,
+        corruption_seed,
+    )
+    return plan, skipped
+
+
+def _check_that_they_can_be_made(types: Sequence[str], plan: Plan) -> None:
+    """Some types need more than code; better now than hours later."""
+    official = plan.workload.official_corruptions
+    image = torch.zeros((1, *plan.workload.input_shape), dtype=torch.uint8)
+    for name in types:
+        if published_file(plan.split, name, root=plan.data, official=official) is None:
+            try:
+                corrupt(image, name, 1, root=plan.data)
+            except UserError as reason:
+                way_out = f"; leave {name} out of --types to go on without." * (name in CORRUPTIONS)
+                raise UserError(f"{str(reason).rstrip('.')}{way_out}") from None

@@ -1,0 +1,221 @@
+"""Sampled weights of the formats: their range, and their noise.
+
+The 2021 paper explains why fewer bits of σ do no harm by the sampled weights, which "have a similar
+range of values" (section 5). Here is what can be said about that: the range in real units, beside
+the noise alone, w − μ. Where |μ| is much larger than σ the range is that of μ, and says little.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import wasserstein_distance
+
+from ..errors import UserError
+
+if TYPE_CHECKING:
+    from ..backends.base import Predictor
+    from ..quantize.artefact import Artefact, Layer
+
+REFERENCE = "FP32"
+WEIGHT_BINS = 121
+NOISE_BINS = 97
+NOISE_END = 6.0625  # σ; the middle bin has 0 in its middle
+_TAILS = (0.1, 99.9)  # %
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts between edges; what lies beyond the outer ones is counted in the outer bins.
+
+    Attributes:
+        edges: ascending, one more than bins.
+        counts: of each bin.
+    """
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LayerRange:
+    """Sampled weights of one layer in one format, over all passes; real units.
+
+    Attributes:
+        layer: its name.
+        label: what the caller calls the format and its variant.
+        format: numeric format.
+        weights: how many there are.
+        passes: over which they were sampled.
+        low: least.
+        high: greatest.
+        p001: 0.1 % quantile.
+        p999: 99.9 % quantile.
+        std: standard deviation of all of them.
+        noise_std: root mean square of w − μ, μ the format's own.
+        noise_ratio: `noise_std` over the root mean square of FP32's σ.
+        still: share of weights that had the same value in every pass.
+        wasserstein: 1-Wasserstein distance to FP32's sampled weights; for FP32 itself, that between
+            its passes and as many others: what sampling alone makes of it.
+        weights_histogram: of the sampled weights; the edges are the same for every format.
+        noise_histogram: of w − μ over the weight's σ in FP32; weights without σ are left out.
+    """
+
+    layer: str
+    label: str
+    format: str
+    weights: int
+    passes: int
+    low: float
+    high: float
+    p001: float
+    p999: float
+    std: float
+    noise_std: float
+    noise_ratio: float
+    still: float
+    wasserstein: float
+    weights_histogram: Histogram
+    noise_histogram: Histogram
+
+    @property
+    def mean_share(self) -> float:
+        """Share of the sampled weights' variance that is not noise but differences of μ, 0 … 1."""
+        return max(0.0, 1.0 - (self.noise_std / self.std) ** 2) if self.std else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, for a script."""
+        return {**asdict(self), "mean_share": self.mean_share}
+
+
+def weight_ranges(
+    prepared_artefacts: Mapping[str, Artefact],
+    predictors: Mapping[str, Predictor],
+    passes: int,
+    seed: int = 0,
+) -> list[LayerRange]:
+    """Sample every layer in every format and describe what comes out.
+
+    Args:
+        prepared_artefacts: label to model; one of them, the reference, is in FP32.
+        predictors: label to what was loaded from it.
+        passes: P, at least 2; 2 P of the reference.
+        seed: of the noise.
+
+    Returns:
+        By layer, then in the order of the labels.
+
+    Raises:
+        UserError: too few passes, no FP32, or a format with other layers than FP32.
+    """
+    if passes < 2:
+        raise UserError(f"{passes} passes do not show what moves; give at least 2.")
+    base = _reference(prepared_artefacts)
+    artefact = prepared_artefacts[base]
+    found = []
+    for conv in artefact.graph.convs:
+        if not artefact.sampled(conv):
+            continue
+        layer = artefact.layers[conv.name]
+        sampled = _sampled(predictors[base], layer, conv.name, seed, range(2 * passes))
+        ground = _Ground(layer.real_std(), np.sort(sampled[:passes], axis=None), sampled[passes:])
+        for label, other in prepared_artefacts.items():
+            its_layer = _layer(other, conv.name, label)
+            own = (
+                sampled[:passes]
+                if label == base
+                else _sampled(predictors[label], its_layer, conv.name, seed, range(passes))
+            )
+            found.append(_describe(label, other.format.name, conv.name, its_layer, own, ground))
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Ground:
+    """FP32's side of a layer: σ, its sampled weights (flat, ascending), and as many others."""
+
+    std: NDArray[np.float32]
+    pooled: NDArray[np.float32]
+    others: NDArray[np.float32]
+
+
+def _reference(artefacts: Mapping[str, Artefact]) -> str:
+    for label, artefact in artefacts.items():
+        if artefact.format.name == REFERENCE:
+            return label
+    raise UserError("The ranges are held against FP32's; add FP32 to the formats.")
+
+
+def _layer(artefact: Artefact, name: str, label: str) -> Layer:
+    layer = artefact.layers.get(name)
+    if layer is None or (layer.std is None and layer.sigma_q is None):
+        raise UserError(
+            f"{label} samples no layer {name}, which FP32 does; give formats of one posterior that "
+            "sample their weights."
+        )
+    return layer
+
+
+def _sampled(
+    predictor: Predictor, layer: Layer, name: str, seed: int, passes: range
+) -> NDArray[np.float32]:
+    """[P, O, I, KH, KW] sampled weights in real units."""
+    scale = layer.weight_scale.reshape(-1, 1, 1, 1)
+    return np.stack([predictor.sample(name, seed, mc) * scale for mc in passes])
+
+
+def _describe(
+    label: str,
+    format: str,
+    name: str,
+    layer: Layer,
+    sampled: NDArray[np.float32],
+    ground: _Ground,
+) -> LayerRange:
+    noise = sampled - layer.real_mean()
+    noise_std, sigma = _rms(noise), _rms(ground.std)
+    p001, p999 = np.percentile(sampled, _TAILS)
+    other = ground.others if format == REFERENCE else sampled
+    moving = ground.std > 0
+    ends = ground.pooled[0], ground.pooled[-1]
+    return LayerRange(
+        layer=name,
+        label=label,
+        format=format,
+        weights=layer.mean.size,
+        passes=len(sampled),
+        low=float(sampled.min()),
+        high=float(sampled.max()),
+        p001=float(p001),
+        p999=float(p999),
+        std=float(sampled.std(dtype=np.float64)),
+        noise_std=noise_std,
+        noise_ratio=noise_std / sigma if sigma else math.nan,
+        still=float((sampled == sampled[0]).all(axis=0).mean()),
+        wasserstein=float(wasserstein_distance(ground.pooled, other.reshape(-1))),
+        weights_histogram=_histogram(sampled, *_widened(*ends), WEIGHT_BINS),
+        noise_histogram=_histogram(
+            noise[:, moving] / ground.std[moving], -NOISE_END, NOISE_END, NOISE_BINS
+        ),
+    )
+
+
+def _widened(low: float, high: float) -> tuple[float, float]:
+    """By a tenth a side, so that ranges a little wider than FP32's are seen whole."""
+    more = 0.1 * (high - low)
+    return float(low - more), float(high + more)
+
+
+def _histogram(values: NDArray, low: float, high: float, bins: int) -> Histogram:
+    edges = np.linspace(low, high, bins + 1)
+    counts, _ = np.histogram(np.clip(values, low, high), edges)
+    return Histogram(tuple(edges.tolist()), tuple(counts.tolist()))
+
+
+def _rms(values: NDArray) -> float:
+    return math.sqrt(float(np.mean(np.square(values, dtype=np.float64))))

@@ -1,0 +1,217 @@
+"""The study end to end on the embedded digits: cells, prefixes, workers, interruption, resuming."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sigmabench.harness.errors import UserError
+from sigmabench.harness.shift import study
+from sigmabench.harness.shift.corruptions import corrupt
+from sigmabench.harness.shift.plan import ShiftPlan, shift_plan
+from sigmabench.harness.shift.record import SHIFT_RECORDS, ShiftRecord
+from sigmabench.harness.store import RECORDS, Policy, Store, to_json
+from sigmabench.harness.uncertainty.metrics import METRICS
+from sigmabench.harness.workload import WORKLOADS
+
+
+def plan(**choices: object) -> ShiftPlan:
+    given = {
+        "formats": ("FP32", "INT8_SIGMA1", "DNN_INT8"),
+        "types": ("contrast", "gaussian_noise"),
+        "severities": (1, 5),
+        "mc": 4,
+        "limit": 30,
+        "ood": (),
+        "backend": "reference",
+    }
+    return shift_plan(WORKLOADS.get("lenet-digits"), **{**given, **choices})[0]  # type: ignore[arg-type]
+
+
+def run(path: Path, chosen: ShiftPlan, **options: object) -> list[ShiftRecord]:
+    return study.run(chosen, Store(path, SHIFT_RECORDS), "test", **options)  # type: ignore[arg-type]
+
+
+def same(a: list[ShiftRecord], b: list[ShiftRecord]) -> None:
+    """Equal but for when they were made."""
+    assert [replace(r, created="") for r in a] == [replace(r, created="") for r in b]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[ShiftRecord]]:
+    path = tmp_path_factory.mktemp("whole")
+    return path, run(path, plan())
+
+
+def test_every_format_is_scored_on_every_condition(whole: tuple[Path, list[ShiftRecord]]) -> None:
+    path, records = whole
+    conditions = {(r.cell.corruption, r.cell.severity) for r in records}
+    types = ("contrast", "gaussian_noise")
+    assert conditions == {("none", 0), *((t, s) for t in types for s in (1, 5))}
+    assert len(records) == 15
+    assert len(list(path.glob("*/*/*.json"))) == 15
+    for record in records:
+        stochastic = record.cell.format != "DNN_INT8"
+        assert record.mc == ((1, 2, 4) if stochastic else (1,))
+        assert set(record.scores) == set(METRICS.names())
+        assert ("mutual_information" in record.per_image) == stochastic
+        assert record.cell.shifted == ("" if record.cell.severity == 0 else "generated 0")
+
+
+def test_scores_are_those_of_the_images(whole: tuple[Path, list[ShiftRecord]]) -> None:
+    for record in whole[1]:
+        nll, correct = record.array("nll"), record.array("correct")
+        assert len(nll) == len(correct) == record.images == 30
+        assert record.score("nll") == pytest.approx(float(nll.mean()), rel=1e-5)
+        assert record.score("accuracy") == pytest.approx(100 * correct.mean())
+        assert np.all((record.array("confidence") > 0.1) & (record.array("confidence") <= 1))
+
+
+def test_a_prefix_is_a_study_of_fewer_passes(
+    whole: tuple[Path, list[ShiftRecord]], tmp_path: Path
+) -> None:
+    fewer = run(tmp_path, plan(mc=2, types=("contrast",), severities=(5,)))
+    for record in fewer:
+        (longer,) = (
+            r
+            for r in whole[1]
+            if (r.cell.format, r.cell.corruption, r.cell.severity)
+            == (record.cell.format, record.cell.corruption, record.cell.severity)
+        )
+        for metric in METRICS:
+            for T in record.mc:
+                assert record.score(metric, T) == longer.score(metric, T)
+
+
+def test_images_are_the_corrupted_ones(whole: tuple[Path, list[ShiftRecord]]) -> None:
+    """A brute-force accuracy of one cell, from the functions alone."""
+    from sigmabench.harness.backends.base import BACKENDS
+    from sigmabench.harness.prepare import prepare
+
+    prepared = prepare(plan().base)
+    test = prepared.splits.test.limit(30)
+    bad = replace(test, images=corrupt(test.images, "gaussian_noise", 5, seed=0))
+    predictor = BACKENDS.get("reference").load(prepared.artefact("INT8_SIGMA1"), threads=1)
+    logits = predictor.logits(bad.batch(slice(0, 30)), 0, range(4))
+    right = (logits.softmax(-1).mean(0).argmax(-1) == test.labels).numpy()
+    (record,) = (
+        r
+        for r in whole[1]
+        if (r.cell.format, r.cell.corruption, r.cell.severity)
+        == ("INT8_SIGMA1", "gaussian_noise", 5)
+    )
+    np.testing.assert_array_equal(record.array("correct"), right)
+
+
+def test_workers_change_nothing(whole: tuple[Path, list[ShiftRecord]], tmp_path: Path) -> None:
+    same(run(tmp_path, plan(), workers=2), whole[1])
+
+
+def test_a_stopped_study_goes_on_and_ends_with_the_same_records(
+    whole: tuple[Path, list[ShiftRecord]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, done = study._Job.score, 0
+
+    def score(job: study._Job, *arguments: object) -> ShiftRecord:
+        nonlocal done
+        if done == 7:
+            raise KeyboardInterrupt
+        done += 1
+        return original(job, *arguments)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(study._Job, "score", score)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, plan())
+    stored = {p: p.stat().st_mtime_ns for p in tmp_path.glob("*/*/*.json")}
+    assert len(stored) == 7
+    same(run(tmp_path, plan()), whole[1])
+    assert all(p.stat().st_mtime_ns == at for p, at in stored.items())
+
+
+def test_ctrl_c_in_workers_leaves_whole_records(tmp_path: Path) -> None:
+    """Interrupted as a terminal does it: the signal goes to the whole process group."""
+    out = tmp_path / "results"
+    command = [
+        sys.executable, "-c", "from sigmabench.harness.cli import main; main()", "shift",
+        "lenet-digits", "--mc", "20", "--limit", "100", "--workers", "2",
+        "--types", "contrast,brightness,gaussian_noise", "--ood", "", "--results", str(out), "--json",
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while not list(out.glob("*/*/*.json")) and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    records = Store(out, SHIFT_RECORDS).records("lenet-digits")
+    assert process.returncode == 130, errors
+    assert "goes on from there" in errors
+    assert "Traceback" not in errors
+    assert 0 < len(records) < 112
+    assert not list(out.rglob(".*.json.*"))
+
+
+def test_read_only_scores_nothing(tmp_path: Path) -> None:
+    assert run(tmp_path, plan(), policy=Policy.NEVER) == []
+
+
+def test_records_survive_their_file_and_are_of_their_own_kind(
+    whole: tuple[Path, list[ShiftRecord]],
+) -> None:
+    path, records = whole
+    file = Store(path, SHIFT_RECORDS).file(records[0].cell, records[0].fingerprint)
+    assert file.read_text() == to_json(records[0])
+    with pytest.raises(UserError, match="not a valid record"):
+        Store(path, RECORDS).load(file)
+
+
+def test_seeds_are_cells_but_a_deterministic_format_has_one(tmp_path: Path) -> None:
+    records = run(tmp_path, plan(types=(), seeds=2))
+    assert [(r.cell.format, r.cell.seed) for r in records] == [
+        ("FP32", 0), ("INT8_SIGMA1", 0), ("DNN_INT8", 0), ("FP32", 1), ("INT8_SIGMA1", 1),
+    ]  # fmt: skip
+
+
+def test_types_that_cannot_be_made_here_are_refused_before_anything_is_scored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing(*_: object, **__: object) -> None:
+        raise UserError("no photographs")
+
+    monkeypatch.setattr("sigmabench.harness.shift.plan.corrupt", missing)
+    with pytest.raises(UserError, match=r"no photographs; leave frost out of --types"):
+        plan(types=("frost",))
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"types": ("gausian_noise",)}, "did you mean gaussian_noise"),
+        ({"severities": (0,)}, "severity"),
+        ({"severities": (6,)}, "severity"),
+        ({"profile": "fast"}, "no profile named 'fast'"),
+        ({"formats": ("INT9",)}, "no format named 'INT9'"),
+        ({"ood": ("svnh",)}, "did you mean svhn"),
+        ({"mc": 0}, "--mc is 0"),
+        ({"corruption_seed": -1}, "--corruption-seed is -1"),
+    ],
+)
+def test_bad_choices_are_named(choices: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        plan(**choices)
+
+
+def test_no_workers_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--workers is 0"):
+        run(tmp_path, plan(), workers=0)
