@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ..shift.corruptions import SEVERITIES
 from .shift_lines import CLEAN, Edition, Line, axis_label, known_scores, legend, spread
-from .style import FAINT, INK, figure, styled
+from .style import FAINT, figure, styled
 
 REFERENCE = "FP32"
 """Drawn beside the twins."""
@@ -41,33 +41,37 @@ def _boxes(lines: Sequence[Line], metrics: Sequence[str]) -> Figure | None:
     """A panel a metric; at each severity a box a format over the types' scores, the latter means
     over seeds. Boxes show quartiles and median, whiskers least and greatest. Severity 0 is a point
     each, with ± 1 standard deviation over seeds."""
-    shown = [line for line in lines if line.at(*CLEAN) or any(map(line.types, SEVERITIES))]
+    shown = [line for line in lines if any(_scored(line, metric) for metric in metrics)]
+    known = [metric for metric in metrics if any(_scored(line, metric) for line in shown)]
     if not shown:
         return None
     with styled():
-        drawn = figure(0.6 + 1.45 * len(metrics))
-        panels = drawn.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0]
-        for panel, metric in zip(panels, metrics, strict=True):
+        drawn = figure(0.6 + 1.45 * len(known))
+        panels = drawn.subplots(len(known), 1, sharex=True, squeeze=False)[:, 0]
+        for panel, metric in zip(panels, known, strict=True):
             for place, line in enumerate(shown):
                 _box_line(panel, line, metric, place, len(shown))
             for group in range(0, len(SEVERITIES) + 1, 2):
                 panel.axvspan(group - 0.5, group + 0.5, color=FAINT, alpha=0.1, linewidth=0)
             panel.grid(axis="x", visible=False)
+            panel.tick_params(axis="x", length=0)
             panel.set_ylabel(axis_label(metric))
             panel.set_ylim(bottom=0)
             panel.yaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10)))
-        if metrics[0] == "accuracy":
+        if known[0] == "accuracy":
             panels[0].set_ylim(_floor(panels[0]), 101)
         panels[-1].set_xlim(-0.5, len(SEVERITIES) + 0.5)
         panels[-1].set_xticks(range(len(SEVERITIES) + 1), ["clean", *map(str, SEVERITIES)])
-        panels[-1].tick_params(axis="x", length=0)
         panels[-1].set_xlabel(f"severity, {_types_in_words(shown)}")
         legend(drawn, panels[0], shown)
     return drawn
 
 
+def _scored(line: Line, metric: str) -> bool:
+    return len(known_scores(line.records, metric, None)) > 0
+
+
 def _box_line(panel: Axes, line: Line, metric: str, place: int, count: int) -> None:
-    look = line.look
     width = _GROUP / count
     offset = (place - (count - 1) / 2) * width
     clean = known_scores(line.at(*CLEAN), metric, None)
@@ -76,8 +80,7 @@ def _box_line(panel: Axes, line: Line, metric: str, place: int, count: int) -> N
             offset,
             clean.mean(),
             spread(clean),
-            color=look.color,
-            marker=look.marker,
+            **{**line.style, "linestyle": "none"},
             markersize=3.5,
             elinewidth=0.8,
             capsize=1.5,
@@ -104,12 +107,11 @@ def _box(panel: Axes, at: float, values: np.ndarray, width: float, line: Line) -
         whiskerprops=edge,
         medianprops={"color": line.look.color, "linewidth": 1.1, "solid_capstyle": "butt"},
     )
-    panel.plot(at, median, line.look.marker, color=INK, markersize=1.8, markeredgewidth=0)
 
 
 def _face(line: Line) -> tuple[float, float, float]:
-    """The line's colour mixed with white; a further variant of a format is white."""
-    strength = 0.0 if line.variant else 0.45
+    """The line's colour mixed with white, or white."""
+    strength = 0.0 if line.open else 0.45
     parts = (int(line.look.color[i : i + 2], 16) / 255 for i in (1, 3, 5))
     red, green, blue = (1 - strength * (1 - part) for part in parts)
     return red, green, blue

@@ -7,7 +7,7 @@ ICML 2021 workshop on uncertainty and robustness in deep learning.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -198,11 +198,12 @@ def _confidence_curves(
     for index, panel in enumerate(panels):
         values = 100 * curves[:, index]
         centre = values.mean(axis=0)
-        look = asdict(line.look)
-        panel.plot(100 * np.array(THRESHOLDS), centre, **look, markersize=3, markevery=every)
+        panel.plot(100 * np.array(THRESHOLDS), centre, **line.style, markersize=3, markevery=every)
         if len(records) > 1:
             at, sd = 100 * np.array(THRESHOLDS)[every], values.std(axis=0, ddof=1)[every]
-            panel.errorbar(at, centre[every], sd, fmt="none", ecolor=look["color"], elinewidth=0.8)
+            panel.errorbar(
+                at, centre[every], sd, fmt="none", ecolor=line.look.color, elinewidth=0.8
+            )
 
 
 def _above(record: ShiftRecord) -> tuple[np.ndarray, np.ndarray]:
@@ -221,7 +222,7 @@ def _mc_line(panel: Axes, line: Line, metric: str, dodge: float) -> None:
     points = [(mc, s.mean(), spread(s)) for mc, s in zip(passes, scores, strict=True) if len(s)]
     if points:
         x, y, error = np.array(points).T
-        panel.errorbar(x * dodge, y, error, **asdict(line.look), elinewidth=0.8, capsize=2)
+        panel.errorbar(x * dodge, y, error, **line.style, elinewidth=0.8, capsize=2)
 
 
 def _words(corruption: str, severity: int) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
 from ..shift.record import ShiftRecord
@@ -80,6 +80,7 @@ def out_of_distribution(edition: Edition) -> Figure | None:
             for place, line in enumerate(lines):
                 _detection_points(panel, place, line, name)
             panel.set_title(name, fontsize=7)
+            panel.xaxis.set_major_locator(MaxNLocator(3, steps=(1, 2, 5, 10)))
             panel.grid(axis="y", visible=False)
         panels[0].set_yticks(range(len(lines)), [line.label for line in lines])
         panels[0].set_ylim(len(lines) - 0.5, -0.5)
@@ -183,13 +184,12 @@ def _reliability_panel(line: Line, records: Sequence[ShiftRecord], top: Axes, bo
         100 * confidence,
         100 * accuracy,
         100 * bars,
-        color=line.look.color,
-        marker=line.look.marker,
+        **{**line.style, "linestyle": "-"},
         linewidth=0.9,
         elinewidth=0.7,
         markersize=3,
     )
-    top.set(xlim=(-2, 102), ylim=(-2, 102), xticks=(0, 50, 100), yticks=(0, 50, 100))
+    top.set(xlim=(-3, 103), ylim=(-6, 106), xticks=(0, 50, 100), yticks=(0, 50, 100))
     centres = 100 * (np.arange(BINS) + 0.5) / BINS
     bottom.bar(centres, count, width=85 / BINS, color=line.look.color)
     bottom.set_yscale("log")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -63,6 +63,17 @@ class Line:
     def look(self) -> Look:
         """Colour, marker and line style; the colour is the format's."""
         return format_look(self.format, self.variant)
+
+    @property
+    def open(self) -> bool:
+        """Whether markers and boxes are empty: of twins and of further variants, whose colour
+        another line has too."""
+        return self.deterministic or self.variant > 0
+
+    @property
+    def style(self) -> dict[str, Any]:
+        """The look, as matplotlib's arguments."""
+        return {**asdict(self.look), "fillstyle": "none" if self.open else "full"}
 
     @property
     def deterministic(self) -> bool:
@@ -177,7 +188,7 @@ def spread(values: NDArray[np.float64]) -> float:
 def legend(drawn: Figure, panel: Axes, lines: Sequence[Line]) -> None:
     """One legend of the lines for the whole figure, above it; `panel` is one of its panels."""
     for line in lines:
-        panel.plot([], [], **asdict(line.look), label=line.label)
+        panel.plot([], [], **line.style, label=line.label)
     legend_above(drawn, panel)
 
 
