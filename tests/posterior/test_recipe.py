@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sigmabench.harness.errors import UserError
-from sigmabench.harness.posterior.augment import RandomAffine
+from sigmabench.harness.posterior.augment import CropAndFlip, RandomAffine
 from sigmabench.harness.posterior.recipe import OneCycle, Piecewise, Recipe
 
 RECIPE = Recipe(name="r", description="for tests")
@@ -118,3 +118,25 @@ def test_affine_follows_the_generator() -> None:
     draws = [RandomAffine()(pixels, torch.Generator().manual_seed(s)) for s in (1, 1, 2)]
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
+
+
+def test_what_came_later_is_told_only_where_it_is_used() -> None:
+    assert not {"precision", "delta", "deterministic", "rho_lr"} & set(RECIPE.as_metadata())
+    assert replace(RECIPE, precision="bf16", delta=0.1).as_metadata()["delta"] == 0.1
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_crop_and_flip_is_the_loop_over_images(flip: bool) -> None:
+    pixels = torch.rand(40, 3, 7, 9)
+    found = CropAndFlip(2, flip)(pixels, torch.Generator().manual_seed(3))
+    generator = torch.Generator().manual_seed(3)
+    top, left = (torch.randint(5, (40, 1), generator=generator) for _ in range(2))
+    mirrored = torch.rand((40, 1), generator=generator) < 0.5
+    padded = torch.nn.functional.pad(pixels, (2, 2, 2, 2))
+    for i, image in enumerate(padded):
+        y, x = int(top[i]), int(left[i])
+        expected = image[:, y : y + 7, x : x + 9]
+        if flip and mirrored[i]:
+            expected = expected.flip(-1)
+        assert torch.equal(found[i], expected)
+    assert flip == (not torch.equal(CropAndFlip(0, flip)(pixels, generator), pixels))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,9 +13,9 @@ from torch import Tensor, nn
 from sigmabench.harness.data import Split, Splits
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.posterior import load, moped
-from sigmabench.harness.posterior.augment import RandomAffine
+from sigmabench.harness.posterior.augment import CropAndFlip, RandomAffine
 from sigmabench.harness.posterior.checkpoint import checkpoint_path
-from sigmabench.harness.posterior.recipe import OneCycle, Recipe
+from sigmabench.harness.posterior.recipe import OneCycle, Piecewise, Recipe
 from sigmabench.harness.posterior.run import Run
 from sigmabench.harness.posterior.train import train
 from sigmabench.harness.workload import Workload
@@ -172,6 +173,79 @@ def test_training_starts_from_a_moped_posterior_with_frozen_weights(tmp_path: Pa
     assert torch.equal(found.std()["0.weight"], torch.zeros(4, 1, 3, 3))
     assert not torch.equal(found.mean["0.weight"], torch.zeros(4, 1, 3, 3))
     assert (found.std()["5.weight"] > 0).all()
+
+
+TWIN = replace(
+    RECIPE,
+    name="twin",
+    optimizer="sgd",
+    weight_decay=1e-3,
+    deterministic=True,
+    augmentation=CropAndFlip(1),
+)
+FROM_TWIN = replace(RECIPE, optimizer="sgd", rho_lr=0.01, delta=0.2, precision="bf16")
+
+
+def test_a_deterministic_twin_is_a_posterior_without_spread(tmp_path: Path) -> None:
+    trained = train(WORKLOAD, TWIN, out=tmp_path / "p", progress=False)
+    assert not any(std.any() for std in trained.posterior.std().values())
+    assert trained.metadata["validation"]["mc"] == 1
+    assert trained.metadata["validation"]["accuracy_percent"] >= 90
+    assert [one["epoch"] for one in trained.metadata["log"]] == [1, 2, 3, 4]
+    assert all(one["loss"] == one["nll_nats"] for one in trained.metadata["log"])
+
+
+def test_sgd_decays_the_weights_and_nothing_else(tmp_path: Path) -> None:
+    """Against PyTorch's own SGD on the whole module, step by step."""
+    recipe = replace(TWIN, augmentation=None, epochs=1, batch=90, schedule=Piecewise())
+    recipe = replace(recipe, lr=0.1, weight_decay=0.5)
+    torch.manual_seed(4)
+    module = model().train()
+    module[3].p = 0.0
+    workload = replace(WORKLOAD, model=lambda: copy.deepcopy(module))
+    found = train(workload, recipe, out=tmp_path / "p", seed=4, progress=False).posterior
+    decayed = [module[0].weight, module[0].bias, module[5].weight, module[5].bias]
+    groups = [
+        {"params": decayed, "weight_decay": 0.5},
+        {"params": list(module[1].parameters())},
+    ]
+    optimizer = torch.optim.SGD(groups, lr=0.1, momentum=0.9, nesterov=True)
+    data = splits(None).train
+    logits = module(data.batch(slice(0, 90)))
+    torch.nn.functional.cross_entropy(logits, data.labels).backward()
+    optimizer.step()
+    for name, value in module.named_parameters():
+        stored = found.mean.get(name, found.state.get(name))
+        torch.testing.assert_close(stored, value.detach(), atol=1e-5, rtol=1e-4)
+
+
+def test_a_recipe_may_start_from_the_workloads_twin(tmp_path: Path) -> None:
+    train(WORKLOAD, TWIN, out=tmp_path / "twin", progress=False)
+    with pytest.raises(UserError, match="No deterministic twin ships with toy"):
+        train(WORKLOAD, FROM_TWIN, out=tmp_path / "p", progress=False)
+    workload = replace(WORKLOAD, twin=tmp_path / "twin", recipes={"best": FROM_TWIN})
+    trained = train(workload, out=tmp_path / "p", progress=False)
+    twin, _ = load(tmp_path / "twin")
+    assert trained.metadata["start"] == twin.content_hash()
+    assert trained.metadata["command"] == "sigmabench train toy --recipe best --seed 0"
+    assert trained.posterior.std()["0.weight"].all()
+    assert not torch.equal(trained.posterior.mean["0.weight"], twin.mean["0.weight"])
+
+
+@pytest.mark.parametrize("steps", [3, 12])
+def test_mixed_precision_with_two_optimizers_resumes_bit_for_bit(
+    steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    start = moped(model(), 0.1)
+    whole = train(WORKLOAD, FROM_TWIN, start=start, out=tmp_path / "whole", progress=False)
+    with monkeypatch.context() as patched:
+        interrupt_after(patched, steps)
+        with pytest.raises(KeyboardInterrupt):
+            train(WORKLOAD, FROM_TWIN, start=start, out=tmp_path / "parts", progress=False)
+    train(WORKLOAD, FROM_TWIN, start=start, out=tmp_path / "parts", resume=True, progress=False)
+    assert (tmp_path / "parts").read_bytes() == (tmp_path / "whole").read_bytes()
+    assert whole.posterior.mean["0.weight"].dtype == torch.float32
 
 
 def test_deterministic_biases_are_trained_as_state(tmp_path: Path) -> None:

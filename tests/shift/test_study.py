@@ -143,7 +143,8 @@ def test_ctrl_c_in_workers_leaves_whole_records(tmp_path: Path) -> None:
     command = [
         sys.executable, "-c", "from sigmabench.harness.cli import main; main()", "shift",
         "lenet-digits", "--mc", "20", "--limit", "100", "--workers", "2",
-        "--types", "contrast,brightness,gaussian_noise", "--ood", "", "--results", str(out), "--json",
+        "--types", "contrast,brightness,gaussian_noise", "--ood", "",
+        "--results", str(out), "--json",
     ]  # fmt: skip
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
