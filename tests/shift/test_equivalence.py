@@ -1,0 +1,337 @@
+"""Equivalence tests: known answers, a bootstrap by hand, error rates, clustering, Holm."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from shift.shift_factory import TYPES, cell, record, study
+
+from sigmabench.harness.shift import equivalence as module
+from sigmabench.harness.shift.conclusions import overall, sentences
+from sigmabench.harness.shift.equivalence import (
+    MARGINS,
+    Outcome,
+    binned_gaps,
+    equivalence,
+    resampled,
+)
+from sigmabench.harness.shift.results import results
+from sigmabench.harness.significance import holm
+from sigmabench.harness.uncertainty.calibration import ece
+from sigmabench.harness.uncertainty.predictive import Predictive
+
+N = 3000
+
+
+def arrays(rng, n, accuracy=0.9):
+    confidence = rng.uniform(0.4, 1.0, n).astype(np.float32).astype(float)
+    correct = rng.random(n) < accuracy
+    return {"confidence": confidence, "correct": correct, "nll": rng.gamma(1.0, 0.3, n)}
+
+
+def put(format_, corruption, severity, values, **changes):
+    return record(cell(format=format_, corruption=corruption, severity=severity, **changes), values)
+
+
+def single(pairs, **options):
+    """Outcomes by metric of FP32 against INT8 at severity 1: a pair of arrays for each type."""
+    made = []
+    for index, (a, b) in enumerate(pairs):
+        made += [put("FP32", f"type{index}", 1, a), put("INT8", f"type{index}", 1, b)]
+    (found,) = results(made)
+    return {o.metric: o for o in equivalence(found, **{"resamples": 1000, **options})}
+
+
+def test_identical_copies_are_equivalent():
+    rng = np.random.default_rng(0)
+    pairs = [(a, a) for a in (arrays(rng, N) for _ in range(3))]
+    for outcome in single(pairs).values():
+        assert outcome.verdict == "equivalent"
+        assert outcome.effect == 0
+        assert not outcome.improved
+        assert outcome.low <= 0 <= outcome.high
+
+
+def test_copies_that_lose_more_than_the_margins_are_worse_and_the_other_way_improved():
+    rng = np.random.default_rng(1)
+    good, bad = [], []
+    for _ in range(3):
+        a = arrays(rng, N, 0.95)
+        wrong = rng.random(N) < 0.05
+        good.append(a)
+        bad.append(
+            {"confidence": a["confidence"] * 0.9, "correct": a["correct"] & ~wrong}
+            | {"nll": a["nll"] + 0.02}
+        )
+    # Here confidence lies below accuracy: lowering it costs ECE even where accuracy falls too.
+    lost = single(zip(good, bad, strict=True))
+    gained = single(zip(bad, good, strict=True))
+    assert lost["nll"].effect == pytest.approx(0.02, abs=1e-6)
+    for metric in ("accuracy", "nll"):
+        assert lost[metric].verdict == "worse"
+        assert not lost[metric].improved
+        assert gained[metric].verdict == "inconclusive"
+        assert gained[metric].improved
+
+
+def test_worse_calibration_is_seen():
+    rng = np.random.default_rng(2)
+    confidence = rng.uniform(0.5, 0.95, N)
+    correct = rng.random(N) < confidence
+    fair = {"confidence": confidence, "correct": correct, "nll": np.ones(N)}
+    sure = fair | {"confidence": confidence + 0.05}
+    outcome = single([(fair, sure)])["ece"]
+    assert outcome.verdict == "worse"
+    assert outcome.low <= 5.0 <= outcome.high
+
+
+def test_few_noisy_images_are_inconclusive():
+    rng = np.random.default_rng(3)
+    for outcome in single([(arrays(rng, 40), arrays(rng, 40))]).values():
+        assert outcome.verdict == "inconclusive"
+
+
+def test_that_no_image_differs_proves_nothing_about_accuracy_where_images_are_few():
+    rng = np.random.default_rng(4)
+    a = arrays(rng, 200)
+    assert single([(a, a)])["accuracy"].verdict == "inconclusive"
+
+
+def test_ece_of_a_resample_is_that_of_a_loop_over_its_images():
+    (found,) = results(study(("FP32", "INT8"), TYPES[:2], (3,), images=50, ood=()))
+    counts = next(resampled(50, 4, seed=7))
+    for name in ("FP32", "INT8"):
+        (one,) = found.at(name, TYPES[0], 3)
+        confidence, correct = one.array("confidence"), one.array("correct")
+        for weights in counts:
+            drawn = np.repeat(np.arange(50), weights.astype(int))
+            total = 0.0
+            for bin_ in range(15):
+                low, high = bin_ / 15, (bin_ + 1) / 15
+                inside = [
+                    i
+                    for i in drawn
+                    if low <= confidence[i] < high or (bin_ == 14 and confidence[i] == 1)
+                ]
+                if inside:
+                    gap = np.mean(correct[inside]) - np.mean(confidence[inside], dtype=np.float64)
+                    total += len(inside) / 50 * abs(gap)
+            fast = 100 * np.abs(weights @ binned_gaps(one)).sum() / 50
+            assert fast == pytest.approx(100 * total, abs=1e-9)
+
+
+def test_effects_are_differences_of_the_library_s_scores():
+    (found,) = results(study(("FP32", "INT8"), TYPES, (0, 4)[1:], images=80, ood=()))
+    for outcome in equivalence(found, resamples=20):
+        differences = [
+            found.at("INT8", t, outcome.severity)[0].score(outcome.metric)
+            - found.at("FP32", t, outcome.severity)[0].score(outcome.metric)
+            for t in outcome.types
+        ]
+        assert outcome.effect == pytest.approx(np.mean(differences), abs=1e-4)
+
+
+def test_gaps_fall_in_the_library_s_bins_at_their_edges():
+    probs = torch.tensor([[k / 15, 1 - k / 15] for k in range(16)], dtype=torch.float64)
+    predictive = Predictive((1,))
+    predictive.update(torch.log(probs.clamp_min(1e-300))[None])
+    summary = predictive.summaries()[1]
+    labels = torch.zeros(16, dtype=torch.int64)
+    values = {"confidence": summary.confidence.numpy(), "correct": summary.correct(labels).numpy()}
+    one = record(cell(), {**values, "nll": np.zeros(16)})
+    fast = 100 * np.abs(binned_gaps(one).sum(axis=0)).sum() / 16
+    assert fast == pytest.approx(ece(summary, labels), abs=1e-5)
+
+
+def test_seeds_are_averaged_before_anything_else():
+    made = study(("FP32", "INT8"), TYPES[:1], (2,), images=60, seeds=(0, 1, 2), ood=())
+    (found,) = results(made)
+    for outcome in equivalence(found, resamples=20):
+        corruption = outcome.types[0]
+        means = [
+            np.mean([r.score(outcome.metric) for r in found.at(v, corruption, outcome.severity)])
+            for v in ("INT8", "FP32")
+        ]
+        assert len(found.at("INT8", corruption, outcome.severity)) == 3
+        assert outcome.effect == pytest.approx(means[0] - means[1], abs=1e-4)
+
+
+def test_the_same_images_under_more_types_tell_no_more():
+    """16 copies of one type are no 16 times as many images."""
+    rng = np.random.default_rng(5)
+    a, b = arrays(rng, 300), arrays(rng, 300)
+    one, many = single([(a, b)]), single([(a, b)] * 16)
+    for metric in MARGINS:
+        assert many[metric].high - many[metric].low == pytest.approx(
+            one[metric].high - one[metric].low, rel=1e-9
+        )
+    others = single([(a, b), *((arrays(rng, 300), arrays(rng, 300)) for _ in range(15))])
+    width = others["nll"].high - others["nll"].low
+    assert width < 0.5 * (one["nll"].high - one["nll"].low)
+
+
+def test_interval_of_a_mean_is_student_s():
+    rng = np.random.default_rng(6)
+    a, b = arrays(rng, 2000), arrays(rng, 2000)
+    outcome = single([(a, b)], resamples=4000)["nll"]
+    d = b["nll"] - a["nll"]
+    half = 1.96 * d.std(ddof=1) / np.sqrt(len(d))
+    assert (outcome.high - outcome.low) / 2 == pytest.approx(half, rel=0.06)
+    assert (outcome.high + outcome.low) / 2 == pytest.approx(d.mean(), abs=0.05 * half)
+
+
+@pytest.mark.parametrize("hypothesis", ["equivalent", "worse"])
+@pytest.mark.parametrize("metric", ["accuracy", "nll", "ece"])
+def test_at_the_margin_a_verdict_is_false_once_in_twenty(metric, hypothesis):
+    """Truth exactly at the margin: either claim is false; 400 studies, exact binomial bound."""
+    rng = np.random.default_rng(8)
+    wrong = 0
+    for _ in range(400):
+        a, b = AT_THE_MARGIN[metric](rng)
+        outcome = single([(a, b)], resamples=300, seed=int(rng.integers(1 << 30)))[metric]
+        wrong += outcome.p[hypothesis] <= 0.05
+    assert wrong <= 36  # of Binomial(400, 0.05) beyond it: 0.0004
+
+
+def _accuracy_at_the_margin(rng):
+    a = arrays(rng, 1000)
+    flips = rng.choice([0, 1, 2], 1000, p=[0.967, 0.015, 0.018])  # 1: now right, 2: now wrong
+    right = rng.random(1000) < 0.9
+    before = np.where(flips == 1, False, np.where(flips == 2, True, right))
+    after = np.where(flips == 1, True, np.where(flips == 2, False, right))
+    return a | {"correct": before}, a | {"correct": after}
+
+
+def _nll_at_the_margin(rng):
+    a = arrays(rng, 150)
+    return a, a | {"nll": a["nll"] + rng.normal(0.01, 0.03, 150)}
+
+
+def _ece_at_the_margin(rng):
+    """Confidence 10 points too high in one format, 10.5 in the other, in one bin."""
+    confidence = rng.uniform(0.81, 0.855, 400)
+    a = arrays(rng, 400) | {"confidence": confidence, "correct": rng.random(400) < confidence - 0.1}
+    flips = rng.random(400) < 0.01
+    again = np.where(flips, rng.random(400) < confidence - 0.1, a["correct"])
+    return a, a | {"confidence": confidence + 0.005, "correct": again}
+
+
+AT_THE_MARGIN = {
+    "accuracy": _accuracy_at_the_margin,
+    "nll": _nll_at_the_margin,
+    "ece": _ece_at_the_margin,
+}
+
+
+def test_holm_covers_variants_and_severities_within_a_metric_and_a_hypothesis():
+    (found,) = results(study(types=TYPES[:2], severities=(1, 2), images=60, ood=()))
+    outcomes = equivalence(found, resamples=100)
+    assert len(outcomes) == 5 * 3 * 3  # variants, metrics, severities
+    for metric in MARGINS:
+        family = [o for o in outcomes if o.metric == metric]
+        for hypothesis in ("equivalent", "worse", "improved"):
+            adjusted = holm([o.p[hypothesis] for o in family])
+            assert [o.p_holm[hypothesis] for o in family] == adjusted
+    for o in outcomes:
+        assert o.reference == ("DNN_FP32" if o.variant == "DNN_INT8" else "FP32")
+        shown = [v for v in ("equivalent", "worse") if o.p_holm[v] <= 0.05]
+        assert o.verdict == (shown[0] if shown else "inconclusive")
+
+
+def test_the_same_seed_gives_the_same_outcomes_however_resamples_are_cut(monkeypatch):
+    (found,) = results(study(("FP32", "INT8"), TYPES[:1], (1,), images=40, ood=()))
+    whole = equivalence(found, resamples=50)
+    monkeypatch.setattr(module, "_COUNTS", 200)
+    cut = equivalence(found, resamples=50)
+    assert [o.p for o in cut] == [o.p for o in whole]
+    assert equivalence(found, resamples=50, seed=1) != whole
+
+
+def test_an_unfinished_study_compares_what_both_formats_have():
+    made = study(("FP32", "INT8", "DNN_INT8"), TYPES, (1, 2), images=40)
+    gone = {("INT8", "fog", 1), ("FP32", "brightness", 1), ("INT8", "none", 0)}
+    left = [r for r in made if (r.cell.format, r.cell.corruption, r.cell.severity) not in gone]
+    (found,) = results(left)
+    outcomes = equivalence(found, resamples=20)
+    assert {(o.variant, o.severity, o.types) for o in outcomes} == {
+        ("INT8", 1, ("gaussian_noise",)),
+        ("INT8", 2, tuple(sorted(TYPES))),
+    }
+    said = " ".join(found.missing())
+    assert "INT8 lacks 2 of 8 conditions: clean, fog 1." in said
+    assert "DNN_INT8 is compared with nothing" in said
+    assert equivalence(results(study(("FP32",), (), (), images=20))[0]) == []
+
+
+def test_variants_of_a_format_and_what_saw_other_images_stay_apart():
+    made = study(("FP32", "INT8"), TYPES[:1], (1,), images=30, ranges=("headroom", "paper"))
+    other = cell(format="INT8", corruption="brightness", severity=1, limit=30, shifted="official")
+    kept = made[3]
+    made.append(record(other, {name: kept.array(name) for name in kept.per_image}))
+    (found,) = results(made)
+    assert list(found.formats) == ["FP32", "INT8", "INT8 paper"]
+    assert any("1 of 10 records are left out" in note for note in found.notes)
+    assert {o.variant for o in equivalence(found, resamples=10)} == {"INT8", "INT8 paper"}
+
+
+def test_variants_that_differ_in_something_else_get_letters():
+    a, b = (study(("INT8",), (), (), images=20, ood=()) for _ in range(2))
+    changed = [
+        record(
+            cell(format="INT8", limit=20, observer="mse"),
+            {name: r.array(name) for name in r.per_image},
+        )
+        for r in b
+    ]
+    (found,) = results([*a, *changed])
+    assert found.letters == {"INT8 a": "observer minmax", "INT8 b": "observer mse"}
+
+
+def outcome(variant, metric, severity, verdict, effect=0.0, **changes):
+    return Outcome(
+        variant,
+        "FP32",
+        metric,
+        severity,
+        10,
+        ("fog",),
+        effect,
+        0.0,
+        0.0,
+        {},
+        {},
+        verdict,
+        **changes,
+    )
+
+
+def test_sentences_name_the_severities_of_each_verdict():
+    verdicts = ["equivalent", "equivalent", "worse", "equivalent", "inconclusive", "inconclusive"]
+    group = [outcome("INT8", "ece", s, v, near_floor=s < 2) for s, v in enumerate(verdicts)]
+    group[5] = outcome("INT8", "ece", 5, "inconclusive", improved=True)
+    assert sentences([*group, outcome("INT8 paper", "nll", 1, "worse")]) == [
+        "INT8, ECE: equivalent to FP32 at severities 0–1, 3; worse than FP32 at severity 2; better "
+        "than FP32 at severity 5; inconclusive at severity 4 (near the noise floor at 0–1).",
+        "INT8 paper, NLL: worse than FP32 at severity 1.",
+    ]
+
+
+def test_the_claim_stands_or_falls_with_what_was_found_under_shift():
+    same = [outcome("INT8", m, s, "equivalent") for m in MARGINS for s in (1, 2)]
+    better = outcome("INT8", "nll", 3, "inconclusive", improved=True)
+    bad = [outcome("INT8", "nll", s, "worse", 0.02 * s) for s in (1, 2, 3, 4)]
+    unsure = outcome("INT8", "ece", 3, "inconclusive")
+    assert "borne out. All 6" in overall([*same, outcome("INT8", "ece", 0, "worse")])
+    assert "borne out. 6 of 7 comparisons are equivalent, 1 better" in overall([*same, better])
+    undecided = overall([*same, better, unsure])
+    assert "not decided. None is shown to be worse; 6 of 8" in undecided
+    assert "1 better beyond the margin, 1 inconclusive" in undecided
+    contradicted = overall([*same, *bad, better, unsure])
+    assert "contradicted. 4 of 12" in contradicted
+    assert (
+        "(INT8 NLL at severity 4, INT8 NLL at severity 3, INT8 NLL at severity 2 and 1 more)"
+        in (contradicted)
+    )
+    assert contradicted.endswith("6 equivalent, 1 better beyond the margin, 1 inconclusive.")
+    assert "not tested" in overall([outcome("INT8", "ece", 0, "worse")])
