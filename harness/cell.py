@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 
 FIXED = "fixed"
 
@@ -40,6 +40,8 @@ class Cell:
         stopping: `fixed`: every image has T passes; `auto 0.99`: it has no more than its prediction
             needs to be settled at that confidence (`docs/adaptive.md`).
         team: threads that were told to share a pass; 0: whatever measured fastest.
+        sigma_grid: of σ's values: `affine` or `codebook`.
+        rounding: of sampled weights: `nearest` or `dithered`.
         shifted: where corrupted images came from: `generated SEED` or `official`; empty without
             corruption.
     """
@@ -69,6 +71,8 @@ class Cell:
     seeds: int
     stopping: str = FIXED
     team: int = 0
+    sigma_grid: str = "affine"
+    rounding: str = "nearest"
     shifted: str = ""
 
     @property
@@ -87,11 +91,9 @@ class Cell:
 
         What came later takes part only where it is not as it was before: older cells keep theirs.
         """
-        fields = asdict(self)
-        if not self.adaptive:
-            del fields["stopping"]
-        for name in ("team", "shifted"):
-            if not fields[name]:
-                del fields[name]
-        text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+        values = asdict(self)
+        for field in fields(self):
+            if field.default is not MISSING and values[field.name] == field.default:
+                del values[field.name]
+        text = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]

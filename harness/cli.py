@@ -91,6 +91,8 @@ def _plan_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--range", "range_", default="headroom", help="headroom or paper."),
             click.option("--granularity", default="channel", help="Of σ: channel or tensor."),
             click.option("--sigma-offset", default="float", help="float or integer."),
+            click.option("--sigma-grid", default="affine", help="Of σ: affine or codebook."),
+            click.option("--rounding", default="nearest", help="nearest or dithered."),
             click.option("--observer", default="minmax", help="minmax, percentile or mse."),
             click.option(
                 "--calibrate", default="mean", help="Ranges from the mean network, or sampled."
@@ -208,6 +210,8 @@ def train(
 @click.option("--range", "range_", default="headroom", help="headroom or paper.")
 @click.option("--granularity", default="channel", help="Of σ: channel or tensor.")
 @click.option("--sigma-offset", default="float", help="float or integer.")
+@click.option("--sigma-grid", default="affine", help="Of σ: affine or codebook.")
+@click.option("--rounding", default="nearest", help="nearest or dithered.")
 @click.option("--observer", default="minmax", help="minmax, percentile or mse.")
 @click.option("--calibrate", default="mean", help="Ranges from the mean network, or sampled.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")

@@ -37,6 +37,8 @@ def plan_from(workload: Workload, **choices: Any) -> Plan:
         given.pop("range_", "headroom"),
         given.pop("granularity", "channel"),
         given.pop("sigma_offset", "float"),
+        given.pop("sigma_grid", "affine"),
+        given.pop("rounding", "nearest"),
     )
     formats = tuple(format_name(name) for name in given.pop("formats", DEFAULT_FORMATS))
     threads = given.pop("threads", None)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 #: One arithmetic each, so a cell never runs on a backend that computes in something else.
 FLOAT_BACKEND = "float"
 INT8_BACKEND = "native"
+#: For what the compiled sampler does not draw.
+DRAWN_BACKEND = "drawn"
 #: Passes at most where no number is given beside `auto`: the paper's.
 MOST_PASSES = 50
 
@@ -37,8 +39,8 @@ class Plan:
         batches: images a timed query holds.
         threads: cores a query may use.
         team: how many of them share a pass; 0 for what measures fastest.
-        backend: of the int8 formats, or `auto`: `native`, else `reference` where nothing was
-            compiled. The float formats run on `float`.
+        backend: of the int8 formats, or `auto`: `native`, `drawn` where the options want what it
+            does not draw, `reference` where nothing was compiled. The float formats run on `float`.
         data: data root, see `data.data_root`.
         posterior: file; the one that ships if None.
         options: of post-training quantization.
@@ -117,6 +119,8 @@ class Plan:
         if not format.quantized:
             return FLOAT_BACKEND
         if self.backend == "auto":
+            if format.bayesian and not self.options.compiled_sampler:
+                return DRAWN_BACKEND
             missing = BACKENDS.get(INT8_BACKEND).unavailable()
             return INT8_BACKEND if missing is None else "reference"
         backend = BACKENDS.get(self.backend)
@@ -150,6 +154,7 @@ class Plan:
         self, format: Format, mc: int, stopping: str, batch: int, networks: Networks
     ) -> Cell:
         quantized, bayesian = format.quantized, format.bayesian
+        affine = quantized and bayesian and self.options.sigma_grid == "affine"
         noise = BACKENDS.get(self.backend_of(format)).noise
         return Cell(
             workload=self.workload.name,
@@ -158,7 +163,7 @@ class Plan:
             format=format.name,
             range=(self.options.range if bayesian else "paper") if quantized else "-",
             granularity=self.options.granularity if quantized and bayesian else "-",
-            sigma_offset=self.options.sigma_offset if quantized and bayesian else "-",
+            sigma_offset=self.options.sigma_offset if affine else "-",
             observer=self.observer if quantized else "-",
             calibration=("sampled" if self.sampled else "mean") if quantized else "-",
             split=self.split,
@@ -177,6 +182,8 @@ class Plan:
             seeds=self.seeds if bayesian else 1,
             stopping=stopping if bayesian else FIXED,
             team=self.team,
+            sigma_grid=self.options.sigma_grid if quantized and bayesian else "affine",
+            rounding=self.options.rounding if quantized and bayesian else "nearest",
         )
 
 

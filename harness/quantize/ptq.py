@@ -51,6 +51,11 @@ class Options:
             if value not in known:
                 raise unknown(field.replace("_", " "), value, known)
 
+    @property
+    def compiled_sampler(self) -> bool:
+        """As `Header.compiled_sampler`."""
+        return self.sigma_grid == "affine" and self.rounding == "nearest"
+
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "range": ("headroom", "paper"),
