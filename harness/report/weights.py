@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from ..files import write_atomically
 from ..shift.similarity import TOLERANCE, Similarity, Verdict, verdicts
@@ -16,7 +16,7 @@ from . import text
 from .rows import format_order
 from .sheet import Column, Sheet
 from .shift_lines import format_look, safe
-from .style import figure, legend_above, render, styled
+from .style import FAINT, figure, render, styled
 
 #: Formats that a figure shows, of those that were sampled.
 DRAWN = (REFERENCE, "INT8", "INT8_SIGMA2", "INT8_SIGMA1")
@@ -107,25 +107,30 @@ def histograms(ranges: Sequence[LayerRange]) -> Figure:
             right.set_xticks((-6, -3, 0, 3, 6))
         panels[-1, 0].set_xlabel("sampled weight w")
         panels[-1, 1].set_xlabel("(w − μ) / FP32's σ")
-        legend_above(drawn, panels[0, 0])
+        handles, labels = panels[0, 0].get_legend_handles_labels()
+        drawn.legend(handles, labels, loc="outside upper center", ncols=2, handlelength=2.6)
     return drawn
 
 
 def _stairs(panel: Axes, found: LayerRange, which: str) -> None:
     histogram, look = getattr(found, which), format_look(found.format)
+    reference = found.format == REFERENCE
     panel.stairs(
         histogram.counts,
         histogram.edges,
-        baseline=None,
-        color=look.color,
+        baseline=0.5 if reference else None,
+        fill=reference,
+        color=FAINT if reference else look.color,
+        alpha=0.5 if reference else 1,
         linestyle=look.linestyle,
-        linewidth=0.9,
+        linewidth=0 if reference else 0.9,
         label=found.label,
     )
     panel.set_yscale("log")
     panel.set_ylim(bottom=0.7)
     panel.set_xlim(histogram.edges[0], histogram.edges[-1])
     panel.yaxis.set_major_locator(LogLocator(numticks=4))
+    panel.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     panel.yaxis.set_minor_locator(NullLocator())
 
 

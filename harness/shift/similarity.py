@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -22,7 +21,7 @@ class Similarity:
         range_error: the larger shift of the two ends of the range's bulk, its 0.1 % and 99.9 %
             quantiles, over the other's width.
         extremes_error: the same of least and greatest, which are rare draws and depend on P.
-        noise_error: relative difference of the noises as sampled; NaN if the other has none.
+        noise_error: difference of the noises as sampled, over the larger: 0 … 1.
     """
 
     layer: str
@@ -122,12 +121,16 @@ def _similarity(found: LayerRange, base: LayerRange) -> Similarity:
         layer=found.layer,
         range_error=_end_error((found.p001, found.p999), (base.p001, base.p999)),
         extremes_error=_end_error((found.low, found.high), (base.low, base.high)),
-        noise_error=abs(found.noise_std - base.noise_std) / base.noise_std
-        if base.noise_std
-        else math.nan,
+        noise_error=_noise_error(found.noise_std, base.noise_std),
     )
 
 
 def _end_error(ends: tuple[float, float], base: tuple[float, float]) -> float:
     width = base[1] - base[0]
-    return max(abs(a - b) for a, b in zip(ends, base, strict=True)) / width if width else math.nan
+    shift = max(abs(a - b) for a, b in zip(ends, base, strict=True))
+    return shift / width if width else float(shift > 0)
+
+
+def _noise_error(noise: float, base: float) -> float:
+    larger = max(noise, base)
+    return abs(noise - base) / larger if larger else 0.0

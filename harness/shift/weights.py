@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from ..quantize.artefact import Artefact, Layer
 
 REFERENCE = "FP32"
-WEIGHT_BINS = 121
-NOISE_BINS = 97
-NOISE_END = 6.0625  # σ; the middle bin has 0 in its middle
+WEIGHT_BINS = 61
+NOISE_BINS = 49
+NOISE_END = 6.125  # σ; the middle bin has 0 in its middle
 _TAILS = (0.1, 99.9)  # %
 
 
@@ -59,6 +59,7 @@ class LayerRange:
         std: standard deviation of all of them.
         noise_std: root mean square of w − μ, μ the format's own.
         noise_ratio: `noise_std` over the root mean square of FP32's σ.
+        at_mean: share of the draws that are μ itself: the noise was rounded away.
         still: share of weights that had the same value in every pass.
         wasserstein: 1-Wasserstein distance to FP32's sampled weights; for FP32 itself, that between
             its passes and as many others: what sampling alone makes of it.
@@ -78,6 +79,7 @@ class LayerRange:
     std: float
     noise_std: float
     noise_ratio: float
+    at_mean: float
     still: float
     wasserstein: float
     weights_histogram: Histogram
@@ -108,7 +110,7 @@ def weight_ranges(
         seed: of the noise.
 
     Returns:
-        By layer, then in the order of the labels.
+        By layer, then in the order of the labels; layers without σ are left out.
 
     Raises:
         UserError: too few passes, no FP32, or a format with other layers than FP32.
@@ -119,9 +121,9 @@ def weight_ranges(
     artefact = prepared_artefacts[base]
     found = []
     for conv in artefact.graph.convs:
-        if not artefact.sampled(conv):
-            continue
         layer = artefact.layers[conv.name]
+        if not layer.real_std().any():
+            continue
         sampled = _sampled(predictors[base], layer, conv.name, seed, range(2 * passes))
         ground = _Ground(layer.real_std(), np.sort(sampled[:passes], axis=None), sampled[passes:])
         for label, other in prepared_artefacts.items():
@@ -178,7 +180,7 @@ def _describe(
     ground: _Ground,
 ) -> LayerRange:
     noise = sampled - layer.real_mean()
-    noise_std, sigma = _rms(noise), _rms(ground.std)
+    noise_std = _rms(noise)
     p001, p999 = np.percentile(sampled, _TAILS)
     other = ground.others if format == REFERENCE else sampled
     moving = ground.std > 0
@@ -195,7 +197,8 @@ def _describe(
         p999=float(p999),
         std=float(sampled.std(dtype=np.float64)),
         noise_std=noise_std,
-        noise_ratio=noise_std / sigma if sigma else math.nan,
+        noise_ratio=noise_std / _rms(ground.std),
+        at_mean=float((noise == 0).mean()),
         still=float((sampled == sampled[0]).all(axis=0).mean()),
         wasserstein=float(wasserstein_distance(ground.pooled, other.reshape(-1))),
         weights_histogram=_histogram(sampled, *_widened(*ends), WEIGHT_BINS),

@@ -1,0 +1,316 @@
+"""The sheets of a shift study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..shift.conclusions import NAMES
+from ..shift.equivalence import EQUIVALENT, MARGINS, NEAR, WORSE, Outcome
+from ..shift.results import Results
+from . import shift_numbers as numbers
+from . import text
+from .sheet import Column, Sheet
+from .sheets import HEADINGS, Writer, decimals, heading
+
+_MI = "mutual_information"
+SYMBOLS = {
+    "equivalent": "=",
+    "near": "≈",
+    "worse": "!",
+    "better": "+",
+    "inconclusive": "?",
+}
+_SHORT = {"entropy": "entropy", _MI: "MI"}
+
+
+def clean(found: Results, write: Writer = text.concise) -> Sheet:
+    """Scores on the clean images at the largest T, one row a variant."""
+    rows = []
+    for variant in found.formats:
+        if found.at(variant):
+            cells = [
+                write(numbers.over_seeds(found, variant, m), decimals(m)) for m in numbers.METRICS
+            ]
+            floor = text.mean(numbers.over_seeds(found, variant, "ece_floor"))
+            rows.append((variant, *cells[:2], text.fixed(floor, decimals("ece")), *cells[2:]))
+    columns = [Column(*_heading(m)) for m in numbers.METRICS]
+    columns.insert(2, Column("floor", columns[1].unit))
+    seeds = max((len(found.at(v)) for v in found.formats), default=0)
+    spread = (
+        "One seed of the MC draw, so no standard deviation."
+        if seeds < 2
+        else f"Mean over {seeds} seeds of the MC draw (a deterministic network has one); "
+        + ("± standard deviation." if write is text.spread else "in brackets its last digits' std.")
+    )
+    note = f"{spread} Floor: the ECE of a perfectly calibrated model. MI: mutual information."
+    columns_ = (Column("format", numeric=False), *columns)
+    return Sheet("Clean images", columns_, tuple(_aligned(rows)), {}, 0, (note,))
+
+
+def paper(found: Results, reference: Mapping[str, Mapping[str, float]]) -> Sheet:
+    """Scores on the clean images beside published ones, one row a metric and variant."""
+    variants = [v for v, format_ in found.formats.items() if format_ in reference and found.at(v)]
+    rows: list[tuple[str, ...]] = []
+    headings = {}
+    for metric in HEADINGS:
+        shown = [v for v in variants if metric in reference[found.formats[v]]]
+        if shown:
+            headings[len(rows)] = " ".join(heading(metric)).strip()
+            rows += [_paper_cells(found, v, metric, reference) for v in shown]
+    columns = (
+        Column("format", numeric=False),
+        Column("ours"),
+        Column("paper"),
+        Column("ours", "− paper"),
+        Column("ours", "− FP32"),
+        Column("paper", "− its FP32"),
+    )
+    return Sheet("Clean images, beside the paper", columns, tuple(rows), headings)
+
+
+def boxes(found: Results, ranges: bool = False) -> Sheet:
+    """Median over corruption types, one row a severity and variant.
+
+    Args:
+        found: the study.
+        ranges: with the least and the largest.
+    """
+    cells: dict[tuple[int, str], dict[str, str]] = {}
+    counts: dict[int, set[int]] = {}
+    for row in numbers.boxes(found):
+        digits = decimals(row["metric"])
+        shown = text.fixed(row["median"], digits)
+        if ranges and row["types"] > 1:
+            ends = f"{text.fixed(row['min'], digits)}–{text.fixed(row['max'], digits)}"
+            shown = f"{shown} ({ends})"
+        cells.setdefault((row["severity"], row["variant"]), {})[row["metric"]] = shown
+        counts.setdefault(row["severity"], set()).add(row["types"])
+    rows = [
+        (str(severity), variant, *(got.get(m, text.MISSING) for m in numbers.BOXES))
+        for (severity, variant), got in cells.items()
+    ]
+    columns = (
+        Column("severity"),
+        Column("format", numeric=False),
+        *(Column(*heading(m)) for m in numbers.BOXES),
+    )
+    types = sorted({n for severity, ns in counts.items() if severity for n in ns})
+    over = f" over {' or '.join(map(str, types))} corruption types" if types else ""
+    ends = ", in brackets least and largest" if ranges else ""
+    note = f"Median{over}{ends}; severity 0: the clean images."
+    return Sheet("By severity", columns, tuple(rows), {}, 1, (note,))
+
+
+def passes(found: Results) -> Sheet:
+    """Accuracy and NLL against T on clean images and at the largest severity."""
+    counts = numbers.prefixes(found)
+    found_at: dict[tuple[str, int, str], dict[int, float | None]] = {}
+    for row in numbers.passes(found):
+        key = (row["metric"], row["severity"], row["variant"])
+        found_at.setdefault(key, {})[row["mc"]] = row["mean"]
+    ends = {s for s in (*found.severities[:1], *found.severities[-1:])}
+    rows, headings, above = [], {}, ("", -1)
+    for (metric, severity, variant), got in found_at.items():
+        if severity in ends:
+            if (metric, severity) != above:
+                above = (metric, severity)
+                where = "clean" if severity == 0 else f"severity {severity}, mean over types"
+                headings[len(rows)] = f"{' '.join(heading(metric))}: {where}"
+            shown = (text.fixed(got[T], decimals(metric)) if T in got else "" for T in counts)
+            rows.append((variant, *shown))
+    columns = (Column("format", numeric=False), *(Column(f"T {T}") for T in counts))
+    return Sheet("Against the number of passes", columns, tuple(rows), headings)
+
+
+def grid(outcomes: Sequence[Outcome]) -> Sheet:
+    """Verdicts of the equivalence tests, one row a metric and variant."""
+    severities = sorted({o.severity for o in outcomes})
+    rows: list[tuple[str, ...]] = []
+    headings = {}
+    for metric, margin in MARGINS.items():
+        family = [o for o in outcomes if o.metric == metric]
+        if family:
+            headings[len(rows)] = f"{NAMES[metric]}, margin {_margin(metric, margin)}"
+        for variant in dict.fromkeys(o.variant for o in family):
+            of = {o.severity: o for o in family if o.variant == variant}
+            marks = (SYMBOLS[kind(of[s])] if s in of else text.MISSING for s in severities)
+            rows.append((variant, next(iter(of.values())).reference, *marks))
+    columns = (
+        Column("format", numeric=False),
+        Column("against", numeric=False),
+        *(Column("clean" if s == 0 else str(s)) for s in severities),
+    )
+    notes = (
+        "By severity. = equivalent: any change is shown to be within the margin (TOST). ! worse: "
+        "a loss beyond the margin is shown. + better: a gain beyond it is shown. ? inconclusive. "
+        f"≈ equivalent, but the float format's ECE is less than {NEAR:g} times its noise floor, so "
+        "ECE could hardly tell. Level 5 % after Holm over formats and severities.",
+    )
+    return Sheet("Does quantization hurt?", columns, tuple(rows), headings, 0, notes)
+
+
+def details(outcomes: Sequence[Outcome]) -> Sheet:
+    """Effects, intervals and p-values of the equivalence tests, one row a test."""
+    rows: list[tuple[str, ...]] = []
+    headings = {}
+    for metric, margin in MARGINS.items():
+        family = [o for o in outcomes if o.metric == metric]
+        if family:
+            headings[len(rows)] = f"{NAMES[metric]}, margin {_margin(metric, margin)}"
+        rows += [_detail_cells(outcome) for outcome in family]
+    columns = (
+        Column("format", numeric=False),
+        Column("sev."),
+        Column("types"),
+        Column("effect"),
+        Column("95 % interval"),
+        Column("p equiv."),
+        Column("p worse"),
+        Column("verdict", numeric=False),
+    )
+    images = sorted({o.images for o in outcomes})
+    notes = (
+        f"Effect: mean over types of (quantized − float), {' or '.join(f'{n:,}' for n in images)} "
+        "images. p after Holm. Interval of one effect, not corrected.",
+    )
+    return Sheet("Equivalence tests", columns, tuple(rows), headings, 0, notes)
+
+
+def outside(found: Results, write: Writer = text.concise) -> Sheet:
+    """Detection of images from outside the distribution, one row a set and variant."""
+    got: dict[tuple[str, str], dict[str, list[float]]] = {}
+    prevalence: dict[str, float] = {}
+    for row in numbers.outside(found):
+        prevalence[row["ood"]] = row["prevalence"]
+        cells = got.setdefault((row["ood"], row["variant"]), {})
+        for score in ("auroc", "aupr"):
+            cells.setdefault(f"{score} {row['by']}", []).append(row[score])
+    names = [f"{score} {by}" for score in ("auroc", "aupr") for by in numbers.DETECTORS]
+    rows: list[tuple[str, ...]] = []
+    headings: dict[int, str] = {}
+    for ood in prevalence:
+        headings[len(rows)] = f"{ood}: {text.percent(prevalence[ood])} % of the images"
+        of = [(variant, cells) for (name, variant), cells in got.items() if name == ood]
+        rows += [(v, *(write(cells.get(name), 4) for name in names)) for v, cells in of]
+    columns = (
+        Column("format", numeric=False),
+        Column("AUROC", "entropy"),
+        Column("AUROC", "MI"),
+        Column("AUPR", "entropy"),
+        Column("AUPR", "MI"),
+    )
+    notes = (
+        "Told from the clean images by predictive entropy or by mutual information (MI; not "
+        "defined for one pass). AUROC of chance is 0.5, AUPR of chance the share of the images.",
+    )
+    title = "Out-of-distribution detection"
+    return Sheet(title, columns, tuple(_aligned(rows)), headings, 0, notes)
+
+
+def ranges(found: Results) -> Sheet:
+    """The two ranges of the weights against the float format; no rows without both.
+
+    Of INT8 and what else has a `paper` variant: the default range loses none of the noise.
+    """
+    quantized = [v for v in found.formats if " paper" in v]
+    formats = {found.formats[v] for v in quantized}
+    others = [v for v, f in found.formats.items() if f in formats and v not in quantized]
+    floats = dict.fromkeys(r for v in quantized for r in [found.reference(v)] if r is not None)
+    variants = [*floats, *others, *quantized]
+    rows: list[tuple[str, ...]] = []
+    headings: dict[int, str] = {}
+    if quantized and others:
+        for name, cells in _range_rows(found, variants).items():
+            headings[len(rows)] = name
+            rows += cells
+    columns = (Column("", numeric=False), *(Column(v) for v in variants))
+    notes = ("Means over corruption types, and over seeds. MI: mutual information, nats.",)
+    return Sheet("The range of the weights", columns, tuple(rows), headings, 0, notes)
+
+
+def _range_rows(found: Results, variants: Sequence[str]) -> dict[str, list[tuple[str, ...]]]:
+    table: dict[str, list[tuple[str, ...]]] = {}
+    for metric in (_MI, "ece", "nll"):
+        name = " ".join(_heading(metric)).strip()
+        for severity in found.severities:
+            means = [text.mean(numbers.over_types(found, v, metric, severity)) for v in variants]
+            where = "clean" if severity == 0 else f"severity {severity}"
+            cells = (text.fixed(mean, decimals(metric)) for mean in means)
+            table.setdefault(name, []).append((where, *cells))
+    got = numbers.outside(found)
+    for ood in dict.fromkeys(row["ood"] for row in got):
+        for by in numbers.DETECTORS:
+            scores = [
+                [r["auroc"] for r in got if (r["ood"], r["by"], r["variant"]) == (ood, by, v)]
+                for v in variants
+            ]
+            cells = (text.fixed(text.mean(values), 4) for values in scores)
+            row = (f"{ood} by {_SHORT[by]}", *cells)
+            table.setdefault("AUROC of out-of-distribution detection", []).append(row)
+    return table
+
+
+def kind(outcome: Outcome) -> str:
+    """Which of `SYMBOLS` an outcome has."""
+    if outcome.verdict == EQUIVALENT:
+        return "near" if outcome.near_floor else "equivalent"
+    if outcome.verdict == WORSE:
+        return "worse"
+    return "better" if outcome.improved else "inconclusive"
+
+
+def _detail_cells(outcome: Outcome) -> tuple[str, ...]:
+    digits = decimals(outcome.metric)
+    interval = f"{text.signed(outcome.low, digits)} … {text.signed(outcome.high, digits)}"
+    word = {"near": "equivalent ≈"}.get(kind(outcome), kind(outcome))
+    return (
+        outcome.variant,
+        str(outcome.severity),
+        str(len(outcome.types)),
+        text.signed(outcome.effect, digits),
+        interval,
+        _p(outcome.p_holm["equivalent"]),
+        _p(outcome.p_holm["worse"]),
+        word,
+    )
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _margin(metric: str, margin: float) -> str:
+    unit = heading(metric)[1]
+    return f"{margin:g} {'points' if unit == '%' else unit}"
+
+
+def _heading(metric: str) -> tuple[str, str]:
+    return ("MI", "nats") if metric == _MI else heading(metric)
+
+
+def _paper_cells(
+    found: Results, variant: str, metric: str, reference: Mapping[str, Mapping[str, float]]
+) -> tuple[str, ...]:
+    ours = numbers.over_seeds(found, variant, metric)
+    base = found.reference(variant)
+    theirs = text.mean(numbers.over_seeds(found, base, metric)) if base else None
+    published = reference[found.formats[variant]][metric]
+    own = reference.get(found.formats[base], {}).get(metric) if base else None
+    digits = decimals(metric)
+    return (
+        variant,
+        text.spread(ours, digits),
+        text.fixed(published, 3 if digits > 2 else 2),
+        text.signed(_minus(text.mean(ours), published), digits),
+        text.signed(_minus(text.mean(ours), theirs), digits),
+        text.signed(_minus(published, own), digits),
+    )
+
+
+def _minus(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else a - b
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    columns = [text.align(column) for column in zip(*rows, strict=True)]
+    return list(zip(*columns, strict=True))

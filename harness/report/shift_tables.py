@@ -1,0 +1,140 @@
+"""Tables of shift studies for a terminal, and as Markdown, CSV and JSON.
+
+Everything takes `results(records)`; tests are made once, by `equivalence`, and given along.
+"""
+
+from __future__ import annotations
+
+import csv as csv_module
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from ..shift.conclusions import overall, sentences
+from ..shift.equivalence import ALPHA, MARGINS, Outcome
+from ..shift.results import Results
+from . import shift_numbers as numbers
+from . import shift_sheets as sheets
+from . import text
+from .rows import variant_lines
+from .sheet import RichSheet, Sheet, escape
+from .sheet import markdown as markdown_sheet
+
+Reference = Mapping[str, Mapping[str, float]]
+
+
+def tables(
+    found: Results,
+    outcomes: Sequence[Outcome],
+    reference: Reference | None = None,
+    *,
+    detailed: bool = False,
+) -> RenderableType:
+    """All tables and conclusions within 80 columns.
+
+    Args:
+        found: of one study.
+        outcomes: of `equivalence`.
+        reference: format to metric to the paper's figure (`Workload.paper`).
+        detailed: with every test's effect, interval and p-values.
+    """
+    shown = [
+        sheets.clean(found),
+        *([sheets.paper(found, reference)] if reference else []),
+        sheets.boxes(found),
+        sheets.passes(found),
+        sheets.outside(found),
+        sheets.ranges(found),
+        sheets.grid(outcomes),
+        *([sheets.details(outcomes)] if detailed else []),
+    ]
+    parts: list[RenderableType] = [Text(found.title, style="bold")]
+    for sheet in shown:
+        if sheet.rows:
+            parts += [Text(""), RichSheet(sheet)]
+            parts += [Text(" ".join(sheet.notes), style="dim")] if sheet.notes else []
+    lines = [*variant_lines(found.letters), *found.missing()]
+    if lines:
+        parts += [Text(""), *map(Text, lines)]
+    concluded = [*sentences(outcomes), overall(outcomes)]
+    return Group(*parts, Text(""), Text("Conclusions", style="bold"), *map(Text, concluded))
+
+
+def markdown(
+    found: Results, outcomes: Sequence[Outcome], reference: Reference | None = None
+) -> str:
+    """The same with standard deviations, ranges over types and every test."""
+    shown: list[Sheet] = [
+        sheets.clean(found, text.spread),
+        *([sheets.paper(found, reference)] if reference else []),
+        sheets.boxes(found, ranges=True),
+        sheets.passes(found),
+        sheets.outside(found, text.spread),
+        sheets.ranges(found),
+        sheets.grid(outcomes),
+        sheets.details(outcomes),
+    ]
+    lines = [*variant_lines(found.letters), *found.missing()]
+    return "\n".join(
+        [f"## {escape(found.title)}", ""]
+        + [f"- {escape(line)}" for line in lines]
+        + [""] * bool(lines)
+        + ["**Conclusions**", "", f"{escape(overall(outcomes))}", ""]
+        + [f"- {escape(line)}" for line in sentences(outcomes)]
+        + [""]
+        + [markdown_sheet(sheet) for sheet in shown if sheet.rows]
+    )
+
+
+def csv(found: Results, outcomes: Sequence[Outcome]) -> dict[str, str]:
+    """Files by name: every score, their ranges over types, detection, every test; units as JSON's."""
+    flat = []
+    for outcome in to_dict(found, outcomes)["equivalence"]:
+        p, p_holm = outcome.pop("p"), outcome.pop("p_holm")
+        outcome["types"] = len(outcome["types"])
+        outcome |= {f"p_{name}": value for name, value in p.items()}
+        flat.append(outcome | {f"p_holm_{name}": value for name, value in p_holm.items()})
+    return {
+        "scores": _lines(numbers.each(found)),
+        "severities": _lines(numbers.boxes(found)),
+        "ood": _lines(numbers.outside(found)),
+        "equivalence": _lines(flat),
+    }
+
+
+def to_dict(
+    found: Results, outcomes: Sequence[Outcome], reference: Reference | None = None
+) -> dict[str, Any]:
+    """All numbers and conclusions, of JSON's types.
+
+    Accuracy, error, ECE and UCE are percentages, NLL, entropy and mutual information in nats.
+    """
+    return {
+        "title": found.title,
+        "variants": dict(found.formats),
+        "letters": dict(found.letters),
+        "missing": found.missing(),
+        "clean": numbers.clean(found),
+        "paper": {name: dict(values) for name, values in (reference or {}).items()},
+        "severities": numbers.boxes(found),
+        "passes": numbers.passes(found),
+        "ood": numbers.outside(found),
+        "margins": dict(MARGINS),
+        "alpha": ALPHA,
+        "equivalence": [asdict(outcome) for outcome in outcomes],
+        "conclusions": sentences(outcomes),
+        "claim": overall(outcomes),
+    }
+
+
+def _lines(rows: Sequence[Mapping[str, Any]]) -> str:
+    out = io.StringIO()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv_module.DictWriter(out, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()

@@ -1,0 +1,77 @@
+"""Tables and figures of sampled weights."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from sigmabench.harness.report.sheet import RichSheet
+from sigmabench.harness.report.weights import histograms, weight_figures, weight_sheets
+from sigmabench.harness.shift.weights import Histogram, LayerRange
+
+LAYERS = ("stem.convolution", "stage1.block0.conv1", "stage2.block0.conv1", "head")
+FORMATS = ("INT8", "INT8_SIGMA4", "INT8_SIGMA2", "INT8_SIGMA1")
+LABELS = ("FP32", *FORMATS, *(f"{name} paper" for name in FORMATS))
+
+
+def made(label: str, layer: str) -> LayerRange:
+    """Of the paper's range, half the noise; 1 bit, a third more range in the head."""
+    noise = 0.05 if label.endswith("paper") else 0.1
+    end = 4 / 3 if (label, layer) == ("INT8_SIGMA1", "head") else 1.0
+    edges = tuple(i / 10 - 1 for i in range(21))
+    counts = (0, 0, *(2**i for i in range(16)), 0, LABELS.index(label))
+    return LayerRange(
+        layer, label, label.split()[0], 100, 20, -1.5, 1.5, -end, end, 0.5, noise, noise / 0.1,
+        0.0, 0.0, 0.0, Histogram(edges, counts), Histogram(edges, counts[::-1]),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def ranges() -> list[LayerRange]:
+    return [made(label, layer) for layer in LAYERS for label in LABELS]
+
+
+def test_tables_say_what_differs(ranges):
+    width, noise, judged = weight_sheets(ranges)
+    assert [row[0] for row in width.rows] == list(LAYERS)
+    assert width.rows[-1][1:] == ("2.00", *["1.00 "] * 3, "1.33*", *["1.00 "] * 4)
+    assert noise.rows[0][1:] == ("0.100", *["1.00 "] * 4, *["0.50*"] * 4)
+    cells = {row[:2]: row[2:] for row in judged.rows}
+    assert cells["INT8 paper", "FP32"] == ("yes", "0.0", "no", "50.0", "4/4")
+    assert cells["INT8_SIGMA1", "INT8"] == ("no", "16.7", "yes", "0.0", "0/4")
+    assert cells["INT8_SIGMA1 paper", "INT8 paper"] == ("yes", "0.0", "yes", "0.0", "0/4")
+
+
+def test_tables_fit_eighty_columns(ranges):
+    for sheet in weight_sheets(ranges):
+        out = io.StringIO()
+        Console(file=out, width=80).print(RichSheet(sheet))
+        lines = out.getvalue().splitlines()
+        assert max(map(len, lines)) <= 80
+        for row in sheet.rows:
+            assert any(all(cell.strip() in line for cell in row[1:]) for line in lines)
+
+
+def test_a_figure_a_variant_with_the_same_bytes(ranges, tmp_path):
+    first = weight_figures(ranges, tmp_path / "a", "net")
+    second = weight_figures(ranges, tmp_path / "b", "net")
+    names = ["net-weights", "net-weights-paper"]
+    assert [p.name for p in first] == [f"{n}.{kind}" for n in names for kind in ("svg", "png")]
+    for one, other in zip(first, second, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_first_middle_and_last_layer_are_drawn_from_their_histograms(ranges):
+    drawn = histograms([r for r in ranges if not r.label.endswith("paper")])
+    assert [panel.get_title("left") for panel in drawn.axes[::2]] == [
+        "stem.convolution", "stage2.block0.conv1", "head"
+    ]  # fmt: skip
+    for panel, which in zip(drawn.axes[:2], ("weights_histogram", "noise_histogram"), strict=True):
+        shown = {patch.get_label(): patch.get_data() for patch in panel.patches}
+        assert list(shown) == ["FP32", "INT8", "INT8_SIGMA2", "INT8_SIGMA1"]
+        for label, data in shown.items():
+            histogram = getattr(made(label, LAYERS[0]), which)
+            assert tuple(data.values) == histogram.counts
+            assert tuple(data.edges) == histogram.edges
