@@ -80,6 +80,8 @@ def listing() -> dict[str, list[dict[str, Any]]]:
     from .formats import FORMATS
     from .quantize.calibrate import OBSERVERS
     from .scenarios import SCENARIOS
+    from .shift.corruptions import CORRUPTIONS
+    from .shift.ood import OOD_SETS
     from .uncertainty.metrics import METRICS
     from .workload import WORKLOADS
 
@@ -117,6 +119,13 @@ def listing() -> dict[str, list[dict[str, Any]]]:
         ],
         "observers": [
             {"name": n, "is": (OBSERVERS.get(n).__doc__ or "").split("\n")[0]} for n in OBSERVERS
+        ],
+        "corruptions": [
+            {"name": n, "is": "random" if CORRUPTIONS.get(n).random else "the same for all seeds"}
+            for n in CORRUPTIONS
+        ],
+        "sets from outside": [
+            {"name": n, "is": (OOD_SETS.get(n).__doc__ or "").split("\n")[0]} for n in OOD_SETS
         ],
         "networks": [{"name": n, "is": NETWORKS.get(n).title} for n in NETWORKS],
         "peers": [{"name": n, "is": PEERS.get(n).title} for n in PEERS],
