@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..shift.corruptions import SEVERITIES
-from .shift_lines import CLEAN, Edition, Line, axis_label, known_scores, legend, spread
+from ..shift.results import CLEAN
+from .shift_lines import Edition, Line, axis_label, known_scores, legend, spread
 from .style import FAINT, figure, styled
 
 REFERENCE = "FP32"

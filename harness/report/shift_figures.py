@@ -17,11 +17,11 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 
 from ..files import write_atomically
 from ..shift.record import ShiftRecord
+from ..shift.results import CLEAN
 from ..uncertainty.selective import THRESHOLDS
 from .shift_boxes import severity, severity_uce_brier, twins
 from .shift_images import out_of_distribution, reliability
 from .shift_lines import (
-    CLEAN,
     Edition,
     Line,
     axis_label,

@@ -12,9 +12,10 @@ from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
 from ..shift.record import ShiftRecord
+from ..shift.results import CLEAN, OOD
 from ..significance import wilson
 from ..uncertainty.calibration import BINS
-from .shift_lines import CLEAN, OOD, Edition, Line
+from .shift_lines import Edition, Line
 from .style import FAINT, INK, figure, styled
 
 WORST = 5

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,32 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ..cell import Cell
 from ..formats import FORMATS
 from ..shift.record import ShiftRecord
+from ..shift.results import CLEAN, OOD, Results, results
 from ..uncertainty.metrics import METRICS
-from .rows import Row, format_order
+from .rows import Row
 from .style import Look, legend_above, look
 
-CLEAN = ("none", 0)
-OOD = "ood:"
-
-#: Fields of a cell that set predictions of one format on the same images apart, but for the seed.
-_CHOICES = (
-    "workload",
-    "workload_version",
-    "posterior",
-    "split",
-    "limit",
-    "range",
-    "granularity",
-    "sigma_offset",
-    "observer",
-    "calibration",
-    "noise",
-    "stopping",
-)
-_DOES_NOT_APPLY = "-"
 _NAMES = {"accuracy": "accuracy", "ece": "ECE", "nll": "NLL", "uce": "UCE", "brier": "Brier score"}
 #: Lines up to which variants of a format share a figure.
 _TOGETHER = 8
@@ -49,9 +30,9 @@ class Line:
 
     Attributes:
         format: its name.
-        label: what the figure calls it: the format, and what sets a variant apart.
-        variant: 0 for the first of its format.
-        records: at their largest T, one a condition and seed.
+        label: what the figure calls it: the variant's name, as in tables (`Results`).
+        variant: 0 for the first of its format in the figure.
+        records: one a condition and seed.
     """
 
     format: str
@@ -139,30 +120,22 @@ class Edition:
 def editions(records: Iterable[ShiftRecord]) -> list[Edition]:
     """Put records into figures that can be read.
 
-    Where a format was scored under several choices (ranges of INT8, posteriors), its variants share
-    a figure if there are few lines in all. Otherwise each combination of choices is an edition of
-    its own, in which a record takes part if it agrees; a choice that does not apply to it (the
-    range of FP32) agrees with any.
+    Variants of a format (`INT8 paper`, see `Results`) share a figure if there are few lines in all.
+    Otherwise each kind of variant is an edition of its own, in which floats and twins that have no
+    such variant take part as they are.
 
     Returns:
-        One with an empty slug, or one a combination, sorted; none without records.
+        Sorted; one with an empty slug where there is no other, none without records.
     """
-    kept = _largest_mc(records)
-    if not kept:
-        return []
-    formats = {field: _varying(kept, field) for field in _CHOICES}
-    varying = {field: found for field, found in formats.items() if found}
-    own = {id(record): _choices(record.cell, varying) for record in kept}
-    whole = Edition("", _lines(kept, varying))
-    combinations = sorted(set(own.values()))
-    if not varying or len(whole.lines) <= _TOGETHER:
-        return [whole]
-    built = []
-    for combination in [c for c in combinations if _DOES_NOT_APPLY not in c] or combinations:
-        chosen = [r for r in kept if _agrees(own[id(r)], combination)]
-        slug = "-".join(f"{f}-{value}" for f, value in zip(varying, combination, strict=True))
-        built.append(Edition(safe(slug), _lines(chosen, {})))
-    return built
+    studies = results(records)
+    found = []
+    for study in studies:
+        words = [safe(word).strip("-") for word in study.title.split()]
+        name = "-".join(words) if len(studies) > 1 else ""
+        for variant, lines in _figures(_lines(study)).items():
+            slug = "-".join(part for part in (name, safe(variant)) if part)
+            found.append(Edition(slug, tuple(lines)))
+    return sorted(found, key=lambda edition: edition.slug)
 
 
 def format_look(format: str, variant: int = 0) -> Look:
@@ -208,54 +181,43 @@ def deterministic(format: str) -> bool:
     return format in FORMATS.names() and not FORMATS.get(format).bayesian
 
 
-def _choices(cell: Cell, varying: Mapping[str, set[str]]) -> tuple[str, ...]:
-    """Values of the varying fields; a twin has those alone in which its own records differ, because
-    it shares neither posterior nor range with the other formats."""
-    twin = deterministic(cell.format)
-    return tuple(
-        _DOES_NOT_APPLY if twin and cell.format not in formats else str(getattr(cell, field))
-        for field, formats in varying.items()
-    )
-
-
-def _varying(records: Sequence[ShiftRecord], field: str) -> set[str]:
-    """Formats that come with several values of the field."""
-    found: dict[str, set[str]] = {}
-    for record in records:
-        value = str(getattr(record.cell, field))
-        if value != _DOES_NOT_APPLY:
-            found.setdefault(record.cell.format, set()).add(value)
-    return {format for format, values in found.items() if len(values) > 1}
-
-
-def _agrees(own: Sequence[str], combination: Sequence[str]) -> bool:
-    return all(
-        value in (asked, _DOES_NOT_APPLY) for value, asked in zip(own, combination, strict=True)
-    )
-
-
-def _largest_mc(records: Iterable[ShiftRecord]) -> list[ShiftRecord]:
-    """Of every format, choice, condition and seed, the record with the most passes."""
-    best: dict[tuple[object, ...], ShiftRecord] = {}
-    for record in records:
-        cell = record.cell
-        choices = (getattr(cell, field) for field in _CHOICES)
-        which = (*choices, cell.format, cell.corruption, cell.severity, cell.seed)
-        if which not in best or best[which].cell.mc < cell.mc:
-            best[which] = record
-    return list(best.values())
-
-
-def _lines(records: Sequence[ShiftRecord], varying: Mapping[str, set[str]]) -> tuple[Line, ...]:
-    """A line a format and variant."""
-    found: dict[tuple[str, tuple[str, ...]], list[ShiftRecord]] = {}
-    for record in records:
-        fields = [f for f, formats in varying.items() if record.cell.format in formats]
-        variant = tuple(str(getattr(record.cell, field))[:8] for field in fields)
-        found.setdefault((record.cell.format, variant), []).append(record)
+def _lines(study: Results) -> list[Line]:
     lines: list[Line] = []
-    for format, variant in sorted(found, key=lambda key: (format_order(key[0]), key)):
+    for label, format in study.formats.items():
         place = sum(line.format == format for line in lines)
-        of = sorted(found[format, variant], key=lambda r: r.cell.seed)
-        lines.append(Line(format, " ".join((format, *variant)), place, tuple(of)))
-    return tuple(lines)
+        own = [r for (name, _), found in study.records.items() if name == label for r in found]
+        lines.append(Line(format, label, place, tuple(own)))
+    return lines
+
+
+def _figures(lines: list[Line]) -> dict[str, list[Line]]:
+    """Kind of variant to the lines of its figure; all under `""` where they fit into one."""
+    if len(lines) <= _TOGETHER or not any(line.variant for line in lines):
+        return {"": lines}
+    kinds = dict.fromkeys(_kind(line) for line in lines if not _anywhere(line))
+    shown: dict[str, list[Line]] = {}
+    for kind in kinds:
+        own = {line.format for line in lines if _kind(line) == kind}
+        shown[kind] = [
+            replace(line, variant=0)
+            for line in lines
+            if _kind(line) == kind
+            or (_anywhere(line) and line.format not in own and _fits(line, kind))
+        ]
+    return shown
+
+
+def _kind(line: Line) -> str:
+    """What its label adds to the format; the paper's range is every twin's."""
+    kind = line.label.removeprefix(line.format).split()
+    return " ".join(word for word in kind if not (line.deterministic and word == "paper"))
+
+
+def _anywhere(line: Line) -> bool:
+    """Whether it is a float or a twin, which the choices of quantizing σ do not touch."""
+    return line.deterministic or line.records[0].cell.range == "-"
+
+
+def _fits(line: Line, kind: str) -> bool:
+    """Whether all that sets it apart is in this kind: `FP32` and `FP32 a` fit `paper a`."""
+    return set(_kind(line).split()) <= set(kind.split())
