@@ -25,12 +25,13 @@ _SHORT = {"entropy": "entropy", _MI: "MI"}
 
 def clean(found: Results, write: Writer = text.concise) -> Sheet:
     """Scores on the clean images at the largest T, one row a variant."""
+    digits = {m: decimals(m) for m in numbers.METRICS}
+    if write is text.concise:
+        digits |= {"nll": 3, "brier": 3}  # the terminal's 80 columns
     rows = []
     for variant in found.formats:
         if found.at(variant):
-            cells = [
-                write(numbers.over_seeds(found, variant, m), decimals(m)) for m in numbers.METRICS
-            ]
+            cells = [write(numbers.over_seeds(found, variant, m), digits[m]) for m in digits]
             floor = text.mean(numbers.over_seeds(found, variant, "ece_floor"))
             rows.append((variant, *cells[:2], text.fixed(floor, decimals("ece")), *cells[2:]))
     columns = [Column(*_heading(m)) for m in numbers.METRICS]
@@ -40,7 +41,11 @@ def clean(found: Results, write: Writer = text.concise) -> Sheet:
         "One seed of the MC draw, so no standard deviation."
         if seeds < 2
         else f"Mean over {seeds} seeds of the MC draw (a deterministic network has one); "
-        + ("± standard deviation." if write is text.spread else "in brackets its last digits' std.")
+        + (
+            "± standard deviation."
+            if write is text.spread
+            else "in brackets the standard deviation, in units of the last digit."
+        )
     )
     note = f"{spread} Floor: the ECE of a perfectly calibrated model. MI: mutual information."
     columns_ = (Column("format", numeric=False), *columns)
@@ -108,18 +113,19 @@ def passes(found: Results) -> Sheet:
     for row in numbers.passes(found):
         key = (row["metric"], row["severity"], row["variant"])
         found_at.setdefault(key, {})[row["mc"]] = row["mean"]
-    ends = {s for s in (*found.severities[:1], *found.severities[-1:])}
+    ends = {*found.severities[:1], *found.severities[-1:]}
     rows, headings, above = [], {}, ("", -1)
     for (metric, severity, variant), got in found_at.items():
         if severity in ends:
             if (metric, severity) != above:
                 above = (metric, severity)
-                where = "clean" if severity == 0 else f"severity {severity}, mean over types"
-                headings[len(rows)] = f"{' '.join(heading(metric))}: {where}"
+                where = "clean" if severity == 0 else f"severity {severity}"
+                headings[len(rows)] = f"{' '.join(heading(metric))}, {where}"
             shown = (text.fixed(got[T], decimals(metric)) if T in got else "" for T in counts)
             rows.append((variant, *shown))
     columns = (Column("format", numeric=False), *(Column(f"T {T}") for T in counts))
-    return Sheet("Against the number of passes", columns, tuple(rows), headings)
+    notes = ("Mean over seeds, and under shift over corruption types.",)
+    return Sheet("Against the number of passes", columns, tuple(rows), headings, 0, notes)
 
 
 def grid(outcomes: Sequence[Outcome]) -> Sheet:
@@ -130,7 +136,7 @@ def grid(outcomes: Sequence[Outcome]) -> Sheet:
     for metric, margin in MARGINS.items():
         family = [o for o in outcomes if o.metric == metric]
         if family:
-            headings[len(rows)] = f"{NAMES[metric]}, margin {_margin(metric, margin)}"
+            headings[len(rows)] = _margin(metric, margin)
         for variant in dict.fromkeys(o.variant for o in family):
             of = {o.severity: o for o in family if o.variant == variant}
             marks = (SYMBOLS[kind(of[s])] if s in of else text.MISSING for s in severities)
@@ -141,8 +147,9 @@ def grid(outcomes: Sequence[Outcome]) -> Sheet:
         *(Column("clean" if s == 0 else str(s)) for s in severities),
     )
     notes = (
-        "By severity. = equivalent: any change is shown to be within the margin (TOST). ! worse: "
-        "a loss beyond the margin is shown. + better: a gain beyond it is shown. ? inconclusive. "
+        "Columns: severity. Behind a metric: its margin. = equivalent: the change is shown to be "
+        "within the margin (TOST). ! worse: a loss beyond it is shown. + better: a gain beyond it "
+        "is shown. ? inconclusive. "
         f"≈ equivalent, but the float format's ECE is less than {NEAR:g} times its noise floor, so "
         "ECE could hardly tell. Level 5 % after Holm over formats and severities.",
     )
@@ -156,22 +163,22 @@ def details(outcomes: Sequence[Outcome]) -> Sheet:
     for metric, margin in MARGINS.items():
         family = [o for o in outcomes if o.metric == metric]
         if family:
-            headings[len(rows)] = f"{NAMES[metric]}, margin {_margin(metric, margin)}"
+            headings[len(rows)] = _margin(metric, margin)
         rows += [_detail_cells(outcome) for outcome in family]
     columns = (
         Column("format", numeric=False),
         Column("sev."),
-        Column("types"),
         Column("effect"),
         Column("95 % interval"),
-        Column("p equiv."),
-        Column("p worse"),
+        Column("p", "equiv."),
+        Column("p", "worse"),
         Column("verdict", numeric=False),
     )
-    images = sorted({o.images for o in outcomes})
+    images = " or ".join(f"{n:,}" for n in sorted({o.images for o in outcomes}))
+    types = " or ".join(map(str, sorted({len(o.types) for o in outcomes if o.severity})))
     notes = (
-        f"Effect: mean over types of (quantized − float), {' or '.join(f'{n:,}' for n in images)} "
-        "images. p after Holm. Interval of one effect, not corrected.",
+        f"Effect: mean of (quantized − float) over {types or 'no'} corruption types, {images} "
+        "images. p after Holm over formats and severities; the interval is that of one effect.",
     )
     return Sheet("Equivalence tests", columns, tuple(rows), headings, 0, notes)
 
@@ -189,7 +196,7 @@ def outside(found: Results, write: Writer = text.concise) -> Sheet:
     rows: list[tuple[str, ...]] = []
     headings: dict[int, str] = {}
     for ood in prevalence:
-        headings[len(rows)] = f"{ood}: {text.percent(prevalence[ood])} % of the images"
+        headings[len(rows)] = f"{ood}, {text.percent(prevalence[ood], 0)} %"
         of = [(variant, cells) for (name, variant), cells in got.items() if name == ood]
         rows += [(v, *(write(cells.get(name), 4) for name in names)) for v, cells in of]
     columns = (
@@ -201,17 +208,15 @@ def outside(found: Results, write: Writer = text.concise) -> Sheet:
     )
     notes = (
         "Told from the clean images by predictive entropy or by mutual information (MI; not "
-        "defined for one pass). AUROC of chance is 0.5, AUPR of chance the share of the images.",
+        "defined for one pass). %: the share of images from outside. Chance is an AUROC of 0.5 "
+        "and an AUPR of that share.",
     )
     title = "Out-of-distribution detection"
     return Sheet(title, columns, tuple(_aligned(rows)), headings, 0, notes)
 
 
 def ranges(found: Results) -> Sheet:
-    """The two ranges of the weights against the float format; no rows without both.
-
-    Of INT8 and what else has a `paper` variant: the default range loses none of the noise.
-    """
+    """The two ranges of the weights against the float format; no rows unless both are there."""
     quantized = [v for v in found.formats if " paper" in v]
     formats = {found.formats[v] for v in quantized}
     others = [v for v, f in found.formats.items() if f in formats and v not in quantized]
@@ -224,7 +229,10 @@ def ranges(found: Results) -> Sheet:
             headings[len(rows)] = name
             rows += cells
     columns = (Column("", numeric=False), *(Column(v) for v in variants))
-    notes = ("Means over corruption types, and over seeds. MI: mutual information, nats.",)
+    notes = (
+        "Mean over seeds and corruption types. MI: mutual information. AUROC: of telling images "
+        "from outside from the clean ones.",
+    )
     return Sheet("The range of the weights", columns, tuple(rows), headings, 0, notes)
 
 
@@ -246,7 +254,7 @@ def _range_rows(found: Results, variants: Sequence[str]) -> dict[str, list[tuple
             ]
             cells = (text.fixed(text.mean(values), 4) for values in scores)
             row = (f"{ood} by {_SHORT[by]}", *cells)
-            table.setdefault("AUROC of out-of-distribution detection", []).append(row)
+            table.setdefault("AUROC", []).append(row)
     return table
 
 
@@ -266,7 +274,6 @@ def _detail_cells(outcome: Outcome) -> tuple[str, ...]:
     return (
         outcome.variant,
         str(outcome.severity),
-        str(len(outcome.types)),
         text.signed(outcome.effect, digits),
         interval,
         _p(outcome.p_holm["equivalent"]),
@@ -276,12 +283,12 @@ def _detail_cells(outcome: Outcome) -> tuple[str, ...]:
 
 
 def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _margin(metric: str, margin: float) -> str:
-    unit = heading(metric)[1]
-    return f"{margin:g} {'points' if unit == '%' else unit}"
+    """Short: rows' headings stand in the column of the names."""
+    return f"{NAMES[metric]} ± {margin:g} {heading(metric)[1]}"
 
 
 def _heading(metric: str) -> tuple[str, str]:

@@ -91,7 +91,7 @@ def markdown(
 
 
 def csv(found: Results, outcomes: Sequence[Outcome]) -> dict[str, str]:
-    """Files by name: every score, their ranges over types, detection, every test; units as JSON's."""
+    """Files by name: every score, ranges over types, detection, every test; units as JSON's."""
     flat = []
     for outcome in to_dict(found, outcomes)["equivalence"]:
         p, p_holm = outcome.pop("p"), outcome.pop("p_holm")

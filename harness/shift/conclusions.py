@@ -27,28 +27,25 @@ def overall(outcomes: Sequence[Outcome]) -> str:
     The clean images play no part: the claim is about shift.
     """
     shifted = [outcome for outcome in outcomes if outcome.severity > 0]
+    return f'The paper\'s "{CLAIM}": {_judgement(shifted)}.'
+
+
+def _judgement(shifted: Sequence[Outcome]) -> str:
     if not shifted:
-        return f'"{CLAIM}": not tested, nothing was compared under shift.'
+        return "not tested, nothing was compared under shift"
     worse = [outcome for outcome in shifted if outcome.verdict == WORSE]
     equivalent = sum(outcome.verdict == EQUIVALENT for outcome in shifted)
     improved = sum(outcome.improved for outcome in shifted)
     total = len(shifted)
-    counts = f"{equivalent} of {total} comparisons are equivalent"
+    undecided = total - equivalent - len(worse) - improved
     better = f", {improved} better beyond the margin" if improved else ""
+    rest = f"{equivalent} equivalent{better}, {undecided} inconclusive"
     if worse:
-        found = f"contradicted. {len(worse)} of {total} comparisons are worse beyond the margin"
-        undecided = total - equivalent - len(worse) - improved
-        rest = f"{equivalent} equivalent{better}, {undecided} inconclusive"
-        return f'"{CLAIM}": {found} ({_named(worse)}), {rest}.'
-    if equivalent == total:
-        return f'"{CLAIM}": borne out. All {total} comparisons are equivalent.'
-    if equivalent + improved == total:
-        return f'"{CLAIM}": borne out. {counts}{better}.'
-    undecided = total - equivalent - improved
-    return (
-        f'"{CLAIM}": not decided. None is shown to be worse; {counts}{better}, {undecided} '
-        "inconclusive: more images would tell."
-    )
+        count = f"{len(worse)} of {total} comparisons are worse beyond the margin"
+        return f"contradicted. {count} ({_named(worse)}), {rest}"
+    if undecided:
+        return f"not decided. Of {total} comparisons none is shown to be worse, {rest}"
+    return f"borne out. Of {total} comparisons {equivalent} are equivalent{better}"
 
 
 def severity_ranges(severities: Sequence[int]) -> str:
@@ -69,8 +66,7 @@ def _sentence(group: Sequence[Outcome]) -> str:
     for name, words in _WORDS.items():
         where = [outcome.severity for outcome in group if _kind(outcome) == name]
         if where:
-            noun = "severity" if len(where) == 1 else "severities"
-            clauses.append(f"{words.format(first.reference)} at {noun} {severity_ranges(where)}")
+            clauses.append(f"{words.format(first.reference)} at {_severities(where)}")
     near = [o.severity for o in group if o.near_floor and o.verdict == EQUIVALENT]
     floor = f" (near the noise floor at {severity_ranges(near)})" if near else ""
     return f"{first.variant}, {NAMES[first.metric]}: {'; '.join(clauses)}{floor}."
@@ -90,8 +86,16 @@ def _kind(outcome: Outcome) -> str:
 
 
 def _named(outcomes: Sequence[Outcome]) -> str:
-    """The largest harms, in margins, first."""
+    """By variant and metric; those with the largest harm, in margins, first."""
     ranked = sorted(outcomes, key=lambda o: -abs(o.effect) / MARGINS[o.metric])
-    names = [f"{o.variant} {NAMES[o.metric]} at severity {o.severity}" for o in ranked[:_NAMED]]
-    more = f" and {len(ranked) - _NAMED} more" if len(ranked) > _NAMED else ""
-    return ", ".join(names) + more
+    where: dict[tuple[str, str], list[int]] = {}
+    for outcome in ranked:
+        where.setdefault((outcome.variant, outcome.metric), []).append(outcome.severity)
+    names = [f"{v} {NAMES[m]} at {_severities(found)}" for (v, m), found in where.items()]
+    more = f"; and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return "; ".join(names[:_NAMED]) + more
+
+
+def _severities(severities: Sequence[int]) -> str:
+    noun = "severity" if len(severities) == 1 else "severities"
+    return f"{noun} {severity_ranges(severities)}"
