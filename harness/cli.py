@@ -14,7 +14,7 @@ import click
 
 from .bench.cli import bench
 from .errors import UserError, unknown
-from .shift.cli import corruptions, shift
+from .shift.cli import ablation, corruptions, shift, weights
 from .terminal import Counts, Names, Numbers, command_line, echo_json, progress, show
 
 if TYPE_CHECKING:
@@ -335,5 +335,5 @@ def profile(
 
 
 main.add_command(bench)
-main.add_command(shift)
-main.add_command(corruptions)
+for command in (shift, corruptions, ablation, weights):
+    main.add_command(command)

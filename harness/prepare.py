@@ -10,7 +10,7 @@ from .formats import FORMATS, Format
 from .quantize.artefact import Artefact
 from .quantize.calibrate import Calibration, calibrate
 from .quantize.fold import FloatModel, fold
-from .quantize.ptq import Source, quantize
+from .quantize.ptq import Options, Source, quantize
 
 if TYPE_CHECKING:
     from .data import Splits
@@ -94,12 +94,12 @@ class Prepared:
         """The folded FP32 posterior."""
         return self.bayesian.model
 
-    def artefact(self, format: str) -> Artefact:
-        """The model in one format."""
+    def artefact(self, format: str, options: Options | None = None) -> Artefact:
+        """The model in one format, by the plan's options unless others are given."""
         chosen = FORMATS.get(format)
         part = self.bayesian if chosen.bayesian else self.twin
         ranges = part.calibration if chosen.quantized else None
-        return quantize(part.model, format, ranges, self.plan.options, part.source)
+        return quantize(part.model, format, ranges, options or self.plan.options, part.source)
 
 
 def prepare(plan: Plan, networks: Networks | None = None) -> Prepared:

@@ -1,5 +1,4 @@
-"""`sigmabench shift`, `sigmabench corruptions` and `sigmabench ablation`: options in, one call,
-output."""
+"""`sigmabench shift`, `corruptions`, `ablation` and `weights`: options in, one call, output."""
 
 from __future__ import annotations
 
@@ -13,6 +12,7 @@ from ..terminal import Names, Numbers, command_line, echo_json, progress, show
 
 if TYPE_CHECKING:
     from ..workload import Workload
+    from .choices import Findings
     from .plan import ShiftPlan
     from .record import ShiftRecord
 
@@ -42,10 +42,11 @@ def _workload(name: str) -> Workload:
 @click.option("--backend", default="auto", help="Backend of the int8 formats.")
 @click.option("--data", type=click.Path(path_type=Path), help="Data root.")
 @click.option("--posterior", type=click.Path(path_type=Path), help="Posterior file.")
-@click.option("--range", "range_", default="headroom", help="headroom or paper.")
+@click.option("--range", "ranges", type=Names(), default="headroom", help="headroom, paper.")
 @click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="Directory.")
 @click.option("--policy", default="only-missing", help="only-missing, always or never (read only).")
 @click.option("--out", type=click.Path(path_type=Path), help="Write figures and tables here too.")
+@click.option("--detailed", is_flag=True, help="Every test's effect, interval and p-values.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
 def shift(
     workload: str,
@@ -53,6 +54,7 @@ def shift(
     results: Path,
     policy: str,
     out: Path | None,
+    detailed: bool,
     as_json: bool,
     **choices: Any,
 ) -> None:
@@ -83,7 +85,7 @@ def shift(
         )
     if not records:
         raise UserError(f"{results} holds no record of this study; leave out --policy never.")
-    _conclude(plan, records, out, as_json)
+    _conclude(plan, records, out, detailed, as_json)
 
 
 @click.command()
@@ -119,5 +121,86 @@ def corruptions(
     click.echo(path)
 
 
-def _conclude(plan: ShiftPlan, records: list[ShiftRecord], out: Path | None, as_json: bool) -> None:
+@click.command()
+@click.argument("workload")
+@click.option("--split", default="validation", help="validation, for choosing; or test.")
+@click.option("--types", type=Names(), help="Corruption types.  [default: four of them]")
+@click.option("--severity", type=int, default=5, help="Of the corrupted images.")
+@click.option("--mc", type=int, default=20, help="MC passes T.")
+@click.option("--limit", type=int, default=1000, help="Clean images; half of them corrupted.")
+@click.option("--seed", type=int, default=0, help="First seed of the MC draws.")
+@click.option("--seeds", type=int, default=1, help="Seeds to score.")
+@click.option("--threads", type=int, help="Cores a pass may use.  [default: all]")
+@click.option("--data", type=click.Path(path_type=Path), help="Data root.")
+@click.option("--posterior", type=click.Path(path_type=Path), help="Posterior file.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write JSON and Markdown here too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
+def ablation(workload: str, out: Path | None, as_json: bool, **choices: Any) -> None:
+    """Change every choice of quantization alone: size, accuracy, NLL, ECE, clean and shifted.
+
+    Among them what is beyond the paper: σ in a Lloyd–Max codebook, μ in 4 bits, dithered rounding.
+    """
+    from .choices import run_ablation
+
+    with progress(not as_json) as report:
+        found = run_ablation(_workload(workload), command_line(), report=report, **choices)
+    _tell(found, workload, "ablation", out, as_json)
+
+
+@click.command()
+@click.argument("workload")
+@click.option("--formats", type=Names(), help="FP32 and others.  [default: the paper's]")
+@click.option("--range", "ranges", type=Names(), default="headroom,paper", help="Weight ranges.")
+@click.option("--passes", type=int, default=20, help="Sampled passes.")
+@click.option("--seed", type=int, default=0, help="Of the draws.")
+@click.option("--data", type=click.Path(path_type=Path), help="Data root.")
+@click.option("--posterior", type=click.Path(path_type=Path), help="Posterior file.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write figures and JSON here too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
+def weights(workload: str, out: Path | None, as_json: bool, **choices: Any) -> None:
+    """Range and noise of WORKLOAD's sampled weights, layer by layer and format by format.
+
+    The 2021 paper explains why 1-bit σ suffices by the range that sampled weights keep.
+    """
+    from .choices import sampled_weights
+
+    found = sampled_weights(_workload(workload), command_line(), **choices)
+    _tell(found, workload, "weights", out, as_json)
+
+
+def _tell(found: Findings, workload: str, what: str, out: Path | None, as_json: bool) -> None:
+    """Print findings, and write them down where that is asked for."""
+    echo_json(found.values) if as_json else show(*found.shown)
+    if out is not None:
+        for path in found.write(out, f"{_workload(workload).name}-{what}"):
+            click.echo(path, err=as_json)
+
+
+def _conclude(
+    plan: ShiftPlan, records: list[ShiftRecord], out: Path | None, detailed: bool, as_json: bool
+) -> None:
     """Tables of the records, and files of them."""
+    from ..report import shift_tables as tables
+    from .equivalence import equivalence
+    from .results import results
+
+    (found,) = results(records)
+    outcomes, paper = equivalence(found), plan.base.workload.paper
+    if as_json:
+        echo_json(tables.to_dict(found, outcomes, paper))
+    else:
+        show(tables.tables(found, outcomes, paper, detailed=detailed))
+    if out is not None:
+        from ..files import write_atomically
+        from ..report.shift_figures import shift_figures
+
+        name = plan.base.workload.name
+        files = {"shift.md": tables.markdown(found, outcomes, paper)}
+        files |= {f"{part}.csv": text for part, text in tables.csv(found, outcomes).items()}
+        for part, text in files.items():
+            write_atomically(out / f"{name}-{part}", text.encode())
+        for path in (
+            *(out / f"{name}-{part}" for part in files),
+            *shift_figures(records, out, name),
+        ):
+            click.echo(path, err=as_json)

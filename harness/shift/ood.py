@@ -91,7 +91,7 @@ def _missing(one: OodSet, root: Path | None, limit: int | None) -> str | None:
     except UserError as reason:
         if one.path is not None:
             raise
-        return str(reason)
+        return str(reason).partition("\n")[0]
     return None
 
 

@@ -13,6 +13,7 @@ from ..commands import plan_from
 from ..errors import UserError, unknown
 from ..formats import FORMATS
 from ..plan import Plan
+from ..quantize.ptq import Options
 from .corruptions import CORRUPTIONS, SEVERITIES, check_severity, corrupt
 from .ood import OOD, OodSet, available, ood_sets
 from .source import GENERATED, NONE, OFFICIAL, published_file
@@ -84,6 +85,7 @@ class ShiftPlan:
         types: corruption types.
         severities: each 1 to 5.
         ood: sets from outside the distribution.
+        ranges: of the weight grids, each with cells of its own.
         corruption_seed: of the images.
     """
 
@@ -91,6 +93,7 @@ class ShiftPlan:
     types: tuple[str, ...]
     severities: tuple[int, ...] = SEVERITIES
     ood: tuple[OodSet, ...] = ()
+    ranges: tuple[str, ...] = ("headroom",)
     corruption_seed: int = 0
 
     def __post_init__(self) -> None:
@@ -100,6 +103,9 @@ class ShiftPlan:
             CORRUPTIONS.get(name)
         for severity in self.severities:
             check_severity(severity)
+        if not self.ranges:
+            raise UserError("--range names nothing; give headroom, paper or both.")
+        dict(self.options)  # refuses what is no range
         if not 0 <= self.corruption_seed < 2**63:
             raise UserError(
                 f"--corruption-seed is {self.corruption_seed}; give a number from 0 to 2^63."
@@ -125,17 +131,23 @@ class ShiftPlan:
 
     def cells(self, networks: Networks) -> dict[Condition, list[Cell]]:
         """Every cell, by the images it is about."""
-        plans = [self.base] if self.base.seeds == 1 else self._one_a_seed()
-        timed = [cell for plan in plans for cell in plan.cells(networks)]
+        seeds = range(self.base.seed, self.base.seed + self.base.seeds)
+        timed = [
+            cell
+            for options in self.options.values()
+            for seed in seeds
+            for cell in replace(self.base, options=options, seed=seed, seeds=1).cells(networks)
+        ]
         return {condition: _scored(timed, condition) for condition in self.conditions()}
 
-    def _one_a_seed(self) -> list[Plan]:
-        seeds = range(self.base.seed, self.base.seed + self.base.seeds)
-        return [replace(self.base, seed=seed, seeds=1) for seed in seeds]
+    @property
+    def options(self) -> dict[str, Options]:
+        """Options of quantization by range."""
+        return {name: replace(self.base.options, range=name) for name in self.ranges}  # type: ignore[arg-type]
 
 
 def _scored(timed: Sequence[Cell], condition: Condition) -> list[Cell]:
-    """Cells that are scored and not timed; a deterministic format has one, whatever the seeds."""
+    """Cells that are scored and not timed; a format has one where range or seed mean nothing."""
     cells = (
         replace(
             cell,
@@ -163,6 +175,7 @@ def shift_plan(
     mc: int | None = None,
     limit: int | None = None,
     ood: Sequence[str] | None = None,
+    ranges: Sequence[str] = ("headroom",),
     seeds: int = 1,
     corruption_seed: int = 0,
     **base: Any,
@@ -178,6 +191,7 @@ def shift_plan(
         mc: T; the profile's by default.
         limit: images a cell; the profile's by default.
         ood: known sets, folders and `.npz` files; the profile's by default.
+        ranges: of the weight grids, each with cells of its own.
         seeds: of the MC draws, each with cells of its own.
         corruption_seed: of the images.
         base: other choices, as `commands.plan_from` takes them.
@@ -210,6 +224,7 @@ def shift_plan(
         named,
         tuple(dict.fromkeys(severities)),
         kept,
+        tuple(dict.fromkeys(ranges)),
         corruption_seed,
     )
     return plan, skipped

@@ -90,18 +90,19 @@ class _Job:
 
     plan: ShiftPlan
     split: Split
-    artefacts: Mapping[str, Artefact]
+    artefacts: Mapping[tuple[str, str], Artefact]
     store: Store[ShiftRecord]
     command: str
     here: Fingerprint
-    predictors: dict[str, Predictor] = field(default_factory=dict)
+    predictors: dict[tuple[str, str], Predictor] = field(default_factory=dict)
 
-    def predictor(self, format: str) -> Predictor:
+    def predictor(self, cell: Cell) -> Predictor:
         """Loaded when it is first needed."""
-        if format not in self.predictors:
-            backend = BACKENDS.get(self.plan.base.backend_of(FORMATS.get(format)))
-            self.predictors[format] = backend.load(self.artefacts[format], threads=1)
-        return self.predictors[format]
+        which = (cell.format, cell.range)
+        if which not in self.predictors:
+            backend = BACKENDS.get(cell.backend)
+            self.predictors[which] = backend.load(self.artefacts[which], threads=1)
+        return self.predictors[which]
 
     def images(self, condition: Condition) -> Split:
         """The condition's images."""
@@ -123,7 +124,7 @@ class _Job:
         bayesian = FORMATS.get(cell.format).bayesian
         prefixes = self.plan.mc if bayesian else (1,)
         found = evaluate(
-            self.predictor(cell.format), images, prefixes, cell.seed, deterministic=not bayesian
+            self.predictor(cell), images, prefixes, cell.seed, deterministic=not bayesian
         )
         labels = None if cell.corruption.startswith(OOD) else images.labels
         scores: dict[str, tuple[float | None, ...]] = {}
@@ -150,12 +151,12 @@ def _job(
     here: Fingerprint,
 ) -> _Job:
     prepared = prepare(plan.base)
-    formats = {cell.format for group in wanted.values() for cell in group}
+    needed = {(cell.format, cell.range) for group in wanted.values() for cell in group}
     split: Split = getattr(prepared.splits, plan.base.split)
     return _Job(
         plan,
         split.limit(plan.base.limit),
-        {name: prepared.artefact(name) for name in plan.base.formats if name in formats},
+        {(name, range): prepared.artefact(name, plan.options.get(range)) for name, range in needed},
         store,
         command,
         here,
