@@ -75,7 +75,7 @@ def out_of_distribution(edition: Edition) -> Figure | None:
         return None
     lines = [line for line in edition.lines if any(map(line.outside, names)) and line.at(*CLEAN)]
     with styled():
-        drawn = figure(0.6 + 0.2 * len(lines))
+        drawn = figure(1.0 + 0.17 * len(lines))
         panels = drawn.subplots(1, len(names), sharey=True, squeeze=False)[0]
         for panel, name in zip(panels, names, strict=True):
             for place, line in enumerate(lines):
