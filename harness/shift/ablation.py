@@ -1,0 +1,283 @@
+"""The ablation: every choice of quantization changed alone, all scored on the same images.
+
+Each configuration differs from the default of its σ width in one choice. All see the same images
+and the same MC seeds, so a difference to FP32 is paired image by image; its 95 % interval comes
+from a bootstrap over images, in which an image counts with all its corruptions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..backends.base import BACKENDS
+from ..errors import UserError
+from ..predict import predict
+from ..quantize import artefact as files
+from ..quantize.ptq import Options
+from ..uncertainty.metrics import score
+from ..uncertainty.predictive import Summary
+from .ablation_result import METRICS, PAIRED, SHIFTED, Ablation, AblationRow, Difference
+from .configurations import BASE, Choice, default_choices
+from .equivalence import resampled
+from .source import CLEAN, shifted
+
+if TYPE_CHECKING:
+    from ..backends.base import Predictor
+    from ..data import Split
+    from ..quantize.artefact import Artefact
+
+TYPES = ("brightness", "contrast", "gaussian_blur", "gaussian_noise")
+SEVERITY = 5
+CLEAN_IMAGES, CORRUPTED_IMAGES = 1000, 500
+RESAMPLES = 10_000
+BATCH_BYTES = 1 << 26  # of a batch's largest activation in float32: weights are drawn once a batch
+
+#: Told what is being done and how much of it is done, as (phase, done, total).
+Report = Callable[[str, int, int], None]
+
+
+class Made(Protocol):
+    """A network under some choices of quantization."""
+
+    def artefact(self, format: str) -> Artefact:
+        """The model in one format."""
+        ...
+
+
+#: (options, observer, whether ranges are observed over sampled passes) to what formats are made of.
+Prepare = Callable[[Options, str, bool], Made]
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """What every configuration is scored on.
+
+    Attributes:
+        clean: clean images.
+        corrupted: corruption type to the same images under it, in the order of one another.
+        severity: of the corruptions.
+        seed: of generated corruptions.
+        origins: corruption type to `official` or `generated`.
+    """
+
+    clean: Split
+    corrupted: Mapping[str, Split]
+    severity: int = SEVERITY
+    seed: int = 0
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len({len(split) for split in self.corrupted.values()}) > 1:
+            raise UserError("The corruptions hold different images; give the same under each.")
+
+
+def ablation_images(
+    split: Split,
+    types: Sequence[str] = TYPES,
+    severity: int = SEVERITY,
+    *,
+    clean: int = CLEAN_IMAGES,
+    corrupted: int = CORRUPTED_IMAGES,
+    seed: int = 0,
+    root: Path | None = None,
+    official: str | None = None,
+) -> Images:
+    """The first images of a split, clean and corrupted.
+
+    Args:
+        split: `validation`, for choosing; `test` once all is chosen.
+        types: of corruption.
+        severity: 1 … 5.
+        clean: how many clean images.
+        corrupted: how many images of each type.
+        seed: of generated corruptions.
+        root: data root, see `data.data_root`.
+        official: directory of published corruptions under the data root.
+
+    Raises:
+        UserError: a number, a type or the severity is none.
+    """
+    part, copies, origins = split.limit(corrupted), {}, {}
+    for name in types:
+        copies[name], origins[name] = shifted(
+            part, name, severity, seed=seed, root=root, official=official
+        )
+    return Images(split.limit(clean), copies, severity, seed, origins)
+
+
+def ablation(
+    prepare: Prepare,
+    images: Images,
+    *,
+    mc: int = 20,
+    seeds: Sequence[int] = (0,),
+    choices: Sequence[Choice] | None = None,
+    threads: int = 1,
+    resamples: int = RESAMPLES,
+    report: Report | None = None,
+) -> Ablation:
+    """Score FP32 and every configuration on the same images.
+
+    Args:
+        prepare: makes the network ready under (options, observer, sampled); asked once for equal
+            arguments in a row.
+        images: what is scored.
+        mc: Monte Carlo passes T.
+        seeds: of the MC draws, the same for all.
+        choices: configurations beside FP32; `default_choices` if None.
+        threads: cores a pass may use.
+        resamples: of the bootstrap.
+        report: progress, in images.
+
+    Raises:
+        UserError: there are no passes or seeds, or a configuration cannot be made.
+    """
+    if mc < 1 or not seeds:
+        raise UserError(f"T is {mc} for {len(seeds)} seeds; give at least one of each.")
+    chosen = (BASE, *(default_choices() if choices is None else choices))
+    scorer = _Scorer(images, mc, tuple(seeds), threads, _Progress(report, len(chosen), images))
+    made = lru_cache(maxsize=1)(prepare)
+    found, fp32 = [], None
+    for choice in chosen:
+        scorer.progress.start(f"{choice.format} {choice.change}".strip())
+        model = made(choice.options, choice.observer, choice.sampled).artefact(choice.format)
+        fp32 = fp32 or model
+        found.append(scorer.scored(choice, model, fp32))
+    return Ablation(
+        split=images.clean.name,
+        images=len(images.clean),
+        corrupted_images=len(next(iter(images.corrupted.values()), ())),
+        origins=dict(images.origins),
+        severity=images.severity,
+        corruption_seed=images.seed,
+        mc=mc,
+        seeds=tuple(seeds),
+        resamples=resamples,
+        rows=_compared(found, resamples),
+    )
+
+
+class _Progress:
+    """Counts images over all configurations and seeds."""
+
+    def __init__(self, report: Report | None, configurations: int, images: Images) -> None:
+        each = sum(map(len, (images.clean, *images.corrupted.values())))
+        self._report, self._done, self._total = report, 0, configurations * each
+        self._phase = ""
+
+    def start(self, phase: str) -> None:
+        self._phase = phase
+        self.advance(0)
+
+    def advance(self, count: int) -> None:
+        self._done += count
+        if self._report:
+            self._report(self._phase, self._done, self._total)
+
+
+@dataclass(frozen=True, eq=False)
+class _Scored:
+    """A row before it is compared, and its values of each image: `clean` or `shifted` to [2, N], in
+    the order of `PAIRED`."""
+
+    row: AblationRow
+    values: dict[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Scorer:
+    images: Images
+    mc: int
+    seeds: tuple[int, ...]
+    threads: int
+    progress: _Progress
+
+    def scored(self, choice: Choice, model: Artefact, fp32: Artefact) -> _Scored:
+        """One configuration on all images."""
+        backend = backend_of(model)
+        predictor = BACKENDS.get(backend).load(model, self.threads)
+        sets = {CLEAN: self.images.clean, **self.images.corrupted}
+        scores, values = {}, {}
+        for name, split in sets.items():
+            summaries = [self._summary(predictor, model, split, seed) for seed in self.seeds]
+            each = [score(summary, split.labels, METRICS) for summary in summaries]
+            scores[name] = {metric: tuple(one[metric] for one in each) for metric in METRICS}
+            values[name] = np.mean([_paired(summary, split) for summary in summaries], axis=0)
+            self.progress.advance(len(split))
+        size = files.size(model, fp32)
+        row = AblationRow(
+            choice, backend, size.file_bytes, size.weight_bytes, size.ratio_weights,
+            size.ratio_file or 1.0, scores,
+        )  # fmt: skip
+        clean, types = values.pop(CLEAN), list(values.values())
+        means = {CLEAN: clean} | ({SHIFTED: np.mean(types, axis=0)} if types else {})
+        return _Scored(row, means)
+
+    def _summary(self, predictor: Predictor, model: Artefact, split: Split, seed: int) -> Summary:
+        largest = 4 * max(math.prod(a.shape) for a in model.graph.activations.values())
+        step = max(1, min(len(split), BATCH_BYTES // largest))
+        deterministic = not model.format.bayesian
+        parts = []
+        for start in range(0, len(split), step):
+            x = split.batch(slice(start, start + step))
+            parts.append(predict(predictor, x, self.mc, seed, deterministic))
+        return Summary.cat(parts)
+
+
+def backend_of(model: Artefact) -> str:
+    """What computes a configuration: the compiled program, wherever it can."""
+    if not model.format.quantized:
+        return "float"
+    if not model.header.compiled_sampler:
+        return "drawn"
+    return "native" if BACKENDS.get("native").unavailable() is None else "reference"
+
+
+def _paired(summary: Summary, split: Split) -> NDArray[np.float64]:
+    """[2, N]: whether each image is right, in %, and its NLL."""
+    labels = split.labels
+    nll = -summary.log_probs.gather(1, labels[:, None]).flatten()
+    return np.stack([100.0 * summary.correct(labels).double().numpy(), nll.numpy()])
+
+
+def _compared(found: Sequence[_Scored], resamples: int) -> tuple[AblationRow, ...]:
+    """The rows with their differences to the first; the same resamples serve all of them."""
+    base, others = found[0], found[1:]
+    differences: list[dict[str, dict[str, Difference]]] = [{} for _ in others]
+    for name, reference in base.values.items() if others else ():
+        columns = np.stack([other.values[name] - reference for other in others])
+        for index, metric in enumerate(PAIRED):
+            numbers = _intervals(columns[:, index].T, resamples, metric == "accuracy")
+            for one, (value, low, high) in zip(differences, numbers, strict=True):
+                one.setdefault(name, {})[metric] = Difference(value, low, high)
+    rows = [
+        replace(other.row, differences=one) for other, one in zip(others, differences, strict=True)
+    ]
+    return (base.row, *rows)
+
+
+def _intervals(
+    values: NDArray[np.float64], resamples: int, correctness: bool
+) -> list[tuple[float, float, float]]:
+    """Mean of each column of [N, K] and the ends of its 95 % interval.
+
+    Draws of correctness, in %, have half a pseudo-image more each way, as in `equivalence`: too few
+    images may differ for a resample to show one.
+    """
+    count = len(values)
+    draws = np.concatenate([w @ values / count for w in resampled(count, resamples, 0)])
+    if correctness:
+        more, less = np.random.Generator(np.random.PCG64(0)).poisson(0.5, (2, len(draws), 1))
+        draws += 100.0 / count * (more - less)
+    ends = np.quantile(draws, [0.025, 0.975], axis=0)
+    return [
+        (float(m), float(a), float(b)) for m, a, b in zip(values.mean(axis=0), *ends, strict=True)
+    ]

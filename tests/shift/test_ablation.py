@@ -1,0 +1,240 @@
+"""The ablation on a toy network, its means and intervals against plain loops over the images."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import astuple, dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from toy import RESIDUAL_SHAPE
+
+from sigmabench.harness.backends.base import BACKENDS
+from sigmabench.harness.data import Split
+from sigmabench.harness.errors import UserError
+from sigmabench.harness.predict import evaluate
+from sigmabench.harness.quantize import artefact as files
+from sigmabench.harness.quantize.calibrate import Calibration, calibrate
+from sigmabench.harness.quantize.fold import FloatModel, fold
+from sigmabench.harness.quantize.ptq import Options, quantize
+from sigmabench.harness.report import ablation as report
+from sigmabench.harness.shift import ablation as module
+from sigmabench.harness.shift.ablation import (
+    Images,
+    ablation,
+    ablation_images,
+    backend_of,
+)
+from sigmabench.harness.shift.configurations import Choice, default_choices
+from sigmabench.harness.shift.corruptions import corrupt
+from sigmabench.harness.uncertainty.metrics import score
+
+CHOICES = (
+    Choice("", "INT8"),
+    Choice("codebook", "INT8_SIGMA2", Options(sigma_grid="codebook")),
+    Choice("dithered", "INT8", Options(rounding="dithered")),
+    Choice("4-bit μ", "INT4_SIGMA1"),
+    Choice("sampled ranges", "INT8", sampled=True),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    model: FloatModel
+    ranges: Calibration
+    options: Options
+
+    def artefact(self, format: str) -> files.Artefact:
+        return quantize(self.model, format, self.ranges, self.options)
+
+
+def split(count: int, seed: int) -> Split:
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (count, *RESIDUAL_SHAPE), generator=generator).to(torch.uint8)
+    labels = torch.randint(0, 5, (count,), generator=generator)
+    return Split("validation", images, labels, (0.5,) * 3, (0.3,) * 3, 5)
+
+
+@pytest.fixture(scope="module")
+def shown() -> Images:
+    clean = split(40, 0)
+    part = clean.limit(24)
+    copies = {
+        name: replace(part, images=corrupt(part.images, name, 5, seed=0))
+        for name in ("gaussian_noise", "contrast")
+    }
+    return Images(clean, copies)
+
+
+@pytest.fixture(scope="module")
+def prepare(residual, posterior, images):
+    model = fold(residual, posterior, RESIDUAL_SHAPE)
+    asked = []
+
+    def made(options: Options, observer: str, sampled: bool) -> Made:
+        asked.append((options, observer, sampled))
+        return Made(model, calibrate(model, images, observer, sampled), options)
+
+    made.asked = asked
+    return made
+
+
+@pytest.fixture(scope="module")
+def found(prepare, shown):
+    return ablation(prepare, shown, mc=4, seeds=(0, 7), choices=CHOICES, resamples=400)
+
+
+def scored_alone(prepare, choice, images, seed):
+    made = prepare(choice.options, choice.observer, choice.sampled).artefact(choice.format)
+    predictor = BACKENDS.get(backend_of(made)).load(made, 1)
+    return evaluate(predictor, images, (4,), seed)[4]
+
+
+def test_every_configuration_has_the_scores_it_has_alone(prepare, shown, found):
+    assert [row.choice for row in found.rows[1:]] == list(CHOICES)
+    for row in found.rows[1:]:
+        for name, images in {"clean": shown.clean, **shown.corrupted}.items():
+            for index, seed in enumerate((0, 7)):
+                alone = score(scored_alone(prepare, row.choice, images, seed), images.labels)
+                for metric, values in row.scores[name].items():
+                    assert values[index] == alone[metric]
+
+
+def test_batches_make_no_difference(monkeypatch, prepare, shown, found):
+    monkeypatch.setattr(module, "BATCH_BYTES", 4 * 8 * 12 * 12 * 7)  # seven images
+    other = ablation(prepare, shown, mc=4, seeds=(0, 7), choices=CHOICES[2:3], resamples=400)
+    assert other.rows[1].scores == found.rows[3].scores
+    for name, metrics in other.rows[1].differences.items():
+        for metric, difference in metrics.items():
+            same = found.rows[3].differences[name][metric]
+            assert astuple(difference) == pytest.approx(astuple(same), rel=1e-9, abs=1e-9)
+
+
+def test_differences_are_paired_means(prepare, shown, found):
+    def values(choice, images):
+        each = []
+        for seed in (0, 7):
+            summary = scored_alone(prepare, choice, images, seed)
+            right = 100.0 * summary.correct(images.labels).double()
+            nll = -summary.log_probs[torch.arange(len(images)), images.labels]
+            each.append([right.numpy(), nll.numpy()])
+        return np.mean(each, axis=0)
+
+    row = found.rows[2]
+    for name, sets in (("clean", [shown.clean]), ("shifted", list(shown.corrupted.values()))):
+        gaps = np.mean(
+            [values(row.choice, s) - values(found.rows[0].choice, s) for s in sets], axis=0
+        )
+        for metric, gap in zip(("accuracy", "nll"), gaps, strict=True):
+            difference = row.differences[name][metric]
+            assert difference.value == pytest.approx(gap.mean(), rel=1e-9, abs=1e-12)
+            assert difference.low < difference.value < difference.high
+        error = gaps[1].std() / np.sqrt(gaps.shape[1])
+        half = (row.differences[name]["nll"].high - row.differences[name]["nll"].low) / 2
+        assert half == pytest.approx(1.96 * error, rel=0.25)
+
+
+def test_means_over_types_and_seeds(found):
+    for row in found.rows:
+        for metric in ("accuracy", "nll"):
+            types = [row.scores[name][metric] for name in ("gaussian_noise", "contrast")]
+            assert row.shifted(metric) == pytest.approx(np.mean(types))
+            assert row.clean(metric) == pytest.approx(np.mean(row.scores["clean"][metric]))
+
+
+def test_sizes_are_the_files(prepare, found):
+    fp32 = prepare(Options(), "minmax", False).artefact("FP32")
+    for row in found.rows:
+        choice = row.choice
+        made = prepare(choice.options, choice.observer, choice.sampled).artefact(choice.format)
+        assert row.file_bytes == len(files.to_bytes(made))
+        assert row.ratio_file == len(files.to_bytes(fp32)) / row.file_bytes
+    assert [row.ratio_weights for row in found.rows] == [1, 4, 6.4, 4, 12.8, 4]
+
+
+def test_preparation_is_asked_for_once_for_equal_choices_in_a_row(prepare, shown):
+    prepare.asked.clear()
+    ablation(prepare, shown, mc=1, choices=(CHOICES[0], CHOICES[3], CHOICES[4]), resamples=10)
+    assert [sampled for _, _, sampled in prepare.asked] == [False, True]
+
+
+def test_one_pass_has_no_mutual_information(prepare, shown):
+    found = ablation(prepare, shown, mc=1, choices=CHOICES[:1], resamples=10)
+    assert found.rows[1].clean("mutual_information") is None
+    assert "–" in report.markdown(found)
+
+
+def test_progress_counts_every_image(prepare, shown):
+    told = []
+    ablation(
+        prepare, shown, mc=1, choices=CHOICES[:1], resamples=10, report=lambda *t: told.append(t)
+    )
+    assert told[0] == ("FP32", 0, 2 * 88)
+    assert told[-1] == ("INT8", 2 * 88, 2 * 88)
+
+
+def test_clean_images_alone(prepare, shown):
+    found = ablation(prepare, Images(shown.clean, {}), mc=2, choices=CHOICES[:1], resamples=10)
+    assert set(found.rows[1].differences) == {"clean"}
+    assert found.rows[1].shifted("nll") is None
+    assert len(report.sheets(found)) == 3
+
+
+def test_every_default_choice_changes_one_thing():
+    made = default_choices()
+    assert len({(c.format, c.options, c.observer, c.sampled) for c in made}) == len(made)
+    for choice in made:
+        default = Options()
+        changed = [
+            name for name in vars(default) if vars(choice.options)[name] != vars(default)[name]
+        ]
+        changes = len(changed) + (choice.observer != "minmax") + choice.sampled
+        changes += choice.format.startswith("INT4")
+        assert changes == (1 if choice.change else 0)
+        plain = choice.format.replace("INT4", "INT8")
+        assert any(c.format == plain and not c.change for c in made)
+
+
+def test_images_are_the_first_ones_and_corrupted_as_asked():
+    whole = split(30, 1)
+    made = ablation_images(whole, ("contrast",), 2, clean=20, corrupted=10, seed=3)
+    assert len(made.clean) == 20
+    assert made.origins == {"contrast": "generated"}
+    expected = corrupt(whole.images[:10], "contrast", 2, seed=3)
+    assert torch.equal(made.corrupted["contrast"].images, expected)
+
+
+def test_what_cannot_be_scored_is_refused(prepare, shown):
+    with pytest.raises(UserError, match="at least one"):
+        ablation(prepare, shown, mc=0)
+    with pytest.raises(UserError, match="at least one"):
+        ablation(prepare, shown, seeds=())
+    with pytest.raises(UserError, match="the same under each"):
+        Images(shown.clean, {"a": shown.clean, "b": shown.clean.limit(3)})
+
+
+def test_tables_fit_80_columns_and_say_what_they_show(found):
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(report.table(found))
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= 80
+    whole = "\n".join(lines)
+    for word in ("codebook", "dithered", "INT4_SIGMA1", "gaussian_noise", "contrast", "T = 4"):
+        assert word in whole
+    assert report.markdown(found).count("| INT8 | dithered |") == 4
+
+
+def test_json_has_every_value(found):
+    whole = json.loads(json.dumps(report.to_dict(found), allow_nan=False))
+    assert whole["seeds"] == [0, 7]
+    assert whole["split"] == "validation"
+    row = whole["rows"][2]
+    assert row["choice"]["options"]["sigma_grid"] == "codebook"
+    assert row["scores"]["contrast"]["nll"] == list(found.rows[2].scores["contrast"]["nll"])
+    assert row["shifted"]["nll"] == found.rows[2].shifted("nll")
+    assert (
+        row["differences"]["clean"]["nll"]["low"] == found.rows[2].differences["clean"]["nll"].low
+    )
