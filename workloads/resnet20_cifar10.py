@@ -69,10 +69,10 @@ BEST_RECIPE = Recipe(
     name="best",
     description="MOPED from the twin, one-cycle SGD, prior N(0, 0.03²), KL tempered by 0.02.",
     optimizer="sgd",
-    lr=0.05,
+    lr=0.1,
     rho_lr=0.01,
     batch=128,
-    epochs=22,
+    epochs=48,
     schedule=OneCycle(rise=0.2),
     prior_std=0.03,  # κ / (N s²) is the twin's weight decay
     kl_temperature=0.02,
