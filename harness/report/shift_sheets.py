@@ -27,7 +27,7 @@ def clean(found: Results, write: Writer = text.concise) -> Sheet:
     """Scores on the clean images at the largest T, one row a variant."""
     digits = {m: decimals(m) for m in numbers.METRICS}
     if write is text.concise:
-        digits |= {"nll": 3, "brier": 3}  # the terminal's 80 columns
+        digits |= {"uce": 1, "nll": 3, "brier": 3}  # the terminal's 80 columns
     rows = []
     for variant in found.formats:
         if found.at(variant):
@@ -114,7 +114,9 @@ def passes(found: Results) -> Sheet:
         key = (row["metric"], row["severity"], row["variant"])
         found_at.setdefault(key, {})[row["mc"]] = row["mean"]
     ends = {*found.severities[:1], *found.severities[-1:]}
-    rows, headings, above = [], {}, ("", -1)
+    rows: list[tuple[str, ...]] = []
+    headings: dict[int, str] = {}
+    above = ("", -1)
     for (metric, severity, variant), got in found_at.items():
         if severity in ends:
             if (metric, severity) != above:

@@ -15,10 +15,10 @@ each with all its types in both formats, because an image that is hard is hard i
 one-sided p-value is (1 + draws on the side of H₀) / (resamples + 1).
 
 ECE is computed anew in every resample, type by type. It is biased upwards, in a resample once more,
-so the draws are centred at the estimate (which for a mean changes nothing). θ then is what N images
-show on average, not infinitely many: near its noise floor the ECE of N images hardly changes where
-that of infinitely many would. There (`near_floor`) "equivalent" is about the figure, not about the
-calibration, and NLL, which has no floor, is the one to read.
+so its draws are centred at the estimate. θ then is what N images show on average, not infinitely
+many: near its noise floor the ECE of N images hardly changes where that of infinitely many would.
+There (`near_floor`) "equivalent" is about the figure, not about the calibration, and NLL, which has
+no floor, is the one to read.
 
 Images on which two formats disagree may be so few that none is in the sample, and no resample can
 then show one. So draws of accuracy and of ECE have half a pseudo-image more that is right in one
@@ -270,7 +270,8 @@ def _pseudo_images(shape: tuple[int, ...], images: int, seed: int) -> Array:
 
 
 def _outcome(sample: _Sample, pair: _Pair, metric: str, effect: float, draws: Array) -> Outcome:
-    draws = draws - (draws.mean() - effect)
+    if metric == "ece":
+        draws = draws - (draws.mean() - effect)
     low, high = np.quantile(draws, [0.025, 0.975])
     return Outcome(
         variant=pair.variant,

@@ -182,8 +182,12 @@ def test_interval_of_a_mean_is_student_s():
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "nll", "ece"])
-def test_at_the_margin_either_claim_is_made_once_in_twenty(metric):
-    """The truth lies at the margin, so both are false; the bound is exceeded once in 2,500."""
+def test_at_the_margin_either_claim_is_made_once_in_twenty(metric, monkeypatch):
+    """The truth lies at the margin, so both are false; the bound is exceeded once in 2,500.
+
+    Margins are wide, because studies of few images can claim nothing within narrow ones.
+    """
+    monkeypatch.setattr(module, "MARGINS", WIDE)
     rng = np.random.default_rng(8)
     wrong = dict.fromkeys(("equivalent", "worse"), 0)
     for _ in range(400):
@@ -191,17 +195,19 @@ def test_at_the_margin_either_claim_is_made_once_in_twenty(metric):
         outcome = single([(a, b)], resamples=300, seed=int(rng.integers(1 << 30)))[metric]
         for hypothesis in wrong:
             wrong[hypothesis] += outcome.p[hypothesis] <= 0.05
-    assert 0 < wrong["equivalent"] <= 36
-    assert 0 < wrong["worse"] <= 36
+    assert 5 <= wrong["equivalent"] <= 36
+    assert 5 <= wrong["worse"] <= 36
+
+
+WIDE = {"accuracy": 3.0, "nll": 0.01, "ece": 5.0}
 
 
 def _accuracy_at_the_margin(rng):
-    a = arrays(rng, 1000)
-    flips = rng.choice([0, 1, 2], 1000, p=[0.967, 0.015, 0.018])  # 1: now right, 2: now wrong
-    right = rng.random(1000) < 0.9
-    before = np.where(flips == 1, False, np.where(flips == 2, True, right))
-    after = np.where(flips == 1, True, np.where(flips == 2, False, right))
-    return a | {"correct": before}, a | {"correct": after}
+    a = arrays(rng, 600)
+    lost, gained = rng.random((2, 600))
+    before = a["correct"]
+    after = np.where(before, lost >= 0.05 / 0.9, gained < 0.02 / 0.1)
+    return a, a | {"correct": after}
 
 
 def _nll_at_the_margin(rng):
@@ -210,12 +216,12 @@ def _nll_at_the_margin(rng):
 
 
 def _ece_at_the_margin(rng):
-    """Confidence 10 points too high in one format, 10.5 in the other, in one bin."""
-    confidence = rng.uniform(0.81, 0.855, 400)
-    a = arrays(rng, 400) | {"confidence": confidence, "correct": rng.random(400) < confidence - 0.1}
-    flips = rng.random(400) < 0.01
-    again = np.where(flips, rng.random(400) < confidence - 0.1, a["correct"])
-    return a, a | {"confidence": confidence + 0.005, "correct": again}
+    """Confidence 10 points too high in one format, 15 in the other, in one bin."""
+    confidence = rng.uniform(0.805, 0.815, 400)
+    right, again = rng.random((2, 400)) < confidence - 0.1
+    a = arrays(rng, 400) | {"confidence": confidence, "correct": right}
+    after = np.where(rng.random(400) < 0.1, again, right)
+    return a, a | {"confidence": confidence + 0.05, "correct": after}
 
 
 AT_THE_MARGIN = {
