@@ -150,9 +150,7 @@ class Plan:
             if FORMATS.get(name).bayesian or (mc, stopping) == min(counts, key=lambda c: c[0])
         ]
 
-    def _cell(
-        self, format: Format, mc: int, stopping: str, batch: int, networks: Networks
-    ) -> Cell:
+    def _cell(self, format: Format, mc: int, stopping: str, batch: int, networks: Networks) -> Cell:
         quantized, bayesian = format.quantized, format.bayesian
         affine = quantized and bayesian and self.options.sigma_grid == "affine"
         noise = BACKENDS.get(self.backend_of(format)).noise

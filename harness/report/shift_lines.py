@@ -208,9 +208,8 @@ def _figures(lines: list[Line]) -> dict[str, list[Line]]:
 
 
 def _kind(line: Line) -> str:
-    """What its label adds to the format; the paper's range is every twin's."""
-    kind = line.label.removeprefix(line.format).split()
-    return " ".join(word for word in kind if not (line.deterministic and word == "paper"))
+    """What its label adds to the format."""
+    return line.label.removeprefix(line.format).strip()
 
 
 def _anywhere(line: Line) -> bool:

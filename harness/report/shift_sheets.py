@@ -217,9 +217,16 @@ def outside(found: Results, write: Writer = text.concise) -> Sheet:
     return Sheet(title, columns, tuple(_aligned(rows)), headings, 0, notes)
 
 
-def ranges(found: Results) -> Sheet:
-    """The two ranges of the weights against the float format; no rows unless both are there."""
+def ranges(found: Results, every: bool = False) -> Sheet:
+    """The two ranges of the weights against the float format; no rows unless both are there.
+
+    Args:
+        found: of one study.
+        every: all quantized formats, not the widest and the narrowest σ alone.
+    """
     quantized = [v for v in found.formats if " paper" in v]
+    if not every:
+        quantized = list(dict.fromkeys([*quantized[:1], *quantized[-1:]]))
     formats = {found.formats[v] for v in quantized}
     others = [v for v, f in found.formats.items() if f in formats and v not in quantized]
     floats = dict.fromkeys(r for v in quantized for r in [found.reference(v)] if r is not None)

@@ -74,7 +74,7 @@ def markdown(
         sheets.boxes(found, ranges=True),
         sheets.passes(found),
         sheets.outside(found, text.spread),
-        sheets.ranges(found),
+        sheets.ranges(found, every=True),
         sheets.grid(outcomes),
         sheets.details(outcomes),
     ]

@@ -157,14 +157,18 @@ def _rank(cell: Cell) -> tuple[int, str, bool]:
     """As tables show them: the headroom range, the default, before the paper's."""
     names = FORMATS.names()
     place = names.index(cell.format) if cell.format in names else len(names)
-    return place, cell.format, cell.range == "paper"
+    return place, cell.format, _papers(cell)
+
+
+def _papers(cell: Cell) -> bool:
+    """Whether the paper's range sets it apart; every twin has it."""
+    twin = cell.format in FORMATS and not FORMATS.get(cell.format).bayesian
+    return cell.range == "paper" and not twin
 
 
 def _variants(records: list[ShiftRecord]) -> tuple[list[str], dict[str, str]]:
     """The variant of each record, and what its letters mean."""
-    names = [
-        f"{r.cell.format} paper" if r.cell.range == "paper" else r.cell.format for r in records
-    ]
+    names = [f"{r.cell.format} paper" if _papers(r.cell) else r.cell.format for r in records]
     rests = [_rest(record.cell) for record in records]
     kinds: dict[str, list[dict[str, object]]] = {}
     for name, rest in zip(names, rests, strict=True):
