@@ -25,8 +25,8 @@ from ..quantize.ptq import Options
 from ..uncertainty.metrics import score
 from ..uncertainty.predictive import Summary
 from .ablation_result import METRICS, PAIRED, SHIFTED, Ablation, AblationRow, Difference
+from .bootstrap import mean_draws, pseudo_images, resampled
 from .configurations import BASE, Choice, default_choices
-from .equivalence import resampled
 from .source import CLEAN, shifted
 
 if TYPE_CHECKING:
@@ -267,16 +267,20 @@ def _compared(found: Sequence[_Scored], resamples: int) -> tuple[AblationRow, ..
 def _intervals(
     values: NDArray[np.float64], resamples: int, correctness: bool
 ) -> list[tuple[float, float, float]]:
-    """Mean of each column of [N, K] and the ends of its 95 % interval.
+    """Mean of each column of [N, K] and the ends of its 95 % interval, as in `equivalence`.
 
-    Draws of correctness, in %, have half a pseudo-image more each way, as in `equivalence`: too few
-    images may differ for a resample to show one.
+    Args:
+        values: a row an image.
+        resamples: of the images.
+        correctness: values are of correctness, in %; else losses.
     """
     count = len(values)
-    draws = np.concatenate([w @ values / count for w in resampled(count, resamples, 0)])
+    chunks = resampled(count, resamples, 0)
     if correctness:
-        more, less = np.random.Generator(np.random.PCG64(0)).poisson(0.5, (2, len(draws), 1))
-        draws += 100.0 / count * (more - less)
+        draws = np.concatenate([weights @ values / count for weights in chunks])
+        draws += pseudo_images((len(draws), 1), count, 0)
+    else:
+        draws = np.concatenate([mean_draws(values, weights) for weights in chunks])
     ends = np.quantile(draws, [0.025, 0.975], axis=0)
     return [
         (float(m), float(a), float(b)) for m, a, b in zip(values.mean(axis=0), *ends, strict=True)

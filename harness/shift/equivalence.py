@@ -20,10 +20,10 @@ many: near its noise floor the ECE of N images hardly changes where that of infi
 There (`near_floor`) "equivalent" is about the figure, not about the calibration, and NLL, which has
 no floor, is the one to read.
 
-Images on which two formats disagree may be so few that none is in the sample, and no resample can
-then show one. So draws of accuracy and of ECE have half a pseudo-image more that is right in one
-format alone, and half a one in the other (after Agresti and Min, Biometrics 2005), as Poisson
-counts.
+NLL's draws are studentized (`mean_draws`): few images make most of a loss. Images on which two
+formats disagree may be so few that none is in the sample, and no resample can then show one. So
+draws of accuracy and of ECE have half a pseudo-image more that is right in one format alone, and
+half a one in the other (`pseudo_images`).
 
 Holm's correction covers all variants and severities within a metric and a hypothesis; metrics and
 hypotheses are not corrected for one another. A verdict is
@@ -38,14 +38,14 @@ Several seeds of the MC draw are averaged first: values an image, and for ECE th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..significance import holm
-from ..uncertainty.calibration import BINS
+from .bootstrap import Array, binned_gaps, mean_draws, pseudo_images, resampled
 from .record import ShiftRecord
 from .results import Results
 
@@ -64,9 +64,6 @@ SEED = 0
 ALPHA = 0.05
 EQUIVALENT, WORSE, INCONCLUSIVE = "equivalent", "worse", "inconclusive"
 _OF_CORRECTNESS = ("accuracy", "ece")  # one image changes either by at most 100 / N
-_COUNTS = 1 << 22  # counts at a time: 32 MB
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -151,7 +148,7 @@ def _pairs(results: Results, severity: int) -> list[_Pair]:
 
 
 class _Sample:
-    """The per-image values of all pairs at one severity, and the effects under weights."""
+    """The per-image values of all pairs at one severity, and their effects."""
 
     def __init__(self, results: Results, severity: int, pairs: Sequence[_Pair]) -> None:
         self.severity, self.pairs = severity, pairs
@@ -168,17 +165,18 @@ class _Sample:
             "nll": self._difference("nll"),
         }
 
-    def effects(self, counts: Array) -> dict[str, Array]:
-        """Effect under weights.
+    def effects(self) -> dict[str, Array]:
+        """Metric to [pairs], on the images as they are."""
+        means = {name: values.mean(axis=0) for name, values in self._differences.items()}
+        return {**means, "ece": self._ece_effects(np.ones((1, self.images)))[0]}
 
-        Args:
-            counts: [B, N] how often each resample holds each image; a row's sum is N.
-
-        Returns:
-            Metric to [B, pairs].
-        """
-        means = {m: counts @ d / self.images for m, d in self._differences.items()}
-        return {**means, "ece": self._ece_effects(counts)}
+    def draws(self, counts: Array) -> dict[str, Array]:
+        """Metric to [B, pairs] draws of the effect, from counts [B, N] of `resampled`."""
+        return {
+            "accuracy": counts @ self._differences["accuracy"] / self.images,
+            "nll": mean_draws(self._differences["nll"], counts),
+            "ece": self._ece_effects(counts),
+        }
 
     def near_floor(self, pair: _Pair) -> bool:
         """Whether the reference's ECE is not far above what perfect calibration would show."""
@@ -218,29 +216,6 @@ class _Sample:
         return 100.0 / self.images * np.stack(columns, axis=1)
 
 
-def binned_gaps(record: ShiftRecord) -> Array:
-    """[N, 15]: confidence − correctness of each image, in the column of its bin of confidence.
-
-    With w [N] how often an image counts, ECE is 100 Σ_b |Σ_i w_i gaps_ib| / Σ_i w_i, %.
-    """
-    confidence = record.array("confidence").astype(np.float64)
-    where = np.digitize(confidence, (np.arange(BINS + 1) / BINS)[1:-1])
-    gaps = np.zeros((len(confidence), BINS))
-    gaps[np.arange(len(confidence)), where] = confidence - record.array("correct")
-    return gaps
-
-
-def resampled(images: int, resamples: int, seed: int) -> Iterator[Array]:
-    """Counts [b, N] of images in resamples of N with replacement, some resamples at a time."""
-    generator = np.random.Generator(np.random.PCG64(seed))
-    step = max(1, _COUNTS // images)
-    for start in range(0, resamples, step):
-        rows = min(step, resamples - start)
-        drawn = generator.integers(0, images, (rows, images)) + images * np.arange(rows)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=rows * images)
-        yield counts.reshape(rows, images).astype(np.float64)
-
-
 def _seed_mean(records: Sequence[ShiftRecord], name: str) -> Array:
     """[N] mean over seeds of a per-image value."""
     mean: Array = np.mean([r.array(name).astype(np.float64) for r in records], axis=0)
@@ -248,25 +223,17 @@ def _seed_mean(records: Sequence[ShiftRecord], name: str) -> Array:
 
 
 def _tested(sample: _Sample, resamples: int, seed: int) -> list[Outcome]:
-    estimates = sample.effects(np.ones((1, sample.images)))
-    chunks = [sample.effects(counts) for counts in resampled(sample.images, resamples, seed)]
+    effects = sample.effects()
+    chunks = [sample.draws(counts) for counts in resampled(sample.images, resamples, seed)]
     found = []
     for metric in MARGINS:
         draws = np.concatenate([chunk[metric] for chunk in chunks])
         if metric in _OF_CORRECTNESS:
-            draws += _pseudo_images(draws.shape, sample.images, seed)
+            draws += pseudo_images(draws.shape, sample.images, [seed, 1])
         for column, pair in enumerate(sample.pairs):
-            effect = float(estimates[metric][0, column])
+            effect = float(effects[metric][column])
             found.append(_outcome(sample, pair, metric, effect, draws[:, column]))
     return found
-
-
-def _pseudo_images(shape: tuple[int, ...], images: int, seed: int) -> Array:
-    """What half a pseudo-image each way adds to draws of accuracy and ECE, points."""
-    generator = np.random.Generator(np.random.PCG64([seed, 1]))
-    gained, lost = generator.poisson(0.5, (2, *shape))
-    change: Array = 100.0 / images * (gained - lost)
-    return change
 
 
 def _outcome(sample: _Sample, pair: _Pair, metric: str, effect: float, draws: Array) -> Outcome:

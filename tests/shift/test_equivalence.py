@@ -7,15 +7,11 @@ import pytest
 import torch
 from shift.shift_factory import TYPES, cell, record, study
 
+from sigmabench.harness.shift import bootstrap
 from sigmabench.harness.shift import equivalence as module
+from sigmabench.harness.shift.bootstrap import binned_gaps, mean_draws, resampled
 from sigmabench.harness.shift.conclusions import overall, sentences
-from sigmabench.harness.shift.equivalence import (
-    MARGINS,
-    Outcome,
-    binned_gaps,
-    equivalence,
-    resampled,
-)
+from sigmabench.harness.shift.equivalence import MARGINS, Outcome, equivalence
 from sigmabench.harness.shift.results import results
 from sigmabench.harness.significance import holm
 from sigmabench.harness.uncertainty.calibration import ece
@@ -181,7 +177,20 @@ def test_interval_of_a_mean_is_student_s():
     assert (outcome.high + outcome.low) / 2 == pytest.approx(d.mean(), abs=0.05 * half)
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "nll", "ece"])
+def test_draws_of_a_loss_are_those_of_a_loop_over_resamples():
+    rng = np.random.default_rng(9)
+    values = np.stack([rng.exponential(size=12), np.full(12, 0.25)], axis=1)
+    counts = next(resampled(12, 50, seed=3))
+    draws = mean_draws(values, counts)
+    mean, deviation = values[:, 0].mean(), values[:, 0].std()
+    for row, weights in zip(draws[:, 0], counts, strict=True):
+        drawn = np.repeat(values[:, 0], weights.astype(int))
+        t = (drawn.mean() - mean) / max(drawn.std(), deviation / np.sqrt(12))
+        assert row == pytest.approx(mean - deviation * t, rel=1e-9)
+    assert (draws[:, 1] == 0.25).all()
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "nll", "skewed nll", "ece"])
 def test_at_the_margin_either_claim_is_made_once_in_twenty(metric, monkeypatch):
     """The truth lies at the margin, so both are false; the bound is exceeded once in 2,500.
 
@@ -192,7 +201,8 @@ def test_at_the_margin_either_claim_is_made_once_in_twenty(metric, monkeypatch):
     wrong = dict.fromkeys(("equivalent", "worse"), 0)
     for _ in range(400):
         a, b = AT_THE_MARGIN[metric](rng)
-        outcome = single([(a, b)], resamples=300, seed=int(rng.integers(1 << 30)))[metric]
+        found = single([(a, b)], resamples=300, seed=int(rng.integers(1 << 30)))
+        outcome = found[metric.split()[-1]]
         for hypothesis in wrong:
             wrong[hypothesis] += outcome.p[hypothesis] <= 0.05
     assert 5 <= wrong["equivalent"] <= 36
@@ -215,6 +225,13 @@ def _nll_at_the_margin(rng):
     return a, a | {"nll": a["nll"] + rng.normal(0.01, 0.03, 150)}
 
 
+def _skewed_nll_at_the_margin(rng):
+    """One image in twenty makes all of the loss."""
+    a = arrays(rng, 150)
+    lost = rng.exponential(0.2, 150) * (rng.random(150) < 0.05)
+    return a, a | {"nll": a["nll"] + lost}
+
+
 def _ece_at_the_margin(rng):
     """Confidence 10 points too high in one format, 15 in the other, in one bin."""
     confidence = rng.uniform(0.805, 0.815, 400)
@@ -227,6 +244,7 @@ def _ece_at_the_margin(rng):
 AT_THE_MARGIN = {
     "accuracy": _accuracy_at_the_margin,
     "nll": _nll_at_the_margin,
+    "skewed nll": _skewed_nll_at_the_margin,
     "ece": _ece_at_the_margin,
 }
 
@@ -249,7 +267,7 @@ def test_holm_covers_variants_and_severities_within_a_metric_and_a_hypothesis():
 def test_the_same_seed_gives_the_same_outcomes_however_resamples_are_cut(monkeypatch):
     (found,) = results(study(("FP32", "INT8"), TYPES[:1], (1,), images=40, ood=()))
     whole = equivalence(found, resamples=50)
-    monkeypatch.setattr(module, "_COUNTS", 200)
+    monkeypatch.setattr(bootstrap, "_COUNTS", 200)
     cut = equivalence(found, resamples=50)
     assert [o.p for o in cut] == [o.p for o in whole]
     assert equivalence(found, resamples=50, seed=1) != whole
