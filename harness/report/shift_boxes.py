@@ -22,12 +22,12 @@ _GROUP = 0.86  # of the room of a severity that its boxes take
 
 def severity(edition: Edition) -> Figure | None:
     """Accuracy, ECE and NLL of the Bayesian formats at each severity (the paper's figure 3)."""
-    return _boxes(edition.bayesian, ("accuracy", "ece", "nll"))
+    return _boxes(edition, edition.bayesian, ("accuracy", "ece", "nll"))
 
 
 def severity_uce_brier(edition: Edition) -> Figure | None:
     """UCE and Brier score of the Bayesian formats at each severity (the paper's figure 4)."""
-    return _boxes(edition.bayesian, ("uce", "brier"))
+    return _boxes(edition, edition.bayesian, ("uce", "brier"))
 
 
 def twins(edition: Edition) -> Figure | None:
@@ -35,10 +35,10 @@ def twins(edition: Edition) -> Figure | None:
     if not edition.twins:
         return None
     reference = [line for line in edition.bayesian if line.format == REFERENCE]
-    return _boxes([*reference, *edition.twins], ("accuracy", "ece", "nll"))
+    return _boxes(edition, [*reference, *edition.twins], ("accuracy", "ece", "nll"))
 
 
-def _boxes(lines: Sequence[Line], metrics: Sequence[str]) -> Figure | None:
+def _boxes(edition: Edition, lines: Sequence[Line], metrics: Sequence[str]) -> Figure | None:
     """A panel a metric; at each severity a box a format over the types' scores, the latter means
     over seeds. Boxes show quartiles and median, whiskers least and greatest. Severity 0 is a point
     each, with ± 1 standard deviation over seeds."""
@@ -64,7 +64,7 @@ def _boxes(lines: Sequence[Line], metrics: Sequence[str]) -> Figure | None:
         panels[-1].set_xlim(-0.5, len(SEVERITIES) + 0.5)
         panels[-1].set_xticks(range(len(SEVERITIES) + 1), ["clean", *map(str, SEVERITIES)])
         panels[-1].set_xlabel(f"severity, {_types_in_words(shown)}")
-        legend(drawn, panels[0], shown)
+        legend(drawn, panels[0], shown, edition.note)
     return drawn
 
 
@@ -83,6 +83,7 @@ def _box_line(panel: Axes, line: Line, metric: str, place: int, count: int) -> N
             spread(clean),
             **{**line.style, "linestyle": "none"},
             markersize=3.5,
+            clip_on=False,  # a score may be near 0
             elinewidth=0.8,
             capsize=1.5,
         )

@@ -104,7 +104,7 @@ def confidence(edition: Edition) -> Figure | None:
         panels[0, 0].set_ylabel("accuracy, %")
         panels[1, 0].set_ylabel("share of images, %")
         drawn.supxlabel("confidence at least τ, %", fontsize="medium")
-        legend(drawn, panels[0, 0], edition.lines)
+        legend(drawn, panels[0, 0], edition.lines, edition.note)
     return drawn
 
 
@@ -129,7 +129,7 @@ def against_mc(edition: Edition) -> Figure | None:
         panels[1].set_xticks(passes, [str(mc) for mc in passes])
         panels[1].xaxis.set_minor_locator(NullLocator())
         panels[1].set_xlabel("Monte Carlo passes T")
-        legend(drawn, panels[0], lines)
+        legend(drawn, panels[0], lines, edition.note)
     return drawn
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
-from types import SimpleNamespace
-from typing import Any, cast
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,12 +16,13 @@ from ..formats import FORMATS
 from ..shift.record import ShiftRecord
 from ..shift.results import CLEAN, OOD, Results, results
 from ..uncertainty.metrics import METRICS
-from .rows import Row
-from .style import Look, legend_above, look
+from .rows import variant_lines
+from .style import Look, format_look
 
 _NAMES = {"accuracy": "accuracy", "ece": "ECE", "nll": "NLL", "uce": "UCE", "brier": "Brier score"}
 #: Lines up to which variants of a format share a figure.
 _TOGETHER = 8
+_NOTE_WIDTH = 60  # characters of a figure's width
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,21 @@ class Edition:
     Attributes:
         slug: part of the file name; empty where there is one edition alone.
         lines: in the order of the formats.
+        letters: of the study: letter of a variant to what it stands for.
     """
 
     slug: str
     lines: tuple[Line, ...]
+    letters: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def note(self) -> str:
+        """What the letters of these lines stand for; empty where they have none."""
+        used = {word for line in self.lines for word in _kind(line).split()}
+        shown = {letter: means for letter, means in self.letters.items() if letter in used}
+        return "\n".join(
+            part for line in variant_lines(shown) for part in textwrap.wrap(line, _NOTE_WIDTH)
+        )
 
     @property
     def bayesian(self) -> list[Line]:
@@ -134,15 +146,8 @@ def editions(records: Iterable[ShiftRecord]) -> list[Edition]:
         name = "-".join(words) if len(studies) > 1 else ""
         for variant, lines in _figures(_lines(study)).items():
             slug = "-".join(part for part in (name, safe(variant)) if part)
-            found.append(Edition(slug, tuple(lines)))
+            found.append(Edition(slug, tuple(lines), study.letters))
     return sorted(found, key=lambda edition: edition.slug)
-
-
-def format_look(format: str, variant: int = 0) -> Look:
-    """The look of a format: the same in every figure of the reports."""
-    label = f"{format} {chr(ord('a') + variant)}" if variant else format
-    record = SimpleNamespace(cell=SimpleNamespace(format=format))
-    return look(cast(Row, SimpleNamespace(label=label, record=record)))
 
 
 def known_scores(
@@ -158,11 +163,31 @@ def spread(values: NDArray[np.float64]) -> float:
     return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
 
 
-def legend(drawn: Figure, panel: Axes, lines: Sequence[Line]) -> None:
-    """One legend of the lines for the whole figure, above it; `panel` is one of its panels."""
+def legend(drawn: Figure, panel: Axes, lines: Sequence[Line], note: str) -> None:
+    """One legend of the lines for the whole figure, above it, in as many columns as there is room
+    for, with a note below; `panel` is one of the panels."""
     for line in lines:
         panel.plot([], [], **line.style, label=line.label)
-    legend_above(drawn, panel)
+    handles, labels = panel.get_legend_handles_labels()
+    for columns in (3, 2, 1):
+        made = drawn.legend(
+            handles,
+            labels,
+            loc="outside upper center",
+            ncols=min(columns, len(labels)),
+            columnspacing=1.2,
+            handlelength=2.6,
+        )
+        if columns == 1 or made.get_window_extent().width <= drawn.bbox.width:
+            break
+        made.remove()
+    noted(drawn, note)
+
+
+def noted(drawn: Figure, note: str) -> None:
+    """Say below the figure what letters stand for."""
+    if note:
+        drawn.legend([], [], loc="outside lower left", title=note, title_fontsize=6)
 
 
 def axis_label(metric: str) -> str:
@@ -202,7 +227,7 @@ def _figures(lines: list[Line]) -> dict[str, list[Line]]:
             replace(line, variant=0)
             for line in lines
             if _kind(line) == kind
-            or (_anywhere(line) and line.format not in own and _fits(line, kind))
+            or (_anywhere(line) and line.format not in own and _fits(line, kind, lines))
         ]
     return shown
 
@@ -217,6 +242,12 @@ def _anywhere(line: Line) -> bool:
     return line.deterministic or line.records[0].cell.range == "-"
 
 
-def _fits(line: Line, kind: str) -> bool:
-    """Whether all that sets it apart is in this kind: `FP32` and `FP32 a` fit `paper a`."""
-    return set(_kind(line).split()) <= set(kind.split())
+def _fits(line: Line, kind: str, lines: Sequence[Line]) -> bool:
+    """Whether it has no variants, or is of the posterior and T of the variants of this kind."""
+    of_kind = {_network(other) for other in lines if _kind(other) == kind}
+    return not _kind(line) or _network(line) in of_kind
+
+
+def _network(line: Line) -> tuple[str, int]:
+    cell = line.records[0].cell
+    return cell.posterior, cell.mc

@@ -69,10 +69,15 @@ class Look:
 
 
 def look(row: Row) -> Look:
-    """The look of a row: by format; a variant of the same format has another marker and line."""
-    order = format_order(row.record.cell.format)
+    """The look of a row: its format's; the letter of a variant changes marker and line."""
     letter = row.label.removeprefix(row.record.cell.format).strip()
-    step = order + order // len(_COLOURS) + (ord(letter[0]) - ord("a") if letter else 0)
+    return format_look(row.record.cell.format, ord(letter[0]) - ord("a") if letter else 0)
+
+
+def format_look(format: str, variant: int = 0) -> Look:
+    """The look of a format; further variants, counted from 0, have another marker and line."""
+    order = format_order(format)
+    step = order + order // len(_COLOURS) + variant
     return Look(
         _COLOURS[order % len(_COLOURS)],
         _MARKERS[step % len(_MARKERS)],

@@ -15,8 +15,8 @@ from ..shift.weights import REFERENCE, LayerRange
 from . import text
 from .rows import format_order
 from .sheet import Column, Sheet
-from .shift_lines import format_look, safe
-from .style import FAINT, figure, render, styled
+from .shift_lines import safe
+from .style import FAINT, figure, format_look, render, styled
 
 #: Formats that a figure shows, of those that were sampled.
 DRAWN = (REFERENCE, "INT8", "INT8_SIGMA2", "INT8_SIGMA1")

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..cell import Cell
 from ..formats import FORMATS
+from ..report.rows import label
 from .record import ShiftRecord
 
 CLEAN = ("none", 0)
@@ -31,7 +32,7 @@ class Results:
         records: variant and condition to its records, one a seed of the MC draw, in that order.
         formats: variant to its format, in the order of tables. A variant is called as its format,
             with `paper` where its weights have that range, and with a letter where there are more.
-        letters: what such a letter stands for.
+        letters: letter to what it stands for, the same in every format.
         notes: what was left out, and why.
     """
 
@@ -71,15 +72,14 @@ class Results:
         )
 
     def reference(self, variant: str) -> str | None:
-        """The float variant of the same network that this one is compared with, if it is there."""
+        """The float variant of the same network and T that this one is compared with, if it is
+        there."""
         base = "FP32" if FORMATS.get(self.formats[variant]).bayesian else "DNN_FP32"
         if self.formats[variant] == base:
             return None
-        found = [name for name, format_ in self.formats.items() if format_ == base]
-        own = self._posteriors(variant)
-        return next(
-            (name for name in found if self._posteriors(name) == own), next(iter(found), None)
-        )
+        floats = (name for name, format_ in self.formats.items() if format_ == base)
+        own = self._network(variant)
+        return next((name for name in floats if self._network(name) == own), None)
 
     def missing(self) -> list[str]:
         """What an unfinished study lacks, a sentence each."""
@@ -97,11 +97,13 @@ class Results:
                 lines.append(f"{variant} has fewer than {seeds} seeds at {_few(short)}.")
             alone = self.formats[variant] not in ("FP32", "DNN_FP32")
             if alone and self.reference(variant) is None:
-                lines.append(f"{variant} is compared with nothing: its float format is not there.")
+                lines.append(f"{variant} is compared with nothing: its float is not there.")
         return lines
 
-    def _posteriors(self, variant: str) -> set[str]:
-        return {r.cell.posterior for (v, _), rs in self.records.items() if v == variant for r in rs}
+    def _network(self, variant: str) -> tuple[str, int]:
+        """Posterior and T, one of each, for a letter tells others apart."""
+        first = next(found[0].cell for (v, _), found in self.records.items() if v == variant)
+        return first.posterior, first.mc
 
 
 def results(records: Iterable[ShiftRecord]) -> list[Results]:
@@ -167,26 +169,17 @@ def _papers(cell: Cell) -> bool:
 
 
 def _variants(records: list[ShiftRecord]) -> tuple[list[str], dict[str, str]]:
-    """The variant of each record, and what its letters mean."""
+    """The variant of each record, and what the letters mean."""
     names = [f"{r.cell.format} paper" if _papers(r.cell) else r.cell.format for r in records]
-    rests = [_rest(record.cell) for record in records]
-    kinds: dict[str, list[dict[str, object]]] = {}
-    for name, rest in zip(names, rests, strict=True):
-        if rest not in kinds.setdefault(name, []):
-            kinds[name].append(rest)
-    letters: dict[str, str] = {}
-    labels = []
-    for name, rest in zip(names, rests, strict=True):
-        others = kinds[name]
-        varying = [k for k in rest if any(other[k] != rest[k] for other in others)]
-        if not varying:
-            labels.append(name)
-            continue
-        letter = chr(ord("a") + others.index(rest))
-        meaning = ", ".join(f"{k.replace('_', ' ')} {rest[k]}" for k in varying)
-        letters[f"{name} {letter}"] = meaning
-        labels.append(f"{name} {letter}")
-    return labels, letters
+    kinds: dict[tuple[str, tuple[object, ...]], dict[str, object]] = {}
+    keys = []
+    for name, record in zip(names, records, strict=True):
+        rest = _rest(record.cell)
+        keys.append((name, tuple(rest.values())))
+        kinds.setdefault(keys[-1], rest)
+    labels, letters = label([name for name, _ in kinds], list(kinds.values()))
+    called = dict(zip(kinds, labels, strict=True))
+    return [called[key] for key in keys], letters
 
 
 def _rest(cell: Cell) -> dict[str, object]:

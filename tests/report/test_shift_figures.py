@@ -26,7 +26,8 @@ from sigmabench.harness.report.shift_images import (
     out_of_distribution,
     reliability,
 )
-from sigmabench.harness.report.shift_lines import editions, format_look
+from sigmabench.harness.report.shift_lines import editions
+from sigmabench.harness.report.style import format_look
 from sigmabench.harness.significance import wilson
 from sigmabench.harness.uncertainty.calibration import reliability_diagram
 from sigmabench.harness.uncertainty.predictive import Predictive
@@ -291,6 +292,34 @@ def test_floats_of_a_posterior_are_drawn_with_what_is_made_of_it(clean):
         assert {r.cell.posterior for line in edition.bayesian for r in line.records} == {name}
         assert [line.format for line in edition.bayesian] == ["FP32", "INT8", "INT8_SIGMA1"]
         assert [line.format for line in edition.twins] == ["DNN_INT8"]
+        letter = edition.slug
+        assert edition.note == f"{letter}: posterior {name}"
+        notes = [one.get_title().get_text() for one in severity(edition).legends]
+        assert edition.note in notes
+
+
+def test_a_letter_means_the_same_in_every_format(clean):
+    """FP32 has the posteriors A and B, INT8 B and C: no figure mixes A with B."""
+    floats, int8 = (chosen(clean, format=name) for name in ("FP32", "INT8"))
+    made = [r for name in "AB" for r in relabelled(floats, posterior=name)]
+    made += [r for name in "BC" for r in relabelled(int8, posterior=name)]
+    bits = [r for n in (1, 2, 4) for r in relabelled(int8, format=f"INT8_SIGMA{n}")]
+    made += [r for name in "BC" for r in relabelled(bits, posterior=name)]
+    for edition in editions(made):
+        assert len({r.cell.posterior for line in edition.lines for r in line.records}) == 1
+
+
+def test_a_legend_of_long_names_fits_its_figure(clean):
+    names = ("INT8", "INT8_SIGMA4", "INT8_SIGMA2", "INT8_SIGMA1")
+    int8 = relabelled(chosen(clean, format="INT8"), range="paper")
+    made = [r for name in names for r in relabelled(int8, format=name)]
+    (edition,) = editions([*chosen(clean, format="FP32"), *made])
+    drawn = severity(edition)
+    drawn.canvas.draw()
+    (legend,) = drawn.legends
+    box = legend.get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= drawn.bbox.width
 
 
 def test_studies_have_figures_of_their_own(clean):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -310,7 +312,21 @@ def test_variants_that_differ_in_something_else_get_letters():
         for r in b
     ]
     (found,) = results([*a, *changed])
-    assert found.letters == {"INT8 a": "observer minmax", "INT8 b": "observer mse"}
+    assert found.letters == {"a": "observer minmax", "b": "observer mse"}
+
+
+def test_a_variant_is_compared_with_the_float_of_its_own_network_and_t():
+    def made(format_, **changes):
+        whole = study((format_,), TYPES[:1], (1,), images=30, ood=())
+        return [replace(r, cell=replace(r.cell, **changes)) for r in whole]
+
+    first = [*made("FP32", posterior="A"), *made("INT8", posterior="B")]
+    (found,) = results(first)
+    assert equivalence(found, resamples=10) == []
+    assert "INT8 is compared with nothing: its float is not there." in found.missing()
+    more = [*first, *made("FP32", posterior="B"), *made("FP32", posterior="B", mc=9)]
+    (found,) = results(more)
+    assert found.letters[found.reference("INT8").split()[-1]] == "posterior B, mc 4"
 
 
 def outcome(variant, metric, severity, verdict, effect=0.0, **changes):
