@@ -20,7 +20,7 @@ class Cell:
         format: numeric format.
         range: `headroom` or `paper`, the range μ and the sampled weights share; `-` for floats.
         granularity: of σ's quantization, `channel` or `tensor`; `-` for floats.
-        sigma_offset: `float` or `integer` offset of σ's grid; `-` for floats.
+        sigma_offset: `float` or `integer` offset of σ's grid; `-` for floats and codebooks.
         observer: of the activation ranges, `minmax`, `percentile` or `mse`; `-` for floats.
         calibration: `mean` network or `sampled` passes; `-` for floats.
         split: which part of the data was scored.

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 def plan_from(workload: Workload, **choices: Any) -> Plan:
     """A plan from command-line options, the defaults where they are None."""
+    from .checks import cores_for
     from .formats import DEFAULT_FORMATS
-    from .machine import fingerprint
     from .plan import Plan
     from .quantize.calibrate import OBSERVERS
     from .quantize.ptq import Options
@@ -41,7 +41,7 @@ def plan_from(workload: Workload, **choices: Any) -> Plan:
         given.pop("rounding", "nearest"),
     )
     formats = tuple(format_name(name) for name in given.pop("formats", DEFAULT_FORMATS))
-    threads = given.pop("threads", None)
+    threads = cores_for(given.pop("threads", None))
     counts = given.pop("mc", (1, 10, 50))
     return Plan(
         workload,
@@ -49,7 +49,7 @@ def plan_from(workload: Workload, **choices: Any) -> Plan:
         mc=tuple(count for count in counts if count != AUTO),
         adaptive=AUTO in counts,
         batches=given.pop("batch", (1, 32)),
-        threads=fingerprint().cores if threads is None else threads,
+        threads=threads,
         options=options,
         sampled=calibrate == "sampled",
         **given,
@@ -155,11 +155,11 @@ def diagnosis(seconds: float) -> dict[str, Any]:
     """The machine, the backends, the peers' environments and a noise check."""
     from .backends.base import BACKENDS
     from .bench.peers.environment import PEERS, find
+    from .checks import check_seconds
     from .machine import describe
     from .measure.noise import noise_check
 
-    if not 0 < seconds < float("inf"):
-        raise UserError(f"--seconds is {seconds}; give a finite number above 0.")
+    check_seconds(seconds)
     backends = {
         name: f"{backend.unavailable() or 'available'}; needs {backend.needs}"
         for name in BACKENDS
@@ -243,6 +243,8 @@ def inspection(file: Path) -> dict[str, Any]:
     """What a posterior or an artefact file holds, for JSON."""
     from .posterior.file import is_posterior
 
+    if not file.is_file():
+        raise UserError(f"There is no file {file}; name an artefact's or a posterior's.")
     return _inspect_posterior(file) if is_posterior(file) else _inspect_artefact(file)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING
 from .adaptive import CONFIDENCE, StoppingRule
 from .backends.base import BACKENDS
 from .cell import FIXED, Cell
+from .checks import check_counts, check_seconds, check_seed
 from .errors import UserError
 from .formats import DEFAULT_FORMATS, FORMATS, Format
 from .quantize.ptq import Options
@@ -83,20 +82,18 @@ class Plan:
         if self.backend != "auto":
             BACKENDS.get(self.backend)
         for flag, values in (("--mc", self.mc), ("--batch", self.batches)):
-            _at_least_one(flag, values, may_be_empty=self.adaptive and flag == "--mc")
+            check_counts(flag, values, may_be_empty=self.adaptive and flag == "--mc")
         for flag, value in (("--threads", self.threads), ("--seeds", self.seeds)):
-            _at_least_one(flag, (value,))
+            check_counts(flag, (value,))
         if self.team < 0 or (self.team and self.threads % self.team):
             raise UserError(
                 f"--team is {self.team}; give a number that divides the {self.threads} threads, or "
                 "leave it out."
             )
         if self.limit is not None:
-            _at_least_one("--limit", (self.limit,))
-        if not 0 <= self.seed <= 2**63:
-            raise UserError(f"--seed is {self.seed}; give a number from 0 to 2^63.")
-        if not 0 < self.seconds < math.inf:
-            raise UserError(f"--seconds is {self.seconds}; give a finite number above 0.")
+            check_counts("--limit", (self.limit,))
+        check_seed(self.seed)
+        check_seconds(self.seconds)
         StoppingRule(MOST_PASSES, self.confidence)  # refused even where it would not be used
         if self.adaptive:
             StoppingRule(max(self.mc, default=MOST_PASSES), self.confidence)
@@ -183,11 +180,3 @@ class Plan:
             sigma_grid=self.options.sigma_grid if quantized and bayesian else "affine",
             rounding=self.options.rounding if quantized and bayesian else "nearest",
         )
-
-
-def _at_least_one(flag: str, values: Sequence[int], may_be_empty: bool = False) -> None:
-    for value in values:
-        if value < 1:
-            raise UserError(f"{flag} is {value}; give a whole number of at least 1.")
-    if not values and not may_be_empty:
-        raise UserError(f"{flag} names nothing; give at least one number.")

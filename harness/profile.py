@@ -7,7 +7,6 @@ multiplied by the number of threads is what there was to spend.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from .backends.base import BACKENDS
 from .bench.networks import NETWORKS, POSTERIOR
+from .checks import check_counts, check_seconds, check_seed
 from .errors import UserError, unknown
 from .formats import FORMATS
 from .machine import fingerprint
@@ -58,13 +58,9 @@ class Query:
     def __post_init__(self) -> None:
         FORMATS.get(self.format)
         for flag in ("batch", "mc", "threads"):
-            value = getattr(self, flag)
-            if value < 1:
-                raise UserError(f"--{flag} is {value}; give a whole number of at least 1.")
-        if not 0 < self.seconds < math.inf:
-            raise UserError(f"--seconds is {self.seconds}; give a finite number above 0.")
-        if not 0 <= self.seed <= 2**63:
-            raise UserError(f"--seed is {self.seed}; give a number from 0 to 2^63.")
+            check_counts(f"--{flag}", (getattr(self, flag),))
+        check_seconds(self.seconds)
+        check_seed(self.seed)
 
 
 @dataclass(frozen=True, eq=False)

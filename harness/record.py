@@ -9,8 +9,9 @@ here; the reason, where one is needed, is in `unavailable`.
 from __future__ import annotations
 
 import inspect
+import json
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 
 from .cell import Cell
 
@@ -299,7 +300,9 @@ class Record:
 
 def to_markdown() -> str:
     """`docs/record.md`: each class of the schema as a table, from its docstring and annotations."""
-    sections = [_PREAMBLE.format(version=SCHEMA_VERSION)]
+    later = (item for item in fields(Cell) if item.default is not MISSING)
+    defaults = ", ".join(f"`{item.name}` {json.dumps(item.default)}" for item in later)
+    sections = [_PREAMBLE.format(version=SCHEMA_VERSION, later=defaults)]
     for schema in _SCHEMA:
         summary, documented = _documentation(schema)
         rows = [
@@ -329,9 +332,10 @@ _PREAMBLE = """# The record, field by field
 Made by `python -m sigmabench.harness.record > docs/record.md`; schema version {version}. One JSON
 file a cell: `<results>/<workload>/<fingerprint hash>/<cell key>.json`. The fingerprint hash is the
 first 8 hex digits of the SHA-256 of all fields of `fingerprint`; the cell key the first 16 of that
-of all fields of `cell`, less `stopping` where that is `fixed` and `team` where that is 0. Units are
-in the field names. `null` (None in Python) means not defined or not measurable here; the reason,
-where one is needed, is in `unavailable`. NaN and infinity do not occur."""
+of all fields of `cell`, less those that are as they are by default:
+{later}.
+Units are in the field names. `null` (None in Python) means not defined or not measurable here; the
+reason, where one is needed, is in `unavailable`. NaN and infinity do not occur."""
 
 
 def _documentation(schema: type) -> tuple[str, dict[str, str]]:

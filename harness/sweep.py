@@ -15,6 +15,7 @@ import torch
 
 from .adaptive import Evaluated, evaluate_adaptive
 from .backends.base import BACKENDS, Predictor
+from .checks import cores_for
 from .errors import UserError
 from .machine import fingerprint
 from .measure import audits
@@ -103,10 +104,7 @@ def run(
     """
     here = fingerprint()
     report = report or (lambda *_: None)
-    if plan.threads > here.cores:
-        raise UserError(
-            f"--threads is {plan.threads}, but this process may use {here.cores} cores."
-        )
+    cores_for(plan.threads)
     networks = load_networks(plan)
     cells = plan.cells(networks)
     if policy is not Policy.NEVER:

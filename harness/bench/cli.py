@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ..terminal import Names, Numbers, command_line, echo_json, progress, show
+
+if TYPE_CHECKING:
+    from .record import MemoryUse, Race
+
+R = TypeVar("R", "Race", "MemoryUse")
 
 
 @click.group()
@@ -48,10 +55,9 @@ def passes(
 
     Contenders take turns in one run; records go to --results.
     """
+    from ..checks import cores_for
     from ..commands import format_name
-    from ..machine import fingerprint
-    from ..store import RECORDS, Store
-    from . import race, record, table
+    from . import race, table
     from .contenders import FORMAT_NAMES
     from .networks import NETWORKS
     from .peers.environment import chosen
@@ -60,21 +66,16 @@ def passes(
         NETWORKS.get(network),
         batches=tuple(dict.fromkeys(batch)),
         mc=mc,
-        threads=threads if threads is not None else fingerprint().cores,
+        threads=cores_for(threads),
         formats=FORMAT_NAMES if formats is None else tuple(map(format_name, formats)),
         peers=tuple(chosen(peers)),
         environments=environments,
         seconds=seconds,
         seed=seed,
     )
-    Store(results, RECORDS).ensure_writable()
-    told = []
     with progress(not as_json) as report:
-        for one in race.race(plan, command_line(), report):
-            path = record.save(one, results)
-            told.append(table.to_dict(one))
-            if not as_json:
-                show(table.table(one), *table.notes(one), f"Record: {path}\n")
+        races = race.race(plan, command_line(), report)
+        told = _stored(races, results, None if as_json else table.renderables, table.to_dict)
     if as_json:
         echo_json(told)
 
@@ -90,12 +91,11 @@ def sampler(
     weights: int, threads: int | None, seconds: float, seed: int, results: Path, as_json: bool
 ) -> None:
     """Draw weights with σ in 1 to 8 bits, against a plain copy of the same bytes."""
-    from ..machine import fingerprint
+    from ..checks import cores_for
     from ..store import RECORDS, Store
     from . import sampler as measured
 
-    cores = threads if threads is not None else fingerprint().cores
-    plan = measured.Plan(weights, cores, seconds, seed)
+    plan = measured.Plan(weights, cores_for(threads), seconds, seed)
     Store(results, RECORDS).ensure_writable()
     with progress(not as_json) as report:
         widths = measured.measure(plan, lambda: report("Drawing", 0, 1))
@@ -130,22 +130,35 @@ def memory(
 
     Each batch size runs in a fresh process; records go to --results.
     """
+    from ..checks import cores_for
     from ..commands import format_name
-    from ..machine import fingerprint
-    from ..store import RECORDS, Store
     from . import memory as measured
-    from . import record
     from .networks import NETWORKS
 
-    cores = threads if threads is not None else fingerprint().cores
     batches = tuple(dict.fromkeys(batch))
+    cores = cores_for(threads)
     plan = measured.Plan(NETWORKS.get(network), format_name(form), batches, mc, cores, seed)
-    Store(results, RECORDS).ensure_writable()
-    told = []
-    for use in measured.measure(plan, command_line()):
-        path = record.save(use, results)
-        told.append(measured.to_dict(use))
-        if not as_json:
-            show(measured.table(use), *measured.notes(use), f"Record: {path}\n")
+    uses = measured.measure(plan, command_line())
+    told = _stored(uses, results, None if as_json else measured.renderables, measured.to_dict)
     if as_json:
         echo_json(told)
+
+
+def _stored(
+    measured: Iterable[R],
+    results: Path,
+    shown: Callable[[R], list[Any]] | None,
+    to_dict: Callable[[R], dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """Each record as JSON types, written, and shown if a person reads, before the next is made."""
+    from ..store import RECORDS, Store
+    from . import record
+
+    Store(results, RECORDS).ensure_writable()
+    told = []
+    for one in measured:
+        path = record.save(one, results)
+        told.append(to_dict(one))
+        if shown is not None:
+            show(*shown(one), f"Record: {path}\n")
+    return told

@@ -16,6 +16,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from ..backends.base import BACKENDS
+from ..checks import check_counts, check_seed
 from ..errors import UserError
 from ..formats import FORMATS
 from ..machine import fingerprint
@@ -68,11 +69,8 @@ class Plan:
             ("--mc", (self.mc,)),
             ("--threads", (self.threads,)),
         ):
-            if min(values) < 1:
-                told = ", ".join(map(str, values))
-                raise UserError(f"{flag} is {told}; give whole numbers of at least 1.")
-        if not 0 <= self.seed <= 2**63:
-            raise UserError(f"--seed is {self.seed}; give a number from 0 to 2^63.")
+            check_counts(flag, values)
+        check_seed(self.seed)
 
 
 def measure(plan: Plan, command: str) -> Iterator[MemoryUse]:
@@ -205,6 +203,11 @@ def notes(use: MemoryUse) -> list[str]:
         f"Aim, for networks of millions of weights: at most {TARGET} × the bound. Growth is that "
         "of the resident set after imports and a tiny network, oneDNN's kernels included.",
     ]
+
+
+def renderables(use: MemoryUse) -> list[Table | str]:
+    """Table and notes, for a person."""
+    return [table(use), *notes(use)]
 
 
 def to_dict(use: MemoryUse) -> dict[str, Any]:

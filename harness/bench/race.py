@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from ..checks import check_counts, check_seconds, check_seed
 from ..errors import UserError
 from ..machine import fingerprint
 from ..measure.clock import Samples, interleave
@@ -75,11 +75,9 @@ class Plan:
             ("--mc", (self.mc,)),
             ("--threads", (self.threads,)),
         ):
-            if not values or min(values) < 1:
-                told = ", ".join(map(str, values)) or "empty"
-                raise UserError(f"{flag} is {told}; give whole numbers of at least 1.")
-        if not 0 < self.seconds < math.inf:
-            raise UserError(f"--seconds is {self.seconds}; give a finite number above 0.")
+            check_counts(flag, values)
+        check_seconds(self.seconds)
+        check_seed(self.seed)
         if not self.formats:
             raise UserError("--formats names nothing; give at least one format.")
 

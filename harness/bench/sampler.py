@@ -20,6 +20,7 @@ from rich.table import Table
 
 from .. import native
 from ..backends.native import build
+from ..checks import check_counts, check_seconds, check_seed
 from ..errors import UserError
 from ..files import json_text, write_atomically
 from ..formats import FORMATS
@@ -29,6 +30,7 @@ from ..measure.statistics import Ratio, ratio_of_medians
 from ..quantize.artefact import Artefact, Header, Layer
 from ..quantize.graph import Activation, Conv, Graph
 from ..record import Fingerprint
+from ..report.text import plural
 from ..store import fingerprint_hash
 from .record import FOLDER
 
@@ -130,10 +132,9 @@ class Plan:
             raise UserError(
                 f"--weights is {self.weights}; give a number from {LEAST} to {2**31 - 1}."
             )
-        if self.threads < 1:
-            raise UserError(f"--threads is {self.threads}; give a whole number of at least 1.")
-        if not 0 < self.seconds < float("inf"):
-            raise UserError(f"--seconds is {self.seconds}; give a finite number above 0.")
+        check_counts("--threads", (self.threads,))
+        check_seconds(self.seconds)
+        check_seed(self.seed)
 
 
 def measure(plan: Plan, told: Callable[[], None] | None = None) -> tuple[Width, ...]:
@@ -199,8 +200,8 @@ def save(run: SamplerRun, results: Path) -> Path:
 def table(run: SamplerRun) -> Table:
     """For every σ width: weights and bytes a second, and the copy of the same bytes."""
     shown = Table(
-        title=f"Drawing {run.widths[0].weights / 1e6:.0f} M weights, {run.threads} threads, "
-        f"{run.sampler}",
+        title=f"Drawing {run.widths[0].weights / 1e6:.0f} M weights, "
+        f"{plural(run.threads, 'thread')}, {run.sampler}",
         title_justify="left",
         box=SIMPLE_HEAD,
         pad_edge=False,

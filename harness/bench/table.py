@@ -9,6 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from ..measure.statistics import Ratio, median_ci95, ratio_of_medians
+from ..report.text import plural
 from .record import Contender, Race
 
 BASE = "INT8"  # the format whose pass is the unit
@@ -43,7 +44,7 @@ def table(race: Race) -> Table:
     """One race; what could not be measured is in the notes below it."""
     shape = "×".join(map(str, race.input_shape))
     shown = Table(
-        title=f"{race.network} {shape}, batch {race.batch}, {race.threads} threads",
+        title=f"{race.network} {shape}, batch {race.batch}, {plural(race.threads, 'thread')}",
         title_justify="left",
         box=SIMPLE_HEAD,
         pad_edge=False,
@@ -72,6 +73,11 @@ def notes(race: Race) -> list[str]:
         if reason:
             told.append(reason if contender.name in reason else f"{contender.by}: {reason}")
     return list(dict.fromkeys(told))
+
+
+def renderables(race: Race) -> list[Table | str]:
+    """Table and notes, for a person."""
+    return [table(race), *notes(race)]
 
 
 def to_dict(race: Race) -> dict[str, Any]:

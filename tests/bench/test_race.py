@@ -151,6 +151,8 @@ def test_passes_a_query(seconds, most, threads):
         (("lenet5", "--batch", "0"), "--batch is 0"),
         (("lenet5", "--mc", "0"), "--mc is 0"),
         (("lenet5", "--threads", "-1"), "--threads is -1"),
+        (("lenet5", "--threads", "4096"), "--threads is 4096"),
+        (("lenet5", "--seed", "-1"), "--seed is -1"),
         (("lenet5", "--seconds", "nan"), "--seconds is nan"),
         (("lenet5", "--formats", "INT9"), "no format named 'INT9'"),
         (("lenet5", "--formats", ","), "--formats names nothing"),

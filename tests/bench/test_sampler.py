@@ -42,7 +42,7 @@ def test_a_copy_copies() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"weights": 10}, {"weights": 1 << 31}, {"threads": 0}, {"seconds": 0.0}]
+    "wrong", [{"weights": 10}, {"weights": 1 << 31}, {"threads": 0}, {"seconds": 0.0}, {"seed": -1}]
 )
 def test_what_cannot_be_drawn_is_refused(wrong) -> None:
     with pytest.raises(UserError, match="--"):
