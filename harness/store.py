@@ -39,11 +39,12 @@ class Stored(Protocol):
     def created(self) -> str: ...
 
 
+T = TypeVar("T")
 R = TypeVar("R", bound=Stored)
 
 
 @dataclass(frozen=True)
-class Kind(Generic[R]):
+class Kind(Generic[T]):
     """A kind of record.
 
     Attributes:
@@ -53,7 +54,7 @@ class Kind(Generic[R]):
     """
 
     name: str
-    type: type[R]
+    type: type[T]
     schema_version: int
 
 
@@ -90,7 +91,7 @@ def to_json(record: Stored) -> str:
     return json_text(asdict(record))  # type: ignore[call-overload]
 
 
-def from_json(data: bytes, source: str | Path, kind: Kind[R]) -> R:
+def from_json(data: bytes, source: str | Path, kind: Kind[T]) -> T:
     """The inverse of `to_json`, validated against the schema.
 
     Args:
@@ -121,7 +122,7 @@ def from_json(data: bytes, source: str | Path, kind: Kind[R]) -> R:
             f"{kind.schema_version}): upgrade or point --results elsewhere."
         )
     try:
-        found: R = _adapter(kind.type).validate_json(data, strict=True)
+        found: T = _adapter(kind.type).validate_json(data, strict=True)
     except ValidationError as invalid:
         first = invalid.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -130,6 +131,19 @@ def from_json(data: bytes, source: str | Path, kind: Kind[R]) -> R:
             "again."
         ) from invalid
     return found
+
+
+def read_record(path: str | Path, kind: Kind[T]) -> T:
+    """Read one record file.
+
+    Raises:
+        UserError: it cannot be read, is not a record, or is of a newer schema.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as reason:
+        raise UserError(f"The record {path} cannot be read: {reason.strerror}.") from reason
+    return from_json(data, path, kind)
 
 
 class Store(Generic[R]):
@@ -188,16 +202,8 @@ class Store(Generic[R]):
         return path
 
     def load(self, path: str | Path) -> R:
-        """Read one record file.
-
-        Raises:
-            UserError: it cannot be read, is not a record, or is of a newer schema.
-        """
-        try:
-            data = Path(path).read_bytes()
-        except OSError as reason:
-            raise UserError(f"The record {path} cannot be read: {reason.strerror}.") from reason
-        return from_json(data, path, self.kind)
+        """Read one record file; see `read_record`."""
+        return read_record(path, self.kind)
 
     def find(self, cell: Cell, fingerprint: Fingerprint) -> R | None:
         """The record of this cell from this machine and code, if there is one."""

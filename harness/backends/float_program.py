@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import native
-from ..quantize import noise
 from ..quantize.artefact import Artefact
 from ..quantize.graph import Conv
-from .native import NativePredictor, add_pool
+from .native import NativePredictor, assemble
 from .stack import noise_source
 
 # As PyTorch names them, from narrow to wide.
@@ -37,23 +36,10 @@ def build(artefact: Artefact, threads: int, isa: str = "auto", team: int = 0) ->
         native.NativeUnavailableError: there is no extension here.
         ValueError: the network is inconsistent, or the CPU lacks what was asked for.
     """
-    builder = native.load().Builder(artefact.format.arithmetic)
-    graph = artefact.graph
-    ids = {
-        name: builder.activation(name, list(a.shape), 0.0, True)
-        for name, a in graph.activations.items()
-    }
-    for node in graph.nodes:
-        if isinstance(node, Conv):
-            _add_conv(builder, artefact, node, ids)
-        else:
-            add_pool(builder, node, ids)
-    threshold, alias = noise.alias_tables()
-    return builder.build(
-        input=ids[graph.input],
-        output=ids[graph.output],
-        threshold=threshold,
-        alias=alias,
+    return assemble(
+        native.load().Builder(artefact.format.arithmetic),
+        artefact,
+        _add_conv,
         engine="onednn",
         isa=isa,
         threads=threads,
@@ -61,18 +47,10 @@ def build(artefact: Artefact, threads: int, isa: str = "auto", team: int = 0) ->
     )
 
 
-def _add_conv(builder: Any, artefact: Artefact, conv: Conv, ids: dict[str, int]) -> None:
+def _add_conv(builder: Any, artefact: Artefact, conv: Conv, settings: dict[str, Any]) -> None:
     layer = artefact.layers[conv.name]
     builder.normal_conv(
-        input=ids[conv.input],
-        output=ids[conv.name],
-        residual=-1 if conv.residual is None else ids[conv.residual],
-        shape=list(conv.shape),
-        stride=list(conv.stride),
-        padding=list(conv.padding),
-        dilation=list(conv.dilation),
-        groups=conv.groups,
-        relu=conv.relu,
+        **settings,
         mean=np.ascontiguousarray(layer.mean, dtype=np.float32),
         std=np.ascontiguousarray(layer.real_std()) if artefact.sampled(conv) else None,
         bias=layer.bias,

@@ -6,6 +6,7 @@ are exact (VNNI or AMX), plain loops of our own elsewhere.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -43,23 +44,10 @@ def build(
         native.NativeUnavailableError: there is no extension here.
         ValueError: the network is inconsistent, or the CPU lacks what was asked for.
     """
-    builder = native.load().Builder()
-    graph = artefact.graph
-    ids = {
-        name: builder.activation(name, list(a.shape), a.scale, a.signed)
-        for name, a in graph.activations.items()
-    }
-    for node in graph.nodes:
-        if isinstance(node, Conv):
-            _add_conv(builder, artefact, node, ids)
-        else:
-            add_pool(builder, node, ids)
-    threshold, alias = noise.alias_tables()
-    return builder.build(
-        input=ids[graph.input],
-        output=ids[graph.output],
-        threshold=threshold,
-        alias=alias,
+    return assemble(
+        native.load().Builder(),
+        artefact,
+        _add_conv,
         engine=engine,
         isa=isa,
         threads=threads,
@@ -67,18 +55,60 @@ def build(
     )
 
 
-def _add_conv(builder: Any, artefact: Artefact, conv: Conv, ids: dict[str, int]) -> None:
+#: Adds one layer to a builder: its numbers, beside the settings that `assemble` has made.
+AddLayer = Callable[[Any, Artefact, Conv, dict[str, Any]], None]
+
+
+def assemble(builder: Any, artefact: Artefact, add_layer: AddLayer, **choices: Any) -> Any:
+    """Put a graph into a builder and build it, int8 or float.
+
+    Args:
+        builder: of the extension, empty.
+        artefact: the model.
+        add_layer: for each convolution.
+        choices: for `Builder.build`: engine, isa, threads, team.
+    """
+    graph, quantized = artefact.graph, artefact.format.quantized
+    ids = {
+        name: builder.activation(
+            name, list(a.shape), *((a.scale, a.signed) if quantized else (0.0, True))
+        )
+        for name, a in graph.activations.items()
+    }
+    for node in graph.nodes:
+        if isinstance(node, Conv):
+            add_layer(builder, artefact, node, _settings(node, ids))
+        else:
+            _add_pool(builder, node, ids)
+    threshold, alias = noise.alias_tables()
+    return builder.build(
+        input=ids[graph.input],
+        output=ids[graph.output],
+        threshold=threshold,
+        alias=alias,
+        **choices,
+    )
+
+
+def _settings(conv: Conv, ids: dict[str, int]) -> dict[str, Any]:
+    """What a layer is, apart from its numbers."""
+    return {
+        "input": ids[conv.input],
+        "output": ids[conv.name],
+        "residual": -1 if conv.residual is None else ids[conv.residual],
+        "shape": list(conv.shape),
+        "stride": list(conv.stride),
+        "padding": list(conv.padding),
+        "dilation": list(conv.dilation),
+        "groups": conv.groups,
+        "relu": conv.relu,
+    }
+
+
+def _add_conv(builder: Any, artefact: Artefact, conv: Conv, settings: dict[str, Any]) -> None:
     layer = artefact.layers[conv.name]
     builder.conv(
-        input=ids[conv.input],
-        output=ids[conv.name],
-        residual=-1 if conv.residual is None else ids[conv.residual],
-        shape=list(conv.shape),
-        stride=list(conv.stride),
-        padding=list(conv.padding),
-        dilation=list(conv.dilation),
-        groups=conv.groups,
-        relu=conv.relu,
+        **settings,
         mean=np.ascontiguousarray(layer.mean),
         weight_scale=layer.weight_scale,
         bias=layer.bias,
@@ -95,8 +125,7 @@ def _add_conv(builder: Any, artefact: Artefact, conv: Conv, ids: dict[str, int])
         builder.bias_step(noise.bias_step(layer.bias_std))
 
 
-def add_pool(builder: Any, pool: Pool, ids: dict[str, int]) -> None:
-    """A pool, int8 or float."""
+def _add_pool(builder: Any, pool: Pool, ids: dict[str, int]) -> None:
     builder.pool(
         input=ids[pool.input],
         output=ids[pool.name],

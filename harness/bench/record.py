@@ -12,17 +12,13 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import UserError
 from ..files import json_text, write_atomically
 from ..record import Fingerprint
-from ..store import fingerprint_hash
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
+from ..store import Kind, fingerprint_hash, read_record
 
 SCHEMA_VERSION = 1
 FOLDER = "runtime"
@@ -186,6 +182,10 @@ class MemoryUse:
         return f"memory-{_digest([*asked, self.seed])}"
 
 
+RACES = Kind("runtime record", Race, SCHEMA_VERSION)
+MEMORY = Kind("runtime record", MemoryUse, SCHEMA_VERSION)
+
+
 def _digest(asked: list[Any]) -> str:
     text = json.dumps(asked, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -209,7 +209,7 @@ def load(path: Path) -> Race:
     Raises:
         UserError: it cannot be read, is no race, is inconsistent or of a newer schema.
     """
-    race: Race = _read(path, Race)
+    race = read_record(path, RACES)
     _check(race, path)
     return race
 
@@ -220,36 +220,7 @@ def load_memory(path: Path) -> MemoryUse:
     Raises:
         UserError: it cannot be read, is no such record or of a newer schema.
     """
-    use: MemoryUse = _read(path, MemoryUse)
-    return use
-
-
-def _read(path: Path, schema: type) -> Any:
-    from pydantic import ValidationError
-
-    try:
-        tree = json.loads(path.read_bytes())
-    except OSError as reason:
-        raise UserError(f"The record {path} cannot be read: {reason.strerror}.") from reason
-    except (ValueError, RecursionError) as reason:
-        raise UserError(
-            f"{path} is not a record, or is cut short ({reason}); delete it and run again."
-        ) from reason
-    version = tree.get("schema_version") if isinstance(tree, dict) else None
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise UserError(
-            f"{path} was made by a newer SigmaBench (schema {version}, this one reads up to "
-            f"{SCHEMA_VERSION}); upgrade."
-        )
-    try:
-        return _adapter(schema).validate_json(json.dumps(tree), strict=True)
-    except ValidationError as invalid:
-        first = invalid.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(
-            f"{path} is not a valid runtime record: {where}: {first['msg']}; delete it and run "
-            "again."
-        ) from invalid
+    return read_record(path, MEMORY)
 
 
 def _check(race: Race, path: Path) -> None:
@@ -261,10 +232,3 @@ def _check(race: Race, path: Path) -> None:
                 f"{path} is not a valid runtime record: the samples of {contender.name} do not "
                 "add up; delete it and run again."
             )
-
-
-@lru_cache
-def _adapter(schema: type) -> TypeAdapter[Any]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(schema)
