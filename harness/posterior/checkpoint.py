@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +38,8 @@ def load_checkpoint(path: Path, run: dict[str, Any]) -> dict[str, Any]:
         raise UserError(f"There is no checkpoint {path} to resume; start again without --resume.")
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-        state, saved_run = saved["state"], saved["run"]
-    except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as reason:
+        state, saved_run = dict(saved["state"]), dict(saved["run"])
+    except Exception as reason:  # the reader trips over foreign bytes in any way
         raise UserError(
             f"The checkpoint {path} is damaged or foreign; start again without --resume."
         ) from reason
@@ -50,4 +49,4 @@ def load_checkpoint(path: Path, run: dict[str, Any]) -> dict[str, Any]:
                 f"The checkpoint {path} is of a run with another {key}; start again without "
                 "--resume, or with the options it was started with."
             )
-    return dict(state)
+    return state

@@ -26,6 +26,7 @@ from .posterior import Posterior
 
 FORMAT = "sigmabench-posterior"
 SCHEMA = 1
+REQUIRED = ("schema", "content_hash", "names")
 
 
 def save(posterior: Posterior, path: Path, metadata: Mapping[str, Any] | None = None) -> str:
@@ -79,7 +80,7 @@ def load(path: Path) -> tuple[Posterior, dict[str, Any]]:
     checksum, _, text = header[FORMAT].partition("\n")
     if _sha256(text) != checksum:
         raise _damaged(path, "its metadata does not match its checksum")
-    metadata: dict[str, Any] = json.loads(text)
+    metadata = _metadata(path, text)
     if metadata["schema"] != SCHEMA:
         raise UserError(
             f"{path} has posterior schema {metadata['schema']} and this version reads {SCHEMA}; "
@@ -110,6 +111,19 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         raise _damaged(path, f"safetensors cannot read it ({reason})") from reason
     except OSError as reason:
         raise UserError(f"{path} cannot be read ({reason}); check its permissions.") from reason
+
+
+def _metadata(path: Path, text: str) -> dict[str, Any]:
+    """Its fields, where all that reading needs are there."""
+    try:
+        found = json.loads(text)
+    except ValueError as reason:
+        raise _damaged(path, f"its metadata is no JSON ({reason})") from reason
+    if not isinstance(found, dict):
+        raise _damaged(path, "its metadata is no JSON object")
+    if lacking := [name for name in REQUIRED if name not in found]:
+        raise _damaged(path, f"its metadata has no {' and no '.join(lacking)}")
+    return found
 
 
 def _assemble(path: Path, tensors: dict[str, Tensor], names: list[str]) -> Posterior:

@@ -334,13 +334,13 @@ def from_bytes(data: bytes, source: str) -> Artefact:
         header = TypeAdapter(Header).validate_json(text)
         arrays = {name: _as_numpy(value) for name, value in tensors.items()}
         return Artefact(header, _layers(header, arrays))
-    except (ValidationError, ValueError, KeyError) as reason:
+    except (ValidationError, ValueError, KeyError, IndexError) as reason:
         raise UserError(f"{damaged}: its header does not describe its tensors.") from reason
 
 
 def _check_versions(text: str, source: str) -> None:
     fields = json.loads(text)
-    schema, stream = fields.get("schema", SCHEMA), fields.get("noise_stream", noise.VERSION)
+    schema, stream = fields.get("schema", Header.schema), fields.get("noise_stream", noise.VERSION)
     if schema > SCHEMA or stream > noise.VERSION:
         raise UserError(
             f"{source} was made by a newer SigmaBench (schema {schema}, noise stream {stream}; "

@@ -134,3 +134,20 @@ def test_an_unwritable_place_is_named(posterior: Posterior, tmp_path: Path) -> N
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         save(posterior, tmp_path / "file" / "p.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{}", "has no schema and no content_hash and no names"),
+        ('{"schema": 1, "names": []}', "has no content_hash"),
+        ("[1]", "is no JSON object"),
+        ("half", "is no JSON"),
+    ],
+)
+def test_metadata_that_lacks_fields_is_named(text: str, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "lacking.safetensors"
+    header = {posterior_file.FORMAT: f"{posterior_file._sha256(text)}\n{text}"}
+    safetensors.torch.save_file({"mean/w": torch.zeros(2)}, path, header)
+    with pytest.raises(UserError, match=says):
+        load(path)

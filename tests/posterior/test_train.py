@@ -158,9 +158,11 @@ def test_resume_refuses_another_run_and_a_damaged_checkpoint(
     with pytest.raises(UserError, match="another recipe"):
         train(WORKLOAD, replace(RECIPE, lr=0.1), out=out, resume=True, progress=False)
     checkpoint = checkpoint_path(out)
-    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    with pytest.raises(UserError, match="damaged or foreign"):
-        train(WORKLOAD, out=out, resume=True, progress=False)
+    pickled = checkpoint.read_bytes()
+    for foreign in (pickled[:1000], b"0", b"X\x01\x00\x00\x00\x89", b"plain text", b""):
+        checkpoint.write_bytes(foreign)
+        with pytest.raises(UserError, match="damaged or foreign"):
+            train(WORKLOAD, out=out, resume=True, progress=False)
 
 
 def test_training_starts_from_a_moped_posterior_with_frozen_weights(tmp_path: Path) -> None:

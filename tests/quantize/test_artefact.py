@@ -199,6 +199,15 @@ def test_any_flipped_bit_is_noticed(stored):
             files.from_bytes(bytes(damaged), "model")
 
 
+@pytest.mark.parametrize("name", ["scale", "bias"])
+def test_tensors_of_another_rank_are_damage(name, stored, monkeypatch):
+    artefact, whole = files.load(stored), files._tensors
+    monkeypatch.setattr(files, "_tensors", lambda a: {**whole(a), name: whole(a)[name].ravel()})
+    flat = files.to_bytes(artefact)
+    with pytest.raises(UserError, match="does not describe its tensors"):
+        files.from_bytes(flat, "model")
+
+
 def test_newer_files_say_so(stored):
     artefact = files.load(stored)
     for field in ("schema", "noise_stream"):
