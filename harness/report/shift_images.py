@@ -15,7 +15,7 @@ from ..shift.record import ShiftRecord
 from ..shift.results import CLEAN, OOD
 from ..significance import wilson
 from ..uncertainty.calibration import BINS
-from .shift_lines import Edition, Line, noted
+from .shift_lines import Edition, Line, titled
 from .style import FAINT, INK, figure, styled
 
 WORST = 5
@@ -54,7 +54,8 @@ def reliability(edition: Edition) -> Figure | None:
         panels[0, 1].set_title(f"severity {WORST}, {types} types", fontsize=7, loc="right")
         drawn.align_ylabels(panels[:, 0])
         drawn.supxlabel("confidence, % (first seed)", fontsize="medium")
-        noted(drawn, edition.note)
+        if edition.note:
+            drawn.legend([], [], loc="outside upper left", **titled(edition.note))
     return drawn
 
 
@@ -90,8 +91,7 @@ def out_of_distribution(edition: Edition) -> Figure | None:
         for score, name in _SCORES.items():
             panels[0].plot([], [], color=INK, **_style(score), linestyle="none", label=name)
         handles, labels = panels[0].get_legend_handles_labels()
-        drawn.legend(handles, labels, loc="outside upper center", ncols=2)
-        noted(drawn, edition.note)
+        drawn.legend(handles, labels, loc="outside upper center", ncols=2, **titled(edition.note))
     return drawn
 
 

@@ -165,7 +165,7 @@ def spread(values: NDArray[np.float64]) -> float:
 
 def legend(drawn: Figure, panel: Axes, lines: Sequence[Line], note: str) -> None:
     """One legend of the lines for the whole figure, above it, in as many columns as there is room
-    for, with a note below; `panel` is one of the panels."""
+    for, under a note; `panel` is one of the panels."""
     for line in lines:
         panel.plot([], [], **line.style, label=line.label)
     handles, labels = panel.get_legend_handles_labels()
@@ -177,17 +177,16 @@ def legend(drawn: Figure, panel: Axes, lines: Sequence[Line], note: str) -> None
             ncols=min(columns, len(labels)),
             columnspacing=1.2,
             handlelength=2.6,
+            **titled(note),
         )
         if columns == 1 or made.get_window_extent().width <= drawn.bbox.width:
             break
         made.remove()
-    noted(drawn, note)
 
 
-def noted(drawn: Figure, note: str) -> None:
-    """Say below the figure what letters stand for."""
-    if note:
-        drawn.legend([], [], loc="outside lower left", title=note, title_fontsize=6)
+def titled(note: str) -> dict[str, Any]:
+    """Arguments of a legend with a note above it, if there is one."""
+    return {"title": note, "title_fontsize": 6, "alignment": "left"} if note else {}
 
 
 def axis_label(metric: str) -> str:

@@ -19,6 +19,7 @@ from ..shift.equivalence import ALPHA, MARGINS, Outcome
 from ..shift.results import Results
 from . import shift_numbers as numbers
 from . import shift_sheets as sheets
+from . import shift_verdicts as verdicts
 from . import text
 from .rows import variant_lines
 from .sheet import RichSheet, Sheet, escape
@@ -49,8 +50,8 @@ def tables(
         sheets.passes(found),
         sheets.outside(found),
         sheets.ranges(found),
-        sheets.grid(outcomes),
-        *([sheets.details(outcomes)] if detailed else []),
+        verdicts.grid(outcomes),
+        *([verdicts.details(outcomes)] if detailed else []),
     ]
     parts: list[RenderableType] = [Text(found.title, style="bold")]
     for sheet in shown:
@@ -75,8 +76,8 @@ def markdown(
         sheets.passes(found),
         sheets.outside(found, text.spread),
         sheets.ranges(found, every=True),
-        sheets.grid(outcomes),
-        sheets.details(outcomes),
+        verdicts.grid(outcomes),
+        verdicts.details(outcomes),
     ]
     lines = [*variant_lines(found.letters), *found.missing()]
     return "\n".join(

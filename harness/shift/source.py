@@ -98,6 +98,11 @@ def _published(split: Split, path: Path, severity: int) -> Split:
         )
     first = (severity - 1) * whole
     block = slice(first, first + len(split))
+    if (labels.reshape(len(SEVERITIES), whole) != labels[:whole]).any():
+        raise UserError(
+            f"{path.with_name('labels.npy')} does not repeat the same {whole} labels for each "
+            "severity; it is cut short or of another layout, fetch it again."
+        )
     if not np.array_equal(labels[block], split.labels.numpy()):
         raise UserError(
             f"The labels in {path.with_name('labels.npy')} are not those of the test split; put "

@@ -7,14 +7,18 @@ many there are, changes no record.
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
 import torch
@@ -230,8 +234,18 @@ def _born_deaf() -> Iterator[None]:
 
 def _begin(job: _Job, stop: Event) -> None:
     global _JOB, _STOP
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     _JOB, _STOP = job, stop
+    atexit.register(job.predictors.clear)  # compiled programs are to end before the interpreter
+
+
+def _end_with_parent() -> None:
+    """A worker of a study that was killed would wait for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def _task(condition: Condition, cells: Sequence[Cell]) -> int:

@@ -16,6 +16,7 @@ from sklearn.metrics import roc_auc_score
 
 from sigmabench.harness.report import shift_sheets as sheets
 from sigmabench.harness.report import shift_tables as tables
+from sigmabench.harness.report import shift_verdicts as verdicts
 from sigmabench.harness.shift.conclusions import overall, sentences
 from sigmabench.harness.shift.equivalence import MARGINS, equivalence
 from sigmabench.harness.shift.results import results
@@ -52,8 +53,8 @@ def test_everything_fits_80_columns_whole(found, outcomes, reference):
         sheets.passes(found),
         sheets.outside(found),
         sheets.ranges(found),
-        sheets.grid(outcomes),
-        sheets.details(outcomes),
+        verdicts.grid(outcomes),
+        verdicts.details(outcomes),
     ):
         assert sheet.rows, sheet.title
         for row in sheet.rows:
@@ -121,14 +122,14 @@ def test_detection_pairs_seeds_and_is_sklearn_s(found):
 
 
 def test_grid_and_details_say_what_the_outcomes_say(found, outcomes):
-    grid = sheets.grid(outcomes)
+    grid = verdicts.grid(outcomes)
     for metric, first in zip(MARGINS, grid.headings, strict=True):
         for row in grid.rows[first : first + 6]:
             family = [o for o in outcomes if (o.metric, o.variant) == (metric, row[0])]
             assert row[1] == family[0].reference
-            assert list(row[2:]) == [sheets.SYMBOLS[sheets.kind(o)] for o in family]
+            assert list(row[2:]) == [verdicts.SYMBOLS[verdicts.kind(o)] for o in family]
     assert any("!" in row for row in grid.rows)
-    assert len(sheets.details(outcomes).rows) == len(outcomes)
+    assert len(verdicts.details(outcomes).rows) == len(outcomes)
 
 
 def test_ranges_need_both(found):

@@ -111,3 +111,10 @@ def test_names_and_severities_are_checked_first(root: Path) -> None:
         shifted(_split(), "fogg", 1, root=root, official="TOY-C")
     with pytest.raises(UserError, match="severity is 6"):
         shifted(_split(), "fog", 6, root=root, official="TOY-C")
+
+
+def test_arrays_cut_short_are_refused_though_few_images_are_wanted(root: Path) -> None:
+    for name in ("fog.npy", "labels.npy"):
+        _replace(name, lambda a: a[:10])(root / "TOY-C")
+    with pytest.raises(UserError, match="does not repeat the same 2 labels"):
+        shifted(_split().limit(2), "fog", 1, root=root, official="TOY-C")

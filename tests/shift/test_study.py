@@ -140,6 +140,19 @@ def test_a_stopped_study_goes_on_and_ends_with_the_same_records(
 def test_ctrl_c_in_workers_leaves_whole_records(tmp_path: Path) -> None:
     """Interrupted as a terminal does it: the signal goes to the whole process group."""
     out = tmp_path / "results"
+    process = _started(out)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    records = Store(out, SHIFT_RECORDS).records("lenet-digits")
+    assert process.returncode == 130, errors
+    assert "goes on from there" in errors
+    assert "Traceback" not in errors
+    assert 0 < len(records) < 112
+    assert not list(out.rglob(".*.json.*"))
+
+
+def _started(out: Path) -> subprocess.Popen[str]:
+    """A study of two workers that has stored its first record."""
     command = [
         sys.executable, "-c", "from sigmabench.harness.cli import main; main()", "shift",
         "lenet-digits", "--mc", "20", "--limit", "100", "--workers", "2",
@@ -153,14 +166,14 @@ def test_ctrl_c_in_workers_leaves_whole_records(tmp_path: Path) -> None:
     while not list(out.glob("*/*/*.json")) and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
-    records = Store(out, SHIFT_RECORDS).records("lenet-digits")
-    assert process.returncode == 130, errors
-    assert "goes on from there" in errors
-    assert "Traceback" not in errors
-    assert 0 < len(records) < 112
-    assert not list(out.rglob(".*.json.*"))
+    return process
+
+
+def test_workers_of_a_killed_study_end(tmp_path: Path) -> None:
+    """`kill -9` gives the parent no time to stop them; they hold its standard error."""
+    process = _started(tmp_path / "results")
+    process.kill()
+    process.communicate(timeout=120)  # until the last process that has the pipe is gone
 
 
 def test_read_only_scores_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,107 @@
+"""The sheets of a shift study's equivalence tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..shift.conclusions import NAMES
+from ..shift.equivalence import EQUIVALENT, MARGINS, NEAR, WORSE, Outcome
+from . import text
+from .sheet import Column, Sheet
+from .sheets import decimals, heading
+
+SYMBOLS = {
+    "equivalent": "=",
+    "near": "≈",
+    "worse": "!",
+    "better": "+",
+    "inconclusive": "?",
+}
+
+
+def grid(outcomes: Sequence[Outcome]) -> Sheet:
+    """Verdicts of the equivalence tests, one row a metric and variant."""
+    severities = sorted({o.severity for o in outcomes})
+    rows: list[tuple[str, ...]] = []
+    headings = {}
+    for metric, margin in MARGINS.items():
+        family = [o for o in outcomes if o.metric == metric]
+        if family:
+            headings[len(rows)] = _margin(metric, margin)
+        for variant in dict.fromkeys(o.variant for o in family):
+            of = {o.severity: o for o in family if o.variant == variant}
+            marks = (SYMBOLS[kind(of[s])] if s in of else text.MISSING for s in severities)
+            rows.append((variant, next(iter(of.values())).reference, *marks))
+    columns = (
+        Column("format", numeric=False),
+        Column("against", numeric=False),
+        *(Column("clean" if s == 0 else str(s)) for s in severities),
+    )
+    notes = (
+        "Columns: severity. Behind a metric: its margin. = equivalent: the change is shown to be "
+        "within the margin (TOST). ! worse: a loss beyond it is shown. + better: a gain beyond it "
+        "is shown. ? inconclusive. "
+        f"≈ equivalent, but the float format's ECE is less than {NEAR:g} times its noise floor, so "
+        "ECE could hardly tell. Level 5 % after Holm over formats and severities.",
+    )
+    return Sheet("Does quantization hurt?", columns, tuple(rows), headings, 0, notes)
+
+
+def details(outcomes: Sequence[Outcome]) -> Sheet:
+    """Effects, intervals and p-values of the equivalence tests, one row a test."""
+    rows: list[tuple[str, ...]] = []
+    headings = {}
+    for metric, margin in MARGINS.items():
+        family = [o for o in outcomes if o.metric == metric]
+        if family:
+            headings[len(rows)] = _margin(metric, margin)
+        rows += [_detail_cells(outcome) for outcome in family]
+    columns = (
+        Column("format", numeric=False),
+        Column("sev."),
+        Column("effect"),
+        Column("95 % interval"),
+        Column("p", "equiv."),
+        Column("p", "worse"),
+        Column("verdict", numeric=False),
+    )
+    images = " or ".join(f"{n:,}" for n in sorted({o.images for o in outcomes}))
+    types = " or ".join(map(str, sorted({len(o.types) for o in outcomes if o.severity})))
+    notes = (
+        f"Effect: mean of (quantized − float) over {types or 'no'} corruption types, {images} "
+        "images. p after Holm over formats and severities; the interval is that of one effect.",
+    )
+    return Sheet("Equivalence tests", columns, tuple(rows), headings, 0, notes)
+
+
+def kind(outcome: Outcome) -> str:
+    """Which of `SYMBOLS` an outcome has."""
+    if outcome.verdict == EQUIVALENT:
+        return "near" if outcome.near_floor else "equivalent"
+    if outcome.verdict == WORSE:
+        return "worse"
+    return "better" if outcome.improved else "inconclusive"
+
+
+def _detail_cells(outcome: Outcome) -> tuple[str, ...]:
+    digits = decimals(outcome.metric)
+    interval = f"{text.signed(outcome.low, digits)} … {text.signed(outcome.high, digits)}"
+    word = {"near": "equivalent ≈"}.get(kind(outcome), kind(outcome))
+    return (
+        outcome.variant,
+        str(outcome.severity),
+        text.signed(outcome.effect, digits),
+        interval,
+        _p(outcome.p_holm["equivalent"]),
+        _p(outcome.p_holm["worse"]),
+        word,
+    )
+
+
+def _p(value: float) -> str:
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _margin(metric: str, margin: float) -> str:
+    """Short: rows' headings stand in the column of the names."""
+    return f"{NAMES[metric]} ± {margin:g} {heading(metric)[1]}"
