@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..formats import FORMATS
 from ..shift.conclusions import NAMES
-from ..shift.equivalence import EQUIVALENT, MARGINS, NEAR, WORSE, Outcome
+from ..shift.equivalence import EQUIVALENT, MARGINS, WORSE, Outcome
+from ..shift.paired import NEAR
 from . import text
 from .sheet import Column, Sheet
 from .sheets import decimals, heading
@@ -42,7 +44,8 @@ def grid(outcomes: Sequence[Outcome]) -> Sheet:
         "within the margin (TOST). ! worse: a loss beyond it is shown. + better: a gain beyond it "
         "is shown. ? inconclusive. "
         f"≈ equivalent, but the float format's ECE is less than {NEAR:g} times its noise floor, so "
-        "ECE could hardly tell. Level 5 % after Holm over formats and severities.",
+        "ECE could hardly tell. Level 5 % after Holm over formats and severities."
+        + _one_seed(outcomes),
     )
     return Sheet("Does quantization hurt?", columns, tuple(rows), headings, 0, notes)
 
@@ -81,6 +84,12 @@ def kind(outcome: Outcome) -> str:
     if outcome.verdict == WORSE:
         return "worse"
     return "better" if outcome.improved else "inconclusive"
+
+
+def _one_seed(outcomes: Sequence[Outcome]) -> str:
+    """What a study of one seed cannot know; empty where all Bayesian formats have several."""
+    single = any(o.seeds < 2 and FORMATS.get(o.reference.split()[0]).bayesian for o in outcomes)
+    return " One seed: how far the draw of the weights moved this is not counted." * single
 
 
 def _detail_cells(outcome: Outcome) -> tuple[str, ...]:

@@ -5,11 +5,12 @@ A resample draws N images with replacement, each with all its corruptions in eve
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..significance import welch
 from ..uncertainty.calibration import BINS
 from .record import ShiftRecord
 
@@ -68,6 +69,27 @@ def pseudo_images(shape: tuple[int, ...], images: int, seed: int | list[int]) ->
     gained, lost = generator.poisson(0.5, (2, *shape))
     change: Array = 100.0 / images * (gained - lost)
     return change
+
+
+def seed_draws(sides: Sequence[Sequence[float]], count: int, seed: int | list[int]) -> Array:
+    """What the seeds of the MC draw add to draws of a difference, around 0.
+
+    A pass samples its weights once for all images, so its luck is shared by all of them and no
+    resample of the images shows it. Seeds do: Student's t, of Welch's error and freedom.
+
+    Args:
+        sides: score of each seed, of either format; one seed tells no error and adds nothing.
+        count: of draws.
+        seed: of the generator.
+    """
+    told = [side for side in sides if len(side) > 1]
+    if not told:
+        return np.zeros(count)
+    variances = [float(np.var(side, ddof=1)) / len(side) for side in told]
+    found = welch(0.0, variances, [len(side) - 1 for side in told])
+    generator = np.random.Generator(np.random.PCG64(seed))
+    draws: Array = found.error * generator.standard_t(found.freedom, count)
+    return draws
 
 
 def binned_gaps(record: ShiftRecord) -> Array:

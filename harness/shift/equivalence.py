@@ -32,8 +32,10 @@ hypotheses are not corrected for one another. A verdict is
     worse          H₀ of `worse` rejected after Holm
     inconclusive   neither: too few images to tell, or an improvement beyond the margin
 
-Images are what is random here; the network, its training and the corruption types are as given.
-Several seeds of the MC draw are averaged first: values an image, and for ECE the scores.
+Images are what is random here, and the MC draw where it was repeated; the network, its training and
+the corruption types are as given. Seeds of the MC draw are averaged first: values an image, and for
+ECE the scores. The passes of a seed have the same weights for all images, so what the seeds differ
+by is added to the draws (`seed_draws`); of a single seed its luck is not known and not counted.
 """
 
 from __future__ import annotations
@@ -45,8 +47,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..significance import holm
-from .bootstrap import Array, binned_gaps, mean_draws, pseudo_images, resampled
-from .record import ShiftRecord
+from .bootstrap import Array, pseudo_images, resampled, seed_draws
+from .paired import Pair, Sample, pairs_at
 from .results import Results
 
 MARGINS = {"accuracy": 0.3, "nll": 0.01, "ece": 0.5}
@@ -58,7 +60,6 @@ CIFAR-10 that the 2021 paper's Table 1 calls no degradation: 0.15 points, 0.010 
 SIGN = {"accuracy": -1.0, "nll": 1.0, "ece": 1.0}
 """Harm = sign × effect."""
 
-NEAR = 2.0
 RESAMPLES = 10_000
 SEED = 0
 ALPHA = 0.05
@@ -77,6 +78,7 @@ class Outcome:
         severity: 0 (clean) to 5.
         images: how many both were scored on.
         types: corruption types that both were scored on.
+        seeds: of the MC draw, the fewer of the two sides; with 1 its luck is not in the intervals.
         effect: mean over types of (quantized − float).
         low: of its 95 % interval.
         high: of its 95 % interval.
@@ -93,6 +95,7 @@ class Outcome:
     severity: int
     images: int
     types: tuple[str, ...]
+    seeds: int
     effect: float
     low: float
     high: float
@@ -101,15 +104,6 @@ class Outcome:
     verdict: str = INCONCLUSIVE
     improved: bool = False
     near_floor: bool = False
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """A quantized variant and its reference at one severity."""
-
-    variant: str
-    reference: str
-    types: tuple[str, ...]
 
 
 def equivalence(
@@ -128,101 +122,15 @@ def equivalence(
     """
     raw = []
     for severity in results.severities:
-        pairs = _pairs(results, severity)
+        pairs = pairs_at(results, severity)
         if pairs:
-            raw += _tested(_Sample(results, severity, pairs), resamples, seed)
+            raw += _tested(Sample(results, severity, pairs), resamples, seed)
     order, metrics = list(results.formats), list(MARGINS)
     raw.sort(key=lambda o: (order.index(o.variant), metrics.index(o.metric), o.severity))
     return _corrected(raw, alpha)
 
 
-def _pairs(results: Results, severity: int) -> list[_Pair]:
-    found = []
-    for variant in results.formats:
-        reference = results.reference(variant)
-        if reference is not None:
-            shared = set(results.types(variant, severity)) & set(results.types(reference, severity))
-            if shared:
-                found.append(_Pair(variant, reference, tuple(sorted(shared))))
-    return found
-
-
-class _Sample:
-    """The per-image values of all pairs at one severity, and their effects."""
-
-    def __init__(self, results: Results, severity: int, pairs: Sequence[_Pair]) -> None:
-        self.severity, self.pairs = severity, pairs
-        names = dict.fromkeys(n for pair in pairs for n in (pair.variant, pair.reference))
-        self._records = {
-            name: {t: results.at(name, t, severity) for t in results.types(name, severity)}
-            for name in names
-        }
-        self._types = {name: list(found) for name, found in self._records.items()}
-        first = pairs[0]
-        self.images = self._records[first.variant][first.types[0]][0].images
-        self._differences = {
-            "accuracy": 100.0 * self._difference("correct"),
-            "nll": self._difference("nll"),
-        }
-
-    def effects(self) -> dict[str, Array]:
-        """Metric to [pairs], on the images as they are."""
-        means = {name: values.mean(axis=0) for name, values in self._differences.items()}
-        return {**means, "ece": self._ece_effects(np.ones((1, self.images)))[0]}
-
-    def draws(self, counts: Array) -> dict[str, Array]:
-        """Metric to [B, pairs] draws of the effect, from counts [B, N] of `resampled`."""
-        return {
-            "accuracy": counts @ self._differences["accuracy"] / self.images,
-            "nll": mean_draws(self._differences["nll"], counts),
-            "ece": self._ece_effects(counts),
-        }
-
-    def near_floor(self, pair: _Pair) -> bool:
-        """Whether the reference's ECE is not far above what perfect calibration would show."""
-        records = [r for t in pair.types for r in self._records[pair.reference][t]]
-        found, floor = (sum(r.score(name) or 0.0 for r in records) for name in ("ece", "ece_floor"))
-        return found < NEAR * floor
-
-    def _difference(self, name: str) -> Array:
-        """[N, pairs] mean over types and seeds of (quantized − float)."""
-        columns = []
-        for pair in self.pairs:
-            sides = [
-                np.mean([_seed_mean(self._records[v][t], name) for t in pair.types], axis=0)
-                for v in (pair.variant, pair.reference)
-            ]
-            columns.append(sides[0] - sides[1])
-        return np.stack(columns, axis=1)
-
-    def _ece_effects(self, counts: Array) -> Array:
-        """[B, pairs]"""
-        by_type = {name: self._ece(name, counts) for name in self._records}
-        columns = []
-        for pair in self.pairs:
-            sides = [
-                by_type[v][:, [self._types[v].index(t) for t in pair.types]].mean(axis=1)
-                for v in (pair.variant, pair.reference)
-            ]
-            columns.append(sides[0] - sides[1])
-        return np.stack(columns, axis=1)
-
-    def _ece(self, name: str, counts: Array) -> Array:
-        """[B, types of this variant], %; mean over seeds."""
-        columns = []
-        for records in self._records[name].values():
-            gaps = np.concatenate([binned_gaps(record) for record in records], axis=1)
-            columns.append(np.abs(counts @ gaps).sum(axis=1) / len(records))
-        return 100.0 / self.images * np.stack(columns, axis=1)
-
-
-def _seed_mean(records: Sequence[ShiftRecord], name: str) -> Array:
-    """[N] mean over seeds of a per-image value."""
-    mean: Array = np.mean([r.array(name).astype(np.float64) for r in records], axis=0)
-    return mean
-
-
-def _tested(sample: _Sample, resamples: int, seed: int) -> list[Outcome]:
+def _tested(sample: Sample, resamples: int, seed: int) -> list[Outcome]:
     effects = sample.effects()
     chunks = [sample.draws(counts) for counts in resampled(sample.images, resamples, seed)]
     found = []
@@ -231,14 +139,18 @@ def _tested(sample: _Sample, resamples: int, seed: int) -> list[Outcome]:
         if metric in _OF_CORRECTNESS:
             draws += pseudo_images(draws.shape, sample.images, [seed, 1])
         for column, pair in enumerate(sample.pairs):
+            luck = seed_draws(sample.by_seed(pair, metric), len(draws), [seed, 2, column])
             effect = float(effects[metric][column])
-            found.append(_outcome(sample, pair, metric, effect, draws[:, column]))
+            found.append(_outcome(sample, pair, metric, effect, draws[:, column], luck))
     return found
 
 
-def _outcome(sample: _Sample, pair: _Pair, metric: str, effect: float, draws: Array) -> Outcome:
+def _outcome(
+    sample: Sample, pair: Pair, metric: str, effect: float, draws: Array, luck: Array
+) -> Outcome:
     if metric == "ece":
         draws = draws - (draws.mean() - effect)
+    draws = draws + luck
     low, high = np.quantile(draws, [0.025, 0.975])
     return Outcome(
         variant=pair.variant,
@@ -247,6 +159,7 @@ def _outcome(sample: _Sample, pair: _Pair, metric: str, effect: float, draws: Ar
         severity=sample.severity,
         images=sample.images,
         types=pair.types,
+        seeds=sample.seeds(pair),
         effect=effect,
         low=float(low),
         high=float(high),

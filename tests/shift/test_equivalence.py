@@ -329,6 +329,27 @@ def test_a_variant_is_compared_with_the_float_of_its_own_network_and_t():
     assert found.letters[found.reference("INT8").split()[-1]] == "posterior B, mc 4"
 
 
+def test_luck_that_a_seed_shares_among_all_images_widens_the_interval():
+    rng = np.random.default_rng(10)
+    a = arrays(rng, 400)
+
+    def outcomes(luck):
+        made = []
+        for seed, lucky in enumerate(luck):
+            made.append(put("FP32", "fog", 1, a, seed=seed))
+            made.append(put("INT8", "fog", 1, a | {"nll": a["nll"] + lucky}, seed=seed))
+        (found,) = results(made)
+        return {o.metric: o for o in equivalence(found, resamples=4000)}
+
+    one, three, same = outcomes([0.004]), outcomes([0.0, 0.004, 0.008]), outcomes([0.004] * 3)
+    assert [found["nll"].seeds for found in (one, three, same)] == [1, 3, 3]
+    assert one["nll"].verdict == same["nll"].verdict == "equivalent"
+    assert three["nll"].verdict == "inconclusive"
+    half = 4.303 * 0.004 / np.sqrt(3)  # Student's t with 2 degrees of freedom: FP32 does not vary
+    assert three["nll"].effect == pytest.approx(0.004, abs=1e-6)
+    assert three["nll"].high - three["nll"].effect == pytest.approx(half, rel=0.1)
+
+
 def outcome(variant, metric, severity, verdict, effect=0.0, **changes):
     return Outcome(
         variant,
@@ -337,6 +358,7 @@ def outcome(variant, metric, severity, verdict, effect=0.0, **changes):
         severity,
         10,
         ("fog",),
+        1,
         effect,
         0.0,
         0.0,

@@ -1,0 +1,133 @@
+"""What both formats of a pair got on the same images, at one severity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .bootstrap import Array, binned_gaps, mean_draws
+from .record import ShiftRecord
+from .results import Results
+
+NEAR = 2.0
+"""Times its noise floor, below which an ECE is near it."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A quantized variant and its reference at one severity."""
+
+    variant: str
+    reference: str
+    types: tuple[str, ...]
+
+
+def pairs_at(results: Results, severity: int) -> list[Pair]:
+    found = []
+    for variant in results.formats:
+        reference = results.reference(variant)
+        if reference is not None:
+            shared = set(results.types(variant, severity)) & set(results.types(reference, severity))
+            if shared:
+                found.append(Pair(variant, reference, tuple(sorted(shared))))
+    return found
+
+
+class Sample:
+    """The per-image values of all pairs at one severity, and their effects."""
+
+    def __init__(self, results: Results, severity: int, pairs: Sequence[Pair]) -> None:
+        self.severity, self.pairs = severity, pairs
+        names = dict.fromkeys(n for pair in pairs for n in (pair.variant, pair.reference))
+        self._records = {
+            name: {t: results.at(name, t, severity) for t in results.types(name, severity)}
+            for name in names
+        }
+        self._types = {name: list(found) for name, found in self._records.items()}
+        first = pairs[0]
+        self.images = self._records[first.variant][first.types[0]][0].images
+        self._differences = {
+            "accuracy": 100.0 * self._difference("correct"),
+            "nll": self._difference("nll"),
+        }
+
+    def effects(self) -> dict[str, Array]:
+        """Metric to [pairs], on the images as they are."""
+        means = {name: values.mean(axis=0) for name, values in self._differences.items()}
+        return {**means, "ece": self._ece_effects(np.ones((1, self.images)))[0]}
+
+    def draws(self, counts: Array) -> dict[str, Array]:
+        """Metric to [B, pairs] draws of the effect, from counts [B, N] of `resampled`."""
+        return {
+            "accuracy": counts @ self._differences["accuracy"] / self.images,
+            "nll": mean_draws(self._differences["nll"], counts),
+            "ece": self._ece_effects(counts),
+        }
+
+    def seeds(self, pair: Pair) -> int:
+        """Of the MC draw on the side that has fewer; 1 for a deterministic pair."""
+        names = (pair.variant, pair.reference)
+        return min(len(self._records[v][t]) for v in names for t in pair.types)
+
+    def by_seed(self, pair: Pair, metric: str) -> list[list[float]]:
+        """Score of each seed, mean over types, of the variant and of its reference."""
+        sides = []
+        for name in (pair.variant, pair.reference):
+            records = [self._records[name][t] for t in pair.types]
+            seeds = range(min(map(len, records)))
+            sides.append([float(np.mean([_value(r[s], metric) for r in records])) for s in seeds])
+        return sides
+
+    def near_floor(self, pair: Pair) -> bool:
+        """Whether the reference's ECE is not far above what perfect calibration would show."""
+        records = [r for t in pair.types for r in self._records[pair.reference][t]]
+        found, floor = (sum(r.score(name) or 0.0 for r in records) for name in ("ece", "ece_floor"))
+        return found < NEAR * floor
+
+    def _difference(self, name: str) -> Array:
+        """[N, pairs] mean over types and seeds of (quantized − float)."""
+        columns = []
+        for pair in self.pairs:
+            sides = [
+                np.mean([_seed_mean(self._records[v][t], name) for t in pair.types], axis=0)
+                for v in (pair.variant, pair.reference)
+            ]
+            columns.append(sides[0] - sides[1])
+        return np.stack(columns, axis=1)
+
+    def _ece_effects(self, counts: Array) -> Array:
+        """[B, pairs]"""
+        by_type = {name: self._ece(name, counts) for name in self._records}
+        columns = []
+        for pair in self.pairs:
+            sides = [
+                by_type[v][:, [self._types[v].index(t) for t in pair.types]].mean(axis=1)
+                for v in (pair.variant, pair.reference)
+            ]
+            columns.append(sides[0] - sides[1])
+        return np.stack(columns, axis=1)
+
+    def _ece(self, name: str, counts: Array) -> Array:
+        """[B, types of this variant], %; mean over seeds."""
+        columns = []
+        for records in self._records[name].values():
+            gaps = np.concatenate([binned_gaps(record) for record in records], axis=1)
+            columns.append(np.abs(counts @ gaps).sum(axis=1) / len(records))
+        return 100.0 / self.images * np.stack(columns, axis=1)
+
+
+def _seed_mean(records: Sequence[ShiftRecord], name: str) -> Array:
+    """[N] mean over seeds of a per-image value."""
+    mean: Array = np.mean([r.array(name).astype(np.float64) for r in records], axis=0)
+    return mean
+
+
+def _value(record: ShiftRecord, metric: str) -> float:
+    """One record's score, from its values of each image."""
+    if metric == "ece":
+        return 100.0 * float(np.abs(binned_gaps(record).sum(axis=0)).sum()) / record.images
+    scale = 100.0 if metric == "accuracy" else 1.0
+    name = "correct" if metric == "accuracy" else metric
+    return scale * float(record.array(name).mean(dtype=np.float64))
