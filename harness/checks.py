@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .errors import UserError
-from .machine import fingerprint
+from .machine import usable_cores
 
 LONGEST = 86_400.0  # seconds: a day; the clock's nanoseconds overflow far beyond
 MOST_SEED = 2**63
@@ -53,7 +53,7 @@ def cores_for(threads: int | None) -> int:
     Raises:
         UserError: it is not counted from 1, or there are fewer cores, which would time waiting.
     """
-    cores = fingerprint().cores
+    cores = len(usable_cores())
     if threads is None:
         return cores
     check_counts("--threads", (threads,))

@@ -5,10 +5,10 @@ Nothing heavy is imported before a command needs it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 DEFAULT_WORKLOAD = "lenet-digits"
 RESULTS = "results"
-
+Command = TypeVar("Command", bound=Callable[..., None])
 
 RESUMING = {
     "shift": "what was finished is stored, and the same command goes on from there.",
@@ -53,59 +53,74 @@ def _workload(name: str) -> Workload:
     return resolve_workload(name)
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+)
 @click.version_option(package_name="sigmabench")
 def main() -> None:
     """Benchmark quantized Bayesian neural networks on this CPU."""
 
 
-def _plan_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Options that `run` shares with whatever else makes cells."""
-    for option in reversed(
-        [
-            click.option("--formats", type=Names(), help="Formats; see `sigmabench list`."),
-            click.option(
-                "--mc",
-                type=Counts(),
-                default="1,10,50",
-                help="MC sample counts T; auto: as many as each image needs.",
-            ),
-            click.option(
-                "--confidence", type=float, help="When auto stops an image.  [default: 0.99]"
-            ),
-            click.option("--batch", type=Numbers(), default="1,32", help="Images a query."),
-            click.option("--threads", type=int, help="Cores a query may use.  [default: all]"),
-            click.option("--team", type=int, default=0, help="Threads a pass.  [default: fastest]"),
-            click.option("--backend", default="auto", help="Backend of the int8 formats."),
-            click.option("--data", type=click.Path(path_type=Path), help="Data root."),
-            click.option(
-                "--posterior",
-                type=click.Path(path_type=Path),
-                help="Posterior: a file or a replica.  [default: the one that ships]",
-            ),
-            click.option("--limit", type=int, help="Images to score.  [default: the whole split]"),
-            click.option("--seed", type=int, default=0, help="First seed of the MC draws."),
-            click.option("--seeds", type=int, default=3, help="Seeds to score."),
-            click.option("--split", default="test", help="test, or validation for choosing."),
-            click.option("--seconds", type=float, default=1.0, help="Timed seconds a cell."),
-            click.option("--range", "range_", default="headroom", help="headroom or paper."),
-            click.option("--granularity", default="channel", help="Of σ: channel or tensor."),
-            click.option("--sigma-offset", default="float", help="float or integer."),
-            click.option("--sigma-grid", default="affine", help="Of σ: affine or codebook."),
-            click.option("--rounding", default="nearest", help="nearest or dithered."),
-            click.option("--observer", default="minmax", help="minmax, percentile or mse."),
-            click.option(
-                "--calibrate", default="mean", help="Ranges from the mean network, or sampled."
-            ),
-        ]
-    ):
-        command = option(command)
-    return command
+def _options(options: Sequence[Callable[[Command], Command]]) -> Callable[[Command], Command]:
+    """A decorator that adds options in the order given."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+DATA = click.option("--data", type=click.Path(path_type=Path), help="Data root.")
+QUANTIZATION = (
+    click.option("--range", "range_", default="headroom", help="headroom or paper."),
+    click.option("--granularity", default="channel", help="Of σ: channel or tensor."),
+    click.option("--sigma-offset", default="float", help="float or integer."),
+    click.option("--sigma-grid", default="affine", help="Of σ: affine or codebook."),
+    click.option("--rounding", default="nearest", help="nearest or dithered."),
+    click.option("--observer", default="minmax", help="minmax, percentile or mse."),
+    click.option("--calibrate", default="mean", help="Ranges from the mean network, or sampled."),
+)
+SOURCE = (
+    click.option(
+        "--formats",
+        type=Names(),
+        help="See `sigmabench list`.  [default: FP32, BF16, INT8 and its σ in 4, 2 and 1 bits]",
+    ),
+    click.option(
+        "--posterior",
+        type=click.Path(path_type=Path),
+        help="Posterior: a file or a replica.  [default: the one that ships]",
+    ),
+    DATA,
+)
+CELLS = (
+    click.option(
+        "--mc",
+        type=Counts(),
+        default="1,10,50",
+        help="MC sample counts T; auto: as many as each image needs.",
+    ),
+    click.option("--confidence", type=float, help="When auto stops an image.  [default: 0.99]"),
+    click.option("--batch", type=Numbers(), default="1,32", help="Images a query."),
+    click.option("--threads", type=int, help="Cores a query may use.  [default: all]"),
+    click.option(
+        "--team", type=int, default=0, show_default="fastest", help="Threads that share a pass."
+    ),
+    click.option("--backend", default="auto", help="Backend of the int8 formats."),
+    click.option("--limit", type=int, help="Images to score.  [default: the whole split]"),
+    click.option("--seed", type=int, default=0, help="First seed of the MC draws."),
+    click.option("--seeds", type=int, default=3, help="Seeds to score."),
+    click.option("--split", default="test", help="test, or validation for choosing."),
+    click.option("--seconds", type=float, default=1.0, help="Timed seconds a cell."),
+)
 
 
 @main.command()
 @click.argument("workload", default=DEFAULT_WORKLOAD)
-@_plan_options
+@_options((*SOURCE, *CELLS, *QUANTIZATION))
 @click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="Directory.")
 @click.option("--policy", default="only-missing", help="only-missing, always or never (read only).")
 @click.option("--wide", is_flag=True, help="One wide table, a row a cell.")
@@ -163,8 +178,12 @@ def doctor(as_json: bool, seconds: float) -> None:
 @click.option("--recipe", default="best", help="Recipe; see `sigmabench list`.")
 @click.option("--seed", type=int, default=0, help="Of everything random.")
 @click.option("--device", default="cpu", help="PyTorch device.")
-@click.option("--data", type=click.Path(path_type=Path), help="Data root.")
-@click.option("--out", type=click.Path(path_type=Path), help="Posterior file to write.")
+@DATA
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Posterior file to write.  [default: named after the run]",
+)
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint beside --out.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
 def train(
@@ -203,17 +222,8 @@ def train(
 
 @main.command()
 @click.argument("workload", default=DEFAULT_WORKLOAD)
-@click.option("--formats", type=Names(), help="Formats; see `sigmabench list`.")
+@_options((*SOURCE, *QUANTIZATION))
 @click.option("--out", type=click.Path(path_type=Path), default=".", help="Directory to write to.")
-@click.option("--posterior", type=click.Path(path_type=Path), help="Posterior file.")
-@click.option("--data", type=click.Path(path_type=Path), help="Data root.")
-@click.option("--range", "range_", default="headroom", help="headroom or paper.")
-@click.option("--granularity", default="channel", help="Of σ: channel or tensor.")
-@click.option("--sigma-offset", default="float", help="float or integer.")
-@click.option("--sigma-grid", default="affine", help="Of σ: affine or codebook.")
-@click.option("--rounding", default="nearest", help="nearest or dithered.")
-@click.option("--observer", default="minmax", help="minmax, percentile or mse.")
-@click.option("--calibrate", default="mean", help="Ranges from the mean network, or sampled.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
 def quantize(workload: str, out: Path, as_json: bool, **choices: Any) -> None:
     """Write WORKLOAD's artefacts, one file a format."""
@@ -296,7 +306,7 @@ def compare(a: Path, b: Path, as_json: bool) -> None:
 @click.option("--threads", type=int, help="Cores a query may use.  [default: all]")
 @click.option("--seconds", type=float, default=2.0, help="Measured seconds.")
 @click.option("--seed", type=int, default=0, help="Of the noise, and of synthetic weights.")
-@click.option("--data", type=click.Path(path_type=Path), help="Data root.")
+@DATA
 @click.option("--all", "every", is_flag=True, help="Every step, not the heaviest alone.")
 @click.option("--out", type=click.Path(path_type=Path), help="Draw it here too: .png or .svg.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
@@ -315,16 +325,15 @@ def profile(
     TARGET is a workload with its posterior, or a network with a synthetic one (resnet50, resnet20,
     lenet5).
     """
+    from .checks import cores_for
     from .commands import format_name
-    from .machine import fingerprint
     from .profile import Query, load_target
     from .profile import profile as measure
     from .report import profile as shown
 
     if out is not None:
         shown.check_file(out)
-    threads = threads if threads is not None else fingerprint().cores
-    query = Query(format_name(form), threads=threads, **choices)
+    query = Query(format_name(form), threads=cores_for(threads), **choices)
     with progress(not as_json) as report:
         report(f"Building {target}", 0, 1)
         loaded = load_target(target, query, data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import UserError, unknown
 from .terminal import AUTO
@@ -14,10 +14,14 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+    from .formats import Format
     from .plan import Plan
     from .record import Record
+    from .registry import Registry
     from .store import Policy
     from .workload import Workload
+
+T = TypeVar("T")
 
 
 def plan_from(workload: Workload, **choices: Any) -> Plan:
@@ -85,50 +89,54 @@ def listing() -> dict[str, list[dict[str, Any]]]:
     from .uncertainty.metrics import METRICS
     from .workload import WORKLOADS
 
-    workloads = [WORKLOADS.get(name) for name in WORKLOADS]
-    return {
-        "workloads": [
-            {
-                "name": w.name,
-                "is": w.title,
-                "recipes": ", ".join(w.recipes),
-                "replicas": ", ".join(replica.stem for replica in w.replicas),
-            }
-            for w in workloads
-        ],
-        "formats": [
-            {
-                "name": f.name,
-                "μ bits": f.mean_bits,
-                "σ bits": f.sigma_bits,
-                "computes": f.arithmetic,
-            }
-            for f in map(FORMATS.get, FORMATS)
-        ],
+    found: dict[str, list[dict[str, Any]]] = {
+        "workloads": [_workload_facts(workload) for workload in _all(WORKLOADS)],
+        "formats": [_format_facts(format) for format in _all(FORMATS)],
         "backends": [
-            {
-                "name": b.name,
-                "is": b.description,
-                "unavailable": b.unavailable() or "",
-            }
-            for b in map(BACKENDS.get, BACKENDS)
+            {"name": b.name, "is": b.description, "unavailable": b.unavailable() or ""}
+            for b in _all(BACKENDS)
         ],
         "scenarios": [{"name": n, "is": SCENARIOS.get(n).description} for n in SCENARIOS],
-        "metrics": [
-            {"name": m.name, "unit": m.unit, "is": m.description} for m in map(METRICS.get, METRICS)
-        ],
-        "observers": [
-            {"name": n, "is": (OBSERVERS.get(n).__doc__ or "").split("\n")[0]} for n in OBSERVERS
-        ],
+        "metrics": [{"name": m.name, "unit": m.unit, "is": m.description} for m in _all(METRICS)],
+        "observers": _documented(OBSERVERS),
         "corruptions": [
             {"name": n, "is": "random" if CORRUPTIONS.get(n).random else "the same for all seeds"}
             for n in CORRUPTIONS
         ],
-        "sets from outside": [
-            {"name": n, "is": (OOD_SETS.get(n).__doc__ or "").split("\n")[0]} for n in OOD_SETS
-        ],
+        "sets from outside": _documented(OOD_SETS),
         "networks": [{"name": n, "is": NETWORKS.get(n).title} for n in NETWORKS],
         "peers": [{"name": n, "is": PEERS.get(n).title} for n in PEERS],
+    }
+    return found
+
+
+def _all(registry: Registry[T]) -> list[T]:
+    return [registry.get(name) for name in registry]
+
+
+def _documented(functions: Registry[Any]) -> list[dict[str, Any]]:
+    """Functions by the first line of what they say of themselves."""
+    return [
+        {"name": name, "is": (functions.get(name).__doc__ or "").split("\n")[0]}
+        for name in functions
+    ]
+
+
+def _workload_facts(workload: Workload) -> dict[str, Any]:
+    return {
+        "name": workload.name,
+        "is": workload.title,
+        "recipes": ", ".join(workload.recipes),
+        "replicas": ", ".join(replica.stem for replica in workload.replicas),
+    }
+
+
+def _format_facts(format: Format) -> dict[str, Any]:
+    return {
+        "name": format.name,
+        "μ bits": format.mean_bits,
+        "σ bits": format.sigma_bits,
+        "computes": format.arithmetic,
     }
 
 
@@ -293,6 +301,8 @@ def _inspect_artefact(file: Path) -> dict[str, Any]:
             "range",
             "granularity",
             "sigma_offset",
+            "sigma_grid",
+            "rounding",
             "observer",
             "calibration",
             "noise_stream",
@@ -312,6 +322,8 @@ def _rms(values: Any) -> float:
 def inspection_tables(found: dict[str, Any]) -> list[Table]:
     """`inspection` for a person."""
     facts = {name: value for name, value in found.items() if name not in ("layers", "file")}
+    if log := facts.get("log"):
+        facts["log"] = f"the last of {len(log)} epochs: {_shown(log[-1])}"
     rows = [
         {k: float(f"{v:.3g}") if isinstance(v, float) else v for k, v in layer.items()}
         for layer in found["layers"]

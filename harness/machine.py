@@ -61,7 +61,7 @@ def fingerprint() -> Fingerprint:
     return Fingerprint(
         cpu=cpu,
         isa=isa,
-        cores=len(_cores()),
+        cores=len(usable_cores()),
         numa_nodes=max(1, len(_numa_nodes())),
         memory_bytes=psutil.virtual_memory().total,
         governor=_read(_CPUS / "cpu0/cpufreq/scaling_governor"),
@@ -69,7 +69,7 @@ def fingerprint() -> Fingerprint:
         python=platform.python_version(),
         packages=_packages(),
         code=_code_hash(),
-        commit=_commit(Path.cwd()),
+        commit=_running_commit(),
         environment=_environment(),
     )
 
@@ -142,7 +142,7 @@ def _cpuinfo_flags() -> set[str]:
     return set(match[1].split()) if match else set()
 
 
-def _cores() -> list[int]:
+def usable_cores() -> list[int]:
     """Cores this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
@@ -200,6 +200,12 @@ def _version(package: str) -> str | None:
 
 def _environment() -> dict[str, str]:
     return {k: v for k, v in sorted(os.environ.items()) if _VARIABLES.fullmatch(k)}
+
+
+@lru_cache(maxsize=1)
+def _running_commit() -> str | None:
+    """Asked once, as `_code_hash` is: what is edited later does not run in this process."""
+    return _commit(Path.cwd())
 
 
 def _commit(folder: Path) -> str | None:

@@ -15,7 +15,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, fields
 from enum import Enum
-from functools import lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -56,6 +56,13 @@ class Kind(Generic[T]):
     name: str
     type: type[T]
     schema_version: int
+
+    @cached_property
+    def adapter(self) -> TypeAdapter[T]:
+        """What reads its JSON and checks it."""
+        from pydantic import TypeAdapter
+
+        return TypeAdapter(self.type)
 
 
 RECORDS = Kind("record", Record, SCHEMA_VERSION)
@@ -122,7 +129,7 @@ def from_json(data: bytes, source: str | Path, kind: Kind[T]) -> T:
             f"{kind.schema_version}): upgrade or point --results elsewhere."
         )
     try:
-        found: T = _adapter(kind.type).validate_json(data, strict=True)
+        return kind.adapter.validate_json(data, strict=True)
     except ValidationError as invalid:
         first = invalid.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -130,7 +137,6 @@ def from_json(data: bytes, source: str | Path, kind: Kind[T]) -> T:
             f"{source} is not a valid {kind.name}: {where}: {first['msg']}; delete it and run "
             "again."
         ) from invalid
-    return found
 
 
 def read_record(path: str | Path, kind: Kind[T]) -> T:
@@ -275,10 +281,3 @@ def _matches(cell: Cell, where: dict[str, Any]) -> bool:
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"it holds {name}")
-
-
-@lru_cache
-def _adapter(kind: type) -> TypeAdapter[Any]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(kind)

@@ -27,21 +27,23 @@ class Numbers(click.ParamType):
     """Comma-separated whole numbers."""
 
     name = "N,N,..."
+    example = "a list of whole numbers such as 1,10,50"
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[Any, ...]:
         """A tuple of integers."""
         if isinstance(value, tuple):
             return value
         try:
             return tuple(int(part) for part in value.split(","))
         except ValueError:
-            self.fail(f"{value!r} is not a list of whole numbers such as 1,10,50.", param, ctx)
+            raise UserError(f"{param.opts[0]} {value!r} is not {self.example}.") from None
 
 
 class Counts(Numbers):
     """Comma-separated whole numbers, and the word `auto`."""
 
     name = "N,...,auto"
+    example = f"{Numbers.example}, or one with {AUTO} added"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[Any, ...]:
         """A tuple of integers; `auto`, where it is given, is its last element."""
@@ -49,13 +51,7 @@ class Counts(Numbers):
             return value
         parts = [part.strip() for part in value.split(",")]
         numbers = ",".join(part for part in parts if part != AUTO)
-        try:
-            found = super().convert(numbers, param, ctx) if numbers else ()
-        except click.BadParameter as reason:
-            raise UserError(
-                f"--mc {value!r} is not a list of whole numbers such as 1,10,50, or one with "
-                f"{AUTO} added."
-            ) from reason
+        found = super().convert(numbers, param, ctx) if numbers else ()
         return (*found, AUTO) if AUTO in parts else found
 
 

@@ -116,6 +116,15 @@ def test_commit_of_a_checkout_that_is_not_what_runs_is_not_told(
     assert machine._commit(checkout) is not None
 
 
+def test_what_is_edited_while_a_process_runs_is_not_what_it_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started = machine.fingerprint()
+    monkeypatch.setattr(machine, "_commit", lambda folder: "edited since")
+    monkeypatch.setattr(machine, "_modules", lambda package: {"edited.py": b"since"})
+    assert machine.fingerprint() == started
+
+
 def test_commit_of_another_project_is_not_ours(checkout: Path, tmp_path: Path) -> None:
     (checkout / "pyproject.toml").write_text('[project]\nname = "sigmabench-plugin"\n')
     assert machine._commit(checkout) is None

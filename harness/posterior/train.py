@@ -24,6 +24,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from ..checks import check_seed
 from ..data import Split, Splits
 from ..errors import UserError
 from ..workload import Workload
@@ -95,9 +96,10 @@ def train(
         `images` and the scores of `score.REPORTED`).
 
     Raises:
-        UserError: bad recipe name, data, device or checkpoint; training diverged; `out` cannot be
-            written.
+        UserError: bad seed, recipe name, data, device or checkpoint; training diverged; `out`
+            cannot be written.
     """
+    check_seed(seed)
     chosen = workload.recipe(recipe) if isinstance(recipe, str) else recipe
     if out.is_dir():
         raise UserError(f"{out} is a directory; name the posterior's file.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -95,44 +95,47 @@ def quantize(
         UserError: the format is unknown, or an int8 format got no calibration.
     """
     chosen, options, source = FORMATS.get(format), options or Options(), source or Source()
-    header = Header(
-        format=chosen.name,
-        workload=source.workload,
-        workload_version=source.workload_version,
-        posterior=source.posterior,
-        graph=_twin(model.graph, chosen),
-    )
-    if not chosen.quantized:
-        layers = {
-            conv.name: _float_layer(conv, model.layers[conv.name], chosen)
-            for conv in model.graph.convs
-        }
-        return Artefact(header, layers)
-    if calibration is None:
+    graph = model.graph
+    if chosen.quantized and calibration is None:
         raise UserError(
             f"{chosen.name} needs activation ranges; calibrate on training images first."
         )
     if not chosen.bayesian:
         options = Options(range="paper")
-    affine = options.sigma_grid == "affine"
+    how: dict[str, Any] = {}
+    if chosen.quantized and calibration is not None:
+        graph, how = calibration.graph, _how(chosen, options, calibration)
+    header = Header(
+        format=chosen.name,
+        workload=source.workload,
+        workload_version=source.workload_version,
+        posterior=source.posterior,
+        graph=_twin(graph, chosen),
+        **how,
+    )
     layers = {
         conv.name: _int8_layer(conv, model.layers[conv.name], chosen, options)
+        if chosen.quantized
+        else _float_layer(conv, model.layers[conv.name], chosen)
         for conv in model.graph.convs
     }
-    header = replace(
-        header,
-        graph=_twin(calibration.graph, chosen),
-        range=options.range,
-        granularity=options.granularity if chosen.bayesian else "-",
-        sigma_offset=options.sigma_offset if chosen.bayesian and affine else "-",
-        sigma_grid=options.sigma_grid,
-        rounding=options.rounding,
-        schema=1 if affine and options.rounding == "nearest" else SCHEMA,
-        observer=calibration.observer,
-        calibration="sampled" if calibration.sampled else "mean",
-        saturation=calibration.saturation,
-    )
     return Artefact(header, layers)
+
+
+def _how(format: Format, options: Options, calibration: Calibration) -> dict[str, Any]:
+    """What the header of an int8 format says of its quantization."""
+    affine = options.sigma_grid == "affine"
+    return {
+        "range": options.range,
+        "granularity": options.granularity if format.bayesian else "-",
+        "sigma_offset": options.sigma_offset if format.bayesian and affine else "-",
+        "sigma_grid": options.sigma_grid,
+        "rounding": options.rounding,
+        "schema": 1 if options.compiled_sampler else SCHEMA,
+        "observer": calibration.observer,
+        "calibration": "sampled" if calibration.sampled else "mean",
+        "saturation": calibration.saturation,
+    }
 
 
 def _twin(graph: Graph, format: Format) -> Graph:

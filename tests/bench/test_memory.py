@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -130,7 +129,7 @@ def test_a_process_that_fails_is_a_sentence(monkeypatch):
 def test_command(tmp_path, monkeypatch, used):
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(memory, "_run", lambda plan, artefact, batch: told(used))
-    monkeypatch.setattr("sigmabench.harness.checks.fingerprint", lambda: SimpleNamespace(cores=2))
+    monkeypatch.setattr("sigmabench.harness.checks.usable_cores", lambda: [0, 1])
     command = ["bench", "memory", "lenet5", "--batch", "1,1,2", "--threads", "2"]
     done = CliRunner().invoke(main, [*command, "--results", str(tmp_path)])
     assert done.exit_code == 0, done.output
