@@ -100,7 +100,7 @@ def _differences(found: Ablation, metric: str) -> Sheet:
     )
     note = (
         f"Mean over images of its own less FP32's, in {unit}; interval by {found.resamples:,} "
-        "resamples of the images."
+        "resamples of the images, which do not show the luck that all share in a draw of weights."
     )
     title = f"Ablation: difference in {heading(metric)[0]} to FP32"
     return Sheet(title, columns, rows, {}, 0, (note,))
