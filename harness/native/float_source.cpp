@@ -21,12 +21,11 @@ void run(NormalPath path, const KeySchedule& keys, const NormalRun<Value>& run) 
 
 }  // namespace
 
-NormalPath normal_path(SamplerPath path) {
-    const NormalPath wanted = path == SamplerPath::avx512_vbmi || path == SamplerPath::avx512
-                                  ? NormalPath::avx512
-                              : path == SamplerPath::avx2      ? NormalPath::avx2
-                                                               : NormalPath::portable;
-    return supported(wanted) ? wanted : NormalPath::portable;
+NormalPath normal_path(SamplerPath path, bool (*has)(NormalPath)) {
+    const bool wide = path == SamplerPath::avx512_vbmi || path == SamplerPath::avx512;
+    if (wide && has(NormalPath::avx512)) return NormalPath::avx512;
+    if (path != SamplerPath::portable && has(NormalPath::avx2)) return NormalPath::avx2;
+    return NormalPath::portable;
 }
 
 NormalPosterior::NormalPosterior(const Geometry& geometry, const float* mean, const float* std,

@@ -14,8 +14,9 @@
 
 namespace sigmabench {
 
-// The path of the normals that goes with a sampler's.
-NormalPath normal_path(SamplerPath path);
+// The path of the normals that goes with a sampler's: the widest that is no wider. The sampler's
+// avx512 needs no VAES, which the normals' does.
+NormalPath normal_path(SamplerPath path, bool (*has)(NormalPath) = supported);
 
 // Mean and std of one tensor, float32 or bfloat16, padded with zeros to whole blocks.
 class NormalPosterior {

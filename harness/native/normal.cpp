@@ -130,7 +130,8 @@ bool supported(NormalPath path) {
                    __builtin_cpu_supports("aes");
         case NormalPath::avx512:
             return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("vaes");
+                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("aes") &&
+                   __builtin_cpu_supports("vaes");
 #else
         default: return false;
 #endif

@@ -169,6 +169,7 @@ def test_draws_are_numbered_by_the_shape_alone(name: str, format: str, isa: str)
     if isa == "avx2" and "avx2" not in native.load().normal_paths():
         pytest.skip("needs AVX2")
     program = build(model, 1, isa)
+    assert program.sampler == (native.load().normal_paths()[0] if isa == "auto" else isa)
     program.logits(images(graph, 3), 0, 0, 1)
     sizes = []
     for conv in graph.convs:

@@ -92,17 +92,24 @@ def test_every_path_draws_the_defined_biases(channels: int, seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "source"), [("avx512_vbmi", "sampler_avx512"), ("avx512", "sampler_avx512bw")]
+    ("path", "source", "checks"),
+    [
+        ("SamplerPath::avx512_vbmi", "sampler_avx512", "sampler"),
+        ("SamplerPath::avx512", "sampler_avx512bw", "sampler"),
+        ("SamplerPath::avx2", "sampler_avx2", "sampler"),
+        ("NormalPath::avx512", "normal_avx512", "normal"),
+        ("NormalPath::avx2", "normal_avx2", "normal"),
+    ],
 )
 def test_a_wide_path_runs_only_where_the_cpu_has_all_it_was_compiled_for(
-    path: str, source: str
+    path: str, source: str, checks: str
 ) -> None:
     """A CPU with AVX-512 VBMI and without, say, VAES is none that a test can run on."""
     sources = Path(__file__).parents[2] / "harness" / "native"
     compiled = re.search(r'target\("([^"]+)"\)', (sources / f"{source}.cpp").read_text())
     checked = re.search(
-        rf"case SamplerPath::{path}:\s+return (__builtin.*?);",
-        (sources / "sampler.cpp").read_text(),
+        rf"case {path}:\s+return (__builtin.*?);",
+        (sources / f"{checks}.cpp").read_text(),
         re.DOTALL,
     )
     assert compiled is not None
