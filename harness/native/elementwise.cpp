@@ -70,16 +70,6 @@ inline void add_row_of(const std::int8_t* x, std::int64_t size, std::int32_t* ro
     add_row_s8(x, size, row);
 }
 
-struct Window {
-    std::int64_t first, last;  // [first, last) inside the map
-};
-
-Window window(std::int64_t out, std::int64_t kernel, std::int64_t stride, std::int64_t padding,
-              std::int64_t size) {
-    const std::int64_t first = out * stride - padding;
-    return {std::max<std::int64_t>(first, 0), std::min(first + kernel, size)};
-}
-
 // The maxima of a row's windows where pixels are wide enough to be vectors themselves.
 template <class T>
 void max_window(const T* row, const PoolSpec& spec, T* out) {
@@ -180,10 +170,6 @@ void pool_as(const T* x, Rows rows, const PoolSpec& spec, std::int32_t* scratch,
         }
     });
 }
-
-}  // namespace
-
-namespace {
 
 template <std::int64_t channels>
 SIGMABENCH_VECTORIZE void interleave_few(const std::uint8_t* planes, std::int64_t pixels,

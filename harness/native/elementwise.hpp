@@ -57,6 +57,17 @@ struct PoolSpec {
         return static_cast<std::size_t>(in.channels * (in.width + 2 * padding[1])) * 2 + kLine;
     }
 };
+
+// What of a map lies under the kernel, along one axis.
+struct Window {
+    std::int64_t first, last;  // [first, last)
+};
+inline Window window(std::int64_t out, std::int64_t kernel, std::int64_t stride,
+                     std::int64_t padding, std::int64_t size) {
+    const std::int64_t first = out * stride - padding;
+    return {std::max<std::int64_t>(first, 0), std::min(first + kernel, size)};
+}
+
 // Calls with every image of the batch that has some of the rows of the output: its number, its own
 // rows, and where in the output they begin.
 template <class Work>

@@ -3,6 +3,7 @@
 
 #include <immintrin.h>
 
+#include "aesni.hpp"
 #include "normal.hpp"
 
 #define SIGMABENCH_AVX2 __attribute__((target("avx2,fma,aes")))
@@ -69,30 +70,11 @@ SIGMABENCH_INLINE void store(std::uint16_t* to, __m256 low, __m256 high) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_permute4x64_epi64(packed, 0xd8));
 }
 
-SIGMABENCH_INLINE void draw(const KeySchedule& keys, std::uint32_t mc, std::uint32_t ordinal,
-                            std::uint32_t first, std::int32_t* random) {
-    const __m128i* key = reinterpret_cast<const __m128i*>(keys.words);
-    __m128i x[8];
-    for (int j = 0; j < 8; ++j) {
-        const __m128i counter =
-            _mm_set_epi32(1, static_cast<int>(ordinal), static_cast<int>(mc),
-                          static_cast<int>(first + static_cast<std::uint32_t>(j)));
-        x[j] = _mm_xor_si128(counter, key[0]);
-    }
-    for (int round = 1; round < kRounds; ++round) {
-        for (__m128i& state : x) state = _mm_aesenc_si128(state, key[round]);
-    }
-    for (int j = 0; j < 8; ++j) {
-        _mm_store_si128(reinterpret_cast<__m128i*>(random) + j,
-                        _mm_aesenclast_si128(x[j], key[kRounds]));
-    }
-}
-
 // The normals of one block, from that counter on.
 SIGMABENCH_INLINE void draw_block(const KeySchedule& keys, std::uint32_t mc, std::uint32_t ordinal,
                                   std::uint32_t counter, __m256* z) {
-    alignas(32) std::int32_t random[kNormals];
-    draw(keys, mc, ordinal, counter, random);
+    alignas(32) std::uint8_t random[sizeof(std::int32_t) * kNormals];
+    ars_block(keys, counter, mc, ordinal, 1, random);
     const auto* words = reinterpret_cast<const __m256i*>(random);
     normal_pair(words[0], words[2], z[0], z[2]);
     normal_pair(words[1], words[3], z[1], z[3]);

@@ -104,16 +104,6 @@ void divide_row(const float* sums, float count, std::int64_t size, std::int16_t*
     for (std::int64_t k = 0; k < size; ++k) put(sums[k] / count, out + k);
 }
 
-struct Window {
-    std::int64_t first, last;  // [first, last) inside the map
-};
-
-Window window(std::int64_t out, std::int64_t kernel, std::int64_t stride, std::int64_t padding,
-              std::int64_t size) {
-    const std::int64_t first = out * stride - padding;
-    return {std::max<std::int64_t>(first, 0), std::min(first + kernel, size)};
-}
-
 constexpr std::int64_t kNarrow = 16;  // channels below which whole rows are compared at once
 
 // The maxima of a row's windows. `line` is the row with its padding, `spare` as long.

@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "aesni.hpp"
 #include "sampler.hpp"
 
 #define SIGMABENCH_AVX2 __attribute__((target("avx2,bmi2,aes")))
@@ -15,25 +16,6 @@ namespace {
 
 SIGMABENCH_INLINE __m256i load(const void* from) {
     return _mm256_loadu_si256(static_cast<const __m256i*>(from));
-}
-
-SIGMABENCH_INLINE void draw(const KeySchedule& keys, std::uint32_t block, std::uint32_t mc,
-                            std::uint32_t ordinal, std::uint8_t* random) {
-    const __m128i* key = reinterpret_cast<const __m128i*>(keys.words);
-    __m128i x[8];
-    for (int j = 0; j < 8; ++j) {
-        const __m128i counter =
-            _mm_set_epi32(0, static_cast<int>(ordinal), static_cast<int>(mc),
-                          static_cast<int>(8 * block + static_cast<std::uint32_t>(j)));
-        x[j] = _mm_xor_si128(counter, key[0]);
-    }
-    for (int round = 1; round < kRounds; ++round) {
-        for (__m128i& state : x) state = _mm_aesenc_si128(state, key[round]);
-    }
-    for (int j = 0; j < 8; ++j) {
-        _mm_store_si128(reinterpret_cast<__m128i*>(random) + j,
-                        _mm_aesenclast_si128(x[j], key[kRounds]));
-    }
 }
 
 // |eps_q| of 32 lanes. Tables of 128 entries are eight of 16: a byte shuffle yields 0 where its
@@ -85,16 +67,6 @@ SIGMABENCH_INLINE __m256i weights(int half, int bits, __m256i first, __m256i slo
     return _mm256_xor_si256(_mm256_max_epu8(w, _mm256_set1_epi8(1)), top);
 }
 
-SIGMABENCH_AVX2 void expand_sigma(const std::uint8_t* packed, int bits, std::uint8_t* out) {
-    const std::uint64_t field = 0x0101010101010101ull * ((1u << bits) - 1u);
-    for (int eight = 0; eight < 8; ++eight) {
-        std::uint64_t word;
-        std::memcpy(&word, packed + eight * bits, sizeof word);
-        word = _pdep_u64(word, field);
-        std::memcpy(out + 8 * eight, &word, sizeof word);
-    }
-}
-
 }  // namespace
 
 SIGMABENCH_AVX2 void sample_avx2(const Stream& stream, const AliasTables& tables,
@@ -113,7 +85,7 @@ SIGMABENCH_AVX2 void sample_avx2(const Stream& stream, const AliasTables& tables
         }
         for (std::uint32_t k = 0; k < run.count; ++k, to += std::size_t{run.stride} * kLanes) {
             alignas(32) std::uint8_t random[2 * kLanes], sigma[kLanes];
-            draw(keys, run.block + k, mc, stream.ordinal, random);
+            ars_block(keys, 8 * (run.block + k), mc, stream.ordinal, 0, random);
             const std::size_t place = run.block + k;
             expand_sigma(store.sigma.data() + place * sigma_bytes, store.bits, sigma);
             for (int half = 0; half < 2; ++half) {

@@ -6,6 +6,7 @@
 
 #include <cstring>
 
+#include "aesni.hpp"
 #include "sampler.hpp"
 
 #define SIGMABENCH_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,bmi2,aes")))
@@ -13,25 +14,6 @@
 
 namespace sigmabench {
 namespace {
-
-SIGMABENCH_INLINE void draw(const KeySchedule& keys, std::uint32_t block, std::uint32_t mc,
-                            std::uint32_t ordinal, std::uint8_t* random) {
-    const __m128i* key = reinterpret_cast<const __m128i*>(keys.words);
-    __m128i x[8];
-    for (int j = 0; j < 8; ++j) {
-        const __m128i counter =
-            _mm_set_epi32(0, static_cast<int>(ordinal), static_cast<int>(mc),
-                          static_cast<int>(8 * block + static_cast<std::uint32_t>(j)));
-        x[j] = _mm_xor_si128(counter, key[0]);
-    }
-    for (int round = 1; round < kRounds; ++round) {
-        for (__m128i& state : x) state = _mm_aesenc_si128(state, key[round]);
-    }
-    for (int j = 0; j < 8; ++j) {
-        _mm_store_si128(reinterpret_cast<__m128i*>(random) + j,
-                        _mm_aesenclast_si128(x[j], key[kRounds]));
-    }
-}
 
 // Threshold and alias of the 128 columns, a 16-bit entry each.
 struct Tables {
@@ -93,16 +75,6 @@ SIGMABENCH_INLINE __m512i weights(__m512i first, __m512i slot, __m512i mean, __m
     return _mm512_maskz_sub_epi8(lanes, w, top);
 }
 
-SIGMABENCH_AVX512 void expand_sigma(const std::uint8_t* packed, int bits, std::uint8_t* out) {
-    const std::uint64_t field = 0x0101010101010101ull * ((1u << bits) - 1u);
-    for (int eight = 0; eight < 8; ++eight) {
-        std::uint64_t word;
-        std::memcpy(&word, packed + eight * bits, sizeof word);
-        word = _pdep_u64(word, field);
-        std::memcpy(out + 8 * eight, &word, sizeof word);
-    }
-}
-
 }  // namespace
 
 SIGMABENCH_AVX512 void sample_avx512(const Stream& stream, const AliasTables& alias,
@@ -121,7 +93,7 @@ SIGMABENCH_AVX512 void sample_avx512(const Stream& stream, const AliasTables& al
         for (std::uint32_t k = 0; k < run.count; ++k, to += std::size_t{run.stride} * kLanes) {
             alignas(64) std::uint8_t random[2 * kLanes], sigma[kLanes];
             const std::size_t place = run.block + k;
-            draw(keys, run.block + k, mc, stream.ordinal, random);
+            ars_block(keys, 8 * (run.block + k), mc, stream.ordinal, 0, random);
             expand_sigma(store.sigma.data() + place * sigma_bytes, store.bits, sigma);
             const __m512i w = weights(_mm512_load_si512(random), _mm512_load_si512(random + kLanes),
                                       _mm512_loadu_si512(store.mean.data() + place * kLanes),
