@@ -41,6 +41,9 @@ const T* contiguous(const AnyArray& array, const std::vector<std::int64_t>& shap
     if (!dense && array.size() > 0) {
         throw nb::value_error((std::string(name) + " must be contiguous").c_str());
     }
+    if (reinterpret_cast<std::uintptr_t>(array.data()) % alignof(T) != 0) {
+        throw nb::value_error((std::string(name) + " must be aligned").c_str());
+    }
     return static_cast<const T*>(array.data());
 }
 

@@ -7,11 +7,10 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
+#include <mutex>
 
-#include "arrays.hpp"
+#include "builder.hpp"
 #include "normal.hpp"
-#include "program.hpp"
 
 namespace sigmabench {
 namespace {
@@ -23,191 +22,15 @@ std::uint32_t mc_index(std::int64_t mc) {
     return static_cast<std::uint32_t>(mc);
 }
 
-using Pair = std::vector<std::int64_t>;
-constexpr std::int64_t kLargest = 1 << 20;  // of what a kernel's geometry may name
-constexpr int kMostThreads = 1024;
-
-void assign(std::int64_t (&to)[2], const Pair& from) {
-    if (from.size() != 2) throw nb::value_error("a stride or padding is a pair");
-    for (const std::int64_t value : from) {
-        if (value < 0 || value > kLargest) {
-            throw nb::value_error("a kernel, stride, padding or dilation is out of range");
-        }
+// The first of some passes.
+std::uint32_t first_of(std::int64_t first, std::int64_t count) {
+    if (count < 1) throw nb::value_error("there must be at least one pass");
+    const std::uint32_t begin = mc_index(first);
+    if (count > (std::int64_t{1} << 32) - first) {
+        throw nb::value_error("there are too many passes: an MC index must be less than 2^32");
     }
-    to[0] = from[0];
-    to[1] = from[1];
+    return begin;
 }
-
-// Collects a network node by node, then becomes a Program.
-class Builder {
-public:
-    explicit Builder(const std::string& number) {
-        if (number == "fp32") {
-            network_.number = Type::f32;
-        } else if (number == "bf16") {
-            network_.number = Type::bf16;
-        } else if (number != "int8") {
-            throw nb::value_error("number must be int8, fp32 or bf16");
-        }
-    }
-
-    int activation(const std::string& name, const Pair& shape, float scale, bool is_signed) {
-        if (shape.size() != 3) {
-            throw nb::value_error((name + ": an activation's shape is (C, H, W)").c_str());
-        }
-        std::int64_t size = 1;
-        for (const std::int64_t length : shape) {
-            if (length < 1 || length > std::numeric_limits<std::int32_t>::max() / size) {
-                throw nb::value_error(
-                    (name + ": it must hold at least one number and fewer than 2^31").c_str());
-            }
-            size *= length;
-        }
-        if (!(scale >= 0)) throw nb::value_error((name + ": a scale is not negative").c_str());
-        network_.activations.push_back({name, {shape[0], shape[1], shape[2]}, scale, is_signed,
-                                        network_.real() ? network_.number : Type::f32});
-        return static_cast<int>(network_.activations.size()) - 1;
-    }
-
-    void conv(int input, int output, int residual, const Pair& shape, const Pair& stride,
-              const Pair& padding, const Pair& dilation, std::int64_t groups, bool relu,
-              const AnyArray& mean, const AnyArray& weight_scale, const AnyArray& bias) {
-        if (network_.real()) throw nb::value_error("conv adds int8 weights; use normal_conv");
-        ConvNode& node = add(input, output, residual, shape, stride, padding, dilation, groups,
-                             relu, bias);
-        node.posterior.mean =
-            copied<std::int8_t>(mean, node.posterior.geometry.weights(), "mean", "int8");
-        node.weight_scale = copied<float>(weight_scale, shape[0], "weight_scale", "float32");
-    }
-
-    // A layer of a float network; std or bias_std null: not sampled.
-    void normal_conv(int input, int output, int residual, const Pair& shape, const Pair& stride,
-                     const Pair& padding, const Pair& dilation, std::int64_t groups, bool relu,
-                     const AnyArray& mean, const std::optional<AnyArray>& spread,
-                     const AnyArray& bias, const std::optional<AnyArray>& bias_std) {
-        if (!network_.real()) throw nb::value_error("normal_conv adds float weights; use conv");
-        ConvNode& node = add(input, output, residual, shape, stride, padding, dilation, groups,
-                             relu, bias);
-        const Geometry& g = node.posterior.geometry;
-        const Pair dims = {g.outputs, g.inputs, g.height, g.width};
-        const float* deviation =
-            spread ? contiguous<float>(*spread, dims, "std", "float32") : nullptr;
-        node.normal = std::make_shared<const NormalPosterior>(
-            g, contiguous<float>(mean, dims, "mean", "float32"), deviation, network_.number,
-            2 * node.ordinal);
-        if (!bias_std) return;
-        node.normal_bias = std::make_shared<const NormalPosterior>(
-            Geometry{shape[0], 1, 1, 1}, node.bias.data(),
-            contiguous<float>(*bias_std, {shape[0]}, "bias_std", "float32"), Type::f32,
-            2 * node.ordinal + 1);
-    }
-
-    // The last conv's weights are sampled.
-    void sigma(int bits, const AnyArray& sigma, const AnyArray& multiplier, const AnyArray& offset,
-               const AnyArray& shift) {
-        Posterior& p = last().posterior;
-        const std::int64_t channels = p.geometry.outputs;
-        p.bits = bits;
-        p.sigma = copied<std::uint8_t>(sigma, p.geometry.weights(), "sigma_q", "uint8");
-        p.multiplier = copied<std::int16_t>(multiplier, channels, "multiplier", "int16");
-        p.offset = copied<std::int16_t>(offset, channels, "offset", "int16");
-        p.shift = copied<std::uint8_t>(shift, channels, "shift", "uint8");
-    }
-
-    // The last conv's bias is sampled; step is sigma_b * s_eps.
-    void bias_step(const AnyArray& step) {
-        last().bias_step =
-            copied<float>(step, last().posterior.geometry.outputs, "bias_step", "float32");
-    }
-
-    void pool(int input, int output, bool maximum, const Pair& kernel, const Pair& stride,
-              const Pair& padding) {
-        PoolNode node;
-        node.input = input;
-        node.output = output;
-        node.maximum = maximum;
-        assign(node.kernel, kernel);
-        assign(node.stride, stride);
-        assign(node.padding, padding);
-        network_.nodes.emplace_back(node);
-    }
-
-    std::unique_ptr<Program> build(int input, int output, const AnyArray& threshold,
-                                   const AnyArray& alias, const std::string& engine,
-                                   const std::string& isa, int threads, int team) {
-        network_.input = input;
-        network_.output = output;
-        if (output >= 0 && output < static_cast<int>(network_.activations.size())) {
-            network_.activations[static_cast<std::size_t>(output)].real = Type::f32;
-        }
-        AliasTables tables;
-        const auto* slots = contiguous<std::uint8_t>(threshold, {128}, "threshold", "uint8");
-        const auto* others = contiguous<std::uint8_t>(alias, {128}, "alias", "uint8");
-        std::copy(slots, slots + 128, tables.threshold);
-        std::copy(others, others + 128, tables.alias);
-        for (const std::uint8_t column : tables.alias) {
-            if (column > 127) throw nb::value_error("alias must name columns 0 to 127");
-        }
-        if (threads < 1 || threads > kMostThreads) {
-            throw nb::value_error(
-                ("threads must be from 1 to " + std::to_string(kMostThreads)).c_str());
-        }
-        return std::make_unique<Program>(std::move(network_), tables, engine_named(engine),
-                                         path_named(isa), threads, team);
-    }
-
-private:
-    ConvNode& add(int input, int output, int residual, const Pair& shape, const Pair& stride,
-                  const Pair& padding, const Pair& dilation, std::int64_t groups, bool relu,
-                  const AnyArray& bias) {
-        if (shape.size() != 4) throw nb::value_error("a weight's shape is (O, I, KH, KW)");
-        const Geometry geometry = {shape[0], shape[1], shape[2], shape[3]};
-        if (output < 0 || output >= static_cast<int>(network_.activations.size())) {
-            throw nb::value_error("a conv's output is no activation");
-        }
-        check_weight_shape(network_.at(output).name, geometry, network_.real());
-        ConvNode node;
-        node.input = input;
-        node.output = output;
-        node.residual = residual;
-        node.groups = groups;
-        node.relu = relu;
-        node.ordinal = layers_++;
-        assign(node.stride, stride);
-        assign(node.padding, padding);
-        assign(node.dilation, dilation);
-        node.posterior.geometry = geometry;
-        node.bias = copied<float>(bias, shape[0], "bias", "float32");
-        return std::get<ConvNode>(network_.nodes.emplace_back(std::move(node)));
-    }
-
-    ConvNode& last() {
-        auto* node =
-            network_.nodes.empty() ? nullptr : std::get_if<ConvNode>(&network_.nodes.back());
-        if (node == nullptr) throw nb::value_error("there is no conv before this");
-        return *node;
-    }
-
-    static Engine engine_named(const std::string& name) {
-        if (name == "auto") return Engine::automatic;
-        if (name == "onednn") return Engine::onednn;
-        if (name == "portable") return Engine::portable;
-        throw nb::value_error("engine must be auto, onednn or portable");
-    }
-
-    static SamplerPath path_named(const std::string& name) {
-        if (name == "auto") return best_path();
-        for (const auto path :
-             {SamplerPath::portable, SamplerPath::avx2, SamplerPath::avx512,
-              SamplerPath::avx512_vbmi}) {
-            if (name == path_name(path)) return path;
-        }
-        throw nb::value_error("isa must be auto, portable, avx2, avx512 or avx512_vbmi");
-    }
-
-    Network network_;
-    std::uint32_t layers_ = 0;
-};
 
 const float* images_of(const Program& program, const AnyArray& x) {
     const Network& network = program.network();
@@ -223,9 +46,7 @@ nb::ndarray<nb::numpy, float> logits(Program& program, const AnyArray& x, std::u
     const Network& network = program.network();
     const float* images = images_of(program, x);
     const auto batch = static_cast<std::int64_t>(x.shape(0));
-    if (count < 1) throw nb::value_error("there must be at least one pass");
-    const std::uint32_t begin = mc_index(first);
-    mc_index(first + count - 1);
+    const std::uint32_t begin = first_of(first, count);
     const std::int64_t classes = network.at(network.output).image.channels;
     std::vector<float> out(static_cast<std::size_t>(count * batch * classes));
     {
@@ -317,9 +138,7 @@ nb::list describe(Program& program, std::int64_t batch) {
 }
 
 void draw(Program& program, std::uint64_t seed, std::int64_t first, std::int64_t count) {
-    if (count < 1) throw nb::value_error("there must be at least one pass");
-    const std::uint32_t begin = mc_index(first);
-    mc_index(first + count - 1);
+    const std::uint32_t begin = first_of(first, count);
     const nb::gil_scoped_release release;
     program.draw(seed, begin, count);
 }
@@ -331,6 +150,7 @@ public:
         : from_(bytes), to_(bytes), workers_(std::clamp(threads, 1, kMostThreads)) {}
     void run() {
         const nb::gil_scoped_release release;
+        const std::lock_guard<std::mutex> lock(mutex_);  // the workers take one call at a time
         const auto parts = static_cast<std::size_t>(workers_.threads());
         workers_.run(workers_.threads(), [&](std::int64_t part, int) {
             const auto k = static_cast<std::size_t>(part);
@@ -342,6 +162,7 @@ public:
 
 private:
     AlignedBuffer<std::uint8_t> from_, to_;
+    std::mutex mutex_;
     Workers workers_;
 };
 
@@ -350,9 +171,7 @@ nb::dict profile(Program& program, const AnyArray& x, std::uint64_t seed, std::i
     const Network& network = program.network();
     const float* images = images_of(program, x);
     const auto batch = static_cast<std::int64_t>(x.shape(0));
-    if (count < 1) throw nb::value_error("there must be at least one pass");
-    const std::uint32_t begin = mc_index(first);
-    mc_index(first + count - 1);
+    const std::uint32_t begin = first_of(first, count);
     std::vector<float> out(
         static_cast<std::size_t>(count * batch * network.at(network.output).image.size()));
     const ProfileReport report = released(
@@ -378,7 +197,7 @@ nb::dict profile(Program& program, const AnyArray& x, std::uint64_t seed, std::i
 int team(Program& program, const AnyArray& x, std::int64_t count) {
     const float* images = images_of(program, x);
     const auto batch = static_cast<std::int64_t>(x.shape(0));
-    if (count < 1) throw nb::value_error("there must be at least one pass");
+    first_of(0, count);
     return released([&] { return program.team(images, batch, count); });
 }
 
@@ -434,11 +253,11 @@ std::unique_ptr<NormalTensors> normal_tensors(const AnyArray& mean, const AnyArr
 using Output = nb::ndarray<nb::device::cpu, nb::c_contig>;
 
 void fill_normal(const NormalTensors& tensors, const Output& out, std::uint64_t seed,
-                 std::int64_t first, std::size_t count, int threads) {
-    const std::uint32_t from = mc_index(first);
-    if (count > (std::uint64_t{1} << 32) - from) throw nb::value_error("too many passes");
-    if (threads < 1) throw nb::value_error("threads must be at least 1");
-    if (out.size() != count * tensors.size()) {
+                 std::int64_t first, std::int64_t count, int threads) {
+    const std::uint32_t from = first_of(first, count);
+    check_threads(threads);
+    const auto passes = static_cast<std::size_t>(count);
+    if (out.size() != passes * tensors.size()) {
         throw nb::value_error("out must have room for count passes and no more");
     }
     void* data = out.data();
@@ -448,9 +267,9 @@ void fill_normal(const NormalTensors& tensors, const Output& out, std::uint64_t 
     }
     const nb::gil_scoped_release release;
     if (half) {
-        tensors.fill(static_cast<std::uint16_t*>(data), seed, from, count, threads);
+        tensors.fill(static_cast<std::uint16_t*>(data), seed, from, passes, threads);
     } else {
-        tensors.fill(static_cast<float*>(data), seed, from, count, threads);
+        tensors.fill(static_cast<float*>(data), seed, from, passes, threads);
     }
 }
 
@@ -523,7 +342,12 @@ NB_MODULE(_native, m) {
         .def_prop_ro("latest_team",
                      [](Program& p) { return released([&] { return p.latest_team(); }); })
         .def_prop_ro("threads", &Program::threads)
-        .def_prop_ro("sampler", [](const Program& p) { return std::string(path_name(p.path())); })
+        .def_prop_ro("sampler",
+                     [](const Program& p) {
+                         return std::string(p.network().real() ? path_name(normal_path(p.path()))
+                                                               : path_name(p.path()));
+                     },
+                     "The path that draws: of the sampler, or in a float network of the normals.")
         .def_prop_ro("draws", &Program::draws);
 }
 

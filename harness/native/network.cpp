@@ -25,6 +25,7 @@ bool finite(const std::vector<float>& values) {
 
 // docs/noise-stream.md, "Order of the weights".
 constexpr std::int64_t kMostProducts = 66311;                    // 66311 * 255 * 127 < 2^31
+constexpr std::int64_t kMostAveraged = 8421504;                 // 8421504 * 255 < 2^31
 constexpr std::int64_t kMostNumbers = (std::int64_t{1} << 31) - 1;  // of weights, padding included
 
 void check_conv(const Network& network, const ConvNode& node) {
@@ -93,6 +94,10 @@ void check_pool(const Network& network, const PoolNode& node) {
         in.image.channels != out.image.channels || in.type() != out.type() ||
         in.scale != out.scale) {
         reject(out.name, "a pool's output must have its input's type, scale and channels");
+    }
+    if (!node.maximum && !network.real() && node.kernel[0] * node.kernel[1] > kMostAveraged) {
+        reject(out.name, "an average of more than " + std::to_string(kMostAveraged) +
+                             " values can exceed int32");
     }
     for (int axis = 0; axis < 2; ++axis) {
         if (node.kernel[axis] < 1 || node.stride[axis] < 1 || node.padding[axis] < 0 ||
