@@ -1,10 +1,12 @@
 #include "program.hpp"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <exception>
 #include <fstream>
 #include <limits>
 #include <stdexcept>
@@ -14,6 +16,7 @@ namespace sigmabench {
 namespace {
 
 constexpr std::size_t kPlans = 8;  // batch sizes kept ready
+constexpr std::int64_t kMostImages = 1 << 24;  // so that no count of bytes overflows
 constexpr int kPoison = 99;        // what a buffer holds that others have used
 constexpr int kTrialRounds = 5;    // of a size of teams that is measured, more if they are short
 constexpr double kTrialLeast = 0.03, kTrialMost = 0.3;  // seconds
@@ -30,14 +33,32 @@ const char* path_of(WeightPath path) {
     }
 }
 
+// Bytes that the process's limit (`ulimit -v`) leaves it.
+std::size_t free_addresses() {
+    rlimit limit{};
+    std::size_t pages = 0;
+    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
+        !(std::ifstream("/proc/self/statm") >> pages)) {
+        return std::numeric_limits<std::size_t>::max();
+    }
+    const std::size_t used = pages * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+    return limit.rlim_cur > used ? limit.rlim_cur - used : 0;
+}
+
 // Bytes the system would give, or as many as there can be where it does not say.
 std::size_t free_memory() {
     std::ifstream told("/proc/meminfo");
     std::string word;
     for (std::size_t kibibytes = 0; told >> word;) {
-        if (word == "MemAvailable:" && told >> kibibytes) return kibibytes * 1024;
+        if (word == "MemAvailable:" && told >> kibibytes) {
+            return std::min(kibibytes * 1024, free_addresses());
+        }
     }
-    return std::numeric_limits<std::size_t>::max();
+    return free_addresses();
+}
+
+std::size_t wanted_memory(const Plan& plan, std::int64_t teams) {
+    return plan.team_bytes() * static_cast<std::size_t>(teams);
 }
 
 // The posteriors of the nodes as they will be read; the network keeps their shapes alone.
@@ -113,7 +134,6 @@ Program::State& Program::state() {
 }
 
 Program::Prepared& Program::prepare(State& state, Size size) const {
-    if (size.first < 1) throw std::invalid_argument("the batch is empty");
     auto& prepared = state.prepared;
     auto found = prepared.find(size);
     if (found == prepared.end()) {
@@ -183,6 +203,10 @@ int Program::team(const float* x, std::int64_t batch, std::int64_t count) {
 // Sizes of teams that can share a batch: all threads belong to one, and each has images to do, or
 // rows of the only one.
 std::vector<int> Program::teams(std::int64_t batch) const {
+    if (batch < 1 || batch > kMostImages) {
+        throw std::invalid_argument("a batch holds from 1 to " + std::to_string(kMostImages) +
+                                    " images");
+    }
     if (team_ > 0) return {batch == 1 || team_ <= batch ? team_ : 1};
     std::vector<int> sizes;
     for (int size = 1; size <= threads_; ++size) {
@@ -193,7 +217,7 @@ std::vector<int> Program::teams(std::int64_t batch) const {
 
 // Seconds of a round, in which every team does one pass, among many, by size of the teams; of a call
 // for a single pass, by that size negated. Other sizes' plans are dropped: what a call will use is
-// made then.
+// made then. Sizes whose teams do not fit into memory side by side are left out.
 const std::map<int, double>& Program::measured(State& state, const Task& task) {
     const auto known = state.rounds.find(task.batch);
     if (known != state.rounds.end()) return known->second;
@@ -218,7 +242,13 @@ const std::map<int, double>& Program::measured(State& state, const Task& task) {
         }
         return least;
     };
-    for (const int team : teams(task.batch)) {
+    const std::vector<int> sizes = teams(task.batch);
+    for (const int team : sizes) {
+        state.prepared.clear();  // and its memory: a size is measured as if it were alone
+        // Smaller teams are more, and each has memory of its own; the largest says what is missing.
+        const Plan& plan = prepare(state, {task.batch, team}).plan;
+        const bool fits = wanted_memory(plan, threads_ / team) <= free_memory();
+        if (!fits && team != sizes.back()) continue;
         const double once = best(team, 1);
         const auto rounds = static_cast<std::int64_t>(std::clamp(kTrialLong / once, 1., 32.));
         seconds[-team] = once;
@@ -231,9 +261,13 @@ const std::map<int, double>& Program::measured(State& state, const Task& task) {
 // Teams and how many passes they do, in order: full rounds of the teams with the highest
 // throughput, then whatever finishes the rest first.
 std::vector<std::pair<int, std::int64_t>> Program::schedule(State& state, const Task& task) {
-    const std::vector<int> sizes = teams(task.batch);
-    if (sizes.size() == 1) return {{sizes.front(), task.count}};
+    const std::vector<int> all = teams(task.batch);
+    if (all.size() == 1) return {{all.front(), task.count}};
     const auto& seconds = measured(state, task);
+    std::vector<int> sizes;
+    for (const auto& [team, taken] : seconds) {
+        if (team > 0) sizes.push_back(team);
+    }
     const auto time = [&](int team, std::int64_t count) {
         const std::int64_t side_by_side = threads_ / team;
         if (count == 1) return seconds.at(-team);
@@ -261,6 +295,7 @@ void Program::run(State& state, const Task& task) {
     Task part = task;
     for (const auto& [team, count] : schedule(state, task)) {
         part.count = count;
+        state.latest = {task.batch, team};
         run(state, part, team);
         part.first += static_cast<std::uint32_t>(count);
         part.out += count * task.batch * network_.at(network_.output).image.size();
@@ -269,7 +304,7 @@ void Program::run(State& state, const Task& task) {
 
 // Before anything is allocated or computed.
 void Program::check_memory(const Plan& plan, std::int64_t teams) const {
-    const std::size_t wanted = plan.team_bytes() * static_cast<std::size_t>(teams);
+    const std::size_t wanted = wanted_memory(plan, teams);
     const std::size_t free = free_memory();
     if (wanted <= free) return;
     const auto gibibytes = [](std::size_t bytes) {
@@ -284,7 +319,6 @@ void Program::check_memory(const Plan& plan, std::int64_t teams) const {
 
 void Program::run(State& state, const Task& task, int size) {
     Prepared& prepared = prepare(state, {task.batch, size});
-    state.latest = {task.batch, size};
     const std::int64_t step = task.batch * network_.at(network_.output).image.size();
     const std::int64_t side_by_side = std::min<std::int64_t>(threads_ / size, task.count);
     std::int64_t missing = 0;
@@ -297,6 +331,8 @@ void Program::run(State& state, const Task& task, int size) {
         if (!team) team = std::make_unique<Team>(network_, prepared.plan);
     }
     std::atomic<std::int64_t> next{0};
+    std::mutex mutex;
+    std::exception_ptr failure;  // the first: others may be those of threads that waited for it
     const auto work = [&](std::int64_t seat, int worker) {
         Team& team = *prepared.teams[static_cast<std::size_t>(seat / size)];
         const auto member = static_cast<std::size_t>(seat % size);
@@ -314,11 +350,17 @@ void Program::run(State& state, const Task& task, int size) {
                     team.run(member, task.x, draw, task.out + pass * step, profile);
                 } else {
                     team.draw(member, draw);
-                    if (size > 1) team.barrier().wait();
                 }
             }
         } catch (...) {
-            team.barrier().fail();
+            {
+                const std::lock_guard<std::mutex> lock(mutex);
+                if (!failure) failure = std::current_exception();
+            }
+            // All teams': a seat that nobody has taken yet is now left empty, whoever waits for it.
+            for (const auto& any : prepared.teams) {
+                if (any) any->barrier().fail();
+            }
             throw;
         }
     };
@@ -326,7 +368,7 @@ void Program::run(State& state, const Task& task, int size) {
         state.workers.run(side_by_side * size, work);
     } catch (...) {
         state.prepared.erase({task.batch, size});  // its teams are out of step
-        throw;
+        std::rethrow_exception(failure ? failure : std::current_exception());
     }
 }
 

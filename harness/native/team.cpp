@@ -14,7 +14,11 @@
 namespace sigmabench {
 namespace {
 
+#if defined(__SANITIZE_THREAD__)
+constexpr int kSpins = 20;  // each takes long, and may be all that a single core does
+#else
 constexpr int kSpins = 20000;  // about a third of a millisecond, then other processes get the core
+#endif
 
 void relax() {
 #if defined(__x86_64__)
@@ -165,7 +169,9 @@ void Team::run(std::size_t member, const float* x, const Draw& draw, float* logi
 
 void Team::draw(std::size_t member, const Draw& draw) {
     for (std::size_t k = 0; k < plan_.steps().size(); ++k) {
-        if (std::holds_alternative<ConvStep>(plan_.steps()[k])) this->draw(member, k, draw);
+        if (!std::holds_alternative<ConvStep>(plan_.steps()[k])) continue;
+        this->draw(member, k, draw);
+        meet();  // the layer after the next is drawn over this one
     }
 }
 

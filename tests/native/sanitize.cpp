@@ -1,5 +1,9 @@
 // The runtime, built by test_native_sanitize.py under sanitizers with and without oneDNN: every
 // sampler path on shapes around the edges of blocks, then passes of small networks on several threads.
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
 #include <cstdio>
 #include <cstring>
 #include <limits>
@@ -11,7 +15,44 @@
 #if !defined(SIGMABENCH_ONEDNN)
 namespace sigmabench {
 
-std::unique_ptr<ConvKernel> make_onednn_conv(const ConvSpec&, const Geometry&) { return nullptr; }
+// Plain loops, except that one call may be told to fail.
+std::atomic<int> calls_before_failure{-1};  // below 0: none fails
+
+class FailingBound final : public BoundConv {
+public:
+    explicit FailingBound(std::unique_ptr<BoundConv> inner) : inner_(std::move(inner)) {}
+    void run(const void* weights, const float* bias, void* dst) override {
+        if (calls_before_failure.load() >= 0 && calls_before_failure.fetch_sub(1) == 0) {
+            throw std::runtime_error("this kernel fails");
+        }
+        inner_->run(weights, bias, dst);
+    }
+
+private:
+    std::unique_ptr<BoundConv> inner_;
+};
+
+class FailingConv final : public ConvKernel {
+public:
+    explicit FailingConv(std::unique_ptr<ConvKernel> inner) : inner_(std::move(inner)) {}
+    std::string layout_key() const override { return inner_->layout_key(); }
+    WeightLayout layout() const override { return inner_->layout(); }
+    std::string implementation() const override { return inner_->implementation(); }
+    std::unique_ptr<ConvKernel> again(const ConvSpec& spec, const Geometry& g) const override {
+        return std::make_unique<FailingConv>(inner_->again(spec, g));
+    }
+    std::size_t scratchpad_bytes() const override { return inner_->scratchpad_bytes(); }
+    std::unique_ptr<BoundConv> bind(void* src, void* scratchpad) const override {
+        return std::make_unique<FailingBound>(inner_->bind(src, scratchpad));
+    }
+
+private:
+    std::unique_ptr<ConvKernel> inner_;
+};
+
+std::unique_ptr<ConvKernel> make_onednn_conv(const ConvSpec& spec, const Geometry& geometry) {
+    return std::make_unique<FailingConv>(make_portable_conv(spec, geometry));
+}
 bool onednn_exact() { return false; }
 std::string onednn_isa() { return "none"; }
 
@@ -214,8 +255,36 @@ void check_program(const Network& network, std::int64_t batch, int repeats) {
                     "logits depend on the other images");
         }
         require(program.sample(0, 9, 4) == program.sample(0, 9, 4), "draws do not repeat");
+        program.draw(9, 4, passes);
     }
 }
+
+#if !defined(SIGMABENCH_ONEDNN)
+// A thread that fails leaves nobody waiting for it, in its team or in another, and is what the caller
+// hears of; the next call is as if there had been none.
+void check_failure(const Network& network) {
+    const AliasTables tables = some_tables();
+    std::vector<float> x(static_cast<std::size_t>(network.at(network.input).image.size()), 1.f);
+    std::vector<float> expected(8 * 6), logits(8 * 6);
+    Program program(network, tables, Engine::automatic, best_path(), 4, 2);
+    program.logits(x.data(), 1, 9, 0, 8, expected.data());
+    for (int call = 0; call < 24; ++call) {
+        alarm(60);  // for one that waits for ever
+        calls_before_failure = call % 12;
+        std::string told;
+        try {
+            program.logits(x.data(), 1, 9, 0, 8, logits.data());
+        } catch (const std::exception& failure) {
+            told = failure.what();
+        }
+        require(told == "this kernel fails", told.c_str());
+        calls_before_failure = -1;
+        program.logits(x.data(), 1, 9, 0, 8, logits.data());
+        require(logits == expected, "a failure changed what comes after it");
+    }
+    alarm(0);
+}
+#endif
 
 // Lines of whole blocks in another order with padding between them, or elements in any order.
 Origin float_origin(const NormalOrder& order, std::size_t line, bool whole) {
@@ -286,18 +355,82 @@ void check_floats() {
     }
 }
 
+// Exactly as large as it must be, so that a write past the end is caught.
+template <class Value>
+void check_normals() {
+    const std::vector<std::size_t> sizes = {1, 15, 16, 17, 31, 32, 33, 65};
+    std::size_t total = 0;
+    for (const std::size_t size : sizes) total += size;
+    const std::vector<float> mean(total, 1.f), std(total, 2.f);
+    std::vector<Value> first;
+    for (const auto path : {NormalPath::portable, NormalPath::avx2, NormalPath::avx512}) {
+        if (!supported(path)) continue;
+        std::vector<Value> drawn(3 * total);
+        NormalTensors(mean.data(), std.data(), sizes, path).fill(drawn.data(), 5, 7, 3, 1);
+        if (first.empty()) first = drawn;
+        require(drawn == first, "the paths of NormalTensors differ");
+    }
+}
+
+// A CPU whose AVX-512 has no VAES draws its normals by AVX2, not number by number.
+void check_normal_path() {
+    const auto without = [](NormalPath path) { return path != NormalPath::avx512; };
+    const auto nothing = [](NormalPath path) { return path == NormalPath::portable; };
+    const auto all = [](NormalPath) { return true; };
+    require(normal_path(SamplerPath::avx512, without) == NormalPath::avx2, "avx512, no VAES");
+    require(normal_path(SamplerPath::avx512, all) == NormalPath::avx512, "avx512");
+    require(normal_path(SamplerPath::avx2, all) == NormalPath::avx2, "avx2");
+    require(normal_path(SamplerPath::avx2, nothing) == NormalPath::portable, "nothing");
+    require(normal_path(SamplerPath::portable, all) == NormalPath::portable, "portable");
+}
+
+// Every kind of pool between buffers with hardly a byte to spare.
+void check_pools() {
+    for (int round = 0; round < 200; ++round) {
+        PoolSpec spec;
+        spec.maximum = round % 2 == 0;
+        spec.type = std::array{Type::u8, Type::s8, Type::f32, Type::bf16}[round / 2 % 4];
+        spec.in = {uniform(1, 20), uniform(4, 9), uniform(4, 9)};
+        spec.out.channels = spec.in.channels;
+        for (int axis = 0; axis < 2; ++axis) {
+            const std::int64_t size = axis == 0 ? spec.in.height : spec.in.width;
+            spec.kernel[axis] = uniform(1, 4);
+            spec.stride[axis] = uniform(1, 3);
+            spec.padding[axis] = uniform(0, static_cast<int>(spec.kernel[axis]) / 2);
+            (axis == 0 ? spec.out.height : spec.out.width) =
+                (size + 2 * spec.padding[axis] - spec.kernel[axis]) / spec.stride[axis] + 1;
+        }
+        const std::size_t width = type_bytes(spec.type);
+        // A float's alignment; of other types up to three bytes remain.
+        std::vector<float> x((2 * static_cast<std::size_t>(spec.in.size()) * width + 3) / 4, 1.f);
+        std::vector<float> out((2 * static_cast<std::size_t>(spec.out.size()) * width + 3) / 4);
+        std::vector<std::int32_t> scratch(spec.row_words());
+        pool(reinterpret_cast<const std::uint8_t*>(x.data()), {0, 2 * spec.out.height}, spec,
+             scratch.data(), reinterpret_cast<std::uint8_t*>(out.data()));
+        const bool ones = out == std::vector<float>(out.size(), 1.f);
+        require(spec.type != Type::f32 || ones, "a pool of ones");
+    }
+}
+
 }  // namespace
 
 int main() {
     try {
         check_sampler();
         check_floats();
+        check_normals<float>();
+        check_normals<std::uint16_t>();
+        check_normal_path();
+        check_pools();
         check_split_block();
         for (const Network& network :
              {small_network(), one_pixel_network(), grouped_network()}) {
             check_program(network, 5, 10);
         }
         check_program(wide_network(), 12, 1);
+#if !defined(SIGMABENCH_ONEDNN)
+        check_failure(small_network());
+#endif
     } catch (const std::exception& failure) {
         std::fprintf(stderr, "%s\n", failure.what());
         return 1;

@@ -60,7 +60,15 @@ def test_kernels_and_isa_are_of_the_latest_call() -> None:
         predictor.logits(torch.zeros(batch, 1, 28, 28), 0, range(1))
         predictor.traffic(65 - batch)
         predictor.program.describe(65 - batch)
+        predictor.program.draw(0, 0, 1)
         assert (predictor.isa, predictor.kernels) == alone[batch]
+
+
+def test_neither_measuring_nor_drawing_is_a_call_of_logits() -> None:
+    program = build(lenet(4), 2)
+    program.team(np.zeros((8, 1, 28, 28), np.float32), 1)
+    program.draw(0, 0, 1)
+    assert program.latest_team == 1
 
 
 def lanes(shape: tuple[int, ...]) -> int:

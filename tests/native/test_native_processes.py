@@ -1,4 +1,4 @@
-"""A program in a forked child, and threads that the system does not have."""
+"""A program in a forked child; threads and memory that the system does not have."""
 
 from __future__ import annotations
 
@@ -73,6 +73,26 @@ assert build(artefact, 2).logits(x, 1, 0, 2).shape == (2, 4, 10)
 )
 
 
+CRAMPED = (
+    PARENT
+    + """
+from native_nets import artefact as made
+from sigmabench.harness.quantize.graph import Activation, Conv, Graph, Pool
+conv = Conv("c", "x", (512, 1, 1, 1), "c.weight", relu=True)
+pool, fc = Pool("p", "c", "max", (64, 64), (64, 64)), Conv("y", "p", (3, 512, 1, 1), "y.weight")
+sizes = {"x": (1, 64, 64), "c": (512, 64, 64), "p": (512, 1, 1)}
+activations = {name: Activation(shape, 0.02, name == "x") for name, shape in sizes.items()}
+model = made(Graph("x", "y", (conv, pool, fc), activations | {"y": Activation((3, 1, 1))}), 4)
+x = images(model, 48).numpy()  # 100 MB of activations a pass
+expected = build(model, 1).logits(x, 1, 0, 1)
+program = build(model, 4)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 300 * 10**6, used + 300 * 10**6))
+assert (program.logits(x, 1, 0, 1) == expected).all()
+"""
+)
+
+
 def run(script: str) -> None:
     here = Path(__file__).parent
     command = [sys.executable, "-W", "ignore", "-c", script, str(here)]
@@ -87,3 +107,8 @@ def test_a_forked_child_computes_and_drops_the_program(parent: str) -> None:
 
 def test_threads_that_cannot_be_had_are_an_error() -> None:
     run(FEW)
+
+
+def test_a_pass_that_fits_is_not_refused_for_four_that_do_not() -> None:
+    """Four passes side by side are tried only where there is the memory for them."""
+    run(CRAMPED)
