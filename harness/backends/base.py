@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ..quantize.artefact import Artefact
     from ..quantize.graph import Graph
 
+MOST_THREADS = 1024  # of a compiled program
+
 
 @dataclass(frozen=True)
 class Traffic:
@@ -62,6 +64,21 @@ def check_call(x: Tensor, graph: Graph, seed: int, passes: range) -> None:
         )
     if not 0 <= seed < 2**64:
         raise UserError(f"A seed lies between 0 and 2^64 - 1; {seed} does not.")
+
+
+def check_threads(threads: int, team: int = 0) -> None:
+    """Refuse numbers of threads that no compiled program takes.
+
+    Raises:
+        UserError: not 1 to `MOST_THREADS` threads, or a team that leaves some of them over.
+    """
+    if not 1 <= threads <= MOST_THREADS:
+        raise UserError(f"--threads is {threads}; give a number from 1 to {MOST_THREADS}.")
+    if team < 0 or (team and threads % team):
+        raise UserError(
+            f"--team is {team}; give a number that divides the {threads} threads, or 0 for what "
+            "measures fastest."
+        )
 
 
 class Predictor(Protocol):

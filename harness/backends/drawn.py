@@ -20,9 +20,9 @@ from .. import native
 from ..errors import UserError
 from ..formats import FORMATS
 from ..quantize.artefact import Artefact, Layer
-from .base import Traffic, check_call
+from .base import Traffic, check_call, check_threads
 from .native import BACKEND as NATIVE
-from .native import NativePredictor, build
+from .native import NativePredictor, build, started
 from .reference import ReferencePredictor
 
 
@@ -84,9 +84,8 @@ class DrawnPredictor:
     def _program(self, layers: dict[str, Layer]) -> NativePredictor:
         fixed = replace(self.artefact, layers=layers)
         # A team of all threads: there is one pass, and nothing has to be measured.
-        return NativePredictor(
-            build(fixed, self.threads, team=self.threads), fixed.graph, self.threads
-        )
+        program = started("drawn", lambda: build(fixed, self.threads, team=self.threads))
+        return NativePredictor(program, fixed.graph, self.threads)
 
 
 def _fixed(layer: Layer, weight: NDArray[Any], bias: NDArray[np.float32]) -> Layer:
@@ -127,13 +126,8 @@ class DrawnBackend:
             )
         if native.unavailable():
             return ReferencePredictor(artefact)
-        try:
-            return DrawnPredictor(artefact, threads)
-        except (ValueError, RuntimeError) as reason:
-            raise UserError(
-                f"The drawn backend cannot run this network on {threads} threads: {reason}; use "
-                "--backend reference or fewer threads."
-            ) from reason
+        check_threads(threads)
+        return DrawnPredictor(artefact, threads)
 
 
 BACKEND = DrawnBackend()

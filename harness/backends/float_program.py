@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import native
+from ..errors import UserError
 from ..quantize.artefact import Artefact
 from ..quantize.graph import Conv
+from .base import check_threads
 from .native import NativePredictor, assemble
 from .stack import noise_source
 
@@ -66,7 +68,7 @@ class ProgramPredictor(NativePredictor):
     @property
     def kernels(self) -> dict[str, str]:
         """See `NativePredictor.kernels`; and what draws the normals."""
-        drawn = f"{self.noise} {self.program.sampler.partition('_')[0]}"
+        drawn = f"{self.noise} {self.program.sampler}"
         return {layer: f"{kernel}, {drawn}" for layer, kernel in super().kernels.items()}
 
     @property
@@ -83,11 +85,23 @@ class ProgramPredictor(NativePredictor):
 
 def load_program(artefact: Artefact, threads: int, team: int = 0) -> ProgramPredictor | None:
     """A predictor, or None where nothing is compiled, this CPU has no vector instructions to draw
-    with, or oneDNN no optimized kernel for a layer."""
+    with, the runtime no numbers for so large a tensor, or oneDNN no optimized kernel for a layer.
+
+    Raises:
+        UserError: no program takes so many threads or such teams, or the system has not as many.
+    """
     if noise_source() != "normal":
         return None
+    check_threads(threads, team)
     try:
         program = build(artefact, threads, team=team)
+    except ValueError:
+        return None
+    except RuntimeError as reason:
+        raise UserError(
+            f"The float backend cannot start: {reason}; use fewer --threads."
+        ) from reason
+    try:
         program.describe(1)
     except (ValueError, RuntimeError):
         return None

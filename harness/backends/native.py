@@ -20,7 +20,7 @@ from ..formats import FORMATS
 from ..quantize import noise
 from ..quantize.artefact import Artefact
 from ..quantize.graph import Conv, Graph, Pool
-from .base import Traffic, check_call
+from .base import Traffic, check_call, check_threads
 
 # From narrow to wide, as they occur in the names of oneDNN's kernels.
 _ISAS = ("portable", "avx2_vnni", "avx512_core_vnni", "avx512_core_amx")
@@ -136,6 +136,25 @@ def _add_pool(builder: Any, pool: Pool, ids: dict[str, int]) -> None:
     )
 
 
+def started(backend: str, make: Callable[[], Any]) -> Any:
+    """The program that `make` builds for a backend.
+
+    Raises:
+        UserError: the network cannot run, or the system has not as many threads.
+    """
+    try:
+        return make()
+    except ValueError as reason:
+        raise UserError(
+            f"The {backend} backend cannot run this network: {reason}; quantize the model again, "
+            "or use --backend reference."
+        ) from reason
+    except RuntimeError as reason:
+        raise UserError(
+            f"The {backend} backend cannot start: {reason}; use fewer --threads."
+        ) from reason
+
+
 class NativePredictor:
     """See `Predictor`. `program` is the compiled program."""
 
@@ -172,8 +191,13 @@ class NativePredictor:
         images = x.contiguous().numpy()
         try:
             out = self.program.logits(images, seed, passes.start, len(passes))
-        except (ValueError, MemoryError) as reason:
-            raise UserError(f"The native backend cannot compute this: {reason}.") from reason
+        except ValueError as reason:
+            raise UserError(f"The compiled program cannot compute this: {reason}.") from reason
+        except MemoryError as reason:
+            raise UserError(
+                "There is not the memory for this batch and these passes; use fewer --threads or "
+                "a smaller batch."
+            ) from reason
         return torch.from_numpy(out)
 
     def sample(self, layer: str, seed: int, mc: int) -> NDArray[np.int8]:
@@ -234,13 +258,8 @@ class NativeBackend:
                 f"from this artefact's ({header.sigma_grid}, {header.rounding}); use --backend "
                 "drawn."
             )
-        try:
-            program = build(artefact, threads, team=team)
-        except (ValueError, RuntimeError) as reason:
-            raise UserError(
-                f"The native backend cannot run this network on {threads} threads: {reason}; use "
-                "--backend reference or fewer threads."
-            ) from reason
+        check_threads(threads, team)
+        program = started(self.name, lambda: build(artefact, threads, team=team))
         return NativePredictor(program, artefact.graph, threads)
 
 

@@ -16,6 +16,7 @@ from sigmabench.harness.backends import float_program, stack
 from sigmabench.harness.backends.base import BACKENDS
 from sigmabench.harness.backends.float_program import ProgramPredictor
 from sigmabench.harness.backends.stack import max_pool
+from sigmabench.harness.errors import UserError
 from sigmabench.harness.posterior import initial
 from sigmabench.harness.quantize.fold import fold
 from sigmabench.harness.quantize.forward import forward
@@ -217,6 +218,27 @@ def test_without_the_extension_pytorch_computes(model, images, monkeypatch):
     monkeypatch.setattr(float_program, "noise_source", lambda: "normal-torch")
     predictor = BACKENDS.get("float").load(quantize(model, "FP32"), 1)
     assert isinstance(predictor, backend.FloatPredictor)
+
+
+@pytest.mark.parametrize(("threads", "team"), [(0, 0), (1025, 0), (4, 3)])
+def test_bad_threads_are_refused_and_do_not_change_the_engine(model, threads, team):
+    """PyTorch's engine draws other weights from the same seed."""
+    artefact = quantize(model, "FP32")
+    by_program(artefact, 1)
+    with pytest.raises(UserError, match=r"^--(threads|team) is"):
+        BACKENDS.get("float").load(artefact, threads, team)
+
+
+def test_threads_that_cannot_be_had_do_not_change_the_engine(model, monkeypatch):
+    artefact = quantize(model, "FP32")
+    by_program(artefact, 1)
+
+    def build(*_, **__):
+        raise RuntimeError("the system has not 8 threads for this process")
+
+    monkeypatch.setattr(float_program, "build", build)
+    with pytest.raises(UserError, match=r"has not 8 threads .*; use fewer --threads"):
+        BACKENDS.get("float").load(artefact, 8)
 
 
 @pytest.mark.parametrize("format", ["FP32", "BF16"])

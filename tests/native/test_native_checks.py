@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from native_nets import lenet, one_conv, one_linear, one_pool, residual_net
 
 from sigmabench.harness import native
-from sigmabench.harness.backends.native import BACKEND, build
+from sigmabench.harness.backends.base import BACKENDS
+from sigmabench.harness.backends.native import build
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.quantize.artefact import Artefact
 from sigmabench.harness.quantize.graph import Pool
@@ -138,6 +140,57 @@ def test_thread_counts_out_of_range_are_refused(threads: int) -> None:
         build(lenet(4), threads)
 
 
-def test_what_is_refused_is_told_to_users_as_one_sentence() -> None:
-    with pytest.raises(UserError, match=r"cannot run this network .*p1: a pool's output"):
-        BACKEND.load(with_activation(lenet(4), "p1", scale=0.021), 1)
+@pytest.mark.parametrize("batch", [0, -1, 2**24 + 1, 2**62])
+def test_batches_that_cannot_be_are_refused(batch: int) -> None:
+    program = build(lenet(4), 2)
+    with pytest.raises(ValueError, match="a batch holds from 1 to 16777216 images"):
+        program.traffic(batch)
+    if batch:  # 0: of the latest call
+        with pytest.raises(ValueError, match="a batch holds from 1 to 16777216 images"):
+            program.describe(batch)
+
+
+@pytest.mark.parametrize(("width", "fits"), [(2901, True), (2903, False)])
+def test_averages_that_int32_cannot_sum_are_refused(width: int, fits: bool) -> None:
+    """8 421 504 values of 255 are the most that fit."""
+    assert 8421504 * 255 < 2**31 <= 8421505 * 255
+    artefact = one_pool(Pool("p", "x", "avg", (width, width), (1, 1)), (1, width, width), False)
+    if fits:
+        assert build(artefact, 1).threads == 1
+        return
+    with pytest.raises(ValueError, match="p: an average of more than 8421504 values"):
+        build(artefact, 1)
+
+
+def test_an_array_off_its_boundary_is_refused() -> None:
+    x = np.frombuffer(bytes(28 * 28 * 4 + 1), np.float32, offset=1).reshape(1, 1, 28, 28)
+    assert not x.flags.aligned
+    with pytest.raises(ValueError, match="x must be aligned"):
+        build(lenet(4), 1).logits(x, 0, 0, 1)
+
+
+@pytest.mark.parametrize("backend", ["native", "drawn"])
+def test_what_is_refused_is_told_to_users_as_one_sentence(backend: str) -> None:
+    bad = with_activation(lenet(4), "p1", scale=0.021)
+    with pytest.raises(UserError, match=r"cannot run this network: p1: a pool's .*; quantize"):
+        BACKENDS.get(backend).load(bad, 1)
+
+
+@pytest.mark.parametrize(
+    ("backend", "threads", "team"),
+    [("native", 0, 0), ("native", 1025, 0), ("native", 4, 3), ("native", 2, -1), ("drawn", 0, 0)],
+)
+def test_bad_threads_are_not_blamed_on_the_network(backend: str, threads: int, team: int) -> None:
+    with pytest.raises(UserError, match=r"^--(threads|team) is -?\d+; give a number"):
+        BACKENDS.get(backend).load(lenet(4), threads, team)
+
+
+def test_too_little_memory_is_said_to_be_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        def logits(self, *_: Any) -> None:
+            raise MemoryError("std::bad_alloc")
+
+    predictor = BACKENDS.get("native").load(lenet(4), 1)
+    monkeypatch.setattr(predictor, "program", Full())
+    with pytest.raises(UserError, match=r"not the memory .* smaller batch"):
+        predictor.logits(torch.zeros(1, 1, 28, 28), 0, range(1))
