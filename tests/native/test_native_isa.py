@@ -21,7 +21,7 @@ ISAS = ["DEFAULT", "AVX512_CORE_VNNI", "AVX2_VNNI", "AVX2"]
 
 @lru_cache
 def report(isa: str) -> dict[str, Any]:
-    """What native_isa.py tells of an instruction set; skips where the CPU lacks it."""
+    """What native_isa.py tells where oneDNN may use no more than that."""
     script = Path(__file__).with_name("native_isa.py")
     environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": isa}
     done = subprocess.run(
@@ -33,6 +33,7 @@ def report(isa: str) -> dict[str, Any]:
 
 
 def honoured(isa: str) -> dict[str, Any]:
+    """The same; skips where the CPU lacks it."""
     told = report(isa)
     if isa != "DEFAULT" and told["isa"] != isa.lower():
         pytest.skip(f"oneDNN uses {told['isa']} here, not {isa}")
