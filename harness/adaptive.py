@@ -308,5 +308,11 @@ def _at(by_passes: dict[int, Summary], spent: Tensor, rule: StoppingRule) -> Sum
             found[spent == T] = getattr(by_passes[T], name)[spent == T]
         return found
 
-    names = ("probs", "log_probs", "entropy", "expected_entropy", "mutual_information")
-    return Summary(rule.limit, *map(rows, names))
+    return Summary(
+        T=rule.limit,
+        probs=rows("probs"),
+        log_probs=rows("log_probs"),
+        entropy=rows("entropy"),
+        expected_entropy=rows("expected_entropy"),
+        mutual_information=rows("mutual_information"),
+    )

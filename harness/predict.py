@@ -48,6 +48,7 @@ def evaluate(
     seed: int = 0,
     deterministic: bool = False,
     advance: Callable[[int], None] | None = None,
+    groups: int = 0,
 ) -> dict[int, Summary]:
     """The predictive distribution of a split at every T in `mc`, from one run by prefixes.
 
@@ -58,11 +59,12 @@ def evaluate(
         seed: of the noise.
         deterministic: the model samples nothing.
         advance: called with the number of images after each batch.
+        groups: of passes, all halves of which are summarised too (`Predictive`).
     """
     parts: dict[int, list[Summary]] = {T: [] for T in mc}
     for start in range(0, len(split), BATCH):
         x = split.batch(slice(start, start + BATCH))
-        for T, summary in _passes(predictor, x, mc, seed, deterministic).items():
+        for T, summary in _passes(predictor, x, mc, seed, deterministic, groups=groups).items():
             parts[T].append(summary)
         if advance:
             advance(len(x))
@@ -83,8 +85,9 @@ def _passes(
     seed: int,
     deterministic: bool,
     predictions: bool = False,
+    groups: int = 0,
 ) -> dict[int, Summary]:
-    total = Predictive(mc, deterministic=deterministic, predictions=predictions)
+    total = Predictive(mc, deterministic=deterministic, predictions=predictions, groups=groups)
     for first in range(0, max(mc), PASSES):
         total.update(predictor.logits(x, seed, range(first, min(first + PASSES, max(mc)))))
     return total.summaries()

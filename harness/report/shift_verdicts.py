@@ -45,7 +45,7 @@ def grid(outcomes: Sequence[Outcome]) -> Sheet:
         "is shown. ? inconclusive. "
         f"≈ equivalent, but the float format's ECE is less than {NEAR:g} times its noise floor, so "
         "ECE could hardly tell. Level 5 % after Holm over formats and severities."
-        + _one_seed(outcomes),
+        + _few_passes(outcomes),
     )
     return Sheet("Does quantization hurt?", columns, tuple(rows), headings, 0, notes)
 
@@ -86,10 +86,10 @@ def kind(outcome: Outcome) -> str:
     return "better" if outcome.improved else "inconclusive"
 
 
-def _one_seed(outcomes: Sequence[Outcome]) -> str:
-    """What a study of one seed cannot know; empty where all Bayesian formats have several."""
-    single = any(o.seeds < 2 and FORMATS.get(o.reference.split()[0]).bayesian for o in outcomes)
-    return " One seed: how far the draw of the weights moved this is not counted." * single
+def _few_passes(outcomes: Sequence[Outcome]) -> str:
+    """What a study of few passes cannot know; empty where all Bayesian formats have enough."""
+    few = any(not o.luck and FORMATS.get(o.reference.split()[0]).bayesian for o in outcomes)
+    return " Too few passes: how far the draw of the weights moved this is not counted." * few
 
 
 def _detail_cells(outcome: Outcome) -> tuple[str, ...]:

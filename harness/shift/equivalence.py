@@ -32,10 +32,10 @@ hypotheses are not corrected for one another. A verdict is
     worse          H₀ of `worse` rejected after Holm
     inconclusive   neither: too few images to tell, or an improvement beyond the margin
 
-Images are what is random here, and the MC draw where it was repeated; the network, its training and
-the corruption types are as given. Seeds of the MC draw are averaged first: values an image, and for
-ECE the scores. The passes of a seed have the same weights for all images, so what the seeds differ
-by is added to the draws (`seed_draws`); of a single seed its luck is not known and not counted.
+Images are what is random here, and the MC draw; the network, its training and the corruption types
+are as given. Seeds of the MC draw are averaged first: values an image, and for ECE the scores. A
+pass has the same weights for all images, so no resample of the images shows its luck. Halves of the
+passes do, and what they tell is added to the draws (`Luck`).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..significance import holm
-from .bootstrap import Array, pseudo_images, resampled, seed_draws
+from .bootstrap import Array, luck_draws, pseudo_images, resampled
 from .paired import Pair, Sample, pairs_at
 from .results import Results
 
@@ -78,7 +78,8 @@ class Outcome:
         severity: 0 (clean) to 5.
         images: how many both were scored on.
         types: corruption types that both were scored on.
-        seeds: of the MC draw, the fewer of the two sides; with 1 its luck is not in the intervals.
+        luck: whether the luck of the MC draw is in the interval; not where there are too few passes
+            to tell, nor for deterministic networks, which have none.
         effect: mean over types of (quantized − float).
         low: of its 95 % interval.
         high: of its 95 % interval.
@@ -95,7 +96,7 @@ class Outcome:
     severity: int
     images: int
     types: tuple[str, ...]
-    seeds: int
+    luck: bool
     effect: float
     low: float
     high: float
@@ -139,18 +140,18 @@ def _tested(sample: Sample, resamples: int, seed: int) -> list[Outcome]:
         if metric in _OF_CORRECTNESS:
             draws += pseudo_images(draws.shape, sample.images, [seed, 1])
         for column, pair in enumerate(sample.pairs):
-            luck = seed_draws(sample.by_seed(pair, metric), len(draws), [seed, 2, column])
+            luck = sample.luck(pair, metric)
+            moved = draws[:, column] + luck_draws(luck, len(draws), [seed, 2, column])
             effect = float(effects[metric][column])
-            found.append(_outcome(sample, pair, metric, effect, draws[:, column], luck))
+            found.append(_outcome(sample, pair, metric, effect, moved, bool(luck)))
     return found
 
 
 def _outcome(
-    sample: Sample, pair: Pair, metric: str, effect: float, draws: Array, luck: Array
+    sample: Sample, pair: Pair, metric: str, effect: float, draws: Array, luck: bool
 ) -> Outcome:
     if metric == "ece":
         draws = draws - (draws.mean() - effect)
-    draws = draws + luck
     low, high = np.quantile(draws, [0.025, 0.975])
     return Outcome(
         variant=pair.variant,
@@ -159,7 +160,7 @@ def _outcome(
         severity=sample.severity,
         images=sample.images,
         types=pair.types,
-        seeds=sample.seeds(pair),
+        luck=luck,
         effect=effect,
         low=float(low),
         high=float(high),

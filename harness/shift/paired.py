@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from .bootstrap import Array, binned_gaps, mean_draws
+from .bootstrap import Array, Luck, binned_gaps, mean_draws
 from .record import ShiftRecord
 from .results import Results
 
@@ -66,19 +67,20 @@ class Sample:
             "ece": self._ece_effects(counts),
         }
 
-    def seeds(self, pair: Pair) -> int:
-        """Of the MC draw on the side that has fewer; 1 for a deterministic pair."""
-        names = (pair.variant, pair.reference)
-        return min(len(self._records[v][t]) for v in names for t in pair.types)
+    def luck(self, pair: Pair, metric: str) -> list[Luck]:
+        """Of the MC draw, in the mean over types: of the variant and of its reference.
 
-    def by_seed(self, pair: Pair, metric: str) -> list[list[float]]:
-        """Score of each seed, mean over types, of the variant and of its reference."""
-        sides = []
+        A pass has the same weights for all types, so halves of the passes are averaged over types
+        before they are compared. Empty where a side draws no weights, or too few to tell.
+        """
+        found = []
         for name in (pair.variant, pair.reference):
             records = [self._records[name][t] for t in pair.types]
             seeds = range(min(map(len, records)))
-            sides.append([float(np.mean([_value(r[s], metric) for r in records])) for s in seeds])
-        return sides
+            halves = [[r[s].halves.get(metric, ()) for r in records] for s in seeds]
+            if all(map(len, itertools.chain(*halves))):
+                found.append(Luck.of(np.mean(halves, axis=1)))
+        return found
 
     def near_floor(self, pair: Pair) -> bool:
         """Whether the reference's ECE is not far above what perfect calibration would show."""
@@ -122,12 +124,3 @@ def _seed_mean(records: Sequence[ShiftRecord], name: str) -> Array:
     """[N] mean over seeds of a per-image value."""
     mean: Array = np.mean([r.array(name).astype(np.float64) for r in records], axis=0)
     return mean
-
-
-def _value(record: ShiftRecord, metric: str) -> float:
-    """One record's score, from its values of each image."""
-    if metric == "ece":
-        return 100.0 * float(np.abs(binned_gaps(record).sum(axis=0)).sum()) / record.images
-    scale = 100.0 if metric == "accuracy" else 1.0
-    name = "correct" if metric == "accuracy" else metric
-    return scale * float(record.array(name).mean(dtype=np.float64))

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 
+#: Groups of passes whose halves are scored: 20 halves, from which the luck of the MC draw is told.
+GROUPS = 6
+HALVED = ("accuracy", "nll", "ece")
+
 #: Per-image arrays and their types in the file.
 ARRAYS = {
     "confidence": "<f4",
@@ -53,6 +57,8 @@ class ShiftRecord:
             max p̄, predictive entropy and mutual information in nats (missing where it is not
             defined), and with labels the negative log-likelihood in nats and whether the
             prediction is right (1) or wrong (0).
+        halves: metric to its score by half of the passes, for every choice of half of `GROUPS`
+            groups of them; empty without labels and where there are fewer passes.
         schema_version: of this format.
     """
 
@@ -64,6 +70,7 @@ class ShiftRecord:
     mc: tuple[int, ...]
     scores: dict[str, tuple[float | None, ...]]
     per_image: dict[str, str]
+    halves: dict[str, tuple[float, ...]]
     schema_version: int = SCHEMA_VERSION
 
     def score(self, metric: str, mc: int | None = None) -> float | None:
@@ -103,6 +110,24 @@ def per_image(summary: Summary, labels: Tensor | None) -> dict[str, str]:
     return {
         name: base64.b64encode(values.numpy().astype(ARRAYS[name]).tobytes()).decode()
         for name, values in arrays.items()
+    }
+
+
+def scored_halves(summary: Summary, labels: Tensor) -> dict[str, tuple[float, ...]]:
+    """`ShiftRecord.halves` of a summary over N images.
+
+    Args:
+        summary: at the largest T.
+        labels: [N] int64.
+    """
+    from ..uncertainty.metrics import METRICS
+
+    if not summary.halves:
+        return {}
+    metrics = {name: METRICS.get(name).compute for name in HALVED}
+    return {
+        name: tuple(compute(half, labels) for half in summary.halves)
+        for name, compute in metrics.items()
     }
 
 

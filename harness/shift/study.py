@@ -34,7 +34,7 @@ from ..store import Policy, Store
 from ..uncertainty.metrics import METRICS, score
 from .ood import OOD, ood_split
 from .plan import Condition, ShiftPlan
-from .record import ShiftRecord, per_image
+from .record import GROUPS, ShiftRecord, per_image, scored_halves
 from .source import shifted
 
 if TYPE_CHECKING:
@@ -128,13 +128,21 @@ class _Job:
         bayesian = FORMATS.get(cell.format).bayesian
         prefixes = self.plan.mc if bayesian else (1,)
         found = evaluate(
-            self.predictor(cell), images, prefixes, cell.seed, deterministic=not bayesian
+            self.predictor(cell),
+            images,
+            prefixes,
+            cell.seed,
+            deterministic=not bayesian,
+            groups=GROUPS,
         )
+        last = found[prefixes[-1]]
         labels = None if cell.corruption.startswith(OOD) else images.labels
         scores: dict[str, tuple[float | None, ...]] = {}
+        halves: dict[str, tuple[float, ...]] = {}
         if labels is not None:
             by_prefix = [score(found[T], labels) for T in prefixes]
             scores = {name: tuple(one[name] for one in by_prefix) for name in METRICS}
+            halves = scored_halves(last, labels)
         return ShiftRecord(
             cell=cell,
             fingerprint=self.here,
@@ -143,7 +151,8 @@ class _Job:
             images=len(images),
             mc=prefixes,
             scores=scores,
-            per_image=per_image(found[prefixes[-1]], labels),
+            per_image=per_image(last, labels),
+            halves=halves,
         )
 
 

@@ -13,9 +13,11 @@ Learning for Classification and Preference Learning", 2011, equation 2). All in 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,6 +39,8 @@ class Summary:
             is deterministic.
         predictions: [T, N] the class each pass alone would choose, of equal ones the first; None
             where it was not asked for.
+        halves: what half of the passes say, for every choice of half of their groups
+            (`Predictive`); empty where it was not asked for.
     """
 
     T: int
@@ -46,6 +50,7 @@ class Summary:
     expected_entropy: Tensor
     mutual_information: Tensor | None
     predictions: Tensor | None = None
+    halves: tuple[Summary, ...] = ()
 
     @property
     def images(self) -> int:
@@ -125,7 +130,42 @@ class Summary:
             expected_entropy=torch.cat([s.expected_entropy for s in summaries]),
             mutual_information=torch.cat(mutual) if mutual else None,
             predictions=torch.cat(chosen, dim=1) if len(chosen) == len(summaries) else None,
+            halves=tuple(
+                cls.cat(each) for each in zip(*(s.halves for s in summaries), strict=True)
+            ),
         )
+
+
+@dataclass(eq=False)
+class _Sums:
+    """Over some passes: Σ p_t, log Σ p_t by log-sum-exp, Σ H[p_t], and how many they are."""
+
+    probs: Tensor
+    log_probs: Tensor
+    entropy: Tensor
+    passes: int = 1
+
+    def add(self, other: _Sums) -> None:
+        self.probs += other.probs
+        torch.logaddexp(self.log_probs, other.log_probs, out=self.log_probs)
+        self.entropy += other.entropy
+        self.passes += other.passes
+
+    def copy(self) -> _Sums:
+        return _Sums(self.probs.clone(), self.log_probs.clone(), self.entropy.clone(), self.passes)
+
+    def summary(self, deterministic: bool, **others: Any) -> Summary:
+        T = self.passes
+        probs = self.probs / T
+        # Rounding of the log-sum-exp may end an ulp above log 1.
+        log_probs = (self.log_probs - math.log(T)).clamp_(max=0.0)
+        entropy = -(probs * log_probs).sum(dim=-1)
+        expected_entropy = self.entropy / T
+        mutual = None
+        if T > 1 and not deterministic:
+            # Jensen: never negative but for rounding.
+            mutual = (entropy - expected_entropy).clamp_(min=0.0)
+        return Summary(T, probs, log_probs, entropy, expected_entropy, mutual, **others)
 
 
 class Predictive:
@@ -140,13 +180,21 @@ class Predictive:
         deterministic: the network draws no weights, so that mutual information is not defined
             however many passes were made.
         predictions: keep each pass's choices, [T, N]; its probabilities are never kept.
+        groups: that the passes fall into, consecutive and of nearly one size, of which all halves
+            are summarised beside the largest prefix: how far they differ tells the luck of the
+            draw. An even number; with fewer passes there are no halves.
 
     Raises:
         UserError: `prefixes` is empty or holds a count below 1.
     """
 
     def __init__(
-        self, prefixes: Sequence[int], *, deterministic: bool = False, predictions: bool = False
+        self,
+        prefixes: Sequence[int],
+        *,
+        deterministic: bool = False,
+        predictions: bool = False,
+        groups: int = 0,
     ) -> None:
         if not prefixes or min(prefixes) < 1:
             raise UserError(
@@ -157,9 +205,8 @@ class Predictive:
         self.passes = 0
         self._taken: dict[int, Summary] = {}
         self._predictions: list[Tensor] | None = [] if predictions else None
-        self._sum: Tensor | None = None
-        self._log_sum = torch.empty(0)
-        self._entropy_sum = torch.empty(0)
+        self._sums: _Sums | None = None
+        self._groups: list[_Sums | None] = [None] * (groups if self.prefixes[-1] >= groups else 0)
 
     def update(self, logits: Tensor) -> None:
         """Add the next passes, in the order of the Monte Carlo index.
@@ -194,10 +241,11 @@ class Predictive:
                 f"The logits are {logits.dtype} of shape {tuple(logits.shape)}; give floating "
                 "point of shape [passes, images, classes] with at least 2 classes."
             )
-        if self._sum is not None and logits.shape[1:] != self._sum.shape:
+        before = logits.shape[1:] if self._sums is None else self._sums.probs.shape
+        if logits.shape[1:] != before:
             raise UserError(
                 f"The logits have shape {tuple(logits.shape[1:])} a pass where earlier passes have "
-                f"{tuple(self._sum.shape)}; give every pass over the same images and classes."
+                f"{tuple(before)}; give every pass over the same images and classes."
             )
         if self.passes + len(logits) > self.prefixes[-1]:
             raise UserError(
@@ -213,29 +261,37 @@ class Predictive:
             )
         log_p = torch.log_softmax(logits, dim=-1)
         p = log_p.exp()
-        entropy = -(p * log_p).sum(dim=-1)
-        if self._sum is None:
-            self._sum, self._log_sum, self._entropy_sum = p, log_p, entropy
-        else:
-            self._sum += p
-            torch.logaddexp(self._log_sum, log_p, out=self._log_sum)
-            self._entropy_sum += entropy
+        one = _Sums(p, log_p, -(p * log_p).sum(dim=-1))
+        if self._groups:
+            group = self.passes * len(self._groups) // self.prefixes[-1]
+            self._groups[group] = _with(self._groups[group], one)
+        self._sums = _with(self._sums, one)
         if self._predictions is not None:
             self._predictions.append(logits.argmax(dim=-1))
         self.passes += 1
         if self.passes in self.prefixes:
-            self._taken[self.passes] = self._snapshot(self._sum)
+            chosen = None if self._predictions is None else torch.stack(self._predictions)
+            halves = self._halves() if self.passes == self.prefixes[-1] else ()
+            self._taken[self.passes] = self._sums.summary(
+                self.deterministic, predictions=chosen, halves=halves
+            )
 
-    def _snapshot(self, total: Tensor) -> Summary:
-        T = self.passes
-        probs = total / T
-        # Rounding of the log-sum-exp may end an ulp above log 1.
-        log_probs = (self._log_sum - math.log(T)).clamp_(max=0.0)
-        entropy = -(probs * log_probs).sum(dim=-1)
-        expected_entropy = self._entropy_sum / T
-        mutual = None
-        if T > 1 and not self.deterministic:
-            # Jensen: never negative but for rounding.
-            mutual = (entropy - expected_entropy).clamp_(min=0.0)
-        chosen = None if self._predictions is None else torch.stack(self._predictions)
-        return Summary(T, probs, log_probs, entropy, expected_entropy, mutual, chosen)
+    def _halves(self) -> tuple[Summary, ...]:
+        groups = [group for group in self._groups if group is not None]
+        halves = itertools.combinations(groups, len(groups) // 2)
+        return tuple(_total(half).summary(self.deterministic) for half in halves if half)
+
+
+def _total(some: Sequence[_Sums]) -> _Sums:
+    total = some[0].copy()
+    for more in some[1:]:
+        total.add(more)
+    return total
+
+
+def _with(sums: _Sums | None, more: _Sums) -> _Sums:
+    """Adds in place, but never to the first one given."""
+    if sums is None:
+        return more.copy()
+    sums.add(more)
+    return sums

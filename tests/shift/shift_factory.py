@@ -21,7 +21,7 @@ from sigmabench.harness.cell import Cell
 from sigmabench.harness.formats import FORMATS
 from sigmabench.harness.shift.corruptions import CORRUPTIONS
 from sigmabench.harness.shift.plan import FORMATS_OF_STUDY
-from sigmabench.harness.shift.record import ARRAYS, ShiftRecord, per_image
+from sigmabench.harness.shift.record import ARRAYS, GROUPS, ShiftRecord, per_image, scored_halves
 from sigmabench.harness.uncertainty.metrics import score
 from sigmabench.harness.uncertainty.predictive import Predictive
 
@@ -54,6 +54,7 @@ def record(
     arrays: Mapping[str, np.ndarray],
     scores: Mapping[str, Sequence[float | None]] | None = None,
     mc: Sequence[int] | None = None,
+    halves: Mapping[str, Sequence[float]] | None = None,
 ) -> ShiftRecord:
     """A record that holds just these per-image arrays; scores that follow from them are filled in.
 
@@ -62,6 +63,7 @@ def record(
         arrays: names of `ARRAYS` to [N].
         scores: metric to one value a prefix.
         mc: prefixes; the cell's T alone by default.
+        halves: metric to its score by each half of the passes.
     """
     whole = {
         "entropy": np.zeros(len(arrays["confidence"])),
@@ -81,6 +83,7 @@ def record(
         mc=tuple(mc or (cell.mc,)),
         scores={name: tuple(values) for name, values in (scores or {}).items()},
         per_image={name: _encoded(name, values) for name, values in whole.items()},
+        halves={name: tuple(values) for name, values in (halves or {}).items()},
     )
 
 
@@ -135,14 +138,15 @@ def study(
 
 def _scored(cell: Cell, images: int, mc: tuple[int, ...], harm: float) -> ShiftRecord:
     """A cell scored with the library's own metrics."""
-    predictive = Predictive(mc, deterministic=not FORMATS.get(cell.format).bayesian)
+    predictive = Predictive(mc, deterministic=not FORMATS.get(cell.format).bayesian, groups=GROUPS)
     predictive.update(_logits(cell, images, harm))
     summaries = predictive.summaries()
     labels = None if cell.corruption.startswith("ood:") else _labels(images)
-    scores = {}
+    scores, halves = {}, {}
     if labels is not None:
         each = [score(summaries[T], labels, SCORES) for T in mc]
         scores = {name: tuple(one[name] for one in each) for name in SCORES}
+        halves = scored_halves(summaries[mc[-1]], labels)
     return ShiftRecord(
         cell=cell,
         fingerprint=factory.fingerprint(),
@@ -152,6 +156,7 @@ def _scored(cell: Cell, images: int, mc: tuple[int, ...], harm: float) -> ShiftR
         mc=mc,
         scores=scores,
         per_image=per_image(summaries[mc[-1]], labels),
+        halves=halves,
     )
 
 

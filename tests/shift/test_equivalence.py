@@ -11,12 +11,14 @@ from shift.shift_factory import TYPES, cell, record, study
 
 from sigmabench.harness.shift import bootstrap
 from sigmabench.harness.shift import equivalence as module
-from sigmabench.harness.shift.bootstrap import binned_gaps, mean_draws, resampled
+from sigmabench.harness.shift.bootstrap import Luck, binned_gaps, mean_draws, resampled
 from sigmabench.harness.shift.conclusions import overall, sentences
 from sigmabench.harness.shift.equivalence import MARGINS, Outcome, equivalence
+from sigmabench.harness.shift.record import GROUPS, HALVED, scored_halves
 from sigmabench.harness.shift.results import results
 from sigmabench.harness.significance import holm
 from sigmabench.harness.uncertainty.calibration import ece
+from sigmabench.harness.uncertainty.metrics import score
 from sigmabench.harness.uncertainty.predictive import Predictive
 
 N = 3000
@@ -329,25 +331,59 @@ def test_a_variant_is_compared_with_the_float_of_its_own_network_and_t():
     assert found.letters[found.reference("INT8").split()[-1]] == "posterior B, mc 4"
 
 
-def test_luck_that_a_seed_shares_among_all_images_widens_the_interval():
+def test_luck_that_a_pass_shares_among_all_images_widens_the_interval():
+    """Half-samples that differ by ±0.004, and two seeds of them."""
     rng = np.random.default_rng(10)
     a = arrays(rng, 400)
+    moved = a | {"nll": a["nll"] + 0.004}
 
-    def outcomes(luck):
+    def outcomes(spread, seeds=1):
         made = []
-        for seed, lucky in enumerate(luck):
-            made.append(put("FP32", "fog", 1, a, seed=seed))
-            made.append(put("INT8", "fog", 1, a | {"nll": a["nll"] + lucky}, seed=seed))
+        for seed in range(seeds):
+            same = dict.fromkeys(("accuracy", "nll", "ece"), (1.0,) * 20)
+            halves = same | {"nll": (1.0 - spread, 1.0 + spread) * 10}
+            for name, values, scores in (("FP32", a, same), ("INT8", moved, halves)):
+                which = cell(format=name, corruption="fog", severity=1, seed=seed)
+                made.append(record(which, values, halves=scores))
         (found,) = results(made)
         return {o.metric: o for o in equivalence(found, resamples=4000)}
 
-    one, three, same = outcomes([0.004]), outcomes([0.0, 0.004, 0.008]), outcomes([0.004] * 3)
-    assert [found["nll"].seeds for found in (one, three, same)] == [1, 3, 3]
-    assert one["nll"].verdict == same["nll"].verdict == "equivalent"
-    assert three["nll"].verdict == "inconclusive"
-    half = 4.303 * 0.004 / np.sqrt(3)  # Student's t with 2 degrees of freedom: FP32 does not vary
-    assert three["nll"].effect == pytest.approx(0.004, abs=1e-6)
-    assert three["nll"].high - three["nll"].effect == pytest.approx(half, rel=0.1)
+    unknown = single([(a, moved)])
+    assert not any(o.luck for o in unknown.values())
+    still, one, two = outcomes(0.0), outcomes(0.004), outcomes(0.004, seeds=2)
+    assert all(o.luck for found in (still, one, two) for o in found.values())
+    assert unknown["nll"].verdict == still["nll"].verdict == "equivalent"
+    assert one["nll"].verdict == "inconclusive"
+    assert one["nll"].effect == pytest.approx(0.004, abs=1e-6)
+    widths = [found["nll"].high - found["nll"].effect for found in (one, two)]
+    # Student's t with 5 and with 10 degrees of freedom: FP32 does not vary.
+    assert widths[0] == pytest.approx(2.571 * 0.004, rel=0.1)
+    assert widths[1] == pytest.approx(2.228 * 0.004 / np.sqrt(2), rel=0.1)
+
+
+def test_halves_tell_how_far_another_draw_of_the_passes_would_have_come_out():
+    """The truth is what 300 draws differ by; the estimate from one of them is of that size."""
+    images, classes, passes = 400, 5, 50
+    rng = np.random.default_rng(3)
+    labels = torch.from_numpy(rng.integers(0, classes, images))
+    base = rng.normal(size=(images, classes))
+    base[np.arange(images), labels] += rng.normal(2.5, 2.0, images)
+    shared = rng.normal(0, 0.4, (images, classes, 8)) + rng.normal(0, 0.4, (classes, 8))
+
+    def summary(groups):
+        drawn = np.einsum("nck,tk->tnc", shared, rng.normal(size=(passes, 8)))
+        whole = Predictive([passes], groups=groups)
+        whole.update(torch.from_numpy(base + drawn))
+        return whole.summaries()[passes]
+
+    others = [score(summary(0), labels, HALVED) for _ in range(300)]
+    told = [scored_halves(summary(GROUPS), labels) for _ in range(60)]
+    for name in HALVED:
+        truth = np.std([other[name] for other in others])
+        lucks = [Luck.of(np.array([each[name]])) for each in told]
+        assert {luck.freedom for luck in lucks} == {5}
+        estimate = np.sqrt(np.mean([luck.variance for luck in lucks]))
+        assert 0.87 * truth < estimate < 1.4 * truth, name  # half the passes err a little more
 
 
 def outcome(variant, metric, severity, verdict, effect=0.0, **changes):
@@ -358,7 +394,7 @@ def outcome(variant, metric, severity, verdict, effect=0.0, **changes):
         severity,
         10,
         ("fog",),
-        1,
+        True,
         effect,
         0.0,
         0.0,

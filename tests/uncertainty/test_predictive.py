@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -207,3 +209,36 @@ def test_keeps_what_each_pass_chooses_where_it_is_asked_to() -> None:
         halves.append(half.summaries()[7])
     assert torch.equal(Summary.cat(halves).predictions, logits.argmax(dim=-1))
     assert summarise(logits).predictions is None
+
+
+@pytest.mark.parametrize(("T", "groups"), [(6, 6), (13, 6), (50, 6), (7, 2)])
+def test_halves_are_what_their_passes_alone_say(T: int, groups: int) -> None:
+    logits = make_logits(3, T, 9, 4)
+    whole = Predictive([2, T], groups=groups)
+    whole.update(logits)
+    taken = whole.summaries()
+    assert taken[2].halves == ()
+    of = [t * groups // T for t in range(T)]
+    chosen = list(itertools.combinations(range(groups), groups // 2))
+    assert len(taken[T].halves) == len(chosen)
+    for half, kept in zip(taken[T].halves, chosen, strict=True):
+        alone = summarise(logits[[t for t in range(T) if of[t] in kept]])
+        assert half.T == alone.T
+        for field in FIELDS:
+            torch.testing.assert_close(getattr(half, field), getattr(alone, field))
+    plain = Predictive([2, T])
+    plain.update(logits)
+    assert_same_bits(plain.summaries()[T], taken[T])
+    parts = []
+    for some in (slice(0, 4), slice(4, 9)):
+        part = Predictive([T], groups=groups)
+        part.update(logits[:, some])
+        parts.append(part.summaries()[T])
+    for a, b in zip(Summary.cat(parts).halves, taken[T].halves, strict=True):
+        torch.testing.assert_close(a.probs, b.probs, rtol=0, atol=1e-15)
+
+
+def test_fewer_passes_than_groups_have_no_halves() -> None:
+    few = Predictive([5], groups=6)
+    few.update(make_logits(0, 5, 3, 4))
+    assert few.summaries()[5].halves == ()
