@@ -67,7 +67,7 @@ TWIN_RECIPE = Recipe(
 
 BEST_RECIPE = Recipe(
     name="best",
-    description="MOPED from the twin, one-cycle SGD, prior N(0, 0.03²), KL tempered by 0.02.",
+    description="MOPED from the twin, one-cycle SGD, prior N(0, 0.03²), KL × 0.02, then σ × 0.8.",
     optimizer="sgd",
     lr=0.1,
     rho_lr=0.01,
@@ -76,6 +76,7 @@ BEST_RECIPE = Recipe(
     schedule=OneCycle(rise=0.2),
     prior_std=0.03,  # κ / (N s²) is the twin's weight decay
     kl_temperature=0.02,
+    sigma_scale=0.8,  # results/choices/sigma_scale
     initial_std=1e-4,
     delta=0.1,
     augmentation=CropAndFlip(),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -75,6 +75,14 @@ class Posterior:
     def std(self) -> dict[str, Tensor]:
         """σ = softplus(ρ) per parameter name, float32."""
         return {name: functional.softplus(rho) for name, rho in self.rho.items()}
+
+    def scaled(self, factor: float) -> Posterior:
+        """The same with every σ times a factor ≥ 0; a factor of 1 changes no bit."""
+        if factor == 1.0:
+            return self
+        return replace(
+            self, rho={name: inverse_softplus(factor * std) for name, std in self.std().items()}
+        )
 
     def sample(self, generator: torch.Generator) -> dict[str, Tensor]:
         """One draw w = μ + σ·ε, ε ~ N(0, 1), per parameter name, float32.

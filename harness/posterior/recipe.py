@@ -68,7 +68,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": ("adam", "adamw", "sgd"),
     "precision": ("fp32", "bf16"),
 }
-LATER = ("rho_lr", "delta", "deterministic", "precision")
+LATER = ("rho_lr", "delta", "deterministic", "sigma_scale", "precision")
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,8 @@ class Recipe:
             (`posterior.moped`); None to start afresh.
         deterministic: no σ at all and no KL: weights alone, by the likelihood. The outcome is a
             posterior whose σ is 0: a deterministic twin.
+        sigma_scale: what every σ is multiplied by after training. The variational σ is the KL's and
+            the temperature's; the σ whose predictions are best is told by validation data.
         bayesian_biases: whether biases carry a distribution too.
         augmentation: applied to training pixels, or None.
         precision: of the network's arithmetic: `fp32`, or `bf16` by automatic mixed precision,
@@ -117,6 +119,7 @@ class Recipe:
     initial_std: float = 0.01
     delta: float | None = None
     deterministic: bool = False
+    sigma_scale: float = 1.0
     bayesian_biases: bool = True
     augmentation: Augmentation | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -133,6 +136,7 @@ class Recipe:
             "prior_std": self.prior_std,
             "initial_std": self.initial_std,
             "delta": self.delta,
+            "sigma_scale": self.sigma_scale,
         }
         for field, value in above_zero.items():
             if value is not None and not 0 < value < math.inf:

@@ -118,7 +118,9 @@ def train(
                 if progress and not sys.stderr.isatty():
                     _tell(run, time.monotonic() - started)
                 save_checkpoint(checkpoint, identity, run.snapshot())
-        posterior = run.posterior()
+        if progress:
+            print("scoring the validation split", file=sys.stderr, flush=True)
+        posterior = run.posterior().scaled(chosen.sigma_scale)
         metadata = {
             **identity,
             **_outcome(run, chosen),

@@ -56,6 +56,19 @@ def test_inverse_softplus_round_trip(std: float) -> None:
     assert float(functional.softplus(rho)) == pytest.approx(std, rel=1e-5)
 
 
+def test_scaling_moves_sigma_alone_and_keeps_frozen_weights() -> None:
+    posterior = moped(network(), 0.3)
+    posterior.rho["0.weight"][0] = -torch.inf
+    double = posterior.scaled(2.0)
+    for name, std in posterior.std().items():
+        torch.testing.assert_close(double.std()[name], 2 * std)
+        assert torch.equal(double.mean[name], posterior.mean[name])
+    assert torch.isneginf(double.rho["0.weight"][0]).all()
+    assert double.state is posterior.state
+    assert posterior.scaled(1.0) is posterior
+    assert not any(std.any() for std in posterior.scaled(0.0).std().values())
+
+
 def test_inverse_softplus_of_zero_is_exact() -> None:
     rho = inverse_softplus(torch.zeros(3))
     assert torch.isneginf(rho).all()

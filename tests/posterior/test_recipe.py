@@ -67,6 +67,8 @@ def test_metadata_survives_json() -> None:
         ("optimizer", "lion"),
         ("precision", "fp8"),
         ("delta", 0.0),
+        ("sigma_scale", 0.0),
+        ("sigma_scale", float("inf")),
         ("rho_lr", -1.0),
     ],
 )
@@ -121,7 +123,9 @@ def test_affine_follows_the_generator() -> None:
 
 
 def test_what_came_later_is_told_only_where_it_is_used() -> None:
-    assert not {"precision", "delta", "deterministic", "rho_lr"} & set(RECIPE.as_metadata())
+    assert not {"precision", "delta", "deterministic", "rho_lr", "sigma_scale"} & set(
+        RECIPE.as_metadata()
+    )
     assert replace(RECIPE, precision="bf16", delta=0.1).as_metadata()["delta"] == 0.1
 
 

@@ -17,6 +17,7 @@ from sigmabench.harness.posterior.augment import CropAndFlip, RandomAffine
 from sigmabench.harness.posterior.checkpoint import checkpoint_path
 from sigmabench.harness.posterior.recipe import OneCycle, Piecewise, Recipe
 from sigmabench.harness.posterior.run import Run
+from sigmabench.harness.posterior.score import score
 from sigmabench.harness.posterior.train import train
 from sigmabench.harness.workload import Workload
 
@@ -265,3 +266,15 @@ def test_bad_input_is_one_sentence(tmp_path: Path) -> None:
         train(WORKLOAD, out=tmp_path / "p", device="tpu", progress=False)
     with pytest.raises(UserError, match=r"diverged.*lower the recipe's lr"):
         train(WORKLOAD, replace(RECIPE, lr=1e30), out=tmp_path / "p", progress=False)
+
+
+def test_sigma_is_scaled_after_training_and_scored_as_it_is_shipped(tmp_path: Path) -> None:
+    plain = train(WORKLOAD, RECIPE, out=tmp_path / "plain", progress=False)
+    half = train(WORKLOAD, replace(RECIPE, sigma_scale=0.5), out=tmp_path / "half", progress=False)
+    for name, std in plain.posterior.std().items():
+        torch.testing.assert_close(half.posterior.std()[name], 0.5 * std)
+        assert torch.equal(half.posterior.mean[name], plain.posterior.mean[name])
+    assert half.metadata["recipe"]["sigma_scale"] == 0.5
+    assert half.metadata["log"] == plain.metadata["log"]
+    stored = score(WORKLOAD.model(), half.posterior, splits(None).validation, mc=50, seed=0)
+    assert {key: half.metadata["validation"][key] for key in stored} == stored
