@@ -180,7 +180,11 @@ class Store(Generic[R]):
 
     def file(self, cell: Cell, fingerprint: Fingerprint) -> Path:
         """Where the record of a cell belongs, whether or not it is there."""
-        return self._folder(cell.workload) / fingerprint_hash(fingerprint) / f"{cell.key}.json"
+        return self.folder(cell.workload, fingerprint) / f"{cell.key}.json"
+
+    def folder(self, workload: str, fingerprint: Fingerprint) -> Path:
+        """Where the records of a workload from one machine and code belong."""
+        return self._folder(workload) / fingerprint_hash(fingerprint)
 
     def has(self, cell: Cell, fingerprint: Fingerprint) -> bool:
         """Whether there is a record of this cell from this machine and code."""

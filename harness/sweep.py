@@ -1,13 +1,14 @@
 """From a plan to records: quantize every format, score it, time it, audit it, store it.
 
-Scores of all T come from one run by prefixes. The cells of one (batch, T) are timed in turns and
-stored together, so a run that is stopped leaves whole records, and the next one measures the rest.
+Scores of all T come from one run by prefixes, and are kept until the last record is there. The
+cells of one (batch, T) are timed in turns and stored together. So a run that is stopped leaves
+whole records, and the next one measures the rest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from .adaptive import Evaluated, evaluate_adaptive
 from .backends.base import BACKENDS, Predictor
 from .checks import cores_for
 from .errors import UserError
+from .formats import FORMATS
 from .machine import fingerprint
 from .measure import audits
 from .measure.adaptive import adaptive
@@ -33,6 +35,7 @@ from .prepare import Prepared, load_networks, prepare
 from .quantize.artefact import Artefact, size
 from .query import Query, image_passes, passes, ring
 from .record import Fidelity, Fingerprint, Quality, Record, Size, Timing, Verdict
+from .scratch import Made, Scratch
 from .store import Policy, Store
 
 if TYPE_CHECKING:
@@ -114,7 +117,10 @@ def run(
     if wanted:
         torch.set_num_threads(plan.threads)
         report("Quantizing", 0, 1)
-        _Sweep(prepare(plan, networks), store, command, here, report).measure(wanted)
+        sweep = _Sweep(prepare(plan, networks), store, command, here, report)
+        if policy is Policy.ALWAYS:
+            sweep.scratch.clear()
+        sweep.measure(wanted)
     return [record for cell in cells if (record := store.find(cell, here)) is not None]
 
 
@@ -129,6 +135,7 @@ class _Sweep:
     ) -> None:
         self.prepared, self.plan, self.store = prepared, prepared.plan, store
         self.command, self.here, self.report = command, here, report
+        self.scratch = Scratch(store.folder(self.plan.workload.name, here))
         split: Split = getattr(prepared.splits, self.plan.split)
         self.split = split.limit(self.plan.limit)
         if max(self.plan.batches) > len(self.split):
@@ -147,6 +154,7 @@ class _Sweep:
         for index, group in enumerate(groups.values()):
             for record in self._group(group, loaded, copy, (index, len(groups))):
                 self.store.save(record)
+        self.scratch.clear()
 
     def _load(self, cells: Sequence[Cell]) -> dict[str, Loaded]:
         plan, fp32 = self.plan, self.prepared.artefact("FP32")
@@ -183,27 +191,57 @@ class _Sweep:
     ) -> tuple[dict[int, dict[int, Summary]], tuple[Quality, dict[int, Evaluated]] | None]:
         """At each T by seed, and at adaptive T."""
         done, total = progress
+        title = f"Scoring {artefact.header.format}"
 
         def advance(images: int) -> None:
             nonlocal done
             done += images
-            self.report(f"Scoring {artefact.header.format}", done, total)
+            self.report(title, done, total)
 
-        counts = sorted({cell.mc for cell in mine})
-        deterministic = not artefact.format.bayesian
         seeds = range(self.plan.seed, self.plan.seed + mine[0].seeds)
-        if not any(cell.adaptive for cell in mine):
-            return {
-                seed: evaluate(predictor, self.split, counts, seed, deterministic, advance)
-                for seed in seeds
-            }, None
-        rule = self.plan.rule
-        found = {
-            seed: evaluate_adaptive(predictor, self.split, counts, rule, seed, advance)
-            for seed in seeds
-        }
-        scores = quality([one.adaptive for one in found.values()], self.split.labels, seeds)
-        return {seed: one.full for seed, one in found.items()}, (scores, found)
+        found: dict[int, dict[int, Summary]] = {}
+        at_adaptive: dict[int, Evaluated] = {}
+        for index, seed in enumerate(seeds, 1):
+            found[seed], adaptive = self._predicted(predictor, mine, seed, advance)
+            if adaptive is not None:
+                at_adaptive[seed] = adaptive
+            done = progress[0] + index * len(self.split)  # also where nothing was computed
+            self.report(title, done, total)
+        if not at_adaptive:
+            return found, None
+        scores = quality([e.adaptive for e in at_adaptive.values()], self.split.labels, seeds)
+        return found, (scores, at_adaptive)
+
+    def _predicted(
+        self,
+        predictor: Predictor,
+        mine: Sequence[Cell],
+        seed: int,
+        advance: Callable[[int], None],
+    ) -> tuple[dict[int, Summary], Evaluated | None]:
+        """One seed at each T, and at adaptive T where a cell asks for it."""
+        counts = sorted({cell.mc for cell in mine})
+        rule = self.plan.rule if any(cell.adaptive for cell in mine) else None
+
+        def make() -> Made:
+            if rule is None:
+                deterministic = not FORMATS.get(mine[0].format).bayesian
+                found = evaluate(predictor, self.split, counts, seed, deterministic, advance)
+                return {str(T): summary for T, summary in found.items()}, {}
+            one = evaluate_adaptive(predictor, self.split, counts, rule, seed, advance)
+            named = {str(T): summary for T, summary in one.full.items()}
+            return {**named, "adaptive": one.adaptive}, {"spent": one.spent}
+
+        timing_alone = ("scenario", "batch", "mc", "stopping", "seeds")
+        facts = {k: v for k, v in asdict(mine[0]).items() if k not in timing_alone}
+        rules = None if rule is None else asdict(rule)
+        key = {**facts, "seed": seed, "rule": rules}
+        needed = [*map(str, counts), *(["adaptive"] if rule else [])]
+        summaries, others = self.scratch.get(key, needed, make)
+        full = {T: summaries[str(T)] for T in counts}
+        if rule is None:
+            return full, None
+        return full, Evaluated(full, summaries["adaptive"], others["spent"])
 
     def _quality(self, scored: dict[int, dict[int, Summary]]) -> dict[int, Quality]:
         seeds, counts = list(scored), list(next(iter(scored.values())))

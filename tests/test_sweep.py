@@ -221,6 +221,46 @@ def test_cells_of_one_batch_and_mc_are_timed_in_turns(tmp_path):
         assert len(together) == (2 if record.cell.mc > 1 else 1)
 
 
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_scores_of_a_run_that_was_stopped_are_not_computed_again(tmp_path, monkeypatch, adaptive):
+    plan = Plan(
+        resolve_workload("lenet-digits"),
+        formats=("INT8", "FP32"),
+        mc=(6,),
+        adaptive=adaptive,
+        batches=(1, 2),
+        limit=8,
+        seconds=0.02,
+        seeds=2,
+    )
+    whole = sweep.run(plan, Store(tmp_path / "whole", RECORDS), "test")
+    store = Store(tmp_path / "stopped", RECORDS)
+    with monkeypatch.context() as patched:
+        patched.setattr(sweep._Sweep, "_group", stopped := _stop_at_second(sweep._Sweep._group))
+        with pytest.raises(KeyboardInterrupt):
+            sweep.run(plan, store, "test")
+    assert 0 < len(store.records()) < len(whole)
+    assert stopped.calls == 2
+    with monkeypatch.context() as patched:
+        patched.setattr(sweep, "evaluate", None)
+        patched.setattr(sweep, "evaluate_adaptive", None)
+        found = sweep.run(plan, store, "test")
+    assert [record.cell for record in found] == [record.cell for record in whole]
+    assert [record.quality for record in found] == [record.quality for record in whole]
+    assert not list(tmp_path.rglob(".predictions"))
+
+
+def _stop_at_second(group):
+    def stopped(self, *arguments):
+        stopped.calls += 1
+        if stopped.calls == 2:
+            raise KeyboardInterrupt
+        return group(self, *arguments)
+
+    stopped.calls = 0
+    return stopped
+
+
 def test_a_batch_larger_than_the_split_is_refused(tmp_path):
     plan = Plan(resolve_workload("lenet-digits"), batches=(64,), limit=20)
     with pytest.raises(UserError, match="--batch is 64, but only 20 images"):

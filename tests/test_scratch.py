@@ -1,0 +1,79 @@
+"""Predictions on disk: what comes back, and what does not count."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from sigmabench.harness.errors import UserError
+from sigmabench.harness.scratch import Made, Scratch
+from sigmabench.harness.uncertainty.predictive import Predictive, Summary
+
+KEY = {"format": "INT8", "seed": 0, "rule": None}
+FIELDS = ("probs", "log_probs", "entropy", "expected_entropy", "mutual_information")
+
+
+def made(T: int = 3) -> Made:
+    predictive = Predictive((1, T))
+    predictive.update(torch.randn(T, 7, 4, generator=torch.Generator().manual_seed(T)))
+    summaries = {str(t): summary for t, summary in predictive.summaries().items()}
+    return summaries, {"spent": torch.arange(7)}
+
+
+def fail() -> Made:
+    raise AssertionError("computed again")
+
+
+def same(a: Summary, b: Summary) -> bool:
+    pairs = [(getattr(a, name), getattr(b, name)) for name in FIELDS]
+    return a.T == b.T and all(x is y is None or torch.equal(x, y) for x, y in pairs)
+
+
+def test_what_was_made_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    first = made()
+    Scratch(tmp_path).get(KEY, ("1", "3"), lambda: first)
+    again = Scratch(tmp_path).get(KEY, ("3",), fail)
+    assert list(again[0]) == ["1", "3"]
+    assert all(same(again[0][name], first[0][name]) for name in first[0])
+    assert again[0]["1"].mutual_information is None
+    assert torch.equal(again[1]["spent"], first[1]["spent"])
+
+
+@pytest.mark.parametrize("other", [KEY | {"seed": 1}, KEY | {"rule": {"limit": 3}}])
+def test_another_key_is_made_anew(tmp_path: Path, other: dict) -> None:
+    Scratch(tmp_path).get(KEY, ("3",), made)
+    with pytest.raises(AssertionError, match="computed again"):
+        Scratch(tmp_path).get(other, ("3",), fail)
+
+
+def test_a_prefix_that_was_not_made_is_made_with_the_rest(tmp_path: Path) -> None:
+    scratch = Scratch(tmp_path)
+    scratch.get(KEY, ("3",), made)
+    assert "5" in scratch.get(KEY, ("3", "5"), lambda: made(5))[0]
+    assert "5" in scratch.get(KEY, ("1",), fail)[0]
+
+
+@pytest.mark.parametrize("damage", [b"", b"nonsense", None])
+def test_a_damaged_file_is_as_good_as_none(tmp_path: Path, damage: bytes | None) -> None:
+    scratch = Scratch(tmp_path)
+    scratch.get(KEY, ("3",), made)
+    (file,) = scratch.folder.iterdir()
+    file.write_bytes(file.read_bytes()[:-40] if damage is None else damage)
+    assert same(scratch.get(KEY, ("3",), made)[0]["3"], made()[0]["3"])
+    assert same(scratch.get(KEY, ("3",), fail)[0]["3"], made()[0]["3"])
+
+
+def test_clearing_forgets(tmp_path: Path) -> None:
+    scratch = Scratch(tmp_path)
+    scratch.clear()
+    scratch.get(KEY, ("3",), made)
+    scratch.clear()
+    assert not scratch.folder.exists()
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        Scratch(tmp_path / "file").get(KEY, ("3",), made)
