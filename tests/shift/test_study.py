@@ -155,7 +155,7 @@ def _started(out: Path) -> subprocess.Popen[str]:
     """A study of two workers that has stored its first record, and is far from its last."""
     command = [
         sys.executable, "-c", "from sigmabench.harness.cli import main; main()", "shift",
-        "lenet-digits", "--mc", "100", "--limit", "100", "--workers", "2", "--ood", "",
+        "lenet-digits", "--mc", "1000", "--limit", "100", "--workers", "2", "--ood", "",
         "--results", str(out), "--json",
     ]  # fmt: skip
     process = subprocess.Popen(
@@ -165,6 +165,7 @@ def _started(out: Path) -> subprocess.Popen[str]:
     while not list(out.glob("*/*/*.json")) and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
+    assert process.poll() is None, process.communicate()
     return process
 
 
