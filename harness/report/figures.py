@@ -13,12 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 
-from ..files import write_atomically
 from ..record import Record
 from ..significance import wilson
 from . import text
 from .rows import Row, Section, fixed, largest_mc, sections, unique
-from .style import FAINT, INK, figure, legend_above, look, render, styled
+from .style import FAINT, INK, figure, legend_above, look, save_twice, styled
 
 
 @dataclass(frozen=True)
@@ -51,16 +50,12 @@ def figures(records: Iterable[Record], out_dir: Path) -> list[Path]:
     Raises:
         UserError: the directory cannot be written.
     """
-    written = []
+    written: list[Path] = []
     for section in sections(records):
         for drawing in DRAWINGS:
             drawn = drawing.draw(section)
-            if drawn is None:
-                continue
-            for kind in ("svg", "png"):
-                path = out_dir / f"{section.slug}-{drawing.name}.{kind}"
-                write_atomically(path, render(drawn, kind, salt=drawing.name))
-                written.append(path)
+            if drawn is not None:
+                written += save_twice(drawn, out_dir, section.slug, drawing.name)
     return written
 
 

@@ -13,6 +13,14 @@ from .sheet import Column, Sheet
 #: How the scores of a table are headed, in order of its columns; units are those of `METRICS`.
 HEADINGS = {"accuracy": "accuracy", "ece": "ECE", "uce": "UCE", "nll": "NLL", "brier": "Brier"}
 Writer = Callable[[Sequence[float | None] | None, int], str]
+PAPER_COLUMNS = (
+    Column("format", numeric=False),
+    Column("ours"),
+    Column("paper"),
+    Column("ours", "− paper"),
+    Column("ours", "− FP32"),
+    Column("paper", "− its FP32"),
+)
 
 _SPREADS: dict[Writer, str] = {
     text.concise: "in brackets the standard deviation, in units of the last digit",
@@ -154,16 +162,8 @@ def paper(section: Section, reference: Mapping[str, Mapping[str, float]], mc: in
         if rows and any(name in reference[r.record.cell.format] for r in rows):
             headings[len(cells)] = " ".join(heading(name)).strip()
             cells += [_paper_cells(r, base, reference, name) for r in rows]
-    columns = (
-        Column("format", numeric=False),
-        Column("ours"),
-        Column("paper"),
-        Column("ours", "− paper"),
-        Column("ours", "− FP32"),
-        Column("paper", "− its FP32"),
-    )
     title = f"Beside the paper, T = {mc}"
-    return Sheet(title, columns, tuple(cells), headings)
+    return Sheet(title, PAPER_COLUMNS, tuple(cells), headings)
 
 
 def everything(section: Section) -> Sheet:

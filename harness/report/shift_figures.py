@@ -15,7 +15,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from ..files import write_atomically
 from ..shift.record import ShiftRecord
 from ..shift.results import CLEAN
 from ..uncertainty.selective import THRESHOLDS
@@ -31,7 +30,7 @@ from .shift_lines import (
     safe,
     spread,
 )
-from .style import figure, render, styled
+from .style import figure, save_twice, styled
 
 PAPER_SHIFT = ("gaussian_blur", 3)
 """Of the paper's figure 2."""
@@ -71,17 +70,13 @@ def shift_figures(records: Iterable[ShiftRecord], out_dir: Path, name: str) -> l
     Raises:
         UserError: the directory cannot be written.
     """
-    written = []
+    written: list[Path] = []
     for edition in editions(records):
         slug = "-".join(part for part in (safe(name), edition.slug) if part)
         for drawing in SHIFT_DRAWINGS:
             drawn = drawing.draw(edition)
-            if drawn is None:
-                continue
-            for kind in ("svg", "png"):
-                path = out_dir / f"{slug}-{drawing.name}.{kind}"
-                write_atomically(path, render(drawn, kind, salt=drawing.name))
-                written.append(path)
+            if drawn is not None:
+                written += save_twice(drawn, out_dir, slug, drawing.name)
     return written
 
 

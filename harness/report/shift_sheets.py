@@ -8,7 +8,7 @@ from ..shift.results import Results
 from . import shift_numbers as numbers
 from . import text
 from .sheet import Column, Sheet
-from .sheets import HEADINGS, Writer, decimals, heading
+from .sheets import HEADINGS, PAPER_COLUMNS, Writer, decimals, heading
 
 _MI = "mutual_information"
 _SHORT = {"entropy": "entropy", _MI: "MI"}
@@ -53,15 +53,7 @@ def paper(found: Results, reference: Mapping[str, Mapping[str, float]]) -> Sheet
         if shown:
             headings[len(rows)] = " ".join(heading(metric)).strip()
             rows += [_paper_cells(found, v, metric, reference) for v in shown]
-    columns = (
-        Column("format", numeric=False),
-        Column("ours"),
-        Column("paper"),
-        Column("ours", "− paper"),
-        Column("ours", "− FP32"),
-        Column("paper", "− its FP32"),
-    )
-    return Sheet("Clean images, beside the paper", columns, tuple(rows), headings)
+    return Sheet("Clean images, beside the paper", PAPER_COLUMNS, tuple(rows), headings)
 
 
 def boxes(found: Results, ranges: bool = False) -> Sheet:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -14,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ..files import write_atomically
 from .rows import Row, format_order
 
 #: Width of a column of text, inches.
@@ -112,6 +114,18 @@ def legend_above(drawn: Figure, axes: Axes) -> None:
         columnspacing=1.2,
         handlelength=2.6,
     )
+
+
+def save_twice(drawn: Figure, out_dir: Path, slug: str, name: str) -> list[Path]:
+    """Write a figure as SVG and as PNG, called `slug-name`.
+
+    Raises:
+        UserError: the directory cannot be written.
+    """
+    paths = [out_dir / f"{slug}-{name}.{kind}" for kind in ("svg", "png")]
+    for path in paths:
+        write_atomically(path, render(drawn, path.suffix[1:], salt=name))
+    return paths
 
 
 def render(drawn: Figure, kind: str, salt: str, fonttype: str = "path") -> bytes:
