@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from ..shift.conclusions import overall, sentences
+from ..shift.conclusions import claims, sentences
 from ..shift.equivalence import ALPHA, MARGINS, Outcome
 from ..shift.results import Results
 from . import shift_numbers as numbers
@@ -61,7 +61,7 @@ def tables(
     lines = [*variant_lines(found.letters), *found.missing()]
     if lines:
         parts += [Text(""), *map(Text, lines)]
-    concluded = [*sentences(outcomes), overall(outcomes)]
+    concluded = [*sentences(outcomes), *claims(outcomes)]
     return Group(*parts, Text(""), Text("Conclusions", style="bold"), *map(Text, concluded))
 
 
@@ -84,8 +84,8 @@ def markdown(
         [f"## {escape(found.title)}", ""]
         + [f"- {escape(line)}" for line in lines]
         + [""] * bool(lines)
-        + ["**Conclusions**", "", f"{escape(overall(outcomes))}", ""]
-        + [f"- {escape(line)}" for line in sentences(outcomes)]
+        + ["**Conclusions**", ""]
+        + [f"- {escape(line)}" for line in (*claims(outcomes), *sentences(outcomes))]
         + [""]
         + [markdown_sheet(sheet) for sheet in shown if sheet.rows]
     )
@@ -128,7 +128,7 @@ def to_dict(
         "alpha": ALPHA,
         "equivalence": [asdict(outcome) for outcome in outcomes],
         "conclusions": sentences(outcomes),
-        "claim": overall(outcomes),
+        "claims": claims(outcomes),
     }
 
 

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .equivalence import EQUIVALENT, INCONCLUSIVE, MARGINS, WORSE, Outcome
+from .results import HEADROOM, PAPER_RANGE, TWIN
 
 CLAIM = "no significant degradation in accuracy and model calibration under dataset shift"
 """Of the 2021 paper (figures 3 to 5)."""
 
+_KINDS = {
+    HEADROOM: "of BNNs whose range has headroom for the noise",
+    PAPER_RANGE: "of BNNs in the paper's own range",
+    TWIN: "of the deterministic twin",
+}
 NAMES = {"accuracy": "accuracy", "nll": "NLL", "ece": "ECE"}
 _NAMED = 3
 
@@ -21,13 +27,19 @@ def sentences(outcomes: Sequence[Outcome]) -> list[str]:
     return [_sentence(group) for group in groups.values()]
 
 
-def overall(outcomes: Sequence[Outcome]) -> str:
-    """What they say of `CLAIM`: borne out only where every comparison under shift is equivalent.
+def claims(outcomes: Sequence[Outcome]) -> list[str]:
+    """What they say of `CLAIM`, a sentence for each kind of variants (`Results.kind`).
 
-    The clean images play no part: the claim is about shift.
+    It is borne out only where every comparison under shift is equivalent. The clean images play no
+    part: the claim is about shift.
     """
-    shifted = [outcome for outcome in outcomes if outcome.severity > 0]
-    return f'The paper\'s "{CLAIM}": {_judgement(shifted)}.'
+    lines = []
+    for kind, words in _KINDS.items():
+        mine = [outcome for outcome in outcomes if outcome.kind == kind]
+        if mine:
+            shifted = [outcome for outcome in mine if outcome.severity > 0]
+            lines.append(f'The paper\'s "{CLAIM}", {words}: {_judgement(shifted)}.')
+    return lines
 
 
 def _judgement(shifted: Sequence[Outcome]) -> str:

@@ -74,6 +74,7 @@ class Outcome:
     Attributes:
         variant: the quantized one (`Results.formats`).
         reference: the float one.
+        kind: `Results.kind` of the variant.
         metric: a name of `MARGINS`; `effect`, `low` and `high` are in its unit (points of %, nats).
         severity: 0 (clean) to 5.
         images: how many both were scored on.
@@ -92,6 +93,7 @@ class Outcome:
 
     variant: str
     reference: str
+    kind: str
     metric: str
     severity: int
     images: int
@@ -156,6 +158,7 @@ def _outcome(
     return Outcome(
         variant=pair.variant,
         reference=pair.reference,
+        kind=pair.kind,
         metric=metric,
         severity=sample.severity,
         images=sample.images,

@@ -22,6 +22,7 @@ class Pair:
 
     variant: str
     reference: str
+    kind: str
     types: tuple[str, ...]
 
 
@@ -32,7 +33,7 @@ def pairs_at(results: Results, severity: int) -> list[Pair]:
         if reference is not None:
             shared = set(results.types(variant, severity)) & set(results.types(reference, severity))
             if shared:
-                found.append(Pair(variant, reference, tuple(sorted(shared))))
+                found.append(Pair(variant, reference, results.kind(variant), tuple(sorted(shared))))
     return found
 
 

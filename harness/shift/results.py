@@ -19,6 +19,9 @@ OOD = "ood:"
 STUDY = ("workload", "workload_version", "split", "limit")
 _PER_RECORD = ("corruption", "severity", "shifted", "seed", "format", "range")
 
+HEADROOM, PAPER_RANGE, TWIN = "headroom", "paper range", "deterministic twin"
+"""Kinds of variants (`Results.kind`)."""
+
 #: Corruption and severity.
 Condition = tuple[str, int]
 
@@ -81,6 +84,12 @@ class Results:
         own = self._network(variant)
         return next((name for name in floats if self._network(name) == own), None)
 
+    def kind(self, variant: str) -> str:
+        """What a claim about quantization is told apart by: network and range of the weights."""
+        if not FORMATS.get(self.formats[variant]).bayesian:
+            return TWIN
+        return PAPER_RANGE if _papers(self._cell(variant)) else HEADROOM
+
     def missing(self) -> list[str]:
         """What an unfinished study lacks, a sentence each."""
         wanted, lines = self.conditions, list(self.notes)
@@ -102,8 +111,11 @@ class Results:
 
     def _network(self, variant: str) -> tuple[str, int]:
         """Posterior and T, one of each, for a letter tells others apart."""
-        first = next(found[0].cell for (v, _), found in self.records.items() if v == variant)
-        return first.posterior, first.mc
+        cell = self._cell(variant)
+        return cell.posterior, cell.mc
+
+    def _cell(self, variant: str) -> Cell:
+        return next(found[0].cell for (v, _), found in self.records.items() if v == variant)
 
 
 def results(records: Iterable[ShiftRecord]) -> list[Results]:

@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 from sigmabench.harness.report import shift_sheets as sheets
 from sigmabench.harness.report import shift_tables as tables
 from sigmabench.harness.report import shift_verdicts as verdicts
-from sigmabench.harness.shift.conclusions import overall, sentences
+from sigmabench.harness.shift.conclusions import claims, sentences
 from sigmabench.harness.shift.equivalence import MARGINS, equivalence
 from sigmabench.harness.shift.results import results
 
@@ -61,7 +61,7 @@ def test_everything_fits_80_columns_whole(found, outcomes, reference):
             cells = " ".join(row[sheet.grouped :]).split()
             assert any(line[-len(cells) :] == cells for line in lines), (sheet.title, row)
     flowed = " ".join(output.split())
-    for sentence in (*sentences(outcomes), overall(outcomes)):
+    for sentence in (*sentences(outcomes), *claims(outcomes)):
         assert sentence in flowed
 
 
@@ -144,7 +144,7 @@ def test_ranges_need_both(found):
 
 def test_json_and_csv_and_markdown_agree(found, outcomes, reference):
     tree = json.loads(json.dumps(tables.to_dict(found, outcomes, reference), allow_nan=False))
-    assert tree["claim"] == overall(outcomes)
+    assert tree["claims"] == claims(outcomes)
     files = {
         k: list(csv.DictReader(io.StringIO(v))) for k, v in tables.csv(found, outcomes).items()
     }

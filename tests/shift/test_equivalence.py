@@ -12,7 +12,7 @@ from shift.shift_factory import TYPES, cell, record, study
 from sigmabench.harness.shift import bootstrap
 from sigmabench.harness.shift import equivalence as module
 from sigmabench.harness.shift.bootstrap import Luck, binned_gaps, mean_draws, resampled
-from sigmabench.harness.shift.conclusions import overall, sentences
+from sigmabench.harness.shift.conclusions import claims, sentences
 from sigmabench.harness.shift.equivalence import MARGINS, Outcome, equivalence
 from sigmabench.harness.shift.record import GROUPS, HALVED, scored_halves
 from sigmabench.harness.shift.results import results
@@ -386,10 +386,11 @@ def test_halves_tell_how_far_another_draw_of_the_passes_would_have_come_out():
         assert 0.87 * truth < estimate < 1.4 * truth, name  # half the passes err a little more
 
 
-def outcome(variant, metric, severity, verdict, effect=0.0, **changes):
+def outcome(variant, metric, severity, verdict, effect=0.0, kind="headroom", **changes):
     return Outcome(
         variant,
         "FP32",
+        kind,
         metric,
         severity,
         10,
@@ -416,21 +417,39 @@ def test_sentences_name_the_severities_of_each_verdict():
     ]
 
 
+def claimed(outcomes):
+    (sentence,) = claims(outcomes)
+    return sentence
+
+
 def test_the_claim_stands_or_falls_with_what_was_found_under_shift():
     same = [outcome("INT8", m, s, "equivalent") for m in MARGINS for s in (1, 2)]
     better = outcome("INT8", "nll", 3, "inconclusive", improved=True)
     bad = [outcome("INT8", "nll", s, "worse", 0.02 * s) for s in (1, 2, 3, 4)]
     unsure = outcome("INT8", "ece", 3, "inconclusive")
-    cleanly = overall([*same, outcome("INT8", "ece", 0, "worse")])
+    cleanly = claimed([*same, outcome("INT8", "ece", 0, "worse")])
     assert cleanly.endswith("borne out. Of 6 comparisons 6 are equivalent.")
-    gained = overall([*same, better])
+    gained = claimed([*same, better])
     assert gained.endswith("Of 7 comparisons 6 are equivalent, 1 better beyond the margin.")
-    assert overall([*same, better, unsure]).endswith(
+    assert claimed([*same, better, unsure]).endswith(
         "not decided. Of 8 comparisons none is shown to be worse, 6 equivalent, 1 better beyond "
         "the margin, 1 inconclusive."
     )
-    contradicted = overall([*same, *bad, better, unsure])
+    contradicted = claimed([*same, *bad, better, unsure])
     assert "contradicted. 4 of 12 comparisons are worse beyond the margin" in contradicted
     assert "(INT8 NLL at severities 1–4), 6" in contradicted
     assert contradicted.endswith("6 equivalent, 1 better beyond the margin, 1 inconclusive.")
-    assert "not tested" in overall([outcome("INT8", "ece", 0, "worse")])
+    assert "not tested" in claimed([outcome("INT8", "ece", 0, "worse")])
+
+
+def test_the_claim_is_told_by_network_and_range():
+    same = [outcome("INT8", m, 1, "equivalent") for m in MARGINS]
+    lost = outcome("INT8 paper", "nll", 1, "worse", 0.02, kind="paper range")
+    twin = [outcome("DNN_INT8", m, 1, "equivalent", kind="deterministic twin") for m in MARGINS]
+    headroom, paper, network = claims([lost, *same, *twin])
+    assert "headroom" in headroom
+    assert "borne out. Of 3 comparisons" in headroom
+    assert "paper's own range" in paper
+    assert "contradicted. 1 of 1" in paper
+    assert "deterministic twin" in network
+    assert "borne out. Of 3 comparisons" in network
