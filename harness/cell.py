@@ -42,8 +42,8 @@ class Cell:
         team: threads that were told to share a pass; 0: whatever measured fastest.
         sigma_grid: of σ's values: `affine` or `codebook`.
         rounding: of sampled weights: `nearest` or `dithered`.
-        shifted: where corrupted images came from: `generated SEED` or `official`; empty without
-            corruption.
+        shifted: where corrupted images came from: `generated SEED` or `official DIGEST`; empty
+            without corruption.
     """
 
     workload: str

@@ -307,6 +307,7 @@ def compare(a: Path, b: Path, as_json: bool) -> None:
 @click.option("--seconds", type=float, default=2.0, help="Measured seconds.")
 @click.option("--seed", type=int, default=0, help="Of the noise, and of synthetic weights.")
 @DATA
+@click.option("--posterior", type=click.Path(path_type=Path), help="Posterior file of a workload.")
 @click.option("--all", "every", is_flag=True, help="Every step, not the heaviest alone.")
 @click.option("--out", type=click.Path(path_type=Path), help="Draw it here too: .png or .svg.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
@@ -315,6 +316,7 @@ def profile(
     form: str,
     threads: int | None,
     data: Path | None,
+    posterior: Path | None,
     every: bool,
     out: Path | None,
     as_json: bool,
@@ -336,7 +338,7 @@ def profile(
     query = Query(format_name(form), threads=cores_for(threads), **choices)
     with progress(not as_json) as report:
         report(f"Building {target}", 0, 1)
-        loaded = load_target(target, query, data)
+        loaded = load_target(target, query, data, posterior)
         found = measure(loaded, query, lambda: report("Measuring", 0, 1))
     if out is not None:
         shown.save_figure(found, out)

@@ -172,20 +172,26 @@ class Profile:
         return sum(getattr(step, f"{kind}_us") for step in self.steps) / self.total_us
 
 
-def load_target(name: str, query: Query, data: Path | None = None) -> Target:
-    """A workload with the posterior that ships and images of its validation split, or a network of
+def load_target(
+    name: str, query: Query, data: Path | None = None, posterior: Path | None = None
+) -> Target:
+    """A workload with its posterior and images of its validation split, or a network of
     `sigmabench bench` with a synthetic posterior and random images.
 
     Args:
         name: of either, or a workload's `package.module:attribute`.
         query: its format, batch and seed.
         data: data root, see `data.data_root`.
+        posterior: file of a workload's posterior; the one that ships by default.
 
     Raises:
-        UserError: there is no such name, or the data or posterior is missing.
+        UserError: there is no such name, the data or posterior is missing, or a posterior is given
+            for a network.
     """
     count = INPUTS * query.batch
     if name in NETWORKS:
+        if posterior is not None:
+            raise UserError(f"--posterior is for workloads; that of {name} is synthetic.")
         network = NETWORKS.get(name)
         made = network.synthetic(query.seed)
         source = Source(name, "synthetic", "")
@@ -194,12 +200,11 @@ def load_target(name: str, query: Query, data: Path | None = None) -> Target:
     if ":" not in name and name not in WORKLOADS:
         raise unknown("workload or network", name, [*WORKLOADS, *NETWORKS])
     workload = resolve_workload(name)
-    prepared = prepare(Plan(workload, formats=(query.format,), data=data))
+    prepared = prepare(Plan(workload, formats=(query.format,), data=data, posterior=posterior))
     split = prepared.splits.validation
     images = split.batch(torch.arange(count) % len(split))
-    return Target(
-        workload.name, "the posterior that ships", prepared.artefact(query.format), images
-    )
+    told = "the posterior that ships" if posterior is None else posterior.name
+    return Target(workload.name, told, prepared.artefact(query.format), images)
 
 
 def load_program(artefact: Artefact, threads: int) -> Any:

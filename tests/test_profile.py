@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -25,6 +26,7 @@ from sigmabench.harness.profile import (
     profile,
 )
 from sigmabench.harness.report import profile as report
+from sigmabench.harness.workload import WORKLOADS
 
 #: Multiplications and additions of LeNet-5 on one 28×28 image, counted by hand.
 LENET5_OPERATIONS = {
@@ -94,6 +96,13 @@ def test_a_workload_brings_its_posterior():
     assert "ships" in target.posterior
     assert len(target.images) == 8
     assert target.artefact.header.format == "DNN_INT8"
+
+
+def test_a_workload_takes_another_posterior(tmp_path):
+    file = tmp_path / "mine.safetensors"
+    shutil.copyfile(WORKLOADS.get("lenet-digits").posterior, file)
+    target = load_target("lenet-digits", Query(), posterior=file)
+    assert target.posterior == "mine.safetensors"
 
 
 def test_shares_are_of_thread_time():
@@ -193,6 +202,7 @@ def test_figure(tmp_path):
         (("lenet5", "--threads", "0"), "--threads is 0"),
         (("lenet5", "--seconds", "inf"), "--seconds is inf"),
         (("lenet5", "--seed", "-1"), "--seed is -1"),
+        (("lenet5", "--posterior", "other"), "--posterior is for workloads; that of lenet5"),
         (("lenet5", "--out", "profile.pdf"), "--out profile.pdf ends neither"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import torch
 from ..errors import UserError
 from ..files import write_atomically
 
+_DIGEST = hashlib.sha256().digest_size
+
 
 def checkpoint_path(out: Path) -> Path:
     """Where the checkpoint of a run that will write `out` lies: beside it, `.checkpoint` added."""
@@ -18,10 +21,14 @@ def checkpoint_path(out: Path) -> Path:
 
 
 def save_checkpoint(path: Path, run: dict[str, Any], state: dict[str, Any]) -> None:
-    """Write `state` (tensors and plain values) of the run that `run` identifies, atomically."""
+    """Write `state` (tensors and plain values) of the run that `run` identifies, atomically.
+
+    The file is the SHA-256 of what follows it, and that is what `torch.save` makes.
+    """
     buffer = io.BytesIO()
     torch.save({"run": run, "state": state}, buffer)
-    write_atomically(path, buffer.getvalue())
+    content = buffer.getvalue()
+    write_atomically(path, hashlib.sha256(content).digest() + content)
 
 
 def load_checkpoint(path: Path, run: dict[str, Any]) -> dict[str, Any]:
@@ -36,13 +43,16 @@ def load_checkpoint(path: Path, run: dict[str, Any]) -> dict[str, Any]:
     """
     if not path.is_file():
         raise UserError(f"There is no checkpoint {path} to resume; start again without --resume.")
+    damaged = f"The checkpoint {path} is damaged or foreign; start again without --resume."
+    data = path.read_bytes()
+    digest, content = data[:_DIGEST], data[_DIGEST:]
+    if hashlib.sha256(content).digest() != digest:
+        raise UserError(damaged)
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
+        saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         state, saved_run = dict(saved["state"]), dict(saved["run"])
     except Exception as reason:  # the reader trips over foreign bytes in any way
-        raise UserError(
-            f"The checkpoint {path} is damaged or foreign; start again without --resume."
-        ) from reason
+        raise UserError(damaged) from reason
     for key, value in run.items():
         if saved_run.get(key) != value:
             raise UserError(

@@ -297,7 +297,8 @@ def load(path: Path) -> Artefact:
     """Read an artefact, checking its content hash.
 
     Raises:
-        UserError: the file is missing, damaged, foreign, or of a newer schema or noise stream.
+        UserError: the file is missing, damaged, foreign, has a mean out of range, or is of a newer
+            schema or noise stream.
     """
     path = Path(path)
     if not path.is_file():
@@ -333,9 +334,16 @@ def from_bytes(data: bytes, source: str) -> Artefact:
     try:
         header = TypeAdapter(Header).validate_json(text)
         arrays = {name: _as_numpy(value) for name, value in tensors.items()}
-        return Artefact(header, _layers(header, arrays))
+        artefact = Artefact(header, _layers(header, arrays))
     except (ValidationError, ValueError, KeyError, IndexError) as reason:
         raise UserError(f"{damaged}: its header does not describe its tensors.") from reason
+    for name, layer in artefact.layers.items():
+        if layer.mean.dtype == np.int8 and (layer.mean == -128).any():
+            raise UserError(
+                f"{source} has a mean of -128 steps in layer {name}; they go from -127 to 127, so "
+                "make it again."
+            )
+    return artefact
 
 
 def _check_versions(text: str, source: str) -> None:

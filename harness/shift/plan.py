@@ -16,7 +16,7 @@ from ..plan import Plan
 from ..quantize.ptq import Options
 from .corruptions import CORRUPTIONS, SEVERITIES, check_severity, corrupt
 from .ood import OOD, OodSet, available, ood_sets
-from .source import GENERATED, NONE, OFFICIAL, published_file
+from .source import GENERATED, NONE, published_file, published_identity
 
 if TYPE_CHECKING:
     from ..prepare import Networks
@@ -125,7 +125,8 @@ class ShiftPlan:
             published = published_file(
                 base.split, type, root=base.data, official=workload.official_corruptions
             )
-            where = OFFICIAL if published else f"{GENERATED} {self.corruption_seed}"
+            generated = f"{GENERATED} {self.corruption_seed}"
+            where = generated if published is None else published_identity(published)
             found += [Condition(type, severity, where) for severity in self.severities]
         return found + [Condition(f"{OOD}{one.name}", 0, one.identity) for one in self.ood]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,6 +76,15 @@ def published_file(
         return None
     path = home / official / f"{corruption}.npy"
     return path if path.is_file() else None
+
+
+def published_identity(path: Path) -> str:
+    """`official` and a digest of the file: what tells two releases of published images apart."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return f"{OFFICIAL} {digest.hexdigest()[:12]}"
 
 
 def _published(split: Split, path: Path, severity: int) -> Split:

@@ -160,7 +160,17 @@ def test_resume_refuses_another_run_and_a_damaged_checkpoint(
         train(WORKLOAD, replace(RECIPE, lr=0.1), out=out, resume=True, progress=False)
     checkpoint = checkpoint_path(out)
     pickled = checkpoint.read_bytes()
-    for foreign in (pickled[:1000], b"0", b"X\x01\x00\x00\x00\x89", b"plain text", b""):
+    middle = len(pickled) // 2
+    flipped = pickled[:middle] + bytes([pickled[middle] ^ 1]) + pickled[middle + 1 :]
+    for foreign in (
+        flipped,
+        pickled[32:],
+        pickled[:1000],
+        b"0",
+        b"X\x01\x00\x00\x00\x89",
+        b"plain text",
+        b"",
+    ):
         checkpoint.write_bytes(foreign)
         with pytest.raises(UserError, match="damaged or foreign"):
             train(WORKLOAD, out=out, resume=True, progress=False)

@@ -208,6 +208,16 @@ def test_tensors_of_another_rank_are_damage(name, stored, monkeypatch):
         files.from_bytes(flat, "model")
 
 
+def test_a_mean_of_minus_128_steps_is_refused(stored):
+    artefact = files.load(stored)
+    name = next(iter(artefact.layers))
+    mean = artefact.layers[name].mean.copy()
+    mean.flat[0] = -128
+    layers = {**artefact.layers, name: replace(artefact.layers[name], mean=mean)}
+    with pytest.raises(UserError, match=f"model has a mean of -128 steps in layer {name}"):
+        files.from_bytes(files.to_bytes(replace(artefact, layers=layers)), "model")
+
+
 def test_newer_files_say_so(stored):
     artefact = files.load(stored)
     for field in ("schema", "noise_stream"):

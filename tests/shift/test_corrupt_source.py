@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from corruption_cases import photographs
 from sigmabench.harness.data import Split
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.shift.corruptions import corrupt
-from sigmabench.harness.shift.source import shifted
+from sigmabench.harness.shift.source import published_identity, shifted
 
 COUNT = 6
 
@@ -57,6 +59,15 @@ def test_published_images_of_the_test_split(root: Path, severity: int, limit: in
     assert out.images.shape == (limit or COUNT, 3, 32, 32)
     for index, image in enumerate(out.images):
         assert image.unique().tolist() == [10 * severity + index]
+
+
+def test_releases_of_published_images_have_identities_of_their_own(root: Path) -> None:
+    fog = root / "TOY-C" / "fog.npy"
+    first = published_identity(fog)
+    assert re.fullmatch(r"official [0-9a-f]{12}", first)
+    assert first.split()[1] == hashlib.sha256(fog.read_bytes()).hexdigest()[:12]
+    np.save(fog, 1 - np.load(fog))
+    assert published_identity(fog) != first
 
 
 def test_published_images_are_of_this_type_and_the_test_split_alone(

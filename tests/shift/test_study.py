@@ -155,7 +155,7 @@ def _started(out: Path) -> subprocess.Popen[str]:
     """A study of two workers that has stored its first record, and is far from its last."""
     command = [
         sys.executable, "-c", "from sigmabench.harness.cli import main; main()", "shift",
-        "lenet-digits", "--mc", "1000", "--limit", "100", "--workers", "2", "--ood", "",
+        "lenet-digits", "--mc", "200", "--limit", "100", "--workers", "2", "--ood", "",
         "--types", ",".join(t for t in CORRUPTIONS if t != "frost"),  # frost needs its photographs
         "--results", str(out), "--json",
     ]  # fmt: skip
