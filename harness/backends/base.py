@@ -86,16 +86,25 @@ class Predictor(Protocol):
 
     Attributes:
         threads: how many cores a call may use.
-        isa: the widest instruction set that the loaded kernels really dispatch to.
-        kernels: what computes each layer, by layer name.
-        draws: weights drawn since loading (biases not counted); every stochastic pass adds all of
-            the model's Bayesian weights.
     """
 
     threads: int
-    isa: str
-    kernels: dict[str, str]
-    draws: int
+
+    @property
+    def isa(self) -> str:
+        """The widest instruction set that the loaded kernels really dispatch to."""
+        ...
+
+    @property
+    def kernels(self) -> dict[str, str]:
+        """What computes each layer, by layer name."""
+        ...
+
+    @property
+    def draws(self) -> int:
+        """Weights drawn since loading (biases not counted); every stochastic pass adds all of the
+        model's Bayesian weights."""
+        ...
 
     def logits(self, x: Tensor, seed: int, passes: range) -> Tensor:
         """Logits of the MC passes in `passes` on one batch; pass t draws with MC index t.

@@ -17,13 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import native
-from ..errors import UserError
-from ..formats import FORMATS
 from ..quantize.artefact import Artefact, Layer
-from .base import Traffic, check_call, check_threads
+from .base import Predictor, Traffic, check_call, check_threads
 from .native import BACKEND as NATIVE
 from .native import NativePredictor, build, started
-from .reference import ReferencePredictor
+from .reference import ReferenceBackend, ReferencePredictor
 
 
 class DrawnPredictor:
@@ -95,37 +93,22 @@ def _fixed(layer: Layer, weight: NDArray[Any], bias: NDArray[np.float32]) -> Lay
     )
 
 
-class DrawnBackend:
+class DrawnBackend(ReferenceBackend):
     """See `Backend`."""
 
     name = "drawn"
     description = "int8, any σ grid and rounding: weights drawn in numpy, compiled arithmetic"
     needs = "numpy; much faster with what `native` needs"
-    noise = "stream-v1"
-
-    def unavailable(self) -> str | None:
-        """It runs anywhere."""
-        return None
-
-    def supports(self, format: str) -> bool:
-        """The int8 formats."""
-        return FORMATS.get(format).quantized
 
     def claimed_isa(self) -> str:
         """Of the arithmetic."""
-        return "numpy" if native.unavailable() else NATIVE.claimed_isa()
+        return super().claimed_isa() if native.unavailable() else NATIVE.claimed_isa()
 
-    def load(
-        self, artefact: Artefact, threads: int, team: int = 0
-    ) -> DrawnPredictor | ReferencePredictor:
+    def load(self, artefact: Artefact, threads: int, team: int = 0) -> Predictor:
         """See `Backend.load`; `team` makes no difference."""
-        if not self.supports(artefact.header.format):
-            raise UserError(
-                f"The drawn backend computes int8 formats, not {artefact.header.format}; use "
-                "--backend float."
-            )
+        reference = super().load(artefact, threads)
         if native.unavailable():
-            return ReferencePredictor(artefact)
+            return reference
         check_threads(threads)
         return DrawnPredictor(artefact, threads)
 

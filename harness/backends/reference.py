@@ -14,7 +14,7 @@ from ..formats import FORMATS
 from ..quantize import noise
 from ..quantize.artefact import Artefact
 from ..quantize.graph import Activation, Conv, Pool
-from .base import Traffic, check_call
+from .base import Predictor, Traffic, check_call
 
 I8 = NDArray[np.int8]
 F32 = NDArray[np.float32]
@@ -165,11 +165,11 @@ class ReferenceBackend:
         """See `Backend`."""
         return "numpy"
 
-    def load(self, artefact: Artefact, threads: int, team: int = 0) -> ReferencePredictor:
+    def load(self, artefact: Artefact, threads: int, team: int = 0) -> Predictor:
         """See `Backend.load`; `threads` makes no difference."""
         if not self.supports(artefact.header.format):
             raise UserError(
-                f"The reference backend computes int8 formats, not {artefact.header.format}; use "
+                f"The {self.name} backend computes int8 formats, not {artefact.header.format}; use "
                 "--backend float."
             )
         return ReferencePredictor(artefact)
