@@ -244,6 +244,22 @@ def inspect(file: Path, as_json: bool) -> None:
     echo_json(found) if as_json else show(*inspection_tables(found))
 
 
+@main.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--workload", help="Check the names and shapes against this one's network.")
+def convert(source: Path, out: Path, workload: str | None) -> None:
+    """A posterior OUT from bayesian-torch's checkpoint SOURCE, or the other way round.
+
+    A checkpoint is a model's state_dict(), written by torch.save or as .safetensors; nothing in it
+    is executed.
+    """
+    from .posterior.bayesian_torch import convert as convert_file
+
+    convert_file(source, out, None if workload is None else _workload(workload).model())
+    click.echo(out)
+
+
 def _stored(results: Path, workload: str | None, latest: bool = True) -> list[Record]:
     from .store import RECORDS, Store
 

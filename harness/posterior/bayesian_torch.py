@@ -1,0 +1,188 @@
+"""Posteriors of bayesian-torch, in and out, bit for bit: its σ = log(1 + e^ρ) is this project's.
+
+bayesian-torch (Krishnan, Esposito and Subedar 2022) keeps its layers' μ and ρ as parameters, so a
+state dict holds all there is to know and the library itself is not needed. Of its layers, of which
+Reparameterization and Flipout hold the same distribution,
+
+    mu_kernel, rho_kernel    are the weight of a convolution
+    mu_weight, rho_weight    are the weight of a linear layer
+    mu_bias, rho_bias        are the bias of either
+
+and every other parameter and buffer is one of the ordinary network.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UserError
+from ..files import write_atomically
+from .file import is_posterior, load, save
+from .posterior import Posterior
+
+_WEIGHTS = {"kernel": "weight", "weight": "weight", "bias": "bias"}
+#: Buffers that older versions of the library keep in the state dict; no part of the posterior.
+_SCRATCH = tuple(
+    f"{kind}_{part}{rest}"
+    for part in _WEIGHTS
+    for kind, rest in (("eps", ""), ("prior", "_mu"), ("prior", "_sigma"))
+)
+_PARALLEL = "module."
+
+
+def from_bayesian_torch(
+    source: nn.Module | Mapping[str, Tensor], module: nn.Module | None = None
+) -> Posterior:
+    """The posterior of a bayesian-torch model.
+
+    Args:
+        source: the model, or its state dict; names may begin with `module.`, as those of
+            `nn.DataParallel` do.
+        module: the ordinary network it is over; the names and shapes are checked against it, and
+            draws are taken in the order of its parameters.
+
+    Returns:
+        μ and ρ with the values, and under the names, that the ordinary network's weights have.
+
+    Raises:
+        UserError: there is no Bayesian layer, a μ lacks its ρ or the other way round, a layer is of
+            a kind without counterpart, or the posterior does not fit the network.
+    """
+    tensors = source.state_dict() if isinstance(source, nn.Module) else dict(source)
+    if all(name.startswith(_PARALLEL) for name in tensors):
+        tensors = {name.removeprefix(_PARALLEL): value for name, value in tensors.items()}
+    mean: dict[str, Tensor] = {}
+    rho: dict[str, Tensor] = {}
+    state: dict[str, Tensor] = {}
+    for name, value in tensors.items():
+        layer, _, own = name.rpartition(".")
+        kind, _, part = own.partition("_")
+        if own in _SCRATCH:
+            continue
+        if kind in ("mu", "rho"):
+            tree = mean if kind == "mu" else rho
+            tree[_ordinary(name, layer, part)] = _float32(value)
+        else:
+            state[name] = _float32(value)
+    for name in sorted(set(mean) ^ set(rho)):
+        lacking = "ρ" if name in mean else "μ"
+        raise UserError(f"The state dict has no {lacking} of {name}; save the whole model's.")
+    if not mean:
+        raise UserError(
+            "The state dict has no Bayesian layer (no mu_kernel or mu_weight); an ordinary network "
+            "becomes one by `moped`."
+        )
+    posterior = Posterior(mean, {name: rho[name] for name in mean}, state)
+    if module is not None:
+        posterior.validate(module, "the bayesian-torch model")
+        order = [name for name, _ in module.named_parameters() if name in mean]
+        posterior = Posterior(
+            {name: mean[name] for name in order}, {name: rho[name] for name in order}, state
+        )
+    else:
+        posterior.validate(source="the bayesian-torch model")
+    return posterior
+
+
+def to_bayesian_torch(posterior: Posterior) -> dict[str, Tensor]:
+    """The state dict that a bayesian-torch model of the same network loads.
+
+    Args:
+        posterior: over an ordinary network with convolutions and linear layers. All their weights
+            must be Bayesian, as bayesian-torch has it; frozen ones have ρ = −inf, whose σ is 0.
+
+    Raises:
+        UserError: a Bayesian parameter is neither a weight nor a bias.
+    """
+    found: dict[str, Tensor] = {}
+    for name, mean in posterior.mean.items():
+        layer, _, own = name.rpartition(".")
+        if own not in ("weight", "bias"):
+            raise UserError(f"{name} is no weight or bias of a layer; bayesian-torch has no such.")
+        part = "kernel" if own == "weight" and mean.ndim > 2 else own
+        found[f"{layer}.mu_{part}"] = mean.clone()
+        found[f"{layer}.rho_{part}"] = posterior.rho[name].clone()
+    return {**found, **{name: value.clone() for name, value in posterior.state.items()}}
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """The tensors in a checkpoint: a `.safetensors` file, or what `torch.save` wrote of a state
+    dict, bare or under `state_dict`.
+
+    The latter is read with `weights_only=True`: tensors and plain containers are built, and nothing
+    in the file is executed.
+
+    Raises:
+        UserError: the file is missing, damaged, or holds something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"There is no checkpoint {path}; check the path.")
+    foreign = UserError(
+        f"{path} is damaged or holds more than tensors; save the model's state_dict() by itself, "
+        "with torch.save or as safetensors."
+    )
+    found: Any
+    try:
+        if path.suffix == ".safetensors":
+            import safetensors.torch
+
+            found = safetensors.torch.load(path.read_bytes())
+        else:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # the readers trip over foreign bytes in any way
+        raise foreign from None
+    if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
+        found = found["state_dict"]
+    if not isinstance(found, Mapping) or not all(isinstance(v, Tensor) for v in found.values()):
+        raise foreign
+    return dict(found)
+
+
+def convert(source: Path, out: Path, module: nn.Module | None = None) -> None:
+    """Write the posterior of a bayesian-torch checkpoint, or the checkpoint of a posterior.
+
+    Args:
+        source: either; told apart by its content.
+        out: what to write; a checkpoint is for `torch.load`, or safetensors if its name says so.
+        module: the ordinary network both are over, to check names and shapes against.
+
+    Raises:
+        UserError: the source cannot be read or does not fit, or `out` exists or cannot be written.
+    """
+    if out.exists():
+        raise UserError(f"{out} is there already; remove it or choose another place.")
+    if is_posterior(source):
+        posterior, _ = load(source)
+        posterior.validate(module, str(source))
+        tensors = to_bayesian_torch(posterior)
+        if out.suffix == ".safetensors":
+            import safetensors.torch
+
+            write_atomically(out, safetensors.torch.save(tensors))
+        else:
+            buffer = io.BytesIO()
+            torch.save(tensors, buffer)
+            write_atomically(out, buffer.getvalue())
+    else:
+        found = from_bayesian_torch(read_state_dict(source), module)
+        save(found, out, {"source": source.name})
+
+
+def _ordinary(name: str, layer: str, part: str) -> str:
+    if part not in _WEIGHTS:
+        raise UserError(
+            f"{name} is of a layer that has no counterpart here; convolutions and linear layers do."
+        )
+    return f"{layer}.{_WEIGHTS[part]}" if layer else _WEIGHTS[part]
+
+
+def _float32(value: Tensor) -> Tensor:
+    own = value.detach().cpu().clone()
+    return own.float() if own.is_floating_point() else own

@@ -1,0 +1,209 @@
+"""bayesian-torch's state dicts, in and out; the library itself is tried by `pytest -m peers`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from click.testing import CliRunner
+from torch import Tensor, nn
+
+from sigmabench.harness.cli import main
+from sigmabench.harness.errors import UserError
+from sigmabench.harness.posterior import Posterior, initial, load, moped, save
+from sigmabench.harness.posterior.bayesian_torch import (
+    from_bayesian_torch,
+    read_state_dict,
+    to_bayesian_torch,
+)
+from sigmabench.harness.workload import WORKLOADS
+
+
+def ordinary() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2)
+    )
+
+
+def theirs() -> dict[str, Tensor]:
+    """What a bayesian-torch model of `ordinary` has in its state dict."""
+    torch.manual_seed(1)
+    state = {name: t for name, t in ordinary().state_dict().items() if name.startswith("1.")}
+    return {
+        "0.mu_kernel": torch.randn(4, 3, 3, 3),
+        "0.rho_kernel": torch.randn(4, 3, 3, 3) - 3,
+        **state,
+        "4.mu_weight": torch.randn(2, 16),
+        "4.rho_weight": torch.randn(2, 16) - 3,
+        "4.mu_bias": torch.randn(2),
+        "4.rho_bias": torch.randn(2) - 3,
+    }
+
+
+class Layer(nn.Module):
+    """As bayesian-torch's: μ and ρ as parameters, what it draws with as buffers."""
+
+    def __init__(self, tensors: dict[str, Tensor]) -> None:
+        super().__init__()
+        for name, value in tensors.items():
+            self.register_parameter(name, nn.Parameter(value))
+            kind, part = name.split("_")
+            if kind == "mu":
+                self.register_buffer(f"eps_{part}", torch.zeros_like(value), persistent=False)
+
+
+def test_import_has_the_names_and_bits_of_the_ordinary_network() -> None:
+    source = theirs()
+    posterior = from_bayesian_torch(source, ordinary())
+    assert list(posterior.mean) == ["0.weight", "4.weight", "4.bias"]
+    assert torch.equal(posterior.mean["0.weight"], source["0.mu_kernel"])
+    assert torch.equal(posterior.rho["0.weight"], source["0.rho_kernel"])
+    assert torch.equal(posterior.mean["4.weight"], source["4.mu_weight"])
+    assert torch.equal(posterior.rho["4.bias"], source["4.rho_bias"])
+    assert torch.equal(posterior.state["1.running_var"], source["1.running_var"])
+    assert posterior.state["1.num_batches_tracked"].dtype == torch.int64
+
+
+def test_standard_deviation_is_the_librarys() -> None:
+    source = theirs()
+    expected = torch.log1p(torch.exp(source["0.rho_kernel"].double()))
+    found = from_bayesian_torch(source).std()["0.weight"]
+    torch.testing.assert_close(found.double(), expected, rtol=3e-7, atol=0)
+
+
+def test_a_model_is_as_good_as_its_state_dict() -> None:
+    source = theirs()
+    layers = [Layer({k.split(".")[1]: v for k, v in source.items() if k[0] == i}) for i in "04"]
+    model = nn.Sequential(layers[0], nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), layers[1])
+    found = from_bayesian_torch(model, ordinary())
+    assert found.content_hash() == from_bayesian_torch(source).content_hash()
+
+
+def test_names_of_data_parallel_and_buffers_of_old_versions_make_no_difference() -> None:
+    plain = from_bayesian_torch(theirs())
+    wrapped = {f"module.{name}": value for name, value in theirs().items()}
+    for own in ("eps_kernel", "prior_weight_mu", "prior_weight_sigma"):
+        wrapped[f"module.0.{own}"] = torch.zeros(4, 3, 3, 3)
+    assert from_bayesian_torch(wrapped, ordinary()).content_hash() == plain.content_hash()
+
+
+def test_draws_follow_the_networks_order() -> None:
+    backwards = dict(reversed(theirs().items()))
+    found = from_bayesian_torch(backwards, ordinary())
+    assert list(found.mean) == list(found.rho) == ["0.weight", "4.weight", "4.bias"]
+    assert next(iter(from_bayesian_torch(backwards).mean)) == "4.bias"
+
+
+@pytest.mark.parametrize("name", ["lenet-digits", "resnet20-cifar10"])
+def test_there_and_back_again(name: str) -> None:
+    workload = WORKLOADS.get(name)
+    posterior, _ = workload.load_posterior()
+    exported = to_bayesian_torch(posterior)
+    assert not any(key.endswith(".weight") for key in exported if key.startswith("conv"))
+    back = from_bayesian_torch(exported, workload.model())
+    assert list(back.mean) == list(posterior.mean)
+    assert back.content_hash() == posterior.content_hash()
+
+
+def test_frozen_weights_keep_a_std_of_zero() -> None:
+    frozen = moped(ordinary(), 0.0)
+    back = from_bayesian_torch(to_bayesian_torch(frozen))
+    assert all(bool((std == 0).all()) for std in back.std().values())
+
+
+def without(*names: str) -> dict[str, Tensor]:
+    return {name: value for name, value in theirs().items() if name not in names}
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (without("0.rho_kernel"), "no ρ of 0.weight"),
+        (without("4.mu_bias"), "no μ of 4.bias"),
+        (ordinary().state_dict(), "no Bayesian layer"),
+        ({**theirs(), "5.mu_cell": torch.zeros(2)}, "5.mu_cell is of a layer that has no"),
+        ({**theirs(), "0.rho_kernel": torch.zeros(4, 3)}, "must be equal"),
+        ({**theirs(), "0.mu_kernel": torch.full((4, 3, 3, 3), torch.nan)}, "NaN or infinity"),
+        (without("1.running_mean"), "1.running_mean of the network is missing"),
+    ],
+)
+def test_what_is_no_model_is_refused(source: dict[str, Tensor], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        from_bayesian_torch(source, ordinary())
+
+
+def test_a_parameter_that_is_no_weight_cannot_go_there() -> None:
+    odd = Posterior({"0.scale": torch.ones(1)}, {"0.scale": torch.ones(1)}, {})
+    with pytest.raises(UserError, match=r"0\.scale is no weight or bias"):
+        to_bayesian_torch(odd)
+
+
+class Trap:
+    """Runs a command when it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("touch trapped",)
+
+
+def test_checkpoints_are_read_and_never_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "model.pth"
+    for content in (theirs(), {"epoch": 3, "state_dict": theirs()}):
+        torch.save(content, file)
+        assert read_state_dict(file).keys() == theirs().keys()
+    safetensors.torch.save_file(theirs(), tmp_path / "model.safetensors")
+    assert read_state_dict(tmp_path / "model.safetensors").keys() == theirs().keys()
+    whole = file.read_bytes()
+    for content in ({"state_dict": Trap()}, ordinary(), [1, 2], {"a": "text"}):
+        torch.save(content, file)
+        with pytest.raises(UserError, match=r"model\.pth is damaged or holds more than tensors"):
+            read_state_dict(file)
+    for cut in (whole[:500], b"", b"text"):
+        file.write_bytes(cut)
+        with pytest.raises(UserError, match="is damaged"):
+            read_state_dict(file)
+    with pytest.raises(UserError, match="There is no checkpoint"):
+        read_state_dict(tmp_path / "other.pth")
+    assert not (tmp_path / "trapped").exists()
+
+
+def convert(*arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(main, ["convert", *arguments])
+    return done.exit_code, done.output
+
+
+def test_command_goes_there_and_back(tmp_path: Path) -> None:
+    ours, there, back = (
+        tmp_path / n for n in ("ours.safetensors", "theirs.pth", "back.safetensors")
+    )
+    posterior = initial(WORKLOADS.get("lenet-digits").model())
+    save(posterior, ours)
+    assert convert(str(ours), str(there)) == (0, f"{there}\n")
+    code, output = convert(str(there), str(back), "--workload", "lenet-digits")
+    assert (code, output.splitlines()[-1]) == (0, str(back))
+    found, facts = load(back)
+    assert found.content_hash() == posterior.content_hash()
+    assert facts["source"] == "theirs.pth"
+
+
+def test_command_refuses_what_would_be_lost(tmp_path: Path) -> None:
+    source = tmp_path / "a.pth"
+    torch.save(theirs(), source)
+    taken = tmp_path / "taken.safetensors"
+    taken.write_text("precious")
+    code, output = convert(str(source), str(taken))
+    assert code == 2
+    assert "taken.safetensors is there already" in output
+    assert taken.read_text() == "precious"
+    code, output = convert(
+        str(source), str(tmp_path / "b.safetensors"), "--workload", "lenet-digits"
+    )
+    assert code == 2
+    assert "is missing from" in output
+    assert not (tmp_path / "b.safetensors").exists()
