@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .errors import UserError
+from .images import Images
 
 DATA_VARIABLE = "SIGMABENCH_DATA"
 
@@ -23,25 +25,27 @@ class Split:
 
     Attributes:
         name: `train`, `validation` or `test`.
-        images: [N, C, H, W] uint8.
+        images: [N, C, H, W] uint8, in memory or made when they are indexed.
         labels: [N] int64, from 0 to `classes` − 1.
         mean: per channel, of pixel / 255.
         std: per channel, of pixel / 255.
         classes: number of classes.
+        skipped: names of images that were left out because they cannot be read.
     """
 
     name: str
-    images: Tensor
+    images: Tensor | Images
     labels: Tensor
     mean: tuple[float, ...]
     std: tuple[float, ...]
     classes: int
+    skipped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.images)
         if count == 0:
             raise UserError(f"The {self.name} split holds no image; give it at least one.")
-        if self.images.dtype != torch.uint8 or self.images.dim() != 4:
+        if self.images.dtype != torch.uint8 or len(self.images.shape) != 4:
             raise UserError(
                 f"The {self.name} split's images are {self.images.dtype} of shape "
                 f"{tuple(self.images.shape)}; give uint8 of shape [N, C, H, W]."
@@ -82,7 +86,38 @@ class Split:
             return self
         if count < 1:
             raise UserError(f"The limit on images is {count}; give at least 1.")
-        return replace(self, images=self.images[:count], labels=self.labels[:count])
+        return self.take(slice(count))
+
+    def take(self, index: slice | Tensor) -> Split:
+        """The chosen images, none of them decoded."""
+        images = self.images
+        chosen = images[index] if isinstance(images, Tensor) else images.take(index)
+        return replace(self, images=chosen, labels=self.labels[index])
+
+    def readable(self, advance: Callable[[int], None] | None = None) -> Split:
+        """Without images that cannot be decoded; their names are added to `skipped`.
+
+        Images in files are all read once for this; those in memory need not be tried.
+
+        Args:
+            advance: told now and then how many more images were tried.
+
+        Raises:
+            UserError: none can be read.
+        """
+        if isinstance(self.images, Tensor):
+            return self
+        good = self.images.readable(advance)
+        if all(good):
+            return self
+        lost = tuple(n for n, kept in zip(self.images.names, good, strict=True) if not kept)
+        if not any(good):
+            raise UserError(
+                f"None of the {len(good)} images of the {self.name} split can be read, such as "
+                f"{lost[0]}; give images that Pillow opens."
+            )
+        index = torch.tensor(good).nonzero().flatten()
+        return replace(self.take(index), skipped=(*self.skipped, *lost))
 
 
 @dataclass(frozen=True)

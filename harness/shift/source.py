@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..data import Split, data_root
 from ..errors import UserError
+from ..images import Images
 from .corruptions import CORRUPTIONS, SEVERITIES, check_severity, corrupt
 
 CLEAN, GENERATED, OFFICIAL = "clean", "generated", "official"
@@ -56,8 +59,70 @@ def shifted(
     published = published_file(split.name, corruption, root=root, official=official)
     if published is not None:
         return _published(split, published, severity), OFFICIAL
-    images = corrupt(split.images, corruption, severity, seed=seed, root=root)
-    return replace(split, images=images), GENERATED
+    if isinstance(split.images, torch.Tensor):
+        images = corrupt(split.images, corruption, severity, seed=seed, root=root)
+        return replace(split, images=images), GENERATED
+    places = torch.arange(len(split))
+    made = Corrupted(split.images, places, corruption, severity, seed, root)
+    return replace(split, images=made), GENERATED
+
+
+@dataclass(frozen=True, eq=False)
+class Corrupted:
+    """See `Images`: corrupted copies of others, made with them.
+
+    Attributes:
+        images: the clean ones.
+        places: [N] their indices in the split, as `corrupt` takes them.
+        corruption: a name of `CORRUPTIONS`.
+        severity: 1 … 5.
+        seed: of the copies.
+        root: as `corrupt`.
+    """
+
+    images: Images
+    places: Tensor
+    corruption: str
+    severity: int
+    seed: int
+    root: Path | None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """See `Images`."""
+        return self.images.shape
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """See `Images`."""
+        return self.images.dtype
+
+    @property
+    def names(self) -> Sequence[str]:
+        """See `Images`."""
+        return self.images.names
+
+    def __getitem__(self, index: slice | Tensor | Sequence[int]) -> Tensor:
+        """See `Images`."""
+        return corrupt(
+            self.images[index],
+            self.corruption,
+            self.severity,
+            seed=self.seed,
+            indices=self.places[index],
+            root=self.root,
+        )
+
+    def take(self, index: slice | Tensor | Sequence[int]) -> Corrupted:
+        """See `Images`."""
+        return replace(self, images=self.images.take(index), places=self.places[index])
+
+    def readable(self, advance: Callable[[int], None] | None = None) -> tuple[bool, ...]:
+        """See `Images`."""
+        return self.images.readable(advance)
 
 
 def published_file(

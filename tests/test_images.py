@@ -1,0 +1,213 @@
+"""Images in folders and tars: labels, decoding, what cannot be read."""
+
+from __future__ import annotations
+
+import csv
+import tarfile
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import v2
+
+from sigmabench.harness.data import Split
+from sigmabench.harness.errors import UserError
+from sigmabench.harness.images import Crop, ImageFiles, labelled, open_archive
+from sigmabench.harness.shift.corruptions import corrupt
+from sigmabench.harness.shift.source import Corrupted, shifted
+
+CLASSES = ("ant", "bee", "cow")
+CROP = Crop(24, 28)
+
+
+def picture(seed: int, width: int = 40, height: int = 32) -> Image.Image:
+    """Smooth colours, so that JPEG changes little."""
+    rng = np.random.default_rng(seed)
+    small = rng.integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Path:
+    """Two images a class, one of them larger, one gray, one with transparency."""
+    home = tmp_path / "folders"
+    for label, name in enumerate(CLASSES):
+        (home / name).mkdir(parents=True)
+        for i in range(2):
+            image = picture(10 * label + i, 40 + 30 * i, 32)
+            mode = {(1, 0): "L", (2, 1): "RGBA"}.get((label, i), "RGB")
+            image.convert(mode).save(home / name / f"{i}.png")
+    return home
+
+
+def table(
+    home: Path, rows: list[tuple[str, object]], columns: tuple[str, str] = ("file", "label")
+) -> Path:
+    with (home / "labels.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerows([columns, *rows])
+    return home
+
+
+def read(path: Path) -> tuple[ImageFiles, torch.Tensor]:
+    return labelled(open_archive(path), CLASSES, CROP)
+
+
+def packed(home: Path, mode: str = "w:") -> Path:
+    path = home.with_suffix(".tar")
+    with tarfile.open(path, mode) as archive:
+        archive.add(home, ".")
+    return path
+
+
+def test_folders_are_torchvisions(folders: Path) -> None:
+    images, labels = read(folders)
+    theirs = ImageFolder(
+        str(folders),
+        v2.Compose([v2.Resize(28), v2.CenterCrop(24), v2.PILToTensor()]),
+    )
+    expected = torch.stack([image for image, _ in theirs])
+    assert labels.tolist() == theirs.targets == [0, 0, 1, 1, 2, 2]
+    assert images.shape == (6, 3, 24, 24)
+    assert images[:].dtype == images.dtype == torch.uint8
+    assert int((images[:].int() - expected.int()).abs().max()) <= 1  # corners are rounded otherwise
+
+
+def test_a_tar_is_as_good_as_its_folder(folders: Path) -> None:
+    table(folders, [("cow/1.png", 2), ("ant/0.png", 0), ("ant/1.png", 1)])
+    for path in (folders, packed(folders)):
+        images, labels = read(path)
+        assert images.names == ("cow/1.png", "ant/0.png", "ant/1.png")
+        assert labels.tolist() == [2, 0, 1]
+        alone = images.take([1])
+        assert torch.equal(images[:][1], alone[:][0])
+
+
+def test_labels_lie_beside_the_images_they_name(folders: Path) -> None:
+    table(folders / "bee", [("1.png", 1)])
+    images, labels = read(packed(folders))
+    assert (images.names, labels.tolist()) == (("bee/1.png",), [1])
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(8, 70), st.integers(8, 70), st.integers(4, 20), st.integers(0, 12))
+def test_every_shape_is_cut_to_the_crop(width: int, height: int, size: int, more: int) -> None:
+    assert Crop(size, size + more)(picture(0, width, height)).shape == (3, size, size)
+
+
+def test_indexing_is_that_of_a_tensor(folders: Path) -> None:
+    images, _ = read(folders)
+    whole = images[:]
+    for index in (slice(1, 4), slice(4, 99), slice(2, 2), torch.tensor([5, 0, 0])):
+        assert torch.equal(images[index], whole[index])
+        assert torch.equal(images.take(index)[:], whole[index])
+
+
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
+    home = tmp_path / "ant"
+    home.mkdir()
+    for i in range(60):
+        picture(i, 64, 64).save(home / f"{i:03}.jpg")
+    images = labelled(open_archive(tmp_path), CLASSES, Crop(64, 64))[0]
+    split = Split("test", images, torch.zeros(60, dtype=torch.int64), (0.5,) * 3, (0.5,) * 3, 3)
+
+    def peak(count: int) -> int:
+        part = split.limit(count)
+        tracemalloc.start()
+        for start in range(0, count, 10):
+            part.images[slice(start, start + 10)]
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    peak(10)
+    assert peak(60) < 1.3 * peak(10)
+
+
+def test_what_cannot_be_read_is_left_out_and_named(folders: Path) -> None:
+    whole = (folders / "bee" / "0.png").read_bytes()
+    (folders / "bee" / "0.png").write_bytes(whole[: len(whole) // 2])
+    (folders / "cow" / "1.png").write_text("no image")
+    images, labels = read(folders)
+    split = Split("test", images, labels, (0.5,) * 3, (0.5,) * 3, 3)
+    tried: list[int] = []
+    kept = split.readable(tried.append)
+    assert kept.skipped == ("bee/0.png", "cow/1.png")
+    assert kept.labels.tolist() == [0, 0, 1, 2]
+    assert sum(tried) == 6
+    assert len(kept.images[:]) == 4
+    assert kept.readable() is kept
+    with pytest.raises(UserError, match=r"bee/0\.png cannot be read"):
+        split.images[2:3]
+    with pytest.raises(UserError, match="None of the 1 images of the test split can be read"):
+        split.take(torch.tensor([5])).readable()
+
+
+def test_corrupted_copies_are_made_with_the_images(folders: Path) -> None:
+    images, labels = read(folders)
+    split = Split("test", images, labels, (0.5,) * 3, (0.5,) * 3, 3)
+    made, origin = shifted(split, "gaussian_noise", 3, seed=7)
+    assert origin == "generated"
+    assert isinstance(made.images, Corrupted)
+    whole = corrupt(images[:], "gaussian_noise", 3, seed=7)
+    for index in (slice(0, 6), slice(2, 4), torch.tensor([5, 1])):
+        assert torch.equal(made.images[index], whole[index])
+        assert torch.equal(made.take(index).images[:], whole[index])
+    (folders / "ant" / "1.png").write_text("no image")
+    assert made.readable().skipped == ("ant/1.png",)
+
+
+def test_limits_decode_nothing(folders: Path) -> None:
+    (folders / "ant" / "0.png").write_text("no image")
+    images, labels = read(folders)
+    split = Split("test", images, labels, (0.5,) * 3, (0.5,) * 3, 3)
+    assert len(split.limit(3)) == 3
+    assert split.take(slice(1, None)).readable().skipped == ()
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "message"),
+    [
+        ([("ant/0.png", 0), ("ant/9.png", 0)], ("file", "label"), r"not there \(ant/9.png\)"),
+        (
+            [("ant/0.png", 3), ("ant/1.png", -1)],
+            ("file", "label"),
+            r"0 to 2 \(3 of ant/0.png and 1",
+        ),
+        ([("ant/0.png", "two")], ("file", "label"), r"no whole numbers.*two of ant/0.png"),
+        ([("ant/0.png", 0)] * 2, ("file", "label"), r"twice \(ant/0.png\)"),
+        ([("ant/0.png", 0)], ("name", "label"), "has no column 'file'"),
+        ([("ant/0.png", 0)], ("file", "class"), "has no column 'label'"),
+        ([], ("file", "label"), "has no column"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused(
+    folders: Path, rows: list[tuple[str, object]], columns: tuple[str, str], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        read(table(folders, rows, columns))
+
+
+def test_places_without_images_are_refused(tmp_path: Path, folders: Path) -> None:
+    with pytest.raises(UserError, match="There is no folder or tar"):
+        read(tmp_path / "nothing")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(UserError, match="holds no images"):
+        read(empty)
+    (folders / "ant" / "0.png").rename(folders / "0.png")
+    with pytest.raises(UserError, match=r"no class's \(the top\); .* ant, bee and so on"):
+        read(folders)
+    with pytest.raises(UserError, match=r"cannot be read as a tar.*uncompressed"):
+        read(packed(folders, "w:gz"))
+    binary = tmp_path / "binary"
+    binary.mkdir()
+    (binary / "labels.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match=r"labels\.csv cannot be read"):
+        read(binary)
