@@ -26,7 +26,7 @@ from .measure.clock import interleave
 from .plan import FLOAT_BACKEND, INT8_BACKEND, Plan
 from .prepare import prepare
 from .quantize.artefact import Artefact
-from .quantize.graph import Conv, Graph, Pool
+from .quantize.graph import Conv, Graph, Node, Pool
 from .quantize.ptq import Options, Source, quantize
 from .workload import WORKLOADS, resolve_workload
 
@@ -87,7 +87,7 @@ class Step:
 
     Attributes:
         name: of its output activation; the input's name for the conversion of the input.
-        operation: `conv`, `max`, `avg` or `input`.
+        operation: `conv`, `max`, `avg`, `join` or `input`.
         shape: of a layer's weight (O, I per group, KH, KW); empty for other operations.
         kernel: implementation and instruction set of a layer, as the library names them; empty for
             other operations.
@@ -96,7 +96,7 @@ class Step:
         operations: multiplications and additions of a pass; 0 for what is no layer.
         sampling_us: drawing weights and biases, and bringing weights into the kernel's layout.
         compute_us: inside the layer's kernel.
-        rest_us: everything else: pooling, converting and rearranging activations.
+        rest_us: everything else: pooling, functions, converting and rearranging activations.
         waiting_us: for other threads of the team.
     """
 
@@ -270,6 +270,12 @@ def operations(graph: Graph, conv: Conv) -> int:
     return 2 * conv.weights * height * width
 
 
+def _operation(node: Node | None) -> str:
+    if node is None:
+        return "input"
+    return node.kind if isinstance(node, Pool) else node.op
+
+
 def _steps(
     graph: Graph, layers: list[dict[str, str]], reports: list[dict[str, Any]], query: Query
 ) -> tuple[Step, ...]:
@@ -282,7 +288,7 @@ def _steps(
         node = nodes.get(name)
         step = Step(
             name,
-            node.kind if isinstance(node, Pool) else "conv" if node else "input",
+            _operation(node),
             node.shape if isinstance(node, Conv) else (),
             told.get(name, {}).get("implementation", ""),
             told.get(name, {}).get("path", ""),

@@ -26,7 +26,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..formats import FORMATS
 from ..quantize.artefact import Artefact
-from ..quantize.graph import Graph
+from ..quantize.graph import Graph, reads
 from .base import Traffic, check_call
 from .float_program import ProgramPredictor, load_program
 from .stack import Draws, Slot, Stack, noise_source
@@ -187,7 +187,7 @@ class FloatPredictor:
         width = self.dtype.itemsize
         weights = sum(layer.mean.size for layer in self.artefact.layers.values())
         sizes = {name: math.prod(a.shape) for name, a in self.graph.activations.items()}
-        moved = sum(sizes[node.input] + sizes[node.name] for node in self.graph.nodes)
+        moved = sum(sizes[k] for node in self.graph.nodes for k in (*reads(node), node.name))
         noise = 0 if self.noise == "normal" else 2 * 4
         return Traffic(
             mean=4 * weights,

@@ -17,9 +17,9 @@ from torch import Tensor
 from .. import native
 from ..errors import UserError
 from ..formats import FORMATS
-from ..quantize import noise
+from ..quantize import functions, noise
 from ..quantize.artefact import Artefact
-from ..quantize.graph import Conv, Graph, Pool
+from ..quantize.graph import Conv, Graph, Join, Pool
 from .base import Traffic, check_call, check_threads
 
 # From narrow to wide, as they occur in the names of oneDNN's kernels.
@@ -78,8 +78,10 @@ def assemble(builder: Any, artefact: Artefact, add_layer: AddLayer, **choices: A
     for node in graph.nodes:
         if isinstance(node, Conv):
             add_layer(builder, artefact, node, _settings(node, ids))
-        else:
+        elif isinstance(node, Pool):
             _add_pool(builder, node, ids)
+        else:
+            _add_join(builder, artefact, node, ids)
     threshold, alias = noise.alias_tables()
     return builder.build(
         input=ids[graph.input],
@@ -134,6 +136,17 @@ def _add_pool(builder: Any, pool: Pool, ids: dict[str, int]) -> None:
         stride=list(pool.stride),
         padding=list(pool.padding),
     )
+
+
+def _add_join(builder: Any, artefact: Artefact, join: Join, ids: dict[str, int]) -> None:
+    what = {"inputs": [ids[name] for name in join.inputs], "output": ids[join.name]}
+    if artefact.format.quantized:
+        builder.join(**what, tables=functions.tables(join, artefact.graph))
+        return
+    bounds = functions.bounds(join)
+    if bounds is None:
+        raise ValueError(f"{join.name}: {join.function} has no compiled float kernel")
+    builder.clipped_join(**what, low=bounds[0], high=bounds[1])
 
 
 def started(backend: str, make: Callable[[], Any]) -> Any:

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..formats import FORMATS
-from ..quantize import noise
+from ..quantize import functions, noise
 from ..quantize.artefact import Artefact
-from ..quantize.graph import Activation, Conv, Pool
+from ..quantize.graph import Activation, Conv, Graph, Join, Pool, reads
 from .base import Predictor, Traffic, check_call
 
 I8 = NDArray[np.int8]
@@ -99,8 +99,10 @@ class ReferencePredictor:
         for node in graph.nodes:
             if isinstance(node, Conv):
                 values[node.name] = self._layer(node, values, seed, mc)
-            else:
+            elif isinstance(node, Pool):
                 values[node.name] = _pool(node, values[node.input])
+            else:
+                values[node.name] = _join(node, values, graph)
         return values[graph.output].reshape(len(x), -1).astype(np.float32)
 
     def _layer(
@@ -126,7 +128,7 @@ class ReferencePredictor:
         weights = self.artefact.sampled_weights
         sizes = {name: int(np.prod(a.shape)) for name, a in graph.activations.items()}
         sizes[graph.output] *= 4
-        moved = sum(sizes[n.input] + sizes[n.name] for n in graph.nodes)
+        moved = sum(sizes[name] for node in graph.nodes for name in (*reads(node), node.name))
         return Traffic(
             mean=sum(layer.mean.size for layer in layers.values()),
             std=weights,
@@ -143,6 +145,12 @@ def _pool(pool: Pool, x: NDArray[Any]) -> NDArray[Any]:
     ones = np.ones((1, 1, *x.shape[2:]), np.int32)
     count = windows(ones, pool).sum(axis=(4, 5))
     return np.rint(total.astype(np.float32) / count.astype(np.float32)).astype(x.dtype)
+
+
+def _join(join: Join, values: dict[str, NDArray[Any]], graph: Graph) -> NDArray[Any]:
+    sources = zip(join.inputs, functions.tables(join, graph), strict=True)
+    parts = [table[values[name].view(np.uint8)] for name, table in sources]
+    return np.concatenate(parts, 1).view(np.int8 if graph.activations[join.name].signed else np.uint8)
 
 
 class ReferenceBackend:

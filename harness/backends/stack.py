@@ -18,9 +18,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from .. import native
+from ..quantize import functions
 from ..quantize.artefact import Artefact
-from ..quantize.forward import covers_input
-from ..quantize.graph import Conv, Graph, Pool
+from ..quantize.forward import covers_input, rectified
+from ..quantize.graph import Conv, Graph, Join, Pool, reads
 
 KERNEL_LAST = (0, 2, 3, 1)  # [O, I, KH, KW] to [O, KH, KW, I]
 OUTPUT_LAST = (2, 3, 1, 0)  # to [KH, KW, I, O]: a linear layer
@@ -150,11 +151,10 @@ class Draws:
 def _behind_pool(graph: Graph) -> frozenset[str]:
     """Convolutions whose ReLU can wait for the max pool behind them, where it has fewer values to
     work on: max(relu(x)) = relu(max(x)), if nothing else reads x."""
-    reads = [node.input for node in graph.nodes] + [graph.output]
-    reads += [conv.residual for conv in graph.convs if conv.residual is not None]
+    read = [name for node in graph.nodes for name in reads(node)] + [graph.output]
     pooled = {node.input for node in graph.nodes if isinstance(node, Pool) and node.kind == "max"}
     return frozenset(
-        c.name for c in graph.convs if c.relu and c.name in pooled and reads.count(c.name) == 1
+        c.name for c in graph.convs if c.relu and c.name in pooled and read.count(c.name) == 1
     )
 
 
@@ -178,7 +178,8 @@ class Stack:
         self.graph = graph
         self.draws = draws
         self.count = count
-        self._late_relu = _behind_pool(graph)
+        late = _behind_pool(graph)
+        self._late_relu = {conv.name: conv for conv in graph.convs if conv.name in late}
         self._buffer = torch.empty(count * draws.size, dtype=draws.dtype)
         self._drawn = False
         self._weights: dict[str, tuple[Tensor, Tensor]] = {}
@@ -199,20 +200,49 @@ class Stack:
             self._drawn = True
         values = {self.graph.input: x}
         for node in self.graph.nodes:
-            source = values[node.input]
-            if isinstance(node, Pool):
-                values[node.name] = self._pool(node, source)
+            if isinstance(node, Join):
+                values[node.name] = self._join(node, values)
+            elif isinstance(node, Pool):
+                values[node.name] = self._pool(node, self._maps(values[node.input]))
             elif node.name in self.draws.linear:
-                values[node.name] = self._finish(node, self._linear(node, source), values)
+                y = self._linear(node, values[node.input])
+                values[node.name] = self._finish(node, y, values)
             else:
-                values[node.name] = self._finish(node, self._conv(node, source), values)
+                y = self._conv(node, self._maps(values[node.input]))
+                values[node.name] = self._finish(node, y, values)
         logits = values[self.graph.output]
         if logits.dim() == 4:
             logits = logits.reshape(len(x), self.count, -1).transpose(0, 1)
         return logits.float()
 
+    def _maps(self, x: Tensor) -> Tensor:
+        """[N, count·C, H, W], of what lies behind a linear layer too."""
+        return x if x.dim() == 4 else x.transpose(0, 1).flatten(1)[:, :, None, None]
+
+    def _own_maps(self, x: Tensor, channels: int) -> Tensor:
+        """The same, repeated where all passes read one map of so many channels."""
+        x = self._maps(x)
+        one = self.count > 1 and x.shape[1] == channels
+        return x.repeat(1, self.count, 1, 1) if one else x
+
+    def _join(self, join: Join, values: dict[str, Tensor]) -> Tensor:
+        sources = [values[name] for name in join.inputs]
+        if len(sources) == 1:
+            return functions.apply(join, sources[0])
+        sizes = [self.graph.activations[name].shape[0] for name in join.inputs]
+        sources = [self._own_maps(x, size) for x, size in zip(sources, sizes, strict=True)]
+        # Of each pass all sources, then the next pass: slices keep maps channels last.
+        parts = [
+            x[:, k * size : (k + 1) * size]
+            for k in range(self.count)
+            for x, size in zip(sources, sizes, strict=True)
+        ]
+        return functions.apply(join, torch.cat(parts, 1))
+
     def _conv(self, conv: Conv, x: Tensor) -> Tensor:
         weight, bias = self._weights[conv.name]
+        if conv.groups > 1:  # whose outputs are pass by pass, not group by group
+            x = self._own_maps(x, conv.shape[1] * conv.groups)
         stacked = x.shape[1] // (conv.shape[1] * conv.groups)  # 1 where all passes read one map
         groups = conv.groups * stacked
         return functional.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, groups)
@@ -226,8 +256,11 @@ class Stack:
 
     def _finish(self, conv: Conv, y: Tensor, values: dict[str, Tensor]) -> Tensor:
         if conv.residual is not None:
-            y = y.add_(values[conv.residual])
-        return torch.relu_(y) if conv.relu and conv.name not in self._late_relu else y
+            own = self._own_maps(values[conv.residual], conv.shape[0])
+            if y.dim() == 3:
+                own = own.reshape(len(own), self.count, -1).transpose(0, 1)
+            y = y.add_(own)
+        return y if conv.name in self._late_relu else rectified(conv, y)
 
     def _pool(self, pool: Pool, x: Tensor) -> Tensor:
         if pool.kind == "avg":
@@ -238,4 +271,4 @@ class Stack:
             y = max_pool(x, pool.kernel, pool.stride)
         else:
             y = functional.max_pool2d(x, pool.kernel, pool.stride, pool.padding)
-        return torch.relu_(y) if pool.input in self._late_relu else y
+        return rectified(self._late_relu[pool.input], y) if pool.input in self._late_relu else y

@@ -86,10 +86,12 @@ void Builder::normal_conv(int input, int output, int residual, const Pair& shape
                           const Pair& stride, const Pair& padding, const Pair& dilation,
                           std::int64_t groups, bool relu, const AnyArray& mean,
                           const std::optional<AnyArray>& spread, const AnyArray& bias,
-                          const std::optional<AnyArray>& bias_std) {
+                          const std::optional<AnyArray>& bias_std,
+                          std::optional<float> ceiling) {
     if (!network_.real()) throw nb::value_error("normal_conv adds float weights; use conv");
     ConvNode& node = add(input, output, residual, shape, stride, padding, dilation, groups,
                          relu, bias);
+    if (ceiling) node.ceiling = *ceiling;
     const Geometry& g = node.posterior.geometry;
     const Pair dims = {g.outputs, g.inputs, g.height, g.width};
     const float* deviation =
@@ -130,6 +132,26 @@ void Builder::pool(int input, int output, bool maximum, const Pair& kernel, cons
     assign(node.stride, stride);
     assign(node.padding, padding);
     network_.nodes.emplace_back(node);
+}
+
+void Builder::join(const std::vector<int>& inputs, int output, const AnyArray& tables) {
+    if (network_.real()) throw nb::value_error("join takes integers; use clipped_join");
+    JoinNode node;
+    node.inputs = inputs;
+    node.output = output;
+    const auto count = static_cast<std::int64_t>(inputs.size());
+    const auto* values = contiguous<std::uint8_t>(tables, {count, 256}, "tables", "uint8");
+    node.tables.resize(inputs.size());
+    for (auto& table : node.tables) {
+        std::copy(values, values + 256, table.begin());
+        values += 256;
+    }
+    network_.nodes.emplace_back(std::move(node));
+}
+
+void Builder::clipped_join(const std::vector<int>& inputs, int output, float low, float high) {
+    if (!network_.real()) throw nb::value_error("clipped_join takes floats; use join");
+    network_.nodes.emplace_back(JoinNode{inputs, output, {}, low, high});
 }
 
 std::unique_ptr<Program> Builder::build(int input, int output, const AnyArray& threshold,

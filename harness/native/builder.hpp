@@ -24,7 +24,8 @@ public:
     void normal_conv(int input, int output, int residual, const Pair& shape, const Pair& stride,
                      const Pair& padding, const Pair& dilation, std::int64_t groups, bool relu,
                      const AnyArray& mean, const std::optional<AnyArray>& spread,
-                     const AnyArray& bias, const std::optional<AnyArray>& bias_std);
+                     const AnyArray& bias, const std::optional<AnyArray>& bias_std,
+                     std::optional<float> ceiling);
     // The last conv's weights are sampled.
     void sigma(int bits, const AnyArray& sigma, const AnyArray& multiplier, const AnyArray& offset,
                const AnyArray& shift);
@@ -32,6 +33,10 @@ public:
     void bias_step(const AnyArray& step);
     void pool(int input, int output, bool maximum, const Pair& kernel, const Pair& stride,
               const Pair& padding);
+    // In an int8 network: a table for each input, uint8 [inputs, 256].
+    void join(const std::vector<int>& inputs, int output, const AnyArray& tables);
+    // In a float network: values end at low and high.
+    void clipped_join(const std::vector<int>& inputs, int output, float low, float high);
     std::unique_ptr<Program> build(int input, int output, const AnyArray& threshold,
                                    const AnyArray& alias, const std::string& engine,
                                    const std::string& isa, int threads, int team);

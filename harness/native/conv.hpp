@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -22,7 +23,7 @@ inline bool is_real(Type type) { return type == Type::f32 || type == Type::bf16;
 // y = relu(conv(x, w) * scales[c] + bias[c] + residual * residual_scale), then divided by dst_scale
 // and saturated where dst is an integer. Activations are NHWC; a residual lies in dst beforehand.
 // dst == s32: the bare accumulators, neither scaled nor biased. Where src is real, so are weights,
-// residual and dst, and nothing is scaled.
+// residual and dst, nothing is scaled, and the ReLU ends at `ceiling`.
 struct ConvSpec {
     std::int64_t batch = 1, groups = 1;
     std::int64_t in_channels = 0, in_height = 0, in_width = 0;
@@ -30,6 +31,7 @@ struct ConvSpec {
     std::int64_t kernel[2] = {1, 1}, stride[2] = {1, 1}, padding[2] = {0, 0}, dilation[2] = {1, 1};
     Type src = Type::u8, dst = Type::u8;
     bool relu = false;
+    float ceiling = std::numeric_limits<float>::infinity();
     bool has_residual = false;
     Type residual = Type::u8;
     float residual_scale = 0, dst_scale = 1;

@@ -2,6 +2,7 @@
 #include <dnnl.hpp>
 
 #include <array>
+#include <cmath>
 #include <unordered_map>
 
 #include "conv.hpp"
@@ -251,7 +252,11 @@ dnnl::primitive_attr attributes(const ConvSpec& spec, int weight_mask) {
     if (!is_real(spec.dst)) attr.set_scales_mask(DNNL_ARG_DST, 0);
     dnnl::post_ops post;
     if (spec.has_residual) post.append_sum(spec.residual_scale, 0, data_type(spec.residual));
-    if (spec.relu) post.append_eltwise(dnnl::algorithm::eltwise_relu, 0.f, 0.f);
+    if (spec.relu && std::isfinite(spec.ceiling)) {
+        post.append_eltwise(dnnl::algorithm::eltwise_clip, 0.f, spec.ceiling);
+    } else if (spec.relu) {
+        post.append_eltwise(dnnl::algorithm::eltwise_relu, 0.f, 0.f);
+    }
     attr.set_post_ops(post);
     return attr;
 }

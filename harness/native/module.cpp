@@ -314,12 +314,17 @@ NB_MODULE(_native, m) {
         .def("normal_conv", &Builder::normal_conv, nb::kw_only(), nb::arg("input"),
              nb::arg("output"), nb::arg("residual"), nb::arg("shape"), nb::arg("stride"),
              nb::arg("padding"), nb::arg("dilation"), nb::arg("groups"), nb::arg("relu"),
-             nb::arg("mean"), nb::arg("std").none(), nb::arg("bias"), nb::arg("bias_std").none())
+             nb::arg("mean"), nb::arg("std").none(), nb::arg("bias"), nb::arg("bias_std").none(),
+             nb::arg("ceiling").none() = nb::none())
         .def("sigma", &Builder::sigma, nb::kw_only(), nb::arg("bits"), nb::arg("sigma"),
              nb::arg("multiplier"), nb::arg("offset"), nb::arg("shift"))
         .def("bias_step", &Builder::bias_step, nb::arg("step"))
         .def("pool", &Builder::pool, nb::kw_only(), nb::arg("input"), nb::arg("output"),
              nb::arg("maximum"), nb::arg("kernel"), nb::arg("stride"), nb::arg("padding"))
+        .def("join", &Builder::join, nb::kw_only(), nb::arg("inputs"), nb::arg("output"),
+             nb::arg("tables"))
+        .def("clipped_join", &Builder::clipped_join, nb::kw_only(), nb::arg("inputs"),
+             nb::arg("output"), nb::arg("low"), nb::arg("high"))
         .def("build", &Builder::build, nb::kw_only(), nb::arg("input"), nb::arg("output"),
              nb::arg("threshold"), nb::arg("alias"), nb::arg("engine"), nb::arg("isa"),
              nb::arg("threads"), nb::arg("team") = 0);

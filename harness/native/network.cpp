@@ -109,6 +109,37 @@ void check_pool(const Network& network, const PoolNode& node) {
     }
 }
 
+bool changes_nothing(const std::array<std::uint8_t, 256>& table) {
+    for (std::size_t k = 0; k < table.size(); ++k) {
+        if (table[k] != k) return false;
+    }
+    return true;
+}
+
+void check_join(const Network& network, const JoinNode& node) {
+    const Activation& out = network.at(node.output);
+    if (node.output == network.output || (out.scale == 0 && !network.real())) {
+        reject(out.name, "a join's output must have an integer scale");
+    }
+    std::int64_t channels = 0;
+    for (const int input : node.inputs) {
+        const Image& image = network.at(input).image;
+        channels += image.channels;
+        if (image.height != out.image.height || image.width != out.image.width) {
+            reject(out.name, "what is joined must have its height and width");
+        }
+    }
+    if (channels != out.image.channels) {
+        reject(out.name, "its channels are not those of all that is joined");
+    }
+    if (!network.real() && node.tables.size() != node.inputs.size()) {
+        reject(out.name, "it needs a table for every activation that it joins");
+    }
+    if (network.real() && !(node.low < node.high)) {
+        reject(out.name, "its values must have a range");
+    }
+}
+
 }  // namespace
 
 void check_weight_shape(const std::string& name, const Geometry& g, bool real) {
@@ -153,28 +184,30 @@ void Network::check() const {
         reject(at(input).name, "the input has no integer scale");
     }
     for (const Node& node : nodes) {
-        require(node_input(node));
-        if (node_input(node) == output) reject(at(output).name, "a node reads the logits");
+        for (const int read : node_reads(node)) {
+            require(read);
+            if (read == output) reject(at(output).name, "a node reads the logits");
+        }
         const int out = node_output(node);
         if (out < 0 || out >= known || !ready.insert(out).second) {
             throw std::invalid_argument("a node makes an activation that exists already");
         }
         if (const auto* conv = std::get_if<ConvNode>(&node)) {
+            if (!real() && (at(out).scale == 0) != (out == output)) {
+                reject(at(out).name, "the logits are float32, all other activations integers");
+            }
             if (conv->residual >= 0) {
-                require(conv->residual);
                 if (out == output) reject(at(out).name, "no residual can be added to the logits");
                 const Activation& residual = at(conv->residual);
-                if (conv->residual == output) reject(at(out).name, "the logits are its residual");
                 if (!(residual.image == at(out).image)) {
                     reject(at(out).name, "its residual has another shape");
                 }
             }
-            if (!real() && (at(out).scale == 0) != (out == output)) {
-                reject(at(out).name, "the logits are float32, all other activations integers");
-            }
             check_conv(*this, *conv);
+        } else if (const auto* pool = std::get_if<PoolNode>(&node)) {
+            check_pool(*this, *pool);
         } else {
-            check_pool(*this, std::get<PoolNode>(node));
+            check_join(*this, std::get<JoinNode>(node));
         }
     }
     require(output);
@@ -205,6 +238,7 @@ ConvSpec conv_spec(const Network& network, const ConvNode& node, std::int64_t ba
     spec.src = in.type();
     spec.dst = out.type();
     spec.relu = node.relu;
+    spec.ceiling = node.ceiling;
     spec.has_residual = node.residual >= 0;
     if (spec.has_residual) {
         spec.residual = network.at(node.residual).type();
@@ -231,15 +265,28 @@ PoolSpec pool_spec(const Network& network, const PoolNode& node) {
     return spec;
 }
 
+JoinSpec join_spec(const Network& network, const JoinNode& node) {
+    const Activation& out = network.at(node.output);
+    JoinSpec spec;
+    spec.type = out.type();
+    spec.width = out.image.width;
+    spec.low = node.low;
+    spec.high = node.high;
+    for (std::size_t k = 0; k < node.inputs.size(); ++k) {
+        const std::int64_t channels = network.at(node.inputs[k]).image.channels;
+        const bool maps = !network.real() && !changes_nothing(node.tables[k]);
+        spec.parts.push_back({channels, maps ? node.tables[k].data() : nullptr});
+    }
+    return spec;
+}
+
 Folding input_folding(const Network& network, const ConvNode& node) {
     Folding folding;
     const Image& image = network.at(node.input).image;
     const Geometry& g = node.posterior.geometry;
     int readers = 0;
     for (const Node& other : network.nodes) {
-        readers += node_input(other) == network.input ? 1 : 0;
-        const auto* conv = std::get_if<ConvNode>(&other);
-        readers += conv != nullptr && conv->residual == network.input ? 1 : 0;
+        for (const int read : node_reads(other)) readers += read == network.input ? 1 : 0;
     }
     // One output pixel is a product of matrices as it is. Float kernels take few channels well.
     const Image& out = network.at(node.output).image;

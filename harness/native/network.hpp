@@ -1,14 +1,16 @@
 // A network as Python describes it: activations, and nodes in execution order.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 #include <variant>
 #include <vector>
 
-#include "elementwise.hpp"
 #include "float_source.hpp"
+#include "join.hpp"
 
 namespace sigmabench {
 
@@ -30,6 +32,8 @@ struct ConvNode {
     std::int64_t groups = 1;
     std::int64_t stride[2] = {1, 1}, padding[2] = {0, 0}, dilation[2] = {1, 1};
     bool relu = false;
+    // Where the ReLU ends, in float networks; integers end where their scale does.
+    float ceiling = std::numeric_limits<float>::infinity();
     std::uint32_t ordinal = 0;  // among the layers with weights
     Posterior posterior;        // bits == 0: not sampled
     std::vector<float> weight_scale, bias, bias_step;  // bias_step empty: the bias is not sampled
@@ -43,7 +47,15 @@ struct PoolNode {
     std::int64_t kernel[2] = {1, 1}, stride[2] = {1, 1}, padding[2] = {0, 0};
 };
 
-using Node = std::variant<ConvNode, PoolNode>;
+// A function of one number on several activations, side by side in channels.
+struct JoinNode {
+    std::vector<int> inputs;
+    int output = 0;
+    std::vector<std::array<std::uint8_t, 256>> tables;  // one an input, by its byte; integers
+    float low = 0, high = 0;                            // where values end; floats
+};
+
+using Node = std::variant<ConvNode, PoolNode, JoinNode>;
 
 struct Network {
     Type number = Type::u8;  // of activations between layers: u8 (or s8), f32, bf16
@@ -59,8 +71,13 @@ struct Network {
     void check() const;
 };
 
-inline int node_input(const Node& node) {
-    return std::visit([](const auto& n) { return n.input; }, node);
+// The activations that a node reads.
+inline std::vector<int> node_reads(const Node& node) {
+    if (const auto* join = std::get_if<JoinNode>(&node)) return join->inputs;
+    if (const auto* pool = std::get_if<PoolNode>(&node)) return {pool->input};
+    const auto& conv = std::get<ConvNode>(node);
+    if (conv.residual < 0) return {conv.input};
+    return {conv.input, conv.residual};
 }
 inline int node_output(const Node& node) {
     return std::visit([](const auto& n) { return n.output; }, node);
@@ -73,6 +90,8 @@ void check_weight_shape(const std::string& name, const Geometry& geometry, bool 
 // What the layer computes on a batch.
 ConvSpec conv_spec(const Network& network, const ConvNode& node, std::int64_t batch);
 PoolSpec pool_spec(const Network& network, const PoolNode& node);
+// Its tables stay the node's; one that changes nothing is left out.
+JoinSpec join_spec(const Network& network, const JoinNode& node);
 
 // For a first layer whose few input channels leave dot products mostly empty: how to fold its
 // kernel's columns into channels. `columns` is 0 where it does not pay.

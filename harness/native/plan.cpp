@@ -64,9 +64,8 @@ std::vector<int> last_readers(const Network& network) {
     std::vector<int> last(network.activations.size(), -1);
     for (std::size_t k = 0; k < network.nodes.size(); ++k) {
         const auto step = static_cast<int>(k);
-        last[static_cast<std::size_t>(node_input(network.nodes[k]))] = step;
-        if (const auto* conv = std::get_if<ConvNode>(&network.nodes[k])) {
-            if (conv->residual >= 0) last[static_cast<std::size_t>(conv->residual)] = step;
+        for (const int read : node_reads(network.nodes[k])) {
+            last[static_cast<std::size_t>(read)] = step;
         }
     }
     return last;
@@ -227,10 +226,10 @@ void Plan::plan_prefix(const Network& network, const std::vector<std::size_t>& s
         const auto size = [&](int a) {
             return sizes[static_cast<std::size_t>(a)] / static_cast<std::size_t>(batch_);
         };
-        std::size_t beside = size(node_input(node)) + size(node_output(node));
+        std::size_t beside = size(node_output(node));
+        for (const int read : node_reads(node)) beside += size(read);
         if (const auto* conv = std::get_if<ConvNode>(&node)) {
             weights += static_cast<std::size_t>(conv->posterior.geometry.weights());
-            if (conv->residual >= 0) beside += size(conv->residual);
         }
         largest = std::max(largest, beside);
         if (weights > kPrefixWeights || out.height * out.width < kPrefixPixels) break;
@@ -312,28 +311,40 @@ Plan::Plan(const Network& network, Packers& packers, Engine engine, std::int64_t
     input_.dst = placement.offset[input];
     for (std::size_t k = 0; k < network.nodes.size(); ++k) {
         const Node& node = network.nodes[k];
-        const auto in = static_cast<std::size_t>(node_input(node));
         const auto out = static_cast<std::size_t>(node_output(node));
         const bool inside = k < prefix_.steps, last = k + 1 == prefix_.steps;
-        activation_bytes_ += whole(sizes[in], inside) + whole(sizes[out], inside && !last);
+        activation_bytes_ += whole(sizes[out], inside && !last);
+        for (const int read : node_reads(node)) {
+            activation_bytes_ += whole(sizes[static_cast<std::size_t>(read)], inside);
+        }
         if (const auto* conv = std::get_if<ConvNode>(&node)) {
+            const auto in = static_cast<std::size_t>(conv->input);
             ConvStep& step = add_conv(network, packers, engine, k);
             step.logits = conv->output == network.output;
             const bool residual = conv->residual >= 0;
             const auto from = static_cast<std::size_t>(std::max(conv->residual, 0));
             const bool copies = residual && !placement.in_place[k];
-            if (residual) activation_bytes_ += (copies ? 3 : 1) * whole(sizes[from], inside);
+            if (copies) activation_bytes_ += 2 * whole(sizes[from], inside);
             for (ConvPiece& piece : step.pieces) {
                 piece.residual = copies ? placement.offset[from] + piece.dst : 0;
                 piece.residual_bytes = copies ? piece.residual_bytes : 0;
                 piece.src += placement.offset[in];
                 piece.dst += step.logits ? 0 : placement.offset[out];
             }
-        } else {
-            const PoolSpec spec = pool_spec(network, std::get<PoolNode>(node));
+        } else if (const auto* pool = std::get_if<PoolNode>(&node)) {
+            const PoolSpec spec = pool_spec(network, *pool);
             row_words_ = std::max(row_words_, spec.row_words());
-            steps_.emplace_back(PoolStep{spec, placement.offset[in], placement.offset[out],
-                                         rows(spec.out.height, inside)});
+            steps_.emplace_back(PoolStep{spec,
+                                         placement.offset[static_cast<std::size_t>(pool->input)],
+                                         placement.offset[out], rows(spec.out.height, inside)});
+        } else {
+            const auto& join = std::get<JoinNode>(node);
+            JoinStep step{join_spec(network, join), {}, placement.offset[out],
+                          rows(network.at(join.output).image.height, inside)};
+            for (const int read : join.inputs) {
+                step.src.push_back(placement.offset[static_cast<std::size_t>(read)]);
+            }
+            steps_.emplace_back(std::move(step));
         }
     }
 }

@@ -56,6 +56,15 @@ struct PoolStep {
     std::vector<Rows> pieces;
 };
 
+struct JoinStep {
+    JoinSpec spec;
+    std::vector<std::size_t> src;
+    std::size_t dst = 0;
+    std::vector<Rows> pieces;
+};
+
+using Step = std::variant<ConvStep, PoolStep, JoinStep>;
+
 struct InputStep {
     std::size_t dst = 0;
     Folding folding;  // columns == 0: none
@@ -88,7 +97,7 @@ public:
         const std::int64_t mine = prefix_.images * (prefix_.rounds - 1);
         return static_cast<std::int64_t>(part) * mine + round * prefix_.images;
     }
-    const std::vector<std::variant<ConvStep, PoolStep>>& steps() const { return steps_; }
+    const std::vector<Step>& steps() const { return steps_; }
     std::size_t arena_bytes() const { return arena_bytes_; }
     // The most that is live at one time: no placement could do with less.
     std::size_t live_bytes() const { return live_bytes_; }
@@ -121,7 +130,7 @@ private:
     Prefix prefix_;
     std::size_t prefix_weights_ = 0, prefix_channels_ = 0;  // drawn for it so far
     InputStep input_;
-    std::vector<std::variant<ConvStep, PoolStep>> steps_;
+    std::vector<Step> steps_;
     std::size_t arena_bytes_ = 0, live_bytes_ = 0, weight_bytes_ = 0, scratch_bytes_ = 0,
                 scratchpad_bytes_ = 0, row_words_ = 0, bias_channels_ = 0, activation_bytes_ = 0;
 };

@@ -225,13 +225,15 @@ void Team::draw(std::size_t member, std::size_t index, const Draw& draw) {
 }
 
 void Team::step(std::size_t member, std::size_t index, std::uint8_t* out) {
-    const auto* step = std::get_if<PoolStep>(&plan_.steps()[index]);
-    if (step == nullptr) {
+    const Step& any = plan_.steps()[index];
+    if (const auto* step = std::get_if<PoolStep>(&any)) {
+        pool(arena_.data() + step->src, step->pieces[member], step->spec,
+             reinterpret_cast<std::int32_t*>(members_[member]->row.data()), out + step->dst);
+    } else if (const auto* step = std::get_if<JoinStep>(&any)) {
+        join(arena_.data(), step->src, step->pieces[member], step->spec, out + step->dst);
+    } else {
         conv(member, index, out);
-        return;
     }
-    pool(arena_.data() + step->src, step->pieces[member], step->spec,
-         reinterpret_cast<std::int32_t*>(members_[member]->row.data()), out + step->dst);
 }
 
 void Team::conv(std::size_t member, std::size_t index, std::uint8_t* out) {

@@ -26,7 +26,9 @@ from . import noise
 from .graph import Conv, Graph
 from .sigma import look_up, pack, packed_bytes, unpack
 
-SCHEMA = 2  # of a codebook or dithered rounding; all else is written as, and read by, schema 1
+# Of a graph with joins or ceilings; 2 of a codebook or dithered rounding; all else is written as,
+# and read by, schema 1.
+SCHEMA = 3
 KEY = "sigmabench-artefact"
 F32 = NDArray[np.float32]
 

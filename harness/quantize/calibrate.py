@@ -7,7 +7,7 @@ its range, so ranges can also be observed over K sampled passes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,7 +17,8 @@ from ..errors import UserError
 from ..registry import Registry
 from .fold import FloatModel
 from .forward import Weights, forward
-from .graph import Activation, Conv, Graph
+from . import functions
+from .graph import Activation, Conv, Graph, Join, Node, Pool, reads
 from .selection import only_selects
 
 BINS = 4096
@@ -128,14 +129,17 @@ def observe_ranges(
     draws = [_draw(model, seed, index) for index in range(SAMPLED_PASSES)]
     passes = [_mean(model), *draws] if sampled else [_mean(model)]
     signed = signs(model.graph)
+    ceilings = {c.name: c.ceiling for c in model.graph.convs if c.ceiling is not None}
     histograms = _histograms(model.graph, passes, images)
     activations = dict(model.graph.activations)
     for name, histogram in histograms.items():
         levels = 127 if signed[name] else 255
-        scale = choose(histogram, levels) / levels or 1.0
-        activations[name] = replace(activations[name], scale=_float32(scale), signed=signed[name])
+        top = min(choose(histogram, levels) or levels, ceilings.get(name, math.inf))
+        activations[name] = replace(
+            activations[name], scale=_float32(top / levels), signed=signed[name]
+        )
     for node in model.graph.nodes:
-        if not isinstance(node, Conv) or _only_selects(model, node):
+        if isinstance(node, Pool) or (isinstance(node, Conv) and _only_selects(model, node)):
             source = activations[node.input]
             activations[node.name] = Activation(
                 activations[node.name].shape, source.scale, source.signed
@@ -151,11 +155,19 @@ def _only_selects(model: FloatModel, conv: Conv) -> bool:
 
 
 def signs(graph: Graph) -> dict[str, bool]:
-    """Which activations can be negative: all but those that follow a ReLU."""
+    """Which activations can be negative: all but those that follow a ReLU and its like."""
     signed = {graph.input: True}
     for node in graph.nodes:
-        signed[node.name] = not node.relu if isinstance(node, Conv) else signed[node.input]
+        signed[node.name] = can_be_negative(node, signed)
     return signed
+
+
+def can_be_negative(node: Node, signed: Mapping[str, bool]) -> bool:
+    """Whether a node's output can be, by whether what it reads can be."""
+    if isinstance(node, Conv):
+        return not node.relu
+    sources = [signed[name] for name in reads(node)]
+    return functions.signed(node, sources) if isinstance(node, Join) else sources[0]
 
 
 def _float32(value: float) -> float:
@@ -193,7 +205,7 @@ def _histograms(graph: Graph, passes: list[Weights], images: Tensor) -> dict[str
     """Two runs, the first for the largest value: bins then never have to be merged."""
     tops: dict[str, float] = {}
     counts: dict[str, Tensor] = {}
-    skipped = {graph.output} | {n.name for n in graph.nodes if not isinstance(n, Conv)}
+    skipped = {graph.output} | {n.name for n in graph.nodes if isinstance(n, Pool)}
 
     def largest(name: str, value: Tensor) -> None:
         top = float(value.abs().max())

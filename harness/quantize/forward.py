@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from . import functions
 from .graph import Conv, Graph, Pool, reads
 
 Weights = Mapping[str, tuple[Tensor, Tensor]]  # layer name -> weight [O, I, KH, KW], bias [O]
@@ -32,11 +33,13 @@ def forward(
     if observe:
         observe(graph.input, x)
     for index, node in enumerate(graph.nodes):
-        source = values[node.input]
         if isinstance(node, Conv):
-            values[node.name] = _layer(node, *weights[node.name], source, values)
+            values[node.name] = _layer(node, *weights[node.name], values)
+        elif isinstance(node, Pool):
+            values[node.name] = _pool(node, values[node.input])
         else:
-            values[node.name] = _pool(node, source)
+            sources = torch.cat([values[name] for name in node.inputs], 1)
+            values[node.name] = functions.apply(node, sources)
         if observe:
             observe(node.name, values[node.name])
         for name in reads(node):
@@ -45,9 +48,8 @@ def forward(
     return values[graph.output].flatten(1)
 
 
-def _layer(
-    conv: Conv, weight: Tensor, bias: Tensor, x: Tensor, values: dict[str, Tensor]
-) -> Tensor:
+def _layer(conv: Conv, weight: Tensor, bias: Tensor, values: dict[str, Tensor]) -> Tensor:
+    x = values[conv.input]
     if covers_input(conv, tuple(x.shape[2:])):
         y = functional.linear(x.flatten(1), weight.flatten(1), bias)[:, :, None, None]
     else:
@@ -56,7 +58,14 @@ def _layer(
         )
     if conv.residual is not None:
         y = y.add_(values[conv.residual])
-    return torch.relu_(y) if conv.relu else y
+    return rectified(conv, y)
+
+
+def rectified(conv: Conv, y: Tensor) -> Tensor:
+    """A layer's ReLU, in place, up to its ceiling; y where it has none."""
+    if not conv.relu:
+        return y
+    return torch.relu_(y) if conv.ceiling is None else y.clamp_(0.0, conv.ceiling)
 
 
 def covers_input(conv: Conv, size: tuple[int, ...]) -> bool:

@@ -1,8 +1,9 @@
 """The graph an artefact carries: a flat list of operations over named activations.
 
 Batch norm is folded, ReLU and residual sums are part of the convolution before them, a linear layer
-is a convolution whose kernel covers its input, so few kinds of operation are left. Order is
-execution order. Activations are NCHW here; a backend chooses its own layout.
+is a convolution whose kernel covers its input, all that is left is a pool, or a function of one
+number on maps side by side. Order is execution order. Activations are NCHW here; a backend chooses
+its own layout.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Activation:
 class Conv:
     """Convolution, or a linear layer, with bias, optional residual sum and optional ReLU.
 
-    y = relu(conv(x, w) + b + residual)
+    y = min(relu(conv(x, w) + b + residual), ceiling)
 
     Attributes:
         name: the output activation; also names the layer.
@@ -41,6 +42,8 @@ class Conv:
         shape: logical weight shape (O, I per group, KH, KW).
         weight: parameter name in the module (`conv1.weight`); a name of the graph's own where the
             weight is fixed, as in a shortcut that pads with zero channels.
+        ceiling: where the ReLU ends, 6 for ReLU6; None: nowhere. Integers end with their range,
+            which does not exceed it.
         bayesian: whether the weight is sampled; if not, its mean is used in every pass.
         bias_bayesian: the same for the bias.
     """
@@ -57,6 +60,7 @@ class Conv:
     residual: str | None = None
     bayesian: bool = True
     bias_bayesian: bool = True
+    ceiling: float | None = None
     op: Literal["conv"] = "conv"
 
     @property
@@ -83,11 +87,32 @@ class Pool:
     op: Literal["pool"] = "pool"
 
 
-Node = Conv | Pool
+@dataclass(frozen=True)
+class Join:
+    """A function of one number, on activations that are put side by side in channels.
+
+    y = concat(f(x_1), ..., f(x_n)); one source and no function would change nothing.
+
+    Attributes:
+        inputs: the activations read, of equal height and width.
+        function: name in `functions.FUNCTIONS`.
+        parameter: of the function, where it has one: a slope, or where it ends; None: its default.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    function: str = "identity"
+    parameter: float | None = None
+    op: Literal["join"] = "join"
+
+
+Node = Conv | Pool | Join
 
 
 def reads(node: Node) -> tuple[str, ...]:
-    """Names of the activations a node reads."""
+    """Names of the activations a node reads, a layer's input first."""
+    if isinstance(node, Join):
+        return node.inputs
     residual = node.residual if isinstance(node, Conv) else None
     return (node.input,) if residual is None else (node.input, residual)
 

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from ..errors import UserError, unknown
 from ..formats import FORMATS, Format
-from .artefact import SCHEMA, Artefact, Header, Layer
+from .artefact import Artefact, Header, Layer
 from .calibrate import Calibration
 from .fold import FloatLayer, FloatModel
-from .graph import Conv, Graph
+from .graph import Conv, Graph, Join
 from .sigma import Granularity, Grid, Offset, quantize_sigma, quantize_sigma_codebook
 
 Range = Literal["headroom", "paper"]
@@ -111,6 +111,7 @@ def quantize(
         workload_version=source.workload_version,
         posterior=source.posterior,
         graph=_twin(graph, chosen),
+        schema=_schema(graph, not chosen.quantized or options.compiled_sampler),
         **how,
     )
     layers = {
@@ -131,11 +132,18 @@ def _how(format: Format, options: Options, calibration: Calibration) -> dict[str
         "sigma_offset": options.sigma_offset if format.bayesian and affine else "-",
         "sigma_grid": options.sigma_grid,
         "rounding": options.rounding,
-        "schema": 1 if options.compiled_sampler else SCHEMA,
         "observer": calibration.observer,
         "calibration": "sampled" if calibration.sampled else "mean",
         "saturation": calibration.saturation,
     }
+
+
+def _schema(graph: Graph, compiled_sampler: bool) -> int:
+    """The oldest whose readers understand the file."""
+    joins = any(isinstance(node, Join) for node in graph.nodes)
+    if joins or any(conv.ceiling is not None for conv in graph.convs):
+        return 3
+    return 1 if compiled_sampler else 2
 
 
 def _twin(graph: Graph, format: Format) -> Graph:

@@ -17,6 +17,7 @@ FILES = [
     "conv_portable",
     "elementwise",
     "float_source",
+    "join",
     "network",
     "noise",
     "normal",
