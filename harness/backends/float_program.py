@@ -86,8 +86,8 @@ class ProgramPredictor(NativePredictor):
 
 def load_program(artefact: Artefact, threads: int, team: int = 0) -> ProgramPredictor | None:
     """A predictor, or None where nothing is compiled, this CPU has no vector instructions to draw
-    with, the runtime no numbers for so large a tensor or no float kernel for a function, or oneDNN no
-    optimized kernel for a layer.
+    with, the runtime no numbers for so large a tensor or no float kernel for a function, or oneDNN
+    no optimized kernel for a layer.
 
     Raises:
         UserError: no program takes so many threads or such teams, or the system has not as many.

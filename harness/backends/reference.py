@@ -150,7 +150,9 @@ def _pool(pool: Pool, x: NDArray[Any]) -> NDArray[Any]:
 def _join(join: Join, values: dict[str, NDArray[Any]], graph: Graph) -> NDArray[Any]:
     sources = zip(join.inputs, functions.tables(join, graph), strict=True)
     parts = [table[values[name].view(np.uint8)] for name, table in sources]
-    return np.concatenate(parts, 1).view(np.int8 if graph.activations[join.name].signed else np.uint8)
+    return np.concatenate(parts, 1).view(
+        np.int8 if graph.activations[join.name].signed else np.uint8
+    )
 
 
 class ReferenceBackend:

@@ -7,7 +7,7 @@ its range, so ranges can also be observed over K sampled passes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,8 +17,8 @@ from ..errors import UserError
 from ..registry import Registry
 from .fold import FloatModel
 from .forward import Weights, forward
-from . import functions
-from .graph import Activation, Conv, Graph, Join, Node, Pool, reads
+from .functions import signs
+from .graph import Activation, Conv, Graph, Pool
 from .selection import only_selects
 
 BINS = 4096
@@ -152,22 +152,6 @@ def observe_ranges(
 def _only_selects(model: FloatModel, conv: Conv) -> bool:
     layer = model.layers[conv.name]
     return conv.name != model.graph.output and only_selects(conv, layer.mean, layer.bias)
-
-
-def signs(graph: Graph) -> dict[str, bool]:
-    """Which activations can be negative: all but those that follow a ReLU and its like."""
-    signed = {graph.input: True}
-    for node in graph.nodes:
-        signed[node.name] = can_be_negative(node, signed)
-    return signed
-
-
-def can_be_negative(node: Node, signed: Mapping[str, bool]) -> bool:
-    """Whether a node's output can be, by whether what it reads can be."""
-    if isinstance(node, Conv):
-        return not node.relu
-    sources = [signed[name] for name in reads(node)]
-    return functions.signed(node, sources) if isinstance(node, Join) else sources[0]
 
 
 def _float32(value: float) -> float:

@@ -1,4 +1,4 @@
-"""Functions of one number that a graph applies where no layer does: exact in numpy, fast in PyTorch.
+"""Functions of one number that a graph applies where no layer does, in numpy and in PyTorch.
 
 An int8 backend never computes them: a table of 256 integers for each source, made from the scales
 when a model is loaded, is the function.
@@ -7,18 +7,17 @@ when a model is loaded, is the function.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.special import erf, expit
 from torch import Tensor
 from torch.nn import functional
 
 from ..errors import unknown
-from .graph import Activation, Graph, Join
+from .graph import Activation, Conv, Graph, Join, Node, reads
 
 F64 = NDArray[np.float64]
 
@@ -91,9 +90,20 @@ def apply(join: Join, x: Tensor) -> Tensor:
     return get(join.function).tensor(x, parameter(join))
 
 
-def signed(join: Join, sources: list[bool]) -> bool:
-    """Whether a join can be negative, where its sources can be as told."""
-    own = get(join.function).signed
+def signs(graph: Graph) -> dict[str, bool]:
+    """Which activations can be negative: all but those that follow a ReLU and its like."""
+    signed = {graph.input: True}
+    for node in graph.nodes:
+        signed[node.name] = _signed(node, signed)
+    return signed
+
+
+def _signed(node: Node, signed: Mapping[str, bool]) -> bool:
+    """Whether a node's output can be, by whether what it reads can be."""
+    if isinstance(node, Conv):
+        return not node.relu
+    sources = [signed[name] for name in reads(node)]
+    own = get(node.function).signed if isinstance(node, Join) else None
     return any(sources) if own is None else own
 
 
@@ -111,7 +121,8 @@ def table(join: Join, source: Activation, target: Activation) -> NDArray[np.uint
     """
     byte = np.arange(256, dtype=np.uint8)
     q = byte.view(np.int8) if source.signed else byte
-    y = get(join.function).exact(q * float(source.scale), parameter(join))
+    x: F64 = q.astype(np.float64) * source.scale
+    y = get(join.function).exact(x, parameter(join))
     low, high, kind = (-128, 127, np.int8) if target.signed else (0, 255, np.uint8)
     return np.clip(np.rint(y / target.scale), low, high).astype(kind).view(np.uint8)
 

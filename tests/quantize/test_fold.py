@@ -82,11 +82,11 @@ def test_linear_layer_of_a_map_is_a_convolution_that_covers_it():
     ("module", "named"),
     [
         (
-            nn.Sequential(nn.Conv2d(1, 2, 3), nn.Sigmoid(), nn.Flatten(), nn.Linear(18, 2)),
-            "sigmoid",
+            nn.Sequential(nn.Conv2d(1, 2, 3), nn.Softplus(), nn.Flatten(), nn.Linear(18, 2)),
+            "node softplus",
         ),
-        (nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(25, 2)), "batch norm"),
-        (nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(25, 2)), "ReLU"),
+        (nn.Sequential(nn.GroupNorm(1, 1), nn.Flatten(), nn.Linear(25, 2)), "node group_norm"),
+        (nn.Sequential(nn.Hardtanh(), nn.Flatten(), nn.Linear(25, 2)), "hardtanh clamps"),
     ],
 )
 def test_unsupported_operation_is_named(module, named):

@@ -1,0 +1,178 @@
+"""What `trace` builds a graph with: nodes, where their numbers are in the module, who reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import Node as FxNode
+
+from ..errors import UserError
+from .functions import signs
+from .graph import Conv, Graph, Join, Node
+from .selection import Selection
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Norm:
+    """Names of a batch norm's tensors in the module, and its epsilon."""
+
+    weight: str | None
+    bias: str | None
+    mean: str
+    var: str
+    eps: float
+
+
+def map_shape(node: FxNode) -> Shape:
+    """(C, H, W) of what an operation makes, (C, 1, 1) of a vector."""
+    shape = [int(size) for size in node.meta["val"].shape[1:]]
+    return (shape[0], shape[1], shape[2]) if len(shape) == 3 else (shape[0], 1, 1)
+
+
+def writes(node: FxNode) -> bool:
+    """Whether an operation changes its first argument in place."""
+    schema = getattr(node.target, "_schema", None)
+    alias = schema.arguments[0].alias_info if schema and schema.arguments else None
+    return alias is not None and bool(alias.is_write)
+
+
+@dataclass
+class Builder:
+    """A graph in the making.
+
+    Attributes:
+        names: parameter or buffer, by placeholder.
+        nodes: in the order of the module.
+        shapes: of every activation.
+        alias: the activation that holds what an operation makes.
+        done: operations that were read already.
+        biases: parameter name of each layer's bias, or None.
+        norms: the batch norm that is folded into a layer.
+        constants: weights that the module has no parameter for.
+        pending: slices and pads, which are made when they are read.
+    """
+
+    names: dict[str, str]
+    nodes: list[Node] = field(default_factory=list)
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    alias: dict[FxNode, str] = field(default_factory=dict)
+    done: set[FxNode] = field(default_factory=set)
+    biases: dict[str, str | None] = field(default_factory=dict)
+    norms: dict[str, Norm] = field(default_factory=dict)
+    constants: dict[str, Tensor] = field(default_factory=dict)
+    pending: dict[FxNode, tuple[FxNode, Selection]] = field(default_factory=dict)
+
+    def parameter(self, node: object) -> str | None:
+        """The name of the tensor that an argument is."""
+        if not isinstance(node, FxNode):
+            return None
+        if node.name not in self.names:
+            raise UserError(
+                f"{node} computes a layer's weight, which is not supported in a quantized graph."
+            )
+        return self.names[node.name]
+
+    def source(self, node: Any) -> str:
+        """The activation that an argument is."""
+        if node in self.pending:
+            self._select(node, *self.pending.pop(node))
+        if node not in self.alias:
+            raise UserError(
+                f"The operation that makes {node} is not supported in a quantized graph."
+            )
+        return self.alias[node]
+
+    def producer(self, name: str) -> Node | None:
+        """The node that makes an activation; None for the input."""
+        return next((node for node in self.nodes if node.name == name), None)
+
+    def readers(self, name: str) -> set[FxNode]:
+        """Operations that read an activation, those aside that left it as it is."""
+        same = [node for node, alias in self.alias.items() if alias == name]
+        return {user for node in same for user in node.users if self.alias.get(user) != name}
+
+    def free(self, name: str, node: FxNode) -> bool:
+        """Whether an operation may change the activation itself, since nothing reads what it was.
+
+        What comes after an operation in place reads what that left.
+        """
+        later = writes(node)
+        return all(r is node or (later and r not in self.done) for r in self.readers(name))
+
+    def signed(self, name: str) -> bool:
+        """Whether an activation can be negative."""
+        return signs(Graph("input", "", tuple(self.nodes), {}))[name]
+
+    def change(self, name: str, **fields: object) -> None:
+        """Give the node that makes an activation other fields."""
+        index = next(i for i, node in enumerate(self.nodes) if node.name == name)
+        self.nodes[index] = replace(self.nodes[index], **fields)  # type: ignore[arg-type]
+
+    def overwrite(self, before: str, node: FxNode) -> None:
+        """An operation in place: whoever held what it changed now holds what it made."""
+        for other, name in self.alias.items():
+            if name == before:
+                self.alias[other] = self.alias[node]
+
+    def add(self, made: Node, shape: Shape, node: FxNode | None = None) -> None:
+        """A node, and the operation that it stands for."""
+        if made.name in self.shapes:
+            raise UserError(
+                f"The layer {made.name} is used more than once, or its name is taken, which is not "
+                "supported in a quantized graph."
+            )
+        self.nodes.append(made)
+        self.shapes[made.name] = shape
+        if node is not None:
+            self.alias[node] = made.name
+
+    def add_layer(self, conv: Conv, node: FxNode, bias: object) -> None:
+        """A layer of the module."""
+        self.biases[conv.name] = self.parameter(bias)
+        self.add(conv, map_shape(node), node)
+
+    def add_fixed(
+        self, name: str, source: str, weight: Tensor, node: FxNode | None = None, **how: Any
+    ) -> None:
+        """A convolution whose weight is a constant, which nothing is sampled for."""
+        key = f"{name}.weight"
+        if key in self.names.values():
+            key = f"{name}.fixed"
+        self.constants[key] = weight
+        self.biases[name] = None
+        conv = Conv(name, source, tuple(weight.shape), key, **how)  # type: ignore[arg-type]
+        shape = self.shapes[source] if node is None else map_shape(node)
+        self.add(conv, shape, node)
+
+    def add_copy(
+        self, name: str, source: str, node: FxNode | None = None, residual: str | None = None
+    ) -> None:
+        """A layer that changes nothing, which others can then be folded into: a fixed depthwise
+        convolution of ones."""
+        channels = self.shapes[source][0]
+        ones = torch.ones(channels, 1, 1, 1)
+        self.add_fixed(name, source, ones, node, groups=channels, residual=residual)
+
+    def add_join(
+        self, node: FxNode, sources: tuple[str, ...], function: str, parameter: float | None
+    ) -> None:
+        """Activations side by side, and a function of them."""
+        channels = sum(self.shapes[name][0] for name in sources)
+        join = Join(node.name, sources, function, parameter)
+        self.add(join, (channels, *self.shapes[sources[0]][1:]), node)
+
+    def _select(self, node: FxNode, origin: FxNode, selection: Selection) -> None:
+        """A selection becomes a convolution that nothing is sampled for."""
+        source = self.source(origin)
+        if selection.keeps_all:
+            self.alias[node] = source
+            return
+        weight = selection.weight(self.shapes[source][0])
+        # What is not negative stays so: a ReLU changes nothing here, and keeps the map unsigned.
+        relu = not self.signed(source)
+        self.add_fixed(node.name, source, weight, node, stride=selection.stride, relu=relu)

@@ -1,0 +1,360 @@
+"""What each ATen operator becomes in a graph: a node, a part of one before it, or nothing."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch.fx import Node as FxNode
+
+from ..errors import UserError
+from .builder import Builder, Norm, map_shape
+from .graph import Conv, Join, Pool
+from .selection import Selection
+
+aten = torch.ops.aten
+Handler = Callable[[Builder, FxNode], None]
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    values = list(value) if isinstance(value, (list, tuple)) else [value]
+    return (values[0], values[-1])
+
+
+def _argument(node: FxNode, index: int, name: str, default: Any) -> Any:
+    return node.args[index] if len(node.args) > index else node.kwargs.get(name, default)
+
+
+def _conv(b: Builder, node: FxNode) -> None:
+    weight = b.parameter(node.args[1])
+    assert weight is not None
+    shape = tuple(int(size) for size in node.args[1].meta["val"].shape)  # type: ignore[union-attr]
+    dilation = _pair(_argument(node, 5, "dilation", 1))
+    padding = _argument(node, 4, "padding", 0)
+    if isinstance(padding, str):
+        padding = _named_padding(node, padding, shape[2:], dilation)
+    conv = Conv(
+        name=weight.removesuffix(".weight"),
+        input=b.source(node.args[0]),
+        shape=shape,  # type: ignore[arg-type]
+        weight=weight,
+        stride=_pair(_argument(node, 3, "stride", 1)),
+        padding=_pair(padding),
+        dilation=dilation,
+        groups=_argument(node, 6, "groups", 1),
+    )
+    b.add_layer(conv, node, _argument(node, 2, "bias", None))
+
+
+def _named_padding(
+    node: FxNode, name: str, kernel: tuple[int, ...], dilation: tuple[int, int]
+) -> tuple[int, int]:
+    if name == "valid":
+        return (0, 0)
+    both = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+    if any(total % 2 for total in both):
+        raise UserError(
+            f"The convolution {node.name} pads by the name of {name!r}, which with an even kernel "
+            "is more on one side, which is not supported."
+        )
+    return (both[0] // 2, both[1] // 2)
+
+
+def _linear(b: Builder, node: FxNode) -> None:
+    weight = b.parameter(node.args[1])
+    assert weight is not None
+    source = b.source(node.args[0])
+    channels, height, width = b.shapes[source]
+    outputs, inputs = (int(size) for size in node.args[1].meta["val"].shape)  # type: ignore[union-attr]
+    if inputs != channels * height * width:
+        raise UserError(
+            f"The linear layer {weight} reads {inputs} numbers of a {channels}x{height}x{width} "
+            "map; flatten the map before it."
+        )
+    conv = Conv(
+        name=weight.removesuffix(".weight"),
+        input=source,
+        shape=(outputs, channels, height, width),
+        weight=weight,
+    )
+    b.add_layer(conv, node, _argument(node, 2, "bias", None))
+
+
+def _batch_norm(b: Builder, node: FxNode) -> None:
+    """Into the convolution before it, or one of ones where there is none to take it."""
+    weight, bias, mean, var = (b.parameter(arg) for arg in node.args[1:5])
+    if mean is None or var is None:
+        raise UserError(f"The batch norm {node.name} keeps no statistics; it cannot be folded.")
+    source = b.source(node.args[0])
+    layer = b.producer(source)
+    plain = isinstance(layer, Conv) and not layer.relu and layer.residual is None
+    if plain and source not in b.norms and b.free(source, node):
+        b.alias[node] = source
+    else:
+        b.add_copy(mean.removesuffix(".running_mean"), source, node)
+    b.norms[b.alias[node]] = Norm(weight, bias, mean, var, float(node.args[7]))  # type: ignore[arg-type]
+
+
+def _relu(b: Builder, node: FxNode, end: float | None = None) -> None:
+    """Into the layer before it, through a max pool too: max(relu(x)) = relu(max(x))."""
+    source = b.source(node.args[0])
+    layer = b.producer(source)
+    while isinstance(layer, Pool) and layer.kind == "max" and len(b.readers(layer.input)) == 1:
+        layer = b.producer(layer.input)
+    if not isinstance(layer, Conv) or not b.free(source, node):
+        _function(b, node, "relu", end)
+        return
+    ends = [value for value in (layer.ceiling, end) if value is not None]
+    b.change(layer.name, relu=True, ceiling=min(ends, default=None))
+    b.alias[node] = source
+
+
+def _clamp(b: Builder, node: FxNode) -> None:
+    low, high = _argument(node, 1, "min", None), _argument(node, 2, "max", None)
+    if node.target in (aten.hardtanh.default, aten.hardtanh_.default):
+        low = _argument(node, 1, "min_val", -1)
+        high = _argument(node, 2, "max_val", 1)
+    if low != 0 or (high is not None and high <= 0):
+        raise UserError(f"{node.name} clamps from {low} to {high}; only from 0 up is supported.")
+    _relu(b, node, None if high is None else float(high))
+
+
+def _function(b: Builder, node: FxNode, name: str, parameter: float | None = None) -> None:
+    """Of what is put side by side before it, or a node of its own."""
+    source = b.source(node.args[0])
+    before = b.producer(source)
+    if isinstance(before, Join) and before.function == "identity" and b.free(source, node):
+        b.change(source, function=name, parameter=parameter)
+        b.alias[node] = source
+    else:
+        b.add_join(node, (source,), name, parameter)
+
+
+def _leaky_relu(b: Builder, node: FxNode) -> None:
+    _function(b, node, "leaky_relu", float(_argument(node, 1, "negative_slope", 0.01)))
+
+
+def _elu(b: Builder, node: FxNode) -> None:
+    scales = (_argument(node, 2, "scale", 1), _argument(node, 3, "input_scale", 1))
+    if scales != (1, 1):
+        raise UserError(f"The ELU {node.name} has scales, which is not supported.")
+    _function(b, node, "elu", float(_argument(node, 1, "alpha", 1.0)))
+
+
+def _gelu(b: Builder, node: FxNode) -> None:
+    if node.kwargs.get("approximate", "none") != "none":
+        raise UserError(f"The GELU {node.name} is approximated, which is not supported.")
+    _function(b, node, "gelu")
+
+
+def _add(b: Builder, node: FxNode) -> None:
+    """Into the later of the two branches, if that is a plain convolution, the other if that is, or
+    one of ones."""
+    first, second = node.args[0], node.args[1]
+    if not isinstance(first, FxNode) or not isinstance(second, FxNode):
+        raise UserError(f"The sum {node.name} adds a number, which is not supported.")
+    if node.kwargs.get("alpha", 1) != 1:
+        raise UserError(f"The sum {node.name} scales one side (alpha), which is not supported.")
+    one, other = b.source(first), b.source(second)
+    if b.shapes[one] != b.shapes[other]:
+        raise UserError(f"The sum {node.name} broadcasts one side, which is not supported.")
+    order = ["input", *(made.name for made in b.nodes)]
+    candidates = sorted(((other, one), (one, other)), key=lambda pair: -order.index(pair[0]))
+    for branch, residual in candidates:
+        layer = b.producer(branch)
+        takes = isinstance(layer, Conv) and not layer.relu and layer.residual is None
+        if takes and branch != residual and b.free(branch, node):
+            b.change(branch, residual=residual)
+            b.alias[node] = branch
+            return
+    branch, residual = candidates[0]
+    b.add_copy(node.name, branch, node, residual=residual)
+
+
+def _cat(b: Builder, node: FxNode) -> None:
+    parts: Any = node.args[0]
+    dims = len(node.meta["val"].shape)
+    sources = tuple(b.source(part) for part in parts)
+    vectors = dims == 2 and all(b.shapes[name][1:] == (1, 1) for name in sources)
+    if _argument(node, 1, "dim", 0) % dims != 1 or not (dims == 4 or vectors):
+        raise UserError(f"The concatenation {node.name} is not over channels, which alone is so.")
+    if len(sources) == 1:
+        b.alias[node] = sources[0]
+    else:
+        b.add_join(node, sources, "identity", None)
+
+
+def _pool(
+    b: Builder, node: FxNode, kind: str, kernel: Any, stride: Any = None, padding: Any = 0
+) -> None:
+    source = b.source(node.args[0])
+    pool = Pool(
+        name=node.name,
+        input=source,
+        kind=kind,  # type: ignore[arg-type]
+        kernel=_pair(kernel),
+        stride=_pair(stride or kernel),
+        padding=_pair(padding),
+    )
+    _check_size(b, node, pool)
+    b.add(pool, map_shape(node), node)
+
+
+def _check_size(b: Builder, node: FxNode, pool: Pool) -> None:
+    """Ceil mode is no different where windows fill the map."""
+    sizes = zip(b.shapes[pool.input][1:], pool.kernel, pool.stride, pool.padding, strict=True)
+    down = tuple((size + 2 * pad - kernel) // step + 1 for size, kernel, step, pad in sizes)
+    if map_shape(node)[1:] != down:
+        raise UserError(
+            f"The pool {node.name} rounds its size up (ceil mode), which is not supported at this "
+            "size of the images."
+        )
+
+
+def _max_pool(b: Builder, node: FxNode) -> None:
+    if _pair(_argument(node, 4, "dilation", 1)) != (1, 1):
+        raise UserError(f"The max-pool {node.name} is dilated, which is not supported.")
+    stride, padding = _argument(node, 2, "stride", None), _argument(node, 3, "padding", 0)
+    _pool(b, node, "max", node.args[1], stride, padding)
+
+
+def _avg_pool(b: Builder, node: FxNode) -> None:
+    kernel, stride = _pair(node.args[1]), _argument(node, 2, "stride", None)
+    padding = _pair(_argument(node, 3, "padding", 0))
+    counted = _argument(node, 5, "count_include_pad", True) and padding != (0, 0)
+    divisor = _argument(node, 6, "divisor_override", None)
+    if not counted and divisor is None:
+        _pool(b, node, "avg", kernel, stride, padding)
+        return
+    # A fixed weight: each window is divided by the same number.
+    source = b.source(node.args[0])
+    step = _pair(stride or kernel)
+    _check_size(b, node, Pool(node.name, source, "avg", kernel, step, padding))
+    channels = b.shapes[source][0]
+    weight = torch.full((channels, 1, *kernel), 1 / (divisor or math.prod(kernel)))
+    how = {"stride": step, "padding": padding, "groups": channels}
+    b.add_fixed(node.name, source, weight, node, relu=not b.signed(source), **how)
+
+
+def _adaptive_pool(b: Builder, node: FxNode) -> None:
+    source = b.source(node.args[0])
+    out, size = _pair(node.args[1]), b.shapes[source][1:]
+    if size == out:
+        b.alias[node] = source
+        return
+    if any(before % after for before, after in zip(size, out, strict=True)):
+        raise UserError(
+            f"The adaptive pool {node.name} makes {out[0]}x{out[1]} of {size[0]}x{size[1]}, which "
+            "does not divide evenly and is not supported."
+        )
+    _pool(b, node, "avg", (size[0] // out[0], size[1] // out[1]))
+
+
+def _mean(b: Builder, node: FxNode) -> None:
+    if sorted(d % 4 for d in node.args[1]) != [2, 3]:  # type: ignore[operator,union-attr]
+        raise UserError(
+            f"The mean {node.name} is not over height and width, which is not supported."
+        )
+    source = b.source(node.args[0])
+    size = b.shapes[source][1:]
+    b.add(Pool(node.name, source, "avg", size, size), map_shape(node), node)
+
+
+def _same(b: Builder, node: FxNode) -> None:
+    """Flattening, dropout and the like: nothing happens to the numbers."""
+    source = b.source(node.args[0])
+    before = node.args[0].meta["val"].shape  # type: ignore[union-attr]
+    after = node.meta["val"].shape
+    if after != before and after != (before[0], math.prod(before[1:])):
+        raise UserError(
+            f"The reshape {node.name} from {list(before)} to {list(after)} is not a flattening, "
+            "which alone is supported."
+        )
+    b.alias[node] = source
+
+
+def _pending(b: Builder, node: FxNode) -> tuple[FxNode, Selection]:
+    """What a slice or a pad selects from, through those before it."""
+    source: FxNode = node.args[0]  # type: ignore[assignment]
+    return b.pending.get(source, (source, Selection()))
+
+
+def _slice(b: Builder, node: FxNode) -> None:
+    origin, selection = _pending(b, node)
+    shape = node.args[0].meta["val"].shape  # type: ignore[union-attr]
+    size = int(shape[_argument(node, 1, "dim", 0)])
+    _keep(b, node, origin, selection.sliced(size, *node.args[1:]))  # type: ignore[arg-type]
+
+
+def _pad(b: Builder, node: FxNode) -> None:
+    origin, selection = _pending(b, node)
+    _keep(b, node, origin, selection.padded(*node.args[1:]))  # type: ignore[arg-type]
+
+
+def _keep(b: Builder, node: FxNode, origin: FxNode, selection: Selection | None) -> None:
+    if selection is None or len(node.meta["val"].shape) != 4:
+        raise UserError(
+            f"{node.name} does more than take every k-th row and column or pad with zero channels, "
+            "which alone is supported."
+        )
+    b.pending[node] = (origin, selection)
+
+
+def _functions() -> dict[Any, Handler]:
+    """Those without a parameter, in place and not."""
+    handlers: dict[Any, Handler] = {}
+    for name in ("sigmoid", "hardsigmoid", "silu", "hardswish", "tanh"):
+        for spelled in (name, f"{name}_"):
+            handlers[getattr(aten, spelled).default] = partial(_function, name=name)
+    return handlers
+
+
+HANDLERS: dict[Any, Handler] = {
+    aten.conv2d.default: _conv,
+    aten.conv2d.padding: _conv,
+    aten.linear.default: _linear,
+    aten.batch_norm.default: _batch_norm,
+    aten.relu.default: _relu,
+    aten.relu_.default: _relu,
+    aten.relu6.default: partial(_relu, end=6.0),
+    aten.relu6_.default: partial(_relu, end=6.0),
+    aten.hardtanh.default: _clamp,
+    aten.hardtanh_.default: _clamp,
+    aten.clamp.default: _clamp,
+    aten.clamp_.default: _clamp,
+    aten.clamp_min.default: _clamp,
+    aten.clamp_min_.default: _clamp,
+    aten.leaky_relu.default: _leaky_relu,
+    aten.leaky_relu_.default: _leaky_relu,
+    aten.elu.default: _elu,
+    aten.elu_.default: _elu,
+    aten.gelu.default: _gelu,
+    aten.gelu_.default: _gelu,
+    **_functions(),
+    aten.add.Tensor: _add,
+    aten.add_.Tensor: _add,
+    operator.add: _add,
+    aten.cat.default: _cat,
+    aten.max_pool2d.default: _max_pool,
+    aten.avg_pool2d.default: _avg_pool,
+    aten.adaptive_avg_pool2d.default: _adaptive_pool,
+    aten.mean.dim: _mean,
+    aten.flatten.using_ints: _same,
+    aten.view.default: _same,
+    aten.reshape.default: _same,
+    aten.squeeze.dim: _same,
+    aten.squeeze.dims: _same,
+    aten.dropout.default: _same,
+    aten.dropout_.default: _same,
+    aten.feature_dropout.default: _same,
+    aten.feature_dropout_.default: _same,
+    aten.contiguous.default: _same,
+    aten.clone.default: _same,
+    aten.alias.default: _same,
+    aten.slice.Tensor: _slice,
+    aten.pad.default: _pad,
+}
