@@ -34,7 +34,13 @@ def windows(x: NDArray[Any], conv: Conv | Pool, fill: int = 0) -> NDArray[Any]:
     else:
         kernel, dilation = conv.kernel, (1, 1)
     (top, left), (down, across) = conv.padding, conv.stride
-    padded = np.pad(x, ((0, 0), (0, 0), (top, top), (left, left)), constant_values=fill)
+    bottom, right = conv.padding
+    if isinstance(conv, Pool):  # as far as the last window reaches
+        height, width = x.shape[2:]
+        rows, columns = conv.size((height, width))
+        bottom = max(bottom, (rows - 1) * down + kernel[0] - height - top)
+        right = max(right, (columns - 1) * across + kernel[1] - width - left)
+    padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=fill)
     extent = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
     view = np.lib.stride_tricks.sliding_window_view(padded, extent, axis=(2, 3))
     return view[:, :, ::down, ::across, :: dilation[0], :: dilation[1]]

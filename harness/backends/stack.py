@@ -265,10 +265,12 @@ class Stack:
     def _pool(self, pool: Pool, x: Tensor) -> Tensor:
         if pool.kind == "avg":
             return functional.avg_pool2d(
-                x, pool.kernel, pool.stride, pool.padding, count_include_pad=False
+                x, pool.kernel, pool.stride, pool.padding, pool.ceil, count_include_pad=False
             )
-        if pool.padding == (0, 0) and max(pool.kernel) <= SLICED_POOL:
+        if pool.padding == (0, 0) and max(pool.kernel) <= SLICED_POOL and not pool.ceil:
             y = max_pool(x, pool.kernel, pool.stride)
         else:
-            y = functional.max_pool2d(x, pool.kernel, pool.stride, pool.padding)
+            y = functional.max_pool2d(
+                x, pool.kernel, pool.stride, pool.padding, ceil_mode=pool.ceil
+            )
         return rectified(self._late_relu[pool.input], y) if pool.input in self._late_relu else y

@@ -125,7 +125,7 @@ void average_window(const std::int32_t* row, const PoolSpec& spec, std::int64_t 
 template <class T>
 void max_pool(const T* x, Rows rows, const PoolSpec& spec, std::int32_t* scratch, T* out) {
     const std::int64_t channels = spec.in.channels, row_size = spec.in.width * channels;
-    const std::int64_t margin = spec.padding[1] * channels, line_size = row_size + 2 * margin;
+    const std::int64_t margin = spec.padding[1] * channels, line_size = spec.line();
     T* line = reinterpret_cast<T*>(scratch);
     T* row = line + margin;
     std::fill_n(line, line_size, std::numeric_limits<T>::lowest());

@@ -52,10 +52,13 @@ struct PoolSpec {
     Image in, out;
     std::int64_t kernel[2] = {1, 1}, stride[2] = {1, 1}, padding[2] = {0, 0};
 
-    // Scratch, in 32-bit numbers: two padded rows.
-    std::size_t row_words() const {
-        return static_cast<std::size_t>(in.channels * (in.width + 2 * padding[1])) * 2 + kLine;
+    // Numbers of a row with its padding, as far as the last window reaches.
+    std::int64_t line() const {
+        const std::int64_t reach = (out.width - 1) * stride[1] + kernel[1];
+        return in.channels * std::max(in.width + 2 * padding[1], reach);
     }
+    // Scratch, in 32-bit numbers: two padded rows.
+    std::size_t row_words() const { return static_cast<std::size_t>(line()) * 2 + kLine; }
 };
 
 // What of a map lies under the kernel, along one axis.

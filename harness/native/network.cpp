@@ -99,11 +99,16 @@ void check_pool(const Network& network, const PoolNode& node) {
         reject(out.name, "an average of more than " + std::to_string(kMostAveraged) +
                              " values can exceed int32");
     }
+    // Rounded down, or up where the last window begins in the map.
+    const auto pools = [&](int axis, std::int64_t before, std::int64_t after) {
+        const std::int64_t down = out_size(before, node.kernel[axis], node.stride[axis],
+                                           node.padding[axis], 1);
+        const bool more = (after - 1) * node.stride[axis] < before + node.padding[axis];
+        return down > 0 && (after == down || (after == down + 1 && more));
+    };
     for (int axis = 0; axis < 2; ++axis) {
         if (node.kernel[axis] < 1 || node.stride[axis] < 1 || node.padding[axis] < 0 ||
-            2 * node.padding[axis] > node.kernel[axis] ||
-            out_size(size[axis], node.kernel[axis], node.stride[axis], node.padding[axis], 1) !=
-                result[axis]) {
+            2 * node.padding[axis] > node.kernel[axis] || !pools(axis, size[axis], result[axis])) {
             reject(out.name, "its output's size does not follow from its input's");
         }
     }

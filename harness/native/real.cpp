@@ -135,7 +135,7 @@ void max_windows(const T* line, std::int64_t size, const PoolSpec& spec, T* spar
 template <class T>
 void max_pool(const T* x, Rows part, const PoolSpec& spec, std::int32_t* scratch, T* out) {
     const std::int64_t channels = spec.in.channels, row_size = spec.in.width * channels;
-    const std::int64_t margin = spec.padding[1] * channels, line_size = row_size + 2 * margin;
+    const std::int64_t margin = spec.padding[1] * channels, line_size = spec.line();
     T* line = reinterpret_cast<T*>(scratch);
     const T least = std::numeric_limits<T>::has_infinity ? -std::numeric_limits<T>::infinity()
                                                          : std::numeric_limits<T>::lowest();

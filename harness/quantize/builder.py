@@ -1,4 +1,4 @@
-"""What `trace` builds a graph with: nodes, where their numbers are in the module, who reads them."""
+"""What `trace` builds a graph with: nodes, where their numbers come from, who reads them."""
 
 from __future__ import annotations
 

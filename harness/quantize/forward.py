@@ -75,5 +75,7 @@ def covers_input(conv: Conv, size: tuple[int, ...]) -> bool:
 
 def _pool(pool: Pool, x: Tensor) -> Tensor:
     if pool.kind == "max":
-        return functional.max_pool2d(x, pool.kernel, pool.stride, pool.padding)
-    return functional.avg_pool2d(x, pool.kernel, pool.stride, pool.padding, count_include_pad=False)
+        return functional.max_pool2d(x, pool.kernel, pool.stride, pool.padding, ceil_mode=pool.ceil)
+    return functional.avg_pool2d(
+        x, pool.kernel, pool.stride, pool.padding, pool.ceil, count_include_pad=False
+    )

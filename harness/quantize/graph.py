@@ -76,6 +76,7 @@ class Pool:
 
     Attributes:
         kind: `max`, or `avg` (padding is not counted in the average).
+        ceil: whether a last window that only begins in the map counts too.
     """
 
     name: str
@@ -84,7 +85,20 @@ class Pool:
     kernel: Pair
     stride: Pair
     padding: Pair = (0, 0)
+    ceil: bool = False
     op: Literal["pool"] = "pool"
+
+    def size(self, before: Pair) -> Pair:
+        """(H, W) of the output, from the input's."""
+        height, width = (self._length(axis, before[axis]) for axis in range(2))
+        return (height, width)
+
+    def _length(self, axis: int, before: int) -> int:
+        pad, step = self.padding[axis], self.stride[axis]
+        spare = before + 2 * pad - self.kernel[axis]
+        count = spare // step + 1
+        more = self.ceil and spare % step and count * step < before + pad
+        return count + 1 if more else count
 
 
 @dataclass(frozen=True)

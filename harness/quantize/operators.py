@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -188,9 +189,15 @@ def _cat(b: Builder, node: FxNode) -> None:
         b.add_join(node, sources, "identity", None)
 
 
-def _pool(
+def _pool(b: Builder, node: FxNode, kind: str, kernel: Any, *how: Any) -> None:
+    pool = _window(b, node, kind, kernel, *how)
+    b.add(pool, map_shape(node), node)
+
+
+def _window(
     b: Builder, node: FxNode, kind: str, kernel: Any, stride: Any = None, padding: Any = 0
-) -> None:
+) -> Pool:
+    """A pool, which rounds its size up only where that makes it larger."""
     source = b.source(node.args[0])
     pool = Pool(
         name=node.name,
@@ -200,19 +207,8 @@ def _pool(
         stride=_pair(stride or kernel),
         padding=_pair(padding),
     )
-    _check_size(b, node, pool)
-    b.add(pool, map_shape(node), node)
-
-
-def _check_size(b: Builder, node: FxNode, pool: Pool) -> None:
-    """Ceil mode is no different where windows fill the map."""
-    sizes = zip(b.shapes[pool.input][1:], pool.kernel, pool.stride, pool.padding, strict=True)
-    down = tuple((size + 2 * pad - kernel) // step + 1 for size, kernel, step, pad in sizes)
-    if map_shape(node)[1:] != down:
-        raise UserError(
-            f"The pool {node.name} rounds its size up (ceil mode), which is not supported at this "
-            "size of the images."
-        )
+    _, height, width = b.shapes[source]
+    return replace(pool, ceil=map_shape(node)[1:] != pool.size((height, width)))
 
 
 def _max_pool(b: Builder, node: FxNode) -> None:
@@ -231,13 +227,16 @@ def _avg_pool(b: Builder, node: FxNode) -> None:
         _pool(b, node, "avg", kernel, stride, padding)
         return
     # A fixed weight: each window is divided by the same number.
-    source = b.source(node.args[0])
-    step = _pair(stride or kernel)
-    _check_size(b, node, Pool(node.name, source, "avg", kernel, step, padding))
-    channels = b.shapes[source][0]
+    pool = _window(b, node, "avg", kernel, stride, padding)
+    if pool.ceil:
+        raise UserError(
+            f"The average-pool {node.name} rounds its size up and counts its padding or has a "
+            "divisor of its own, which is not supported."
+        )
+    channels = b.shapes[pool.input][0]
     weight = torch.full((channels, 1, *kernel), 1 / (divisor or math.prod(kernel)))
-    how = {"stride": step, "padding": padding, "groups": channels}
-    b.add_fixed(node.name, source, weight, node, relu=not b.signed(source), **how)
+    how = {"stride": pool.stride, "padding": padding, "groups": channels}
+    b.add_fixed(node.name, pool.input, weight, node, relu=not b.signed(pool.input), **how)
 
 
 def _adaptive_pool(b: Builder, node: FxNode) -> None:

@@ -15,7 +15,7 @@ from ..formats import FORMATS, Format
 from .artefact import Artefact, Header, Layer
 from .calibrate import Calibration
 from .fold import FloatLayer, FloatModel
-from .graph import Conv, Graph, Join
+from .graph import Conv, Graph, Join, Node
 from .sigma import Granularity, Grid, Offset, quantize_sigma, quantize_sigma_codebook
 
 Range = Literal["headroom", "paper"]
@@ -138,10 +138,15 @@ def _how(format: Format, options: Options, calibration: Calibration) -> dict[str
     }
 
 
+def _is_new(node: Node) -> bool:
+    if isinstance(node, Conv):
+        return node.ceiling is not None
+    return isinstance(node, Join) or node.ceil
+
+
 def _schema(graph: Graph, compiled_sampler: bool) -> int:
     """The oldest whose readers understand the file."""
-    joins = any(isinstance(node, Join) for node in graph.nodes)
-    if joins or any(conv.ceiling is not None for conv in graph.convs):
+    if any(_is_new(node) for node in graph.nodes):
         return 3
     return 1 if compiled_sampler else 2
 
