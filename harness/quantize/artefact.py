@@ -26,8 +26,8 @@ from . import noise
 from .graph import Conv, Graph
 from .sigma import look_up, pack, packed_bytes, unpack
 
-# Of a graph with joins, ceilings or pools that round up; 2 of a codebook or dithered rounding; all else is written as,
-# and read by, schema 1.
+# 3: a graph with joins, ceilings or pools that round up; 2: a codebook or dithered rounding; all
+# else is written as, and read by, schema 1.
 SCHEMA = 3
 KEY = "sigmabench-artefact"
 F32 = NDArray[np.float32]

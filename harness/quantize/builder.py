@@ -12,7 +12,7 @@ from torch.fx import Node as FxNode
 from ..errors import UserError
 from .functions import signs
 from .graph import Conv, Graph, Join, Node
-from .selection import Selection
+from .selection import recognise
 
 Shape = tuple[int, int, int]
 
@@ -54,7 +54,8 @@ class Builder:
         biases: parameter name of each layer's bias, or None.
         norms: the batch norm that is folded into a layer.
         constants: weights that the module has no parameter for.
-        pending: slices and pads, which are made when they are read.
+        pending: slices, splits and the like, which become a layer when they are read: what they
+            move, its numbers, and where these are then.
     """
 
     names: dict[str, str]
@@ -65,7 +66,7 @@ class Builder:
     biases: dict[str, str | None] = field(default_factory=dict)
     norms: dict[str, Norm] = field(default_factory=dict)
     constants: dict[str, Tensor] = field(default_factory=dict)
-    pending: dict[FxNode, tuple[FxNode, Selection]] = field(default_factory=dict)
+    pending: dict[FxNode, tuple[FxNode, Tensor, Any]] = field(default_factory=dict)
 
     def parameter(self, node: object) -> str | None:
         """The name of the tensor that an argument is."""
@@ -166,13 +167,22 @@ class Builder:
         join = Join(node.name, sources, function, parameter)
         self.add(join, (channels, *self.shapes[sources[0]][1:]), node)
 
-    def _select(self, node: FxNode, origin: FxNode, selection: Selection) -> None:
+    def _select(self, node: FxNode, origin: FxNode, before: Tensor, after: Any) -> None:
         """A selection becomes a convolution that nothing is sampled for."""
         source = self.source(origin)
-        if selection.keeps_all:
+        channels = self.shapes[source][0]
+        # A flattened map is numbers, no channels.
+        flat = before.dim() == 2 and self.shapes[source][1:] != (1, 1)
+        selection = recognise(before, after) if isinstance(after, Tensor) and not flat else None
+        if selection is None:
+            raise UserError(
+                f"{node.name} is not a flattening, nor does it take whole channels and every k-th "
+                "row and column or pad with zero channels, which alone is supported."
+            )
+        if selection.keeps_all(channels):
             self.alias[node] = source
             return
-        weight = selection.weight(self.shapes[source][0])
+        weight = selection.weight(channels)
         # What is not negative stays so: a ReLU changes nothing here, and keeps the map unsigned.
         relu = not self.signed(source)
         self.add_fixed(node.name, source, weight, node, stride=selection.stride, relu=relu)

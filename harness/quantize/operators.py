@@ -15,7 +15,7 @@ from torch.fx import Node as FxNode
 from ..errors import UserError
 from .builder import Builder, Norm, map_shape
 from .graph import Conv, Join, Pool
-from .selection import Selection
+from .selection import numbered
 
 aten = torch.ops.aten
 Handler = Callable[[Builder, FxNode], None]
@@ -264,43 +264,36 @@ def _mean(b: Builder, node: FxNode) -> None:
 
 
 def _same(b: Builder, node: FxNode) -> None:
-    """Flattening, dropout and the like: nothing happens to the numbers."""
-    source = b.source(node.args[0])
-    before = node.args[0].meta["val"].shape  # type: ignore[union-attr]
-    after = node.meta["val"].shape
-    if after != before and after != (before[0], math.prod(before[1:])):
-        raise UserError(
-            f"The reshape {node.name} from {list(before)} to {list(after)} is not a flattening, "
-            "which alone is supported."
-        )
-    b.alias[node] = source
-
-
-def _pending(b: Builder, node: FxNode) -> tuple[FxNode, Selection]:
-    """What a slice or a pad selects from, through those before it."""
+    """Flattening, dropout and the like: nothing happens to the numbers; others may move them."""
     source: FxNode = node.args[0]  # type: ignore[assignment]
-    return b.pending.get(source, (source, Selection()))
+    before, after = source.meta["val"].shape, node.meta["val"].shape
+    flattening = after in (before, (before[0], math.prod(before[1:])))
+    if flattening and (source not in b.pending or len(before) == 4):
+        b.alias[node] = b.source(source)
+    else:
+        _move(b, node)
 
 
-def _slice(b: Builder, node: FxNode) -> None:
-    origin, selection = _pending(b, node)
-    shape = node.args[0].meta["val"].shape  # type: ignore[union-attr]
-    size = int(shape[_argument(node, 1, "dim", 0)])
-    _keep(b, node, origin, selection.sliced(size, *node.args[1:]))  # type: ignore[arg-type]
+def _move(b: Builder, node: FxNode) -> None:
+    """The operator itself moves the numbers, on from where those before it left them."""
+    source: FxNode = node.args[0]  # type: ignore[assignment]
+    if source in b.pending:
+        origin, before, numbers = b.pending[source]
+    else:
+        b.source(source)
+        origin = source
+        before = numbers = numbered(tuple(source.meta["val"].shape))
+    moved = node.target(numbers, *node.args[1:], **node.kwargs)  # type: ignore[operator]
+    b.pending[node] = (origin, before, moved)
 
 
 def _pad(b: Builder, node: FxNode) -> None:
-    origin, selection = _pending(b, node)
-    _keep(b, node, origin, selection.padded(*node.args[1:]))  # type: ignore[arg-type]
-
-
-def _keep(b: Builder, node: FxNode, origin: FxNode, selection: Selection | None) -> None:
-    if selection is None or len(node.meta["val"].shape) != 4:
+    if _argument(node, 2, "mode", "constant") != "constant" or _argument(node, 3, "value", 0):
         raise UserError(
-            f"{node.name} does more than take every k-th row and column or pad with zero channels, "
-            "which alone is supported."
+            f"{node.name} pads with more than zeros; with zeros, every k-th row and column and "
+            "whole channels alone are supported."
         )
-    b.pending[node] = (origin, selection)
+    _move(b, node)
 
 
 def _functions() -> dict[Any, Handler]:
@@ -354,6 +347,13 @@ HANDLERS: dict[Any, Handler] = {
     aten.contiguous.default: _same,
     aten.clone.default: _same,
     aten.alias.default: _same,
-    aten.slice.Tensor: _slice,
+    aten.slice.Tensor: _move,
+    aten.split.Tensor: _move,
+    aten.split_with_sizes.default: _move,
+    aten.chunk.default: _move,
+    operator.getitem: _move,
+    aten.transpose.int: _move,
+    aten.permute.default: _move,
+    aten.channel_shuffle.default: _move,
     aten.pad.default: _pad,
 }

@@ -1,14 +1,15 @@
-"""Every k-th pixel and zero channels, as a convolution with a fixed weight.
+"""Every k-th pixel, some channels and zero channels, as a convolution with a fixed weight.
 
 The parameter-free shortcut of He et al. 2016, section 4.2 (option A) is `x[:, :, ::2, ::2]` padded
-with zero channels. That is a strided 1x1 convolution whose weight is 1 where output channel
-`before + c` reads channel c and 0 elsewhere, so the graph needs no operation of its own for it.
+with zero channels; ShuffleNet splits, and shuffles, channels. These are (strided) 1x1 convolutions
+whose weight is 1 where an output channel reads a channel and 0 elsewhere, so the graph needs no
+operation of its own for them. What a chain of slices, splits and reshapes does is found by letting
+it move numbers, not by knowing it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -22,50 +23,53 @@ class Selection:
 
     Attributes:
         stride: every how many rows and columns one is kept, the first one always.
-        before: zero channels put before.
-        after: zero channels put behind.
+        channels: which channel each one is, -1 for zeros.
     """
 
-    stride: Pair = (1, 1)
-    before: int = 0
-    after: int = 0
+    stride: Pair
+    channels: tuple[int, ...]
 
-    @property
-    def keeps_all(self) -> bool:
-        """Whether it changes nothing."""
-        return self == Selection()
+    def keeps_all(self, channels: int) -> bool:
+        """Whether it changes nothing in a map of so many channels."""
+        return self == Selection((1, 1), tuple(range(channels)))
 
     def weight(self, channels: int) -> Tensor:
-        """Float32 [before + channels + after, channels, 1, 1], of zeros and ones."""
-        kernel = torch.zeros(self.before + channels + self.after, channels, 1, 1)
-        kernel[self.before : self.before + channels, :, 0, 0] = torch.eye(channels)
+        """Float32 [len(self.channels), channels, 1, 1], of zeros and ones."""
+        kernel = torch.zeros(len(self.channels), channels, 1, 1)
+        for made, kept in enumerate(self.channels):
+            if kept >= 0:
+                kernel[made, kept] = 1.0
         return kernel
 
-    def sliced(self, size: int, dim: int = 0, start: Any = 0, end: Any = None, step: Any = 1,
-               ) -> Selection | None:  # fmt: skip
-        """With `aten.slice` behind it; None where that leaves out anything but rows or columns.
 
-        Args:
-            size: extent of the sliced dimension.
-            dim: of [N, C, H, W].
-            start, end, step: the operator's.
-        """
-        if start not in (0, None) or (end is not None and end < size):
-            return None
-        if step == 1:
-            return self
-        if dim % 4 < 2:
-            return None
-        rows, columns = self.stride
-        stride = (rows * step, columns) if dim % 4 == 2 else (rows, columns * step)
-        return replace(self, stride=stride)
+def numbered(shape: tuple[int, ...]) -> Tensor:
+    """A map to be moved, float64 of that shape: every number is another one, and none is 0."""
+    size = torch.Size(shape).numel()
+    return torch.arange(1, size + 1, dtype=torch.float64).reshape(shape)
 
-    def padded(self, pad: list[int], mode: str = "constant", value: Any = 0) -> Selection | None:
-        """With `aten.pad` behind it; None where that pads anything but zero channels."""
-        before, after = pad[4:6] if len(pad) == 6 else (0, 0)
-        if mode != "constant" or value not in (0, None) or any(pad[:4]) or min(before, after) < 0:
-            return None
-        return replace(self, before=self.before + before, after=self.after + after)
+
+def recognise(before: Tensor, after: Tensor) -> Selection | None:
+    """The selection that moved what `numbered` made; None if it was none.
+
+    Args:
+        before: [N, C, H, W], or [N, C].
+        after: any shape; 0 where something was padded.
+    """
+    before, after = (x[:, :, None, None] if x.dim() == 2 else x for x in (before, after))
+    if after.dim() != 4 or len(after) != len(before) or not after.numel():
+        return None
+    _, _, height, width = before.shape
+    pixel = after[0, :, 0, 0].long() - 1
+    channels = torch.where(pixel < 0, -1, pixel // (height * width))
+    stride = (_stride(height, after.shape[2]), _stride(width, after.shape[3]))
+    kept = before[:, channels.clamp(0, before.shape[1] - 1), :: stride[0], :: stride[1]]
+    kept = kept * (channels >= 0)[:, None, None]
+    return Selection(stride, tuple(channels.tolist())) if torch.equal(kept, after) else None
+
+
+def _stride(before: int, after: int) -> int:
+    """The smallest that leaves so many of a row or column."""
+    return next((k for k in range(1, before) if (before - 1) // k + 1 <= after), before)
 
 
 def only_selects(conv: Conv, weight: Tensor, bias: Tensor) -> bool:

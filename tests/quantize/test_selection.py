@@ -101,6 +101,13 @@ class Select(nn.Module):
         lambda x: functional.pad(functional.pad(x, (0, 0, 0, 0, 0, 1))[:, :, ::2], [0] * 5 + [1]),
         lambda x: x[:, :, :, :],
         lambda x: x[:, :, ::2][:, :, ::2],
+        lambda x: x[:, :3],
+        lambda x: x[:, 1::2, ::3],
+        lambda x: x.chunk(2, 1)[1],
+        lambda x: torch.cat(x.split([1, 3], 1)[::-1], 1),
+        lambda x: x[:, 2:4][:, 1:],
+        lambda x: x.reshape(-1, 2, 2, 11, 13).transpose(1, 2).reshape(-1, 4, 11, 13),
+        lambda x: functional.channel_shuffle(x, 2)[:, 1:],
     ],
 )
 def test_selections(select):
@@ -115,8 +122,9 @@ def test_selections(select):
     ("select", "named"),
     [
         (lambda x: x[:, :, 1:], "slice"),
-        (lambda x: x[:, :3], "slice"),
-        (lambda x: x[:, ::2], "slice"),
+        (lambda x: x.transpose(2, 3), "transpose"),
+        (lambda x: x.split(6, 2)[1][:, :, :5], "slice"),
+        (lambda x: x.reshape(-1, 2, 2, 12, 12).transpose(1, 3).reshape(-1, 4, 12, 12), "reshape"),
         (lambda x: functional.pad(x, (1, 1)), "pad"),
         (lambda x: functional.pad(x, (0, 0, 0, 0, 1, 1), value=1.0), "pad"),
     ],

@@ -1,0 +1,368 @@
+"""Networks as others write them: the graph computes what the module does, in floats and in int8."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import lru_cache
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.models.vgg import VGG, make_layers
+
+from sigmabench.harness import native
+from sigmabench.harness.backends.base import BACKENDS
+from sigmabench.harness.backends.native import build
+from sigmabench.harness.errors import UserError
+from sigmabench.harness.posterior import initial
+from sigmabench.harness.quantize import artefact as files
+from sigmabench.harness.quantize.calibrate import observe_ranges
+from sigmabench.harness.quantize.fold import FloatModel, fold
+from sigmabench.harness.quantize.forward import forward
+from sigmabench.harness.quantize.graph import Conv, Join, reads
+from sigmabench.harness.quantize.ptq import quantize
+
+CLASSES = 10
+
+
+def torchvision_net(name: str, **how: object) -> nn.Module:
+    return torchvision.models.get_model(name, weights=None, num_classes=CLASSES, **how)
+
+
+def narrow_vgg() -> nn.Module:
+    """VGG-11 with batch norm on 224 x 224 images, thin enough to be quick."""
+    widths = [4, "M", 8, "M", 8, 8, "M", 16, 16, "M", 16, 16, "M"]
+    module = VGG(make_layers(widths, batch_norm=True), num_classes=CLASSES, init_weights=False)
+    head = [nn.Linear(16 * 49, 32), nn.ReLU(True), nn.Dropout(), nn.Linear(32, CLASSES)]
+    module.classifier = nn.Sequential(*head)
+    return module
+
+
+def narrow_densenet() -> nn.Module:
+    return torchvision.models.DenseNet(8, (2, 3, 2, 2), 16, num_classes=CLASSES)
+
+
+def timm_net(name: str) -> nn.Module:
+    timm = pytest.importorskip("timm")
+    return timm.create_model(name, num_classes=CLASSES)
+
+
+NETS: dict[str, tuple[Callable[[], nn.Module], int]] = {
+    "resnet18": (lambda: torchvision_net("resnet18"), 32),
+    "resnet50": (lambda: torchvision_net("resnet50"), 32),
+    "mobilenet_v2": (lambda: torchvision_net("mobilenet_v2", width_mult=0.35), 64),
+    "vgg11_bn": (narrow_vgg, 224),
+    "densenet": (narrow_densenet, 64),
+    "squeezenet1_1": (lambda: torchvision_net("squeezenet1_1"), 64),
+    "squeezenet1_0": (lambda: torchvision_net("squeezenet1_0"), 60),
+    "googlenet": (lambda: torchvision_net("googlenet", aux_logits=False, init_weights=False), 64),
+    "shufflenet": (lambda: torchvision_net("shufflenet_v2_x0_5"), 64),
+    "resnetv2": (lambda: timm_net("resnetv2_18"), 32),
+    "res2net": (lambda: timm_net("res2net50_48w_2s"), 32),
+    "dla34": (lambda: timm_net("dla34"), 32),
+}
+SLOW: dict[str, tuple[Callable[[], nn.Module], int]] = {
+    "densenet121": (lambda: torchvision_net("densenet121"), 224),
+    "inception_v3": (
+        lambda: torchvision_net("inception_v3", aux_logits=False, init_weights=False),
+        299,
+    ),
+    "regnet_x": (lambda: torchvision_net("regnet_x_400mf"), 64),
+    "mnasnet": (lambda: torchvision_net("mnasnet0_5"), 64),
+    "cspdarknet53": (lambda: timm_net("cspdarknet53"), 64),
+    "darknet53": (lambda: timm_net("darknet53"), 64),
+    "vovnet39a": (lambda: timm_net("vovnet39a"), 64),
+    "repvgg_a0": (lambda: timm_net("repvgg_a0"), 64),
+    "dpn68": (lambda: timm_net("dpn68"), 64),
+    "xception41": (lambda: timm_net("xception41"), 64),
+    "selecsls42": (lambda: timm_net("selecsls42"), 64),
+    "efficientnet_lite0": (lambda: timm_net("efficientnet_lite0"), 64),
+}
+EVERY = [*NETS, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
+
+
+def settle(module: nn.Module, x: Tensor) -> nn.Module:
+    """Batch norms get the statistics of random images."""
+    torch.manual_seed(5)
+    module.train()
+    with torch.no_grad():
+        for _ in range(3):
+            module(x)
+    return module.eval()
+
+
+@lru_cache(maxsize=2)
+def prepared(name: str) -> tuple[nn.Module, FloatModel, Tensor]:
+    make, size = (NETS | SLOW)[name]
+    torch.manual_seed(4)
+    module, x = make(), torch.randn(8, 3, size, size)
+    settle(module, x)
+    return module, fold(module, initial(module), (3, size, size)), x
+
+
+def computed(model: FloatModel, x: Tensor) -> Tensor:
+    weights = {name: (layer.mean, layer.bias) for name, layer in model.layers.items()}
+    with torch.no_grad():
+        return forward(model.graph, weights, x)
+
+
+def check(module: nn.Module, x: Tensor) -> FloatModel:
+    """The folded graph computes what the module does, whatever the module does in place."""
+    model = fold(module, initial(module), tuple(x.shape[1:]))
+    with torch.no_grad():
+        expected = copy.deepcopy(module)(x.clone())
+    error = (computed(model, x) - expected).abs().max()
+    assert error < 1e-4 * expected.abs().max()
+    done = {model.graph.input}
+    for node in model.graph.nodes:
+        assert done.issuperset(reads(node))
+        done.add(node.name)
+    return model
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_the_graph_of_a_network_computes_what_the_network_does(name: str) -> None:
+    module, _, x = prepared(name)
+    check(module, x[:2])
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "densenet", "squeezenet1_1", "googlenet"])
+def test_int8_is_close_to_fp32_and_the_reference_s(name: str) -> None:
+    """0.98 was chosen before looking. Biases and small spread aside, these are the mean networks:
+    batch norms of random networks leave images' logits apart."""
+    module, model, x = prepared(name)
+    artefact = quantize(model, "DNN_INT8", observe_ranges(model, x, "minmax"))
+    restored = files.from_bytes(files.to_bytes(artefact), "it")
+    assert restored.graph == artefact.graph
+    reference = BACKENDS.get("reference").load(restored, 1).logits(x[:2], 0, range(1))
+    with torch.no_grad():
+        expected = module(x)
+    if native.unavailable() is not None:
+        pytest.skip(str(native.unavailable()))
+    portable = build(restored, 1, "portable")
+    found = torch.from_numpy(portable.logits(x.numpy(), 0, 0, 1))
+    assert torch.equal(found[:, :2], reference)
+    for logits in (found[0], BACKENDS.get("native").load(restored, 1).logits(x, 0, range(1))[0]):
+        both = torch.stack([logits.flatten(), expected.flatten()])
+        assert torch.corrcoef(both)[0, 1] > 0.98
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "densenet"])
+def test_sampled_int8_passes_are_the_reference_s(name: str) -> None:
+    module, _, x = prepared(name)
+    model = fold(module, initial(module, 0.01), tuple(x.shape[1:]))
+    artefact = quantize(model, "INT8_SIGMA4", observe_ranges(model, x, "minmax"))
+    if native.unavailable() is not None:
+        pytest.skip(str(native.unavailable()))
+    expected = BACKENDS.get("reference").load(artefact, 1).logits(x[:2], 3, range(2))
+    for threads, team in ((1, 1), (2, 2)):
+        program = build(artefact, threads, "portable", team=team)
+        assert torch.equal(torch.from_numpy(program.logits(x[:2].numpy(), 3, 0, 2)), expected)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "densenet"])
+@pytest.mark.parametrize("format", ["FP32", "BF16", "DNN_FP32"])
+def test_float_backends_take_them(name: str, format: str) -> None:
+    module, model, x = prepared(name)
+    predictor = BACKENDS.get("float").load(quantize(model, format), 1)
+    logits = predictor.logits(x[:2], 0, range(2))
+    assert torch.isfinite(logits).all()
+    if format == "DNN_FP32":
+        torch.testing.assert_close(logits[0], module(x[:2]), rtol=1e-4, atol=1e-4)
+
+
+def test_schemas_say_what_older_readers_do_not_know() -> None:
+    schemas = {
+        name: quantize(prepared(name)[1], "DNN_FP32").header.schema
+        for name in ("resnet18", "mobilenet_v2", "densenet", "squeezenet1_0")
+    }
+    assert schemas == {"resnet18": 1, "mobilenet_v2": 3, "densenet": 3, "squeezenet1_0": 3}
+
+
+def test_relu6_is_a_ceiling_and_its_range_does_not_exceed_it() -> None:
+    _, model, x = prepared("mobilenet_v2")
+    clipped = [conv for conv in model.graph.convs if conv.ceiling is not None]
+    assert {conv.ceiling for conv in clipped} == {6.0}
+    assert len(clipped) == 35
+    assert not any(isinstance(node, Join) for node in model.graph.nodes)
+    loud = observe_ranges(model, 40 * x, "minmax").graph.activations
+    silent = observe_ranges(model, 0 * x, "minmax").graph.activations
+    for conv in clipped:
+        for ranges in (loud, silent):
+            activation = ranges[conv.name]
+            assert not activation.signed
+            assert 0 < activation.scale * 255 <= 6.0 * (1 + 2**-23)
+    assert max(loud[conv.name].scale for conv in clipped) * 255 == pytest.approx(6.0)
+
+
+class Body(nn.Module):
+    """A network whose middle is `body(first convolution, image, module)`."""
+
+    def __init__(self, body: Callable[[Tensor, Tensor, Body], Tensor]) -> None:
+        super().__init__()
+        self.body = body
+        self.first = nn.Conv2d(3, 6, 3, padding=1)
+        self.second = nn.Conv2d(6, 6, 3, padding=1, bias=False)
+        self.norm, self.norm_again = nn.BatchNorm2d(6), nn.BatchNorm2d(6, affine=False)
+        self.image_norm = nn.BatchNorm2d(3)
+        self.head = nn.LazyLinear(CLASSES, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(self.first(x), x, self).flatten(1))
+
+
+def relu_in_place_read_after(y: Tensor, x: Tensor, m: Body) -> Tensor:
+    z = m.second(y)
+    torch.relu_(y)
+    return y + z
+
+
+def relu_in_place_read_before_and_after(y: Tensor, x: Tensor, m: Body) -> Tensor:
+    z = m.second(y)
+    torch.relu_(y)
+    return torch.cat([functional.hardswish(z), y], 1)
+
+
+def sum_in_place(y: Tensor, x: Tensor, m: Body) -> Tensor:
+    z = m.second(y)
+    y += functional.silu(z)
+    return torch.cat([y, z], 1)
+
+
+BODIES: dict[str, Callable[[Tensor, Tensor, Body], Tensor]] = {
+    "relu of what is read twice": lambda y, x, m: m.second(torch.relu(y)) + y,
+    "relu in place, read after": relu_in_place_read_after,
+    "relu in place, read before": relu_in_place_read_before_and_after,
+    "sum in place": sum_in_place,
+    "relu through dropout, read before it": lambda y, x, m: (
+        functional.relu(functional.dropout(y, 0.5, False)) + m.second(y)
+    ),
+    "relu after a max pool": lambda y, x, m: torch.relu(functional.max_pool2d(y, 2)),
+    "relu after a max pool of what is read twice": lambda y, x, m: (
+        torch.relu(functional.max_pool2d(y, 3, 1, 1)) + y
+    ),
+    "relu after an average": lambda y, x, m: torch.relu(functional.avg_pool2d(y, 2)),
+    "relu of the image": lambda y, x, m: torch.cat([torch.relu(x), y], 1),
+    "relu of a relu": lambda y, x, m: functional.relu6(functional.relu(y)),
+    "clamped": lambda y, x, m: m.second(y.clamp(0, 0.5)).clamp_min(0),
+    "hardtanh": lambda y, x, m: functional.hardtanh(y, 0.0, 0.3),
+    "hardtanh after a sum of relus": lambda y, x, m: functional.hardtanh_(
+        torch.relu(y) + torch.relu(m.second(y)), 0.0, 0.4
+    ),
+    "function of a concatenation": lambda y, x, m: torch.relu(torch.cat([y, x, m.second(y)], 1)),
+    "concatenation read twice": lambda y, x, m: (lambda z: functional.gelu(z) + torch.tanh(z))(
+        torch.cat([y, y], 1)
+    ),
+    "norm first": lambda y, x, m: m.second(torch.relu(m.norm(torch.relu(y)))),
+    "norm of the image": lambda y, x, m: torch.cat([m.image_norm(x), y], 1),
+    "norm of a norm": lambda y, x, m: m.norm_again(m.norm(y)),
+    "norm of a sum": lambda y, x, m: m.norm(m.second(y) + y),
+    "norm of a pool": lambda y, x, m: m.norm_again(functional.max_pool2d(m.norm(y), 2)),
+    "sum of relus": lambda y, x, m: torch.relu(torch.relu(y) + torch.relu(m.second(y))),
+    "sum with itself": lambda y, x, m: torch.relu(y + y),
+    "average that counts its padding": lambda y, x, m: functional.avg_pool2d(
+        torch.relu(y), 3, 2, 1
+    ),
+    "average with a divisor": lambda y, x, m: functional.avg_pool2d(y, 2, divisor_override=3),
+    "average that rounds up": lambda y, x, m: functional.avg_pool2d(
+        y, 3, 2, 1, ceil_mode=True, count_include_pad=False
+    ),
+    "maximum that rounds up": lambda y, x, m: functional.max_pool2d(y, 3, 2, ceil_mode=True),
+    "maximum of a padded map that rounds up": lambda y, x, m: functional.max_pool2d(
+        y, 2, 2, 1, ceil_mode=True
+    ),
+    "adaptive pool of a multiple": lambda y, x, m: functional.adaptive_avg_pool2d(y, (4, 2)),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_what_surrounds_an_operation_does_not_change_it(name: str) -> None:
+    module, x = Body(BODIES[name]), torch.randn(6, 3, 8, 8)
+    model = check(settle(module, x), x)
+    artefact = quantize(model, "DNN_INT8", observe_ranges(model, x, "minmax"))
+    reference = BACKENDS.get("reference").load(artefact, 1).logits(x, 0, range(1))
+    with torch.no_grad():
+        expected = copy.deepcopy(module)(x.clone())
+    # The coarsest of these has three roundings to 8 bits on its way.
+    assert (reference[0] - expected).square().mean() < 0.05**2 * expected.square().mean()
+    if native.unavailable() is None:
+        found = build(artefact, 2, "portable", team=2).logits(x.numpy(), 0, 0, 1)
+        assert torch.equal(torch.from_numpy(found), reference)
+
+
+FUNCTIONS: dict[str, nn.Module] = {
+    "leaky_relu": nn.LeakyReLU(0.2, inplace=True),
+    "elu": nn.ELU(0.7, inplace=True),
+    "sigmoid": nn.Sigmoid(),
+    "hardsigmoid": nn.Hardsigmoid(inplace=True),
+    "silu": nn.SiLU(inplace=True),
+    "hardswish": nn.Hardswish(inplace=True),
+    "gelu": nn.GELU(),
+    "tanh": nn.Tanh(),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_are_traced(name: str) -> None:
+    convolution = nn.Conv2d(3, 5, 3, padding="same", dilation=2, bias=False)
+    module = nn.Sequential(convolution, FUNCTIONS[name], nn.Flatten(), nn.Linear(5 * 64, 4))
+    model = check(module, torch.randn(4, 3, 8, 8))
+    assert [node.function for node in model.graph.nodes if isinstance(node, Join)] == [name]
+
+
+def test_groups_dilation_and_named_padding() -> None:
+    module = nn.Sequential(
+        nn.Conv2d(4, 8, 3, padding="valid", groups=2, stride=2),
+        nn.ReLU6(True),
+        nn.Conv2d(8, 8, (5, 3), padding="same", groups=8, dilation=(1, 2), bias=False),
+        nn.Conv2d(8, 10, 1),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
+    model = check(module, torch.randn(4, 4, 11, 9))
+    assert model.graph.output == "logits"
+    last = model.graph.nodes[-1]
+    assert isinstance(last, Conv)
+    assert (last.groups, last.bayesian) == (10, False)
+
+
+@pytest.mark.parametrize(
+    ("module", "named"),
+    [
+        (
+            nn.Sequential(nn.Conv2d(3, 3, 3), nn.Softplus(), nn.Flatten(), nn.LazyLinear(2)),
+            "softplus",
+        ),
+        (
+            nn.Sequential(nn.Conv2d(3, 3, 2, padding="same"), nn.Flatten(), nn.LazyLinear(2)),
+            "conv2d",
+        ),
+        (nn.Sequential(nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.LazyLinear(2)), "evenly"),
+        (nn.Sequential(nn.GELU("tanh"), nn.Flatten(), nn.LazyLinear(2)), "GELU gelu"),
+        (nn.Sequential(nn.SELU(), nn.Flatten(), nn.LazyLinear(2)), "node selu"),
+        (nn.Sequential(nn.Conv2d(3, 2, 1)), "conv2d is no vector of logits but 2 maps of 8x8"),
+        (
+            nn.Sequential(
+                nn.BatchNorm2d(3, track_running_stats=False), nn.Flatten(), nn.LazyLinear(2)
+            ),
+            "batch_norm keeps no statistics",
+        ),
+        (Body(lambda y, x, m: m.second(m.second(y))), "second is used more than once"),
+        (Body(lambda y, x, m: y + 1), "adds a number"),
+        (Body(lambda y, x, m: y * y), "mul.Tensor .node mul"),
+        (Body(lambda y, x, m: torch.cat([y, y], 2)), "concatenation cat is not over channels"),
+        (Body(lambda y, x, m: y[:, :, ::2].relu_()), "changes a slice in place"),
+        (
+            Body(lambda y, x, m: functional.avg_pool2d(y, 3, 2, 1, ceil_mode=True)),
+            "rounds its size up",
+        ),
+    ],
+)
+def test_what_is_not_supported_is_named(module: nn.Module, named: str) -> None:
+    x = torch.zeros(2, 3, 8, 8)
+    module.eval()(x)
+    with pytest.raises(UserError, match=named):
+        fold(module, initial(module), (3, 8, 8))
