@@ -49,6 +49,7 @@ def evaluate(
     deterministic: bool = False,
     advance: Callable[[int], None] | None = None,
     groups: int = 0,
+    batch: int = BATCH,
 ) -> dict[int, Summary]:
     """The predictive distribution of a split at every T in `mc`, from one run by prefixes.
 
@@ -60,10 +61,11 @@ def evaluate(
         deterministic: the model samples nothing.
         advance: called with the number of images after each batch.
         groups: of passes, all halves of which are summarised too (`Predictive`).
+        batch: images at a time.
     """
     parts: dict[int, list[Summary]] = {T: [] for T in mc}
-    for start in range(0, len(split), BATCH):
-        x = split.batch(slice(start, start + BATCH))
+    for start in range(0, len(split), batch):
+        x = split.batch(slice(start, start + batch))
         for T, summary in _passes(predictor, x, mc, seed, deterministic, groups=groups).items():
             parts[T].append(summary)
         if advance:

@@ -1,9 +1,10 @@
-"""`drawn`: weights drawn in numpy by the definition, arithmetic by the compiled program.
+"""`drawn`: weights drawn in numpy from the noise stream, arithmetic by the compiled program.
 
-It computes what the compiled sampler does not draw: codebooks and dithered rounding. Each pass
-draws once for all images of a call, then builds and runs a program of fixed weights; building one
-costs a small part of what numpy's draws do. Without the compiled extension the reference's
-arithmetic runs instead.
+It computes what the compiled samplers do not draw: codebooks and dithered rounding in the int8
+formats, and the float formats with the int8 formats' noise, so that the two can be compared draw by
+draw. Each pass draws once for all images of a call, then builds and runs a program of fixed
+weights; building one costs a small part of what numpy's draws do. Without the compiled extension
+the reference's arithmetic runs instead, or PyTorch's.
 """
 
 from __future__ import annotations
@@ -17,11 +18,73 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import native
+from ..formats import FORMATS
+from ..quantize import noise
 from ..quantize.artefact import Artefact, Layer
+from ..quantize.forward import forward
 from .base import Predictor, Traffic, check_call, check_threads
+from .float import DTYPES, float_traffic
+from .float_program import load_program
 from .native import BACKEND as NATIVE
 from .native import NativePredictor, build, started
 from .reference import ReferenceBackend, ReferencePredictor
+
+
+class FloatDefinition:
+    """What the float formats draw from the noise stream: w = μ + σ·s_ε·ε_q in the format's type."""
+
+    def __init__(self, artefact: Artefact) -> None:
+        self.artefact = artefact
+        self._dtype = DTYPES[artefact.format.arithmetic]
+        self.draws = 0
+        self._ordinal = {conv.name: i for i, conv in enumerate(artefact.graph.convs)}
+
+    def sample(self, layer: str, seed: int, mc: int) -> NDArray[np.float32]:
+        """The weights of one pass, float32 [O, I, KH, KW]."""
+        numbers = self.artefact.layers[layer]
+        mean: NDArray[np.float32] = numbers.mean.astype(np.float32)
+        if numbers.std is None:
+            return mean
+        self.draws += mean.size
+        epsilon = noise.noise(mean.shape, seed, mc, 2 * self._ordinal[layer])
+        drawn = mean + numbers.std * (np.float32(noise.SCALE) * epsilon.astype(np.float32))
+        rounded: NDArray[np.float32] = torch.from_numpy(drawn).to(self._dtype).float().numpy()
+        return rounded
+
+    def sample_bias(self, layer: str, seed: int, mc: int) -> NDArray[np.float32]:
+        """The bias of one pass, float32 [O]."""
+        numbers = self.artefact.layers[layer]
+        if not numbers.bias_std.any():
+            return numbers.bias
+        epsilon = noise.bias_noise(len(numbers.bias), seed, mc, 2 * self._ordinal[layer] + 1)
+        return noise.perturb_bias(numbers.bias, noise.bias_step(numbers.bias_std), epsilon)
+
+    def traffic(self, batch: int) -> Traffic:
+        """ε and weights are written and read again."""
+        return float_traffic(self.artefact, batch, noise_bytes=2 * 2)
+
+
+class _Plain:
+    """Fixed float weights in PyTorch's arithmetic, where nothing is compiled."""
+
+    isa = "torch"
+
+    def __init__(self, artefact: Artefact) -> None:
+        self._graph = artefact.graph
+        self._dtype = DTYPES[artefact.format.arithmetic]
+        self._weights = {
+            name: (self._number(layer.mean), self._number(layer.bias))
+            for name, layer in artefact.layers.items()
+        }
+        self.kernels = dict.fromkeys(artefact.layers, f"ATen {self._dtype}".replace("torch.", ""))
+
+    def logits(self, x: Tensor, seed: int, passes: range) -> Tensor:
+        """Float32 [1, N, classes]."""
+        with torch.inference_mode():
+            return forward(self._graph, self._weights, x.to(self._dtype))[None].float()
+
+    def _number(self, values: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(values.astype(np.float32)).to(self._dtype)
 
 
 class DrawnPredictor:
@@ -30,7 +93,8 @@ class DrawnPredictor:
     def __init__(self, artefact: Artefact, threads: int) -> None:
         self.artefact = artefact
         self.threads = threads
-        self._definition = ReferencePredictor(artefact)
+        quantized = artefact.format.quantized
+        self._definition = ReferencePredictor(artefact) if quantized else FloatDefinition(artefact)
         means = {name: _fixed(layer, layer.mean, layer.bias) for name, layer in self._layers()}
         self._latest = self._program(means)
 
@@ -49,8 +113,8 @@ class DrawnPredictor:
         """See `Predictor`; counted where the weights are drawn."""
         return self._definition.draws
 
-    def sample(self, layer: str, seed: int, mc: int) -> NDArray[np.int8]:
-        """w_q of one pass, int8 [O, I, KH, KW]."""
+    def sample(self, layer: str, seed: int, mc: int) -> NDArray[Any]:
+        """The weights of one pass, [O, I, KH, KW]: w_q as int8, or float32."""
         return self._definition.sample(layer, seed, mc)
 
     def sample_bias(self, layer: str, seed: int, mc: int) -> NDArray[np.float32]:
@@ -63,7 +127,7 @@ class DrawnPredictor:
         return torch.cat([self._pass(x, seed, mc) for mc in passes])
 
     def traffic(self, batch: int) -> Traffic:
-        """As of the reference."""
+        """As of what defines the draws."""
         return self._definition.traffic(batch)
 
     def _layers(self) -> list[tuple[str, Layer]]:
@@ -79,17 +143,25 @@ class DrawnPredictor:
         )
         return self._latest.logits(x, 0, range(1))
 
-    def _program(self, layers: dict[str, Layer]) -> NativePredictor:
+    def _program(self, layers: dict[str, Layer]) -> NativePredictor | _Plain:
+        """A team of all threads: there is one pass, and nothing has to be measured."""
         fixed = replace(self.artefact, layers=layers)
-        # A team of all threads: there is one pass, and nothing has to be measured.
-        program = started("drawn", lambda: build(fixed, self.threads, team=self.threads))
-        return NativePredictor(program, fixed.graph, self.threads)
+        if not fixed.format.quantized:
+            return load_program(fixed, self.threads, team=self.threads) or _Plain(fixed)
+        built = started("drawn", lambda: build(fixed, self.threads, team=self.threads))
+        return NativePredictor(built, fixed.graph, self.threads)
 
 
 def _fixed(layer: Layer, weight: NDArray[Any], bias: NDArray[np.float32]) -> Layer:
     """A layer of one pass."""
     return replace(
-        layer, mean=weight, bias=bias, sigma_q=None, codebook=None, bias_std=np.zeros_like(bias)
+        layer,
+        mean=weight,
+        bias=bias,
+        std=None,
+        sigma_q=None,
+        codebook=None,
+        bias_std=np.zeros_like(bias),
     )
 
 
@@ -97,8 +169,12 @@ class DrawnBackend(ReferenceBackend):
     """See `Backend`."""
 
     name = "drawn"
-    description = "int8, any σ grid and rounding: weights drawn in numpy, compiled arithmetic"
+    description = "int8 with any σ grid and rounding, or float; drawn in numpy, then compiled"
     needs = "numpy; much faster with what `native` needs"
+
+    def supports(self, format: str) -> bool:
+        """All formats."""
+        return format in FORMATS
 
     def claimed_isa(self) -> str:
         """Of the arithmetic."""
@@ -106,9 +182,8 @@ class DrawnBackend(ReferenceBackend):
 
     def load(self, artefact: Artefact, threads: int, team: int = 0) -> Predictor:
         """See `Backend.load`; `team` makes no difference."""
-        reference = super().load(artefact, threads)
-        if native.unavailable():
-            return reference
+        if artefact.format.quantized and native.unavailable():
+            return super().load(artefact, threads)
         check_threads(threads)
         return DrawnPredictor(artefact, threads)
 

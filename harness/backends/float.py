@@ -184,17 +184,20 @@ class FloatPredictor:
     def traffic(self, batch: int) -> Traffic:
         """μ and σ read, sampled weights written and read again; the noise too, if it does not stay
         in registers."""
-        width = self.dtype.itemsize
-        weights = sum(layer.mean.size for layer in self.artefact.layers.values())
-        sizes = {name: math.prod(a.shape) for name, a in self.graph.activations.items()}
-        moved = sum(sizes[k] for node in self.graph.nodes for k in (*reads(node), node.name))
-        noise = 0 if self.noise == "normal" else 2 * 4
-        return Traffic(
-            mean=4 * weights,
-            std=4 * self.artefact.sampled_weights,
-            sampled=(noise + 2 * width) * self.artefact.sampled_weights,
-            activations=width * batch * moved,
-        )
+        return float_traffic(self.artefact, batch, 0 if self.noise == "normal" else 2 * 4)
+
+
+def float_traffic(artefact: Artefact, batch: int, noise_bytes: int) -> Traffic:
+    """Of a float format whose noise moves so many bytes a weight; see `Predictor.traffic`."""
+    width, graph = DTYPES[artefact.format.arithmetic].itemsize, artefact.graph
+    sizes = {name: math.prod(a.shape) for name, a in graph.activations.items()}
+    moved = sum(sizes[name] for node in graph.nodes for name in (*reads(node), node.name))
+    return Traffic(
+        mean=4 * artefact.weights,
+        std=4 * artefact.sampled_weights,
+        sampled=(noise_bytes + 2 * width) * artefact.sampled_weights,
+        activations=width * batch * moved,
+    )
 
 
 class FloatBackend:

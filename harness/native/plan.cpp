@@ -71,47 +71,42 @@ std::vector<int> last_readers(const Network& network) {
     return last;
 }
 
-// Where every activation lies, and whether a residual lies where its sum will be written.
-struct Placement {
-    std::vector<std::size_t> offset;
-    std::vector<bool> in_place;  // by node
-    std::size_t bytes = 0, live = 0;
-};
-
-// `early`, if it is an activation, is written from the beginning on.
-Placement place(const Network& network, const std::vector<std::size_t>& sizes, int early) {
+// What the nodes [first, end) read and write, but for their result (of all nodes the logits), which
+// lies elsewhere. The arena begins with `before` bytes, in use until the first of the nodes runs.
+Placement place(const Network& network, const std::vector<std::size_t>& sizes, std::size_t first,
+                std::size_t end, std::size_t before) {
     Arena arena;
     Placement placement;
     placement.offset.assign(sizes.size(), 0);
     placement.in_place.assign(network.nodes.size(), false);
     const std::vector<int> last = last_readers(network);
-    const auto input = static_cast<std::size_t>(network.input);
+    const auto start = static_cast<std::size_t>(
+        first == 0 ? network.input : node_output(network.nodes[first - 1]));
+    const int result =
+        end < network.nodes.size() ? node_output(network.nodes[end - 1]) : network.output;
     std::vector<bool> live(sizes.size(), false);
-    if (early >= 0) {
-        const auto first = static_cast<std::size_t>(early);
-        placement.offset[first] = arena.allocate(sizes[first]);
-        live[first] = true;
-    }
-    placement.offset[input] = arena.allocate(sizes[input]);
-    live[input] = true;
-    for (std::size_t k = 0; k < network.nodes.size(); ++k) {
+    if (before > 0) arena.allocate(before);
+    placement.offset[start] = arena.allocate(sizes[start]);
+    live[start] = true;
+    if (before > 0) arena.release(0);
+    for (std::size_t k = first; k < end; ++k) {
         const Node& node = network.nodes[k];
-        const bool logits = node_output(node) == network.output;  // written to the caller
+        const bool elsewhere = node_output(node) == result;
         const auto out = static_cast<std::size_t>(node_output(node));
         const auto* conv = std::get_if<ConvNode>(&node);
         const int residual = conv != nullptr ? conv->residual : -1;
         const auto from = static_cast<std::size_t>(std::max(residual, 0));
         const bool free_after = residual >= 0 && last[from] == static_cast<int>(k);
-        if (node_output(node) == early) {
+        if (elsewhere) {
             // It has its place.
         } else if (free_after && conv->input != residual && sizes[from] == sizes[out]) {
             placement.offset[out] = placement.offset[from];
             placement.in_place[k] = true;
             live[from] = false;
-        } else if (!logits) {
+        } else {
             placement.offset[out] = arena.allocate(sizes[out]);
         }
-        live[out] = !logits;
+        live[out] = !elsewhere;
         std::size_t together = 0;
         for (std::size_t a = 0; a < sizes.size(); ++a) together += live[a] ? sizes[a] : 0;
         placement.live = std::max(placement.live, together);
@@ -257,7 +252,9 @@ std::size_t Plan::plan_input(const Network& network, Engine engine) {
         if (engine == Engine::portable || conv == nullptr || conv->input != network.input) continue;
         input_.folding = input_folding(network, *conv);
     }
-    input_.pieces = rows(image.height, prefix_.steps > 0);
+    for (const Rows& part : rows(image.height, prefix_.steps > 0)) {
+        input_.pieces.push_back({0, part});
+    }
     const Folding& folding = input_.folding;
     const std::int64_t line = image.width * image.channels;
     row_words_ = (folding.columns > 0 ? folding.row_bytes() : 0) / 4 +
@@ -269,11 +266,12 @@ std::size_t Plan::plan_input(const Network& network, Engine engine) {
            type_bytes(network.at(network.input).type());
 }
 
-// Each thread's rows of a batch of maps: whole images, or rows of the one image.
+// Each thread's rows of a batch of maps: whole images, or rows of the one image; in the prefix all
+// of its own images.
 std::vector<Rows> Plan::rows(std::int64_t height, bool in_prefix) const {
-    const std::int64_t all_images = images(in_prefix);
+    if (in_prefix) return {parts(), Rows{0, prefix_.images * height}};
     const bool one = batch_ == 1;
-    const std::int64_t units = one ? height : all_images, rows = one ? 1 : height;
+    const std::int64_t units = one ? height : batch_, rows = one ? 1 : height;
     std::vector<Rows> all;
     for (std::int64_t part = 0; part < parts_; ++part) {
         all.push_back({units * part / parts_ * rows, units * (part + 1) / parts_ * rows});
@@ -300,15 +298,14 @@ Plan::Plan(const Network& network, Packers& packers, Engine engine, std::int64_t
                       : bytes;
     };
     activation_bytes_ += whole(sizes[input], prefixed);
-    const int crossing = prefixed ? node_output(network.nodes[prefix_.steps - 1]) : -1;
     for (std::size_t k = 0; k + 1 < prefix_.steps; ++k) {
         std::size_t& size = sizes[static_cast<std::size_t>(node_output(network.nodes[k]))];
         size = size / static_cast<std::size_t>(batch_) * static_cast<std::size_t>(images(true));
     }
-    const Placement placement = place(network, sizes, crossing);
-    arena_bytes_ = placement.bytes;
-    live_bytes_ = placement.live;
-    input_.dst = placement.offset[input];
+    const Placement placement = place_all(network, sizes);
+    for (std::size_t k = 0; k < this->parts(); ++k) {
+        input_.pieces[k].dst = own(prefixed, k) + placement.offset[input];
+    }
     for (std::size_t k = 0; k < network.nodes.size(); ++k) {
         const Node& node = network.nodes[k];
         const auto out = static_cast<std::size_t>(node_output(node));
@@ -325,28 +322,63 @@ Plan::Plan(const Network& network, Packers& packers, Engine engine, std::int64_t
             const auto from = static_cast<std::size_t>(std::max(conv->residual, 0));
             const bool copies = residual && !placement.in_place[k];
             if (copies) activation_bytes_ += 2 * whole(sizes[from], inside);
-            for (ConvPiece& piece : step.pieces) {
-                piece.residual = copies ? placement.offset[from] + piece.dst : 0;
+            for (std::size_t part = 0; part < this->parts(); ++part) {
+                ConvPiece& piece = step.pieces[part];
+                const std::size_t mine = own(inside, part);
+                piece.residual = copies ? mine + placement.offset[from] + piece.dst : 0;
                 piece.residual_bytes = copies ? piece.residual_bytes : 0;
-                piece.src += placement.offset[in];
-                piece.dst += step.logits ? 0 : placement.offset[out];
+                piece.src += mine + placement.offset[in];
+                if (!step.logits) piece.dst += own(inside && !last, part) + placement.offset[out];
             }
         } else if (const auto* pool = std::get_if<PoolNode>(&node)) {
-            const PoolSpec spec = pool_spec(network, *pool);
-            row_words_ = std::max(row_words_, spec.row_words());
-            steps_.emplace_back(PoolStep{spec,
-                                         placement.offset[static_cast<std::size_t>(pool->input)],
-                                         placement.offset[out], rows(spec.out.height, inside)});
+            const auto in = static_cast<std::size_t>(pool->input);
+            PoolStep step{pool_spec(network, *pool), {}};
+            row_words_ = std::max(row_words_, step.spec.row_words());
+            for (const Rows& part : rows(step.spec.out.height, inside)) {
+                const std::size_t k = step.pieces.size();
+                step.pieces.push_back({own(inside, k) + placement.offset[in],
+                                       own(inside && !last, k) + placement.offset[out], part});
+            }
+            steps_.emplace_back(std::move(step));
         } else {
             const auto& join = std::get<JoinNode>(node);
-            JoinStep step{join_spec(network, join), {}, placement.offset[out],
-                          rows(network.at(join.output).image.height, inside)};
-            for (const int read : join.inputs) {
-                step.src.push_back(placement.offset[static_cast<std::size_t>(read)]);
+            JoinStep step{join_spec(network, join), {}};
+            for (const Rows& part : rows(network.at(join.output).image.height, inside)) {
+                const std::size_t k = step.pieces.size();
+                JoinPiece piece{{}, own(inside && !last, k) + placement.offset[out], part};
+                for (const int read : join.inputs) {
+                    piece.src.push_back(own(inside, k) +
+                                        placement.offset[static_cast<std::size_t>(read)]);
+                }
+                step.pieces.push_back(std::move(piece));
             }
             steps_.emplace_back(std::move(step));
         }
     }
+}
+
+// The prefix's activations for each thread, then those of the whole batch.
+Placement Plan::place_all(const Network& network, const std::vector<std::size_t>& sizes) {
+    const std::size_t split = prefix_.steps, count = network.nodes.size();
+    Placement prefix;
+    if (split > 0) {
+        prefix = place(network, sizes, 0, split, 0);
+        prefix_.own_bytes = prefix.bytes;
+    }
+    Placement all = place(network, sizes, split, count, parts() * prefix_.own_bytes);
+    arena_bytes_ = all.bytes;
+    live_bytes_ = all.live;
+    if (split == 0) return all;
+    const auto crossing = static_cast<std::size_t>(node_output(network.nodes[split - 1]));
+    live_bytes_ = std::max(live_bytes_, parts() * prefix.live + sizes[crossing]);
+    all.offset[static_cast<std::size_t>(network.input)] =
+        prefix.offset[static_cast<std::size_t>(network.input)];
+    for (std::size_t k = 0; k < split; ++k) {
+        const auto made = static_cast<std::size_t>(node_output(network.nodes[k]));
+        if (made != crossing) all.offset[made] = prefix.offset[made];
+        all.in_place[k] = prefix.in_place[k];
+    }
+    return all;
 }
 
 // The step with its pieces' offsets from the beginning of its activations.
@@ -364,7 +396,10 @@ ConvStep& Plan::add_conv(const Network& network, Packers& packers, Engine engine
     for (Rows& part : parts) {  // a piece counts images, or rows
         if (images) part = {part.first / whole.out_height, part.last / whole.out_height};
     }
-    const auto kernels = make_kernels(whole, geometry, engine, images, parts);
+    const auto kernels =
+        inside ? std::vector<std::shared_ptr<const ConvKernel>>(
+                     parts.size(), make_conv(whole, geometry, engine))
+               : make_kernels(whole, geometry, engine, images, parts);
     ConvStep step;
     step.node = index;
     const auto src_row = static_cast<std::size_t>(whole.in_width * whole.in_channels) *

@@ -27,7 +27,8 @@ private:
 };
 
 // What one of the threads that work on a pass together computes of a step: some of the images, or,
-// of a single image, some of the rows. Offsets are bytes in the arena, or from the first logit.
+// of a single image, some of the rows. Offsets are bytes in the arena, or from the first logit; of
+// the prefix's last step, in its first round of the first thread.
 struct ConvPiece {
     std::shared_ptr<const ConvKernel> kernel;  // null: nothing
     std::size_t src = 0, dst = 0;
@@ -50,35 +51,56 @@ struct ConvStep {
     }
 };
 
+struct PoolPiece {
+    std::size_t src = 0, dst = 0;
+    Rows rows;  // of the output
+};
+
 struct PoolStep {
     PoolSpec spec;
-    std::size_t src = 0, dst = 0;
-    std::vector<Rows> pieces;
+    std::vector<PoolPiece> pieces;
+};
+
+struct JoinPiece {
+    std::vector<std::size_t> src;
+    std::size_t dst = 0;
+    Rows rows;
 };
 
 struct JoinStep {
     JoinSpec spec;
-    std::vector<std::size_t> src;
-    std::size_t dst = 0;
-    std::vector<Rows> pieces;
+    std::vector<JoinPiece> pieces;
 };
 
 using Step = std::variant<ConvStep, PoolStep, JoinStep>;
 
-struct InputStep {
+struct InputPiece {
     std::size_t dst = 0;
+    Rows rows;
+};
+
+struct InputStep {
     Folding folding;  // columns == 0: none
-    std::vector<Rows> pieces;
+    std::vector<InputPiece> pieces;
 };
 
 // The first layers have large maps and few weights: their weights are drawn together, then a few
 // images at a time go through all of them, so that what is between them stays in the cache. Only the
-// output of the last is kept for the whole batch.
+// output of the last is kept for the whole batch. A thread goes through its rounds without waiting
+// for the others, so all that lies between the layers is its own.
 struct Prefix {
     std::size_t steps = 0;      // 0: there is none
     std::int64_t images = 0;    // at a time, of each thread
     std::int64_t rounds = 0;
     std::size_t out_bytes = 0;  // of the last step's output, an image
+    std::size_t own_bytes = 0;  // of each thread in the arena, one after the other from its beginning
+};
+
+// Where every activation lies, and whether a residual lies where its sum will be written.
+struct Placement {
+    std::vector<std::size_t> offset;
+    std::vector<bool> in_place;  // by node
+    std::size_t bytes = 0, live = 0;
 };
 
 class Plan {
@@ -91,11 +113,9 @@ public:
     std::size_t parts() const { return static_cast<std::size_t>(parts_); }
     const InputStep& input() const { return input_; }
     const Prefix& prefix() const { return prefix_; }
-    // By how many images what a thread reads and writes outside the prefix lies behind its place
-    // inside, in a round.
-    std::int64_t shift(std::size_t part, std::int64_t round) const {
-        const std::int64_t mine = prefix_.images * (prefix_.rounds - 1);
-        return static_cast<std::int64_t>(part) * mine + round * prefix_.images;
+    // The first image of a thread's round in the prefix.
+    std::int64_t first_image(std::size_t part, std::int64_t round) const {
+        return (static_cast<std::int64_t>(part) * prefix_.rounds + round) * prefix_.images;
     }
     const std::vector<Step>& steps() const { return steps_; }
     std::size_t arena_bytes() const { return arena_bytes_; }
@@ -117,13 +137,16 @@ public:
 
 private:
     std::size_t activation_size(const Network& network, int activation) const;
+    Placement place_all(const Network& network, const std::vector<std::size_t>& sizes);
     void plan_prefix(const Network& network, const std::vector<std::size_t>& sizes);
     std::size_t plan_input(const Network& network, Engine engine);
     ConvStep& add_conv(const Network& network, Packers& packers, Engine engine, std::size_t index);
     std::vector<Rows> rows(std::int64_t height, bool in_prefix) const;
-    // Images that an activation of a step holds.
-    std::int64_t images(bool in_prefix) const {
-        return in_prefix ? prefix_.images * parts_ : batch_;
+    // Images that an activation of a step holds; in the prefix each thread has its own.
+    std::int64_t images(bool in_prefix) const { return in_prefix ? prefix_.images : batch_; }
+    // Where a thread's part of an activation of the prefix lies.
+    std::size_t own(bool in_prefix, std::size_t part) const {
+        return in_prefix ? part * prefix_.own_bytes : 0;
     }
 
     std::int64_t batch_, parts_;

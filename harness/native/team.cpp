@@ -186,13 +186,13 @@ void Team::prefix(std::size_t member, const float* x, const Draw& draw, Clock& c
     clock.add(&StepTime::waiting, profile, 0);
     const std::int64_t pixels = network_.at(network_.input).image.size();
     for (std::int64_t round = 0; round < prefix.rounds; ++round) {
-        const std::int64_t shift = plan_.shift(member, round);
-        input(member, x + shift * pixels);
+        const std::int64_t first = plan_.first_image(member, round);
+        input(member, x + first * pixels);
         clock.add(&StepTime::rest, profile, plan_.steps().size());
         for (std::size_t k = 0; k < prefix.steps; ++k) {
             const bool last = k + 1 == prefix.steps;
             const std::size_t behind =
-                last ? static_cast<std::size_t>(shift) * prefix.out_bytes : 0;
+                last ? static_cast<std::size_t>(first) * prefix.out_bytes : 0;
             step(member, k, arena_.data() + behind);
             const bool conv = std::holds_alternative<ConvStep>(plan_.steps()[k]);
             clock.add(conv ? &StepTime::compute : &StepTime::rest, profile, k);
@@ -203,8 +203,9 @@ void Team::prefix(std::size_t member, const float* x, const Draw& draw, Clock& c
 void Team::input(std::size_t member, const float* x) {
     const Activation& in = network_.at(network_.input);
     const InputStep& step = plan_.input();
-    const Rows rows = step.pieces[member];
-    std::uint8_t *row = members_[member]->row.data(), *out = arena_.data() + step.dst;
+    const Rows rows = step.pieces[member].rows;
+    std::uint8_t *row = members_[member]->row.data(),
+                 *out = arena_.data() + step.pieces[member].dst;
     if (network_.real()) {
         convert_input(x, rows, in.image, in.type(), out);
     } else if (step.folding.columns > 0) {
@@ -227,10 +228,12 @@ void Team::draw(std::size_t member, std::size_t index, const Draw& draw) {
 void Team::step(std::size_t member, std::size_t index, std::uint8_t* out) {
     const Step& any = plan_.steps()[index];
     if (const auto* step = std::get_if<PoolStep>(&any)) {
-        pool(arena_.data() + step->src, step->pieces[member], step->spec,
-             reinterpret_cast<std::int32_t*>(members_[member]->row.data()), out + step->dst);
+        const PoolPiece& piece = step->pieces[member];
+        pool(arena_.data() + piece.src, piece.rows, step->spec,
+             reinterpret_cast<std::int32_t*>(members_[member]->row.data()), out + piece.dst);
     } else if (const auto* step = std::get_if<JoinStep>(&any)) {
-        join(arena_.data(), step->src, step->pieces[member], step->spec, out + step->dst);
+        const JoinPiece& piece = step->pieces[member];
+        join(arena_.data(), piece.src, piece.rows, step->spec, out + piece.dst);
     } else {
         conv(member, index, out);
     }

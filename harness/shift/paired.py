@@ -69,19 +69,32 @@ class Sample:
         }
 
     def luck(self, pair: Pair, metric: str) -> list[Luck]:
-        """Of the MC draw, in the mean over types: of the variant and of its reference.
+        """Of the MC draw, in the mean over types: of the difference where both sides have the same
+        noise, else of the variant and of its reference.
 
         A pass has the same weights for all types, so halves of the passes are averaged over types
         before they are compared. Empty where a side draws no weights, or too few to tell.
         """
-        found = []
-        for name in (pair.variant, pair.reference):
-            records = [self._records[name][t] for t in pair.types]
-            seeds = range(min(map(len, records)))
-            halves = [[r[s].halves.get(metric, ()) for r in records] for s in seeds]
-            if all(map(len, itertools.chain(*halves))):
-                found.append(Luck.of(np.mean(halves, axis=1)))
-        return found
+        sides = [self._halves(name, pair.types, metric) for name in (pair.variant, pair.reference)]
+        found = [side for side in sides if side is not None]
+        if len(found) == 2 and self._noise(pair.variant) == self._noise(pair.reference):
+            seeds = min(map(len, found))
+            found = [found[0][:seeds] - found[1][:seeds]]
+        return [Luck.of(side) for side in found]
+
+    def _halves(self, name: str, types: Sequence[str], metric: str) -> Array | None:
+        """[seeds, halves] scores in the mean over types."""
+        records = [self._records[name][t] for t in types]
+        seeds = range(min(map(len, records)))
+        halves = [[r[s].halves.get(metric, ()) for r in records] for s in seeds]
+        if not all(map(len, itertools.chain(*halves))):
+            return None
+        return np.asarray(np.mean(halves, axis=1))
+
+    def _noise(self, name: str) -> tuple[tuple[str, int], ...]:
+        """Kind and seeds: what is the same where two variants have the same noise, pass by pass."""
+        found = {(r.cell.noise, r.cell.seed) for each in self._records[name].values() for r in each}
+        return tuple(sorted(found))
 
     def near_floor(self, pair: Pair) -> bool:
         """Whether the reference's ECE is not far above what perfect calibration would show."""

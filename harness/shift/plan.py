@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ..backends.base import BACKENDS
 from ..cell import Cell
 from ..commands import plan_from
 from ..errors import UserError, unknown
 from ..formats import FORMATS
-from ..plan import Plan
+from ..plan import DRAWN_BACKEND, Plan
 from ..quantize.ptq import Options
 from .corruptions import CORRUPTIONS, SEVERITIES, check_severity, corrupt
 from .ood import OOD, OodSet, available, ood_sets
@@ -148,10 +149,17 @@ class ShiftPlan:
 
 
 def _scored(timed: Sequence[Cell], condition: Condition) -> list[Cell]:
-    """Cells that are scored and not timed; a format has one where range or seed mean nothing."""
+    """Cells that are scored and not timed; a format has one where range or seed mean nothing.
+
+    The float BNNs have the noise of the int8 ones: what sets a pair apart then is the format and
+    not the luck of its draws.
+    """
+    drawn = BACKENDS.get(DRAWN_BACKEND)
     cells = (
         replace(
             cell,
+            backend=drawn.name if _float_bnn(cell) else cell.backend,
+            noise=drawn.noise if _float_bnn(cell) else cell.noise,
             corruption=condition.corruption,
             severity=condition.severity,
             shifted=condition.shifted,
@@ -164,6 +172,11 @@ def _scored(timed: Sequence[Cell], condition: Condition) -> list[Cell]:
         for cell in timed
     )
     return list(dict.fromkeys(cells))
+
+
+def _float_bnn(cell: Cell) -> bool:
+    format = FORMATS.get(cell.format)
+    return format.bayesian and not format.quantized
 
 
 def shift_plan(

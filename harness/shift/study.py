@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from ..data import Split
     from ..quantize.artefact import Artefact
 
+BATCH_VALUES = 1 << 22  # of images at a time: what is drawn in numpy is drawn once for all of them
+
 #: Told what is being done and how much of it is done, as (phase, done, total).
 Report = Callable[[str, int, int], None]
 
@@ -134,6 +136,7 @@ class _Job:
             cell.seed,
             deterministic=not bayesian,
             groups=GROUPS,
+            batch=max(1, BATCH_VALUES // images.images[0].numel()),
         )
         last = found[prefixes[-1]]
         labels = None if cell.corruption.startswith(OOD) else images.labels

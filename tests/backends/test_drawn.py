@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from toy import RESIDUAL_SHAPE
 
 from sigmabench.harness import native as runtime
@@ -15,6 +16,7 @@ from sigmabench.harness.measure.posterior import fidelities
 from sigmabench.harness.quantize import noise
 from sigmabench.harness.quantize.calibrate import calibrate
 from sigmabench.harness.quantize.fold import fold
+from sigmabench.harness.quantize.forward import forward
 from sigmabench.harness.quantize.ptq import Options, quantize
 from sigmabench.harness.quantize.sigma import look_up
 
@@ -114,6 +116,51 @@ def test_without_the_extension_the_reference_computes(monkeypatch, model, ranges
     assert torch.equal(found.logits(images[:4], 0, range(1)), expected)
 
 
-def test_float_formats_are_refused(model):
-    with pytest.raises(UserError, match="--backend float"):
-        BACKENDS.get("drawn").load(quantize(model, "FP32"), 1)
+@pytest.mark.parametrize("format", ["FP32", "BF16"])
+def test_float_formats_have_the_int8_formats_noise(model, ranges, format):
+    ours = BACKENDS.get("drawn").load(quantize(model, format), 1)
+    layers = quantize(model, format).layers
+    for ordinal, conv in enumerate(model.graph.convs):
+        layer, found = layers[conv.name], ours.sample(conv.name, 7, 49)
+        epsilon = noise.noise(conv.shape, 7, 49, 2 * ordinal)
+        expected = layer.mean.astype(np.float64) + layer.std.astype(np.float64) * (
+            epsilon * (4.0 / 127.0)
+        )
+        steps = {"FP32": 2.0**-22, "BF16": 2.0**-8}[format]
+        assert np.abs(found - expected).max() <= steps * np.abs(expected).max()
+        if format == "BF16":
+            assert np.array_equal(torch.from_numpy(found).bfloat16().float().numpy(), found)
+    assert ours.draws == sum(conv.weights for conv in model.graph.convs)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize(("format", "near"), [("FP32", 1e-4), ("BF16", 0.1), ("DNN_FP32", 1e-4)])
+def test_float_logits_are_those_of_the_drawn_weights(
+    monkeypatch, model, images, format, near, compiled
+):
+    if not compiled:
+        monkeypatch.setattr("sigmabench.harness.backends.drawn.load_program", lambda *_, **__: None)
+    artefact = quantize(model, format)
+    predictor = BACKENDS.get("drawn").load(artefact, 1)
+    found = predictor.logits(images[:8], 3, range(2, 4))
+    for row, mc in zip(found, (2, 3), strict=True):
+        weights = {
+            name: tuple(
+                torch.from_numpy(drawn(name, 3, mc).copy())
+                for drawn in (predictor.sample, predictor.sample_bias)
+            )
+            for name in artefact.layers
+        }
+        expected = forward(artefact.graph, weights, images[:8])
+        assert (row - expected).abs().max() <= near * expected.abs().max()
+    assert torch.equal(found[0], found[1]) == (format == "DNN_FP32")
+
+
+def test_float_draws_have_the_law_of_normal_ones(model):
+    """Its cumulated probabilities at the edges of the steps, which are multiples of 2⁻¹⁶."""
+    steps = np.arange(-127, 128)
+    halves = noise.probabilities()
+    law = np.concatenate([halves[:0:-1] / 2, [halves[0]], halves[1:] / 2])
+    cumulated = np.cumsum(law)
+    exact = stats.norm.cdf((steps + 0.5) * 4.0 / 127.0)
+    assert np.abs(cumulated - exact).max() < 2.0**-12

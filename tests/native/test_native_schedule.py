@@ -59,6 +59,38 @@ def test_a_few_images_at_a_time_are_what_each_is_alone() -> None:
     assert program.memory()["activations"] < whole / 2
 
 
+def shrinking_net(bits):
+    """Large maps of many sizes, so that one thread's part of a map lies where another's part of a
+    larger one lay before."""
+    nodes = (
+        Conv("a", "x", (16, 3, 3, 3), "a.weight", padding=(1, 1), relu=True),
+        Pool("p", "a", "max", (2, 2), (2, 2)),
+        Conv("b", "p", (48, 16, 3, 3), "b.weight", padding=(1, 1), relu=True),
+        Conv("c", "b", (8, 48, 1, 1), "c.weight", relu=True),
+        Conv("d", "c", (8, 8, 3, 3), "d.weight", padding=(1, 1), relu=True, residual="c"),
+        Conv("e", "d", (24, 8, 3, 3), "e.weight", stride=(2, 2), padding=(1, 1), relu=True),
+        Pool("q", "e", "avg", (16, 16), (16, 16)),
+        Conv("y", "q", (5, 24, 1, 1), "y.weight"),
+    )
+    shapes = {"x": (3, 64, 64), "a": (16, 64, 64), "p": (16, 32, 32), "b": (48, 32, 32)}
+    shapes |= {"c": (8, 32, 32), "d": (8, 32, 32), "e": (24, 16, 16), "q": (24, 1, 1)}
+    activations = {name: Activation(shape, 0.3, name == "x") for name, shape in shapes.items()}
+    activations["y"] = Activation((5, 1, 1))
+    return artefact(Graph("x", "y", nodes, activations), bits)
+
+
+@pytest.mark.parametrize("bits", [0, 2])
+def test_threads_that_run_ahead_touch_nothing_of_the_others(bits) -> None:
+    model = shrinking_net(bits)
+    x = images(model, 80).numpy()
+    alone = build(model, 1)
+    expected = np.concatenate([alone.logits(x[n : n + 1], 1, 0, 1) for n in range(80)], axis=1)
+    for threads, team in ((1, 1), (2, 2), (4, 4), (4, 2)):
+        program = build(model, threads, team=team)
+        for _ in range(5):
+            np.testing.assert_array_equal(program.logits(x, 1, 0, 1), expected)
+
+
 @pytest.mark.parametrize("size", [4, 7])
 def test_the_kind_of_kernel_depends_neither_on_the_batch_nor_on_the_team(size) -> None:
     """Fewer pixels than an AMX panel in a piece, or in an image; kernels of two kinds may round

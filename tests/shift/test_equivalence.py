@@ -361,6 +361,32 @@ def test_luck_that_a_pass_shares_among_all_images_widens_the_interval():
     assert widths[1] == pytest.approx(2.228 * 0.004 / np.sqrt(2), rel=0.1)
 
 
+def test_luck_that_both_formats_share_does_not_count():
+    """Half-samples of both move together; with the same noise their difference says so."""
+    rng = np.random.default_rng(11)
+    a = arrays(rng, 400)
+    moved = a | {"nll": a["nll"] + 0.004}
+    both = {"accuracy": (1.0,) * 20, "ece": (1.0,) * 20, "nll": (0.996, 1.004) * 10}
+
+    def width(noises, seeds=(0, 0)):
+        sides = zip(("FP32", "INT8"), (a, moved), noises, seeds, strict=True)
+        made = [
+            record(
+                cell(format=n, corruption="fog", severity=1, noise=noise, seed=seed), v, halves=both
+            )
+            for n, v, noise, seed in sides
+        ]
+        (found,) = results(made)
+        (nll,) = (o for o in equivalence(found, resamples=4000) if o.metric == "nll")
+        return nll.high - nll.low
+
+    alone = width(("stream-v1", "stream-v1"))
+    assert alone < 1e-6
+    apart = width(("normal", "stream-v1"))
+    assert apart == pytest.approx(2 * 2.228 * 0.004 * 2**0.5, rel=0.1)  # t with 10 degrees
+    assert width(("stream-v1", "stream-v1"), seeds=(0, 1)) == pytest.approx(apart, rel=0.1)
+
+
 def test_halves_tell_how_far_another_draw_of_the_passes_would_have_come_out():
     """The truth is what 300 draws differ by; the estimate from one of them is of that size."""
     images, classes, passes = 400, 5, 50
