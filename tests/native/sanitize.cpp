@@ -224,6 +224,35 @@ Network grouped_network() {
     return network;
 }
 
+JoinNode join(const std::vector<int>& inputs, int output) {
+    JoinNode node{inputs, output, {}, 0.f, 0.f};
+    for (std::size_t k = 0; k < inputs.size(); ++k) {
+        node.tables.emplace_back();
+        for (int byte = 0; byte < 256; ++byte) {  // the first changes nothing
+            node.tables[k][static_cast<std::size_t>(byte)] =
+                static_cast<std::uint8_t>(k == 0 ? byte : uniform(0, 255));
+        }
+    }
+    return node;
+}
+
+// Joins of the input, of joins and of odd channels, and a pool that rounds up; with maps of 48 rows
+// a few images at a time.
+Network joined_network(std::int64_t size) {
+    const std::int64_t half = size / 2 + 1;
+    Network network;
+    network.activations = {{"x", {3, size, size}, 0.02f, true}, {"a", {65, size, size}, 0.3f, false},
+                           {"b", {71, size, size}, 0.5f, false},
+                           {"c", {71, size, size}, 0.5f, true}, {"p", {71, half, half}, 0.5f, true},
+                           {"mean", {71, 1, 1}, 0.5f, true}, {"y", {6, 1, 1}, 0.f, true}};
+    network.nodes = {layer(0, 1, {65, 3, 1, 1}, 0), join({0, 1, 0}, 2), join({2}, 3),
+                     PoolNode{3, 4, true, {3, 3}, {2, 2}, {1, 1}},
+                     PoolNode{4, 5, false, {half, half}, {half, half}, {0, 0}},
+                     layer(5, 6, {6, 71, 1, 1}, 1)};
+    network.output = 6;
+    return network;
+}
+
 void check_program(const Network& network, std::int64_t batch, int repeats) {
     const AliasTables tables = some_tables();
     const std::int64_t passes = 3;
@@ -424,10 +453,11 @@ int main() {
         check_pools();
         check_split_block();
         for (const Network& network :
-             {small_network(), one_pixel_network(), grouped_network()}) {
+             {small_network(), one_pixel_network(), grouped_network(), joined_network(8)}) {
             check_program(network, 5, 10);
         }
         check_program(wide_network(), 12, 1);
+        check_program(joined_network(48), 12, 1);
 #if !defined(SIGMABENCH_ONEDNN)
         check_failure(small_network());
 #endif
