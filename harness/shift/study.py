@@ -136,7 +136,7 @@ class _Job:
             cell.seed,
             deterministic=not bayesian,
             groups=GROUPS,
-            batch=max(1, BATCH_VALUES // images.images[0].numel()),
+            batch=max(1, BATCH_VALUES // images.images[:1].numel()),
         )
         last = found[prefixes[-1]]
         labels = None if cell.corruption.startswith(OOD) else images.labels
