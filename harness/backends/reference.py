@@ -95,12 +95,16 @@ class ReferencePredictor:
     def logits(self, x: Tensor, seed: int, passes: range) -> Tensor:
         """Float32 [len(passes), N, classes]; see `Predictor.logits`."""
         check_call(x, self.artefact.graph, seed, passes)
-        return torch.from_numpy(np.stack([self._pass(x.numpy(), seed, mc) for mc in passes]))
+        output = self.artefact.graph.output
+        logits = [self.activations(x, seed, mc)[output] for mc in passes]
+        return torch.from_numpy(np.stack(logits).reshape(len(passes), len(x), -1))
 
-    def _pass(self, x: F32, seed: int, mc: int) -> F32:
+    def activations(self, x: Tensor, seed: int, mc: int) -> dict[str, NDArray[Any]]:
+        """Every activation of one pass, integers [N, C, H, W]; the logits float32."""
         graph = self.artefact.graph
+        check_call(x, graph, seed, range(mc, mc + 1))
         values: dict[str, NDArray[Any]] = {
-            graph.input: quantize_activation(x, graph.activations[graph.input])
+            graph.input: quantize_activation(x.numpy(), graph.activations[graph.input])
         }
         for node in graph.nodes:
             if isinstance(node, Conv):
@@ -109,7 +113,7 @@ class ReferencePredictor:
                 values[node.name] = _pool(node, values[node.input])
             else:
                 values[node.name] = _join(node, values, graph)
-        return values[graph.output].reshape(len(x), -1).astype(np.float32)
+        return values
 
     def _layer(
         self, conv: Conv, values: dict[str, NDArray[Any]], seed: int, mc: int
