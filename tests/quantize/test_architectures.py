@@ -54,7 +54,7 @@ def timm_net(name: str) -> nn.Module:
 
 NETS: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "resnet18": (lambda: torchvision_net("resnet18"), 32),
-    "resnet50": (lambda: torchvision_net("resnet50"), 32),
+    "resnet50": (lambda: torchvision_net("resnet50"), 64),
     "mobilenet_v2": (lambda: torchvision_net("mobilenet_v2", width_mult=0.35), 64),
     "vgg11_bn": (narrow_vgg, 224),
     "densenet": (narrow_densenet, 64),
@@ -184,7 +184,6 @@ SHALLOW: dict[str, Callable[[], nn.Module]] = {
         CLASSES, inverted_residual_setting=[[1, 16, 1, 1], [6, 24, 2, 2], [6, 32, 2, 2]]
     ),
     "densenet": lambda: torchvision.models.DenseNet(8, (2, 2), 16, num_classes=CLASSES),
-    "squeezenet1_1": lambda: torchvision_net("squeezenet1_1"),
 }
 
 
