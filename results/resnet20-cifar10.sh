@@ -6,6 +6,7 @@ set -euo pipefail
 outside=${1:?name the folder that holds photographs and histology.npz}
 workload=resnet20-cifar10
 report=results/report/$workload
+sets="svhn,cifar100,mnist,$outside/photographs,$outside/histology.npz"
 
 # Validation data: every choice of quantization alone.
 sigmabench ablation $workload --out $report
@@ -13,8 +14,9 @@ sigmabench weights $workload --range headroom,paper --out $report
 
 # Test data, scored once.
 sigmabench run $workload \
-  --formats FP32,BF16,INT8,INT8_SIGMA4,INT8_SIGMA2,INT8_SIGMA1,DNN_FP32,DNN_INT8
+  --formats FP32,INT8,INT8_SIGMA4,INT8_SIGMA2,INT8_SIGMA1,DNN_FP32,DNN_INT8
 sigmabench report $workload --out $report
-sigmabench shift $workload --range headroom,paper \
-  --ood "svhn,cifar100,mnist,$outside/photographs,$outside/histology.npz" --out $report
+sigmabench shift $workload --ood "$sets"
+sigmabench shift $workload --ood "$sets" --range paper --formats INT8,INT8_SIGMA1
+sigmabench shift $workload --ood "$sets" --range headroom,paper --policy never --out $report
 sigmabench corruptions $workload --split validation --out $report/corruptions.png
