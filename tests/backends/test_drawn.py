@@ -166,7 +166,7 @@ def test_float_draws_are_normal_but_for_the_grid(model):
     drawn = []
     for conv in model.graph.convs:
         layer = artefact.layers[conv.name]
-        for mc in range(20):
+        for mc in range(60):
             moved = (predictor.sample(conv.name, 5, mc) - layer.mean) / layer.std
             drawn.append(moved.ravel())
     found = np.concatenate(drawn)
