@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# The runs on ResNet-20/CIFAR-10 that the README speaks of, in order; each goes on where it was
-# stopped. SIGMABENCH_DATA names the data root; $1 is a folder of sets from outside the
+# The runs on ResNet-20/CIFAR-10, in order; each goes on where it was stopped. SIGMABENCH_DATA names the data root; $1 is a folder of sets from outside the
 # distribution: `photographs`, a folder of pictures, and `histology.npz`.
 set -euo pipefail
 outside=${1:?name the folder that holds photographs and histology.npz}

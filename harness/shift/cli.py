@@ -65,30 +65,24 @@ def shift(
     """
     from ..commands import parse_policy
     from ..machine import fingerprint
-    from ..store import Policy, Store
+    from ..store import Store
     from .plan import shift_plan
     from .record import SHIFT_RECORDS
-    from .study import of_others, run
+    from .study import run
 
     plan, skipped = shift_plan(_workload(workload), **choices)
     for line in skipped:
         click.echo(line, err=True)
-    store, when = Store(results, SHIFT_RECORDS), parse_policy(policy)
-    if when is not Policy.NEVER and (others := of_others(plan, store)):
-        click.echo(
-            f"{others} cells have records of another machine, code or environment, which are not "
-            "used; --policy never shows them.",
-            err=True,
-        )
     count = workers if workers is not None else fingerprint().cores
     with progress(not as_json) as report:
         records = run(
             plan,
-            store,
+            Store(results, SHIFT_RECORDS),
             command_line(),
-            when,
+            parse_policy(policy),
             count,
             report,
+            lambda line: click.echo(line, err=True),
         )
     if not records:
         raise UserError(f"{results} holds no record of this study; leave out --policy never.")

@@ -53,6 +53,7 @@ def run(
     policy: Policy = Policy.ONLY_MISSING,
     workers: int = 1,
     report: Report | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> list[ShiftRecord]:
     """Score the plan's cells and store their records.
 
@@ -63,6 +64,7 @@ def run(
         policy: what to do about cells that have a record.
         workers: processes side by side, one thread each; 1 works in this one.
         report: progress, in cells.
+        tell: what a user should know before anything is scored.
 
     Returns:
         The records of all the plan's cells that there are, in the plan's order; with the policy
@@ -76,13 +78,19 @@ def run(
         raise UserError(f"--workers is {workers}; give at least 1.")
     here, report = fingerprint(), report or (lambda *_: None)
     cells = plan.cells(load_networks(plan.base))
-    stored = store.records(plan.base.workload.name)  # a damaged one is noticed now, not hours later
+    # All are read: a damaged one is noticed now, not hours later.
+    there = {record.cell: record for record in store.records(plan.base.workload.name)}
     if policy is Policy.NEVER:
-        there = {record.cell: record for record in stored}
         return [there[cell] for group in cells.values() for cell in group if cell in there]
     store.ensure_writable()
     wanted = {c: store.missing(group, here, policy) for c, group in cells.items()}
     wanted = {condition: group for condition, group in wanted.items() if group}
+    others = sum(cell in there and not store.has(cell, here) for g in wanted.values() for cell in g)
+    if others and tell:
+        tell(
+            f"{others} cells have records of another machine, code or environment, which are not "
+            "used; --policy never shows them."
+        )
     if wanted:
         report("Quantizing", 0, 1)
         _score_all(_job(plan, wanted, store, command, here), wanted, workers, report)
@@ -157,14 +165,6 @@ class _Job:
             per_image=per_image(last, labels),
             halves=halves,
         )
-
-
-def of_others(plan: ShiftPlan, store: Store[ShiftRecord]) -> int:
-    """How many of the plan's cells have records from another machine or code alone."""
-    here = fingerprint()
-    cells = {c for group in plan.cells(load_networks(plan.base)).values() for c in group}
-    there = {record.cell for record in store.records(plan.base.workload.name)}
-    return sum(cell in there and not store.has(cell, here) for cell in cells)
 
 
 def _job(

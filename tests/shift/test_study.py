@@ -206,13 +206,13 @@ def test_records_of_another_machine_are_read_but_not_used(
     shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
     other = replace(whole[1][0].fingerprint, cpu="another")
     monkeypatch.setattr(study, "fingerprint", lambda: other)
-    store = Store(tmp_path, SHIFT_RECORDS)
     same(run(tmp_path, plan(), policy=Policy.NEVER), whole[1])
-    assert study.of_others(plan(), store) == len(whole[1])
-    clean = plan(types=())
-    scored = run(tmp_path, clean)
-    assert {record.fingerprint.cpu for record in scored} == {"another"}
-    assert study.of_others(plan(), store) == len(whole[1]) - len(scored)
+    told: list[str] = []
+    for _ in range(2):
+        scored = run(tmp_path, plan(types=()), tell=told.append)
+        assert {record.fingerprint.cpu for record in scored} == {"another"}
+    assert len(told) == 1
+    assert told[0].startswith(f"{len(scored)} cells have records of another machine")
 
 
 def test_batches_of_images_change_no_record(
