@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,18 @@ if TYPE_CHECKING:
 
     from .backends.base import Predictor
     from .data import Split
+    from .quantize.graph import Graph
 
 BATCH = 250
+BATCH_BYTES = 1 << 26  # of the largest activation of a batch
 PASSES = 10  # computed at once, so that memory does not grow with T
+
+
+def images_at_a_time(graph: Graph) -> int:
+    """Images whose largest activation takes `BATCH_BYTES` as float32, at least 1: as many as memory
+    allows, where what is drawn for a call costs more than the call's other overhead."""
+    largest = 4 * max(math.prod(activation.shape) for activation in graph.activations.values())
+    return max(1, BATCH_BYTES // largest)
 
 
 def predict(

@@ -29,6 +29,7 @@ from sigmabench.harness.record import (
     Timing,
     Verdict,
 )
+from sigmabench.harness.shift.record import SHIFT_RECORDS
 from sigmabench.harness.store import RECORDS, Policy, Store, fingerprint_hash, from_json, to_json
 
 ATOMS: dict[Any, st.SearchStrategy[Any]] = {
@@ -258,8 +259,12 @@ def test_import_is_light() -> None:
 def test_published_records_stay_readable_and_under_their_names() -> None:
     """Records of schema 1 know nothing of how a cell stops: all of theirs are fixed."""
     results = Path(__file__).parents[1] / "results"
-    races = set(results.glob("runtime/**/*.json"))  # of another schema, see tests/bench
-    published = sorted(set(results.rglob("*/*/*.json")) - races)
+    others = {"runtime", "shift"}  # of other schemas, see tests/bench and below
+    published = [
+        path
+        for path in sorted(results.rglob("*/*/*.json"))
+        if path.relative_to(results).parts[0] not in others
+    ]
     assert len(published) > 100
     of_first = 0
     for path in published:
@@ -268,6 +273,15 @@ def test_published_records_stay_readable_and_under_their_names() -> None:
         assert path.parent.name == fingerprint_hash(record.fingerprint)
         of_first += record.schema_version == 1
     assert of_first > 50
+
+
+def test_published_shift_records_stay_readable_and_under_their_names() -> None:
+    published = sorted((Path(__file__).parents[1] / "results" / "shift").rglob("*/*/*.json"))
+    for path in published:
+        record = from_json(path.read_bytes(), path, SHIFT_RECORDS)
+        assert path.stem == record.cell.key
+        assert path.parent.name == fingerprint_hash(record.fingerprint)
+    assert len(published) > 500  # a full study
 
 
 def test_how_a_cell_stops_is_part_of_its_key_only_where_it_is_not_fixed(record: Record) -> None:

@@ -3,8 +3,7 @@
 It computes what the compiled samplers do not draw: codebooks and dithered rounding in the int8
 formats, and the float formats with the int8 formats' noise, so that the two can be compared draw by
 draw. Each pass draws once for all images of a call, then builds and runs a program of fixed
-weights; building one costs a small part of what numpy's draws do. Without the compiled extension
-the reference's arithmetic runs instead, or PyTorch's.
+weights. Without the compiled extension the reference's arithmetic runs instead, or PyTorch's.
 """
 
 from __future__ import annotations
@@ -24,13 +23,14 @@ from ..quantize.artefact import Artefact, Layer
 from ..quantize.forward import forward
 from .base import Predictor, Traffic, check_call, check_threads
 from .float import DTYPES, float_traffic
-from .float_program import load_program
+from .float_program import ProgramPredictor, load_program
+from .float_program import build as build_float
 from .native import BACKEND as NATIVE
 from .native import NativePredictor, build, started
-from .reference import ReferenceBackend, ReferencePredictor
+from .reference import ReferenceBackend, ReferencePredictor, drawn_bias
 
 
-class FloatDefinition:
+class StreamNormals:
     """What the float formats draw from the noise stream: w = μ + σ·s_ε·ε_q in the format's type."""
 
     def __init__(self, artefact: Artefact) -> None:
@@ -53,18 +53,14 @@ class FloatDefinition:
 
     def sample_bias(self, layer: str, seed: int, mc: int) -> NDArray[np.float32]:
         """The bias of one pass, float32 [O]."""
-        numbers = self.artefact.layers[layer]
-        if not numbers.bias_std.any():
-            return numbers.bias
-        epsilon = noise.bias_noise(len(numbers.bias), seed, mc, 2 * self._ordinal[layer] + 1)
-        return noise.perturb_bias(numbers.bias, noise.bias_step(numbers.bias_std), epsilon)
+        return drawn_bias(self.artefact.layers[layer], seed, mc, self._ordinal[layer])
 
     def traffic(self, batch: int) -> Traffic:
         """ε and weights are written and read again."""
         return float_traffic(self.artefact, batch, noise_bytes=2 * 2)
 
 
-class _Plain:
+class _TorchProgram:
     """Fixed float weights in PyTorch's arithmetic, where nothing is compiled."""
 
     isa = "torch"
@@ -94,8 +90,10 @@ class DrawnPredictor:
         self.artefact = artefact
         self.threads = threads
         quantized = artefact.format.quantized
-        self._definition = ReferencePredictor(artefact) if quantized else FloatDefinition(artefact)
+        self._definition = ReferencePredictor(artefact) if quantized else StreamNormals(artefact)
         means = {name: _fixed(layer, layer.mean, layer.bias) for name, layer in self._layers()}
+        fixed = replace(artefact, layers=means)
+        self._compiled = quantized or load_program(fixed, threads) is not None
         self._latest = self._program(means)
 
     @property
@@ -143,13 +141,15 @@ class DrawnPredictor:
         )
         return self._latest.logits(x, 0, range(1))
 
-    def _program(self, layers: dict[str, Layer]) -> NativePredictor | _Plain:
+    def _program(self, layers: dict[str, Layer]) -> NativePredictor | _TorchProgram:
         """A team of all threads: there is one pass, and nothing has to be measured."""
         fixed = replace(self.artefact, layers=layers)
-        if not fixed.format.quantized:
-            return load_program(fixed, self.threads, team=self.threads) or _Plain(fixed)
-        built = started("drawn", lambda: build(fixed, self.threads, team=self.threads))
-        return NativePredictor(built, fixed.graph, self.threads)
+        if not self._compiled:
+            return _TorchProgram(fixed)
+        quantized = fixed.format.quantized
+        make, kind = (build, NativePredictor) if quantized else (build_float, ProgramPredictor)
+        built = started("drawn", lambda: make(fixed, self.threads, team=self.threads))
+        return kind(built, fixed.graph, self.threads)
 
 
 def _fixed(layer: Layer, weight: NDArray[Any], bias: NDArray[np.float32]) -> Layer:
@@ -177,7 +177,7 @@ class DrawnBackend(ReferenceBackend):
         return format in FORMATS
 
     def claimed_isa(self) -> str:
-        """Of the arithmetic."""
+        """Of the int8 arithmetic."""
         return super().claimed_isa() if native.unavailable() else NATIVE.claimed_isa()
 
     def load(self, artefact: Artefact, threads: int, team: int = 0) -> Predictor:

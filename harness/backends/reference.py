@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..formats import FORMATS
 from ..quantize import functions, noise
-from ..quantize.artefact import Artefact
+from ..quantize.artefact import Artefact, Layer
 from ..quantize.graph import Activation, Conv, Graph, Join, Pool, reads
 from .base import Predictor, Traffic, check_call
 
@@ -57,6 +57,14 @@ def accumulate(x: Integers, w: I8, conv: Conv) -> NDArray[np.int32]:
     return out.reshape(n, -1, height, width).astype(np.int32)
 
 
+def drawn_bias(layer: Layer, seed: int, mc: int, ordinal: int) -> F32:
+    """The bias of one pass, float32 [O]; `ordinal` is the layer's in its graph."""
+    if not layer.bias_std.any():
+        return layer.bias
+    epsilon = noise.bias_noise(len(layer.bias), seed, mc, 2 * ordinal + 1)
+    return noise.perturb_bias(layer.bias, noise.bias_step(layer.bias_std), epsilon)
+
+
 class ReferencePredictor:
     """See `Predictor`. One pass at a time, one thread."""
 
@@ -86,11 +94,7 @@ class ReferencePredictor:
 
     def sample_bias(self, layer: str, seed: int, mc: int) -> F32:
         """The bias of one pass, float32 [O]."""
-        numbers = self.artefact.layers[layer]
-        if not numbers.bias_std.any():
-            return numbers.bias
-        epsilon = noise.bias_noise(len(numbers.bias), seed, mc, 2 * self._ordinal[layer] + 1)
-        return noise.perturb_bias(numbers.bias, noise.bias_step(numbers.bias_std), epsilon)
+        return drawn_bias(self.artefact.layers[layer], seed, mc, self._ordinal[layer])
 
     def logits(self, x: Tensor, seed: int, passes: range) -> Tensor:
         """Float32 [len(passes), N, classes]; see `Predictor.logits`."""

@@ -43,7 +43,10 @@ def load_checkpoint(path: Path, run: dict[str, Any]) -> dict[str, Any]:
     """
     if not path.is_file():
         raise UserError(f"There is no checkpoint {path} to resume; start again without --resume.")
-    damaged = f"The checkpoint {path} is damaged or foreign; start again without --resume."
+    damaged = (
+        f"The checkpoint {path} is damaged or of another version; remove it and start again "
+        "without --resume."
+    )
     data = path.read_bytes()
     digest, content = data[:_DIGEST], data[_DIGEST:]
     if hashlib.sha256(content).digest() != digest:

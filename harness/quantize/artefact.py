@@ -299,7 +299,7 @@ def load(path: Path) -> Artefact:
     """Read an artefact, checking its content hash.
 
     Raises:
-        UserError: the file is missing, damaged, foreign, has a mean out of range, or is of a newer
+        UserError: the file is missing, damaged, foreign, has a mean of −128 steps, or is of a newer
             schema or noise stream.
     """
     path = Path(path)
@@ -343,7 +343,7 @@ def from_bytes(data: bytes, source: str) -> Artefact:
         if layer.mean.dtype == np.int8 and (layer.mean == -128).any():
             raise UserError(
                 f"{source} has a mean of -128 steps in layer {name}; they go from -127 to 127, so "
-                "make it again."
+                "make it again by `sigmabench quantize`."
             )
     return artefact
 

@@ -83,7 +83,7 @@ def out_of_distribution(edition: Edition) -> Figure | None:
             for place, line in enumerate(lines):
                 _detection_points(panel, place, line, name)
             panel.set_title(name, fontsize=7)
-            panel.xaxis.set_major_locator(MaxNLocator(3, steps=(1, 2, 5, 10)))
+            panel.xaxis.set_major_locator(MaxNLocator(2, steps=(1, 2, 4, 5, 10)))
             panel.grid(axis="y", visible=False)
         panels[0].set_yticks(range(len(lines)), [line.label for line in lines])
         panels[0].set_ylim(len(lines) - 0.5, -0.5)

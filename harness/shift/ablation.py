@@ -1,13 +1,12 @@
 """The ablation: every choice of quantization changed alone, all scored on the same images.
 
 Each configuration differs from the default of its σ width in one choice. All see the same images
-and the same MC seeds, so a difference to FP32 is paired image by image; its 95 % interval comes
-from a bootstrap over images, in which an image counts with all its corruptions.
+and the same noise, FP32 too, so a difference to FP32 is paired image by image; its 95 % interval
+comes from a bootstrap over images, in which an image counts with all its corruptions.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -19,7 +18,8 @@ from numpy.typing import NDArray
 
 from ..backends.base import BACKENDS
 from ..errors import UserError
-from ..predict import predict
+from ..plan import DRAWN_BACKEND, FLOAT_BACKEND
+from ..predict import images_at_a_time, predict
 from ..quantize import artefact as files
 from ..quantize.ptq import Options
 from ..uncertainty.metrics import score
@@ -38,7 +38,6 @@ TYPES = ("brightness", "contrast", "gaussian_blur", "gaussian_noise")
 SEVERITY = 5
 CLEAN_IMAGES, CORRUPTED_IMAGES = 1000, 500
 RESAMPLES = 10_000
-BATCH_BYTES = 1 << 26  # of a batch's largest activation in float32: weights are drawn once a batch
 
 #: Told what is being done and how much of it is done, as (phase, done, total).
 Report = Callable[[str, int, int], None]
@@ -222,8 +221,7 @@ class _Scorer:
         return _Scored(row, means)
 
     def _summary(self, predictor: Predictor, model: Artefact, split: Split, seed: int) -> Summary:
-        largest = 4 * max(math.prod(a.shape) for a in model.graph.activations.values())
-        step = max(1, min(len(split), BATCH_BYTES // largest))
+        step = images_at_a_time(model.graph)
         deterministic = not model.format.bayesian
         parts = []
         for start in range(0, len(split), step):
@@ -233,11 +231,12 @@ class _Scorer:
 
 
 def backend_of(model: Artefact) -> str:
-    """What computes a configuration: the compiled program, wherever it can."""
-    if not model.format.quantized:
-        return "float"
-    if not model.header.compiled_sampler:
-        return "drawn"
+    """What computes a configuration: all have the noise stream's draws, FP32 too, and the compiled
+    sampler makes them wherever it can."""
+    if not model.format.quantized and not model.format.bayesian:
+        return FLOAT_BACKEND
+    if not model.format.quantized or not model.header.compiled_sampler:
+        return DRAWN_BACKEND
     return "native" if BACKENDS.get("native").unavailable() is None else "reference"
 
 

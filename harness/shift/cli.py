@@ -82,6 +82,7 @@ def shift(
             parse_policy(policy),
             count,
             report,
+            lambda line: click.echo(line, err=True),
         )
     if not records:
         raise UserError(f"{results} holds no record of this study; leave out --policy never.")

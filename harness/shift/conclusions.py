@@ -39,7 +39,7 @@ def claims(outcomes: Sequence[Outcome]) -> list[str]:
         if mine:
             shifted = [outcome for outcome in mine if outcome.severity > 0]
             lines.append(f'The paper\'s "{CLAIM}", {words}: {_judgement(shifted)}.')
-    return lines
+    return lines or [f'The paper\'s "{CLAIM}": not tested, no format of its has its float here.']
 
 
 def _judgement(shifted: Sequence[Outcome]) -> str:

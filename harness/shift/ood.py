@@ -171,8 +171,17 @@ def svhn(root: Path | None) -> Tensor:
     try:
         data = SVHN(str(place), split="test", download=named is None)
     except (OSError, RuntimeError) as reason:
-        raise UserError(f"SVHN cannot be had in {place} ({reason}).") from None
+        raise UserError(_not_there("SVHN", place, named, reason)) from None
     return torch.from_numpy(np.ascontiguousarray(data.data))
+
+
+def _not_there(title: str, place: Path, named: Path | None, reason: Exception) -> str:
+    if named is None:
+        return f"{title} cannot be downloaded to {place} ({reason})."
+    return (
+        f"{title} is not in {place}; put its files there as torchvision has them, or name no data "
+        "directory and let torchvision download them."
+    )
 
 
 def cifar100(root: Path | None) -> Tensor:
@@ -184,7 +193,7 @@ def cifar100(root: Path | None) -> Tensor:
     try:
         data = CIFAR100(str(place), train=False, download=named is None)
     except (OSError, RuntimeError) as reason:
-        raise UserError(f"CIFAR-100 cannot be had in {place} ({reason}).") from None
+        raise UserError(_not_there("CIFAR-100", place, named, reason)) from None
     return torch.from_numpy(np.ascontiguousarray(data.data.transpose(0, 3, 1, 2)))
 
 

@@ -75,26 +75,27 @@ class Sample:
         A pass has the same weights for all types, so halves of the passes are averaged over types
         before they are compared. Empty where a side draws no weights, or too few to tell.
         """
-        sides = [self._halves(name, pair.types, metric) for name in (pair.variant, pair.reference)]
-        found = [side for side in sides if side is not None]
-        if len(found) == 2 and self._noise(pair.variant) == self._noise(pair.reference):
-            seeds = min(map(len, found))
-            found = [found[0][:seeds] - found[1][:seeds]]
-        return [Luck.of(side) for side in found]
+        variant, reference = (
+            self._halves(name, pair.types, metric) for name in (pair.variant, pair.reference)
+        )
+        together = self._noise(pair.variant) == self._noise(pair.reference)
+        if variant and together and variant.keys() == reference.keys():
+            return [Luck.of(np.stack([variant[seed] - reference[seed] for seed in variant]))]
+        return [Luck.of(np.stack(list(side.values()))) for side in (variant, reference) if side]
 
-    def _halves(self, name: str, types: Sequence[str], metric: str) -> Array | None:
-        """[seeds, halves] scores in the mean over types."""
-        records = [self._records[name][t] for t in types]
-        seeds = range(min(map(len, records)))
-        halves = [[r[s].halves.get(metric, ()) for r in records] for s in seeds]
-        if not all(map(len, itertools.chain(*halves))):
-            return None
-        return np.asarray(np.mean(halves, axis=1))
+    def _halves(self, name: str, types: Sequence[str], metric: str) -> dict[int, Array]:
+        """Seed to [halves] scores in the mean over types; empty if some type has too few passes."""
+        found: dict[int, list[tuple[float, ...]]] = {}
+        for record in itertools.chain(*(self._records[name][t] for t in types)):
+            found.setdefault(record.cell.seed, []).append(record.halves.get(metric, ()))
+        if not all(map(len, itertools.chain(*found.values()))):
+            return {}
+        whole = {seed: halves for seed, halves in found.items() if len(halves) == len(types)}
+        return {seed: np.asarray(np.mean(whole[seed], axis=0)) for seed in sorted(whole)}
 
-    def _noise(self, name: str) -> tuple[tuple[str, int], ...]:
-        """Kind and seeds: what is the same where two variants have the same noise, pass by pass."""
-        found = {(r.cell.noise, r.cell.seed) for each in self._records[name].values() for r in each}
-        return tuple(sorted(found))
+    def _noise(self, name: str) -> set[str]:
+        """Kinds of noise; of one kind and seed, two formats have the same in each pass."""
+        return {r.cell.noise for each in self._records[name].values() for r in each}
 
     def near_floor(self, pair: Pair) -> bool:
         """Whether the reference's ECE is not far above what perfect calibration would show."""

@@ -230,9 +230,9 @@ def shift_plan(
         **base,
     )
     sets = ood_sets(size.ood if ood is None else ood)
-    kept, skipped = available(sets, chosen.data, chosen.limit)
     named = tuple(dict.fromkeys(size.types if types is None else types))
     _check_that_they_can_be_made(named, chosen)
+    kept, skipped = available(sets, chosen.data, chosen.limit)
     plan = ShiftPlan(
         chosen,
         named,

@@ -22,6 +22,8 @@ _PER_RECORD = ("corruption", "severity", "shifted", "seed", "format", "range")
 HEADROOM, PAPER_RANGE, TWIN = "headroom", "paper range", "deterministic twin"
 """Kinds of variants (`Results.kind`)."""
 
+PAPER_FORMATS = ("INT8", "INT8_SIGMA4", "INT8_SIGMA2", "INT8_SIGMA1")
+
 #: Corruption and severity.
 Condition = tuple[str, int]
 
@@ -76,19 +78,29 @@ class Results:
 
     def reference(self, variant: str) -> str | None:
         """The float variant of the same network and T that this one is compared with, if it is
-        there."""
+        there: one with the same noise before others."""
         base = "FP32" if FORMATS.get(self.formats[variant]).bayesian else "DNN_FP32"
         if self.formats[variant] == base:
             return None
-        floats = (name for name, format_ in self.formats.items() if format_ == base)
-        own = self._network(variant)
-        return next((name for name in floats if self._network(name) == own), None)
+        own, noise = self._network(variant), self._cell(variant).noise
+        floats = [
+            name
+            for name, format_ in self.formats.items()
+            if format_ == base and self._network(name) == own
+        ]
+        alike = (name for name in floats if self._cell(name).noise == noise)
+        return next(alike, floats[0] if floats else None)
 
     def kind(self, variant: str) -> str:
-        """What a claim about quantization is told apart by: network and range of the weights."""
-        if not FORMATS.get(self.formats[variant]).bayesian:
+        """What a claim of the papers is told apart by, network and range of the weights; empty for
+        formats and options that are not the papers'."""
+        cell = self._cell(variant)
+        if cell.format == "DNN_INT8":
             return TWIN
-        return PAPER_RANGE if _papers(self._cell(variant)) else HEADROOM
+        options = (cell.sigma_grid, cell.rounding)
+        if cell.format not in PAPER_FORMATS or options != ("affine", "nearest"):
+            return ""
+        return PAPER_RANGE if _papers(cell) else HEADROOM
 
     def missing(self) -> list[str]:
         """What an unfinished study lacks, a sentence each."""

@@ -7,18 +7,15 @@ many there are, changes no record.
 
 from __future__ import annotations
 
-import atexit
 import multiprocessing
-import os
 import signal
-import threading
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from multiprocessing.connection import wait
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,7 +24,8 @@ from ..backends.base import BACKENDS, Predictor
 from ..errors import UserError
 from ..formats import FORMATS
 from ..machine import fingerprint
-from ..predict import evaluate
+from ..plan import DRAWN_BACKEND
+from ..predict import BATCH, evaluate, images_at_a_time
 from ..prepare import load_networks, prepare
 from ..record import Fingerprint
 from ..store import Policy, Store
@@ -38,13 +36,11 @@ from .record import GROUPS, ShiftRecord, per_image, scored_halves
 from .source import shifted
 
 if TYPE_CHECKING:
-    from multiprocessing.synchronize import Event
+    from multiprocessing.context import SpawnContext, SpawnProcess
 
     from ..cell import Cell
     from ..data import Split
     from ..quantize.artefact import Artefact
-
-BATCH_VALUES = 1 << 22  # of images at a time: what is drawn in numpy is drawn once for all of them
 
 #: Told what is being done and how much of it is done, as (phase, done, total).
 Report = Callable[[str, int, int], None]
@@ -57,6 +53,7 @@ def run(
     policy: Policy = Policy.ONLY_MISSING,
     workers: int = 1,
     report: Report | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> list[ShiftRecord]:
     """Score the plan's cells and store their records.
 
@@ -67,9 +64,11 @@ def run(
         policy: what to do about cells that have a record.
         workers: processes side by side, one thread each; 1 works in this one.
         report: progress, in cells.
+        tell: what a user should know before anything is scored.
 
     Returns:
-        The records of all the plan's cells that there are, in the plan's order.
+        The records of all the plan's cells that there are, in the plan's order; with the policy
+        `never` those of other machines and code too, the youngest of each cell.
 
     Raises:
         UserError: the results directory cannot be written, or holds a record that cannot be read;
@@ -79,11 +78,19 @@ def run(
         raise UserError(f"--workers is {workers}; give at least 1.")
     here, report = fingerprint(), report or (lambda *_: None)
     cells = plan.cells(load_networks(plan.base))
-    if policy is not Policy.NEVER:
-        store.ensure_writable()
-        store.records(plan.base.workload.name)  # a damaged one is noticed now, not hours later
+    # All are read: a damaged one is noticed now, not hours later.
+    there = {record.cell: record for record in store.records(plan.base.workload.name)}
+    if policy is Policy.NEVER:
+        return [there[cell] for group in cells.values() for cell in group if cell in there]
+    store.ensure_writable()
     wanted = {c: store.missing(group, here, policy) for c, group in cells.items()}
     wanted = {condition: group for condition, group in wanted.items() if group}
+    others = sum(cell in there and not store.has(cell, here) for g in wanted.values() for cell in g)
+    if others and tell:
+        tell(
+            f"{others} cells have records of another machine, code or environment, which are not "
+            "used; --policy never shows them."
+        )
     if wanted:
         report("Quantizing", 0, 1)
         _score_all(_job(plan, wanted, store, command, here), wanted, workers, report)
@@ -129,6 +136,7 @@ class _Job:
         """One format on one set of images."""
         bayesian = FORMATS.get(cell.format).bayesian
         prefixes = self.plan.mc if bayesian else (1,)
+        at_a_time = images_at_a_time(self.artefacts[cell.format, cell.range].graph)
         found = evaluate(
             self.predictor(cell),
             images,
@@ -136,7 +144,7 @@ class _Job:
             cell.seed,
             deterministic=not bayesian,
             groups=GROUPS,
-            batch=max(1, BATCH_VALUES // images.images[:1].numel()),
+            batch=at_a_time if cell.backend == DRAWN_BACKEND else min(BATCH, at_a_time),
         )
         last = found[prefixes[-1]]
         labels = None if cell.corruption.startswith(OOD) else images.labels
@@ -208,35 +216,78 @@ def _score_condition(job: _Job, condition: Condition, cells: Iterable[Cell]) -> 
         yield 1
 
 
-_JOB: _Job
-_STOP: Event
-
-
 def _side_by_side(
     job: _Job, wanted: Mapping[Condition, Sequence[Cell]], workers: int
 ) -> Iterator[int]:
-    """One condition a task; after Ctrl-C a worker still stores the cell it is at."""
+    """One condition after the other to whoever is free. A worker that loses its connection, because
+    this process stops or is killed, still stores the cell it is at."""
     context = multiprocessing.get_context("spawn")
-    stop = context.Event()
-    pool = ProcessPoolExecutor(min(workers, len(wanted)), context, _begin, (job, stop))
+    with _born_deaf():
+        team = dict(_worker(context, job) for _ in range(min(workers, len(wanted))))
     try:
-        with _born_deaf():
-            futures: list[Future[int]] = [pool.submit(_task, c, g) for c, g in wanted.items()]
-        for future in as_completed(futures):
-            yield future.result()
-    except BrokenProcessPool:
+        waiting = iter(wanted.items())
+        busy = {connection for connection in team if _give(connection, waiting)}
+        while busy:
+            for connection in wait(list(busy)):
+                assert isinstance(connection, Connection)
+                answer = _answer(connection)
+                if isinstance(answer, int):
+                    yield answer
+                elif not _give(connection, waiting):
+                    busy.remove(connection)
+    finally:
+        for connection in team:
+            connection.close()
+        for process in team.values():
+            process.join()
+
+
+def _worker(context: SpawnContext, job: _Job) -> tuple[Connection, SpawnProcess]:
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(job, theirs))
+    process.start()
+    theirs.close()
+    return ours, process
+
+
+def _give(connection: Connection, waiting: Iterator[tuple[Condition, Sequence[Cell]]]) -> bool:
+    """Whether there was something to do."""
+    task = next(waiting, None)
+    if task is not None:
+        with _alive():
+            connection.send(task)
+    return task is not None
+
+
+def _answer(connection: Connection) -> int | None:
+    """Cells that were stored, or None where a condition is done.
+
+    Raises:
+        Exception: what the worker raised.
+    """
+    with _alive():
+        answer = connection.recv()
+    if isinstance(answer, Exception):
+        raise answer
+    assert answer is None or isinstance(answer, int)
+    return answer
+
+
+@contextmanager
+def _alive() -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, ConnectionError):
         raise UserError(
             "A worker of the study was killed, perhaps for want of memory; what was finished is "
             "stored, so run the same command again with fewer --workers."
         ) from None
-    finally:
-        stop.set()
-        pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
 def _born_deaf() -> Iterator[None]:
     """Processes started here inherit a mask: Ctrl-C reaches the parent alone, once this ends."""
+    resource_tracker.ensure_running()  # it unblocks the signal when it starts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -244,26 +295,35 @@ def _born_deaf() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin(job: _Job, stop: Event) -> None:
-    global _JOB, _STOP
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+def _work(job: _Job, connection: Connection) -> None:
+    """A worker's life: it ends with its connection."""
     torch.set_num_threads(1)
-    _JOB, _STOP = job, stop
-    atexit.register(job.predictors.clear)  # compiled programs are to end before the interpreter
+    try:
+        for condition, cells in _tasks(connection):
+            stored = _score_condition(job, condition, cells)
+            if not all(_told(connection, count) for count in stored):
+                return
+            _told(connection, None)
+    except Exception as error:
+        if not isinstance(error, UserError):
+            traceback.print_exc()
+        _told(connection, error)
+    finally:
+        job.predictors.clear()  # compiled programs are to end before the interpreter
 
 
-def _end_with_parent() -> None:
-    """A worker of a study that was killed would wait for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
+def _tasks(connection: Connection) -> Iterator[tuple[Condition, Sequence[Cell]]]:
+    try:
+        while True:
+            yield connection.recv()
+    except (EOFError, ConnectionError):
+        return
 
 
-def _task(condition: Condition, cells: Sequence[Cell]) -> int:
-    done = 0
-    for count in _score_condition(_JOB, condition, cells):
-        done += count
-        if _STOP.is_set():
-            break
-    return done
+def _told(connection: Connection, message: object) -> bool:
+    """Whether someone was there to be told, and goes on listening."""
+    try:
+        connection.send(message)
+    except ConnectionError:
+        return False
+    return not connection.poll()  # nothing is sent meanwhile: the other end is closed

@@ -134,7 +134,7 @@ def test_float_formats_have_the_int8_formats_noise(model, ranges, format):
 
 
 @pytest.mark.parametrize("compiled", [True, False])
-@pytest.mark.parametrize(("format", "near"), [("FP32", 1e-4), ("BF16", 0.1), ("DNN_FP32", 1e-4)])
+@pytest.mark.parametrize(("format", "near"), [("FP32", 1e-4), ("BF16", 0.02), ("DNN_FP32", 1e-4)])
 def test_float_logits_are_those_of_the_drawn_weights(
     monkeypatch, model, images, format, near, compiled
 ):
@@ -152,15 +152,24 @@ def test_float_logits_are_those_of_the_drawn_weights(
             for name in artefact.layers
         }
         expected = forward(artefact.graph, weights, images[:8])
-        assert (row - expected).abs().max() <= near * expected.abs().max()
+        error = (row - expected).norm() / expected.norm()
+        assert error <= near
+        if format != "DNN_FP32":  # far from what another pass computes
+            assert (found[0] - found[1]).norm() / expected.norm() > 5 * near
     assert torch.equal(found[0], found[1]) == (format == "DNN_FP32")
 
 
-def test_float_draws_have_the_law_of_normal_ones(model):
-    """Its cumulated probabilities at the edges of the steps, which are multiples of 2⁻¹⁶."""
-    steps = np.arange(-127, 128)
-    halves = noise.probabilities()
-    law = np.concatenate([halves[:0:-1] / 2, [halves[0]], halves[1:] / 2])
-    cumulated = np.cumsum(law)
-    exact = stats.norm.cdf((steps + 0.5) * 4.0 / 127.0)
-    assert np.abs(cumulated - exact).max() < 2.0**-12
+def test_float_draws_are_normal_but_for_the_grid(model):
+    """Kolmogorov and Smirnov: grid steps of 4/127 move the distribution by less than 0.7 %."""
+    artefact = quantize(model, "FP32")
+    predictor = BACKENDS.get("drawn").load(artefact, 1)
+    drawn = []
+    for conv in model.graph.convs:
+        layer = artefact.layers[conv.name]
+        for mc in range(60):
+            moved = (predictor.sample(conv.name, 5, mc) - layer.mean) / layer.std
+            drawn.append(moved.ravel())
+    found = np.concatenate(drawn)
+    found += np.random.default_rng(0).uniform(-2 / 127, 2 / 127, len(found))  # within a step
+    assert len(found) > 1e5
+    assert stats.kstest(found, "norm").pvalue > 1e-3

@@ -211,6 +211,21 @@ Network wide_network() {
     return network;
 }
 
+// Large maps of several sizes, so that in a large batch's first layers one thread's part of a map
+// must not lie where another's part of an earlier one is.
+Network shrinking_network() {
+    Network network;
+    network.activations = {{"x", {3, 40, 40}, 0.02f, true}, {"a", {48, 40, 40}, 0.3f, false},
+                           {"p", {48, 20, 20}, 0.3f, false}, {"b", {16, 20, 20}, 0.5f, false},
+                           {"mean", {16, 1, 1}, 0.5f, false}, {"y", {6, 1, 1}, 0.f, true}};
+    network.nodes = {layer(0, 1, {48, 3, 1, 1}, 0), PoolNode{1, 2, true, {2, 2}, {2, 2}, {0, 0}},
+                     layer(2, 3, {16, 48, 1, 1}, 1),
+                     PoolNode{3, 4, false, {20, 20}, {20, 20}, {0, 0}},
+                     layer(4, 5, {6, 16, 1, 1}, 2)};
+    network.output = 5;
+    return network;
+}
+
 // Signed and grouped, for which oneDNN needs reorders with compensation.
 Network grouped_network() {
     Network network;
@@ -458,6 +473,7 @@ int main() {
         }
         check_program(wide_network(), 12, 1);
         check_program(joined_network(48), 12, 1);
+        check_program(shrinking_network(), 96, 1);
 #if !defined(SIGMABENCH_ONEDNN)
         check_failure(small_network());
 #endif

@@ -82,13 +82,15 @@ def shrinking_net(bits):
 @pytest.mark.parametrize("bits", [0, 2])
 def test_threads_that_run_ahead_touch_nothing_of_the_others(bits) -> None:
     model = shrinking_net(bits)
-    x = images(model, 80).numpy()
+    x = images(model, 128).numpy()
     alone = build(model, 1)
-    expected = np.concatenate([alone.logits(x[n : n + 1], 1, 0, 1) for n in range(80)], axis=1)
+    expected = np.concatenate([alone.logits(x[n : n + 1], 1, 0, 1) for n in range(128)], axis=1)
+    whole = 128 * 64 * 64 * 16  # the largest map of the batch
     for threads, team in ((1, 1), (2, 2), (4, 4), (4, 2)):
         program = build(model, threads, team=team)
         for _ in range(5):
             np.testing.assert_array_equal(program.logits(x, 1, 0, 1), expected)
+        assert program.memory()["activations"] < whole * (threads // team)  # a few at a time
 
 
 @pytest.mark.parametrize("size", [4, 7])

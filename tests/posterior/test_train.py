@@ -172,7 +172,7 @@ def test_resume_refuses_another_run_and_a_damaged_checkpoint(
         b"",
     ):
         checkpoint.write_bytes(foreign)
-        with pytest.raises(UserError, match="damaged or foreign"):
+        with pytest.raises(UserError, match="damaged or of another version; remove it"):
             train(WORKLOAD, out=out, resume=True, progress=False)
 
 

@@ -21,7 +21,6 @@ from sigmabench.harness.quantize.calibrate import Calibration, calibrate
 from sigmabench.harness.quantize.fold import FloatModel, fold
 from sigmabench.harness.quantize.ptq import Options, quantize
 from sigmabench.harness.report import ablation as report
-from sigmabench.harness.shift import ablation as module
 from sigmabench.harness.shift.ablation import (
     Images,
     ablation,
@@ -104,7 +103,9 @@ def test_every_configuration_has_the_scores_it_has_alone(prepare, shown, found):
 
 
 def test_batches_make_no_difference(monkeypatch, prepare, shown, found):
-    monkeypatch.setattr(module, "BATCH_BYTES", 4 * 8 * 12 * 12 * 7)  # seven images
+    monkeypatch.setattr(
+        "sigmabench.harness.predict.BATCH_BYTES", 4 * 8 * 12 * 12 * 7
+    )  # seven images
     other = ablation(prepare, shown, mc=4, seeds=(0, 7), choices=CHOICES[2:3], resamples=400)
     assert other.rows[1].scores == found.rows[3].scores
     for name, metrics in other.rows[1].differences.items():

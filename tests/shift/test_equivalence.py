@@ -12,8 +12,7 @@ from shift.shift_factory import TYPES, cell, record, study
 from sigmabench.harness.shift import bootstrap
 from sigmabench.harness.shift import equivalence as module
 from sigmabench.harness.shift.bootstrap import Luck, binned_gaps, mean_draws, resampled
-from sigmabench.harness.shift.conclusions import claims, sentences
-from sigmabench.harness.shift.equivalence import MARGINS, Outcome, equivalence
+from sigmabench.harness.shift.equivalence import MARGINS, equivalence
 from sigmabench.harness.shift.record import GROUPS, HALVED, scored_halves
 from sigmabench.harness.shift.results import results
 from sigmabench.harness.significance import holm
@@ -295,7 +294,13 @@ def test_an_unfinished_study_compares_what_both_formats_have():
 
 def test_variants_of_a_format_and_what_saw_other_images_stay_apart():
     made = study(("FP32", "INT8"), TYPES[:1], (1,), images=30, ranges=("headroom", "paper"))
-    other = cell(format="INT8", corruption="brightness", severity=1, limit=30, shifted="official")
+    other = cell(
+        format="INT8",
+        corruption="brightness",
+        severity=1,
+        limit=30,
+        shifted="official 0123456789ab",
+    )
     kept = made[3]
     made.append(record(other, {name: kept.array(name) for name in kept.per_image}))
     (found,) = results(made)
@@ -362,29 +367,47 @@ def test_luck_that_a_pass_shares_among_all_images_widens_the_interval():
 
 
 def test_luck_that_both_formats_share_does_not_count():
-    """Half-samples of both move together; with the same noise their difference says so."""
+    """Half-samples of both move together; with the same noise what each has of its own is left."""
     rng = np.random.default_rng(11)
     a = arrays(rng, 400)
     moved = a | {"nll": a["nll"] + 0.004}
-    both = {"accuracy": (1.0,) * 20, "ece": (1.0,) * 20, "nll": (0.996, 1.004) * 10}
+    common = np.tile([-0.02, 0.02], 10)
+    own = {"FP32": np.zeros(20), "INT8": np.repeat([-0.004, 0.004], 10)}
 
-    def width(noises, seeds=(0, 0)):
-        sides = zip(("FP32", "INT8"), (a, moved), noises, seeds, strict=True)
-        made = [
-            record(
-                cell(format=n, corruption="fog", severity=1, noise=noise, seed=seed), v, halves=both
-            )
-            for n, v, noise, seed in sides
-        ]
+    def outcome(noises, seeds=(0, 0)):
+        made = []
+        for name, values, noise, seed in zip(
+            ("FP32", "INT8"), (a, moved), noises, seeds, strict=True
+        ):
+            same = dict.fromkeys(("accuracy", "ece"), (1.0,) * 20)
+            halves = same | {"nll": tuple(1 + common + own[name])}
+            which = cell(format=name, corruption="fog", severity=1, noise=noise, seed=seed)
+            made.append(record(which, values, halves=halves))
         (found,) = results(made)
         (nll,) = (o for o in equivalence(found, resamples=4000) if o.metric == "nll")
+        assert nll.luck
         return nll.high - nll.low
 
-    alone = width(("stream-v1", "stream-v1"))
-    assert alone < 1e-6
-    apart = width(("normal", "stream-v1"))
-    assert apart == pytest.approx(2 * 2.228 * 0.004 * 2**0.5, rel=0.1)  # t with 10 degrees
-    assert width(("stream-v1", "stream-v1"), seeds=(0, 1)) == pytest.approx(apart, rel=0.1)
+    together = outcome(("stream-v1", "stream-v1"))
+    assert together == pytest.approx(2 * 2.571 * 0.004, rel=0.1)  # Student's t, 5 degrees
+    apart = outcome(("normal", "stream-v1"))
+    error = np.hypot(np.hypot(0.02, 0.004), 0.02)
+    assert apart == pytest.approx(2 * 2.228 * error, rel=0.1)  # Welch: nearly 10 degrees
+    assert outcome(("stream-v1",) * 2, seeds=(0, 1)) == pytest.approx(apart, rel=0.1)
+
+
+def test_a_format_is_compared_with_the_float_of_its_own_noise():
+    rng = np.random.default_rng(12)
+    values = arrays(rng, 50)
+    older = record(cell(format="FP32", noise="normal", backend="float"), values)
+    shared = record(cell(format="FP32", noise="stream-v1", backend="drawn"), values)
+    int8 = record(cell(format="INT8", noise="stream-v1", backend="native"), values)
+    for order in ([older, shared, int8], [shared, older, int8]):
+        (found,) = results(order)
+        (reference,) = found.at(found.reference("INT8"))
+        assert reference.cell.noise == "stream-v1"
+    (found,) = results([older, int8])
+    assert found.reference("INT8") == "FP32"
 
 
 def test_halves_tell_how_far_another_draw_of_the_passes_would_have_come_out():
@@ -410,72 +433,3 @@ def test_halves_tell_how_far_another_draw_of_the_passes_would_have_come_out():
         assert {luck.freedom for luck in lucks} == {5}
         estimate = np.sqrt(np.mean([luck.variance for luck in lucks]))
         assert 0.87 * truth < estimate < 1.4 * truth, name  # half the passes err a little more
-
-
-def outcome(variant, metric, severity, verdict, effect=0.0, kind="headroom", **changes):
-    return Outcome(
-        variant,
-        "FP32",
-        kind,
-        metric,
-        severity,
-        10,
-        ("fog",),
-        True,
-        effect,
-        0.0,
-        0.0,
-        {},
-        {},
-        verdict,
-        **changes,
-    )
-
-
-def test_sentences_name_the_severities_of_each_verdict():
-    verdicts = ["equivalent", "equivalent", "worse", "equivalent", "inconclusive", "inconclusive"]
-    group = [outcome("INT8", "ece", s, v, near_floor=s < 2) for s, v in enumerate(verdicts)]
-    group[5] = outcome("INT8", "ece", 5, "inconclusive", improved=True)
-    assert sentences([*group, outcome("INT8 paper", "nll", 1, "worse")]) == [
-        "INT8, ECE: equivalent to FP32 at severities 0–1, 3; worse than FP32 at severity 2; better "
-        "than FP32 at severity 5; inconclusive at severity 4 (near the noise floor at 0–1).",
-        "INT8 paper, NLL: worse than FP32 at severity 1.",
-    ]
-
-
-def claimed(outcomes):
-    (sentence,) = claims(outcomes)
-    return sentence
-
-
-def test_the_claim_stands_or_falls_with_what_was_found_under_shift():
-    same = [outcome("INT8", m, s, "equivalent") for m in MARGINS for s in (1, 2)]
-    better = outcome("INT8", "nll", 3, "inconclusive", improved=True)
-    bad = [outcome("INT8", "nll", s, "worse", 0.02 * s) for s in (1, 2, 3, 4)]
-    unsure = outcome("INT8", "ece", 3, "inconclusive")
-    cleanly = claimed([*same, outcome("INT8", "ece", 0, "worse")])
-    assert cleanly.endswith("borne out. Of 6 comparisons 6 are equivalent.")
-    gained = claimed([*same, better])
-    assert gained.endswith("Of 7 comparisons 6 are equivalent, 1 better beyond the margin.")
-    assert claimed([*same, better, unsure]).endswith(
-        "not decided. Of 8 comparisons none is shown to be worse, 6 equivalent, 1 better beyond "
-        "the margin, 1 inconclusive."
-    )
-    contradicted = claimed([*same, *bad, better, unsure])
-    assert "contradicted. 4 of 12 comparisons are worse beyond the margin" in contradicted
-    assert "(INT8 NLL at severities 1–4), 6" in contradicted
-    assert contradicted.endswith("6 equivalent, 1 better beyond the margin, 1 inconclusive.")
-    assert "not tested" in claimed([outcome("INT8", "ece", 0, "worse")])
-
-
-def test_the_claim_is_told_by_network_and_range():
-    same = [outcome("INT8", m, 1, "equivalent") for m in MARGINS]
-    lost = outcome("INT8 paper", "nll", 1, "worse", 0.02, kind="paper range")
-    twin = [outcome("DNN_INT8", m, 1, "equivalent", kind="deterministic twin") for m in MARGINS]
-    headroom, paper, network = claims([lost, *same, *twin])
-    assert "headroom" in headroom
-    assert "borne out. Of 3 comparisons" in headroom
-    assert "paper's own range" in paper
-    assert "contradicted. 1 of 1" in paper
-    assert "deterministic twin" in network
-    assert "borne out. Of 3 comparisons" in network

@@ -64,7 +64,7 @@ def test_known_sets_that_are_not_there_are_skipped_with_a_line(tmp_path: Path) -
     kept, lines = available(ood_sets(["svhn", "cifar100"]), tmp_path, 10)
     assert kept == ()
     assert len(lines) == 2
-    assert lines[0].startswith("svhn is skipped: SVHN cannot be had in")
+    assert lines[0].startswith("svhn is skipped: SVHN is not in")
 
 
 def test_mnist_is_a_known_set(data_root: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from sigmabench.harness.errors import UserError
@@ -64,6 +66,12 @@ def test_every_format_is_scored_on_every_condition(whole: tuple[Path, list[Shift
         assert set(record.scores) == set(METRICS.names())
         assert ("mutual_information" in record.per_image) == stochastic
         assert record.cell.shifted == ("" if record.cell.severity == 0 else "generated 0")
+    drawn = {r.cell.format: (r.cell.backend, r.cell.noise) for r in records}
+    assert drawn == {
+        "FP32": ("drawn", "stream-v1"),  # as the int8 formats
+        "INT8_SIGMA1": ("reference", "stream-v1"),
+        "DNN_INT8": ("reference", "-"),
+    }
 
 
 def test_scores_are_those_of_the_images(whole: tuple[Path, list[ShiftRecord]]) -> None:
@@ -177,8 +185,45 @@ def test_workers_of_a_killed_study_end(tmp_path: Path) -> None:
     process.communicate(timeout=120)  # until the last process that has the pipe is gone
 
 
+def test_a_worker_that_is_killed_is_told_of(tmp_path: Path) -> None:
+    process = _started(tmp_path / "results")
+    children = psutil.Process(process.pid).children()
+    workers = [child for child in children if "spawn_main" in str(child.cmdline())]
+    workers[0].kill()
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert "worker of the study was killed" in errors
+    assert "Traceback" not in errors
+
+
 def test_read_only_scores_nothing(tmp_path: Path) -> None:
     assert run(tmp_path, plan(), policy=Policy.NEVER) == []
+
+
+def test_records_of_another_machine_are_read_but_not_used(
+    whole: tuple[Path, list[ShiftRecord]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
+    other = replace(whole[1][0].fingerprint, cpu="another")
+    monkeypatch.setattr(study, "fingerprint", lambda: other)
+    same(run(tmp_path, plan(), policy=Policy.NEVER), whole[1])
+    told: list[str] = []
+    for _ in range(2):
+        scored = run(tmp_path, plan(types=()), tell=told.append)
+        assert {record.fingerprint.cpu for record in scored} == {"another"}
+    assert len(told) == 1
+    assert told[0].startswith(f"{len(scored)} cells have records of another machine")
+
+
+def test_batches_of_images_change_no_record(
+    whole: tuple[Path, list[ShiftRecord]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "images_at_a_time", lambda _: 7)
+    found = run(tmp_path, plan(formats=("FP32",)))
+    expected = [record for record in whole[1] if record.cell.format == "FP32"]
+    for one, other in zip(found, expected, strict=True):
+        assert one.cell == other.cell
+        assert one.score("nll") == pytest.approx(other.score("nll"), rel=1e-5)
 
 
 def test_records_survive_their_file_and_are_of_their_own_kind(
