@@ -1,7 +1,7 @@
 """Colorectal histology (Kather et al. 2016, Scientific Reports 6:27988): 5,000 tiles, 8 tissues.
 
-Read from one `.npz` of 64×64 gray tiles, or from the official archive of 150×150 RGB tiles, which is
-brought to the same size and to gray. Parts are decided by where a tile comes from:
+Read from one `.npz` of 64×64 gray tiles, or from the official archive of 150×150 RGB ones, which
+are brought to the same size and to gray. Parts are decided by where a tile comes from:
 
     held-out-slides   slides 4, 5 and 10, of which nothing else is seen: another patient's tissue
     test              of the other slides, where SHA-256 of `CLASS/FILE` is a multiple of 6
@@ -31,7 +31,7 @@ ARCHIVE = "Kather_texture_2016_image_tiles_5000"
 SIZE = 64
 HELD_OUT_SLIDES = (4, 5, 10)
 _ONE_IN = 6
-_PARENT = re.compile(r"CRC-Prim-HE-(\d+)_[0-9A-Za-z]+")
+_PARENT = re.compile(r"CRC-Prim-HE-(\d+)\w*(?=\.tif)")
 _GET = (
     f"put {FOLDER}/{FILE}, or the unpacked {ARCHIVE} of the data set (Zenodo record 53169), into a "
     f"directory named by --data or {DATA_VARIABLE}"

@@ -60,7 +60,9 @@ def test_no_image_is_on_both_sides_of_validation(real: Path) -> None:
 
     assert not of(splits.train) & of(splits.validation)
     assert 0.15 < len(splits.validation) / 3098 < 0.25
-    assert torch.bincount(splits.validation.labels, minlength=8).min() > 20
+    # Bare glass is of one image, and the network has to see it.
+    assert torch.bincount(splits.validation.labels, minlength=8)[:7].min() > 20
+    assert torch.bincount(splits.train.labels, minlength=8).min() > 200
     again = WORKLOAD.splits(real)
     assert torch.equal(again.train.labels, splits.train.labels)
 
