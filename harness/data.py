@@ -5,8 +5,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -122,11 +122,23 @@ class Split:
 
 @dataclass(frozen=True)
 class Splits:
-    """The three parts. Choices are made on `validation`; `test` is scored once."""
+    """The parts. Choices are made on `validation`; `test` and `others` are scored once.
+
+    Attributes:
+        train: to learn and to calibrate from.
+        validation: to choose by.
+        test: of the same distribution.
+        others: further test sets by name (`Workload.other_splits`).
+    """
 
     train: Split
     validation: Split
     test: Split
+    others: Mapping[str, Split] = field(default_factory=dict)
+
+    def scored(self, name: str) -> Split:
+        """The part to score on: `validation`, `test` or one of `others`."""
+        return {"validation": self.validation, "test": self.test, **self.others}[name]
 
 
 def hold_out(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -97,8 +97,9 @@ class Plan:
         StoppingRule(MOST_PASSES, self.confidence)  # refused even where it would not be used
         if self.adaptive:
             StoppingRule(max(self.mc, default=MOST_PASSES), self.confidence)
-        if self.split not in ("test", "validation"):
-            raise UserError(f"The split {self.split!r} is not scored; give test or validation.")
+        if self.split not in self.workload.scored_splits:
+            known = ", ".join(self.workload.scored_splits)
+            raise UserError(f"The split {self.split!r} is not scored; give one of {known}.")
         for name in self.formats:
             FORMATS.get(name)
 

@@ -136,7 +136,7 @@ class _Sweep:
         self.prepared, self.plan, self.store = prepared, prepared.plan, store
         self.command, self.here, self.report = command, here, report
         self.scratch = Scratch(store.folder(self.plan.workload.name, here))
-        split: Split = getattr(prepared.splits, self.plan.split)
+        split: Split = prepared.splits.scored(self.plan.split)
         self.split = split.limit(self.plan.limit)
         if max(self.plan.batches) > len(self.split):
             raise UserError(

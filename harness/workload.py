@@ -42,6 +42,7 @@ class Workload:
             `brier`), or empty.
         official_corruptions: folder under the data root with published corrupted copies of the test
             split (`CIFAR-10-C`), used instead of generated ones where it is there.
+        other_splits: names of further test sets (`Splits.others`).
         needs_data: one sentence on the data the user must have, empty if it comes with a package.
     """
 
@@ -58,7 +59,13 @@ class Workload:
     replicas: tuple[Path, ...] = ()
     paper: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     official_corruptions: str | None = None
+    other_splits: tuple[str, ...] = ()
     needs_data: str = ""
+
+    @property
+    def scored_splits(self) -> tuple[str, ...]:
+        """What `--split` may name."""
+        return ("test", "validation", *self.other_splits)
 
     def recipe(self, name: str) -> Recipe:
         """The recipe called `name`.
@@ -110,6 +117,7 @@ class Workload:
 WORKLOADS: Registry[Workload] = Registry(
     "workload",
     {
+        "histology-colorectal": "sigmabench.workloads.histology_colorectal:WORKLOAD",
         "lenet-digits": "sigmabench.workloads.lenet_digits:WORKLOAD",
         "lenet5-mnist": "sigmabench.workloads.lenet5_mnist:WORKLOAD",
         "resnet20-cifar10": "sigmabench.workloads.resnet20_cifar10:WORKLOAD",

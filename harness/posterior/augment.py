@@ -77,3 +77,51 @@ class CropAndFlip:
         image = torch.arange(count, device=pixels.device)[:, None, None]
         cropped = padded.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]]
         return cropped.permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class Symmetries:
+    """One of the eight symmetries of the square, each as likely: for images without an upside."""
+
+    def __call__(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        which = torch.randint(8, (len(pixels),), generator=generator).to(pixels.device)
+        turned = torch.empty_like(pixels)
+        for symmetry in range(8):
+            chosen = which == symmetry
+            image = torch.rot90(pixels[chosen], symmetry % 4, (2, 3))
+            turned[chosen] = image.flip(3) if symmetry >= 4 else image
+        return turned
+
+
+@dataclass(frozen=True)
+class Lighting:
+    """Another exposure: y = (x − ½) · c + ½ + b, cut off at black and white.
+
+    Attributes:
+        brightness: largest |b|.
+        contrast: largest |c − 1|.
+    """
+
+    brightness: float = 0.1
+    contrast: float = 0.2
+
+    def __call__(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        draws = torch.rand((2, len(pixels), 1, 1, 1), generator=generator).to(pixels.device) * 2 - 1
+        lit = (pixels - 0.5) * (1 + draws[0] * self.contrast) + 0.5 + draws[1] * self.brightness
+        return lit.clamp_(0, 1)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One augmentation after the other.
+
+    Attributes:
+        steps: what is done, in order.
+    """
+
+    steps: tuple[Augmentation, ...]
+
+    def __call__(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        for step in self.steps:
+            pixels = step(pixels, generator)
+        return pixels

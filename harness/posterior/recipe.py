@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any, Literal
 
 from ..errors import UserError
-from .augment import Augmentation
+from .augment import Augmentation, Chain
 
 
 @dataclass(frozen=True)
@@ -178,5 +178,7 @@ def _described(part: object) -> dict[str, Any] | None:
         return None
     if not is_dataclass(part) or isinstance(part, type):
         return {"kind": getattr(part, "__qualname__", type(part).__qualname__)}
+    if isinstance(part, Chain):
+        return {"kind": "Chain", "steps": [_described(step) for step in part.steps]}
     facts = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(part).items()}
     return {"kind": type(part).__name__, **facts}

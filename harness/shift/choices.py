@@ -86,7 +86,7 @@ def run_ablation(
     networks = load_networks(plan)
     base = prepare(plan, networks)
     images = ablation_images(
-        getattr(base.splits, split),
+        base.splits.scored(split),
         TYPES if types is None else types,
         severity,
         clean=limit,

@@ -111,9 +111,10 @@ def corruptions(
     from .corruptions import CORRUPTIONS
 
     chosen = _workload(workload)
-    if split not in ("test", "validation"):
-        raise UserError(f"The split {split!r} is not shown; give test or validation.")
-    part = getattr(chosen.splits(data), split)
+    if split not in chosen.scored_splits:
+        known = ", ".join(chosen.scored_splits)
+        raise UserError(f"The split {split!r} is not shown; give one of {known}.")
+    part = chosen.splits(data).scored(split)
     for index in images:
         if not 0 <= index < len(part):
             raise UserError(f"--images has {index}; the split has images 0 to {len(part) - 1}.")

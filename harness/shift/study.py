@@ -176,7 +176,7 @@ def _job(
 ) -> _Job:
     prepared = prepare(plan.base)
     needed = {(cell.format, cell.range) for group in wanted.values() for cell in group}
-    split: Split = getattr(prepared.splits, plan.base.split)
+    split: Split = prepared.splits.scored(plan.base.split)
     return _Job(
         plan,
         split.limit(plan.base.limit),

@@ -1,0 +1,158 @@
+"""Colorectal histology (Kather et al. 2016, Scientific Reports 6:27988): 5,000 tiles, 8 tissues.
+
+Read from one `.npz` of 64×64 gray tiles, or from the official archive of 150×150 RGB ones, which
+are brought to the same size and to gray. Parts are decided by where a tile comes from:
+
+    held-out-slides   slides 4, 5 and 10, of which nothing else is seen: another patient's tissue
+    test              of the other slides, where SHA-256 of `CLASS/FILE` is a multiple of 6
+    rest              for training and validation
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from .data import DATA_VARIABLE, data_root
+from .errors import UserError
+
+TISSUES = ("tumor", "stroma", "complex", "lympho", "debris", "mucosa", "adipose", "empty")
+FOLDER, FILE = "colorectal-histology", "kather2016_64x64_gray.npz"
+OTHER_COHORT = "crcval7k_subset108_64x64.npz"
+ARCHIVE = "Kather_texture_2016_image_tiles_5000"
+SIZE = 64
+HELD_OUT_SLIDES = (4, 5, 10)
+_ONE_IN = 6
+_PARENT = re.compile(r"CRC-Prim-HE-(\d+)\w*(?=\.tif)")
+_GET = (
+    f"put {FOLDER}/{FILE}, or the unpacked {ARCHIVE} of the data set (Zenodo record 53169), into a "
+    f"directory named by --data or {DATA_VARIABLE}"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Tiles:
+    """Tiles with where each comes from.
+
+    Attributes:
+        images: uint8 [N, 1, 64, 64].
+        labels: int64 [N], places in `TISSUES`.
+        names: `CLASS/FILE` of each.
+    """
+
+    images: Tensor
+    labels: Tensor
+    names: Sequence[str]
+
+    @property
+    def parents(self) -> list[str]:
+        """The larger image that each tile was cut from."""
+        return [_parent(name).group(0) for name in self.names]
+
+    def parts(self) -> dict[str, Tensor]:
+        """`rest`, `test` and `held-out-slides` to indices, int64."""
+        where = [_part(name) for name in self.names]
+        return {
+            part: torch.tensor([i for i, found in enumerate(where) if found == part])
+            for part in ("rest", "test", "held-out-slides")
+        }
+
+
+def _parent(name: str) -> re.Match[str]:
+    found = _PARENT.search(name)
+    if found is None:
+        raise UserError(f"The tile {name!r} does not name its slide; {_GET}.")
+    return found
+
+
+def _part(name: str) -> str:
+    if int(_parent(name).group(1)) in HELD_OUT_SLIDES:
+        return "held-out-slides"
+    digest = int(hashlib.sha256(name.encode()).hexdigest(), 16)
+    return "test" if digest % _ONE_IN == 0 else "rest"
+
+
+def tiles(root: Path | None) -> Tiles:
+    """All 5,000 tiles.
+
+    Args:
+        root: data root, see `data.data_root`.
+
+    Raises:
+        UserError: neither the file nor the archive is there, or it is damaged.
+    """
+    home = data_root(root)
+    if home is None:
+        raise UserError(f"There is no data directory; {_GET}.")
+    for archive in (home / ARCHIVE, home / FOLDER / ARCHIVE):
+        if archive.is_dir():
+            return _from_archive(archive)
+    found = _arrays(home / FOLDER / FILE, ("images", "labels", "source_names"))
+    images, labels, names = found["images"], found["labels"], found["source_names"]
+    return Tiles(_planes(images), torch.from_numpy(labels.astype(np.int64)), names.tolist())
+
+
+def other_cohort(root: Path | None) -> tuple[Tensor, Tensor]:
+    """Tiles of another cohort (Kather et al. 2018): uint8 [N, 1, 64, 64], and labels int64 [N],
+    −1 where the tissue is none of `TISSUES`.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    home = data_root(root)
+    if home is None:
+        raise UserError(f"There is no data directory; {_GET}.")
+    found = _arrays(home / FOLDER / OTHER_COHORT, ("images", "labels_kather2016"))
+    return _planes(found["images"]), torch.from_numpy(found["labels_kather2016"].astype(np.int64))
+
+
+def _arrays(path: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise UserError(f"There is no {path.name} in {path.parent}; {_GET}.")
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            found = {key: stored[key] for key in keys}
+    except Exception as reason:  # the reader trips over damaged files in any way
+        raise UserError(f"{path} cannot be read ({reason}); fetch it again.") from None
+    images = found["images"]
+    if images.dtype != np.uint8 or images.shape[1:] != (SIZE, SIZE, 1):
+        raise UserError(
+            f"images in {path} are {images.dtype} of shape {images.shape}; they should be uint8 of "
+            f"[N, {SIZE}, {SIZE}, 1]."
+        )
+    if any(len(found[key]) != len(images) for key in keys):
+        raise UserError(f"The arrays in {path} are not of the same length; fetch it again.")
+    return found
+
+
+def _planes(images: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+
+
+def _from_archive(archive: Path) -> Tiles:
+    files = sorted(archive.glob("[0-9][0-9]_*/*.tif"))
+    if not files:
+        raise UserError(f"{archive} has no tiles such as 01_TUMOR/*.tif; unpack it again.")
+    images = torch.stack([_tile(file) for file in files])
+    labels = torch.tensor([int(file.parent.name[:2]) - 1 for file in files])
+    if int(labels.max()) >= len(TISSUES) or int(labels.min()) < 0:
+        raise UserError(f"{archive} has folders that are none of 01_TUMOR to 08_EMPTY.")
+    return Tiles(images, labels, [f"{file.parent.name}/{file.name}" for file in files])
+
+
+def _tile(file: Path) -> Tensor:
+    """uint8 [1, 64, 64]."""
+    try:
+        with Image.open(file) as image:
+            small = image.convert("L").resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+    except (OSError, UnidentifiedImageError) as reason:
+        raise UserError(f"{file} cannot be read ({reason}); unpack the archive again.") from None
+    return torch.from_numpy(np.array(small))[None]

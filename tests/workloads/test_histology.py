@@ -1,0 +1,133 @@
+"""Histology tiles: where each comes from decides its part; the archive and the file agree."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sigmabench.harness.errors import UserError
+from sigmabench.harness.histology import (
+    ARCHIVE,
+    FILE,
+    FOLDER,
+    OTHER_COHORT,
+    Tiles,
+    other_cohort,
+    tiles,
+)
+from sigmabench.workloads.histology_colorectal import WORKLOAD
+
+#: By the data set's own table: tiles of slides 4, 5 and 10, a tissue each.
+HELD_OUT = [144, 178, 154, 188, 204, 152, 225, 35]
+
+
+@pytest.fixture(scope="module")
+def real(data_root: Path) -> Path:
+    if not (data_root / FOLDER / FILE).is_file():
+        pytest.skip("the data root has no histology tiles")
+    return data_root
+
+
+def test_parts_are_those_of_the_slides(real: Path) -> None:
+    splits = WORKLOAD.splits(real)
+    held_out = splits.others["held-out-slides"]
+    assert torch.bincount(held_out.labels).tolist() == HELD_OUT
+    assert len(splits.test) == 622
+    assert len(splits.train) + len(splits.validation) == 3098
+    assert len(splits.others["other-cohort"]) == 84
+    assert tuple(splits.others) == WORKLOAD.other_splits
+    with np.load(real / FOLDER / FILE, allow_pickle=False) as stored:
+        for number, part in ((1, splits.test), (2, held_out)):
+            chosen = stored["split"] == number
+            assert np.array_equal(part.images.numpy()[:, 0], stored["images"][chosen][..., 0])
+            assert np.array_equal(part.labels.numpy(), stored["labels"][chosen])
+
+
+def test_no_image_is_on_both_sides_of_validation(real: Path) -> None:
+    found, splits = tiles(real), WORKLOAD.splits(real)
+    parents: dict[bytes, set[str]] = {}
+    for image, parent in zip(found.images, found.parents, strict=True):
+        parents.setdefault(image.numpy().tobytes(), set()).add(parent)
+
+    def of(part) -> set[str]:
+        return set().union(*(parents[image.numpy().tobytes()] for image in part.images))
+
+    assert not of(splits.train) & of(splits.validation)
+    assert 0.15 < len(splits.validation) / 3098 < 0.25
+    # Bare glass is of one image, and the network has to see it.
+    assert torch.bincount(splits.validation.labels, minlength=8)[:7].min() > 20
+    assert torch.bincount(splits.train.labels, minlength=8).min() > 150
+    again = WORKLOAD.splits(real)
+    assert torch.equal(again.train.labels, splits.train.labels)
+
+
+def name(slide: int, number: int) -> str:
+    return f"{number:05X}_CRC-Prim-HE-{slide:02}_00{number % 7}.tif_Row_1_Col_{number}.tif"
+
+
+def archive(root: Path) -> Path:
+    """Two large tiles a tissue of slides 1 and 5."""
+    rng = np.random.default_rng(0)
+    for label, tissue in enumerate(("TUMOR", "STROMA", "COMPLEX", "LYMPHO"), 1):
+        folder = root / ARCHIVE / f"{label:02}_{tissue}"
+        folder.mkdir(parents=True)
+        for number, slide in enumerate((1, 5, 1)):
+            small = rng.integers(0, 256, (5, 5, 3), dtype=np.uint8)
+            picture = Image.fromarray(small).resize((150, 150), Image.Resampling.BICUBIC)
+            picture.save(folder / name(slide, 10 * label + number))
+    return root
+
+
+def test_the_official_archive_becomes_small_and_gray(tmp_path: Path) -> None:
+    found = tiles(archive(tmp_path))
+    assert found.images.shape == (12, 1, 64, 64)
+    assert found.labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
+    files = sorted((tmp_path / ARCHIVE).glob("*/*.tif"))
+    rgb = np.asarray(Image.open(files[4])).astype(float)
+    gray = rgb @ [0.299, 0.587, 0.114]
+    assert abs(float(found.images[4].float().mean()) - gray.mean()) < 1
+    parts = found.parts()
+    assert sorted(torch.cat(list(parts.values())).tolist()) == list(range(12))
+    assert parts["held-out-slides"].tolist() == [1, 4, 7, 10]
+    for index in parts["test"].tolist():
+        digest = hashlib.sha256(found.names[index].encode()).hexdigest()
+        assert int(digest, 16) % 6 == 0
+    assert Counter(found.parents)["CRC-Prim-HE-05_004"] == 1
+
+
+def test_what_is_not_there_or_damaged_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"There is no {FILE} in .*Zenodo record 53169"):
+        tiles(tmp_path)
+    home = tmp_path / FOLDER
+    home.mkdir()
+    (home / FILE).write_bytes(b"PK\x03\x04 no archive")
+    with pytest.raises(UserError, match=f"{FILE} cannot be read"):
+        tiles(tmp_path)
+    arrays = {
+        "images": np.zeros((3, 64, 64, 1), np.uint8),
+        "labels": np.zeros(3, np.int64),
+        "source_names": np.array(["a"] * 3),
+    }
+    for key, wrong, message in (
+        ("images", np.zeros((3, 32, 32, 1), np.uint8), r"should be uint8 of \[N, 64, 64, 1\]"),
+        ("labels", np.zeros(2, np.int64), "not of the same length"),
+        ("source_names", np.array([{}] * 3, dtype=object), "cannot be read"),
+    ):
+        np.savez(home / FILE, **{**arrays, key: wrong})
+        with pytest.raises(UserError, match=message):
+            tiles(tmp_path)
+    with pytest.raises(UserError, match=OTHER_COHORT):
+        other_cohort(tmp_path)
+    odd = Tiles(torch.zeros(1, 1, 64, 64, dtype=torch.uint8), torch.zeros(1), ["01_TUMOR/x.tif"])
+    with pytest.raises(UserError, match=r"'01_TUMOR/x\.tif' does not name its slide"):
+        odd.parts()
+    broken = archive(tmp_path / "b") / ARCHIVE / "01_TUMOR" / name(1, 10)
+    broken.write_bytes(b"II*\x00")
+    with pytest.raises(UserError, match=r"cannot be read .*; unpack the archive again"):
+        tiles(tmp_path / "b")
