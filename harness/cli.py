@@ -94,6 +94,7 @@ SOURCE = (
         type=click.Path(path_type=Path),
         help="Posterior: a file or a replica.  [default: the one that ships]",
     ),
+    click.option("--delta", type=float, help="Make it by MOPED from the twin: σ = δ·|w|."),
     DATA,
 )
 CELLS = (

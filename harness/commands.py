@@ -111,14 +111,14 @@ def listing() -> dict[str, list[dict[str, Any]]]:
 
 
 def _all(registry: Registry[T]) -> list[T]:
-    return [registry.get(name) for name in registry]
+    return list(registry.usable().values())
 
 
 def _documented(functions: Registry[Any]) -> list[dict[str, Any]]:
     """Functions by the first line of what they say of themselves."""
     return [
-        {"name": name, "is": (functions.get(name).__doc__ or "").split("\n")[0]}
-        for name in functions
+        {"name": name, "is": (function.__doc__ or "").split("\n")[0]}
+        for name, function in functions.usable().items()
     ]
 
 
@@ -170,8 +170,7 @@ def diagnosis(seconds: float) -> dict[str, Any]:
     check_seconds(seconds)
     backends = {
         name: f"{backend.unavailable() or 'available'}; needs {backend.needs}"
-        for name in BACKENDS
-        for backend in (BACKENDS.get(name),)
+        for name, backend in BACKENDS.usable().items()
     }
     return {
         "machine": describe(),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MOST_NAMED = 30
+
 
 class UserError(Exception):
     """Bad input. The CLI prints the message and exits with status 2; there is no traceback."""
@@ -24,5 +26,6 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     if close:
         hint = "did you mean " + " or ".join(folded[c] for c in close) + "?"
     else:
-        hint = "known: " + ", ".join(choices) + "."
+        more = f" and {len(choices) - MOST_NAMED} more" if len(choices) > MOST_NAMED else ""
+        hint = "known: " + ", ".join(choices[:MOST_NAMED]) + more + "."
     return UserError(f"There is no {kind} named {name!r}; {hint}")

@@ -5,8 +5,8 @@ A set of them is a folder or an uncompressed `.tar`, in one of two layouts:
     labels.csv, with columns `file` and `label`, beside the images it names
     one folder for each class, as torchvision's `ImageFolder` has it
 
-Images are brought to RGB; the short side is scaled to `Crop.resize` (bilinear, by torchvision) and
-the middle is cut out.
+Images are brought to RGB; torchvision scales the short side to `Crop.resize`, and the middle is cut
+out.
 """
 
 from __future__ import annotations
@@ -41,16 +41,19 @@ class Crop:
     Attributes:
         size: height and width of what is cut out of the middle.
         resize: the short side before that; at least `size`.
+        interpolation: of the scaling: `bilinear` or `bicubic`.
     """
 
     size: int
     resize: int
+    interpolation: str = "bilinear"
 
     def __call__(self, image: Image.Image) -> np.ndarray:
         """uint8 [3, size, size]."""
-        from torchvision.transforms.v2 import functional
+        from torchvision.transforms.v2 import InterpolationMode, functional
 
-        scaled = functional.resize(image.convert("RGB"), [self.resize])
+        way = InterpolationMode(self.interpolation)
+        scaled = functional.resize(image.convert("RGB"), [self.resize], way)
         return np.asarray(functional.center_crop(scaled, [self.size])).transpose(2, 0, 1)
 
 

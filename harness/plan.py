@@ -42,6 +42,7 @@ class Plan:
             does not draw, `reference` where nothing was compiled. The float formats run on `float`.
         data: data root, see `data.data_root`.
         posterior: file; the one that ships if None.
+        delta: δ of a MOPED posterior from the deterministic twin, instead of `posterior`.
         options: of post-training quantization.
         observer: of activation ranges.
         sampled: whether ranges are observed over sampled passes too.
@@ -63,6 +64,7 @@ class Plan:
     backend: str = "auto"
     data: Path | None = None
     posterior: Path | None = None
+    delta: float | None = None
     options: Options = field(default_factory=Options)
     observer: str = "minmax"
     sampled: bool = False

@@ -27,6 +27,11 @@ def images_at_a_time(graph: Graph) -> int:
     return max(1, BATCH_BYTES // largest)
 
 
+def batch_of(graph: Graph) -> int:
+    """Images that a split is scored by: `BATCH`, fewer where they are large."""
+    return min(BATCH, images_at_a_time(graph))
+
+
 def predict(
     predictor: Predictor,
     x: Tensor,

@@ -45,9 +45,9 @@ def load_networks(plan: Plan) -> Networks:
     Raises:
         UserError: a file is missing, damaged or for another network.
     """
-    posterior, _ = plan.workload.load_posterior(plan.posterior)
-    ships = plan.workload.twin is not None
-    return Networks(posterior, plan.workload.load_twin()[0] if ships else posterior)
+    workload, data = plan.workload, plan.data
+    posterior, _ = workload.load_posterior(plan.posterior, data=data, delta=plan.delta)
+    return Networks(posterior, workload.load_twin(data)[0] if workload.has_twin else posterior)
 
 
 @dataclass(frozen=True, eq=False)

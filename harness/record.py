@@ -68,6 +68,7 @@ class Quality:
         accuracy_vs_confidence: of the first seed: `threshold`, `accuracy` of the examples at least
             that confident (None where there are none), and their `share`, all in [0, 1].
         risk_coverage: of the first seed, at up to 101 coverages: `coverage` and `risk`, in [0, 1].
+        skipped: files of images that cannot be read and were left out.
     """
 
     images: int
@@ -77,6 +78,7 @@ class Quality:
     reliability: dict[str, tuple[float | None, ...]]
     accuracy_vs_confidence: dict[str, tuple[float | None, ...]]
     risk_coverage: dict[str, tuple[float, ...]]
+    skipped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ costs nothing. Third-party packages register through entry points of the group
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
@@ -30,6 +31,9 @@ class Registry(Generic[T]):
         self._targets = dict(targets)
         self._loaded: dict[str, T] = {}
         self._scanned = False
+        self._foreign: set[str] = set()
+        #: Name in a package's entry points to why it cannot be used, one sentence each.
+        self.broken: dict[str, str] = {}
 
     def register(self, name: str, target: str) -> None:
         """Add `name`. A name is registered once: a second registration raises `UserError`."""
@@ -59,6 +63,16 @@ class Registry(Generic[T]):
             self._loaded[name] = self._load(name)
         return self._loaded[name]
 
+    def usable(self) -> dict[str, T]:
+        """Every name with its thing, but for those of other packages that cannot be loaded: these
+        are told of on standard error, once, and kept in `broken`.
+
+        Raises:
+            UserError: one of our own cannot be loaded.
+        """
+        found = {name: self._get_or_leave_out(name) for name in self.names()}
+        return {name: thing for name, thing in found.items() if thing is not None}
+
     def __contains__(self, name: object) -> bool:
         return name in self.names()
 
@@ -68,9 +82,29 @@ class Registry(Generic[T]):
     def _scan(self) -> None:
         if self._scanned:
             return
-        for entry in entry_points(group=f"sigmabench.{self.kind}s"):
-            self.register(entry.name, entry.value)
         self._scanned = True
+        for entry in entry_points(group=f"sigmabench.{self.kind}s"):
+            self._register_foreign(entry.name, entry.value)
+
+    def _register_foreign(self, name: str, target: str) -> None:
+        try:
+            self.register(name, target)
+            self._foreign.add(name)
+        except UserError as reason:
+            self._leave_out(name, str(reason))
+
+    def _get_or_leave_out(self, name: str) -> T | None:
+        try:
+            return self.get(name)
+        except UserError as reason:
+            if name not in self._foreign:
+                raise
+            self._leave_out(name, str(reason))
+            return None
+
+    def _leave_out(self, name: str, reason: str) -> None:
+        if self.broken.setdefault(name, reason) is reason:
+            print(f"sigmabench: goes on without a {self.kind}. {reason}", file=sys.stderr)
 
     def _load(self, name: str) -> T:
         target = self._targets[name]

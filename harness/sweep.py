@@ -18,7 +18,6 @@ from .adaptive import Evaluated, evaluate_adaptive
 from .backends.base import BACKENDS, Predictor
 from .checks import cores_for
 from .errors import UserError
-from .formats import FORMATS
 from .machine import fingerprint
 from .measure import audits
 from .measure.adaptive import adaptive
@@ -30,7 +29,7 @@ from .measure.posterior import fidelities
 from .measure.quality import quality
 from .measure.timing import timing
 from .measure.traffic import bandwidth
-from .predict import evaluate, summarise
+from .predict import batch_of, evaluate, summarise
 from .prepare import Prepared, load_networks, prepare
 from .quantize.artefact import Artefact, size
 from .query import Query, image_passes, passes, ring
@@ -137,7 +136,8 @@ class _Sweep:
         self.command, self.here, self.report = command, here, report
         self.scratch = Scratch(store.folder(self.plan.workload.name, here))
         split: Split = prepared.splits.scored(self.plan.split)
-        self.split = split.limit(self.plan.limit)
+        split = split.limit(self.plan.limit)
+        self.split = split.readable(lambda _: report("Reading images", 0, 1))
         if max(self.plan.batches) > len(self.split):
             raise UserError(
                 f"--batch is {max(self.plan.batches)}, but only {len(self.split)} images are "
@@ -202,18 +202,19 @@ class _Sweep:
         found: dict[int, dict[int, Summary]] = {}
         at_adaptive: dict[int, Evaluated] = {}
         for index, seed in enumerate(seeds, 1):
-            found[seed], adaptive = self._predicted(predictor, mine, seed, advance)
+            found[seed], adaptive = self._predicted(artefact, predictor, mine, seed, advance)
             if adaptive is not None:
                 at_adaptive[seed] = adaptive
             done = progress[0] + index * len(self.split)  # also where nothing was computed
             self.report(title, done, total)
         if not at_adaptive:
             return found, None
-        scores = quality([e.adaptive for e in at_adaptive.values()], self.split.labels, seeds)
+        scores = quality([e.adaptive for e in at_adaptive.values()], self.split, seeds)
         return found, (scores, at_adaptive)
 
     def _predicted(
         self,
+        artefact: Artefact,
         predictor: Predictor,
         mine: Sequence[Cell],
         seed: int,
@@ -222,13 +223,16 @@ class _Sweep:
         """One seed at each T, and at adaptive T where a cell asks for it."""
         counts = sorted({cell.mc for cell in mine})
         rule = self.plan.rule if any(cell.adaptive for cell in mine) else None
+        batch = batch_of(artefact.graph)
 
         def make() -> Made:
             if rule is None:
-                deterministic = not FORMATS.get(mine[0].format).bayesian
-                found = evaluate(predictor, self.split, counts, seed, deterministic, advance)
+                deterministic = not artefact.format.bayesian
+                found = evaluate(
+                    predictor, self.split, counts, seed, deterministic, advance, batch=batch
+                )
                 return {str(T): summary for T, summary in found.items()}, {}
-            one = evaluate_adaptive(predictor, self.split, counts, rule, seed, advance)
+            one = evaluate_adaptive(predictor, self.split, counts, rule, seed, advance, batch)
             named = {str(T): summary for T, summary in one.full.items()}
             return {**named, "adaptive": one.adaptive}, {"spent": one.spent}
 
@@ -245,10 +249,7 @@ class _Sweep:
 
     def _quality(self, scored: dict[int, dict[int, Summary]]) -> dict[int, Quality]:
         seeds, counts = list(scored), list(next(iter(scored.values())))
-        return {
-            T: quality([scored[seed][T] for seed in seeds], self.split.labels, seeds)
-            for T in counts
-        }
+        return {T: quality([scored[seed][T] for seed in seeds], self.split, seeds) for T in counts}
 
     def _group(
         self,
@@ -331,7 +332,7 @@ class _Sweep:
             size=loaded.size,
             peak_memory_bytes=one.peak_bytes,
             fidelity=loaded.fidelity,
-            verdict=_verdict(one, loaded, timed, isa),
+            verdict=_verdict(one, loaded, timed, isa, scores.skipped),
             unavailable=_unavailable(),
             adaptive=spent,
         )
@@ -353,7 +354,9 @@ class _Timed:
     peak_bytes: int
 
 
-def _verdict(one: _Timed, loaded: Loaded, timed: Timing, isa: str) -> Verdict:
+def _verdict(
+    one: _Timed, loaded: Loaded, timed: Timing, isa: str, skipped: Sequence[str]
+) -> Verdict:
     weights = loaded.artefact.sampled_weights
     checks = {
         "moments": audits.moments(loaded.fidelity),
@@ -369,7 +372,8 @@ def _verdict(one: _Timed, loaded: Loaded, timed: Timing, isa: str) -> Verdict:
         "instruction set": audits.isa_dispatched(loaded.claimed_isa, isa),
         "noise": audits.noise_bounded(timed.noise),
     }
-    return audits.verdict(checks, audits.posterior_findings(loaded.fidelity))
+    left_out = audits.skipped_findings(skipped)
+    return audits.verdict(checks, (*left_out, *audits.posterior_findings(loaded.fidelity)))
 
 
 def _scored_the_timed_path(query: Query, loaded: Loaded) -> str:

@@ -36,7 +36,10 @@ class Workload:
         recipes: recipe name to `Recipe`.
         posterior: the posterior file that ships, or None.
         twin: the deterministic twin's file that ships: a posterior whose σ is 0, trained on the
-            same data. None: the twin is the mean network of the posterior.
+            same data. None: the network of `pretrained`, or the mean network of the posterior.
+        pretrained: loads the deterministic network with weights that may not ship; takes the data
+            root or None. The posterior is then made from it by MOPED.
+        delta: δ of that MOPED posterior, chosen on data that is not the test split.
         replicas: shipped posteriors of the same recipe from other training seeds.
         paper: format name to the paper's figures by metric (`accuracy`, `ece`, `nll`,
             `brier`), or empty.
@@ -56,6 +59,8 @@ class Workload:
     recipes: Mapping[str, Recipe]
     posterior: Path | None = None
     twin: Path | None = None
+    pretrained: Callable[[Path | None], nn.Module] | None = None
+    delta: float | None = None
     replicas: tuple[Path, ...] = ()
     paper: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     official_corruptions: str | None = None
@@ -77,18 +82,34 @@ class Workload:
             raise unknown(f"recipe of {self.name}", name, self.recipes)
         return self.recipes[name]
 
-    def load_posterior(self, path: Path | None = None) -> tuple[Posterior, dict[str, Any]]:
+    @property
+    def has_twin(self) -> bool:
+        """Whether there is a twin beside the posterior's mean network."""
+        return self.twin is not None or self.pretrained is not None
+
+    def load_posterior(
+        self, path: Path | None = None, *, data: Path | None = None, delta: float | None = None
+    ) -> tuple[Posterior, dict[str, Any]]:
         """A posterior checked against this network, and its metadata.
 
         Args:
-            path: a file, or the name of a replica (`lenet5-mnist-seed1`); the file that ships by
-                default.
+            path: a file, or the name of a replica (`lenet5-mnist-seed1`); by default the file that
+                ships or, where none does, MOPED from the pretrained network.
+            data: data root, see `data.data_root`.
+            delta: δ of a MOPED posterior from the deterministic twin, instead of any file.
 
         Raises:
-            UserError: none ships, or the file is missing, damaged or for another network.
+            UserError: none ships, the file is missing, damaged or for another network, or both a
+                file and δ are given.
         """
         from .posterior import load
 
+        if path is not None and delta is not None:
+            raise UserError(
+                "--posterior names a posterior and --delta makes one; give one of them."
+            )
+        if delta is not None or (path is None and self.posterior is None and self.pretrained):
+            return self._moped(data, self.delta if delta is None else delta)
         named = {replica.stem: replica for replica in self.replicas}
         source = named.get(str(path), path or self.posterior)
         if source is None:
@@ -100,20 +121,45 @@ class Workload:
         posterior.validate(self.model(), str(source))
         return posterior, metadata
 
-    def load_twin(self) -> tuple[Posterior, dict[str, Any]]:
-        """The deterministic twin that ships, checked against this network, and its metadata.
+    def load_twin(self, data: Path | None = None) -> tuple[Posterior, dict[str, Any]]:
+        """The deterministic twin, checked against this network, and its metadata.
+
+        Args:
+            data: data root, see `data.data_root`.
 
         Raises:
-            UserError: none ships, or the file is missing, damaged or for another network.
+            UserError: there is none, or the file is missing, damaged or for another network.
         """
+        from .posterior import moped
+
+        if self.twin is None and self.pretrained is not None:
+            return moped(self.pretrained(data), 0.0), {"made": "pretrained"}
         if self.twin is None:
             raise UserError(
-                f"No deterministic twin ships with {self.name}; name a trained network's file "
-                "with --start."
+                f"{self.name} has no deterministic twin to start from; choose another recipe, or "
+                "leave out --delta."
             )
         return self.load_posterior(self.twin)
 
+    def _moped(self, data: Path | None, delta: float | None) -> tuple[Posterior, dict[str, Any]]:
+        from .posterior import moped
 
+        if delta is None:
+            raise UserError(f"{self.name} declares no δ of MOPED; give one with --delta.")
+        if delta <= 0:
+            raise UserError(f"--delta is {delta}; give a number above 0.")
+        network = self.load_twin(data)[0].load_into(self.model())
+        return moped(network, delta), {"made": "MOPED", "delta": delta}
+
+
+#: Collections of networks: `COLLECTION:NETWORK` is a workload too.
+COLLECTIONS: Registry[Callable[[str], Workload]] = Registry(
+    "collection",
+    {
+        "timm": "sigmabench.workloads.imagenet:timm_classifier",
+        "torchvision": "sigmabench.workloads.imagenet:torchvision_classifier",
+    },
+)
 WORKLOADS: Registry[Workload] = Registry(
     "workload",
     {
@@ -121,12 +167,14 @@ WORKLOADS: Registry[Workload] = Registry(
         "lenet-digits": "sigmabench.workloads.lenet_digits:WORKLOAD",
         "lenet5-mnist": "sigmabench.workloads.lenet5_mnist:WORKLOAD",
         "resnet20-cifar10": "sigmabench.workloads.resnet20_cifar10:WORKLOAD",
+        "resnet50-imagenet": "sigmabench.workloads.resnet50_imagenet:WORKLOAD",
     },
 )
 
 
 def resolve_workload(name: str) -> Workload:
-    """The workload registered as `name`, or the one at `"package.module:attribute"`.
+    """The workload registered as `name`, a network of a collection on ImageNet
+    (`torchvision:resnet18`, `timm:resnet18`), or the one at `"package.module:attribute"`.
 
     Raises:
         UserError: the name is unknown, or what it points to cannot be imported or is no workload.
@@ -134,6 +182,8 @@ def resolve_workload(name: str) -> Workload:
     if ":" not in name:
         return WORKLOADS.get(name)
     module, _, attribute = name.partition(":")
+    if module in COLLECTIONS:
+        return COLLECTIONS.get(module)(attribute)
     if "" not in sys.path:
         sys.path.insert(0, "")  # a console script does not look in the current directory
     try:

@@ -58,7 +58,7 @@ def _differences(
     runs: Sequence[Evaluated], labels: Tensor, limit: int
 ) -> dict[str, tuple[float | None, ...]]:
     """Metric name to adaptive less full, one a run."""
-    names = [name for name in METRICS.names() if name != "ece_floor"]
+    names = [name for name in METRICS.usable() if name != "ece_floor"]
     pairs = [
         (score(run.adaptive, labels, names), score(run.full[limit], labels, names)) for run in runs
     ]

@@ -31,6 +31,7 @@ FLOAT_TOLERANCE = 1e-4
 RING_TOLERANCE = 1.10
 NOISE_BOUND = 0.15
 
+SKIPPED_NAMED = 3  # of images that cannot be read
 _PASSES = 8
 _MANY = 8  # weights that differ: not one rare event
 
@@ -224,6 +225,14 @@ _WATCHED = (
     _Watch("clamped_share", 0.01, False, "{:.1%} of draws clamped"),
     _Watch("immovable_share", 0.05, False, "{:.1%} of weights cannot move"),
 )
+
+
+def skipped_findings(skipped: Sequence[str]) -> tuple[str, ...]:
+    """A line on images that could not be read, where there are some."""
+    if not skipped:
+        return ()
+    named = ", ".join(skipped[:SKIPPED_NAMED]) + " …" * (len(skipped) > SKIPPED_NAMED)
+    return (f"images left out because they cannot be read: {len(skipped)} ({named})",)
 
 
 def posterior_findings(fidelities: Sequence[Fidelity]) -> tuple[str, ...]:

@@ -11,22 +11,22 @@ from ..uncertainty.metrics import METRICS, score
 from ..uncertainty.selective import accuracy_against_confidence, risk_coverage
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
+    from ..data import Split
     from ..uncertainty.predictive import Summary
 
 RISK_POINTS = 101
 
 
-def quality(summaries: Sequence[Summary], labels: Tensor, seeds: Sequence[int]) -> Quality:
+def quality(summaries: Sequence[Summary], split: Split, seeds: Sequence[int]) -> Quality:
     """Score the same images under several seeds of the MC draw.
 
     Args:
         summaries: one a seed.
-        labels: int64 [N].
+        split: the images.
         seeds: of the summaries, in order.
     """
-    names = [name for name in METRICS.names() if name != "ece_floor"]
+    labels = split.labels
+    names = [name for name in METRICS.usable() if name != "ece_floor"]
     scored = [score(summary, labels, names) for summary in summaries]
     floors = [score(summary, labels, ["ece_floor"])["ece_floor"] for summary in summaries]
     first = summaries[0]
@@ -34,7 +34,7 @@ def quality(summaries: Sequence[Summary], labels: Tensor, seeds: Sequence[int]) 
     confident = accuracy_against_confidence(first, labels)
     curve = risk_coverage(first, labels).thin(RISK_POINTS)
     return Quality(
-        images=len(labels),
+        images=len(split),
         seeds=tuple(seeds),
         scores={name: tuple(one[name] for one in scored) for name in names},
         ece_floor_percent=tuple(floor for floor in floors if floor is not None),
@@ -52,4 +52,5 @@ def quality(summaries: Sequence[Summary], labels: Tensor, seeds: Sequence[int]) 
             "coverage": tuple(curve.coverage.tolist()),
             "risk": tuple(curve.risk.tolist()),
         },
+        skipped=split.skipped,
     )

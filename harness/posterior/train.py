@@ -105,7 +105,7 @@ def train(
         raise UserError(f"{out} is a directory; name the posterior's file.")
     splits = workload.splits(data)
     splits = replace(splits, train=splits.train.limit(limit))
-    given, start = start, _start_of(workload, chosen, start)
+    given, start = start, _start_of(workload, chosen, start, data)
     with _environment(chosen.threads):
         run = Run.begin(workload, chosen, seed, _device(device), start)
         identity = _identity(workload, chosen, seed, splits, start, device)
@@ -132,10 +132,12 @@ def train(
     return Trained(posterior, metadata, out)
 
 
-def _start_of(workload: Workload, recipe: Recipe, start: Posterior | None) -> Posterior | None:
+def _start_of(
+    workload: Workload, recipe: Recipe, start: Posterior | None, data: Path | None
+) -> Posterior | None:
     """What was given, else the twin where the recipe starts from a trained network."""
     if start is None and recipe.delta is not None:
-        return workload.load_twin()[0]
+        return workload.load_twin(data)[0]
     return start
 
 

@@ -59,6 +59,7 @@ class ShiftRecord:
             prediction is right (1) or wrong (0).
         halves: metric to its score by half of the passes, for every choice of half of `GROUPS`
             groups of them; empty without labels and where there are fewer passes.
+        skipped: files of images that cannot be read and were left out.
         schema_version: of this format.
     """
 
@@ -71,6 +72,7 @@ class ShiftRecord:
     scores: dict[str, tuple[float | None, ...]]
     per_image: dict[str, str]
     halves: dict[str, tuple[float, ...]]
+    skipped: tuple[str, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
     def score(self, metric: str, mc: int | None = None) -> float | None:

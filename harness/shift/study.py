@@ -25,11 +25,11 @@ from ..errors import UserError
 from ..formats import FORMATS
 from ..machine import fingerprint
 from ..plan import DRAWN_BACKEND
-from ..predict import BATCH, evaluate, images_at_a_time
+from ..predict import batch_of, evaluate, images_at_a_time
 from ..prepare import load_networks, prepare
 from ..record import Fingerprint
 from ..store import Policy, Store
-from ..uncertainty.metrics import METRICS, score
+from ..uncertainty.metrics import score
 from .ood import OOD, ood_split
 from .plan import Condition, ShiftPlan
 from .record import GROUPS, ShiftRecord, per_image, scored_halves
@@ -136,7 +136,7 @@ class _Job:
         """One format on one set of images."""
         bayesian = FORMATS.get(cell.format).bayesian
         prefixes = self.plan.mc if bayesian else (1,)
-        at_a_time = images_at_a_time(self.artefacts[cell.format, cell.range].graph)
+        graph = self.artefacts[cell.format, cell.range].graph
         found = evaluate(
             self.predictor(cell),
             images,
@@ -144,7 +144,7 @@ class _Job:
             cell.seed,
             deterministic=not bayesian,
             groups=GROUPS,
-            batch=at_a_time if cell.backend == DRAWN_BACKEND else min(BATCH, at_a_time),
+            batch=images_at_a_time(graph) if cell.backend == DRAWN_BACKEND else batch_of(graph),
         )
         last = found[prefixes[-1]]
         labels = None if cell.corruption.startswith(OOD) else images.labels
@@ -152,7 +152,7 @@ class _Job:
         halves: dict[str, tuple[float, ...]] = {}
         if labels is not None:
             by_prefix = [score(found[T], labels) for T in prefixes]
-            scores = {name: tuple(one[name] for one in by_prefix) for name in METRICS}
+            scores = {name: tuple(one[name] for one in by_prefix) for name in by_prefix[0]}
             halves = scored_halves(last, labels)
         return ShiftRecord(
             cell=cell,
@@ -160,6 +160,7 @@ class _Job:
             command=self.command,
             created=datetime.now(timezone.utc).isoformat(),
             images=len(images),
+            skipped=images.skipped,
             mc=prefixes,
             scores=scores,
             per_image=per_image(last, labels),
@@ -179,7 +180,7 @@ def _job(
     split: Split = prepared.splits.scored(plan.base.split)
     return _Job(
         plan,
-        split.limit(plan.base.limit),
+        split.limit(plan.base.limit).readable(),
         {(name, range): prepared.artefact(name, plan.options.get(range)) for name, range in needed},
         store,
         command,

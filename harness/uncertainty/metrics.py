@@ -79,7 +79,7 @@ def score(
         UserError: a metric is unknown, or the labels do not fit the summary (`Summary.check`).
     """
     summary.check(labels)
-    metrics = [METRICS.get(name) for name in (METRICS.names() if names is None else names)]
+    metrics = [METRICS.get(name) for name in (METRICS.usable() if names is None else names)]
     undefined = summary.mutual_information is None
     return {
         m.name: None if m.needs_mc and undefined else _finite(m, m.compute(summary, labels))

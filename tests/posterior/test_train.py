@@ -234,7 +234,7 @@ def test_sgd_decays_the_weights_and_nothing_else(tmp_path: Path) -> None:
 
 def test_a_recipe_may_start_from_the_workloads_twin(tmp_path: Path) -> None:
     train(WORKLOAD, TWIN, out=tmp_path / "twin", progress=False)
-    with pytest.raises(UserError, match="No deterministic twin ships with toy"):
+    with pytest.raises(UserError, match="toy has no deterministic twin"):
         train(WORKLOAD, FROM_TWIN, out=tmp_path / "p", progress=False)
     workload = replace(WORKLOAD, twin=tmp_path / "twin", recipes={"best": FROM_TWIN})
     trained = train(workload, out=tmp_path / "p", progress=False)

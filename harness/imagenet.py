@@ -1,0 +1,160 @@
+"""ImageNet-1k on disk, and weights trained on it. Under the data root:
+
+    imagenet/calibration    training images to calibrate on (also `train`)
+    imagenet/validation     to choose by; without it, the calibration images serve
+    imagenet/test           to score (also `val`)
+    weights/NAME.safetensors
+
+Each part is a folder or a `.tar` as in `images`: with `labels.csv`, or a folder for each class,
+called by its WordNet id as in the original.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+
+from .data import DATA_VARIABLE, Split, Splits, data_root
+from .errors import UserError
+from .images import Archive, Crop, labelled, open_archive
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+CLASSES = 1000
+FOLDER, WEIGHTS = "imagenet", "weights"
+#: A part to the names that its folder or tar may have.
+PARTS = {
+    "train": ("calibration", "train"),
+    "validation": ("validation",),
+    "test": ("test", "val"),
+}
+ORDER_SEED = 1000
+
+
+def splits(
+    root: Path | None, crop: Crop, mean: tuple[float, ...], std: tuple[float, ...]
+) -> Splits:
+    """The parts, images decoded when they are asked for. Training images are in a seeded random
+    order, so that the first ones are of all classes.
+
+    Args:
+        root: data root, see `data.data_root`.
+        crop: what becomes of an image.
+        mean: per channel, of pixel / 255.
+        std: per channel, of pixel / 255.
+
+    Raises:
+        UserError: there is no data root, a part is missing, or its labels do not fit.
+    """
+    home = data_root(root)
+    if home is None:
+        raise UserError(
+            f"There is no data directory; put ImageNet into {FOLDER}/ under one named by --data or "
+            f"{DATA_VARIABLE}."
+        )
+
+    def part(name: str) -> Split | None:
+        archive = _archive(home / FOLDER, PARTS[name])
+        if archive is None:
+            return None
+        images, labels = labelled(archive, synsets(), crop)
+        return Split(name, images, labels, mean, std, CLASSES)
+
+    train, test = part("train"), part("test")
+    for name, found in (("train", train), ("test", test)):
+        if found is None:
+            known = " or ".join(PARTS[name])
+            raise UserError(
+                f"There is no folder or .tar {known} in {home / FOLDER}; put images with "
+                "labels.csv, or one folder a class, there."
+            )
+    assert train is not None
+    assert test is not None
+    order = np.random.RandomState(ORDER_SEED).permutation(len(train))  # its stream is frozen
+    return Splits(train.take(torch.from_numpy(order)), part("validation") or _as(train), test)
+
+
+def _as(train: Split) -> Split:
+    return Split("validation", train.images, train.labels, train.mean, train.std, train.classes)
+
+
+def _archive(home: Path, names: Sequence[str]) -> Archive | None:
+    for name in names:
+        for path in (home / name, home / f"{name}.tar"):
+            if path.exists():
+                return open_archive(path)
+    return None
+
+
+def synsets() -> list[str]:
+    """WordNet ids of the 1,000 classes, in the order of labels."""
+    from timm.data import ImageNetInfo
+
+    return list(ImageNetInfo("imagenet-1k").label_names())
+
+
+def with_weights(
+    network: nn.Module, name: str, root: Path | None, download: Callable[[], dict[str, Tensor]]
+) -> nn.Module:
+    """`network` with weights from `weights/NAME.safetensors` in the data root, else downloaded.
+
+    Args:
+        network: takes the weights, in place.
+        name: of the file, without its ending.
+        root: data root, see `data.data_root`.
+        download: fetches the state dictionary from its hub.
+
+    Raises:
+        UserError: the file is damaged or of another architecture, or nothing can be downloaded.
+    """
+    home = data_root(root)
+    path = home / WEIGHTS / f"{name}.safetensors" if home is not None else None
+    if path is not None and path.is_file():
+        network.load_state_dict(_fitting(_read(path), network, path))
+        return network
+    try:
+        network.load_state_dict(download())
+    except Exception as reason:  # hubs fail in many ways
+        told = (str(reason).strip().splitlines() or [type(reason).__name__])[0]
+        raise UserError(
+            f"The weights of {name} cannot be downloaded ({told}); put "
+            f"{WEIGHTS}/{name}.safetensors into a directory named by --data or {DATA_VARIABLE}."
+        ) from None
+    return network
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        return safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, OSError, ValueError) as reason:
+        raise UserError(f"{path} cannot be read ({reason}); fetch it again.") from None
+
+
+def _fitting(found: dict[str, Tensor], network: nn.Module, path: Path) -> dict[str, Tensor]:
+    """The tensors, if they are the network's; counters of batch norm may be missing."""
+    own = network.state_dict()
+    way_out = "give weights of this architecture, under its own names."
+    for name, tensor in own.items():
+        if name not in found:
+            if not tensor.is_floating_point():
+                found[name] = tensor
+                continue
+            raise UserError(f"{path} lacks {name}; {way_out}")
+        if found[name].shape != tensor.shape:
+            raise UserError(
+                f"{name} in {path} has shape {list(found[name].shape)} and the network's "
+                f"{list(tensor.shape)}; {way_out}"
+            )
+        if found[name].is_floating_point() and not torch.isfinite(found[name]).all():
+            raise UserError(f"{name} in {path} holds NaN or infinity; fetch it again.")
+    foreign = sorted(set(found) - set(own))
+    if foreign:
+        raise UserError(f"{path} has {foreign[0]}, which the network has not; {way_out}")
+    return found

@@ -1,0 +1,97 @@
+"""Plugins: one that is broken costs what it would have added, and nothing else."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from sigmabench.harness import registry
+from sigmabench.harness.cli import main
+from sigmabench.harness.errors import UserError
+from sigmabench.harness.registry import Registry
+from sigmabench.harness.uncertainty.metrics import METRICS, score
+
+BROKEN = "broken_plugin"
+
+
+@pytest.fixture(autouse=True)
+def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One plugin that raises on import, one that works, one that takes a name of ours."""
+    (tmp_path / f"{BROKEN}.py").write_text("raise OSError('no licence server')")
+    (tmp_path / "good_plugin.py").write_text("THING = len")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def entry_points(group: str) -> list[EntryPoint]:
+        found = {
+            "sigmabench.things": {"bad": f"{BROKEN}:X", "good": "good_plugin:THING", "own": "z:Z"},
+            "sigmabench.metrics": {"bad": f"{BROKEN}:X"},
+            "sigmabench.workloads": {"bad": f"{BROKEN}:X"},
+        }
+        return [EntryPoint(name, value, group) for name, value in found.get(group, {}).items()]
+
+    monkeypatch.setattr(registry, "entry_points", entry_points)
+    yield
+    for name in (BROKEN, "good_plugin"):
+        sys.modules.pop(name, None)
+
+
+def things() -> Registry:
+    return Registry("thing", {"own": "math:pi"})
+
+
+def test_usable_ones_are_left(capsys: pytest.CaptureFixture[str]) -> None:
+    found = things()
+    assert list(found.usable()) == ["own", "good"]
+    assert list(found.usable()) == ["own", "good"]
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 2, "each is told of once"
+    assert "'own' is registered twice" in told[0]
+    assert "no licence server" in told[1]
+    assert set(found.broken) == {"bad", "own"}
+
+
+def test_ours_stays_where_a_plugin_takes_its_name() -> None:
+    assert things().get("own") == pytest.approx(3.14159, abs=1e-5)
+
+
+def test_a_broken_one_is_refused_where_it_is_asked_for() -> None:
+    with pytest.raises(UserError, match=r"'bad'.*OSError: no licence server; fix or uninstall"):
+        things().get("bad")
+
+
+def test_one_of_ours_that_is_broken_is_no_plugin() -> None:
+    with pytest.raises(UserError, match="cannot be loaded"):
+        Registry("thing", {"own": "no_such_module:x"}).usable()
+
+
+def test_a_run_goes_on_without_a_metric(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    from sigmabench.harness.predict import summarise
+
+    monkeypatch.setattr(METRICS, "_scanned", False)
+    monkeypatch.setattr(METRICS, "_targets", dict(METRICS._targets))
+    monkeypatch.setattr(METRICS, "_foreign", set())
+    monkeypatch.setattr(METRICS, "broken", {})
+    found = score(summarise(torch.randn(3, 5, 4)), torch.zeros(5, dtype=torch.int64))
+    assert "accuracy" in found
+    assert "bad" not in found
+    assert "goes on without a metric" in capsys.readouterr().err
+
+
+def test_listing_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sigmabench.harness.workload import WORKLOADS
+
+    monkeypatch.setattr(WORKLOADS, "_scanned", False)
+    monkeypatch.setattr(WORKLOADS, "_targets", dict(WORKLOADS._targets))
+    monkeypatch.setattr(WORKLOADS, "_foreign", set())
+    monkeypatch.setattr(WORKLOADS, "broken", {})
+    result = CliRunner().invoke(main, ["list"])
+    assert result.exit_code == 0, result.output
+    assert "lenet-digits" in result.output
