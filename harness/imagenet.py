@@ -12,6 +12,7 @@ called by its WordNet id as in the original.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,11 +94,12 @@ def _archive(home: Path, names: Sequence[str]) -> Archive | None:
     return None
 
 
-def synsets() -> list[str]:
+@cache
+def synsets() -> tuple[str, ...]:
     """WordNet ids of the 1,000 classes, in the order of labels."""
     from timm.data import ImageNetInfo
 
-    return list(ImageNetInfo("imagenet-1k").label_names())
+    return tuple(ImageNetInfo("imagenet-1k").label_names())
 
 
 def with_weights(
