@@ -68,7 +68,15 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": ("adam", "adamw", "sgd"),
     "precision": ("fp32", "bf16"),
 }
-LATER = ("rho_lr", "delta", "deterministic", "sigma_scale", "precision")
+LATER = (
+    "rho_lr",
+    "delta",
+    "deterministic",
+    "sigma_scale",
+    "precision",
+    "mean_fixed",
+    "norm_passes",
+)
 
 
 @dataclass(frozen=True)
@@ -84,7 +92,7 @@ class Recipe:
         lr: initial (piecewise) or peak (one-cycle) learning rate.
         rho_lr: the same for ρ; `lr` if None.
         batch: images a minibatch.
-        epochs: passes over the training split.
+        epochs: passes over the training split; 0 where `delta` makes the posterior.
         schedule: how the rate changes.
         prior_std: s of the prior N(0, s²).
         kl_temperature: κ of `elbo.negative_elbo`; 1 is the ELBO proper.
@@ -95,6 +103,9 @@ class Recipe:
             (`posterior.moped`); None to start afresh.
         deterministic: no σ at all and no KL: weights alone, by the likelihood. The outcome is a
             posterior whose σ is 0: a deterministic twin.
+        mean_fixed: σ alone is learned; μ and all else stay, batch-norm statistics too.
+        norm_passes: sampled passes over the training split by which batch norm is fitted to the
+            sampled weights afterwards (`norms.fitted`).
         sigma_scale: what every σ is multiplied by after training. The variational σ is the KL's and
             the temperature's; the σ whose predictions are best is told by validation data.
         bayesian_biases: whether biases carry a distribution too.
@@ -119,6 +130,8 @@ class Recipe:
     initial_std: float = 0.01
     delta: float | None = None
     deterministic: bool = False
+    mean_fixed: bool = False
+    norm_passes: int = 0
     sigma_scale: float = 1.0
     bayesian_biases: bool = True
     augmentation: Augmentation | None = None
@@ -126,10 +139,18 @@ class Recipe:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        at_least_one = {"batch": self.batch, "epochs": self.epochs, "threads": self.threads}
-        for field, count in at_least_one.items():
-            if count < 1:
-                raise UserError(f"Recipe {self.name!r} has {field} {count}; give at least 1.")
+        least = {"batch": 1, "epochs": int(self.delta is None), "threads": 1, "norm_passes": 0}
+        for field, bound in least.items():
+            if getattr(self, field) < bound:
+                raise UserError(
+                    f"Recipe {self.name!r} has {field} {getattr(self, field)}; give at least "
+                    f"{bound}."
+                )
+        if self.mean_fixed and self.deterministic:
+            raise UserError(
+                f"Recipe {self.name!r} has mean_fixed and deterministic, and nothing to learn; "
+                "leave one of them out."
+            )
         above_zero = {
             "lr": self.lr,
             "rho_lr": self.rho_lr,

@@ -61,15 +61,17 @@ class Run:
         rho = torch.cat([r.flatten() for r in start.rho.values()]).to(device)
         trained = dict(module.named_parameters())
         state = {
-            name: value.to(device, copy=True).requires_grad_(name in trained)
+            name: value.to(device, copy=True).requires_grad_(
+                name in trained and not recipe.mean_fixed
+            )
             for name, value in start.state.items()
         }
-        mean.requires_grad_()
+        mean.requires_grad_(not recipe.mean_fixed)
         rho.requires_grad_(not recipe.deterministic)
         others = [value for value in state.values() if value.requires_grad]
         return cls(
             recipe,
-            module.train(),
+            module.train(not recipe.mean_fixed),
             {name: value.shape for name, value in start.mean.items()},
             mean,
             rho,
@@ -216,6 +218,8 @@ def _optimizers(
     """One for all, or with `sgd` a second one for ρ, whose gradients are of another size."""
     decay = 0.0 if recipe.optimizer == "adam" else recipe.weight_decay
     std = {"params": [rho], "lr": recipe.rho_lr or recipe.lr}
+    if recipe.mean_fixed:
+        return _rated([torch.optim.Adam([std])])
     groups: list[dict[str, Any]] = [{"params": [mean], "weight_decay": decay}]
     if others:
         groups.append({"params": others})
@@ -228,10 +232,15 @@ def _optimizers(
         kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
         groups += [] if recipe.deterministic else [std]
         found = [kind(groups, lr=recipe.lr, weight_decay=0.0)]
-    for optimizer in found:
+    return _rated(found)
+
+
+def _rated(optimizers: list[torch.optim.Optimizer]) -> list[torch.optim.Optimizer]:
+    """The same, each group with the rate that its schedule multiplies."""
+    for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
-    return found
+    return optimizers
 
 
 def _generator(seed: int, purpose: str) -> torch.Generator:

@@ -30,6 +30,7 @@ from ..errors import UserError
 from ..workload import Workload
 from .checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
 from .file import save
+from .norms import fitted
 from .posterior import Posterior
 from .recipe import Recipe
 from .run import Run
@@ -121,6 +122,10 @@ def train(
         if progress:
             print("scoring the validation split", file=sys.stderr, flush=True)
         posterior = run.posterior().scaled(chosen.sigma_scale)
+        if chosen.norm_passes:
+            posterior = fitted(
+                workload.model(), posterior, splits.train, chosen.norm_passes, chosen.batch, seed
+            )
         metadata = {
             **identity,
             **_outcome(run, chosen),
