@@ -161,5 +161,6 @@ def classifier(
         recipes={},
         pretrained=pretrained,
         delta=delta,
+        official_corruptions="ImageNet-C",
         needs_data=NEEDS_DATA,
     )

@@ -1,4 +1,4 @@
-"""Where the corrupted copy of a split comes from: published arrays, or `corrupt`."""
+"""Where the corrupted copy of a split comes from: published arrays or files, or `corrupt`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..data import Split, data_root
 from ..errors import UserError
-from ..images import Images
+from ..images import ImageFiles, Images, open_archive
 from .corruptions import CORRUPTIONS, SEVERITIES, check_severity, corrupt
 
 CLEAN, GENERATED, OFFICIAL = "clean", "generated", "official"
@@ -33,9 +33,10 @@ def shifted(
 ) -> tuple[Split, str]:
     """The corrupted copy of a split, and where it came from.
 
-    The published images of a test split are taken where the data root has them: `<type>.npy` beside
-    `labels.npy` in the directory `official`, [5 N, H, W, C] uint8 with all N images of severity 1
-    first, in the order of the split. All other copies are generated.
+    The published images of a test split are taken where the data root has them in the directory
+    `official`: `<type>.npy` beside `labels.npy`, [5 N, H, W, C] uint8 with all N images of severity
+    1 first, in the order of the split (CIFAR-10-C); or image files `<type>/<severity>/.../NAME`,
+    called as the split's are (ImageNet-C). All other copies are generated.
 
     Args:
         split: clean images; of a test split its first ones, in order.
@@ -129,7 +130,7 @@ class Corrupted:
 def published_file(
     split: str, corruption: str, *, root: Path | None, official: str | None
 ) -> Path | None:
-    """The file of published images that `shifted` takes, None where it generates them.
+    """The file or folder of published images that `shifted` takes, None where it generates them.
 
     Args:
         split: name of the split.
@@ -140,13 +141,18 @@ def published_file(
     home = data_root(root)
     if official is None or home is None or split != "test":
         return None
-    path = home / official / f"{corruption}.npy"
-    return path if path.is_file() else None
+    array, folder = home / official / f"{corruption}.npy", home / official / corruption
+    if array.is_file():
+        return array
+    return folder if folder.is_dir() else None
 
 
 def published_identity(path: Path) -> str:
     """`official` and a digest of the file's size, first and last MiB (all of it takes seconds a
-    file): what tells two releases of published images apart."""
+    file), or of the names and sizes of a folder's files: what tells two releases apart."""
+    if path.is_dir():
+        found = sorted((f.relative_to(path).as_posix(), f.stat().st_size) for f in _files(path))
+        return f"{OFFICIAL} {hashlib.sha256(repr(found).encode()).hexdigest()[:12]}"
     size = path.stat().st_size
     digest = hashlib.sha256(f"{size}".encode())
     with path.open("rb") as stream:
@@ -156,8 +162,37 @@ def published_identity(path: Path) -> str:
     return f"{OFFICIAL} {digest.hexdigest()[:12]}"
 
 
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def _published_files(split: Split, folder: Path, severity: int) -> Split:
+    """The split with the published files of one severity, found by their names."""
+    clean = split.images
+    if not isinstance(clean, ImageFiles):
+        raise UserError(
+            f"{folder} holds image files, but the {split.name} split is no set of files; give "
+            f"{folder.name}.npy and labels.npy instead, or remove it."
+        )
+    archive = open_archive(folder / str(severity))
+    there = {Path(name).name: name for name in archive.names}
+    lacking = [name for name in clean.names if Path(name).name not in there]
+    if lacking or len(there) < len(archive.names):
+        wrong = (
+            f"lacks {Path(lacking[0]).name} of the {split.name} split"
+            if lacking
+            else "has files of the same name"
+        )
+        raise UserError(f"{archive.path} {wrong}; fetch it again, or remove it.")
+    names = tuple(there[Path(name).name] for name in clean.names)
+    crop = replace(clean.crop, resize=clean.crop.size)  # they are published cut to this size
+    return replace(split, images=ImageFiles(archive, names, crop))
+
+
 def _published(split: Split, path: Path, severity: int) -> Split:
     """The split with the published images of one severity."""
+    if path.is_dir():
+        return _published_files(split, path, severity)
     images, labels = _open(path), _open(path.with_name("labels.npy"))
     channels, height, width = split.images.shape[1:]
     whole = len(images) // len(SEVERITIES) if images.ndim else 0

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from corruption_cases import photographs
+from PIL import Image
 
 from sigmabench.harness.data import Split
 from sigmabench.harness.errors import UserError
+from sigmabench.harness.images import Crop, labelled, open_archive
 from sigmabench.harness.shift.corruptions import corrupt
 from sigmabench.harness.shift.source import published_identity, shifted
 
@@ -134,3 +136,55 @@ def test_arrays_cut_short_are_refused_though_few_images_are_wanted(root: Path) -
         _replace(name, lambda a: a[:10])(root / "TOY-C")
     with pytest.raises(UserError, match="does not repeat the same 2 labels"):
         shifted(_split().limit(2), "fog", 1, root=root, official="TOY-C")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Split:
+    """Three image files, and their published copies: severity s of image i is flat, 10 s + i."""
+    for index in range(3):
+        _flat(tmp_path / "clean" / "ab"[index % 2] / f"val_{index}.png", 200)
+        for severity in range(1, 6):
+            copy = tmp_path / "TOY-C" / "fog" / str(severity) / "wnid" / f"val_{index}.png"
+            _flat(copy, 10 * severity + index)
+    images, labels = labelled(open_archive(tmp_path / "clean"), ("a", "b"), Crop(32, 40))
+    return Split("test", images, labels, (0.5,) * 3, (0.2,) * 3, 2)
+
+
+def _flat(path: Path, level: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((32, 32, 3), level, np.uint8)).save(path)
+
+
+def test_published_files_are_found_by_their_names(files: Split, tmp_path: Path) -> None:
+    assert [Path(name).name for name in files.images.names] == [
+        "val_0.png",
+        "val_2.png",
+        "val_1.png",
+    ]
+    out, source = shifted(files, "fog", 3, root=tmp_path, official="TOY-C")
+    assert source == "official"
+    assert out.images[:].flatten(1).float().mean(1).tolist() == [30, 32, 31]
+    assert torch.equal(out.labels, files.labels)
+    assert shifted(files, "contrast", 3, root=tmp_path, official="TOY-C")[1] == "generated"
+
+
+def test_releases_of_published_files_have_identities_of_their_own(
+    files: Split, tmp_path: Path
+) -> None:
+    folder = tmp_path / "TOY-C" / "fog"
+    before = published_identity(folder)
+    assert re.fullmatch("official [0-9a-f]{12}", before)
+    (folder / "1" / "wnid" / "val_0.png").write_bytes(b"other")
+    assert published_identity(folder) != before
+
+
+def test_published_files_that_do_not_fit(files: Split, tmp_path: Path) -> None:
+    folder = tmp_path / "TOY-C" / "fog" / "2"
+    (folder / "other").mkdir()
+    (folder / "wnid" / "val_1.png").rename(folder / "other" / "val_2.png")
+    with pytest.raises(UserError, match=r"fog/2 lacks val_1\.png of the test split"):
+        shifted(files, "fog", 2, root=tmp_path, official="TOY-C")
+    with pytest.raises(UserError, match="fog/2 has files of the same name"):
+        shifted(files.take(torch.tensor([0, 1])), "fog", 2, root=tmp_path, official="TOY-C")
+    with pytest.raises(UserError, match="fog holds image files, but the test split is no set"):
+        shifted(_split(), "fog", 2, root=tmp_path, official="TOY-C")
