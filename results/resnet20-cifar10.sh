@@ -18,4 +18,3 @@ sigmabench report $workload --out $report
 sigmabench shift $workload --ood "$sets"
 sigmabench shift $workload --ood "$sets" --range paper --formats INT8,INT8_SIGMA1
 sigmabench shift $workload --ood "$sets" --range headroom,paper --policy never --out $report
-sigmabench corruptions $workload --split validation --out $report/corruptions.png

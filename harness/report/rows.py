@@ -102,6 +102,11 @@ def sections(records: Iterable[Record]) -> list[Section]:
     return _distinct(built)
 
 
+def deterministic(format: str) -> bool:
+    """Whether a format samples nothing."""
+    return format in FORMATS.names() and not FORMATS.get(format).bayesian
+
+
 def format_order(name: str) -> int:
     """Rank of a format: as registered, unknown ones last."""
     names = FORMATS.names()

@@ -12,11 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ..formats import FORMATS
 from ..shift.record import ShiftRecord
 from ..shift.results import CLEAN, OOD, Results, results
 from ..uncertainty.metrics import METRICS
-from .rows import variant_lines
+from .rows import deterministic, variant_lines
 from .style import Look, format_look
 
 _NAMES = {"accuracy": "accuracy", "ece": "ECE", "nll": "NLL", "uce": "UCE", "brier": "Brier score"}
@@ -198,11 +197,6 @@ def axis_label(metric: str) -> str:
 def safe(text: str) -> str:
     """Fit for a file name."""
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in text)
-
-
-def deterministic(format: str) -> bool:
-    """Whether a format samples nothing."""
-    return format in FORMATS.names() and not FORMATS.get(format).bayesian
 
 
 def _lines(study: Results) -> list[Line]:

@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ..files import write_atomically
-from .rows import Row, format_order
+from .rows import Row, deterministic, format_order
 
 #: Width of a column of text, inches.
 COLUMN = 3.5
@@ -63,11 +63,13 @@ _RC: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Look:
-    """Colour, marker and line style of one format, the same in every figure."""
+    """Colour, marker and line style of one format, the same in every figure. Markers of
+    deterministic twins are empty."""
 
     color: str
     marker: str
     linestyle: str | tuple[int, tuple[int, ...]]
+    fillstyle: str
 
 
 def look(row: Row) -> Look:
@@ -84,6 +86,7 @@ def format_look(format: str, variant: int = 0) -> Look:
         _COLOURS[order % len(_COLOURS)],
         _MARKERS[step % len(_MARKERS)],
         _LINES[step % len(_LINES)],
+        "none" if deterministic(format) else "full",
     )
 
 
