@@ -66,6 +66,8 @@ class Kind(Generic[T]):
 
 
 RECORDS = Kind("record", Record, SCHEMA_VERSION)
+#: A folder of records; others of a results directory hold what was made of them.
+_FINGERPRINT = "[0-9a-f]" * 8
 _CELL_FIELDS = tuple(field.name for field in fields(Cell))
 
 
@@ -245,7 +247,7 @@ class Store(Generic[R]):
             fingerprint = fingerprint_hash(fingerprint)
         below = self._folder(workload) if workload is not None else self.path
         prefix = "" if workload is not None else "*/"
-        files = sorted(below.glob(f"{prefix}{fingerprint or '*'}/*.json"))
+        files = sorted(below.glob(f"{prefix}{fingerprint or _FINGERPRINT}/*.json"))
         found = [record for record in map(self.load, files) if _matches(record.cell, where)]
         found.sort(key=lambda record: record.created)
         if latest:
@@ -255,7 +257,8 @@ class Store(Generic[R]):
 
     def workloads(self) -> list[str]:
         """Names of the workloads that have records."""
-        return sorted({path.parent.parent.name for path in self.path.glob("*/*/*.json")})
+        files = self.path.glob(f"*/{_FINGERPRINT}/*.json")
+        return sorted({path.parent.parent.name for path in files})
 
     def _folder(self, workload: str) -> Path:
         if not re.fullmatch(r"\w[\w.-]*", workload):

@@ -107,6 +107,16 @@ def test_raw_samples_lie_on_one_line(record: Record) -> None:
     assert '\n  "format": "INT8",\n' in text
 
 
+def test_what_is_made_of_records_may_lie_beside_them(tmp_path: Path, record: Record) -> None:
+    store = Store(tmp_path, RECORDS)
+    store.save(record)
+    beside = tmp_path / "report" / record.cell.workload / "ablation.json"
+    beside.parent.mkdir(parents=True)
+    beside.write_text("{}")
+    assert store.workloads() == [record.cell.workload]
+    assert store.records() == [record]
+
+
 def test_machines_and_commits_do_not_overwrite_each_other(tmp_path: Path, record: Record) -> None:
     store = Store(tmp_path, RECORDS)
     other = replace(record, fingerprint=replace(record.fingerprint, commit="c0ffee"))
@@ -259,7 +269,7 @@ def test_import_is_light() -> None:
 def test_published_records_stay_readable_and_under_their_names() -> None:
     """Records of schema 1 know nothing of how a cell stops: all of theirs are fixed."""
     results = Path(__file__).parents[1] / "results"
-    others = {"runtime", "shift"}  # of other schemas, see tests/bench and below
+    others = {"report", "runtime", "shift"}  # no records, or of other schemas (tests/bench, below)
     published = [
         path
         for path in sorted(results.rglob("*/*/*.json"))

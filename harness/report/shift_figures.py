@@ -47,12 +47,14 @@ class ShiftDrawing:
         title: what it is called.
         description: what it shows, for those who do not see it.
         draw: makes it from an edition; None where there is nothing to show.
+        of_twins: it shows the deterministic formats, which no edition changes.
     """
 
     name: str
     title: str
     description: str
     draw: Callable[[Edition], Figure | None]
+    of_twins: bool = False
 
 
 def shift_figures(records: Iterable[ShiftRecord], out_dir: Path, name: str) -> list[Path]:
@@ -71,9 +73,11 @@ def shift_figures(records: Iterable[ShiftRecord], out_dir: Path, name: str) -> l
         UserError: the directory cannot be written.
     """
     written: list[Path] = []
-    for edition in editions(records):
+    for index, edition in enumerate(editions(records)):
         slug = "-".join(part for part in (safe(name), edition.slug) if part)
         for drawing in SHIFT_DRAWINGS:
+            if index and drawing.of_twins:  # they are in every edition, the same ones
+                continue
             drawn = drawing.draw(edition)
             if drawn is not None:
                 written += save_twice(drawn, out_dir, slug, drawing.name)
@@ -157,6 +161,7 @@ SHIFT_DRAWINGS = (
         "Box plots over the types of corruption at each severity for the deterministic formats, "
         "with the Bayesian network in FP32 beside them.",
         twins,
+        of_twins=True,
     ),
     ShiftDrawing(
         "reliability",

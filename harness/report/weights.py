@@ -64,8 +64,8 @@ def weight_figures(ranges: Sequence[LayerRange], out_dir: Path, name: str) -> li
         name: how the files' names begin.
 
     Returns:
-        The files, `<name>-weights[-<variant>].<svg|png>`: one figure a variant, which is what
-        follows the format in a label (`paper`).
+        The files, `<name>[-<variant>].<svg|png>`: one figure a variant, which is what follows the
+        format in a label (`paper`).
 
     Raises:
         UserError: the directory cannot be written.
@@ -74,7 +74,7 @@ def weight_figures(ranges: Sequence[LayerRange], out_dir: Path, name: str) -> li
     for variant in dict.fromkeys(_variant(r) for r in ranges if r.format != REFERENCE):
         shown = [r for r in ranges if r.format == REFERENCE or _variant(r) == variant]
         drawn = histograms(shown)
-        slug = "-".join(part for part in (safe(name), "weights", safe(variant)) if part)
+        slug = "-".join(part for part in (safe(name), safe(variant)) if part)
         for kind in ("svg", "png"):
             path = out_dir / f"{slug}.{kind}"
             write_atomically(path, render(drawn, kind, salt="weights"))

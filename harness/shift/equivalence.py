@@ -25,8 +25,8 @@ formats disagree may be so few that none is in the sample, and no resample can t
 draws of accuracy and of ECE have half a pseudo-image more that is right in one format alone, and
 half a one in the other (`pseudo_images`).
 
-Holm's correction covers all variants and severities within a metric and a hypothesis; metrics and
-hypotheses are not corrected for one another. A verdict is
+Holm's correction covers severities and the variants of a kind (`Results.kind`), of which each claim
+is made, within a metric and a hypothesis; these are not corrected for one another. A verdict is
 
     equivalent     TOST rejected after Holm
     worse          H₀ of `worse` rejected after Holm
@@ -186,10 +186,13 @@ def _p_values(harm: Array, margin: float) -> dict[str, float]:
 
 
 def _corrected(raw: Sequence[Outcome], alpha: float) -> list[Outcome]:
-    """With Holm over variants and severities within each metric and hypothesis, and verdicts."""
+    """With Holm over severities and the variants of a kind, within each metric and hypothesis, and
+    verdicts. Kinds apart, so that the correction does not depend on what else a report holds."""
     adjusted: dict[int, dict[str, float]] = {index: {} for index in range(len(raw))}
-    for metric in MARGINS:
-        which = [i for i, outcome in enumerate(raw) if outcome.metric == metric]
+    families: dict[tuple[str, str], list[int]] = {}
+    for index, outcome in enumerate(raw):
+        families.setdefault((outcome.kind, outcome.metric), []).append(index)
+    for which in families.values():
         for hypothesis in ("equivalent", "worse", "improved"):
             values = holm([raw[i].p[hypothesis] for i in which])
             for i, value in zip(which, values, strict=True):

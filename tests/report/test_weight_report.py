@@ -55,8 +55,8 @@ def test_tables_fit_eighty_columns(ranges):
 
 
 def test_a_figure_a_variant_with_the_same_bytes(ranges, tmp_path):
-    first = weight_figures(ranges, tmp_path / "a", "net")
-    second = weight_figures(ranges, tmp_path / "b", "net")
+    first = weight_figures(ranges, tmp_path / "a", "net-weights")
+    second = weight_figures(ranges, tmp_path / "b", "net-weights")
     names = ["net-weights", "net-weights-paper"]
     assert [p.name for p in first] == [f"{n}.{kind}" for n in names for kind in ("svg", "png")]
     for one, other in zip(first, second, strict=True):

@@ -252,15 +252,19 @@ AT_THE_MARGIN = {
 }
 
 
-def test_holm_covers_variants_and_severities_within_a_metric_and_a_hypothesis():
+def test_holm_covers_severities_and_variants_of_a_kind_within_a_metric_and_a_hypothesis():
     (found,) = results(study(types=TYPES[:2], severities=(1, 2), images=60, ood=()))
     outcomes = equivalence(found, resamples=100)
     assert len(outcomes) == 5 * 3 * 3  # variants, metrics, severities
     for metric in MARGINS:
-        family = [o for o in outcomes if o.metric == metric]
-        for hypothesis in ("equivalent", "worse", "improved"):
-            adjusted = holm([o.p[hypothesis] for o in family])
-            assert [o.p_holm[hypothesis] for o in family] == adjusted
+        for bayesian in (True, False):
+            family = [
+                o for o in outcomes if o.metric == metric and (o.variant != "DNN_INT8") == bayesian
+            ]
+            assert len(family) == (4 if bayesian else 1) * 3
+            for hypothesis in ("equivalent", "worse", "improved"):
+                adjusted = holm([o.p[hypothesis] for o in family])
+                assert [o.p_holm[hypothesis] for o in family] == adjusted
     for o in outcomes:
         assert o.reference == ("DNN_FP32" if o.variant == "DNN_INT8" else "FP32")
         shown = [v for v in ("equivalent", "worse") if o.p_holm[v] <= 0.05]
