@@ -185,9 +185,7 @@ def _run(
                 forward(graph, weights, part, observe, model.constants)
 
 
-def _histograms(
-    model: FloatModel, passes: list[Weights], images: Tensor
-) -> dict[str, Histogram]:
+def _histograms(model: FloatModel, passes: list[Weights], images: Tensor) -> dict[str, Histogram]:
     """Two runs, the first for the largest value: bins then never have to be merged."""
     graph = model.graph
     tops: dict[str, float] = {}

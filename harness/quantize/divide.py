@@ -10,7 +10,7 @@ that remains stays float (`floats`).
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -29,6 +29,15 @@ aten = torch.ops.aten
 LAYERS = (aten.conv2d.default, aten.conv2d.padding, aten.linear.default)
 #: Say nothing of numbers, or of a GPU.
 _IGNORED = ("memory_format", "layout", "device", "pin_memory", "non_blocking", "copy")
+#: Look at the shape of what they read alone.
+_OF_SHAPE = (
+    aten.new_zeros.default,
+    aten.new_ones.default,
+    aten.new_full.default,
+    aten.zeros_like.default,
+    aten.ones_like.default,
+    aten.full_like.default,
+)
 #: Give back their input where nothing is trained, though their schema does not say so.
 _SAME = (aten.dropout.default, aten.feature_dropout.default)
 
@@ -61,8 +70,7 @@ class _Division:
         signature = exported.graph_signature
         self.names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
         lifted = signature.inputs_to_lifted_tensor_constants
-        known = {**tensors, **{name: exported.constants[name] for name in lifted.values()}}
-        without_writes(exported.graph)
+        known = {**exported.constants, **tensors}  # a state dict lacks some buffers
         self.nodes = [node for node in exported.graph.nodes if node.op == "call_function"]
         self.place = {node: index for index, node in enumerate(self.nodes)}
         self.output: FxNode = exported.graph.output_node().args[0][0]
@@ -76,6 +84,8 @@ class _Division:
             else:
                 name = {**self.names, **lifted}[node.name]
                 self.fixed[node], self.origins[node] = known[name], frozenset({name})
+        without_writes(exported.graph, self.fixed)
+        self.computed: dict[str, FxNode] = {}  # those of them that operators made
         self.taken = {"input"}
         self.inside: set[FxNode] = set()
         self.steps: list[Step] = []
@@ -90,27 +100,32 @@ class _Division:
     def traced(self) -> Traced:
         """All steps."""
         for node in self.nodes:
-            if node in self.inside or not node.users:
-                continue
-            if all(source in self.fixed for source in node.all_input_nodes):
+            if _is_fixed(node, self.fixed):
                 self._fix(node)
-            elif not self._segment(node):
+            elif node.users and node not in self.inside and not self._segment(node):
                 self._operation(node)
         output = self._logits()
-        graph = Graph(
-            "input", output, tuple(self.graph_nodes), self.activations, tuple(self.steps)
-        )
+        graph = Graph("input", output, tuple(self.graph_nodes), self.activations, tuple(self.steps))
         return Traced(
             graph, self.biases, self.norms, self.constants, self.floats, self.float_origins
         )
 
     def _fix(self, node: FxNode) -> None:
         """What no image changes is computed here."""
-        args, kwargs = torch.fx.map_arg((node.args, node.kwargs), lambda n: self.fixed[n])
+
+        def known(source: FxNode) -> Any:
+            if source in self.fixed:
+                return self.fixed[source]
+            image = source.meta["val"]
+            return torch.empty(tuple(image.shape), dtype=image.dtype)
+
+        args, kwargs = torch.fx.map_arg((node.args, node.kwargs), known)
         with torch.no_grad():
             self.fixed[node] = node.target(*args, **kwargs)  # type: ignore[operator]
-        sources = (self.origins[source] for source in node.all_input_nodes)
+        sources = (self.origins.get(source, frozenset()) for source in node.all_input_nodes)
         self.origins[node] = frozenset().union(*sources)
+        self.names[node.name] = node.name
+        self.computed[node.name] = node
 
     def _segment(self, start: FxNode) -> bool:
         """Whether a segment begins with a node; then it is there."""
@@ -132,10 +147,19 @@ class _Division:
         self.biases |= builder.biases
         self.norms |= builder.norms
         self.constants |= builder.constants
+        self._use_computed(builder)
         self.taken |= set(builder.shapes)
         self.inside |= set(members)
         self.value[end] = name
         return True
+
+    def _use_computed(self, builder: Builder) -> None:
+        """Weights and biases of a segment that are made of parameters are constants of it."""
+        weights = [node.weight for node in builder.nodes if isinstance(node, Conv)]
+        for name in [*weights, *builder.biases.values()]:
+            if name is not None and name in self.computed:
+                self.constants[name] = _stored(self.fixed[self.computed[name]])
+                self.float_origins[name] = self.origins[self.computed[name]]
 
     def _builder(self, source: FxNode, tokens: bool) -> Builder:
         """Of a segment that reads a value."""
@@ -191,8 +215,8 @@ class _Division:
             args, named = self._encoded(list(node.args)), self._encoded(kwargs)
         except TypeError as reason:
             raise UserError(
-                f"The operation {node.name} ({target}) has the argument {reason}, which no artefact "
-                "holds; replace it in the module."
+                f"The operation {node.name} ({target}) has the argument {reason}, which no "
+                "artefact holds; replace it in the module."
             ) from reason
         found = node.meta["val"]
         single = isinstance(found, Tensor)
@@ -246,15 +270,25 @@ class _Division:
         return name
 
 
-def without_writes(graph: FxGraph) -> None:
+def _is_fixed(node: FxNode, fixed: Collection[FxNode]) -> bool:
+    """Whether a node is the same for every image, by those that are."""
+    return node.target in _OF_SHAPE or all(source in fixed for source in node.all_input_nodes)
+
+
+def without_writes(graph: FxGraph, constants: Collection[FxNode]) -> None:
     """Replace operators that change their input in place by those that do not, in place.
+
+    What depends on `constants` alone stays: it is computed once, in order.
 
     Raises:
         UserError: a view of what is changed is read after it.
     """
     order = {node: index for index, node in enumerate(graph.nodes)}
+    fixed = set(constants)
     for node in list(graph.nodes):
-        if node.op != "call_function" or not writes(node):
+        if node.op == "call_function" and _is_fixed(node, fixed):
+            fixed.add(node)
+        if node.op != "call_function" or node in fixed or not writes(node):
             continue
         changed: FxNode = node.args[0]
         later = [

@@ -24,26 +24,29 @@ from .graph import Graph, Operation, Segment
 RunSegment = Callable[[str, Tensor], Tensor]
 
 _COMPUTING = """
-    abs add.Scalar add.Tensor addmm adaptive_avg_pool2d adaptive_max_pool2d amax amin
-    avg_pool1d avg_pool2d avg_pool2d.default baddbmm batch_norm bmm celu clamp clamp_max clamp_min
-    conv1d conv2d conv2d.padding conv_transpose2d.input cumsum div.Scalar div.Tensor einsum elu
-    erf exp exp2 floor gelu group_norm hardsigmoid hardswish hardtanh instance_norm layer_norm
-    leaky_relu linalg_vector_norm linear log log2 log_softmax.int logsumexp matmul max.dim
-    max_pool2d maximum mean mean.dim min.dim minimum mish mm mul.Scalar mul.Tensor neg norm.ScalarOpt_dim
-    pow.Tensor_Scalar prelu reciprocal relu relu6 rms_norm rsqrt rsub.Scalar
-    selu sigmoid sign silu softmax.int softplus sqrt square
-    std.correction std.dim sub.Scalar sub.Tensor sum sum.dim_IntList tanh upsample_bicubic2d.vec
-    upsample_bilinear2d.vec upsample_nearest2d.vec var.correction var.dim var_mean.correction
+    abs adaptive_avg_pool2d adaptive_max_pool2d add.Scalar add.Tensor addcdiv addcmul addmm amax
+    amin avg_pool1d avg_pool2d baddbmm batch_norm bmm celu clamp clamp_max clamp_min conv1d
+    conv2d conv2d.padding conv_transpose2d.input cumsum div.Scalar div.Tensor einsum elu erf exp
+    exp2 expm1 floor gelu group_norm hardsigmoid hardswish hardtanh instance_norm layer_norm
+    leaky_relu linalg_vector_norm linear log log1p log2 log_softmax.int logsumexp matmul max.dim
+    max_pool2d maximum mean mean.dim min.dim minimum mish mm mul.Scalar mul.Tensor neg
+    norm.ScalarOpt_dim pow.Tensor_Scalar prelu reciprocal relu relu6 rms_norm rsqrt rsub.Scalar
+    selu sigmoid sign silu softmax.int softplus sqrt square std.correction std.dim sub.Scalar
+    sub.Tensor sum sum.dim_IntList tanh upsample_bicubic2d.vec upsample_bilinear2d.vec
+    upsample_nearest2d.vec var.correction var.dim var_mean.correction
 """
 _MOVING = """
     alias cat channel_shuffle chunk clone constant_pad_nd contiguous detach dropout expand
-    expand_as feature_dropout flatten.using_ints flip im2col index.Tensor index_select masked_fill.Scalar
-    movedim.int movedim.intlist narrow pad permute pixel_shuffle pixel_unshuffle repeat
-    repeat_interleave.self_int reshape roll select.int slice.Tensor split.Tensor
-    split_with_sizes squeeze squeeze.dim squeeze.dims stack t to.dtype transpose.int unbind.int
-    unflatten.int unsqueeze view
+    expand_as feature_dropout flatten.using_ints flip im2col index.Tensor index_select
+    masked_fill.Scalar movedim.int movedim.intlist narrow pad permute pixel_shuffle
+    pixel_unshuffle repeat repeat_interleave.self_int reshape reshape_as roll select.int
+    slice.Tensor split.Tensor split_with_sizes squeeze squeeze.dim squeeze.dims stack swapaxes t
+    to.dtype transpose.int unbind.int unflatten.int unsqueeze view view_as
 """
 GETITEM = "getitem"
+#: Types that a number may be changed to, by name.
+DTYPES = {str(one).removeprefix("torch."): one for one in (torch.float32, torch.int64, torch.bool)}
+_NUMBERS = ("inf", "-inf", "nan")  # that JSON has no form for
 
 
 def _operators(names: str) -> dict[str, Callable[..., Any]]:
@@ -84,7 +87,7 @@ def decode(argument: Any, found: Mapping[str, Any], constants: Mapping[str, Tens
         return found[name]
     if kind == "constant":
         return constants[name]
-    return float(name) if kind == "number" else getattr(torch, name)
+    return float(name) if kind == "number" else DTYPES[name]
 
 
 def encode(argument: Any) -> Any:
@@ -97,25 +100,26 @@ def encode(argument: Any) -> Any:
         return [encode(one) for one in argument]
     if isinstance(argument, float) and not math.isfinite(argument):
         return {"number": str(argument)}
-    if isinstance(argument, torch.dtype):
+    if argument in DTYPES.values():
         return {"dtype": str(argument).removeprefix("torch.")}
     if argument is None or isinstance(argument, (bool, int, float, str)):
         return argument
     raise TypeError(f"{argument!r} of type {type(argument).__name__}")
 
 
-def references(argument: Any, kind: str = "value") -> Iterator[str]:
-    """The values that an argument in JSON form names, or its constants."""
+def _references(argument: Any) -> Iterator[tuple[str, str]]:
+    """What an argument in JSON form names, and what kind of thing that is."""
     if isinstance(argument, list):
         for one in argument:
-            yield from references(one, kind)
-    elif isinstance(argument, dict) and kind in argument:
-        yield argument[kind]
+            yield from _references(one)
+    elif isinstance(argument, dict):
+        yield from argument.items()
 
 
 def reads(operation: Operation, kind: str = "value") -> list[str]:
     """The values that an operation reads, or its constants."""
-    return list(references([operation.args, *operation.kwargs.values()], kind))
+    named = _references([operation.args, *operation.kwargs.values()])
+    return [name for found, name in named if found == kind]
 
 
 def computes(operation: Operation) -> bool:
@@ -127,23 +131,19 @@ def check(graph: Graph, constants: Mapping[str, Any]) -> None:
     """Refuse steps that could not be run, as they come from a file.
 
     Raises:
-        ValueError: an operator that may not be called, a name that no step before made, a constant
-            that is not there, segments that do not have all the nodes.
+        ValueError: an operator that may not be called, a name of what is not there, segments that
+            do not have all the nodes.
     """
     known = {graph.input}
     for step in graph.steps:
         if isinstance(step, Operation):
             if step.target not in TARGETS:
                 raise ValueError(f"{step.target} is not an operator that may be called")
-            needed, stored = set(reads(step)), set(reads(step, "constant"))
-            if not stored <= set(constants):
-                raise ValueError(f"{step.name} reads a constant that is not there")
-            dtypes = set(references([step.args, *step.kwargs.values()], "dtype"))
-            if not all(isinstance(getattr(torch, name, None), torch.dtype) for name in dtypes):
-                raise ValueError(f"{step.name} names no dtype")
-        else:
-            needed = {step.value}
-        if not needed <= known:
+            there = {"value": known, "constant": constants, "dtype": DTYPES, "number": _NUMBERS}
+            for kind, name in _references([step.args, *step.kwargs.values()]):
+                if name not in there.get(kind, ()):
+                    raise ValueError(f"{step.name} names a {kind} that is not there: {name}")
+        elif step.value not in known:
             raise ValueError(f"{step.name} reads what no step before it made")
         known.add(step.name)
     if graph.steps and graph.output not in known:
@@ -206,9 +206,7 @@ def blocks(graph: Graph) -> list[Segment | Block]:
     return found[::-1]
 
 
-def run(
-    graph: Graph, constants: Mapping[str, Tensor], x: Tensor, segment: RunSegment
-) -> Tensor:
+def run(graph: Graph, constants: Mapping[str, Tensor], x: Tensor, segment: RunSegment) -> Tensor:
     """The logits of a divided network.
 
     Args:

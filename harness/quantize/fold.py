@@ -76,7 +76,7 @@ def fold(module: nn.Module, posterior: Posterior, input_shape: tuple[int, int, i
         if not traced.graph.segments:
             raise reason
         model = _folded(traced, posterior)
-        _check_bayesian(traced, posterior, reason)
+        _check_bayesian(traced, posterior)
     _check_division(model, module, posterior, input_shape)
     return model
 
@@ -98,14 +98,15 @@ def _folded(traced: Traced, posterior: Posterior) -> FloatModel:
     return FloatModel(replace(traced.graph, nodes=nodes), layers, traced.floats)
 
 
-def _check_bayesian(traced: Traced, posterior: Posterior, reason: UserError) -> None:
+def _check_bayesian(traced: Traced, posterior: Posterior) -> None:
     """Nothing is sampled for what stays float, so no weight there may have a σ."""
     for names in traced.origins.values():
         for name in sorted(names & posterior.rho.keys()):
             if torch.isfinite(posterior.rho[name]).any():
                 raise UserError(
-                    f"{name} is Bayesian, but its layer stays float, where nothing is sampled; make "
-                    f"the posterior without it (`bayesian=` of `moped` or `initial`). {reason}"
+                    f"{name} is Bayesian, but only operations that stay float read it, and nothing "
+                    "is sampled for those; make a posterior without it (`bayesian=` of `moped` or "
+                    "`initial`)."
                 )
 
 

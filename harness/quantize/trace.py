@@ -77,15 +77,15 @@ def trace(module: nn.Module, input_shape: tuple[int, int, int]) -> Traced:
     return Traced(graph, builder.biases, builder.norms, builder.constants)
 
 
-def export(
-    module: nn.Module, input_shape: tuple[int, int, int], batch: int = 2
-) -> ExportedProgram:
+def export(module: nn.Module, input_shape: tuple[int, int, int], batch: int = 2) -> ExportedProgram:
     """A module in evaluation mode, as ATen operators on a batch of images.
 
     Raises:
         UserError: it cannot be captured.
     """
     example = torch.zeros(batch, *input_shape)
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # one operator for all of an attention
     try:
         return torch.export.export(module.eval(), (example,), strict=False)
     except Exception as reason:  # torch.export raises many kinds
@@ -93,6 +93,8 @@ def export(
             f"{type(module).__name__} cannot be captured by torch.export on images of shape "
             f"{input_shape}: {str(reason).splitlines()[0]}"
         ) from reason
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def _handle(b: Builder, node: FxNode) -> None:
