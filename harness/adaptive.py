@@ -253,6 +253,7 @@ def evaluate_adaptive(
     rule: StoppingRule,
     seed: int = 0,
     advance: Callable[[int], None] | None = None,
+    batch: int = BATCH,
 ) -> Evaluated:
     """The predictive distribution of a split at every T in `mc` and at the T each image needs.
 
@@ -265,12 +266,13 @@ def evaluate_adaptive(
         rule: when to stop.
         seed: of the noise.
         advance: called with the number of images after each batch.
+        batch: images at a time.
     """
     counts = sorted({*mc, rule.limit})
     full: dict[int, list[Summary]] = {T: [] for T in counts}
     adaptive, spent = [], []
-    for start in range(0, len(split), BATCH):
-        x = split.batch(slice(start, start + BATCH))
+    for start in range(0, len(split), batch):
+        x = split.batch(slice(start, start + batch))
         by_passes, needed = _batch(predictor, x, counts, rule, seed)
         for T in counts:
             full[T].append(by_passes[T])

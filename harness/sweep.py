@@ -31,7 +31,7 @@ from .measure.posterior import fidelities
 from .measure.quality import quality
 from .measure.timing import timing
 from .measure.traffic import bandwidth
-from .predict import evaluate, summarise
+from .predict import BATCH, evaluate, images_at_a_time, summarise
 from .prepare import Prepared, load_networks, prepare
 from .quantize.artefact import Artefact, size
 from .query import Query, image_passes, passes, ring
@@ -225,13 +225,17 @@ class _Sweep:
         """One seed at each T, and at adaptive T where a cell asks for it."""
         counts = sorted({cell.mc for cell in mine})
         rule = self.plan.rule if any(cell.adaptive for cell in mine) else None
+        graph = self.prepared.model.graph
+        batch = min(BATCH, images_at_a_time(graph)) if graph.steps else BATCH
 
         def make() -> Made:
             if rule is None:
                 deterministic = not FORMATS.get(mine[0].format).bayesian
-                found = evaluate(predictor, self.split, counts, seed, deterministic, advance)
+                found = evaluate(
+                    predictor, self.split, counts, seed, deterministic, advance, batch=batch
+                )
                 return {str(T): summary for T, summary in found.items()}, {}
-            one = evaluate_adaptive(predictor, self.split, counts, rule, seed, advance)
+            one = evaluate_adaptive(predictor, self.split, counts, rule, seed, advance, batch)
             named = {str(T): summary for T, summary in one.full.items()}
             return {**named, "adaptive": one.adaptive}, {"spent": one.spent}
 

@@ -281,7 +281,7 @@ def without_writes(graph: FxGraph, constants: Collection[FxNode]) -> None:
     What depends on `constants` alone stays: it is computed once, in order.
 
     Raises:
-        UserError: a view of what is changed is read after it.
+        UserError: a view of what is changed, made before, is read after.
     """
     order = {node: index for index, node in enumerate(graph.nodes)}
     fixed = set(constants)
@@ -290,20 +290,15 @@ def without_writes(graph: FxGraph, constants: Collection[FxNode]) -> None:
             fixed.add(node)
         if node.op != "call_function" or node in fixed or not writes(node):
             continue
-        changed: FxNode = node.args[0]
-        later = [
-            user
-            for other in _views(changed)
-            for user in other.users
-            if other is not changed and order[user] > order[node]
-        ]
-        if later:
+        changed: FxNode = node.args[0]  # type: ignore[assignment]
+        place = order[node]
+        seen = [one for one in _views(changed) if one is not changed and order[one] < place]
+        if any(order[user] > place for one in seen for user in one.users):
             raise UserError(f"{node.name} changes a slice in place, which is not supported.")
         packet, overload = str(node.target).removeprefix("aten.").split(".")
         node.target = getattr(getattr(aten, packet.removesuffix("_")), overload)
-        changed.replace_all_uses_with(
-            node, delete_user_cb=lambda user, place=order[node]: order[user] > place
-        )
+        for user in [user for user in changed.users if order[user] > place]:
+            user.replace_input_with(changed, node)
 
 
 def _views(node: FxNode) -> set[FxNode]:

@@ -67,7 +67,7 @@ def _attention(*args: Any, **kwargs: Any) -> Tensor:
 
 
 #: Operators that move numbers and compute none.
-MOVES = {**_operators(_MOVING), GETITEM: operator.getitem}
+MOVES: dict[str, Callable[..., Any]] = {**_operators(_MOVING), GETITEM: operator.getitem}
 #: Every operator that may stay float, by name.
 TARGETS: dict[str, Callable[..., Any]] = {
     **_operators(_COMPUTING),
