@@ -81,6 +81,11 @@ def settled(name: str, images: int = 16) -> tuple[nn.Module, Tensor]:
     """A network that tells random images apart, and the images."""
     torch.manual_seed(3)
     module, x = NETS[name](), torch.randn(images, *SHAPE)
+    return settle(module, x), x
+
+
+def settle(module: nn.Module, x: Tensor) -> nn.Module:
+    """Give norms the statistics of images and every layer a weight that counts."""
     for child in module.modules():
         if isinstance(child, nn.BatchNorm2d):
             child.momentum = 1.0
@@ -92,4 +97,4 @@ def settled(name: str, images: int = 16) -> tuple[nn.Module, Tensor]:
             if parameter.abs().max() < 1e-2:  # such as the scales of ConvNeXt's shortcuts
                 parameter.add_(0.3 * torch.randn(parameter.shape))
         module(x)
-    return module.eval(), x
+    return module.eval()

@@ -23,7 +23,7 @@ from ..files import write_atomically
 from ..formats import FORMATS, Format
 from ..record import Size
 from . import constants as constant_tensors
-from . import floats, noise
+from . import noise
 from .constants import Constant
 from .graph import Conv, Graph
 from .sigma import look_up, pack, packed_bytes, unpack
@@ -341,6 +341,8 @@ def from_bytes(data: bytes, source: str) -> Artefact:
     import torch
     from pydantic import TypeAdapter, ValidationError
 
+    from .floats import check
+
     damaged = f"{source} is damaged or no SigmaBench artefact"
     try:
         tensors = safetensors.torch.load(data)
@@ -359,7 +361,7 @@ def from_bytes(data: bytes, source: str) -> Artefact:
         header = TypeAdapter(Header).validate_json(text)
         arrays = {name: _as_numpy(value) for name, value in tensors.items()}
         constants = constant_tensors.restored(header.constants, arrays)
-        floats.check(header.graph, constants)
+        check(header.graph, constants)
         artefact = Artefact(header, _layers(header, arrays), constants)
     except (ValidationError, ValueError, KeyError, IndexError) as reason:
         raise UserError(f"{damaged}: its header does not describe its tensors.") from reason

@@ -85,6 +85,7 @@ class _Division:
                 name = {**self.names, **lifted}[node.name]
                 self.fixed[node], self.origins[node] = known[name], frozenset({name})
         without_writes(exported.graph, self.fixed)
+        self.live = _leads_to(exported.graph.output_node())
         self.computed: dict[str, FxNode] = {}  # those of them that operators made
         self.taken = {"input"}
         self.inside: set[FxNode] = set()
@@ -102,7 +103,7 @@ class _Division:
         for node in self.nodes:
             if _is_fixed(node, self.fixed):
                 self._fix(node)
-            elif node.users and node not in self.inside and not self._segment(node):
+            elif node in self.live and node not in self.inside and not self._segment(node):
                 self._operation(node)
         output = self._logits()
         graph = Graph("input", output, tuple(self.graph_nodes), self.activations, tuple(self.steps))
@@ -186,7 +187,7 @@ class _Division:
         members: dict[FxNode, None] = {}
         best: tuple[list[FxNode], FxNode, bool] | None = None
         for node in self.nodes[self.place[start] :]:
-            if node in self.inside or not node.users or not self._may_join(node, members, source):
+            if node in self.inside or not self._may_join(node, members, source):
                 continue
             try:
                 _handle(builder, node)
@@ -195,15 +196,32 @@ class _Division:
                     return None
                 continue
             members[node] = None
-            end = _end(builder, members)
+            end = self._end(builder, members)
             if end is not None:
                 best = (list(members), end, tokens)
         return best
 
     def _may_join(self, node: FxNode, members: Mapping[FxNode, None], source: FxNode) -> bool:
-        """Whether all that a node reads is there."""
+        """Whether all that a node reads is there, and it is needed."""
         read = [one for one in node.all_input_nodes if one not in self.fixed]
-        return bool(read) and all(one in members or one is source for one in read)
+        there = bool(read) and all(one in members or one is source for one in read)
+        return there and node in self.live
+
+    def _end(self, builder: Builder, members: Mapping[FxNode, None]) -> FxNode | None:
+        """The one node that is read outside, if a layer makes it that nothing inside reads."""
+        outside = [
+            node
+            for node in members
+            if any(user in self.live and user not in members for user in node.users)
+        ]
+        if len(outside) != 1 or outside[0] not in builder.alias:
+            return None
+        name = builder.alias[outside[0]]
+        layer = builder.producer(name)
+        plain = isinstance(layer, Conv) and layer.residual is None
+        if not plain or any(name in reads(other) for other in builder.nodes):
+            return None
+        return outside[0] if builder.map_shape(outside[0]) == builder.shapes[name] else None
 
     def _operation(self, node: FxNode) -> None:
         """It stays float."""
@@ -275,6 +293,16 @@ def _is_fixed(node: FxNode, fixed: Collection[FxNode]) -> bool:
     return node.target in _OF_SHAPE or all(source in fixed for source in node.all_input_nodes)
 
 
+def _leads_to(output: FxNode) -> set[FxNode]:
+    """The nodes that an output depends on, itself included."""
+    found, waiting = {output}, [output]
+    while waiting:
+        near = [one for one in waiting.pop().all_input_nodes if one not in found]
+        found.update(near)
+        waiting += near
+    return found
+
+
 def without_writes(graph: FxGraph, constants: Collection[FxNode]) -> None:
     """Replace operators that change their input in place by those that do not, in place.
 
@@ -290,15 +318,23 @@ def without_writes(graph: FxGraph, constants: Collection[FxNode]) -> None:
             fixed.add(node)
         if node.op != "call_function" or node in fixed or not writes(node):
             continue
-        changed: FxNode = node.args[0]  # type: ignore[assignment]
+        changed: FxNode = node.args[0]
         place = order[node]
         seen = [one for one in _views(changed) if one is not changed and order[one] < place]
         if any(order[user] > place for one in seen for user in one.users):
             raise UserError(f"{node.name} changes a slice in place, which is not supported.")
-        packet, overload = str(node.target).removeprefix("aten.").split(".")
-        node.target = getattr(getattr(aten, packet.removesuffix("_")), overload)
+        node.target = _without_write(node)
         for user in [user for user in changed.users if order[user] > place]:
             user.replace_input_with(changed, node)
+
+
+def _without_write(node: FxNode) -> Any:
+    """The operator that computes the same and leaves its input as it is."""
+    packet, overload = str(node.target).removeprefix("aten.").split(".")
+    made = getattr(getattr(aten, packet.removesuffix("_"), None), overload, None)
+    if made is None:
+        raise floats.refuse(node.target, node)
+    return made
 
 
 def _views(node: FxNode) -> set[FxNode]:
@@ -329,19 +365,6 @@ def _handle(builder: Builder, node: FxNode) -> None:
         raise floats.refuse(node.target, node)
     handlers[node.target](builder, node)
     builder.done.add(node)
-
-
-def _end(builder: Builder, members: Mapping[FxNode, None]) -> FxNode | None:
-    """The one node that is read outside, if a layer makes it that nothing inside reads."""
-    outside = [node for node in members if any(user not in members for user in node.users)]
-    if len(outside) != 1 or outside[0] not in builder.alias:
-        return None
-    name = builder.alias[outside[0]]
-    layer = builder.producer(name)
-    plain = isinstance(layer, Conv) and layer.residual is None
-    if not plain or any(name in reads(other) for other in builder.nodes):
-        return None
-    return outside[0] if builder.map_shape(outside[0]) == builder.shapes[name] else None
 
 
 def _stored(tensor: Tensor) -> Tensor:

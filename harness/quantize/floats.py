@@ -132,8 +132,11 @@ def check(graph: Graph, constants: Mapping[str, Any]) -> None:
 
     Raises:
         ValueError: an operator that may not be called, a name of what is not there, segments that
-            do not have all the nodes.
+            do not have all the nodes or do not make what they say.
+        KeyError: a segment without its activations.
     """
+    if not graph.steps:
+        return
     known = {graph.input}
     for step in graph.steps:
         if isinstance(step, Operation):
@@ -141,15 +144,18 @@ def check(graph: Graph, constants: Mapping[str, Any]) -> None:
                 raise ValueError(f"{step.target} is not an operator that may be called")
             there = {"value": known, "constant": constants, "dtype": DTYPES, "number": _NUMBERS}
             for kind, name in _references([step.args, *step.kwargs.values()]):
-                if name not in there.get(kind, ()):
+                if not isinstance(name, str) or name not in there.get(kind, ()):
                     raise ValueError(f"{step.name} names a {kind} that is not there: {name}")
         elif step.value not in known:
             raise ValueError(f"{step.name} reads what no step before it made")
         known.add(step.name)
-    if graph.steps and graph.output not in known:
+    if graph.output not in known:
         raise ValueError("no step makes the logits")
-    if graph.steps and sum(segment.nodes for segment in graph.segments) != len(graph.nodes):
+    if sum(segment.nodes for segment in graph.segments) != len(graph.nodes):
         raise ValueError("the segments do not have all the nodes")
+    for name, part in graph.parts().items():
+        if name not in (conv.name for conv in part.convs):
+            raise ValueError(f"the segment {name} has not the layer that makes it")
 
 
 @dataclass(frozen=True)

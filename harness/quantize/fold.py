@@ -104,8 +104,8 @@ def _check_bayesian(traced: Traced, posterior: Posterior) -> None:
         for name in sorted(names & posterior.rho.keys()):
             if torch.isfinite(posterior.rho[name]).any():
                 raise UserError(
-                    f"{name} is Bayesian, but only operations that stay float read it, and nothing "
-                    "is sampled for those; make a posterior without it (`bayesian=` of `moped` or "
+                    f"{name} is Bayesian, but an operation that stays float reads it, and nothing "
+                    "is sampled there; make a posterior without it (`bayesian=` of `moped` or "
                     "`initial`)."
                 )
 
@@ -123,7 +123,13 @@ def _check_division(
     with torch.no_grad():
         means = {**posterior.state, **posterior.mean}
         expected = torch.func.functional_call(module.eval(), means, (x.clone(),))
-        found = forward(model.graph, mean_weights(model), x, constants=model.constants)
+        try:
+            found = forward(model.graph, mean_weights(model), x, constants=model.constants)
+        except RuntimeError as reason:
+            raise UserError(
+                f"{type(module).__name__} has an operation that PyTorch cannot compute for each "
+                f"image of a batch by itself: {str(reason).splitlines()[0]}"
+            ) from reason
     error = (found - expected).abs().max()
     if not error <= CHECK_TOLERANCE * expected.abs().max():
         raise UserError(

@@ -96,8 +96,8 @@ def size(section: Section, exact: bool = False) -> Sheet:
     cells = []
     for row in rows:
         s = row.record.size
-        parts = (s.weight_bytes, s.scale_bytes, s.bias_bytes, s.graph_bytes, s.header_bytes)
-        parts += (s.constant_bytes,) if divided else ()
+        parts = [s.weight_bytes, s.scale_bytes, s.bias_bytes, s.graph_bytes, s.header_bytes]
+        parts += [s.constant_bytes] if divided else []
         same = fp32 is not None and fp32.weights == s.weights and s.weight_bytes > 0
         measured = fp32.weight_bytes / s.weight_bytes if fp32 is not None and same else None
         ratios = (text.times(measured), text.times(s.ratio_weights), text.times(s.ratio_file))

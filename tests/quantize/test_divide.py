@@ -8,7 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from divided_nets import CLASSES, NETS, SHAPE, settled
+import torchvision
+from divided_nets import CLASSES, NETS, SHAPE, settle, settled
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -82,6 +83,57 @@ def test_multiply_adds_are_those_of_an_independent_counter(net) -> None:
         module(x[:1].clone())
     # FlopCounterMode counts a multiplication and an addition each, biases not at all.
     assert 2 * operations(model.graph).total_multiply_adds == counter.get_total_flops()
+
+
+def pretrained_kind(name: str, size: int) -> nn.Module:
+    """As torchvision, or timm, builds it."""
+    if name.startswith("torchvision/"):
+        name = name.removeprefix("torchvision/")
+        return torchvision.models.get_model(name, weights=None, num_classes=CLASSES)
+    sized = {"img_size": size} if name.startswith(("vit", "deit", "mixer")) else {}
+    return pytest.importorskip("timm").create_model(name, num_classes=CLASSES, **sized)
+
+
+PUBLISHED = {
+    "torchvision/mobilenet_v3_small": 32,
+    "torchvision/efficientnet_b0": 32,
+    "convnext_atto": 32,
+    "vit_tiny_patch16_224": 32,
+}
+MORE = {
+    "torchvision/convnext_tiny": 32,
+    "torchvision/swin_t": 64,
+    "torchvision/regnet_y_400mf": 64,
+    "torchvision/maxvit_t": 224,
+    "seresnet18": 64,
+    "skresnet18": 64,
+    "tf_efficientnet_b0": 64,
+    "mobilevit_xxs": 64,
+    "mixer_s32_224": 64,
+    "poolformer_s12": 64,
+    "convnextv2_atto": 64,
+    "pvt_v2_b0": 64,
+    "swin_tiny_patch4_window7_224": 224,
+    "hrnet_w18_small": 64,
+}
+EVERY = [*PUBLISHED, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE)]
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_published_networks_go_through(name: str) -> None:
+    """`fold` itself compares the steps with the module, and refuses where they differ."""
+    size = (PUBLISHED | MORE)[name]
+    torch.manual_seed(4)
+    module = pretrained_kind(name, size)
+    x = torch.randn(2, 3, size, size)
+    settle(module, torch.randn(8, 3, size, size))
+    model = fold(module, moped(module, 0.1), (3, size, size))
+    found = operations(model.graph)
+    assert found.float_layers == ()
+    assert found.inside_multiply_adds > 0.9 * found.total_multiply_adds
+    with torch.no_grad():
+        expected = module(x.clone())
+    assert (computed(model, x) - expected).abs().max() < 1e-3 * expected.abs().max()
 
 
 def test_operations_are_counted_and_told() -> None:
@@ -225,7 +277,7 @@ def bad(module: nn.Module) -> nn.Module:
     ("make", "named"),
     [
         (lambda: Mixes(BODIES["product"]), "may mix the images of a batch"),
-        (lambda: Body(BODIES["chain behind"]), "second.weight is Bayesian, but only operations"),
+        (lambda: Body(BODIES["chain behind"]), "second.weight is Bayesian, but an operation"),
         (lambda: Body(lambda y, m: torch.fft.fft(y).real), "fft_fft.default .node"),
         (
             lambda: nn.Sequential(nn.Conv2d(3, 2, 1), nn.Softplus()),
@@ -319,7 +371,10 @@ def first_operation(header: dict) -> dict:
         lambda h: first_operation(h).update(args=[{"constant": "nothing"}]),
         lambda h: first_operation(h).update(kwargs={"dtype": {"dtype": "load"}}),
         lambda h: h["graph"].update(output="nothing"),
+        lambda h: first_operation(h).update(args=[{"value": ["input"]}]),
         lambda h: h["graph"]["steps"].pop(0),
+        lambda h: h["graph"]["steps"][0].update(input="nothing"),
+        lambda h: h["graph"]["steps"][0].update(name="nothing"),
         lambda h: h["constants"].popitem(),
         lambda h: next(iter(h["constants"].values())).update(shape=[7, 7, 7]),
     ],
