@@ -276,6 +276,7 @@ def _inspect_posterior(file: Path) -> dict[str, Any]:
 
 
 def _inspect_artefact(file: Path) -> dict[str, Any]:
+    from .measure.operations import operations, told
     from .quantize.artefact import load, size
 
     artefact = load(file)
@@ -308,6 +309,9 @@ def _inspect_artefact(file: Path) -> dict[str, Any]:
             "schema",
         )
     }
+    found = operations(artefact.graph)
+    if found is not None:
+        facts["operations"] = told(found, artefact.format)
     itemised = {k: v for k, v in asdict(size(artefact)).items() if v is not None}
     return {"file": str(file), "kind": "artefact", **facts, "size": itemised, "layers": layers}
 

@@ -17,14 +17,24 @@ if TYPE_CHECKING:
 
 BATCH = 250
 BATCH_BYTES = 1 << 26  # of the largest activation of a batch
+DIVIDED_BYTES = 1 << 28  # of the largest of every segment together, and of what stays float
 PASSES = 10  # computed at once, so that memory does not grow with T
 
 
 def images_at_a_time(graph: Graph) -> int:
     """Images whose largest activation takes `BATCH_BYTES` as float32, at least 1: as many as memory
-    allows, where what is drawn for a call costs more than the call's other overhead."""
-    largest = 4 * max(math.prod(activation.shape) for activation in graph.activations.values())
-    return max(1, BATCH_BYTES // largest)
+    allows, where what is drawn for a call costs more than the call's other overhead. The segments
+    of a divided network have memory of their own each."""
+    if not graph.steps:
+        return max(1, BATCH_BYTES // (4 * _largest(graph)))
+    largest = sum(_largest(part) for part in graph.parts().values())
+    largest += max((math.prod(one.shape) for one in graph.operations), default=0)
+    return max(1, DIVIDED_BYTES // (4 * largest))
+
+
+def _largest(graph: Graph) -> int:
+    """Numbers of the largest activation."""
+    return max(math.prod(activation.shape) for activation in graph.activations.values())
 
 
 def batch_of(graph: Graph) -> int:

@@ -23,6 +23,7 @@ from .errors import UserError, unknown
 from .formats import FORMATS
 from .machine import fingerprint
 from .measure.clock import interleave
+from .measure.operations import multiply_adds
 from .plan import FLOAT_BACKEND, INT8_BACKEND, Plan
 from .prepare import prepare
 from .quantize.artefact import Artefact
@@ -211,12 +212,19 @@ def load_program(artefact: Artefact, threads: int) -> Any:
     """The compiled program that computes an artefact here.
 
     Raises:
-        UserError: there is none: nothing is compiled, or another engine computes this format.
+        UserError: there is none: nothing is compiled, another engine computes this format, or the
+            network is divided.
     """
     format = artefact.format
     backend = BACKENDS.get(INT8_BACKEND if format.quantized else FLOAT_BACKEND)
     if reason := backend.unavailable():
         raise UserError(f"{format.name} has no compiled program here: {reason}")
+    if artefact.graph.steps:
+        raise UserError(
+            f"{artefact.header.workload} is divided into {len(artefact.graph.segments)} programs "
+            "with float operations between them, which cannot be profiled as one; `sigmabench run` "
+            "times it as a whole."
+        )
     program = getattr(backend.load(artefact, threads), "program", None)
     if program is None:
         raise UserError(
@@ -266,8 +274,7 @@ def profile(target: Target, query: Query, rest: Callable[[], None] | None = None
 
 def operations(graph: Graph, conv: Conv) -> int:
     """Multiplications and additions of a layer on one image, bias and residual sum left out."""
-    _, height, width = graph.activations[conv.name].shape
-    return 2 * conv.weights * height * width
+    return 2 * multiply_adds(graph, conv)
 
 
 def _operation(node: Node | None) -> str:

@@ -160,6 +160,7 @@ class Size:
         weights: number of weights.
         ratio_weights: closed form: 64 bits over this format's bits a weight.
         ratio_file: FP32 artefact's file over this one; None where no FP32 artefact was made.
+        constant_bytes: parameters of operations that stay float.
     """
 
     file_bytes: int
@@ -171,6 +172,32 @@ class Size:
     weights: int
     ratio_weights: float
     ratio_file: float | None
+    constant_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Operations:
+    """How much of a divided network runs in the format's own arithmetic; absent where all does.
+
+    An operation is a layer with the norm, sum and ReLU that are part of it, a pool, a function or
+    any other operator; what only moves numbers does not count. Multiply–adds are those of
+    convolutions, linear layers and products of matrices, on one image in one pass.
+
+    Attributes:
+        segments: parts that run in the format's arithmetic, with float32 between them.
+        inside: operations in segments.
+        total: all operations.
+        inside_multiply_adds: multiply–adds in segments.
+        total_multiply_adds: all multiply–adds.
+        float_layers: weights of convolutions and linear layers that stay float32.
+    """
+
+    segments: int
+    inside: int
+    total: int
+    inside_multiply_adds: int
+    total_multiply_adds: int
+    float_layers: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -280,6 +307,7 @@ class Record:
         verdict: whether to believe it.
         unavailable: what could not be measured here, by name, with the reason.
         adaptive: passes spent and their effect; None where every image has T passes.
+        operations: what of a divided network stays float; None where nothing does.
     """
 
     cell: Cell
@@ -297,6 +325,7 @@ class Record:
     verdict: Verdict
     unavailable: dict[str, str] = field(default_factory=dict)
     adaptive: Adaptive | None = None
+    operations: Operations | None = None
     schema_version: int = SCHEMA_VERSION
 
 
@@ -324,6 +353,7 @@ _SCHEMA = (
     Timing,
     Bandwidth,
     Size,
+    Operations,
     Fidelity,
     Adaptive,
     Verdict,

@@ -25,6 +25,7 @@ from .measure.bandwidth import copy_bandwidth
 from .measure.clock import Samples, interleave
 from .measure.counters import dram, energy
 from .measure.memory import PeakMemory
+from .measure.operations import finding, operations
 from .measure.posterior import fidelities
 from .measure.quality import quality
 from .measure.timing import timing
@@ -47,6 +48,8 @@ MIN_SAMPLES = 20  # fewer have no median by the rule for percentiles
 MAX_SAMPLES = 2000  # enough for p99 twice over; more would only swell the records
 #: How far mean probabilities of two batch sizes may be apart: float sums round in another order.
 TOLERANCES = {"int8": 0.0, "fp32": 1e-4, "bf16": 2e-2}
+#: Where float sums lie between integers, their last bit can be a whole step of the next ones.
+DIVIDED_TOLERANCE = 2e-2
 
 ADAPTIVE_INPUTS = "not applicable: inputs differ in how many passes they need"
 
@@ -335,6 +338,7 @@ class _Sweep:
             verdict=_verdict(one, loaded, timed, isa, scores.skipped),
             unavailable=_unavailable(),
             adaptive=spent,
+            operations=operations(loaded.artefact.graph),
         )
 
 
@@ -372,14 +376,19 @@ def _verdict(
         "instruction set": audits.isa_dispatched(loaded.claimed_isa, isa),
         "noise": audits.noise_bounded(timed.noise),
     }
-    left_out = audits.skipped_findings(skipped)
-    return audits.verdict(checks, (*left_out, *audits.posterior_findings(loaded.fidelity)))
+    notes = (
+        *audits.skipped_findings(skipped),
+        *finding(loaded.artefact.graph, loaded.artefact.format),
+        *audits.posterior_findings(loaded.fidelity),
+    )
+    return audits.verdict(checks, notes)
 
 
 def _scored_the_timed_path(query: Query, loaded: Loaded) -> str:
     """The kept queries' mean probabilities against those that were scored."""
     cell, artefact = query.cell, loaded.artefact
-    tolerance = TOLERANCES[artefact.format.arithmetic]
+    divided = bool(artefact.graph.steps)
+    tolerance = DIVIDED_TOLERANCE if divided else TOLERANCES[artefact.format.arithmetic]
     for index, kept in query.kept.items():
         seed = cell.seed + index
         if kept.probs is None or kept.spent is None or loaded.adaptive is None:

@@ -5,6 +5,7 @@ Every backend is one module with an object that satisfies `Backend`, and one lin
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -79,6 +80,18 @@ def check_threads(threads: int, team: int = 0) -> None:
             f"--team is {team}; give a number that divides the {threads} threads, or 0 for what "
             "measures fastest."
         )
+
+
+#: From narrow to wide, as backends name them.
+_ISAS = (
+    "numpy", "torch", "default", "portable", "avx2", "avx2_vnni", "avx512", "avx512_core_vnni",
+    "avx512_core_amx",
+)  # fmt: skip
+
+
+def widest(isas: Iterable[str]) -> str:
+    """The widest of some instruction sets."""
+    return max(isas, key=lambda isa: _ISAS.index(isa) if isa in _ISAS else -1)
 
 
 class Predictor(Protocol):

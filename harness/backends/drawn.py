@@ -22,6 +22,7 @@ from ..quantize import noise
 from ..quantize.artefact import Artefact, Layer
 from ..quantize.forward import forward
 from .base import Predictor, Traffic, check_call, check_threads
+from .divided import DividedPredictor
 from .float import DTYPES, float_traffic
 from .float_program import ProgramPredictor, load_program
 from .float_program import build as build_float
@@ -37,7 +38,7 @@ class StreamNormals:
         self.artefact = artefact
         self._dtype = DTYPES[artefact.format.arithmetic]
         self.draws = 0
-        self._ordinal = {conv.name: i for i, conv in enumerate(artefact.graph.convs)}
+        self._ordinal = artefact.ordinals
 
     def sample(self, layer: str, seed: int, mc: int) -> NDArray[np.float32]:
         """The weights of one pass, float32 [O, I, KH, KW]."""
@@ -185,6 +186,8 @@ class DrawnBackend(ReferenceBackend):
         if artefact.format.quantized and native.unavailable():
             return super().load(artefact, threads)
         check_threads(threads)
+        if artefact.graph.steps:
+            return DividedPredictor(artefact, lambda part: self.load(part, threads, team))
         return DrawnPredictor(artefact, threads)
 
 

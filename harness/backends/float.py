@@ -28,6 +28,7 @@ from ..formats import FORMATS
 from ..quantize.artefact import Artefact
 from ..quantize.graph import Graph, reads
 from .base import Traffic, check_call
+from .divided import DividedPredictor
 from .float_program import ProgramPredictor, load_program
 from .stack import Draws, Slot, Stack, noise_source
 
@@ -149,8 +150,8 @@ class FloatPredictor:
         return seconds / plan.stack
 
     def _logits(self, x: Tensor, seed: int, passes: range, plan: Schedule) -> Tensor:
-        classes = self.graph.activations[self.graph.output].shape[0]
-        out = torch.empty(len(passes), len(x), classes)
+        numbers = math.prod(self.graph.activations[self.graph.output].shape)
+        out = torch.empty(len(passes), len(x), numbers)
         with torch.inference_mode():
             # ATen's own convolution is faster on planes, at least the first one with one channel.
             layout = torch.channels_last if plan.onednn else torch.contiguous_format
@@ -226,13 +227,15 @@ class FloatBackend:
 
     def load(
         self, artefact: Artefact, threads: int, team: int = 0
-    ) -> ProgramPredictor | FloatPredictor:
+    ) -> ProgramPredictor | FloatPredictor | DividedPredictor:
         """See `Backend.load`."""
         if not self.supports(artefact.header.format):
             raise UserError(
                 f"The float backend computes FP32 and BF16, not {artefact.header.format}; use "
                 "--backend native or reference."
             )
+        if artefact.graph.steps:
+            return DividedPredictor(artefact, lambda part: self.load(part, threads, team))
         return load_program(artefact, threads, team) or FloatPredictor(artefact, threads)
 
 

@@ -39,7 +39,7 @@ def build(artefact: Artefact, threads: int, isa: str = "auto", team: int = 0) ->
         ValueError: the network is inconsistent, or the CPU lacks what was asked for.
     """
     return assemble(
-        native.load().Builder(artefact.format.arithmetic),
+        native.load().Builder(artefact.format.arithmetic, artefact.first_layer),
         artefact,
         _add_conv,
         engine="onednn",

@@ -21,6 +21,7 @@ from ..quantize import functions, noise
 from ..quantize.artefact import Artefact
 from ..quantize.graph import Conv, Graph, Join, Pool
 from .base import Traffic, check_call, check_threads
+from .divided import DividedPredictor
 
 # From narrow to wide, as they occur in the names of oneDNN's kernels.
 _ISAS = ("portable", "avx2_vnni", "avx512_core_vnni", "avx512_core_amx")
@@ -45,7 +46,7 @@ def build(
         ValueError: the network is inconsistent, or the CPU lacks what was asked for.
     """
     return assemble(
-        native.load().Builder(),
+        native.load().Builder(first_layer=artefact.first_layer),
         artefact,
         _add_conv,
         engine=engine,
@@ -211,7 +212,10 @@ class NativePredictor:
                 "There is not the memory for this batch and these passes; use fewer --threads or "
                 "a smaller batch."
             ) from reason
-        return torch.from_numpy(out)
+        _, height, width = self._graph.activations[self._graph.output].shape
+        # A map comes as the kernels write it, channels last.
+        maps = torch.from_numpy(out).unflatten(2, (height * width, -1))
+        return maps.transpose(2, 3).flatten(2)
 
     def sample(self, layer: str, seed: int, mc: int) -> NDArray[np.int8]:
         """w_q as the layer's kernel reads it in pass `mc`, int8 [O, I, KH, KW]: from the layout of
@@ -254,7 +258,9 @@ class NativeBackend:
         needs["avx2_vnni"] = "avx_vnni"
         return next((isa for isa, flag in needs.items() if flag in has), "portable")
 
-    def load(self, artefact: Artefact, threads: int, team: int = 0) -> NativePredictor:
+    def load(
+        self, artefact: Artefact, threads: int, team: int = 0
+    ) -> NativePredictor | DividedPredictor:
         """See `Backend.load`."""
         reason = self.unavailable()
         if reason is not None:
@@ -272,6 +278,8 @@ class NativeBackend:
                 "drawn."
             )
         check_threads(threads, team)
+        if artefact.graph.steps:
+            return DividedPredictor(artefact, lambda part: self.load(part, threads, team))
         program = started(self.name, lambda: build(artefact, threads, team=team))
         return NativePredictor(program, artefact.graph, threads)
 

@@ -15,6 +15,7 @@ from ..quantize import functions, noise
 from ..quantize.artefact import Artefact, Layer
 from ..quantize.graph import Activation, Conv, Graph, Join, Pool, reads
 from .base import Predictor, Traffic, check_call
+from .divided import DividedPredictor
 
 I8 = NDArray[np.int8]
 F32 = NDArray[np.float32]
@@ -74,7 +75,7 @@ class ReferencePredictor:
         self.isa = "numpy"
         self.kernels = {conv.name: "numpy int32" for conv in artefact.graph.convs}
         self.draws = 0
-        self._ordinal = {conv.name: i for i, conv in enumerate(artefact.graph.convs)}
+        self._ordinal = artefact.ordinals
 
     def sample(self, layer: str, seed: int, mc: int) -> I8:
         """w_q of one pass, int8 [O, I, KH, KW]."""
@@ -196,6 +197,8 @@ class ReferenceBackend:
                 f"The {self.name} backend computes int8 formats, not {artefact.header.format}; use "
                 "--backend float."
             )
+        if artefact.graph.steps:
+            return DividedPredictor(artefact, ReferencePredictor)
         return ReferencePredictor(artefact)
 
 

@@ -94,11 +94,15 @@ class Draws:
         self._sampled = artefact.sampled_weights
         self._mean, self._std = torch.from_numpy(mean), torch.from_numpy(std)
         self._generator = torch.Generator()
+        # No pass of the network has such a number: its parts' draws are apart.
+        self._other_pass = artefact.first_layer << 32
         self._native = None
         self.noise = self.sampler = noise_source()
         if self.noise == "normal":
             sizes = [slot.size for pair in self.slots.values() for slot in pair]
-            self._native = native.load().NormalTensors(mean, std, sizes)
+            self._native = native.load().NormalTensors(
+                mean, std, sizes, ordinal=2 * artefact.first_layer
+            )
             self.sampler = f"normal {self._native.path}"
 
     def order(self, layer: str) -> tuple[int, ...]:
@@ -133,7 +137,7 @@ class Draws:
         noise = torch.zeros(count, self.size)
         if self.stochastic:
             for row, mc in zip(noise, passes, strict=True):
-                self._generator.manual_seed(pass_seed(seed, mc))
+                self._generator.manual_seed(pass_seed(seed, self._other_pass + mc))
                 row.normal_(generator=self._generator)
         for pair in self.slots.values():
             for slot in pair:

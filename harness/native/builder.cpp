@@ -7,6 +7,7 @@ namespace sigmabench {
 namespace {
 
 constexpr std::int64_t kLargest = 1 << 20;  // of what a kernel's geometry may name
+constexpr std::int64_t kMostLayers = 1 << 29;  // ordinals of tensors are below 2^31
 
 void assign(std::int64_t (&to)[2], const Pair& from) {
     if (from.size() != 2) throw nb::value_error("a stride or padding is a pair");
@@ -43,7 +44,11 @@ void check_threads(int threads) {
     throw nb::value_error(("threads must be from 1 to " + std::to_string(kMostThreads)).c_str());
 }
 
-Builder::Builder(const std::string& number) {
+Builder::Builder(const std::string& number, std::int64_t first_layer) {
+    if (first_layer < 0 || first_layer > kMostLayers) {
+        throw nb::value_error("a layer's ordinal is out of range");
+    }
+    layers_ = static_cast<std::uint32_t>(first_layer);
     if (number == "fp32") {
         network_.number = Type::f32;
     } else if (number == "bf16") {

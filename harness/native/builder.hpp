@@ -14,7 +14,8 @@ void check_threads(int threads);  // throws ValueError beyond 1 to kMostThreads
 
 class Builder {
 public:
-    explicit Builder(const std::string& number);
+    // Layers are numbered from `first_layer` on: the network may be a part of another.
+    explicit Builder(const std::string& number, std::int64_t first_layer);
 
     int activation(const std::string& name, const Pair& shape, float scale, bool is_signed);
     void conv(int input, int output, int residual, const Pair& shape, const Pair& stride,

@@ -47,14 +47,14 @@ nb::ndarray<nb::numpy, float> logits(Program& program, const AnyArray& x, std::u
     const float* images = images_of(program, x);
     const auto batch = static_cast<std::int64_t>(x.shape(0));
     const std::uint32_t begin = first_of(first, count);
-    const std::int64_t classes = network.at(network.output).image.channels;
-    std::vector<float> out(static_cast<std::size_t>(count * batch * classes));
+    const std::int64_t size = network.at(network.output).image.size();
+    std::vector<float> out(static_cast<std::size_t>(count * batch * size));
     {
         const nb::gil_scoped_release release;
         program.logits(images, batch, seed, begin, count, out.data());
     }
     return owned(std::move(out), {static_cast<std::size_t>(count), static_cast<std::size_t>(batch),
-                                  static_cast<std::size_t>(classes)});
+                                  static_cast<std::size_t>(size)});
 }
 
 // Other Python threads run while this one computes, or waits for the program.
@@ -239,7 +239,7 @@ NormalPath normal_path_named(const std::string& name) {
 
 std::unique_ptr<NormalTensors> normal_tensors(const AnyArray& mean, const AnyArray& std,
                                               const std::vector<std::size_t>& sizes,
-                                              const std::string& isa) {
+                                              const std::string& isa, std::uint32_t ordinal) {
     std::int64_t size = 0;
     for (const std::size_t part : sizes) {
         if (part > std::size_t{1} << 34) throw nb::value_error("a tensor is too large");
@@ -247,7 +247,7 @@ std::unique_ptr<NormalTensors> normal_tensors(const AnyArray& mean, const AnyArr
     }
     return std::make_unique<NormalTensors>(contiguous<float>(mean, {size}, "mean", "float32"),
                                            contiguous<float>(std, {size}, "std", "float32"), sizes,
-                                           normal_path_named(isa));
+                                           normal_path_named(isa), ordinal);
 }
 
 using Output = nb::ndarray<nb::device::cpu, nb::c_contig>;
@@ -295,7 +295,7 @@ NB_MODULE(_native, m) {
     }, "Paths of NormalTensors this CPU can take, the fastest first.");
     nb::class_<NormalTensors>(m, "NormalTensors")
         .def(nb::new_(&normal_tensors), nb::arg("mean"), nb::arg("std"), nb::arg("sizes"),
-             nb::arg("isa") = "auto")
+             nb::arg("isa") = "auto", nb::arg("ordinal") = 0)
         .def("fill", &fill_normal, nb::arg("out").noconvert(), nb::arg("seed"), nb::arg("first"),
              nb::arg("count"), nb::arg("threads") = 1)
         .def_prop_ro("path",
@@ -304,7 +304,8 @@ NB_MODULE(_native, m) {
         .def(nb::init<std::size_t, int>(), nb::arg("bytes"), nb::arg("threads"))
         .def("run", &Copy::run);
     nb::class_<Builder>(m, "Builder")
-        .def(nb::init<const std::string&>(), nb::arg("number") = "int8")
+        .def(nb::init<const std::string&, std::int64_t>(), nb::arg("number") = "int8",
+             nb::arg("first_layer") = 0)
         .def("activation", &Builder::activation, nb::arg("name"), nb::arg("shape"),
              nb::arg("scale"), nb::arg("signed"))
         .def("conv", &Builder::conv, nb::kw_only(), nb::arg("input"), nb::arg("output"),

@@ -216,9 +216,7 @@ void Network::check() const {
         }
     }
     require(output);
-    if (at(output).image.height != 1 || at(output).image.width != 1 || at(output).scale != 0) {
-        reject(at(output).name, "the logits must be (classes, 1, 1) in float32");
-    }
+    if (at(output).scale != 0) reject(at(output).name, "the logits must be float32");
 }
 
 ConvSpec conv_spec(const Network& network, const ConvNode& node, std::int64_t batch) {

@@ -155,8 +155,9 @@ const char* path_name(NormalPath path) {
 }
 
 NormalTensors::NormalTensors(const float* mean, const float* std,
-                             const std::vector<std::size_t>& sizes, NormalPath path)
-    : path_(path) {
+                             const std::vector<std::size_t>& sizes, NormalPath path,
+                             std::uint32_t ordinal)
+    : path_(path), ordinal_(ordinal) {
     for (const std::size_t size : sizes) {
         const bool sampled = std::any_of(std + size_, std + size_ + size, [](float s) {
             return s != 0;
@@ -216,7 +217,7 @@ void NormalTensors::fill(Out* out, std::uint64_t seed, std::uint32_t first, std:
                 const std::size_t begin = std::max(from, number);
                 const std::size_t end = std::min(to, number + tensor.blocks);
                 if (begin < end) {
-                    fill_part(keys, tensor, static_cast<std::uint32_t>(k),
+                    fill_part(keys, tensor, ordinal_ + static_cast<std::uint32_t>(k),
                               first + static_cast<std::uint32_t>(t), begin - number, end - begin,
                               out + count * tensor.start + t * tensor.size);
                 }

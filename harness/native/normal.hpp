@@ -113,12 +113,13 @@ void draw_avx512(const KeySchedule& keys, const NormalRun<float>& run);
 void draw_avx512(const KeySchedule& keys, const NormalRun<std::uint16_t>& run);
 #endif
 
-// The posterior of a network's tensors, ordinals 0, 1, ... in the order given.
+// The posterior of a network's tensors, ordinals `ordinal`, `ordinal` + 1, ... in the order
+// given.
 class NormalTensors {
 public:
     // mean and std hold the tensors one after the other, of `sizes` values each.
     NormalTensors(const float* mean, const float* std, const std::vector<std::size_t>& sizes,
-                  NormalPath path);
+                  NormalPath path, std::uint32_t ordinal = 0);
 
     // Passes first ... first + count - 1. Tensor k of pass t lies at
     // count * (sum of the sizes before k) + t * sizes[k]: passes of a tensor are neighbours.
@@ -143,6 +144,7 @@ private:
     std::size_t size_ = 0, blocks_ = 0;
     AlignedBuffer<float> mean_, std_;
     NormalPath path_;
+    std::uint32_t ordinal_;
 };
 
 }  // namespace sigmabench

@@ -57,7 +57,8 @@ public:
     SamplerPath path() const { return path_; }
     std::uint64_t draws() const { return draws_.load(); }
 
-    // Passes first ... first + count - 1 on float32 NCHW images: logits [count][batch][classes].
+    // Passes first ... first + count - 1 on float32 NCHW images: logits [count][batch], NHWC where
+    // the output is a map.
     void logits(const float* x, std::int64_t batch, std::uint64_t seed, std::uint32_t first,
                 std::int64_t count, float* out);
     // The same, and where the time goes.

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,15 @@ from ..errors import UserError
 from ..files import write_atomically
 from ..formats import FORMATS, Format
 from ..record import Size
+from . import constants as constant_tensors
 from . import noise
+from .constants import Constant
 from .graph import Conv, Graph
 from .sigma import look_up, pack, packed_bytes, unpack
 
-# 3: a graph with joins, ceilings or pools that round up; 2: a codebook or dithered rounding; all
-# else is written as, and read by, schema 1.
-SCHEMA = 3
+# 4: a divided network; 3: a graph with joins, ceilings or pools that round up; 2: a codebook or
+# dithered rounding; all else is written as, and read by, schema 1.
+SCHEMA = 4
 KEY = "sigmabench-artefact"
 F32 = NDArray[np.float32]
 
@@ -52,6 +54,7 @@ class Header:
         noise_stream: version of the noise stream.
         graph: operations and activations.
         saturation: share of sampled activations the ranges cut off, by activation.
+        constants: what operations of a divided network read beside values, by name.
     """
 
     format: str
@@ -68,6 +71,7 @@ class Header:
     rounding: str = "nearest"
     noise_stream: int = noise.VERSION
     saturation: dict[str, float] = field(default_factory=dict)
+    constants: dict[str, Constant] = field(default_factory=dict)
     schema: int = 1
 
     @property
@@ -171,10 +175,14 @@ class Artefact:
     Attributes:
         header: what it is.
         layers: by layer name, in the order of the graph.
+        constants: float32, int64 or bool, as the header tells.
+        first_layer: ordinal of its first layer, where it is a part of a divided network.
     """
 
     header: Header
     layers: dict[str, Layer]
+    constants: dict[str, NDArray[Any]] = field(default_factory=dict)
+    first_layer: int = 0
 
     @property
     def format(self) -> Format:
@@ -185,6 +193,20 @@ class Artefact:
     def graph(self) -> Graph:
         """Its operations."""
         return self.header.graph
+
+    @property
+    def ordinals(self) -> dict[str, int]:
+        """Of every layer among the network's, by name: where its noise comes from."""
+        return {conv.name: i for i, conv in enumerate(self.graph.convs, self.first_layer)}
+
+    def parts(self) -> dict[str, Artefact]:
+        """The segments of a divided network as artefacts of their own, by name."""
+        found, ordinals = {}, self.ordinals
+        for name, graph in self.graph.parts().items():
+            layers = {conv.name: self.layers[conv.name] for conv in graph.convs}
+            header = replace(self.header, graph=graph, constants={})
+            found[name] = Artefact(header, layers, first_layer=ordinals[next(iter(layers))])
+        return found
 
     @property
     def weights(self) -> int:
@@ -223,7 +245,7 @@ def _tensors(artefact: Artefact) -> dict[str, NDArray[Any]]:
         there = [array.reshape(-1) for array in arrays if array is not None]
         if there:
             tensors[name] = np.concatenate(there)
-    return tensors
+    return tensors | constant_tensors.flat(artefact.constants)
 
 
 def _stored_mean(layer: Layer) -> NDArray[Any]:
@@ -319,6 +341,8 @@ def from_bytes(data: bytes, source: str) -> Artefact:
     import torch
     from pydantic import TypeAdapter, ValidationError
 
+    from .floats import check
+
     damaged = f"{source} is damaged or no SigmaBench artefact"
     try:
         tensors = safetensors.torch.load(data)
@@ -336,7 +360,9 @@ def from_bytes(data: bytes, source: str) -> Artefact:
     try:
         header = TypeAdapter(Header).validate_json(text)
         arrays = {name: _as_numpy(value) for name, value in tensors.items()}
-        artefact = Artefact(header, _layers(header, arrays))
+        constants = constant_tensors.restored(header.constants, arrays)
+        check(header.graph, constants)
+        artefact = Artefact(header, _layers(header, arrays), constants)
     except (ValidationError, ValueError, KeyError, IndexError) as reason:
         raise UserError(f"{damaged}: its header does not describe its tensors.") from reason
     for name, layer in artefact.layers.items():
@@ -445,15 +471,17 @@ def size(artefact: Artefact, fp32: Artefact | None = None) -> Size:
     scale_bytes = sum(tensors.get(name, 0) for name in ("scale", "codebook", "step"))
     bias_bytes = tensors["bias"]
     graph_bytes = len(TypeAdapter(Graph).dump_json(artefact.graph, exclude_defaults=True))
-    rest = file_bytes - weight_bytes - scale_bytes - bias_bytes - graph_bytes
+    constant_bytes = tensors.get("constant", 0) + tensors.get("index", 0)
+    named = weight_bytes + scale_bytes + bias_bytes + constant_bytes + graph_bytes
     return Size(
         file_bytes=file_bytes,
         weight_bytes=weight_bytes,
         scale_bytes=scale_bytes,
         bias_bytes=bias_bytes,
         graph_bytes=graph_bytes,
-        header_bytes=rest,
+        header_bytes=file_bytes - named,
         weights=artefact.weights,
         ratio_weights=64 / artefact.format.weight_bits,
         ratio_file=len(to_bytes(fp32)) / file_bytes if fp32 is not None else None,
+        constant_bytes=constant_bytes,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,12 +30,6 @@ class Norm:
     eps: float
 
 
-def map_shape(node: FxNode) -> Shape:
-    """(C, H, W) of what an operation makes, (C, 1, 1) of a vector."""
-    shape = [int(size) for size in node.meta["val"].shape[1:]]
-    return (shape[0], shape[1], shape[2]) if len(shape) == 3 else (shape[0], 1, 1)
-
-
 def writes(node: FxNode) -> bool:
     """Whether an operation changes its first argument in place."""
     schema = getattr(node.target, "_schema", None)
@@ -47,6 +43,9 @@ class Builder:
 
     Attributes:
         names: parameter or buffer, by placeholder.
+        input: the activation that no node makes.
+        tokens: whether channels are the last dimension, and the others positions.
+        taken: names that layers outside have.
         nodes: in the order of the module.
         shapes: of every activation.
         alias: the activation that holds what an operation makes.
@@ -59,6 +58,9 @@ class Builder:
     """
 
     names: dict[str, str]
+    input: str = "input"
+    tokens: bool = False
+    taken: Collection[str] = ()
     nodes: list[Node] = field(default_factory=list)
     shapes: dict[str, Shape] = field(default_factory=dict)
     alias: dict[FxNode, str] = field(default_factory=dict)
@@ -67,6 +69,14 @@ class Builder:
     norms: dict[str, Norm] = field(default_factory=dict)
     constants: dict[str, Tensor] = field(default_factory=dict)
     pending: dict[FxNode, tuple[FxNode, Tensor, Any]] = field(default_factory=dict)
+
+    def map_shape(self, node: FxNode) -> Shape:
+        """(C, H, W) of what an operation makes, (C, 1, 1) of a vector, (C, positions, 1) of
+        tokens."""
+        shape = [int(size) for size in node.meta["val"].shape]
+        if self.tokens:
+            return (shape[-1], math.prod(shape[:-1]), 1)
+        return (shape[1], shape[2], shape[3]) if len(shape) == 4 else (shape[1], 1, 1)
 
     def parameter(self, node: object) -> str | None:
         """The name of the tensor that an argument is."""
@@ -107,7 +117,7 @@ class Builder:
 
     def signed(self, name: str) -> bool:
         """Whether an activation can be negative."""
-        return signs(Graph("input", "", tuple(self.nodes), {}))[name]
+        return signs(Graph(self.input, "", tuple(self.nodes), {}))[name]
 
     def change(self, name: str, **fields: object) -> None:
         """Give the node that makes an activation other fields."""
@@ -122,7 +132,7 @@ class Builder:
 
     def add(self, made: Node, shape: Shape, node: FxNode | None = None) -> None:
         """A node, and the operation that it stands for."""
-        if made.name in self.shapes:
+        if made.name in self.shapes or made.name in self.taken:
             raise UserError(
                 f"The layer {made.name} is used more than once, or its name is taken, which is not "
                 "supported in a quantized graph."
@@ -135,7 +145,7 @@ class Builder:
     def add_layer(self, conv: Conv, node: FxNode, bias: object) -> None:
         """A layer of the module."""
         self.biases[conv.name] = self.parameter(bias)
-        self.add(conv, map_shape(node), node)
+        self.add(conv, self.map_shape(node), node)
 
     def add_fixed(
         self, name: str, source: str, weight: Tensor, node: FxNode | None = None, **how: Any
@@ -147,7 +157,7 @@ class Builder:
         self.constants[key] = weight
         self.biases[name] = None
         conv = Conv(name, source, tuple(weight.shape), key, **how)  # type: ignore[arg-type]
-        shape = self.shapes[source] if node is None else map_shape(node)
+        shape = self.shapes[source] if node is None else self.map_shape(node)
         self.add(conv, shape, node)
 
     def add_copy(

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..registry import Registry
-from .fold import FloatModel
+from .fold import FloatModel, mean_weights
 from .forward import Weights, forward
 from .functions import signs
 from .graph import Activation, Conv, Graph, Pool
@@ -127,10 +127,10 @@ def observe_ranges(
     """`calibrate` on as many images as there are; what a timing needs, and no more."""
     choose = OBSERVERS.get(observer)
     draws = [_draw(model, seed, index) for index in range(SAMPLED_PASSES)]
-    passes = [_mean(model), *draws] if sampled else [_mean(model)]
+    passes = [mean_weights(model), *(draws if sampled else ())]
     signed = signs(model.graph)
     ceilings = {c.name: c.ceiling for c in model.graph.convs if c.ceiling is not None}
-    histograms = _histograms(model.graph, passes, images)
+    histograms = _histograms(model, passes, images)
     activations = dict(model.graph.activations)
     for name, histogram in histograms.items():
         levels = 127 if signed[name] else 255
@@ -145,21 +145,17 @@ def observe_ranges(
                 activations[node.name].shape, source.scale, source.signed
             )
     graph = replace(model.graph, activations=activations)
-    saturation = _saturation(graph, draws, images[:MINIMUM_IMAGES])
+    saturation = _saturation(model, graph, draws, images[:MINIMUM_IMAGES])
     return Calibration(observer, sampled, graph, saturation)
 
 
 def _only_selects(model: FloatModel, conv: Conv) -> bool:
     layer = model.layers[conv.name]
-    return conv.name != model.graph.output and only_selects(conv, layer.mean, layer.bias)
+    return conv.name not in model.graph.outputs and only_selects(conv, layer.mean, layer.bias)
 
 
 def _float32(value: float) -> float:
     return float(torch.tensor(value, dtype=torch.float32))
-
-
-def _mean(model: FloatModel) -> Weights:
-    return {name: (layer.mean, layer.bias) for name, layer in model.layers.items()}
 
 
 def _draw(model: FloatModel, seed: int, index: int) -> Weights:
@@ -175,21 +171,26 @@ def _draw(model: FloatModel, seed: int, index: int) -> Weights:
 
 
 def _run(
-    graph: Graph, passes: list[Weights], images: Tensor, observe: Callable[[str, Tensor], None]
+    model: FloatModel,
+    passes: list[Weights],
+    images: Tensor,
+    observe: Callable[[str, Tensor], None],
 ) -> None:
+    graph = model.graph
     largest = 4 * max(math.prod(activation.shape) for activation in graph.activations.values())
     batch = max(1, min(BATCH, BATCH_BYTES // largest))
     with torch.inference_mode():
         for weights in passes:
             for part in images.split(batch):
-                forward(graph, weights, part, observe)
+                forward(graph, weights, part, observe, model.constants)
 
 
-def _histograms(graph: Graph, passes: list[Weights], images: Tensor) -> dict[str, Histogram]:
+def _histograms(model: FloatModel, passes: list[Weights], images: Tensor) -> dict[str, Histogram]:
     """Two runs, the first for the largest value: bins then never have to be merged."""
+    graph = model.graph
     tops: dict[str, float] = {}
     counts: dict[str, Tensor] = {}
-    skipped = {graph.output} | {n.name for n in graph.nodes if isinstance(n, Pool)}
+    skipped = {*graph.outputs, *(n.name for n in graph.nodes if isinstance(n, Pool))}
 
     def largest(name: str, value: Tensor) -> None:
         top = float(value.abs().max())
@@ -205,12 +206,14 @@ def _histograms(graph: Graph, passes: list[Weights], images: Tensor) -> dict[str
             found = torch.histc(value.abs(), BINS, 0.0, tops[name] or 1.0).double()
             counts[name] = counts.get(name, 0.0) + found
 
-    _run(graph, passes, images, largest)
-    _run(graph, passes, images, count)
+    _run(model, passes, images, largest)
+    _run(model, passes, images, count)
     return {name: Histogram(value, tops[name]) for name, value in counts.items()}
 
 
-def _saturation(graph: Graph, draws: list[Weights], images: Tensor) -> dict[str, float]:
+def _saturation(
+    model: FloatModel, graph: Graph, draws: list[Weights], images: Tensor
+) -> dict[str, float]:
     """Share of sampled activations that the chosen ranges cut off, by layer."""
     cut: dict[str, float] = {}
     total: dict[str, int] = {}
@@ -222,5 +225,5 @@ def _saturation(graph: Graph, draws: list[Weights], images: Tensor) -> dict[str,
             cut[name] = cut.get(name, 0.0) + float((value.abs() > end).sum())
             total[name] = total.get(name, 0) + value.numel()
 
-    _run(graph, draws, images, count)
+    _run(model, draws, images, count)
     return {name: cut[name] / total[name] for name in cut}

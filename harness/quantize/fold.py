@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
+from ..errors import UserError
 from ..posterior import Posterior
+from .divide import divide
+from .forward import forward
 from .graph import Conv, Graph
 from .trace import Traced, trace
+
+CHECKED_IMAGES = 2
+CHECK_TOLERANCE = 1e-3  # of the largest logit: float32 sums in another order
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,14 +43,20 @@ class FloatModel:
     Attributes:
         graph: operations with float activations.
         layers: by layer name, in the order of the graph.
+        constants: what the operations of a divided network read beside values: float32, int64 or
+            bool.
     """
 
     graph: Graph
     layers: dict[str, FloatLayer]
+    constants: dict[str, Tensor] = field(default_factory=dict)
 
 
 def fold(module: nn.Module, posterior: Posterior, input_shape: tuple[int, int, int]) -> FloatModel:
     """Capture a module, attach the posterior and fold its batch norms.
+
+    A network that no graph holds whole is divided; its operations that stay float have the
+    posterior's means.
 
     Args:
         module: the deterministic network the posterior is over; its own weights are not used.
@@ -52,11 +64,24 @@ def fold(module: nn.Module, posterior: Posterior, input_shape: tuple[int, int, i
         input_shape: (C, H, W) of one image.
 
     Raises:
-        UserError: the posterior does not fit the module, or the module has an operation that a
-            quantized graph does not support.
+        UserError: the posterior does not fit the module, or the module has an operation that can
+            neither be quantized nor stay float, or a Bayesian weight that only such operations
+            read.
     """
     posterior.validate(module)
-    traced = trace(module, input_shape)
+    try:
+        return _folded(trace(module, input_shape), posterior)
+    except UserError as reason:
+        traced = divide(module, input_shape, {**posterior.state, **posterior.mean})
+        if not traced.graph.segments:
+            raise reason
+        model = _folded(traced, posterior)
+        _check_bayesian(traced, posterior)
+    _check_division(model, module, posterior, input_shape)
+    return model
+
+
+def _folded(traced: Traced, posterior: Posterior) -> FloatModel:
     means = {**posterior.state, **posterior.mean, **traced.constants}
     stds = posterior.std()
     layers = {conv.name: _fold_layer(conv, traced, means, stds) for conv in traced.graph.convs}
@@ -70,7 +95,53 @@ def fold(module: nn.Module, posterior: Posterior, input_shape: tuple[int, int, i
         else node
         for node in traced.graph.nodes
     )
-    return FloatModel(replace(traced.graph, nodes=nodes), layers)
+    return FloatModel(replace(traced.graph, nodes=nodes), layers, traced.floats)
+
+
+def _check_bayesian(traced: Traced, posterior: Posterior) -> None:
+    """Nothing is sampled for what stays float, so no weight there may have a σ."""
+    for names in traced.origins.values():
+        for name in sorted(names & posterior.rho.keys()):
+            if torch.isfinite(posterior.rho[name]).any():
+                raise UserError(
+                    f"{name} is Bayesian, but an operation that stays float reads it, and nothing "
+                    "is sampled there; make a posterior without it (`bayesian=` of `moped` or "
+                    "`initial`)."
+                )
+
+
+def _check_division(
+    model: FloatModel, module: nn.Module, posterior: Posterior, input_shape: tuple[int, int, int]
+) -> None:
+    """Whether the steps compute what the mean network does, on random images.
+
+    Raises:
+        UserError: they do not.
+    """
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(CHECKED_IMAGES, *input_shape, generator=generator)
+    with torch.no_grad():
+        means = {**posterior.state, **posterior.mean}
+        expected = torch.func.functional_call(module.eval(), means, (x.clone(),))
+        try:
+            found = forward(model.graph, mean_weights(model), x, constants=model.constants)
+        except RuntimeError as reason:
+            raise UserError(
+                f"{type(module).__name__} has an operation that PyTorch cannot compute for each "
+                f"image of a batch by itself: {str(reason).splitlines()[0]}"
+            ) from reason
+    error = (found - expected).abs().max()
+    if not error <= CHECK_TOLERANCE * expected.abs().max():
+        raise UserError(
+            f"{type(module).__name__}, divided into what runs in int8 and what stays float, does "
+            f"not compute what it does as a whole: logits differ by {float(error):.2g}. It may "
+            "mix the images of a batch."
+        )
+
+
+def mean_weights(model: FloatModel) -> dict[str, tuple[Tensor, Tensor]]:
+    """μ of every layer's weight and bias, as `forward` takes them."""
+    return {name: (layer.mean, layer.bias) for name, layer in model.layers.items()}
 
 
 def _fold_layer(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from . import functions
+from . import floats, functions
 from .graph import Conv, Graph, Pool, reads
 
 Weights = Mapping[str, tuple[Tensor, Tensor]]  # layer name -> weight [O, I, KH, KW], bias [O]
@@ -19,6 +19,7 @@ def forward(
     weights: Weights,
     x: Tensor,
     observe: Callable[[str, Tensor], None] | None = None,
+    constants: Mapping[str, Tensor] | None = None,
 ) -> Tensor:
     """Logits [N, classes] of images x [N, C, H, W], in x's dtype.
 
@@ -27,7 +28,13 @@ def forward(
         weights: of every layer, in x's dtype.
         x: images, any memory format.
         observe: called with every activation's name and value, the input's first.
+        constants: what the operations of a divided network read; x is float32 there.
     """
+    if graph.steps:
+        parts = graph.parts()
+        return floats.run(
+            graph, constants or {}, x, lambda name, y: forward(parts[name], weights, y, observe)
+        )
     values = {graph.input: x}
     last = {name: index for index, node in enumerate(graph.nodes) for name in reads(node)}
     if observe:

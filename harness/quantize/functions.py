@@ -92,7 +92,7 @@ def apply(join: Join, x: Tensor) -> Tensor:
 
 def signs(graph: Graph) -> dict[str, bool]:
     """Which activations can be negative: all but those that follow a ReLU and its like."""
-    signed = {graph.input: True}
+    signed = dict.fromkeys(graph.inputs, True)
     for node in graph.nodes:
         signed[node.name] = _signed(node, signed)
     return signed

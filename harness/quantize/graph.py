@@ -4,12 +4,15 @@ Batch norm is folded, ReLU and residual sums are part of the convolution before 
 is a convolution whose kernel covers its input, all that is left is a pool, or a function of one
 number on maps side by side. Order is execution order. Activations are NCHW here; a backend chooses
 its own layout.
+
+Where a network has operations that no node stands for, it is divided into steps: these operations
+stay float, and segments, runs of the nodes, lie between them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 Pair = tuple[int, int]
 
@@ -132,22 +135,105 @@ def reads(node: Node) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
+class Segment:
+    """Consecutive nodes of a divided network, from one float value to another.
+
+    Attributes:
+        name: the value made, which is its output activation.
+        value: the value read.
+        input: the activation that this is quantized to.
+        nodes: how many of the graph's nodes it has, after those of the segments before it.
+        shape: of the value made from one image.
+        tokens: whether channels are the last dimension of the values; their positions are the rows
+            of a map one pixel wide.
+    """
+
+    name: str
+    value: str
+    input: str
+    nodes: int
+    shape: tuple[int, ...]
+    tokens: bool = False
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One of PyTorch's operators, in float32, on one image.
+
+    Attributes:
+        name: the value made; a tuple of tensors where the operator makes several.
+        target: name in `floats.TARGETS`.
+        args: positional arguments as JSON: numbers, strings and lists, `{"value": name}` for what
+            another step made, `{"constant": name}` for a parameter.
+        kwargs: others, by name.
+        shape: of the value made from one image; empty where there are several.
+        multiply_adds: of a product of matrices or a convolution, on one image.
+    """
+
+    name: str
+    target: str
+    args: list[Any]
+    shape: tuple[int, ...]
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    multiply_adds: int = 0
+
+
+Step = Segment | Operation
+
+
+@dataclass(frozen=True)
 class Graph:
     """Operations in execution order.
 
     Attributes:
         input: name of the input activation.
-        output: name of the logits activation, shape (classes, 1, 1).
+        output: name of the logits activation, shape (classes, 1, 1); of a divided network the name
+            of their value.
         nodes: the operations.
-        activations: every activation by name, input and logits included.
+        activations: every activation by name, input and logits included; of a divided network also
+            what its segments read.
+        steps: of a divided network; empty where the nodes are all of it.
     """
 
     input: str
     output: str
     nodes: tuple[Node, ...]
     activations: dict[str, Activation]
+    steps: tuple[Step, ...] = ()
 
     @property
     def convs(self) -> tuple[Conv, ...]:
         """The layers that hold weights, in order: a layer's ordinal is its index here."""
         return tuple(node for node in self.nodes if isinstance(node, Conv))
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The steps that are made of nodes."""
+        return tuple(step for step in self.steps if isinstance(step, Segment))
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """The steps that stay float."""
+        return tuple(step for step in self.steps if isinstance(step, Operation))
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The activations that no node makes: the network's input, or those of its segments."""
+        return tuple(segment.input for segment in self.segments) or (self.input,)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The activations that are float32 in every format: the logits, or what segments make."""
+        return tuple(segment.name for segment in self.segments) or (self.output,)
+
+    def parts(self) -> dict[str, Graph]:
+        """The segments as graphs of their own, by name."""
+        found: dict[str, Graph] = {}
+        first = 0
+        for segment in self.segments:
+            nodes = self.nodes[first : first + segment.nodes]
+            names = (segment.input, *(node.name for node in nodes))
+            activations = {name: self.activations[name] for name in names}
+            found[segment.name] = Graph(segment.input, segment.name, nodes, activations)
+            first += segment.nodes
+        return found

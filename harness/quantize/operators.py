@@ -13,7 +13,7 @@ import torch
 from torch.fx import Node as FxNode
 
 from ..errors import UserError
-from .builder import Builder, Norm, map_shape
+from .builder import Builder, Norm
 from .graph import Conv, Join, Pool
 from .selection import numbered
 
@@ -70,6 +70,8 @@ def _linear(b: Builder, node: FxNode) -> None:
     assert weight is not None
     source = b.source(node.args[0])
     channels, height, width = b.shapes[source]
+    if b.tokens:  # each position on its own
+        height = width = 1
     outputs, inputs = (int(size) for size in node.args[1].meta["val"].shape)  # type: ignore[union-attr]
     if inputs != channels * height * width:
         raise UserError(
@@ -163,7 +165,7 @@ def _add(b: Builder, node: FxNode) -> None:
     one, other = b.source(first), b.source(second)
     if b.shapes[one] != b.shapes[other]:
         raise UserError(f"The sum {node.name} broadcasts one side, which is not supported.")
-    order = ["input", *(made.name for made in b.nodes)]
+    order = [b.input, *(made.name for made in b.nodes)]
     candidates = sorted(((other, one), (one, other)), key=lambda pair: -order.index(pair[0]))
     for branch, residual in candidates:
         layer = b.producer(branch)
@@ -191,7 +193,7 @@ def _cat(b: Builder, node: FxNode) -> None:
 
 def _pool(b: Builder, node: FxNode, kind: str, kernel: Any, *how: Any) -> None:
     pool = _window(b, node, kind, kernel, *how)
-    b.add(pool, map_shape(node), node)
+    b.add(pool, b.map_shape(node), node)
 
 
 def _window(
@@ -208,7 +210,7 @@ def _window(
         padding=_pair(padding),
     )
     _, height, width = b.shapes[source]
-    return replace(pool, ceil=map_shape(node)[1:] != pool.size((height, width)))
+    return replace(pool, ceil=b.map_shape(node)[1:] != pool.size((height, width)))
 
 
 def _max_pool(b: Builder, node: FxNode) -> None:
@@ -260,7 +262,7 @@ def _mean(b: Builder, node: FxNode) -> None:
         )
     source = b.source(node.args[0])
     size = b.shapes[source][1:]
-    b.add(Pool(node.name, source, "avg", size, size), map_shape(node), node)
+    b.add(Pool(node.name, source, "avg", size, size), b.map_shape(node), node)
 
 
 def _same(b: Builder, node: FxNode) -> None:
@@ -357,3 +359,12 @@ HANDLERS: dict[Any, Handler] = {
     aten.channel_shuffle.default: _move,
     aten.pad.default: _pad,
 }
+
+_ON_TOKENS = (_linear, _relu, _clamp, _leaky_relu, _elu, _gelu, _add)
+#: Of those, the ones that mean the same where channels are the last dimension.
+TOKEN_HANDLERS: dict[Any, Handler] = {
+    target: handler
+    for target, handler in HANDLERS.items()
+    if handler in _ON_TOKENS or isinstance(handler, partial)
+}
+TOKEN_HANDLERS |= dict.fromkeys((aten.dropout.default, aten.clone.default), _same)

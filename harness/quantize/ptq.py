@@ -14,6 +14,7 @@ from ..errors import UserError, unknown
 from ..formats import FORMATS, Format
 from .artefact import Artefact, Header, Layer
 from .calibrate import Calibration
+from .constants import described
 from .fold import FloatLayer, FloatModel
 from .graph import Conv, Graph, Join, Node
 from .sigma import Granularity, Grid, Offset, quantize_sigma, quantize_sigma_codebook
@@ -102,6 +103,7 @@ def quantize(
         )
     if not chosen.bayesian:
         options = Options(range="paper")
+    constants = {name: tensor.numpy() for name, tensor in model.constants.items()}
     how: dict[str, Any] = {}
     if chosen.quantized and calibration is not None:
         graph, how = calibration.graph, _how(chosen, options, calibration)
@@ -111,6 +113,7 @@ def quantize(
         workload_version=source.workload_version,
         posterior=source.posterior,
         graph=_twin(graph, chosen),
+        constants=described(constants),
         schema=_schema(graph, not chosen.quantized or options.compiled_sampler),
         **how,
     )
@@ -120,7 +123,7 @@ def quantize(
         else _float_layer(conv, model.layers[conv.name], chosen)
         for conv in model.graph.convs
     }
-    return Artefact(header, layers)
+    return Artefact(header, layers, constants)
 
 
 def _how(format: Format, options: Options, calibration: Calibration) -> dict[str, Any]:
@@ -146,6 +149,8 @@ def _is_new(node: Node) -> bool:
 
 def _schema(graph: Graph, compiled_sampler: bool) -> int:
     """The oldest whose readers understand the file."""
+    if graph.steps:
+        return 4
     if any(_is_new(node) for node in graph.nodes):
         return 3
     return 1 if compiled_sampler else 2

@@ -7,7 +7,7 @@ Anything else is an error that names the node.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -29,12 +29,16 @@ class Traced:
         biases: parameter name of each layer's bias, or None, by layer name.
         norms: the batch norm that follows a layer, by layer name.
         constants: weights that the module has no parameter for, by the name the graph gives them.
+        floats: what operations that stay float read beside values, by the name they give it.
+        origins: the module's parameters that each of these is made of.
     """
 
     graph: Graph
     biases: dict[str, str | None]
     norms: dict[str, Norm]
     constants: dict[str, Tensor]
+    floats: dict[str, Tensor] = field(default_factory=dict)
+    origins: dict[str, frozenset[str]] = field(default_factory=dict)
 
 
 def trace(module: nn.Module, input_shape: tuple[int, int, int]) -> Traced:
@@ -50,7 +54,7 @@ def trace(module: nn.Module, input_shape: tuple[int, int, int]) -> Traced:
     Raises:
         UserError: an operation is not supported; the message names the node.
     """
-    exported = _exported(module, input_shape)
+    exported = export(module, input_shape)
     signature = exported.graph_signature
     builder = Builder({**signature.inputs_to_parameters, **signature.inputs_to_buffers})
     output = ""
@@ -69,12 +73,19 @@ def trace(module: nn.Module, input_shape: tuple[int, int, int]) -> Traced:
                 "graph does not support."
             )
     activations = {name: Activation(shape) for name, shape in builder.shapes.items()}
-    graph = Graph("input", output, tuple(_ordered(builder.nodes)), activations)
+    graph = Graph("input", output, tuple(ordered(builder)), activations)
     return Traced(graph, builder.biases, builder.norms, builder.constants)
 
 
-def _exported(module: nn.Module, input_shape: tuple[int, int, int]) -> ExportedProgram:
-    example = torch.zeros(2, *input_shape)
+def export(module: nn.Module, input_shape: tuple[int, int, int], batch: int = 2) -> ExportedProgram:
+    """A module in evaluation mode, as ATen operators on a batch of images.
+
+    Raises:
+        UserError: it cannot be captured.
+    """
+    example = torch.zeros(batch, *input_shape)
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # one operator for all of an attention
     try:
         return torch.export.export(module.eval(), (example,), strict=False)
     except Exception as reason:  # torch.export raises many kinds
@@ -82,6 +93,8 @@ def _exported(module: nn.Module, input_shape: tuple[int, int, int]) -> ExportedP
             f"{type(module).__name__} cannot be captured by torch.export on images of shape "
             f"{input_shape}: {str(reason).splitlines()[0]}"
         ) from reason
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def _handle(b: Builder, node: FxNode) -> None:
@@ -112,9 +125,9 @@ def _logits(b: Builder, node: FxNode) -> str:
     return "logits"
 
 
-def _ordered(nodes: list[Node]) -> list[Node]:
+def ordered(builder: Builder) -> list[Node]:
     """Execution order: folding a sum may have made a layer read what is computed after it."""
-    done, order, waiting = {"input"}, [], list(nodes)
+    done, order, waiting = {builder.input}, [], list(builder.nodes)
     while waiting:
         ready = next((node for node in waiting if done.issuperset(reads(node))), None)
         if ready is None:

@@ -91,16 +91,18 @@ def size(section: Section, exact: bool = False) -> Sheet:
     if exact:
         unit, scale = "B", 1.0
     write = (lambda v: f"{v:,}") if exact else (lambda v: text.significant(v / scale))
+    divided = any(row.record.size.constant_bytes for row in rows)
     fp32 = next((r.record.size for r in rows if r.record.cell.format == "FP32"), None)
     cells = []
     for row in rows:
         s = row.record.size
-        parts = (s.weight_bytes, s.scale_bytes, s.bias_bytes, s.graph_bytes, s.header_bytes)
+        parts = [s.weight_bytes, s.scale_bytes, s.bias_bytes, s.graph_bytes, s.header_bytes]
+        parts += [s.constant_bytes] if divided else []
         same = fp32 is not None and fp32.weights == s.weights and s.weight_bytes > 0
         measured = fp32.weight_bytes / s.weight_bytes if fp32 is not None and same else None
         ratios = (text.times(measured), text.times(s.ratio_weights), text.times(s.ratio_file))
         cells.append((row.label, write(s.file_bytes), *map(write, parts), *ratios))
-    names = ("file", "μ, σ", "scales", "biases", "graph", "header")
+    names = ("file", "μ, σ", "scales", "biases", "graph", "header", *(["float"] if divided else ()))
     columns = (
         Column("format", numeric=False),
         *(Column(name, unit) for name in names),
@@ -112,6 +114,7 @@ def size(section: Section, exact: bool = False) -> Sheet:
     notes = (
         f"{' or '.join(f'{c:,}' for c in counts)} weights. ÷: FP32's bytes over this format's; "
         "form: its closed form, 64 bits a weight (μ and σ in float32) over this format's bits.",
+        *(["Float: parameters of operations that stay float."] if divided else ()),
     )
     return Sheet("Size on disk", columns, tuple(cells), {}, 0, notes)
 

@@ -117,6 +117,7 @@ def summary(record: Record) -> dict[str, Any]:
         "fidelity": [asdict(layer) for layer in record.fidelity],
         "verdict": asdict(record.verdict),
         "adaptive": None if record.adaptive is None else asdict(record.adaptive),
+        "operations": None if record.operations is None else asdict(record.operations),
         "unavailable": record.unavailable,
         "dispatched_isa": record.dispatched_isa,
         "fingerprint": asdict(record.fingerprint),

@@ -26,6 +26,7 @@ from sigmabench.harness.quantize.fold import FloatModel, fold
 from sigmabench.harness.quantize.forward import forward
 from sigmabench.harness.quantize.graph import Conv, Join, Node, Pool, reads
 from sigmabench.harness.quantize.ptq import quantize
+from sigmabench.harness.quantize.trace import trace
 
 CLASSES = 10
 
@@ -427,8 +428,7 @@ def test_groups_dilation_and_named_padding() -> None:
         ),
     ],
 )
-def test_what_is_not_supported_is_named(module: nn.Module, named: str) -> None:
-    x = torch.zeros(2, 3, 8, 8)
-    module.eval()(x)
+def test_what_no_graph_holds_whole_is_named(module: nn.Module, named: str) -> None:
+    module.eval()(torch.zeros(2, 3, 8, 8))
     with pytest.raises(UserError, match=named):
-        fold(module, initial(module), (3, 8, 8))
+        trace(module, (3, 8, 8))

@@ -13,6 +13,7 @@ from sigmabench.harness.posterior import initial
 from sigmabench.harness.quantize.fold import fold
 from sigmabench.harness.quantize.forward import forward
 from sigmabench.harness.quantize.graph import Conv
+from sigmabench.harness.quantize.trace import trace
 
 
 def test_folded_mean_network_is_the_module(residual, posterior, images):
@@ -91,7 +92,7 @@ def test_linear_layer_of_a_map_is_a_convolution_that_covers_it():
 )
 def test_unsupported_operation_is_named(module, named):
     with pytest.raises(UserError, match=named):
-        fold(module, initial(module), (1, 5, 5))
+        trace(module, (1, 5, 5))
 
 
 def test_posterior_of_another_module_is_refused(residual, posterior):
@@ -143,4 +144,4 @@ def test_a_sum_with_the_network_s_input_is_folded():
 )
 def test_sums_and_reshapes_that_would_be_misread_are_refused(module, named):
     with pytest.raises(UserError, match=named):
-        fold(module, initial(module), (2, 4, 4))
+        trace(module, (2, 4, 4))

@@ -1,0 +1,100 @@
+"""A divided network on any backend: it computes the segments, PyTorch what stays float.
+
+A pass goes from segment to segment, and a segment's noise is that of its layers among all layers of
+the network, so that no two share it and every backend draws the same weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..quantize import floats
+from ..quantize.artefact import Artefact
+from .base import Predictor, Traffic, check_call, widest
+
+FLOAT_BYTES = 4
+
+
+class DividedPredictor:
+    """See `Predictor`. Passes follow one another; within one, threads share a segment.
+
+    Attributes:
+        artefact: of the whole network.
+        parts: predictors of the segments, by name.
+    """
+
+    def __init__(self, artefact: Artefact, load: Callable[[Artefact], Predictor]) -> None:
+        """`load` makes the predictor of a segment."""
+        self.artefact = artefact
+        self.parts = {name: load(part) for name, part in artefact.parts().items()}
+        self.threads = max(part.threads for part in self.parts.values())
+        self._of: dict[str, Any] = {
+            conv.name: self.parts[name]
+            for name, graph in artefact.graph.parts().items()
+            for conv in graph.convs
+        }
+        self._constants = {name: torch.from_numpy(a) for name, a in artefact.constants.items()}
+
+    @property
+    def isa(self) -> str:
+        """The widest instruction set that a segment runs on."""
+        return widest(part.isa for part in self.parts.values())
+
+    @property
+    def kernels(self) -> dict[str, str]:
+        """What computed each layer in the latest call."""
+        return {name: k for part in self.parts.values() for name, k in part.kernels.items()}
+
+    @property
+    def draws(self) -> int:
+        """See `Predictor`; counted by the segments."""
+        return sum(part.draws for part in self.parts.values())
+
+    def logits(self, x: Tensor, seed: int, passes: range) -> Tensor:
+        """Float32 [len(passes), N, classes]; see `Predictor.logits`."""
+        check_call(x, self.artefact.graph, seed, passes)
+        with torch.no_grad():
+            return torch.stack([self._pass(x, seed, mc) for mc in passes])
+
+    def _pass(self, x: Tensor, seed: int, mc: int) -> Tensor:
+        """[N, classes]."""
+
+        def segment(name: str, maps: Tensor) -> Tensor:
+            return self.parts[name].logits(maps, seed, range(mc, mc + 1))[0]
+
+        return floats.run(self.artefact.graph, self._constants, x, segment)
+
+    def sample(self, layer: str, seed: int, mc: int) -> NDArray[Any]:
+        """See `Predictor.sample`."""
+        return self._of[layer].sample(layer, seed, mc)
+
+    def sample_bias(self, layer: str, seed: int, mc: int) -> NDArray[np.float32]:
+        """The bias of one pass, float32 [O]."""
+        bias: NDArray[np.float32] = self._of[layer].sample_bias(layer, seed, mc)
+        return bias
+
+    def traffic(self, batch: int) -> Traffic:
+        """Of the segments, and what float operations that compute read and write once."""
+        parts = [part.traffic(batch) for part in self.parts.values()]
+        graph = self.artefact.graph
+        sizes = {step.name: math.prod(step.shape) for step in graph.steps}
+        sizes[graph.input] = math.prod(graph.activations[graph.input].shape)
+        moved = sum(
+            sizes[name]
+            for step in graph.operations
+            if floats.computes(step)
+            for name in (step.name, *floats.reads(step))
+        )
+        return Traffic(
+            mean=sum(part.mean for part in parts),
+            std=sum(part.std for part in parts),
+            sampled=sum(part.sampled for part in parts),
+            activations=sum(part.activations for part in parts) + FLOAT_BYTES * batch * moved,
+        )
