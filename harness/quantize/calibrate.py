@@ -26,6 +26,7 @@ BATCH = 256
 BATCH_BYTES = 1 << 25  # of the largest activation: the C library keeps what is smaller
 SAMPLED_PASSES = 8
 MINIMUM_IMAGES = 512
+SATURATION_VALUES = 1 << 24  # of the largest activation: more would tell the share no better
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +146,9 @@ def observe_ranges(
                 activations[node.name].shape, source.scale, source.signed
             )
     graph = replace(model.graph, activations=activations)
-    saturation = _saturation(model, graph, draws, images[:MINIMUM_IMAGES])
+    largest = max(math.prod(activation.shape) for activation in activations.values())
+    few = min(MINIMUM_IMAGES, max(1, SATURATION_VALUES // largest))
+    saturation = _saturation(model, graph, draws, images[:few])
     return Calibration(observer, sampled, graph, saturation)
 
 
