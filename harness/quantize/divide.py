@@ -84,7 +84,7 @@ class _Division:
                 name = {**self.names, **lifted}[node.name]
                 self.fixed[node], self.origins[node] = known[name], frozenset({name})
         without_writes(exported.graph, self.fixed)
-        self.output: FxNode = exported.graph.output_node().args[0][0]  # type: ignore
+        self.output: FxNode = exported.graph.output_node().args[0][0]
         self.live = _leads_to(self.output) | {exported.graph.output_node()}
         self.computed: dict[str, FxNode] = {}  # those of them that operators made
         self.taken = {"input"}
