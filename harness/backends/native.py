@@ -212,10 +212,12 @@ class NativePredictor:
                 "There is not the memory for this batch and these passes; use fewer --threads or "
                 "a smaller batch."
             ) from reason
+        logits = torch.from_numpy(out)
         _, height, width = self._graph.activations[self._graph.output].shape
+        if height * width == 1:
+            return logits
         # A map comes as the kernels write it, channels last.
-        maps = torch.from_numpy(out).unflatten(2, (height * width, -1))
-        return maps.transpose(2, 3).flatten(2)
+        return logits.unflatten(2, (height * width, -1)).transpose(2, 3).flatten(2)
 
     def sample(self, layer: str, seed: int, mc: int) -> NDArray[np.int8]:
         """w_q as the layer's kernel reads it in pass `mc`, int8 [O, I, KH, KW]: from the layout of

@@ -73,7 +73,6 @@ class _Division:
         known = {**exported.constants, **tensors}  # a state dict lacks some buffers
         self.nodes = [node for node in exported.graph.nodes if node.op == "call_function"]
         self.place = {node: index for index, node in enumerate(self.nodes)}
-        self.output: FxNode = exported.graph.output_node().args[0][0]
         #: Of nodes that are the same for every image, and the parameters they are made of.
         self.fixed: dict[FxNode, Any] = {}
         self.origins: dict[FxNode, frozenset[str]] = {}
@@ -85,7 +84,8 @@ class _Division:
                 name = {**self.names, **lifted}[node.name]
                 self.fixed[node], self.origins[node] = known[name], frozenset({name})
         without_writes(exported.graph, self.fixed)
-        self.live = _leads_to(exported.graph.output_node())
+        self.output: FxNode = exported.graph.output_node().args[0][0]
+        self.live = _leads_to(self.output) | {exported.graph.output_node()}
         self.computed: dict[str, FxNode] = {}  # those of them that operators made
         self.taken = {"input"}
         self.inside: set[FxNode] = set()
@@ -155,12 +155,14 @@ class _Division:
         return True
 
     def _use_computed(self, builder: Builder) -> None:
-        """Weights and biases of a segment that are made of parameters are constants of it."""
-        weights = [node.weight for node in builder.nodes if isinstance(node, Conv)]
-        for name in [*weights, *builder.biases.values()]:
-            if name is not None and name in self.computed:
-                self.constants[name] = _stored(self.fixed[self.computed[name]])
-                self.float_origins[name] = self.origins[self.computed[name]]
+        """What a segment has that is made of parameters is a constant of it."""
+        names = [node.weight for node in builder.nodes if isinstance(node, Conv)]
+        names += [name for name in builder.biases.values() if name is not None]
+        for norm in builder.norms.values():
+            names += [name for name in (norm.weight, norm.bias, norm.mean, norm.var) if name]
+        for name in self.computed.keys() & names:
+            self.constants[name] = _stored(self.fixed[self.computed[name]])
+            self.float_origins[name] = self.origins[self.computed[name]]
 
     def _builder(self, source: FxNode, tokens: bool) -> Builder:
         """Of a segment that reads a value."""

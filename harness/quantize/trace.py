@@ -2,7 +2,7 @@
 
 The module is captured by `torch.export`; what is left to do here is to recognise a few ATen
 operators (`operators`) and to fold ReLU, residual sums and flattening into their neighbours.
-Anything else is an error that names the node.
+Anything else is an error that names the node; `divide` is for networks that have some.
 """
 
 from __future__ import annotations

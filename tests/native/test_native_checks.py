@@ -134,6 +134,12 @@ def test_a_pool_that_changes_the_scale_is_refused() -> None:
         build(with_activation(lenet(4), "p1", scale=0.021), 1)
 
 
+@pytest.mark.parametrize("first", [-1, 2**29 + 1])
+def test_layers_are_not_numbered_beyond_the_noise_stream_s_counter(first: int) -> None:
+    with pytest.raises(ValueError, match="ordinal is out of range"):
+        native.load().Builder("int8", first)
+
+
 @pytest.mark.parametrize("threads", [0, -1, 1025, 2**31 - 1])
 def test_thread_counts_out_of_range_are_refused(threads: int) -> None:
     with pytest.raises(ValueError, match="threads must be from 1 to 1024"):

@@ -225,3 +225,12 @@ def test_an_output_of_another_type_is_refused():
     made = tensors(np.zeros(4), np.ones(4), [4])
     with pytest.raises(TypeError, match="float32, or uint16"):
         made.fill(np.empty(4, np.float64), 0, 0, 1)
+
+
+def test_tensors_are_numbered_from_an_ordinal_on():
+    sizes, mean, std = [40, 70, 33], np.zeros(143, np.float32), np.ones(143, np.float32)
+    whole, part = np.empty(143, np.float32), np.empty(103, np.float32)
+    load = native.load().NormalTensors
+    load(mean, std, sizes).fill(whole, 5, 2, 1)
+    load(mean[:103], std[:103], sizes[1:], ordinal=1).fill(part, 5, 2, 1)
+    assert np.array_equal(whole[40:], part)
