@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from sigmabench.harness.data import Split, Splits
@@ -19,7 +20,7 @@ from .histology_net import HistologyNet
 
 POSTERIORS = Path(__file__).parent / "posteriors"
 MEAN, STD = (0.5382,), (0.3003,)
-VALIDATION_SHARE, VALIDATION_SEED = 0.2, 2016
+VALIDATION_SHARE, VALIDATION_SEED, ORDER_SEED = 0.2, 2016, 2016
 
 
 def splits(root: Path | None) -> Splits:
@@ -29,12 +30,23 @@ def splits(root: Path | None) -> Splits:
     found = tiles(root)
     parts = found.parts()
     train, validation = _by_parent(found, parts["rest"])
+    sources = _sources(found)
 
     def part(name: str, index: torch.Tensor) -> Split:
-        return Split(name, found.images[index], found.labels[index], MEAN, STD, len(TISSUES))
+        mixed = index[_mixed(len(index))]
+        return Split(
+            name,
+            found.images[mixed],
+            found.labels[mixed],
+            MEAN,
+            STD,
+            len(TISSUES),
+            sources=sources[mixed],
+        )
 
     images, labels = other_cohort(root)
-    known = labels >= 0
+    known = (labels >= 0).nonzero().flatten()
+    known = known[_mixed(len(known))]
     cohort = Split("other-cohort", images[known], labels[known], MEAN, STD, len(TISSUES))
     held_out = part("held-out-slides", parts["held-out-slides"])
     return Splits(
@@ -43,6 +55,18 @@ def splits(root: Path | None) -> Splits:
         part("test", parts["test"]),
         {held_out.name: held_out, cohort.name: cohort},
     )
+
+
+def _mixed(count: int) -> torch.Tensor:
+    """A fixed order of so many tiles. They are stored tissue by tissue, and the first of a part
+    (what ranges are calibrated on, what a limit leaves) should be a sample of it."""
+    return torch.from_numpy(np.random.RandomState(ORDER_SEED).permutation(count))
+
+
+def _sources(found: Tiles) -> torch.Tensor:
+    """The image that each tile was cut from, by number."""
+    _, numbers = np.unique(found.parents, return_inverse=True)
+    return torch.from_numpy(numbers.astype(np.int64))
 
 
 def _by_parent(found: Tiles, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -104,5 +128,7 @@ WORKLOAD = Workload(
     posterior=POSTERIORS / "histology-colorectal.safetensors",
     twin=POSTERIORS / "histology-colorectal-twin.safetensors",
     other_splits=("held-out-slides", "other-cohort"),
+    class_names=TISSUES,
+    outside=("unseen-tissues",),
     needs_data="the tiles of Zenodo record 53169 under --data",
 )

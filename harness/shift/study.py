@@ -102,7 +102,7 @@ class _Job:
     """What a worker needs; predictors are its own."""
 
     plan: ShiftPlan
-    split: Split
+    parts: Mapping[str, Split]
     artefacts: Mapping[tuple[str, str], Artefact]
     store: Store[ShiftRecord]
     command: str
@@ -119,12 +119,12 @@ class _Job:
 
     def images(self, condition: Condition) -> Split:
         """The condition's images."""
-        base = self.plan.base
+        base, part = self.plan.base, self.parts[condition.split]
         if condition.corruption.startswith(OOD):
             (one,) = (o for o in self.plan.ood if f"{OOD}{o.name}" == condition.corruption)
-            return ood_split(one, self.split, base.data, base.limit)
+            return ood_split(one, part, base.data, base.limit)
         return shifted(
-            self.split,
+            part,
             condition.corruption,
             condition.severity,
             seed=self.plan.corruption_seed,
@@ -162,7 +162,7 @@ class _Job:
             images=len(images),
             mc=prefixes,
             scores=scores,
-            per_image=per_image(last, labels),
+            per_image=per_image(last, labels, images.sources),
             halves=halves,
         )
 
@@ -176,10 +176,10 @@ def _job(
 ) -> _Job:
     prepared = prepare(plan.base)
     needed = {(cell.format, cell.range) for group in wanted.values() for cell in group}
-    split: Split = prepared.splits.scored(plan.base.split)
+    names = dict.fromkeys(condition.split for condition in wanted)
     return _Job(
         plan,
-        split.limit(plan.base.limit),
+        {name: prepared.splits.scored(name).limit(plan.base.limit) for name in names},
         {(name, range): prepared.artefact(name, plan.options.get(range)) for name, range in needed},
         store,
         command,
