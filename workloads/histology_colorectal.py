@@ -12,7 +12,13 @@ import torch
 
 from sigmabench.harness.data import Split, Splits
 from sigmabench.harness.histology import TISSUES, Tiles, other_cohort, tiles
-from sigmabench.harness.posterior.augment import Chain, Lighting, Symmetries
+from sigmabench.harness.posterior.augment import (
+    Chain,
+    Lighting,
+    Magnification,
+    Staining,
+    Symmetries,
+)
 from sigmabench.harness.posterior.recipe import OneCycle, Recipe
 from sigmabench.harness.workload import Workload
 
@@ -81,7 +87,9 @@ def _by_parent(found: Tiles, index: torch.Tensor) -> tuple[torch.Tensor, torch.T
     return index[torch.from_numpy(kept)], index[torch.from_numpy(held)]
 
 
-AUGMENTATION = Chain((Symmetries(), Lighting(brightness=0.15, contrast=0.3)))
+AUGMENTATION = Chain(
+    (Symmetries(), Magnification(1.25), Staining(1.6), Lighting(brightness=0.1, contrast=0.3))
+)
 
 TWIN_RECIPE = Recipe(
     name="twin",
@@ -90,7 +98,7 @@ TWIN_RECIPE = Recipe(
     lr=0.05,
     weight_decay=5e-4,
     batch=64,
-    epochs=60,
+    epochs=100,
     schedule=OneCycle(),
     deterministic=True,
     augmentation=AUGMENTATION,
@@ -105,7 +113,7 @@ BEST_RECIPE = Recipe(
     lr=0.05,
     rho_lr=0.01,
     batch=64,
-    epochs=60,
+    epochs=40,
     schedule=OneCycle(rise=0.2),
     prior_std=0.1,
     kl_temperature=0.02,

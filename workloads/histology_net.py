@@ -13,7 +13,7 @@ from .resnet20 import BasicBlock
 
 
 class HistologyNet(nn.Module):
-    """A 5×5 stem of stride 2 and a max pool, then stages of 24, 48 and 96 channels on maps of 16×16,
+    """A 5×5 stem of stride 2, a max pool, then stages of 24, 48 and 96 channels on maps of 16×16,
     8×8 and 4×4; blocks as in ResNet-20.
 
     Args:

@@ -34,10 +34,11 @@ def kept(found: Findings, *, intervals: bool = False) -> Sheet:
         Column("AURC", "− float"),
     )
     notes = (
-        f"At {coverage} coverage the images that are least sure by {_by(found)} are referred; half: whether the "
-        "error of the others is at most half the error of all. AURC: 1000 times the area under the "
-        f"risk–coverage curve, by three scores (MI: mutual information); − float: of the one by {_by(found)}, "
-        f"less the float format's. {_seeds(found.selections)}",
+        f"At {coverage} coverage the images that are least sure by {_by(found)} are referred; "
+        "half: whether the error of the others is at most half the error of all. AURC: 1000 times "
+        "the area under the risk–coverage curve, by three scores (MI: mutual information); "
+        f"− float: of the one by {_by(found)}, less the float format's. "
+        f"{_seeds(found.selections)} {_interval(intervals)}",
     )
     return Sheet("Risk and coverage", columns, rows, headings, 0, notes)
 
@@ -61,7 +62,7 @@ def bounded(found: Findings, *, intervals: bool = False) -> Sheet:
         f"Bound: a balanced error (mean over classes) of {bound} among what is kept. Oracle: the "
         "most that could be kept, told with the labels of these images. Threshold: chosen on the "
         "validation split, what it keeps here and with what balanced error. "
-        + ("In brackets: 95 % interval." if intervals else "±: half of the 95 % interval."),
+        f"{_interval(intervals)}",
     )
     return Sheet(f"Within a bound of {bound}", columns, rows, headings, 0, notes)
 
@@ -84,12 +85,11 @@ def referred(found: Findings, *, intervals: bool = False) -> Sheet:
     )
     rate = f"{100 - 100 * found.choices.coverage:g} %"
     notes = (
-        f"The {rate} that are least sure by {_by(found)} are referred; against the float format with the same "
-        "noise. Switch: images that are newly kept, as many are newly referred. The float format "
-        "in its own rows: against itself with other noise, the luck of the draw, which − luck is "
+        f"The {rate} that are least sure by {_by(found)} are referred; against the float format "
+        "with the same noise. Switch: images that are newly kept, as many are newly referred. The "
+        "float format in its own rows: against itself with other noise, the luck of the draw, which − luck is "
         "taken from. more, fewer: shown at 5 % after Holm over formats and splits; ?: not told "
-        "apart. "
-        + ("In brackets: 95 % interval." if intervals else "±: half of the 95 % interval."),
+        f"apart. {_interval(intervals)}",
     )
     return Sheet("Who is referred", columns, rows, headings, 0, notes)
 
@@ -270,6 +270,10 @@ def _two_lines(variant: str) -> tuple[str, str]:
 
 def _by(found: Findings) -> str:
     return found.choices.by.replace("_", " ")
+
+
+def _interval(whole: bool) -> str:
+    return "In brackets: 95 % interval." if whole else "±: half of the 95 % interval."
 
 
 def _seeds(selections: Sequence[Selection]) -> str:

@@ -57,7 +57,7 @@ def tables(
         if sheet.rows:
             parts += [Text(""), RichSheet(sheet)]
             parts += [Text(" ".join(sheet.notes), style="dim")] if sheet.notes else []
-    lines = [*variantcsv_lines(found.letters), *found.missing()]
+    lines = [*variant_lines(found.letters), *found.missing()]
     if lines:
         parts += [Text(""), *map(Text, lines)]
     concluded = [*sentences(outcomes), *claims(outcomes)]
@@ -78,7 +78,7 @@ def markdown(
         verdicts.grid(outcomes),
         verdicts.details(outcomes),
     ]
-    lines = [*variantcsv_lines(found.letters), *found.missing()]
+    lines = [*variant_lines(found.letters), *found.missing()]
     return "\n".join(
         [f"## {escape(found.title)}", ""]
         + [f"- {escape(line)}" for line in lines]

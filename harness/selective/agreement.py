@@ -18,7 +18,7 @@ import numpy as np
 from ..shift.bootstrap import Array
 from ..significance import holm
 from .ranking import Ranked, once
-from .sample import RESAMPLES, SEED, Interval, Outputs, Sample
+from .sample import RESAMPLES, SEED, Interval, Sample
 from .selection import Choices, joined
 
 ALPHA = 0.05

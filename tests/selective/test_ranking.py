@@ -113,7 +113,7 @@ def test_the_cut_keeps_most_of_all_thresholds(images: list[tuple], bound: float)
 
 
 def test_a_tie_is_never_cut_through() -> None:
-    """Half the group would be right, so a cut inside it would hold a bound that the group breaks."""
+    """Half the group is right: a cut inside would hold a bound that the group breaks."""
     uncertainty = np.array([0.1, 0.5, 0.5])
     cut = largest_cut(uncertainty, np.array([False, False, True]), np.zeros(3, int), 0.1)
     assert (cut.coverage, cut.threshold) == (pytest.approx(1 / 3), 0.1)
