@@ -87,9 +87,9 @@ def referred(found: Findings, *, intervals: bool = False) -> Sheet:
     notes = (
         f"The {rate} that are least sure by {_by(found)} are referred; against the float format "
         "with the same noise. Switch: images that are newly kept, as many are newly referred. The "
-        "float format in its own rows: against itself with other noise, the luck of the draw, which − luck is "
-        "taken from. more, fewer: shown at 5 % after Holm over formats and splits; ?: not told "
-        f"apart. {_interval(intervals)}",
+        "float format in its own rows: against itself with other noise, the luck of the draw, "
+        "which − luck is taken from. more, fewer: shown at 5 % after Holm over formats and splits; "
+        f"?: not told apart. {_interval(intervals)}",
     )
     return Sheet("Who is referred", columns, rows, headings, 0, notes)
 

@@ -150,12 +150,17 @@ def _agreement(mine: Ranked, other: Ranked, counts: Array, share: float) -> dict
 
 def _compared(sample: Sample, choices: Choices, resamples: int, seed: int) -> list[Comparison]:
     wanted = {v: r for v, r in sample.references.items() if v in sample.outputs}
-    ranked = {v: [one.ranked(choices.by) for one in runs] for v, runs in sample.outputs.items()}
-    pairs = {
-        v: _Pairs(v, r, tuple(zip(ranked[v], ranked[r], strict=False))) for v, r in wanted.items()
+    ranked = {
+        variant: {one.seed: one.ranked(choices.by) for one in runs}
+        for variant, runs in sample.outputs.items()
     }
+    pairs = {
+        v: _Pairs(v, r, tuple((ranked[v][s], ranked[r][s]) for s in ranked[v] if s in ranked[r]))
+        for v, r in wanted.items()
+    }
+    pairs = {v: one for v, one in pairs.items() if one.runs}
     lucks = {
-        r: _Pairs(r, r, tuple(itertools.permutations(ranked[r], 2)))
+        r: _Pairs(r, r, tuple(itertools.permutations(ranked[r].values(), 2)))
         for r in dict.fromkeys(wanted.values())
         if len(ranked[r]) > 1
     }
@@ -170,6 +175,7 @@ def _compared(sample: Sample, choices: Choices, resamples: int, seed: int) -> li
     return [
         _comparison(made["", v], made.get(("luck", r)), draws["", v], draws.get(("luck", r)))
         for v, r in wanted.items()
+        if v in pairs
     ]
 
 

@@ -130,7 +130,7 @@ def findings(
         mc=max(record.cell.mc for record in records),
         formats=widest.formats,
         letters=widest.letters,
-        missing=tuple(_missing(found)),
+        missing=tuple(_missing(found, chosen)),
         sources={
             name: int(sample.sources.max()) + 1
             for name, sample in samples.items()
@@ -145,11 +145,15 @@ def findings(
     )
 
 
-def _missing(found: Mapping[str, Results]) -> list[str]:
+def _missing(found: Mapping[str, Results], chosen: Sequence[Selection]) -> list[str]:
     lines = [f"{study.split}: {line}" for study in found.values() for line in study.missing()]
     if VALIDATION not in found:
-        lines.append("The validation split was not scored, so no threshold could be chosen.")
-    return lines
+        return [*lines, "The validation split was not scored, so no threshold could be chosen."]
+    without = dict.fromkeys(one.variant for one in chosen if one.bounded is None)
+    return lines + [
+        f"{variant} has no threshold: seeds of it lack on the validation split."
+        for variant in without
+    ]
 
 
 def _outside(found: Mapping[str, Results], splits: Sequence[str]) -> Iterator[Told]:

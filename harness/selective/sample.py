@@ -27,12 +27,14 @@ class Outputs:
     """What one format got with one seed of the MC draw.
 
     Attributes:
+        seed: of the draw.
         labels: [N] classes.
         predictions: [N] classes.
         uncertainties: name of `SCORES` to [N], larger is less sure; without mutual information
             where it is not defined.
     """
 
+    seed: int
     labels: NDArray[np.integer]
     predictions: NDArray[np.integer]
     uncertainties: dict[str, NDArray[np.floating]]
@@ -51,7 +53,7 @@ class Outputs:
             )
         found = {name: record.array(name) for name in SCORES if name in record.per_image}
         found["confidence"] = -found["confidence"]  # 1 less it would round
-        return cls(record.array("label"), record.array("prediction"), found)
+        return cls(record.cell.seed, record.array("label"), record.array("prediction"), found)
 
     @property
     def wrong(self) -> NDArray[np.bool_]:

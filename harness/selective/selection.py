@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -141,13 +141,12 @@ def selections(
     here = {variant: one.figures(once(sample.images)) for variant, one in scored.items()}
     found = []
     for variant, one in scored.items():
-        reference = sample.references.get(variant)
         change, luck = None, False
+        reference = sample.references.get(variant)
         if reference is not None:
-            area = f"aurc {choices.by}"
-            moved = draws[variant][area] - draws[reference][area]
             sides = _luck(results, variant, reference, choices)
-            luck = bool(sides)
+            area, luck = f"aurc {choices.by}", bool(sides)
+            moved = draws[variant][area] - draws[reference][area]
             moved = moved + luck_draws(sides, len(moved), [seed, 1])
             change = Interval.of(float(here[variant][area][0] - here[reference][area][0]), moved)
         found.append(one.selection(sample, variant, here[variant], draws[variant], change, luck))
@@ -167,10 +166,10 @@ def joined(parts: Sequence[dict[str, Array]]) -> dict[str, Array]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _cuts(validation: Sample | None, variant: str, choices: Choices) -> list[Cut]:
+def _cuts(validation: Sample | None, variant: str, choices: Choices) -> dict[int, Cut]:
     """Of each seed, chosen on the validation split; none where it was not scored."""
     outputs = validation.outputs.get(variant, ()) if validation is not None else ()
-    return [_cut(one, choices) for one in outputs]
+    return {one.seed: _cut(one, choices) for one in outputs}
 
 
 def _cut(outputs: Outputs, choices: Choices) -> Cut:
@@ -181,9 +180,12 @@ def _cut(outputs: Outputs, choices: Choices) -> Cut:
 class _Scored:
     """One format on one split, its seeds ranked by every score."""
 
-    def __init__(self, outputs: Sequence[Outputs], cuts: Sequence[Cut], choices: Choices) -> None:
+    def __init__(
+        self, outputs: Sequence[Outputs], cuts: Mapping[int, Cut], choices: Choices
+    ) -> None:
         self.outputs, self.choices = outputs, choices
-        self.cuts = cuts if len(cuts) == len(outputs) else []
+        known = all(one.seed in cuts for one in outputs)
+        self.cuts = [cuts[one.seed] for one in outputs] if known else []
         self.scores = [name for name in SCORES if name in outputs[0].uncertainties]
         self.ranked = {name: [one.ranked(name) for one in outputs] for name in self.scores}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,11 +12,13 @@ from sigmabench.harness.selective.sample import Outputs, Sample
 CLASSES = 4
 
 
-def outputs(uncertainty: np.ndarray, wrong: np.ndarray, labels: np.ndarray) -> Outputs:
+def outputs(
+    uncertainty: np.ndarray, wrong: np.ndarray, labels: np.ndarray, seed: int = 0
+) -> Outputs:
     """One run with this one uncertainty under every name."""
     predictions = np.where(wrong, (labels + 1) % CLASSES, labels)
     scores = dict.fromkeys(("confidence", "entropy", "mutual_information"), uncertainty)
-    return Outputs(labels, predictions, scores)
+    return Outputs(seed, labels, predictions, scores)
 
 
 def noisy_run(seed: int, noise: float, images: int = 200, truth: int = 0) -> Outputs:
@@ -33,11 +36,15 @@ def sample(
     references: dict[str, str] | None = None,
     sources: np.ndarray | None = None,
 ) -> Sample:
-    """A split of these runs, each image its own source unless others are given."""
+    """A split of these runs, of seeds 0, 1 … each; an image is its own source unless others are
+    given."""
     images = len(next(iter(runs.values()))[0].labels)
     return Sample(
         "test",
-        {name: tuple(each) for name, each in runs.items()},
+        {
+            name: tuple(replace(one, seed=seed) for seed, one in enumerate(each))
+            for name, each in runs.items()
+        },
         references if references is not None else {n: "FP32" for n in runs if n != "FP32"},
         np.arange(images) if sources is None else sources,
     )

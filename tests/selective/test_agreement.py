@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from selective_cases import noisy_run, outputs, sample
@@ -105,3 +107,16 @@ def test_tiles_of_one_image_make_wider_intervals() -> None:
         )
         width[name] = one.found.overlap.high - one.found.overlap.low
     assert width["tiles"] > 2 * width["naive"]
+
+
+def test_runs_are_paired_by_their_seed() -> None:
+    """Where a seed of one side is missing, the others are still held against their own."""
+    runs = [noisy_run(seed, 0.1) for seed in range(3)]
+    whole = sample({"FP32": runs, "INT8": runs})
+    fewer = replace(whole, outputs={**whole.outputs, "INT8": whole.outputs["INT8"][::2]})
+    (one,) = comparisons([fewer], CHOICES, resamples=20)
+    assert (one.found.pairs, one.found.switched.value) == (2, 0)
+    none = replace(
+        whole, outputs={"FP32": whole.outputs["FP32"][:1], "INT8": whole.outputs["INT8"][1:]}
+    )
+    assert comparisons([none], CHOICES, resamples=20) == []
