@@ -89,7 +89,7 @@ def referred(found: Findings, workload: Workload) -> Figure | None:
     if not splits:
         return None
     with styled():
-        drawn = figure(0.4 + 1.35 * len(splits))
+        drawn = figure(0.6 + 1.35 * len(splits))
         panels = drawn.subplots(len(splits), 1, sharex=True, squeeze=False)[:, 0]
         names = list(dict.fromkeys(c.found.variant for c in found.comparisons))
         for panel, split in zip(panels, splits, strict=True):
@@ -105,6 +105,10 @@ def referred(found: Findings, workload: Workload) -> Figure | None:
             panel.grid(axis="x", visible=False)
         panels[-1].set_xticks(range(len(names)), [name.replace("_", "\n", 1) for name in names])
         panels[-1].set_xlim(-0.6, len(names) - 0.4)
+        if any(c.luck is not None for c in found.comparisons):
+            label = "FP32 against itself with other noise"
+            panels[0].plot([], [], color=INK, linewidth=0.8, linestyle="--", label=label)
+            legend_above(drawn, panels[0])
     return drawn
 
 
@@ -146,7 +150,8 @@ DRAWINGS = (
 def _errors(run: Outputs, by: str) -> Array:
     """Error at each of `_COVERAGES`."""
     ranked, counts = run.ranked(by), once(len(run.labels))
-    return np.concatenate([ranked.error(counts, share) for share in _COVERAGES])
+    kept = np.concatenate([ranked.kept(counts, share) for share in _COVERAGES])
+    return ranked.error(kept)
 
 
 def _balanced(run: Outputs, by: str) -> Array:

@@ -56,12 +56,14 @@ def bounded(found: Findings, *, intervals: bool = False) -> Sheet:
         Column("oracle", "kept, %"),
         Column("threshold", "kept, %"),
         Column("its balanced", "error, %"),
+        Column("classes", "kept"),
         Column("within", "bound", numeric=False),
     )
     notes = (
         f"Bound: a balanced error (mean over classes) of {bound} among what is kept. Oracle: the "
         "most that could be kept, told with the labels of these images. Threshold: chosen on the "
-        "validation split, what it keeps here and with what balanced error. "
+        "validation split, what it keeps here and with what balanced error, over the classes of "
+        "which it keeps something. "
         f"{_interval(intervals)}",
     )
     return Sheet(f"Within a bound of {bound}", columns, rows, headings, 0, notes)
@@ -199,7 +201,7 @@ def _kept_cells(one: Selection, intervals: bool) -> tuple[str, ...]:
 def _bounded_cells(found: Findings, one: Selection, intervals: bool) -> tuple[str, ...]:
     got = one.bounded
     if got is None:
-        return (one.variant, text.fixed(one.balanced.value, 2), *[text.MISSING] * 4)
+        return (one.variant, text.fixed(one.balanced.value, 2), *[text.MISSING] * 5)
     error = got.balanced_error
     within = error is not None and error.value <= 100 * found.choices.bound
     return (
@@ -208,6 +210,7 @@ def _bounded_cells(found: Findings, one: Selection, intervals: bool) -> tuple[st
         text.fixed(got.oracle, 1),
         _spread(got.coverage, 1, intervals),
         _spread(error, 2, intervals),
+        f"{got.classes} of {len(one.classes)}",
         text.MISSING if error is None else "✓" if within else "✗",
     )
 

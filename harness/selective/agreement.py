@@ -10,7 +10,7 @@ many images are newly kept as are newly referred.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -87,6 +87,7 @@ def comparisons(
     resamples: int = RESAMPLES,
     seed: int = SEED,
     alpha: float = ALPHA,
+    advance: Callable[[int], None] | None = None,
 ) -> list[Comparison]:
     """Every format that has its float one, split by split.
 
@@ -96,8 +97,9 @@ def comparisons(
         resamples: of the sources of the images.
         seed: of the resampling.
         alpha: level of the verdicts.
+        advance: told now and then how many more resamples there are.
     """
-    raw = [c for sample in samples for c in _compared(sample, choices, resamples, seed)]
+    raw = [c for sample in samples for c in _compared(sample, choices, resamples, seed, advance)]
     judged = [c for c in raw if c.p]
     adjusted = {h: holm([c.p[h] for c in judged]) for h in (MORE, LESS)}
     places = {id(c): i for i, c in enumerate(judged)}
@@ -111,72 +113,108 @@ def comparisons(
     return found
 
 
+_Run = tuple[str, int]
+"""Variant and seed."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Pairs:
     """Runs of two formats that are compared with each other."""
 
     variant: str
     reference: str
-    runs: tuple[tuple[Ranked, Ranked], ...]
-
-    def figures(self, counts: Array, share: float) -> dict[str, Array]:
-        """Name to [B] means over pairs, from counts [B, N]."""
-        each = [_agreement(mine, other, counts, share) for mine, other in self.runs]
-        return {name: np.mean([one[name] for one in each], axis=0) for name in each[0]}
+    runs: tuple[tuple[_Run, _Run], ...]
 
 
-def _agreement(mine: Ranked, other: Ranked, counts: Array, share: float) -> dict[str, Array]:
-    kept, others = mine.kept(counts, share), other.kept(counts, share)
+def _compared(
+    sample: Sample,
+    choices: Choices,
+    resamples: int,
+    seed: int,
+    advance: Callable[[int], None] | None,
+) -> list[Comparison]:
+    """Every format on one split; not judged yet."""
+    ranked = {
+        (variant, one.seed): one.ranked(choices.by)
+        for variant, runs in sample.outputs.items()
+        for one in runs
+    }
+    pairs, lucks = _pairs(sample), _lucks(sample)
+    drawn: dict[_Pairs, list[dict[str, Array]]] = {one: [] for one in (*pairs, *lucks)}
+    for counts in sample.draws(resamples, seed):
+        for one, figures in _figures(drawn, ranked, counts, choices).items():
+            drawn[one].append(figures)
+        if advance:
+            advance(len(counts))
+    draws = {one: joined(parts) for one, parts in drawn.items()}
+    here = _figures(drawn, ranked, once(sample.images), choices)
+    made = {one: _made(sample, one, here[one], draws[one]) for one in drawn}
+    luck = {one.reference: one for one in lucks}
+    found = []
+    for one in pairs:
+        by = luck.get(one.reference)
+        yardstick = (made[by], draws[by]) if by is not None else None
+        found.append(_comparison(made[one], draws[one], yardstick))
+    return found
+
+
+def _pairs(sample: Sample) -> list[_Pairs]:
+    """Of every format with its float one, seed by seed."""
+    found = []
+    for variant, reference in sample.references.items():
+        there = {one.seed for one in sample.outputs[reference]}
+        seeds = [one.seed for one in sample.outputs[variant] if one.seed in there]
+        if seeds:
+            runs = tuple(((variant, seed), (reference, seed)) for seed in seeds)
+            found.append(_Pairs(variant, reference, runs))
+    return found
+
+
+def _lucks(sample: Sample) -> list[_Pairs]:
+    """Of every float one with itself, where it has more seeds than one."""
+    found = []
+    for name in dict.fromkeys(sample.references.values()):
+        runs = [(name, one.seed) for one in sample.outputs[name]]
+        if len(runs) > 1:
+            found.append(_Pairs(name, name, tuple(itertools.permutations(runs, 2))))
+    return found
+
+
+def _figures(
+    wanted: Iterable[_Pairs], ranked: Mapping[_Run, Ranked], counts: Array, choices: Choices
+) -> dict[_Pairs, dict[str, Array]]:
+    """Name to [B] means over pairs of runs, from counts [B, N]."""
+    kept = {run: one.kept(counts, choices.coverage) for run, one in ranked.items()}
+    found = {}
+    for one in wanted:
+        each = [_agreement(kept[a], kept[b], ranked[a].wrong, counts) for a, b in one.runs]
+        found[one] = {
+            name: np.mean([figures[name] for figures in each], axis=0) for name in each[0]
+        }
+    return found
+
+
+def _agreement(kept: Array, others: Array, wrong: Array, counts: Array) -> dict[str, Array]:
+    """Of two runs: what they keep, [B, N], and what the first predicts wrongly, [N]."""
     total = counts.sum(axis=1)
-    both_kept = np.minimum(kept, others)
-    referred = total - kept.sum(axis=1)
-    switched = kept.sum(axis=1) - both_kept.sum(axis=1)
+    newly = kept - np.minimum(kept, others)
+    referred, switched = total - kept.sum(axis=1), newly.sum(axis=1)
     same = referred - switched
-    observed = 1 - 2 * switched / total
     rate = referred / total
-    chance = rate**2 + (1 - rate) ** 2
-    nothing = np.ones(len(counts))  # where nobody is referred, all agree
+    agreed, chance = 1 - 2 * switched / total, rate**2 + (1 - rate) ** 2
     return {
         "referred": referred,
-        "overlap": 100 * np.divide(same, referred, out=nothing.copy(), where=referred > 0),
-        "jaccard": np.divide(
-            same, referred + switched, out=nothing.copy(), where=referred + switched > 0
-        ),
-        "kappa": np.divide(observed - chance, 1 - chance, out=nothing, where=chance < 1),
+        "overlap": 100 * _share(same, referred),
+        "jaccard": _share(same, referred + switched),
+        "kappa": _share(agreed - chance, 1 - chance),
         "switched": switched,
-        "wrong": (kept - both_kept) @ mine.wrong,
+        "wrong": newly @ wrong,
     }
 
 
-def _compared(sample: Sample, choices: Choices, resamples: int, seed: int) -> list[Comparison]:
-    wanted = {v: r for v, r in sample.references.items() if v in sample.outputs}
-    ranked = {
-        variant: {one.seed: one.ranked(choices.by) for one in runs}
-        for variant, runs in sample.outputs.items()
-    }
-    pairs = {
-        v: _Pairs(v, r, tuple((ranked[v][s], ranked[r][s]) for s in ranked[v] if s in ranked[r]))
-        for v, r in wanted.items()
-    }
-    pairs = {v: one for v, one in pairs.items() if one.runs}
-    lucks = {
-        r: _Pairs(r, r, tuple(itertools.permutations(ranked[r].values(), 2)))
-        for r in dict.fromkeys(wanted.values())
-        if len(ranked[r]) > 1
-    }
-    shown = {("", v): one for v, one in pairs.items()} | {("luck", r): o for r, o in lucks.items()}
-    drawn: dict[tuple[str, str], list[dict[str, Array]]] = {key: [] for key in shown}
-    for counts in sample.draws(resamples, seed):
-        for key, one in shown.items():
-            drawn[key].append(one.figures(counts, choices.coverage))
-    draws = {key: joined(parts) for key, parts in drawn.items()}
-    here = {k: one.figures(once(sample.images), choices.coverage) for k, one in shown.items()}
-    made = {k: _made(sample, one, here[k], draws[k]) for k, one in shown.items()}
-    return [
-        _comparison(made["", v], made.get(("luck", r)), draws["", v], draws.get(("luck", r)))
-        for v, r in wanted.items()
-        if v in pairs
-    ]
+def _share(part: Array, whole: Array) -> Array:
+    """1 where nobody is referred: all agree."""
+    return np.divide(part, whole, out=np.ones(len(part)), where=whole > 0)
 
 
 def _made(
@@ -196,17 +234,15 @@ def _made(
 
 
 def _comparison(
-    found: Agreement,
-    luck: Agreement | None,
-    draws: dict[str, Array],
-    luck_draws: dict[str, Array] | None,
+    found: Agreement, draws: dict[str, Array], luck: tuple[Agreement, dict[str, Array]] | None
 ) -> Comparison:
-    if luck is None or luck_draws is None:
+    if luck is None:
         return Comparison(found, None, None, {}, {}, "")
-    excess = draws["switched"] - luck_draws["switched"]
+    yardstick, its_draws = luck
+    excess = draws["switched"] - its_draws["switched"]
     p = {
         MORE: (1 + int((excess <= 0).sum())) / (len(excess) + 1),
         LESS: (1 + int((excess >= 0).sum())) / (len(excess) + 1),
     }
-    value = found.switched.value - luck.switched.value
-    return Comparison(found, luck, Interval.of(value, excess), p, {}, "")
+    value = found.switched.value - yardstick.switched.value
+    return Comparison(found, yardstick, Interval.of(value, excess), p, {}, "")

@@ -11,7 +11,6 @@ from ..errors import UserError
 from ..terminal import Names, command_line, echo_json, progress, show
 
 if TYPE_CHECKING:
-    from ..shift.record import ShiftRecord
     from ..workload import Workload
     from .findings import Findings
     from .plan import SelectivePlan
@@ -63,6 +62,7 @@ def selective(
     from ..shift.study import run
     from ..store import Store
     from ..workload import resolve_workload
+    from .findings import findings
     from .plan import selective_plan
 
     check_counts("--tiles", (tiles,))
@@ -81,24 +81,23 @@ def selective(
             report,
             lambda line: click.echo(line, err=True),
         )
-    if not records:
-        raise UserError(f"{results} holds no record of this study; leave out --policy never.")
-    _conclude(chosen, plan, records, out, tiles, as_json)
+        if not records:
+            raise UserError(f"{results} holds no record of this study; leave out --policy never.")
+        found = findings(records, plan.splits, plan.choices, report=report)
+    _conclude(chosen, plan, found, out, tiles, as_json)
 
 
 def _conclude(
     workload: Workload,
     plan: SelectivePlan,
-    records: list[ShiftRecord],
+    found: Findings,
     out: Path | None,
     tiles: int,
     as_json: bool,
 ) -> None:
-    """Tables of the records, and files of them."""
+    """Tables of what was found, and files of it."""
     from ..report import selective_tables as tables
-    from .findings import findings
 
-    found = findings(records, plan.splits, plan.choices)
     echo_json(tables.to_dict(found, workload)) if as_json else show(tables.tables(found, workload))
     if out is not None:
         for path in _write(workload, plan, found, out, tiles):

@@ -74,7 +74,8 @@ def _within(found: Findings, one: Selection) -> Iterator[str]:
     error = got.balanced_error
     holds = "within" if error.value <= 100 * found.choices.bound else "above"
     yield (
-        f"{one.split}, {one.variant}: {kept} of the images, whose balanced error is "
+        f"{one.split}, {one.variant}: {kept} of the images, of {got.classes} of "
+        f"{len(one.classes)} classes, whose balanced error is "
         f"{error.value:.2f} % ({error.low:.2f} to {error.high:.2f}), {holds} the bound of {bound}; "
         f"with the labels known, {got.oracle:.1f} % could be kept."
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from ..errors import UserError
 from ..shift.record import ShiftRecord
@@ -13,6 +14,9 @@ from .agreement import Comparison, comparisons
 from .plan import VALIDATION
 from .sample import RESAMPLES, SEED, Sample
 from .selection import Choices, Selection, selections
+
+if TYPE_CHECKING:
+    from ..shift.study import Report
 
 DETECTORS = ("entropy", "mutual_information")
 """What images from outside are told by."""
@@ -94,6 +98,7 @@ def findings(
     *,
     resamples: int = RESAMPLES,
     seed: int = SEED,
+    report: Report | None = None,
 ) -> Findings:
     """Put the records of a study to its questions.
 
@@ -103,6 +108,7 @@ def findings(
         choices: what is asked.
         resamples: of the sources of the images.
         seed: of the resampling.
+        report: progress, in resamples.
 
     Raises:
         UserError: there is no record of a split, or records cannot answer.
@@ -116,13 +122,23 @@ def findings(
     samples = {name: Sample.of(found[name], choices.by) for name in splits}
     chosen_on = found.get(VALIDATION)
     validation = Sample.of(chosen_on, choices.by) if chosen_on is not None else None
+    advance = _progress(report, 2 * resamples * len(samples))
     chosen = [
         selection
         for name, sample in samples.items()
         for selection in selections(
-            found[name], sample, validation, choices, resamples=resamples, seed=seed
+            found[name],
+            sample,
+            validation,
+            choices,
+            resamples=resamples,
+            seed=seed,
+            advance=advance,
         )
     ]
+    compared = comparisons(
+        list(samples.values()), choices, resamples=resamples, seed=seed, advance=advance
+    )
     widest = max(found.values(), key=lambda study: len(study.formats))
     return Findings(
         workload=records[0].cell.workload,
@@ -138,11 +154,22 @@ def findings(
         },
         samples=samples,
         selections=tuple(chosen),
-        comparisons=tuple(
-            comparisons(list(samples.values()), choices, resamples=resamples, seed=seed)
-        ),
+        comparisons=tuple(compared),
         outside=tuple(_outside(found, splits)),
     )
+
+
+def _progress(report: Report | None, total: int) -> Callable[[int], None]:
+    """What counts resamples of all splits."""
+    done = 0
+
+    def advance(more: int) -> None:
+        nonlocal done
+        done += more
+        if report is not None:
+            report("Resampling", done, total)
+
+    return advance
 
 
 def _missing(found: Mapping[str, Results], chosen: Sequence[Selection]) -> list[str]:

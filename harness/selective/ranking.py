@@ -56,9 +56,8 @@ class Ranked:
         found[:, self.order] = np.clip(room - before, 0.0, ranked)
         return found
 
-    def error(self, counts: Array, share: float = 1.0) -> Array:
-        """[B] share of errors among what is kept at a coverage; 0 where nothing is."""
-        kept = self.kept(counts, share)
+    def error(self, kept: Array) -> Array:
+        """[B] share of errors among what is kept, [B, N]; 0 where nothing is."""
         return _ratio(kept @ self.wrong, kept.sum(axis=1))
 
     def aurc(self, counts: Array) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,12 +61,14 @@ class Bounded:
             where nothing can be kept.
         coverage: what that threshold keeps of these images, %.
         balanced_error: of what it keeps, %; None where it keeps nothing.
+        classes: of which it keeps something; the fewest over seeds.
     """
 
     oracle: float
     threshold: tuple[float | None, ...]
     coverage: Interval
     balanced_error: Interval | None
+    classes: int
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ def selections(
     *,
     resamples: int = RESAMPLES,
     seed: int = SEED,
+    advance: Callable[[int], None] | None = None,
 ) -> list[Selection]:
     """Every format on one split, in the order of the formats.
 
@@ -128,6 +131,7 @@ def selections(
         choices: what is asked.
         resamples: of the sources of the images.
         seed: of the resampling.
+        advance: told now and then how many more resamples there are.
     """
     scored = {
         variant: _Scored(outputs, _cuts(validation, variant, choices), choices)
@@ -137,6 +141,8 @@ def selections(
     for counts in sample.draws(resamples, seed):
         for variant, one in scored.items():
             drawn[variant].append(one.figures(counts))
+        if advance:
+            advance(len(counts))
     draws = {variant: joined(parts) for variant, parts in drawn.items()}
     here = {variant: one.figures(once(sample.images)) for variant, one in scored.items()}
     found = []
@@ -193,7 +199,7 @@ class _Scored:
         """Name to [B] means over seeds, from counts [B, N]; errors in %, areas in 0 … 1."""
         first, outputs, share = self.ranked[self.choices.by], self.outputs, self.choices.coverage
         error = 100 * _mean([r.error(counts) for r in first])
-        kept = 100 * _mean([r.error(counts, share) for r in first])
+        kept = 100 * _mean([r.error(r.kept(counts, share)) for r in first])
         nan = np.full(len(counts), np.nan)
         found = {
             "error": error,
@@ -242,11 +248,13 @@ class _Scored:
     def _bounded(self, found: dict[str, Interval]) -> Bounded:
         oracles = [_cut(one, self.choices).coverage for one in self.outputs]
         error = found["balanced_kept"]
+        kept = zip(self.outputs, self._within(), strict=True)
         return Bounded(
             oracle=100 * float(np.mean(oracles)),
             threshold=tuple(c.threshold if np.isfinite(c.threshold) else None for c in self.cuts),
             coverage=found["coverage"],
             balanced_error=error if np.isfinite(error.value) else None,
+            classes=min(len(np.unique(one.labels[within])) for one, within in kept),
         )
 
     def _within(self) -> list[NDArray[np.bool_]]:
