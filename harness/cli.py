@@ -14,6 +14,7 @@ import click
 
 from .bench.cli import bench
 from .errors import UserError, unknown
+from .selective.cli import selective
 from .shift.cli import ablation, corruptions, shift, weights
 from .terminal import Counts, Names, Numbers, command_line, echo_json, progress, show
 
@@ -26,6 +27,7 @@ RESULTS = "results"
 Command = TypeVar("Command", bound=Callable[..., None])
 
 RESUMING = {
+    "selective": "what was finished is stored, and the same command goes on from there.",
     "shift": "what was finished is stored, and the same command goes on from there.",
     "run": "what was finished is stored, and the same command goes on from there.",
     "train": "add --resume to go on from the last complete epoch.",
@@ -363,5 +365,5 @@ def profile(
 
 
 main.add_command(bench)
-for command in (shift, corruptions, ablation, weights):
+for command in (shift, selective, corruptions, ablation, weights):
     main.add_command(command)

@@ -31,6 +31,8 @@ class Split:
         std: per channel, of pixel / 255.
         classes: number of classes.
         skipped: names of images that were left out because they cannot be read.
+        sources: [N] int64, what each image was cut from, where several images have one source and
+            are no independent samples; None where each is its own.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Split:
     std: tuple[float, ...]
     classes: int
     skipped: tuple[str, ...] = ()
+    sources: Tensor | None = None
 
     def __post_init__(self) -> None:
         count = len(self.images)
@@ -54,6 +57,11 @@ class Split:
             raise UserError(
                 f"The {self.name} split has {count} images and {len(self.labels)} labels; "
                 "give one label for each image."
+            )
+        if self.sources is not None and self.sources.shape != (count,):
+            raise UserError(
+                f"The {self.name} split has {count} images and sources of shape "
+                f"{tuple(self.sources.shape)}; give one source for each image, or none."
             )
         wrong = self.labels[(self.labels < 0) | (self.labels >= self.classes)]
         if len(wrong):
@@ -92,7 +100,8 @@ class Split:
         """The chosen images, none of them decoded."""
         images = self.images
         chosen = images[index] if isinstance(images, Tensor) else images.take(index)
-        return replace(self, images=chosen, labels=self.labels[index])
+        sources = None if self.sources is None else self.sources[index]
+        return replace(self, images=chosen, labels=self.labels[index], sources=sources)
 
     def readable(self, advance: Callable[[int], None] | None = None) -> Split:
         """Without images that cannot be decoded; their names are added to `skipped`.

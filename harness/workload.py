@@ -46,6 +46,8 @@ class Workload:
         official_corruptions: folder under the data root with published corrupted copies of the test
             split (`CIFAR-10-C`), used instead of generated ones where it is there.
         other_splits: names of further test sets (`Splits.others`).
+        class_names: a name for each class, in words; empty where classes have numbers alone.
+        outside: sets of `OOD_SETS` that belong to this data: images that have none of its classes.
         needs_data: one sentence on the data the user must have, empty if it comes with a package.
     """
 
@@ -65,7 +67,13 @@ class Workload:
     paper: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     official_corruptions: str | None = None
     other_splits: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
     needs_data: str = ""
+
+    def class_name(self, label: int) -> str:
+        """What tables call a class: its name, or its number where it has none."""
+        return self.class_names[label] if self.class_names else str(label)
 
     @property
     def scored_splits(self) -> tuple[str, ...]:

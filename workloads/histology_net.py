@@ -1,4 +1,4 @@
-"""A small residual network for 64×64 gray tiles: 0.35 M weights, three stages of two blocks.
+"""A small residual network for 64×64 gray tiles: 0.39 M weights, three stages of two blocks.
 
 This file needs PyTorch alone, so that other environments can build the same network.
 """
@@ -13,7 +13,8 @@ from .resnet20 import BasicBlock
 
 
 class HistologyNet(nn.Module):
-    """A 5×5 stem of stride 2, then stages at 24, 48 and 96 channels; blocks as in ResNet-20.
+    """A 5×5 stem of stride 2, a max pool, then stages of 24, 48 and 96 channels on maps of 16×16,
+    8×8 and 4×4; blocks as in ResNet-20.
 
     Args:
         classes: number of classes.
@@ -34,5 +35,6 @@ class HistologyNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits [N, classes] of tiles [N, 1, 64, 64]."""
         x = torch.relu(self.norm1(self.conv1(x)))
+        x = functional.max_pool2d(x, 3, stride=2, padding=1)
         x = self.stage3(self.stage2(self.stage1(x)))
         return self.fc(functional.adaptive_avg_pool2d(x, 1).flatten(1))

@@ -18,6 +18,9 @@ from sigmabench.harness.workload import Workload
 from .resnet20 import ResNet20
 
 POSTERIORS = Path(__file__).parent / "posteriors"
+CLASSES = (
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"
+)  # fmt: skip
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 VALIDATION, VALIDATION_SEED = 5000, 2021
 
@@ -103,5 +106,6 @@ WORKLOAD = Workload(
         "INT8_SIGMA1": {"accuracy": 90.96, "ece": 0.711, "nll": 0.266, "brier": 0.130},
     },
     official_corruptions="CIFAR-10-C",
+    class_names=CLASSES,
     needs_data="CIFAR-10, downloaded by torchvision or read from cifar10.npz under --data",
 )

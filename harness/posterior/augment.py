@@ -112,6 +112,41 @@ class Lighting:
 
 
 @dataclass(frozen=True)
+class Magnification:
+    """Another magnification: the image grows or shrinks about its centre, by the same factor both
+    ways. Sampling is bilinear; what comes from outside is mirrored at the border.
+
+    Attributes:
+        change: largest factor; its logarithm is uniform between −log and log of it.
+    """
+
+    change: float = 1.25
+
+    def __call__(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        draws = torch.rand(len(pixels), generator=generator).to(pixels.device) * 2 - 1
+        size = self.change**-draws
+        theta = torch.eye(2, 3, device=pixels.device) * size[:, None, None]
+        grid = functional.affine_grid(theta, list(pixels.shape), align_corners=False)
+        return functional.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
+
+
+@dataclass(frozen=True)
+class Staining:
+    """Another amount of stain: y = x^g, for light that passes g times the dye is dimmed g times as
+    often (Beer and Lambert's law).
+
+    Attributes:
+        change: largest g; its logarithm is uniform between −log and log of it.
+    """
+
+    change: float = 1.5
+
+    def __call__(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        draws = torch.rand((len(pixels), 1, 1, 1), generator=generator).to(pixels.device) * 2 - 1
+        return pixels.pow(self.change**draws)
+
+
+@dataclass(frozen=True)
 class Chain:
     """One augmentation after the other.
 

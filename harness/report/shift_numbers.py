@@ -5,11 +5,7 @@ from __future__ import annotations
 from statistics import median
 from typing import Any
 
-import torch
-
-from ..shift.record import ShiftRecord
-from ..shift.results import OOD, Results
-from ..uncertainty.ood import Detection, detection
+from ..shift.results import OOD, Results, detected
 from . import text
 
 METRICS = ("accuracy", "ece", "uce", "nll", "brier", "mutual_information")
@@ -92,7 +88,7 @@ def outside(found: Results) -> list[dict[str, Any]]:
         for variant in found.formats
         for by in DETECTORS
         for inside in found.at(variant)
-        for got in [_detection(inside, found.at(variant, f"{OOD}{name}"), by)]
+        for got in [detected(inside, found.at(variant, f"{OOD}{name}"), by)]
         if got is not None
     ]
 
@@ -108,14 +104,3 @@ def each(found: Results) -> list[dict[str, Any]]:
         if record.scores
         for place, T in enumerate(record.mc)
     ]
-
-
-def _detection(
-    inside: ShiftRecord, candidates: tuple[ShiftRecord, ...], by: str
-) -> Detection | None:
-    """By the per-image values `by` of the clean record and the record of the same seed."""
-    others = [r for r in candidates if r.cell.seed == inside.cell.seed]
-    if not others or by not in inside.per_image or by not in others[0].per_image:
-        return None
-    scores = (torch.from_numpy(r.array(by).copy()) for r in (inside, others[0]))
-    return detection(*scores)

@@ -5,8 +5,6 @@ Everything takes `results(records)`; tests are made once, by `equivalence`, and 
 
 from __future__ import annotations
 
-import csv as csv_module
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -24,6 +22,7 @@ from . import text
 from .rows import variant_lines
 from .sheet import RichSheet, Sheet, escape
 from .sheet import markdown as markdown_sheet
+from .text import csv_lines
 
 Reference = Mapping[str, Mapping[str, float]]
 
@@ -100,10 +99,10 @@ def csv(found: Results, outcomes: Sequence[Outcome]) -> dict[str, str]:
         outcome |= {f"p_{name}": value for name, value in p.items()}
         flat.append(outcome | {f"p_holm_{name}": value for name, value in p_holm.items()})
     return {
-        "scores": _lines(numbers.each(found)),
-        "severities": _lines(numbers.boxes(found)),
-        "ood": _lines(numbers.outside(found)),
-        "equivalence": _lines(flat),
+        "scores": csv_lines(numbers.each(found)),
+        "severities": csv_lines(numbers.boxes(found)),
+        "ood": csv_lines(numbers.outside(found)),
+        "equivalence": csv_lines(flat),
     }
 
 
@@ -130,12 +129,3 @@ def to_dict(
         "conclusions": sentences(outcomes),
         "claims": claims(outcomes),
     }
-
-
-def _lines(rows: Sequence[Mapping[str, Any]]) -> str:
-    out = io.StringIO()
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    writer = csv_module.DictWriter(out, names, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()

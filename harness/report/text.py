@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
+from typing import Any
 
 MISSING = "–"
 
@@ -103,6 +106,16 @@ def byte_unit(values: Iterable[float]) -> tuple[str, float]:
         if largest >= size:
             return unit, size
     return "B", 1.0
+
+
+def csv_lines(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as CSV, a column for every name that one of them has."""
+    out = io.StringIO()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(out, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
 
 
 def plural(count: int, noun: str) -> str:

@@ -20,6 +20,7 @@ from torch import Tensor
 from ..arrays import read_images
 from ..data import Split, cache_root, data_root, mnist
 from ..errors import UserError
+from ..histology import other_cohort
 from ..registry import Registry
 
 OOD = "ood:"
@@ -117,7 +118,7 @@ def ood_split(one: OodSet, like: Split, root: Path | None, limit: int | None) ->
     _, channels, height, width = like.images.shape
     fitted = torch.stack([_fit(image, channels, height, width) for image in images])
     labels = torch.zeros(len(fitted), dtype=torch.int64)
-    return replace(like, name=f"{OOD}{one.name}", images=fitted, labels=labels)
+    return replace(like, name=f"{OOD}{one.name}", images=fitted, labels=labels, sources=None)
 
 
 def _fit(image: Tensor, channels: int, height: int, width: int) -> Tensor:
@@ -202,11 +203,18 @@ def mnist_digits(root: Path | None) -> Tensor:
     return mnist(root)["t10k-images-idx3-ubyte"].unsqueeze(1)
 
 
+def unseen_tissues(root: Path | None) -> Tensor:
+    """Mucus and muscle of another cohort, in no class of `histology-colorectal`: 24 tiles."""
+    images, labels = other_cohort(root)
+    return images[labels < 0]
+
+
 OOD_SETS: Registry[Loader] = Registry(
     "ood",
     {
         "svhn": f"{__name__}:svhn",
         "cifar100": f"{__name__}:cifar100",
         "mnist": f"{__name__}:mnist_digits",
+        "unseen-tissues": f"{__name__}:unseen_tissues",
     },
 )

@@ -69,33 +69,11 @@ class Sample:
         }
 
     def luck(self, pair: Pair, metric: str) -> list[Luck]:
-        """Of the MC draw, in the mean over types: of the difference where both sides have the same
-        noise, else of the variant and of its reference.
-
-        A pass has the same weights for all types, so halves of the passes are averaged over types
-        before they are compared. Empty where a side draws no weights, or too few to tell.
-        """
+        """Of the MC draw, in the mean over types; see `luck_of`."""
         variant, reference = (
-            self._halves(name, pair.types, metric) for name in (pair.variant, pair.reference)
+            [self._records[name][t] for t in pair.types] for name in (pair.variant, pair.reference)
         )
-        together = self._noise(pair.variant) == self._noise(pair.reference)
-        if variant and together and variant.keys() == reference.keys():
-            return [Luck.of(np.stack([variant[seed] - reference[seed] for seed in variant]))]
-        return [Luck.of(np.stack(list(side.values()))) for side in (variant, reference) if side]
-
-    def _halves(self, name: str, types: Sequence[str], metric: str) -> dict[int, Array]:
-        """Seed to [halves] scores in the mean over types; empty if some type has too few passes."""
-        found: dict[int, list[tuple[float, ...]]] = {}
-        for record in itertools.chain(*(self._records[name][t] for t in types)):
-            found.setdefault(record.cell.seed, []).append(record.halves.get(metric, ()))
-        if not all(map(len, itertools.chain(*found.values()))):
-            return {}
-        whole = {seed: halves for seed, halves in found.items() if len(halves) == len(types)}
-        return {seed: np.asarray(np.mean(whole[seed], axis=0)) for seed in sorted(whole)}
-
-    def _noise(self, name: str) -> set[str]:
-        """Kinds of noise; of one kind and seed, two formats have the same in each pass."""
-        return {r.cell.noise for each in self._records[name].values() for r in each}
+        return luck_of(variant, reference, metric)
 
     def near_floor(self, pair: Pair) -> bool:
         """Whether the reference's ECE is not far above what perfect calibration would show."""
@@ -133,6 +111,44 @@ class Sample:
             gaps = np.concatenate([binned_gaps(record) for record in records], axis=1)
             columns.append(np.abs(counts @ gaps).sum(axis=1) / len(records))
         return 100.0 / self.images * np.stack(columns, axis=1)
+
+
+def luck_of(
+    variant: Sequence[Sequence[ShiftRecord]],
+    reference: Sequence[Sequence[ShiftRecord]],
+    metric: str,
+) -> list[Luck]:
+    """Of the MC draw, in the mean over types: of the difference where both sides have the same
+    noise, else of the variant and of its reference.
+
+    A pass has the same weights for all types, so halves of the passes are averaged over types
+    before they are compared.
+
+    Args:
+        variant: of each type its records, one a seed.
+        reference: the same of what it is compared with.
+        metric: a name of `HALVED`.
+
+    Returns:
+        Empty where a side draws no weights, or too few to tell.
+    """
+    sides = [_halves(records, metric) for records in (variant, reference)]
+    noises = [{r.cell.noise for r in itertools.chain(*side)} for side in (variant, reference)]
+    one, other = sides
+    if one and noises[0] == noises[1] and one.keys() == other.keys():
+        return [Luck.of(np.stack([one[seed] - other[seed] for seed in one]))]
+    return [Luck.of(np.stack(list(side.values()))) for side in sides if side]
+
+
+def _halves(records: Sequence[Sequence[ShiftRecord]], metric: str) -> dict[int, Array]:
+    """Seed to [halves] scores in the mean over types; empty if some type has too few passes."""
+    found: dict[int, list[tuple[float, ...]]] = {}
+    for record in itertools.chain(*records):
+        found.setdefault(record.cell.seed, []).append(record.halves.get(metric, ()))
+    if not all(map(len, itertools.chain(*found.values()))):
+        return {}
+    whole = {seed: halves for seed, halves in found.items() if len(halves) == len(records)}
+    return {seed: np.asarray(np.mean(whole[seed], axis=0)) for seed in sorted(whole)}
 
 
 def _seed_mean(records: Sequence[ShiftRecord], name: str) -> Array:

@@ -69,11 +69,13 @@ class Condition:
         corruption: a type, `none`, or `ood:NAME`.
         severity: 1 to 5 of a type of corruption, else 0.
         shifted: as `Cell.shifted`.
+        split: whose images they are, or of whose size those from outside are made.
     """
 
     corruption: str
     severity: int
     shifted: str
+    split: str
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class ShiftPlan:
         ood: sets from outside the distribution.
         ranges: of the weight grids, each with cells of its own.
         corruption_seed: of the images.
+        splits: further ones, scored as they are.
     """
 
     base: Plan
@@ -96,8 +99,11 @@ class ShiftPlan:
     ood: tuple[OodSet, ...] = ()
     ranges: tuple[str, ...] = ("headroom",)
     corruption_seed: int = 0
+    splits: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in self.splits:
+            replace(self.base, split=name)  # refuses what is not scored
         if len(self.base.mc) != 1 or self.base.adaptive:
             raise UserError("A shift study has one number of passes; give one, such as --mc 50.")
         for name in self.types:
@@ -119,17 +125,19 @@ class ShiftPlan:
         return (*(T for T in _PREFIXES if largest > T), largest)
 
     def conditions(self) -> list[Condition]:
-        """The clean images first, then one type after the other, then what is from outside."""
+        """The clean images first, then one type after the other, what is from outside, and the
+        further splits."""
         workload, base = self.base.workload, self.base
-        found = [Condition(NONE, 0, "")]
+        found = [Condition(NONE, 0, "", base.split)]
         for type in self.types:
             published = published_file(
                 base.split, type, root=base.data, official=workload.official_corruptions
             )
             generated = f"{GENERATED} {self.corruption_seed}"
             where = generated if published is None else published_identity(published)
-            found += [Condition(type, severity, where) for severity in self.severities]
-        return found + [Condition(f"{OOD}{one.name}", 0, one.identity) for one in self.ood]
+            found += [Condition(type, s, where, base.split) for s in self.severities]
+        found += [Condition(f"{OOD}{one.name}", 0, one.identity, base.split) for one in self.ood]
+        return found + [Condition(NONE, 0, "", name) for name in self.splits]
 
     def cells(self, networks: Networks) -> dict[Condition, list[Cell]]:
         """Every cell, by the images it is about."""
@@ -163,6 +171,7 @@ def _scored(timed: Sequence[Cell], condition: Condition) -> list[Cell]:
             corruption=condition.corruption,
             severity=condition.severity,
             shifted=condition.shifted,
+            split=condition.split,
             scenario="score",
             batch=0,
             threads=0,

@@ -27,7 +27,7 @@ SCHEMA_VERSION = 1
 
 #: Groups of passes whose halves are scored: 20 halves, from which the luck of the MC draw is told.
 GROUPS = 6
-HALVED = ("accuracy", "nll", "ece")
+HALVED = ("accuracy", "nll", "ece", "aurc")
 
 #: Per-image arrays and their types in the file.
 ARRAYS = {
@@ -36,6 +36,9 @@ ARRAYS = {
     "mutual_information": "<f4",
     "nll": "<f4",
     "correct": "|u1",
+    "prediction": "<u2",
+    "label": "<u2",
+    "source": "<i4",
 }
 
 
@@ -55,8 +58,10 @@ class ShiftRecord:
         scores: metric to one value a prefix; None where it is not defined. Empty without labels.
         per_image: `ARRAYS`' names to base64 of one value an image at the largest T: confidence
             max p̄, predictive entropy and mutual information in nats (missing where it is not
-            defined), and with labels the negative log-likelihood in nats and whether the
-            prediction is right (1) or wrong (0).
+            defined) and the predicted class; with labels the negative log-likelihood in nats,
+            whether the prediction is right (1) or wrong (0), and the label; and what the image was
+            cut from (`Split.sources`), where that is known. Records of before have no
+            `prediction`, `label` and `source`.
         halves: metric to its score by half of the passes, for every choice of half of `GROUPS`
             groups of them; empty without labels and where there are fewer passes.
         skipped: files of images that cannot be read and were left out.
@@ -82,7 +87,7 @@ class ShiftRecord:
         return self.scores[metric][-1 if mc is None else self.mc.index(mc)]
 
     def array(self, name: str) -> NDArray[Any]:
-        """One value an image, [images]: float32, or bool for `correct`.
+        """One value an image, [images]: float32, bool for `correct`, or integers.
 
         Raises:
             KeyError: the record has no such array (labels or mutual information are missing).
@@ -96,19 +101,29 @@ class ShiftRecord:
         return "correct" in self.per_image
 
 
-def per_image(summary: Summary, labels: Tensor | None) -> dict[str, str]:
+def per_image(
+    summary: Summary, labels: Tensor | None, sources: Tensor | None = None
+) -> dict[str, str]:
     """`ShiftRecord.per_image` of a summary over N images.
 
     Args:
         summary: at the largest T.
         labels: [N] int64, or None for images from outside the distribution.
+        sources: as `Split.sources`.
     """
-    arrays: dict[str, Tensor] = {"confidence": summary.confidence, "entropy": summary.entropy}
+    arrays: dict[str, Tensor] = {
+        "confidence": summary.confidence,
+        "entropy": summary.entropy,
+        "prediction": summary.prediction,
+    }
     if summary.mutual_information is not None:
         arrays["mutual_information"] = summary.mutual_information
     if labels is not None:
         arrays["nll"] = -summary.log_probs.gather(1, labels[:, None]).flatten()
         arrays["correct"] = summary.correct(labels)
+        arrays["label"] = labels
+    if sources is not None:
+        arrays["source"] = sources
     return {
         name: base64.b64encode(values.numpy().astype(ARRAYS[name]).tobytes()).decode()
         for name, values in arrays.items()

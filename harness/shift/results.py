@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+import torch
 
 from ..cell import Cell
 from ..formats import FORMATS
 from ..report.rows import label
+from ..uncertainty.ood import Detection, detection
 from .record import ShiftRecord
 
 CLEAN = ("none", 0)
@@ -52,6 +55,11 @@ class Results:
     ) -> tuple[ShiftRecord, ...]:
         """The records of one variant on one set of images, by seed; none where it was not run."""
         return self.records.get((variant, (corruption, severity)), ())
+
+    @property
+    def split(self) -> str:
+        """Name of the split."""
+        return next(iter(self.records.values()))[0].cell.split
 
     @property
     def conditions(self) -> list[Condition]:
@@ -144,6 +152,24 @@ def results(records: Iterable[ShiftRecord]) -> list[Results]:
         key = tuple(getattr(record.cell, name) for name in STUDY)
         studies.setdefault(key, []).append(record)
     return [_study(found) for found in studies.values()]
+
+
+def detected(inside: ShiftRecord, candidates: Sequence[ShiftRecord], by: str) -> Detection | None:
+    """How well images from outside are told from others.
+
+    Args:
+        inside: on images of the distribution.
+        candidates: on images from outside, of the same variant; the one of the same seed counts.
+        by: `entropy` or `mutual_information`.
+
+    Returns:
+        None where there is no such record or score.
+    """
+    others = [r for r in candidates if r.cell.seed == inside.cell.seed]
+    if not others or by not in inside.per_image or by not in others[0].per_image:
+        return None
+    scores = (torch.from_numpy(r.array(by).copy()) for r in (inside, others[0]))
+    return detection(*scores)
 
 
 def _study(records: list[ShiftRecord]) -> Results:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import SpawnContext, SpawnProcess
 
     from ..cell import Cell
-    from ..data import Split
+    from ..data import Split, Splits
     from ..quantize.artefact import Artefact
 
 #: Told what is being done and how much of it is done, as (phase, done, total).
@@ -102,7 +102,7 @@ class _Job:
     """What a worker needs; predictors are its own."""
 
     plan: ShiftPlan
-    split: Split
+    parts: Mapping[str, Split]
     artefacts: Mapping[tuple[str, str], Artefact]
     store: Store[ShiftRecord]
     command: str
@@ -119,12 +119,12 @@ class _Job:
 
     def images(self, condition: Condition) -> Split:
         """The condition's images."""
-        base = self.plan.base
+        base, part = self.plan.base, self.parts[condition.split]
         if condition.corruption.startswith(OOD):
             (one,) = (o for o in self.plan.ood if f"{OOD}{o.name}" == condition.corruption)
-            return ood_split(one, self.split, base.data, base.limit)
+            return ood_split(one, part, base.data, base.limit)
         return shifted(
-            self.split,
+            part,
             condition.corruption,
             condition.severity,
             seed=self.plan.corruption_seed,
@@ -163,7 +163,7 @@ class _Job:
             skipped=images.skipped,
             mc=prefixes,
             scores=scores,
-            per_image=per_image(last, labels),
+            per_image=per_image(last, labels, images.sources),
             halves=halves,
         )
 
@@ -177,15 +177,20 @@ def _job(
 ) -> _Job:
     prepared = prepare(plan.base)
     needed = {(cell.format, cell.range) for group in wanted.values() for cell in group}
-    split: Split = prepared.splits.scored(plan.base.split)
+    names = dict.fromkeys(condition.split for condition in wanted)
     return _Job(
         plan,
-        split.limit(plan.base.limit).readable(),
+        {name: _readable(prepared.splits, name, plan.base.limit) for name in names},
         {(name, range): prepared.artefact(name, plan.options.get(range)) for name, range in needed},
         store,
         command,
         here,
     )
+
+
+def _readable(splits: Splits, name: str, limit: int | None) -> Split:
+    """A part to score on, without images that cannot be read."""
+    return splits.scored(name).limit(limit).readable()
 
 
 def _score_all(

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from sigmabench.harness.data import Split
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.histology import (
     ARCHIVE,
@@ -21,6 +22,7 @@ from sigmabench.harness.histology import (
     other_cohort,
     tiles,
 )
+from sigmabench.harness.shift.ood import OOD_SETS
 from sigmabench.workloads.histology_colorectal import WORKLOAD
 
 #: By the data set's own table: tiles of slides 4, 5 and 10, a tissue each.
@@ -45,8 +47,46 @@ def test_parts_are_those_of_the_slides(real: Path) -> None:
     with np.load(real / FOLDER / FILE, allow_pickle=False) as stored:
         for number, part in ((1, splits.test), (2, held_out)):
             chosen = stored["split"] == number
-            assert np.array_equal(part.images.numpy()[:, 0], stored["images"][chosen][..., 0])
-            assert np.array_equal(part.labels.numpy(), stored["labels"][chosen])
+            expected = zip(stored["images"][chosen], stored["labels"][chosen], strict=True)
+            assert contents(part) == sorted((i.tobytes(), int(label)) for i, label in expected)
+
+
+def contents(part: Split) -> list[tuple[bytes, int]]:
+    """Tiles with their labels, sorted: splits have an order of their own."""
+    both = zip(part.images.numpy(), part.labels.tolist(), strict=True)
+    return sorted((image.tobytes(), label) for image, label in both)
+
+
+def test_the_first_tiles_of_a_part_are_a_sample_of_it(real: Path) -> None:
+    """Ranges are calibrated on the first training tiles, and a limit takes the first ones."""
+    splits = WORKLOAD.splits(real)
+    for part in (splits.train, splits.test, splits.others["held-out-slides"]):
+        first = torch.bincount(part.labels[:400], minlength=8) / 400
+        every = torch.bincount(part.labels, minlength=8) / len(part)
+        assert float((first - every).abs().max()) < 0.06
+    assert torch.equal(splits.test.labels, WORKLOAD.splits(real).test.labels)
+
+
+def test_tiles_know_the_image_that_they_were_cut_from(real: Path) -> None:
+    found, splits = tiles(real), WORKLOAD.splits(real)
+    own = {}
+    for image, parent in zip(found.images, found.parents, strict=True):
+        own.setdefault(image.numpy().tobytes(), set()).add(parent)
+    held_out = splits.others["held-out-slides"]
+    assert held_out.sources is not None
+    by_source: dict[int, set[str]] = {}
+    for image, source in zip(held_out.images, held_out.sources.tolist(), strict=True):
+        names = own[image.numpy().tobytes()]
+        by_source[source] = by_source.get(source, names) & names
+    assert all(len(names) == 1 for names in by_source.values())
+    assert len(by_source) == len(set().union(*by_source.values()))
+    assert splits.others["other-cohort"].sources is None
+
+
+def test_tissues_of_no_class_are_a_set_from_outside(real: Path) -> None:
+    (unseen,) = WORKLOAD.outside
+    assert OOD_SETS.get(unseen)(real).shape == (24, 1, 64, 64)
+    assert [WORKLOAD.class_name(label) for label in (0, 7)] == ["tumor", "empty"]
 
 
 def test_no_image_is_on_both_sides_of_validation(real: Path) -> None:

@@ -24,7 +24,11 @@ def load_splits(workload: Workload) -> Splits:
     if workload.name == "lenet-digits":
         return workload.splits(None)
     root = os.environ.get("SIGMABENCH_DATA")
-    needed = {"lenet5-mnist": "MNIST/raw", "resnet20-cifar10": "cifar10.npz"}[workload.name]
+    needed = {
+        "lenet5-mnist": "MNIST/raw",
+        "resnet20-cifar10": "cifar10.npz",
+        "histology-colorectal": "colorectal-histology/kather2016_64x64_gray.npz",
+    }[workload.name]
     if not root or not (Path(root) / needed).exists():
         pytest.skip(f"SIGMABENCH_DATA names no directory with {needed}")
     return _from_root(workload.name, Path(root))
@@ -153,7 +157,7 @@ def test_cifar10_recipes_take_a_step(name: str, tmp_path: Path) -> None:
 
 SHIPPED = [
     (name, path)
-    for name in NAMES
+    for name in (*NAMES, "histology-colorectal")
     for path in (
         WORKLOADS.get(name).posterior,
         *WORKLOADS.get(name).replicas,
@@ -179,7 +183,8 @@ def test_shipped_posteriors_fit_and_say_how_they_were_made(name: str, path: Path
 
 @pytest.mark.parametrize(("name", "path"), SHIPPED)
 def test_shipped_posteriors_score_what_they_say(name: str, path: Path) -> None:
-    """Of CIFAR-10 on a fifth of the validation split: within three standard errors of the whole."""
+    """Of CIFAR-10 on a fifth of the validation split: within three standard errors of the whole. Of
+    histology on all of it, which is so small that other draws change a point."""
     workload = WORKLOADS.get(name)
     posterior, metadata = workload.load_posterior(path)
     said = metadata["validation"]
@@ -187,6 +192,8 @@ def test_shipped_posteriors_score_what_they_say(name: str, path: Path) -> None:
     part = validation.limit(1000 if "cifar" in name else None)
     found = score(workload.model(), posterior, part, mc=min(10, said["mc"]), seed=0)
     points, nats = (0.6, 0.004) if len(part) == len(validation) else (2.6, 0.08)
+    if name == "histology-colorectal":
+        points, nats = 2.0, 0.05
     assert found["accuracy_percent"] == pytest.approx(said["accuracy_percent"], abs=points)
     assert found["nll_nats"] == pytest.approx(said["nll_nats"], abs=nats)
 

@@ -1,0 +1,127 @@
+"""`sigmabench selective`: options in, one call, output."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import UserError
+from ..terminal import Names, command_line, echo_json, progress, show
+
+if TYPE_CHECKING:
+    from ..workload import Workload
+    from .findings import Findings
+    from .plan import SelectivePlan
+
+RESULTS = "results/selective"
+
+
+@click.command()
+@click.argument("workload")
+@click.option("--formats", type=Names(), help="Formats; see `sigmabench list`.")
+@click.option("--splits", type=Names(), help="Test sets.  [default: test and the workload's own]")
+@click.option("--by", default="confidence", help="confidence, entropy or mutual-information.")
+@click.option("--coverage", type=float, default=80.0, help="Images that are kept, %.")
+@click.option("--bound", type=float, default=5.0, help="Balanced error of what is kept, %.")
+@click.option("--mc", type=int, default=50, help="MC passes T.")
+@click.option("--seed", type=int, default=0, help="First seed of the MC draws.")
+@click.option("--seeds", type=int, default=3, help="Seeds to score; the luck takes two.")
+@click.option("--limit", type=int, help="Images of each split.  [default: all]")
+@click.option("--ood", type=Names(), help="Sets from outside.  [default: the workload's]")
+@click.option("--workers", type=int, help="Processes side by side.  [default: all cores]")
+@click.option("--backend", default="auto", help="Backend of the int8 formats.")
+@click.option("--range", "range_", default="headroom", help="headroom or paper.")
+@click.option("--data", type=click.Path(path_type=Path), help="Data root.")
+@click.option("--posterior", type=click.Path(path_type=Path), help="Posterior file.")
+@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="Directory.")
+@click.option("--policy", default="only-missing", help="only-missing, always or never (read only).")
+@click.option("--out", type=click.Path(path_type=Path), help="Write figures and tables here too.")
+@click.option("--tiles", type=int, default=24, help="Images on the sheet of the least sure.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
+def selective(
+    workload: str,
+    workers: int | None,
+    results: Path,
+    policy: str,
+    out: Path | None,
+    tiles: int,
+    as_json: bool,
+    **choices: Any,
+) -> None:
+    """Refer what WORKLOAD is unsure of: errors of the rest, and whom quantization changes.
+
+    Thresholds are chosen on the validation split, which is scored too. What was finished is stored
+    in --results, and the same command goes on.
+    """
+    from ..checks import check_counts
+    from ..commands import parse_policy
+    from ..machine import fingerprint
+    from ..shift.record import SHIFT_RECORDS
+    from ..shift.study import run
+    from ..store import Store
+    from ..workload import resolve_workload
+    from .findings import findings
+    from .plan import selective_plan
+
+    check_counts("--tiles", (tiles,))
+    chosen = resolve_workload(workload)
+    plan, skipped = selective_plan(chosen, **choices)
+    for line in skipped:
+        click.echo(line, err=True)
+    count = workers if workers is not None else fingerprint().cores
+    with progress(not as_json) as report:
+        records = run(
+            plan.cells,
+            Store(results, SHIFT_RECORDS),
+            command_line(),
+            parse_policy(policy),
+            count,
+            report,
+            lambda line: click.echo(line, err=True),
+        )
+        if not records:
+            raise UserError(f"{results} holds no record of this study; leave out --policy never.")
+        found = findings(records, plan.splits, plan.choices, report=report)
+    _conclude(chosen, plan, found, out, tiles, as_json)
+
+
+def _conclude(
+    workload: Workload,
+    plan: SelectivePlan,
+    found: Findings,
+    out: Path | None,
+    tiles: int,
+    as_json: bool,
+) -> None:
+    """Tables of what was found, and files of it."""
+    from ..report import selective_tables as tables
+
+    echo_json(tables.to_dict(found, workload)) if as_json else show(tables.tables(found, workload))
+    if out is not None:
+        for path in _write(workload, plan, found, out, tiles):
+            click.echo(path, err=as_json)
+
+
+def _write(
+    workload: Workload, plan: SelectivePlan, found: Findings, out: Path, tiles: int
+) -> list[Path]:
+    from ..files import write_atomically
+    from ..report import selective_tables as tables
+    from ..report.referred_sheet import referred_sheets
+    from ..report.selective_figures import selective_figures
+
+    name = workload.name
+    texts = {f"{name}-selective.md": tables.markdown(found, workload)}
+    texts |= {f"{name}-{part}.csv": text for part, text in tables.csv(found, workload).items()}
+    for file, text in texts.items():
+        write_atomically(out / file, text.encode())
+    base = plan.cells.base
+    splits = workload.splits(base.data)
+    images = {split: splits.scored(split).limit(base.limit) for split in found.splits}
+    return [
+        *(out / file for file in texts),
+        *selective_figures(found, workload, out, name),
+        *referred_sheets(found, images, workload, out, tiles),
+    ]

@@ -1,0 +1,104 @@
+"""What a study of selective prediction adds up to, in sentences that are computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..formats import FORMATS
+from ..report.text import signed
+from .agreement import LESS, MORE, Comparison
+from .findings import Findings
+from .selection import Selection
+
+QUESTION = "Would quantization change who is referred?"
+
+
+def sentences(found: Findings) -> list[str]:
+    """By split, what selection reaches in FP32."""
+    lines = []
+    for split in found.splits:
+        for one in found.of(split):
+            if found.formats[one.variant] == "FP32":
+                lines += [_halved(found, one), *_within(found, one)]
+    return lines
+
+
+def verdicts(found: Findings) -> list[str]:
+    """By split and quantized format, whom it refers that its float one does not."""
+    return [_verdict(one) for split in found.splits for one in found.compared(split)]
+
+
+def answer(found: Findings) -> str:
+    """`QUESTION`, in one sentence over all splits and Bayesian formats."""
+    judged = [c for c in found.comparisons if c.verdict]
+    if not judged:
+        return (
+            f"{QUESTION} Not judged: it takes a quantized Bayesian format and two seeds of the "
+            "draw, which are the yardstick."
+        )
+    more = [c for c in judged if c.verdict == MORE]
+    less = sum(c.verdict == LESS for c in judged)
+    rest = len(judged) - len(more) - less
+    counts = (
+        f"of {len(judged)} comparisons {less} change fewer images than another draw of the weights "
+        f"does, {rest} cannot be told from it, {len(more)} change more"
+    )
+    if more:
+        named = ", ".join(f"{c.found.variant} on {c.found.split}" for c in more)
+        return f"{QUESTION} Yes, beyond the luck of the draw: {counts} ({named})."
+    if rest:
+        return f"{QUESTION} Not more than the luck of the draw is shown to: {counts}."
+    return f"{QUESTION} Less than the luck of the draw does: {counts}."
+
+
+def _halved(found: Findings, one: Selection) -> str:
+    coverage = f"{100 * found.choices.coverage:g} %"
+    if one.ratio is None:
+        return f"{one.split}, {one.variant}: no error on {one.images} images, nothing to refer."
+    reached = "half the error or less" if one.halved else "not half"
+    return (
+        f"{one.split}, {one.variant}: at {coverage} coverage the error is "
+        f"{one.error_kept.value:.2f} % against {one.error.value:.2f} % at full coverage, "
+        f"{one.ratio.value:.2f} times ({one.ratio.low:.2f} to {one.ratio.high:.2f}): {reached}."
+    )
+
+
+def _within(found: Findings, one: Selection) -> Iterator[str]:
+    if one.bounded is None:
+        return
+    bound, got = f"{100 * found.choices.bound:g} %", one.bounded
+    kept = f"the threshold chosen on the validation split keeps {got.coverage.value:.1f} %"
+    if got.balanced_error is None:
+        yield f"{one.split}, {one.variant}: {kept}: no threshold held {bound} there."
+        return
+    error = got.balanced_error
+    holds = "within" if error.value <= 100 * found.choices.bound else "above"
+    yield (
+        f"{one.split}, {one.variant}: {kept} of the images, of {got.classes} of "
+        f"{len(one.classes)} classes, whose balanced error is "
+        f"{error.value:.2f} % ({error.low:.2f} to {error.high:.2f}), {holds} the bound of {bound}; "
+        f"with the labels known, {got.oracle:.1f} % could be kept."
+    )
+
+
+def _verdict(one: Comparison) -> str:
+    got = one.found
+    start = (
+        f"{got.split}, {got.variant}: {got.switched.value:.1f} of {got.referred:.0f} referred "
+        f"images change places with others against {got.reference} "
+    )
+    wrong = f"{got.wrong.value:.1f} of those newly kept are wrong"
+    if one.luck is None or one.excess is None:
+        alone = "" if _draws(got.reference) else ", which draws nothing"
+        return f"{start}({got.switched.low:.1f} to {got.switched.high:.1f}{alone}); {wrong}."
+    words = {MORE: "more than", LESS: "fewer than"}.get(one.verdict, "not told apart from")
+    return (
+        f"{start}with the same noise, {words} the {one.luck.switched.value:.1f} that change with "
+        f"other noise (difference {signed(one.excess.value, 1)}, {signed(one.excess.low, 1)} to "
+        f"{signed(one.excess.high, 1)}); {wrong}, by luck {one.luck.wrong.value:.1f}."
+    )
+
+
+def _draws(variant: str) -> bool:
+    name = variant.split()[0]
+    return name in FORMATS and FORMATS.get(name).bayesian

@@ -1,0 +1,102 @@
+"""What a study of selective prediction is to score, and what it asks of the records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..commands import format_name, plan_from
+from ..errors import UserError, unknown
+from ..formats import FORMATS
+from ..shift.ood import available, ood_sets
+from ..shift.plan import FORMATS_OF_STUDY, ShiftPlan
+from .sample import SCORES
+from .selection import Choices
+
+if TYPE_CHECKING:
+    from ..workload import Workload
+
+VALIDATION = "validation"
+
+
+@dataclass(frozen=True)
+class SelectivePlan:
+    """A study of selective prediction: a shift study of several splits, none of them corrupted.
+
+    Attributes:
+        cells: what is scored: the validation split, which thresholds are chosen on, the first of
+            `splits`, and the others beside it.
+        splits: that images are referred of.
+        choices: what is asked.
+    """
+
+    cells: ShiftPlan
+    splits: tuple[str, ...]
+    choices: Choices
+
+
+def selective_plan(
+    workload: Workload,
+    *,
+    formats: Sequence[str] | None = None,
+    splits: Sequence[str] | None = None,
+    by: str = "confidence",
+    coverage: float = 80.0,
+    bound: float = 5.0,
+    mc: int = 50,
+    ood: Sequence[str] | None = None,
+    range_: str = "headroom",
+    **base: Any,
+) -> tuple[SelectivePlan, tuple[str, ...]]:
+    """A plan from a user's choices.
+
+    Args:
+        workload: what is scored.
+        formats: names; the 2021 paper's and the deterministic twins by default. A float format is
+            added where only what is compared with it was named.
+        splits: that images are referred of; `test` and the workload's other test sets by default.
+        by: a name of `SCORES`.
+        coverage: % of the images that is kept.
+        bound: balanced error that what is kept should not exceed, %.
+        mc: T.
+        ood: known sets, folders and `.npz` files; the workload's own by default.
+        range_: of the weight grids, `headroom` or `paper`.
+        base: other choices, as `commands.plan_from` takes them.
+
+    Returns:
+        The plan, and a line for each known set from outside that is not to be had here.
+
+    Raises:
+        UserError: a name is unknown or a number out of range.
+    """
+    by = by.replace("-", "_")
+    if by not in SCORES:
+        raise unknown("score of --by", by, SCORES)
+    for flag, value in (("--coverage", coverage), ("--bound", bound)):
+        if not 0 < value < 100:
+            raise UserError(f"{flag} is {value:g}; give a percentage between 0 and 100.")
+    wanted = tuple(dict.fromkeys(splits or ("test", *workload.other_splits)))
+    chosen = plan_from(
+        workload,
+        formats=_with_floats(formats or FORMATS_OF_STUDY),
+        mc=(mc,),
+        batch=(1,),
+        threads=1,
+        split=wanted[0],
+        **base,
+    )
+    sets = ood_sets(workload.outside if ood is None else ood)
+    kept, skipped = available(sets, chosen.data, chosen.limit)
+    others = tuple(name for name in dict.fromkeys((VALIDATION, *wanted)) if name != wanted[0])
+    cells = ShiftPlan(chosen, (), (), kept, (range_,), splits=others)
+    return SelectivePlan(cells, wanted, Choices(by, coverage / 100, bound / 100)), skipped
+
+
+def _with_floats(formats: Sequence[str]) -> tuple[str, ...]:
+    """With the float format of every one, in the order of the registry."""
+    formats = [format_name(name) for name in formats]
+    floats = ("FP32" if FORMATS.get(name).bayesian else "DNN_FP32" for name in formats)
+    named = {*formats, *floats}
+    known = [name for name in FORMATS.names() if name in named]
+    return (*known, *(name for name in formats if name not in known))

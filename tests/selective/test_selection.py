@@ -1,0 +1,204 @@
+"""What is kept and at what error: brute force on made-up runs, thresholds from another split."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from selective_cases import noisy_run, outputs, sample
+from shift import shift_factory
+from sklearn.metrics import balanced_accuracy_score, recall_score, roc_auc_score
+
+from sigmabench.harness.errors import UserError
+from sigmabench.harness.selective.findings import Findings, findings
+from sigmabench.harness.selective.sample import Interval, Outputs, Sample
+from sigmabench.harness.selective.selection import Choices, selections
+from sigmabench.harness.shift.record import ShiftRecord
+from sigmabench.harness.shift.results import results
+
+CHOICES = Choices(coverage=0.75, bound=0.1)
+SPLITS = ("test", "held-out")
+
+
+def of_splits(**choices: object) -> list[ShiftRecord]:
+    """A study of three splits; the images from outside are beside the first."""
+    given = {"formats": ("FP32", "INT8", "DNN_FP32"), "types": (), "mc": (1, 2, 12)}
+    made = shift_factory.study(**{**given, "seeds": (0, 1), **choices})  # type: ignore[arg-type]
+    copies = [r for r in made if r.labelled]
+    return made + [
+        replace(record, cell=replace(record.cell, split=split))
+        for split in ("held-out", "validation")
+        for record in copies
+    ]
+
+
+@pytest.fixture(scope="module")
+def found() -> Findings:
+    return findings(of_splits(), SPLITS, CHOICES, resamples=100)
+
+
+def test_errors_and_classes_are_those_of_the_images() -> None:
+    runs = [noisy_run(seed, 0.1) for seed in range(2)]
+    (study,) = results(shift_factory.study(("FP32",), (), mc=(4,), ood=()))
+    (one,) = selections(study, sample({"FP32": runs}), None, CHOICES, resamples=50)
+    kept = [np.argsort(run.uncertainties["confidence"])[:150] for run in runs]
+    wrong = [run.wrong for run in runs]
+    assert one.error.value == pytest.approx(100 * np.mean(wrong))
+    at = np.mean([w[k].mean() for w, k in zip(wrong, kept, strict=True)])
+    assert one.error_kept.value == pytest.approx(100 * at)
+    assert one.ratio is not None
+    assert one.ratio.value == pytest.approx(at / np.mean(wrong))
+    assert one.halved == (at <= np.mean(wrong) / 2)
+    balanced = [1 - balanced_accuracy_score(run.labels, run.predictions) for run in runs]
+    assert one.balanced.value == pytest.approx(100 * np.mean(balanced))
+    recalls = [recall_score(r.labels, r.predictions, average=None) for r in runs]
+    assert [c.recall for c in one.classes] == pytest.approx(100 * np.mean(recalls, axis=0))
+    for c in one.classes:
+        stays = [np.sum(r.labels[k] == c.label) for r, k in zip(runs, kept, strict=True)]
+        assert c.images == np.sum(runs[0].labels == c.label)
+        assert c.referred == pytest.approx(100 * (1 - np.mean(stays) / c.images))
+        right = [
+            np.sum((r.labels[k] == c.label) & ~r.wrong[k]) for r, k in zip(runs, kept, strict=True)
+        ]
+        assert c.recall_kept == pytest.approx(100 * np.sum(right) / np.sum(stays))
+    assert one.bounded is None
+    for interval in (one.error, one.error_kept, one.balanced):
+        assert interval.low <= interval.value <= interval.high
+
+
+def test_thresholds_come_from_the_validation_split() -> None:
+    test, held = noisy_run(0, 0.1, truth=1), noisy_run(0, 0.1, truth=2)
+    (study,) = results(shift_factory.study(("FP32",), (), mc=(4,), ood=()))
+    both = (sample({"FP32": [run]}) for run in (test, held))
+    (one,) = selections(study, *both, CHOICES, resamples=20)
+    uncertainty, best = held.uncertainties["confidence"], None
+    for threshold in np.sort(uncertainty):
+        kept = uncertainty <= threshold
+        there = np.unique(held.labels[kept])
+        error = np.mean([held.wrong[kept & (held.labels == label)].mean() for label in there])
+        best = threshold if error <= CHOICES.bound else best
+    assert best is not None
+    kept = test.uncertainties["confidence"] <= best
+    assert one.bounded is not None
+    assert one.bounded.threshold == (pytest.approx(best),)
+    assert one.bounded.coverage.value == pytest.approx(100 * kept.mean())
+    assert one.bounded.balanced_error is not None
+    expected = 1 - balanced_accuracy_score(test.labels[kept], test.predictions[kept])
+    assert one.bounded.balanced_error.value == pytest.approx(100 * expected)
+    assert one.bounded.classes == len(set(test.labels[kept].tolist()))
+    assert one.bounded.oracle != pytest.approx(one.bounded.coverage.value)
+
+
+def test_where_no_threshold_holds_nothing_is_kept() -> None:
+    always = outputs(np.arange(8.0), np.ones(8, bool), np.arange(8) % 2)
+    (study,) = results(shift_factory.study(("FP32",), (), mc=(4,), ood=()))
+    runs = sample({"FP32": [always]})
+    (one,) = selections(study, runs, runs, CHOICES, resamples=20)
+    assert one.bounded is not None
+    assert one.bounded.threshold == (None,)
+    assert (one.bounded.coverage.value, one.bounded.balanced_error) == (0, None)
+    assert one.bounded.classes == 0
+    assert one.halved is False
+
+
+def test_without_errors_there_is_nothing_to_halve() -> None:
+    never = outputs(np.arange(8.0), np.zeros(8, bool), np.arange(8) % 2)
+    (study,) = results(shift_factory.study(("FP32",), (), mc=(4,), ood=()))
+    (one,) = selections(study, sample({"FP32": [never]}), None, CHOICES, resamples=20)
+    assert (one.ratio, one.halved) == (None, None)
+
+
+def test_areas_are_means_over_seeds_of_running_error_rates(found: Findings) -> None:
+    records = of_splits()
+    for one in found.of("test"):
+        own = [r for r in records if (r.cell.split, r.cell.format) == ("test", one.variant)]
+        clean = [r for r in own if r.labelled]
+        areas = []
+        for r in clean:
+            order = np.argsort(-r.array("confidence"), kind="stable")
+            wrong = ~r.array("correct")[order]
+            areas.append(np.mean(np.cumsum(wrong) / np.arange(1, len(wrong) + 1)))
+        assert one.aurc["confidence"].value == pytest.approx(np.mean(areas), rel=1e-3)
+    names = {one.variant: set(one.aurc) for one in found.of("test")}
+    assert names["FP32"] - names["DNN_FP32"] == {"mutual_information"}
+
+
+def test_the_change_of_the_area_has_the_luck_of_the_draw() -> None:
+    """In it where halves of the passes were scored, which takes six passes."""
+    for mc, luck in (((12,), True), ((4,), False)):
+        (int8,) = (
+            one
+            for one in findings(of_splits(mc=mc), ("test",), CHOICES, resamples=50).selections
+            if one.variant == "INT8"
+        )
+        assert int8.luck is luck
+        assert int8.aurc_change is not None
+        assert int8.aurc_change.low < int8.aurc_change.value < int8.aurc_change.high
+
+
+def test_images_from_outside_are_told_from_every_split(found: Findings) -> None:
+    records = of_splits()
+    assert {(t.split, t.variant, t.by) for t in found.outside} >= {
+        ("test", "FP32", "entropy"), ("held-out", "INT8", "mutual_information")
+    }  # fmt: skip
+    assert not any(t.variant == "DNN_FP32" and t.by != "entropy" for t in found.outside)
+    for told in found.outside:
+        inside, outside = (
+            next(
+                r
+                for r in records
+                if (r.cell.format, r.cell.seed, r.cell.split, r.labelled)
+                == (told.variant, told.seed, split, labelled)
+            ).array(told.by)
+            for split, labelled in ((told.split, True), ("test", False))
+        )
+        truth = np.r_[np.zeros(len(inside)), np.ones(len(outside))]
+        assert told.auroc == pytest.approx(roc_auc_score(truth, np.r_[inside, outside]))
+
+
+def test_by_mutual_information_twins_are_left_out() -> None:
+    by = replace(CHOICES, by="mutual_information")
+    found = findings(of_splits(), ("test",), by, resamples=20)
+    assert [one.variant for one in found.selections] == ["FP32", "INT8"]
+    with pytest.raises(UserError, match="No format has mutual information"):
+        findings(of_splits(formats=("DNN_FP32",)), ("test",), by, resamples=20)
+
+
+def test_what_is_missing_is_said(found: Findings) -> None:
+    assert found.missing == ()
+    test = [r for r in of_splits() if r.cell.split == "test"]
+    alone = findings(test, ("test",), CHOICES, resamples=20)
+    assert any("no threshold could be chosen" in line for line in alone.missing)
+    assert all(one.bounded is None for one in alone.selections)
+    with pytest.raises(UserError, match="no record of the held-out split"):
+        findings(test, SPLITS, CHOICES)
+    old = [
+        replace(r, per_image={k: v for k, v in r.per_image.items() if k != "prediction"})
+        for r in test
+    ]
+    with pytest.raises(UserError, match="has no predictions image by image; score it again"):
+        findings(old, ("test",), CHOICES)
+
+
+def test_resamples_take_all_tiles_of_an_image() -> None:
+    runs = {"FP32": [noisy_run(0, 0.1, images=12)]}
+    tiles = sample(runs, sources=np.repeat([0, 1, 2], 4))
+    for counts in tiles.draws(resamples=30):
+        assert (counts.reshape(-1, 3, 4).std(axis=2) == 0).all()
+        assert (counts.sum(axis=1) == 12).all()
+
+
+def test_intervals_ignore_what_is_not_defined() -> None:
+    found = Interval.of(1.0, [np.nan, 0.0, 2.0, np.nan])
+    assert (found.low, found.high) == (pytest.approx(0.05), pytest.approx(1.95))
+    assert Interval.of(1.0, [np.nan]) == Interval(1.0, 1.0, 1.0)
+
+
+def test_sources_of_a_record_are_numbered_from_0() -> None:
+    (record,) = shift_factory.study(("FP32",), (), images=4, ood=())
+    packed = base64.b64encode(np.array([7, 3, 7, 9], "<i4").tobytes()).decode()
+    (study,) = results([replace(record, per_image={**record.per_image, "source": packed})])
+    assert Sample.of(study, "confidence").sources.tolist() == [1, 0, 1, 2]
+    assert isinstance(Sample.of(study, "entropy").outputs["FP32"][0], Outputs)

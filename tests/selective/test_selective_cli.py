@@ -1,0 +1,170 @@
+"""`sigmabench selective` end to end on the embedded digits, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from selective_cases import noisy_run, sample
+
+from sigmabench.harness.cli import main
+from sigmabench.harness.errors import UserError
+from sigmabench.harness.report.selective_sheets import classes
+from sigmabench.harness.selective.agreement import comparisons
+from sigmabench.harness.selective.conclusions import answer
+from sigmabench.harness.selective.findings import Findings
+from sigmabench.harness.selective.plan import selective_plan
+from sigmabench.harness.selective.selection import Choices
+from sigmabench.harness.shift.record import SHIFT_RECORDS
+from sigmabench.harness.store import Store
+from sigmabench.harness.workload import WORKLOADS
+
+DIGITS = WORKLOADS.get("lenet-digits")
+FORMATS = "int8_sigma1,DNN_INT8"
+
+
+def call(results: Path, *options: str) -> Result:
+    given = ["--formats", FORMATS, "--mc", "6", "--seeds", "2", "--limit", "60"]
+    where = ["--backend", "reference", "--workers", "1", "--results", str(results)]
+    return CliRunner().invoke(main, ["selective", "lenet-digits", *given, *where, *options])
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Result]:
+    path, out = tmp_path_factory.mktemp("results"), tmp_path_factory.mktemp("out")
+    return path, out, call(path, "--out", str(out), "--tiles", "7")
+
+
+def test_tables_fit_and_files_are_there(stored: tuple[Path, Path, Result]) -> None:
+    _, out, told = stored
+    assert told.exit_code == 0, told.output
+    lines = [line for line in told.output.splitlines() if not line.startswith(str(out))]
+    assert max(map(len, lines)) <= 80
+    for title in (
+        "Risk and coverage",
+        "Within a bound of 5 %",
+        "By class: test",
+        "Who is referred",
+    ):
+        assert title in told.output
+    assert "Would quantization change who is referred?" in told.output
+    for name in ("risk-coverage", "referred", "referred-classes", "least-sure-test"):
+        for kind in ("svg", "png"):
+            assert (out / f"lenet-digits-{name}.{kind}").stat().st_size > 1000
+    text = (out / "lenet-digits-selective.md").read_text()
+    assert "**Conclusions**" in text
+    rows = (out / "lenet-digits-selections.csv").read_text().splitlines()
+    assert len(rows) == 1 + 4
+    assert rows[0].startswith("split,variant,images,seeds,error_value,error_low,error_high")
+
+
+def test_every_split_is_scored_with_one_noise(stored: tuple[Path, Path, Result]) -> None:
+    records = Store(stored[0], SHIFT_RECORDS).records()
+    cells = {(r.cell.split, r.cell.format, r.cell.seed) for r in records}
+    bayesian = {
+        (s, f, n) for s in ("test", "validation") for f in ("FP32", "INT8_SIGMA1") for n in (0, 1)
+    }
+    twins = {(s, f, 0) for s in ("test", "validation") for f in ("DNN_FP32", "DNN_INT8")}
+    assert cells == bayesian | twins
+    assert {r.cell.noise for r in records} == {"stream-v1", "-"}
+    assert {r.images for r in records} == {60}
+    assert all(r.halves["aurc"] for r in records if r.cell.noise != "-")
+
+
+def test_json_is_whole_and_reading_scores_nothing(stored: tuple[Path, Path, Result]) -> None:
+    told = call(stored[0], "--policy", "never", "--json", "--bound", "10", "--coverage", "70")
+    assert told.exit_code == 0, told.output
+    found = json.loads(told.stdout)
+    assert (found["coverage"], found["bound"], found["mc"]) == (70, 10, 6)
+    kinds = {one["variant"]: one for one in found["selections"]}
+    assert list(kinds) == ["FP32", "INT8_SIGMA1", "DNN_FP32", "DNN_INT8"]
+    for one in kinds.values():
+        assert one["images"] == 60
+        assert len(one["bounded"]["threshold"]) == one["seeds"]
+        assert sum(c["images"] for c in one["classes"]) == 60
+        referred = sum(c["images"] * c["referred"] for c in one["classes"]) / 100
+        assert referred == pytest.approx(18)
+    assert {c["found"]["variant"] for c in found["comparisons"]} == {"INT8_SIGMA1", "DNN_INT8"}
+
+
+def test_validation_as_a_test_set_says_what_it_is(stored: tuple[Path, Path, Result]) -> None:
+    told = call(stored[0], "--splits", "validation", "--policy", "never")
+    assert told.exit_code == 0, told.output
+    assert "were chosen on these very images" in " ".join(told.output.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--by", "variance"), "score of --by"),
+        (("--coverage", "100"), "--coverage is 100; give a percentage between 0 and 100"),
+        (("--bound", "0"), "--bound is 0; give a percentage"),
+        (("--splits", "train"), "The split 'train' is not scored; give one of test, validation"),
+        (("--splits", "test,slides"), "The split 'slides' is not scored"),
+        (("--formats", "INT9"), "INT9"),
+        (("--tiles", "0"), "--tiles"),
+        (("--ood", "no-such-set"), "no-such-set"),
+    ],
+)
+def test_mistakes_are_named(options: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    told = call(tmp_path, *options)
+    assert told.exit_code == 2
+    assert message in told.output
+    assert told.output.count("\n") == 1
+
+
+def test_nothing_stored_says_so(tmp_path: Path) -> None:
+    told = call(tmp_path, "--policy", "never")
+    assert told.exit_code == 2
+    assert "holds no record of this study; leave out --policy never" in told.output
+
+
+def test_a_plan_has_floats_and_the_workload_s_own_sets() -> None:
+    histology = WORKLOADS.get("histology-colorectal")
+    plan, skipped = selective_plan(replace(histology, outside=()), formats=("INT8", "BF16"))
+    assert plan.splits == ("test", "held-out-slides", "other-cohort")
+    assert plan.cells.base.split == "test"
+    assert plan.cells.splits == ("validation", "held-out-slides", "other-cohort")
+    assert set(plan.cells.base.formats) == {"FP32", "BF16", "INT8"}
+    assert skipped == ()
+    with pytest.raises(UserError, match="did you mean"):
+        selective_plan(DIGITS, by="confidense")
+
+
+@pytest.mark.parametrize(
+    ("noise", "words"),
+    [(1.0, "Yes, beyond the luck"), (0.1, "Not more than the luck"), (None, "Less than the luck")],
+)
+def test_the_answer_follows_the_verdicts(noise: float | None, words: str) -> None:
+    floats = [noisy_run(seed, 0.1) for seed in range(3)]
+    others = floats if noise is None else [noisy_run(seed + 10, noise) for seed in range(3)]
+    both = sample({"FP32": floats, "INT8": others})
+    choices = Choices(coverage=0.75)
+    found = Findings(
+        workload="synthetic",
+        choices=choices,
+        mc=4,
+        formats={"FP32": "FP32", "INT8": "INT8"},
+        letters={},
+        missing=(),
+        sources={},
+        samples={"test": both},
+        selections=(),
+        comparisons=tuple(comparisons([both], choices, resamples=300)),
+        outside=(),
+    )
+    assert words in answer(found)
+    assert ("INT8 on test" in answer(found)) == (noise == 1.0)
+    assert "Not judged" in answer(replace(found, comparisons=()))
+
+
+def test_classes_have_their_names(stored: tuple[Path, Path, Result]) -> None:
+    from sigmabench.harness.selective.findings import findings
+
+    named = replace(DIGITS, class_names=tuple("abcdefghij"))
+    found = findings(Store(stored[0], SHIFT_RECORDS).records(), ("test",), Choices())
+    sheet = classes(found, "test", named, every=True)
+    assert [row[0] for row in sheet.rows] == list("abcdefghij") * 3
