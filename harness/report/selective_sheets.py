@@ -218,7 +218,7 @@ def _bounded_cells(found: Findings, one: Selection, intervals: bool) -> tuple[st
 def _referred_rows(shown: Sequence[Comparison], intervals: bool) -> Iterator[tuple[str, ...]]:
     """Of the float formats the luck, then of every other the format."""
     for luck in {c.luck.variant: c.luck for c in shown if c.luck is not None}.values():
-        yield (f"{luck.variant}", *_agreement_cells(luck, intervals), text.MISSING, "luck")
+        yield (luck.variant, *_agreement_cells(luck, intervals), text.MISSING, "luck")
     for one in shown:
         words = {MORE: "more", LESS: "fewer", UNDECIDED: "?"}.get(one.verdict, text.MISSING)
         excess = one.excess
