@@ -16,6 +16,7 @@ from sigmabench.harness.quantize.calibrate import observe_ranges
 from sigmabench.harness.quantize.fold import FloatModel, fold
 from sigmabench.harness.quantize.forward import forward
 from sigmabench.harness.quantize.ptq import quantize
+from sigmabench.harness.quantize.trace import trace
 from sigmabench.workloads.resnet20 import ResNet20
 
 SHAPE = (3, 32, 32)
@@ -133,4 +134,4 @@ def test_other_slices_and_pads_are_named(select, named):
     module = Select(select).eval()
     module(torch.zeros(1, 2, 12, 12))
     with pytest.raises(UserError, match=f"{named}.*every k-th row and column"):
-        fold(module, initial(module), (2, 12, 12))
+        trace(module, (2, 12, 12))

@@ -40,7 +40,7 @@ def _from_root(name: str, root: Path) -> Splits:
 
 
 def test_names() -> None:
-    assert WORKLOADS.names()[:3] == NAMES
+    assert [name for name in WORKLOADS.names() if name in NAMES] == NAMES
     assert resolve_workload("lenet-digits") is resolve_workload(
         "sigmabench.workloads.lenet_digits:WORKLOAD"
     )
