@@ -80,7 +80,7 @@ def listing() -> dict[str, list[dict[str, Any]]]:
     """Every name a user can give, with what it is."""
     from .backends.base import BACKENDS
     from .bench.networks import NETWORKS
-    from .bench.peers.environment import PEERS
+    from .peers.environment import PEERS
     from .formats import FORMATS
     from .quantize.calibrate import OBSERVERS
     from .scenarios import SCENARIOS
@@ -162,7 +162,7 @@ def listing_tables() -> list[Table]:
 def diagnosis(seconds: float) -> dict[str, Any]:
     """The machine, the backends, the peers' environments and a noise check."""
     from .backends.base import BACKENDS
-    from .bench.peers.environment import PEERS, find
+    from .peers.environment import PEERS, find
     from .checks import check_seconds
     from .machine import describe
     from .measure.noise import noise_check

@@ -60,7 +60,7 @@ def passes(
     from . import race, table
     from .contenders import FORMAT_NAMES
     from .networks import NETWORKS
-    from .peers.environment import chosen
+    from ..peers.environment import chosen
 
     plan = race.Plan(
         NETWORKS.get(network),

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bench_fakes import fake_peer
+from peer_fakes import fake_peer
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from sigmabench.harness.backends.base import BACKENDS
 from sigmabench.harness.bench import race, record, table
 from sigmabench.harness.bench.networks import LENET5
-from sigmabench.harness.bench.race import QUERY_SECONDS, Plan, passes_per_query
+from sigmabench.harness.bench.race import Plan
 from sigmabench.harness.bench.record import Contender, Race
+from sigmabench.harness.bench.turns import QUERY_SECONDS, passes_per_query
 from sigmabench.harness.cli import main
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.machine import fingerprint

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sigmabench.harness.bench.contenders import IDLE_SHARE, PAUSE_SECONDS
 from sigmabench.harness.bench.networks import NETWORKS
-from sigmabench.harness.bench.peers.environment import ENVIRONMENTS, PEERS, find
-from sigmabench.harness.bench.peers.process import PeerError, Process
+from sigmabench.harness.peers.environment import ENVIRONMENTS, PEERS, find
+from sigmabench.harness.peers.process import PeerError, Process
 
 pytestmark = pytest.mark.peers
 

@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from bench_fakes import fake_peer
+from peer_fakes import fake_peer
 
 from sigmabench.harness.bench import networks
 from sigmabench.harness.bench.networks import NETWORKS
-from sigmabench.harness.bench.peers import environment, serve
-from sigmabench.harness.bench.peers.environment import (
+from sigmabench.harness.peers import environment
+from sigmabench.harness.peers.environment import (
     BAYESIAN_TORCH,
     IPEX,
     PEERS,

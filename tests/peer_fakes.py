@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from sigmabench.harness.bench.peers import serve
-from sigmabench.harness.bench.peers.environment import Peer
+from sigmabench.harness.peers import workers
+from sigmabench.harness.peers.environment import Peer
 
 WORKER = """
 import os, sys, time
@@ -50,7 +50,7 @@ if __name__ == "__main__":
 def fake_peer(folder: Path, formats: tuple[str, ...] = ("GOOD",)) -> Peer:
     """A peer and its environment, below `folder`."""
     worker = folder / "worker.py"
-    worker.write_text(WORKER.format(serve=str(Path(serve.__file__).parent)))
+    worker.write_text(WORKER.format(serve=str(Path(workers.__file__).parent)))
     python = folder / "fake" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
