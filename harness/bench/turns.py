@@ -55,9 +55,7 @@ def take_turns(
         return _timed(runners, turns, rest)
 
 
-def _timed(
-    runners: Sequence[Runner], turns: Turns, rest: Callable[[], None]
-) -> list[Contender]:
+def _timed(runners: Sequence[Runner], turns: Turns, rest: Callable[[], None]) -> list[Contender]:
     last = _Last()
     tasks = [_Task(runner, last, turns) for runner in runners]
     # Our int8 formats are one program with and without noise: the same T makes them comparable.

@@ -1,4 +1,4 @@
-"""A peer that takes part: one format of it, loaded in its own process and idle until it is asked."""
+"""A peer that takes part: one format of it, in a process of its own, idle until it is asked."""
 
 from __future__ import annotations
 
@@ -48,6 +48,11 @@ class Remote:
         return self.environment.peer.formats[self.peer_format]
 
     @property
+    def bayesian(self) -> bool:
+        """Whether it draws weights."""
+        return self.environment.peer.bayesian(self.peer_format)
+
+    @property
     def backend(self) -> str:
         """The library."""
         return self.by
@@ -85,7 +90,9 @@ class Remote:
         except (OSError, ValueError) as reason:
             raise PeerError(f"{self.name} did not write its logits ({reason}).") from reason
         if found.ndim != 3 or len(found) != passes or found.dtype != np.float32:
-            raise PeerError(f"{self.name} wrote logits of shape {found.shape}, not {passes} passes.")
+            raise PeerError(
+                f"{self.name} wrote logits of shape {found.shape}, not {passes} passes."
+            )
         return found
 
     def drawn_std(self, draws: int) -> dict[str, float]:
@@ -161,9 +168,7 @@ def remotes_of(
         yield running, absent
 
 
-def _start(
-    stack: ExitStack, environment: Environment, name: str, job: Mapping[str, Any]
-) -> Remote:
+def _start(stack: ExitStack, environment: Environment, name: str, job: Mapping[str, Any]) -> Remote:
     peer = environment.peer
     called = f"{peer.name} {name}"
     process = stack.enter_context(Process(environment.python, peer.worker, job["threads"], called))

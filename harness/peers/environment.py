@@ -65,6 +65,7 @@ class Peer:
         return " && ".join([*steps, f"{install} {self.extra}"] if self.extra else steps)
 
 
+_BOTH = {name: name for name in ("FP32", "INT8", "DNN_FP32", "DNN_BF16", "DNN_INT8")}
 IPEX = Peer(
     name="ipex",
     title="Intel Extension for PyTorch: traced and frozen",
@@ -76,13 +77,7 @@ IPEX = Peer(
         "intel-extension-for-pytorch": "2.8.0",
     },
     extra="",
-    formats={
-        "INT8": "DNN_INT8",
-        "BF16": "DNN_BF16",
-        "FP32": "DNN_FP32",
-        "MC INT8": "INT8",
-        "MC FP32": "FP32",
-    },
+    formats=_BOTH,
 )
 INDUCTOR = Peer(
     name="inductor",
@@ -90,7 +85,7 @@ INDUCTOR = Peer(
     worker=_WORKERS / "inductor_worker.py",
     pins={"torch": "2.14.1", "torchvision": "0.29.1", "timm": "1.0.31", "torchao": "0.18.0"},
     extra="",
-    formats=IPEX.formats,
+    formats=_BOTH,
 )
 BAYESIAN_TORCH = Peer(
     name="bayesian-torch",
@@ -103,7 +98,7 @@ BAYESIAN_TORCH = Peer(
         "bayesian-torch": "0.5.0",
     },
     extra="--no-deps bayesian-torch==0.5.0",
-    formats={"INT8": "INT8", "INT8 layers": "INT8", "FP32": "FP32"},
+    formats={"FP32": "FP32", "INT8": "INT8", "INT8 layers": "INT8"},
 )
 
 PEERS: Registry[Peer] = Registry(
@@ -196,9 +191,8 @@ def beside() -> str | None:
         return f"intel-extension-for-pytorch {extension} beside torch {torch}: they fit."
     return (
         f"intel-extension-for-pytorch {extension} is installed beside torch {torch} but runs with "
-        f"torch {wanted} alone, so `import intel_extension_for_pytorch` fails; nothing here imports "
-        "it: `pip uninstall intel-extension-for-pytorch`, and give it an environment of its own "
-        f"with `{IPEX.build_command(ENVIRONMENTS)}`."
+        f"torch {wanted} alone, so its import fails; nothing here uses it: uninstall it, and give "
+        f"it an environment of its own with `{IPEX.build_command(ENVIRONMENTS)}`."
     )
 
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from peer_fakes import fake_peer
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from peer_fakes import fake_peer
 
 from sigmabench.harness.backends.base import BACKENDS
 from sigmabench.harness.bench import race, record, table
@@ -180,7 +180,7 @@ def test_command(tmp_path, monkeypatch):
     done = CliRunner().invoke(main, command)
     assert done.exit_code == 0, done.output
     assert max(map(len, done.output.partition("Record: ")[0].splitlines())) <= 80
-    for words in ("÷ INT8 pass", "DNN_INT8 (fixed)", "ipex INT8", "There is no environment"):
+    for words in ("÷ INT8 pass", "DNN_INT8 (fixed)", "ipex DNN_INT8", "There is no environment"):
         assert words in done.output
     (path,) = (tmp_path / "runtime").rglob("*.json")
     assert record.load(path).threads == 1

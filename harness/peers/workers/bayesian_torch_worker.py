@@ -85,7 +85,9 @@ def drawn(module: nn.Module, images: Tensor) -> dict[str, Tensor]:
     hooks = []
     for name, layer in module.named_modules():
         if "Reparameterization" in type(layer).__name__:
-            hooks.append(layer.register_forward_pre_hook(lambda *_, name=name: running.append(name)))
+            hooks.append(
+                layer.register_forward_pre_hook(lambda *_, name=name: running.append(name))
+            )
             hooks.append(layer.register_forward_hook(lambda *_: running.clear()))
     places = [(home, name) for home in (functional, quantized) for name in ("conv2d", "linear")]
     originals = [getattr(home, name) for home, name in places]

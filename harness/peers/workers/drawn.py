@@ -19,6 +19,7 @@ class Draw(nn.Module):
 
     def __init__(self, std: Tensor) -> None:
         super().__init__()
+        self.std: Tensor
         self.register_buffer("std", std)
         self.last: Tensor | None = None
 

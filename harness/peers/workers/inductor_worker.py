@@ -29,16 +29,16 @@ Save = Callable[[io.BytesIO], None]
 def build(job: Job, module: nn.Module, images: list[Tensor]) -> list[Form]:
     """The compiled network on contiguous images; the compiler chooses layouts inside."""
     inductor.compile_threads = 1  # no pool of compiler processes beside what is timed
-    if job.format == "MC INT8":
+    if job.format == "INT8":
         raise RefusedError("its INT8 kernels take constant weights, packed when they are compiled")
-    if job.format == "MC FP32":
+    if job.format == "FP32":
         return [_drawn(Drawn(module, load_posterior(module, job.data)).eval(), images[0][:1])]
     inductor.freezing = True
-    if job.format == "INT8":
+    if job.format == "DNN_INT8":
         converted = _quantized(module, job.calibration(images), images[0])
         return [Form("compiled", _compiled(converted), _exporter(converted, images[0]))]
     compiled = _compiled(module)
-    if job.format == "BF16":
+    if job.format == "DNN_BF16":
         return [Form("compiled", lambda x: _bfloat16(compiled, x), _saver(module))]
     return [Form("compiled", compiled, _saver(module))]
 
@@ -59,7 +59,12 @@ def _quantized(module: nn.Module, calibration: Sequence[Tensor], example: Tensor
     observed = prepare_pt2e(torch.export.export(module, (example,)).module(), quantizer)
     for batch in calibration:
         observed(batch)
-    converted: nn.Module = convert_pt2e(observed)
+    converted: torch.fx.GraphModule = convert_pt2e(observed)
+    read = {node.target for node in converted.graph.nodes if node.op == "get_attr"}
+    for name, _ in list(converted.named_parameters()):
+        if name not in read:  # float weights that int8 ones stand for now; they would be saved too
+            layer, _, own = name.rpartition(".")
+            delattr(converted.get_submodule(layer), own)
     return converted
 
 

@@ -24,21 +24,21 @@ FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channel
 
 def build(job: Job, module: nn.Module, images: list[Tensor]) -> list[Form]:
     """A traced and frozen network for each memory format of its input."""
-    if job.format == "MC INT8":
+    if job.format == "INT8":
         raise RefusedError(
             "its INT8 graphs hold constant weights; drawn ones would be quantized and dequantized "
             "in every pass and multiplied in float32"
         )
-    if job.format == "MC FP32":
+    if job.format == "FP32":
         return _drawn(Drawn(module, load_posterior(module, job.data)).eval(), images[0])
     forms = []
     for name, layout in FORMATS.items():
         example = images[0].contiguous(memory_format=layout)
-        if job.format == "INT8":
+        if job.format == "DNN_INT8":
             network = _int8(module, example, job.calibration(images))
         else:
-            network = _float(module, example, layout, job.format == "BF16")
-        call = _Float32(network) if job.format == "BF16" else network
+            network = _float(module, example, layout, job.format == "DNN_BF16")
+        call = _Float32(network) if job.format == "DNN_BF16" else network
         forms.append(Form(name, call, _saver(network), layout))
     return forms
 

@@ -194,16 +194,14 @@ class _Runner:
                 off = value - mean[name]
                 mean[name] += off / count
                 squares[name] += off * (value - mean[name])
-        return {
-            name: float((total / (draws - 1)).mean().sqrt()) for name, total in squares.items()
-        }
+        return {name: float((total / (draws - 1)).mean().sqrt()) for name, total in squares.items()}
 
 
 def _trained(job: Job, module: nn.Module) -> Sequence[Tensor]:
     """The deterministic twin's weights into `module`; the images to score."""
     module.load_state_dict(tensors(job.data, "twin"))
     module.eval()
-    return Batches(job.data, "images", job.batch)  # type: ignore[return-value]
+    return Batches(job.data, "images", job.batch)
 
 
 def _synthetic(job: Job, module: nn.Module) -> Sequence[Tensor]:
