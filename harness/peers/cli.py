@@ -13,7 +13,11 @@ from ..terminal import Names, command_line, echo_json, progress, show
 @click.command()
 @click.argument("workload")
 @click.option("--peers", type=Names(), default="bayesian-torch,inductor,ipex", help="Or none.")
-@click.option("--formats", type=Names(), help="Ours.  [default: all with a peer, and σ in 4, 2, 1]")
+@click.option(
+    "--formats",
+    type=Names(),
+    help="Ours.  [default: FP32, BF16, INT8, its σ in 4, 2, 1 bits, twins]",
+)
 @click.option("--mc", type=int, default=50, help="Passes T of Bayesian contenders.")
 @click.option("--batch", type=int, default=32, help="Images a query.")
 @click.option("--threads", type=int, help="Cores a contender may use.  [default: all]")

@@ -145,6 +145,7 @@ class _Comparing:
         return Comparison(
             asked=asked,
             images=len(self.split),
+            skipped=self.split.skipped,
             inputs=INPUTS,
             draws=DRAWS,
             rows=tuple(sorted(rows, key=self._place)),

@@ -90,6 +90,7 @@ class Comparison:
     Attributes:
         asked: what for.
         images: scored.
+        skipped: names of images that could not be read and were scored by nobody.
         inputs: different input batches that timed queries went round.
         draws: passes that `std_ratio` comes from.
         rows: in the order of their turns.
@@ -102,6 +103,7 @@ class Comparison:
 
     asked: Asked
     images: int
+    skipped: tuple[str, ...]
     inputs: int
     draws: int
     rows: tuple[Row, ...]

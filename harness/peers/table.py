@@ -12,7 +12,7 @@ from rich.table import Table
 
 from ..bench.record import Contender
 from ..measure.audits import PASS
-from ..report.text import MISSING, fixed, plural, significant
+from ..report.text import MISSING, first, fixed, plural, significant
 from .record import Comparison, Row
 
 OURS = "sigmabench"
@@ -62,6 +62,8 @@ def notes(comparison: Comparison) -> list[str]:
             if versions
         ),
     ]
+    if lost := comparison.skipped:
+        told.append(f"{plural(len(lost), 'image')} could not be read: {first(lost)}.")
     absent: dict[str, list[str]] = {}
     for row in comparison.rows:
         reason = row.contender.unavailable

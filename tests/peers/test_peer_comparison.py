@@ -151,6 +151,11 @@ def test_the_table_fits_80_columns(compared):
         assert words.replace("REFUSE: fake", "fake REFUSE") in text
 
 
+def test_images_that_nobody_scored_are_named(compared):
+    told = table.notes(replace(compared[2], skipped=("a/broken.jpg",)))
+    assert "1 image could not be read: a/broken.jpg." in told
+
+
 def test_json_has_what_the_table_shows(compared):
     told = table.to_dict(compared[2])["figures"]
     assert told["FP32"]["p10_ms"] <= told["FP32"]["ms_a_pass"] <= told["FP32"]["p90_ms"]

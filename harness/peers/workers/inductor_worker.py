@@ -28,7 +28,6 @@ Save = Callable[[io.BytesIO], None]
 
 def build(job: Job, module: nn.Module, images: list[Tensor]) -> list[Form]:
     """The compiled network on contiguous images; the compiler chooses layouts inside."""
-    inductor.compile_threads = 1  # no pool of compiler processes beside what is timed
     if job.format == "INT8":
         raise RefusedError("its INT8 kernels take constant weights, packed when they are compiled")
     if job.format == "FP32":
