@@ -17,7 +17,7 @@ from .contenders import Runner
 from .record import Contender
 
 SLICE_SECONDS = 0.2
-QUERY_SECONDS = 1.0  # T is chosen so that a query takes no more, if one pass does not
+QUERY_SECONDS = 1.0
 MIN_SAMPLES, MIN_SLOW_SAMPLES = 20, 10
 PROBES = 3
 WAKE_SECONDS = 0.3  # a query this long pays for waking up without being seen to
@@ -31,11 +31,13 @@ class Turns:
         mc: passes a query, T, at most; fewer where they would take long.
         threads: cores a contender may use.
         seconds: timed seconds a contender at least.
+        query_seconds: T is chosen so that a query takes no more, if one pass does not.
     """
 
     mc: int
     threads: int
     seconds: float
+    query_seconds: float = QUERY_SECONDS
 
 
 def take_turns(
@@ -72,10 +74,12 @@ def _timed(runners: Sequence[Runner], turns: Turns, rest: Callable[[], None]) ->
     return [task.contender(taken) for task, taken in zip(tasks, samples, strict=True)]
 
 
-def passes_per_query(pass_seconds: float, most: int, threads: int) -> int:
-    """T: `most`, or as many as fit into `QUERY_SECONDS`, a multiple of `threads` so that passes
+def passes_per_query(
+    pass_seconds: float, most: int, threads: int, seconds: float = QUERY_SECONDS
+) -> int:
+    """T: `most`, or as many as fit into `seconds`, a multiple of `threads` so that passes
     side by side fill every core; 1 where not even `threads` passes fit."""
-    fit = int(QUERY_SECONDS / pass_seconds)
+    fit = int(seconds / pass_seconds)
     if fit >= most:
         return most
     return max(1, fit // threads * threads)
@@ -105,7 +109,9 @@ class _Task:
         self._give_up_ns = int(turns.seconds * 1e9)
         self._calls = 0
         self._pass_seconds = self._probe()
-        self.passes = passes_per_query(self._pass_seconds, turns.mc, turns.threads)
+        self.passes = passes_per_query(
+            self._pass_seconds, turns.mc, turns.threads, turns.query_seconds
+        )
 
     def __call__(self, index: int) -> int:
         if not self.failure and self._last.changed(self):

@@ -26,7 +26,7 @@ from .contender import Absent, Remote, remotes_of
 from .environment import Environment, find
 from .handover import write_images, write_networks
 from .judge import Exam, Judged, judge_ours, judge_theirs
-from .plan import DRAWS, INPUTS, PeersPlan
+from .plan import DRAWS, INPUTS, QUERY_SECONDS, PeersPlan
 from .process import PeerError
 from .record import Asked, Comparison, Row
 from .source import source_of
@@ -135,7 +135,7 @@ class _Comparing:
             ) as (remotes, absent):
                 theirs, failed = self._theirs(remotes, folder)
                 running = [*ours, *theirs]
-                turns = Turns(self.plan.mc, asked.threads, asked.seconds)
+                turns = Turns(self.plan.mc, asked.threads, asked.seconds, QUERY_SECONDS)
                 timed = take_turns(
                     [one.runner for one in running], turns, lambda: self.report("Timing", 0, 1)
                 )

@@ -64,13 +64,7 @@ def notes(comparison: Comparison) -> list[str]:
     ]
     if lost := comparison.skipped:
         told.append(f"{plural(len(lost), 'image')} could not be read: {first(lost)}.")
-    absent: dict[str, list[str]] = {}
-    for row in comparison.rows:
-        reason = row.contender.unavailable
-        if reason:
-            stem = reason.removeprefix(f"{row.contender.name}: ")
-            absent.setdefault(stem, []).append(row.contender.name)
-    told += [f"{', '.join(names)}: {reason}" for reason, names in absent.items()]
+    told += _reasons(comparison)
     told += comparison.verdict.findings
     failed = {n: r for n, r in comparison.verdict.audits.items() if r.startswith("fail")}
     told += [
@@ -79,6 +73,21 @@ def notes(comparison: Comparison) -> list[str]:
     if not failed:
         passed = [name for name, result in comparison.verdict.audits.items() if result == PASS]
         told.append(f"Valid: {', '.join(passed)}.")
+    return told
+
+
+def _reasons(comparison: Comparison) -> list[str]:
+    """Why rows are empty, once for all rows of a peer with the same reason."""
+    contenders = [row.contender for row in comparison.rows]
+    absent: dict[tuple[str, str], list[str]] = {}
+    for contender in contenders:
+        if contender.unavailable:
+            reason = contender.unavailable.removeprefix(contender.name).lstrip(": ")
+            absent.setdefault((contender.by, reason), []).append(_format(contender))
+    told = []
+    for (by, reason), formats in absent.items():
+        every = len(formats) == sum(contender.by == by for contender in contenders)
+        told.append(f"{by}: {reason}" if every else f"{by} {', '.join(formats)}: {reason}")
     return told
 
 
