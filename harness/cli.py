@@ -14,6 +14,7 @@ import click
 
 from .bench.cli import bench
 from .errors import UserError, unknown
+from .peers.cli import peers
 from .selective.cli import selective
 from .shift.cli import ablation, corruptions, shift, weights
 from .terminal import Counts, Names, Numbers, command_line, echo_json, progress, show
@@ -364,6 +365,5 @@ def profile(
     echo_json(shown.to_dict(found)) if as_json else show(*shown.renderables(found, every))
 
 
-main.add_command(bench)
-for command in (shift, selective, corruptions, ablation, weights):
+for command in (bench, peers, shift, selective, corruptions, ablation, weights):
     main.add_command(command)

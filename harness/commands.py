@@ -80,8 +80,8 @@ def listing() -> dict[str, list[dict[str, Any]]]:
     """Every name a user can give, with what it is."""
     from .backends.base import BACKENDS
     from .bench.networks import NETWORKS
-    from .bench.peers.environment import PEERS
     from .formats import FORMATS
+    from .peers.environment import PEERS
     from .quantize.calibrate import OBSERVERS
     from .scenarios import SCENARIOS
     from .shift.corruptions import CORRUPTIONS
@@ -162,10 +162,10 @@ def listing_tables() -> list[Table]:
 def diagnosis(seconds: float) -> dict[str, Any]:
     """The machine, the backends, the peers' environments and a noise check."""
     from .backends.base import BACKENDS
-    from .bench.peers.environment import PEERS, find
     from .checks import check_seconds
     from .machine import describe
     from .measure.noise import noise_check
+    from .peers.environment import PEERS, beside, find
 
     check_seconds(seconds)
     backends = {
@@ -179,7 +179,8 @@ def diagnosis(seconds: float) -> dict[str, Any]:
             name: found.unavailable or f"available: {_shown(found.versions)}"
             for name in PEERS
             for found in (find(PEERS.get(name)),)
-        },
+        }
+        | ({"ipex, in this environment": here} if (here := beside()) else {}),
         "noise_check": asdict(noise_check(seconds)),
     }
 

@@ -57,10 +57,10 @@ def passes(
     """
     from ..checks import cores_for
     from ..commands import format_name
+    from ..peers.environment import chosen
     from . import race, table
     from .contenders import FORMAT_NAMES
     from .networks import NETWORKS
-    from .peers.environment import chosen
 
     plan = race.Plan(
         NETWORKS.get(network),

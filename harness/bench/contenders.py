@@ -1,4 +1,4 @@
-"""What takes part in a race: our formats on their backends, and the peers' processes.
+"""What takes part in a race: our formats on their backends; `peers.contender` has the others.
 
 A query is T passes back to back over one batch, for everyone, so that a pass costs a query's time
 over T: float32 images in, float32 logits out. Ours draw with a fresh seed in every query.
@@ -7,8 +7,6 @@ over T: float32 images in, float32 logits out. Ours draw with a fresh seed in ev
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,17 +18,11 @@ from ..formats import FORMATS
 from ..plan import FLOAT_BACKEND, INT8_BACKEND
 from ..quantize.ptq import Options, Source, quantize
 from .networks import Network, Synthetic
-from .peers.environment import Environment
-from .peers.process import PeerError, Process
 
 if TYPE_CHECKING:
     from ..backends.base import Predictor
 
 FORMAT_NAMES = ("INT8", "DNN_INT8", "INT8_SIGMA4", "INT8_SIGMA2", "INT8_SIGMA1", "BF16", "FP32")
-PAUSE_SECONDS = 0.015  # what OpenMP's threads may spin after a call, and some
-IDLE_SHARE = 0.05  # of a core, beyond which an idle peer disturbs the others
-LOAD_SECONDS = 600.0
-RUN_SECONDS = 300.0
 
 
 class Runner(Protocol):
@@ -104,62 +96,6 @@ class Local:
         return {"isa": self.predictor.isa, "kernels": used}
 
 
-@dataclass
-class Remote:
-    """One format of a peer, in its own process."""
-
-    environment: Environment
-    peer_format: str
-    process: Process
-    told: dict[str, object]
-    idle_share: float
-
-    @property
-    def name(self) -> str:
-        """Peer and format."""
-        return f"{self.by} {self.peer_format}"
-
-    @property
-    def by(self) -> str:
-        """The peer."""
-        return self.environment.peer.name
-
-    @property
-    def format(self) -> str:
-        """What we call the format."""
-        return self.environment.peer.formats[self.peer_format]
-
-    @property
-    def backend(self) -> str:
-        """The library."""
-        return self.by
-
-    @property
-    def packages(self) -> dict[str, str]:
-        """As the process tells."""
-        versions = self.told["versions"]
-        assert isinstance(versions, dict)
-        return versions
-
-    def query(self, index: int, passes: int) -> int:
-        """See `Runner`; the peer's own clock."""
-        taken = self.process.ask({"run": passes}, RUN_SECONDS).get("ns")
-        if not isinstance(taken, list) or len(taken) != passes:
-            raise PeerError(f"{self.name} did not time {passes} passes.")
-        return sum(taken)
-
-    def details(self) -> dict[str, str]:
-        """Memory format, and what it was chosen by."""
-        forms = self.told["forms"]
-        assert isinstance(forms, dict)
-        medians = ", ".join(f"{name} {value / 1e6:.4g} ms" for name, value in forms.items())
-        return {
-            "input": str(self.told["form"]),
-            "tried": medians,
-            "idle_core_share": f"{self.idle_share:.3f}",
-        }
-
-
 def locals_of(
     network: Network, synthetic: Synthetic, formats: tuple[str, ...], threads: int, seed: int
 ) -> list[Local]:
@@ -177,64 +113,3 @@ def locals_of(
         artefact = quantize(synthetic.model, name, synthetic.calibration, Options(), source)
         loaded.append(Local(name, backend.name, backend.load(artefact, threads), seed))
     return loaded
-
-
-@dataclass(frozen=True)
-class Absent:
-    """A peer's format that cannot be measured, and why."""
-
-    environment: Environment
-    peer_format: str
-    reason: str
-
-
-@contextmanager
-def remotes_of(
-    network: Network,
-    environments: list[Environment],
-    *,
-    batch: int,
-    inputs: int,
-    threads: int,
-    seed: int,
-) -> Iterator[tuple[list[Remote], list[Absent]]]:
-    """The peers' contenders, loaded and idle, and those that are not to be had."""
-    running: list[Remote] = []
-    absent: list[Absent] = []
-    job = {
-        "source": network.source(),
-        "shape": list(network.input_shape),
-        "batch": batch,
-        "inputs": inputs,
-        "threads": threads,
-        "seed": seed,
-    }
-    with ExitStack() as stack:
-        for environment in environments:
-            for name in environment.peer.formats:
-                if environment.unavailable:
-                    absent.append(Absent(environment, name, environment.unavailable))
-                    continue
-                try:
-                    running.append(_start(stack, environment, name, job, threads))
-                except PeerError as reason:
-                    absent.append(Absent(environment, name, str(reason)))
-        yield running, absent
-
-
-def _start(
-    stack: ExitStack, environment: Environment, name: str, job: dict[str, object], threads: int
-) -> Remote:
-    peer = environment.peer
-    called = f"{peer.name} {name}"
-    process = stack.enter_context(Process(environment.python, peer.worker, threads, called))
-    told = process.ask({"load": {**job, "format": name}}, LOAD_SECONDS).get("loaded")
-    if not isinstance(told, dict) or not {"form", "forms", "versions"} <= set(told):
-        raise PeerError(f"{called} does not say what it loaded.")
-    time.sleep(PAUSE_SECONDS)
-    idle = process.idle_share()
-    if idle > IDLE_SHARE:
-        raise PeerError(
-            f"{called} takes {idle:.2f} of a core while it waits, which would slow the others."
-        )
-    return Remote(environment, name, process, told, idle)

@@ -210,7 +210,8 @@ def load(path: Path) -> Race:
         UserError: it cannot be read, is no race, is inconsistent or of a newer schema.
     """
     race = read_record(path, RACES)
-    _check(race, path)
+    for contender in race.contenders:
+        check_samples(contender, path, RACES.name)
     return race
 
 
@@ -223,12 +224,16 @@ def load_memory(path: Path) -> MemoryUse:
     return read_record(path, MEMORY)
 
 
-def _check(race: Race, path: Path) -> None:
-    for contender in race.contenders:
-        counted = sum(contender.slices) == len(contender.latency_ns)
-        told = bool(contender.unavailable) != bool(contender.latency_ns)
-        if not counted or not told or contender.mc < 1:
-            raise UserError(
-                f"{path} is not a valid runtime record: the samples of {contender.name} do not "
-                "add up; delete it and run again."
-            )
+def check_samples(contender: Contender, path: Path, kind: str) -> None:
+    """Refuse a contender whose samples and slices do not fit each other.
+
+    Raises:
+        UserError: they do not, or it has neither samples nor a reason.
+    """
+    counted = sum(contender.slices) == len(contender.latency_ns)
+    told = bool(contender.unavailable) != bool(contender.latency_ns)
+    if not counted or not told or contender.mc < 1:
+        raise UserError(
+            f"{path} is not a valid {kind}: the samples of {contender.name} do not add up; delete "
+            "it and run again."
+        )

@@ -7,16 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bench_fakes import fake_peer
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from peer_fakes import fake_peer
 
 from sigmabench.harness.backends.base import BACKENDS
 from sigmabench.harness.bench import race, record, table
 from sigmabench.harness.bench.networks import LENET5
-from sigmabench.harness.bench.race import QUERY_SECONDS, Plan, passes_per_query
+from sigmabench.harness.bench.race import Plan
 from sigmabench.harness.bench.record import Contender, Race
+from sigmabench.harness.bench.turns import QUERY_SECONDS, passes_per_query
 from sigmabench.harness.cli import main
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.machine import fingerprint
@@ -179,7 +180,7 @@ def test_command(tmp_path, monkeypatch):
     done = CliRunner().invoke(main, command)
     assert done.exit_code == 0, done.output
     assert max(map(len, done.output.partition("Record: ")[0].splitlines())) <= 80
-    for words in ("÷ INT8 pass", "DNN_INT8 (fixed)", "ipex INT8", "There is no environment"):
+    for words in ("÷ INT8 pass", "DNN_INT8 (fixed)", "ipex DNN_INT8", "There is no environment"):
         assert words in done.output
     (path,) = (tmp_path / "runtime").rglob("*.json")
     assert record.load(path).threads == 1

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from bench_fakes import fake_peer
+from peer_fakes import fake_peer
 
 from sigmabench.harness.bench.networks import LENET5
-from sigmabench.harness.bench.peers.environment import find
-from sigmabench.harness.bench.peers.process import PeerError, Process
+from sigmabench.harness.peers.environment import find
+from sigmabench.harness.peers.process import PeerError, Process
 
 PATIENCE = 120.0
 

@@ -7,21 +7,23 @@ import sys
 from pathlib import Path
 
 import pytest
-from bench_fakes import fake_peer
+from peer_fakes import fake_peer
 
 from sigmabench.harness.bench import networks
 from sigmabench.harness.bench.networks import NETWORKS
-from sigmabench.harness.bench.peers import environment, serve
-from sigmabench.harness.bench.peers.environment import (
+from sigmabench.harness.commands import diagnosis
+from sigmabench.harness.errors import UserError
+from sigmabench.harness.formats import FORMATS
+from sigmabench.harness.peers import environment, workers
+from sigmabench.harness.peers.environment import (
     BAYESIAN_TORCH,
+    INDUCTOR,
     IPEX,
     PEERS,
     Peer,
     chosen,
     find,
 )
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.formats import FORMATS
 
 REQUIREMENTS = Path(__file__).parents[2] / "requirements"
 
@@ -40,7 +42,7 @@ def test_pins_are_those_of_the_requirements(name):
 
 
 def test_a_missing_environment_says_how_to_build_it(tmp_path):
-    for peer in (IPEX, BAYESIAN_TORCH):
+    for peer in (IPEX, BAYESIAN_TORCH, INDUCTOR):
         told = find(peer, tmp_path).unavailable
         assert str(tmp_path / peer.name) in told
         assert f"pip install -r requirements/{peer.name}.txt" in told
@@ -80,12 +82,13 @@ def test_chosen():
 
 
 def test_what_runs_elsewhere_imports_nothing_of_ours():
-    folder = Path(environment.__file__).parent
-    workers = [folder / "serve.py", *(PEERS.get(name).worker for name in PEERS)]
+    folder = Path(workers.__file__).parent
     sources = [NETWORKS.get(name).source().rpartition(":")[0] for name in NETWORKS]
-    files = [*workers, *(Path(source) for source in sources if source.endswith(".py"))]
-    assert len(files) == 5
-    allowed = {*sys.stdlib_module_names, "torch", "serve", "bayesian_torch"}
+    files = [*folder.glob("*.py"), *(Path(source) for source in sources if source.endswith(".py"))]
+    assert len(files) == 9
+    beside = {file.stem for file in folder.glob("*.py")}
+    libraries = {"torch", "numpy", "bayesian_torch", "intel_extension_for_pytorch", "torchao"}
+    allowed = {*sys.stdlib_module_names, *libraries, *beside}
     for file in files:
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Import):
@@ -95,18 +98,7 @@ def test_what_runs_elsewhere_imports_nothing_of_ours():
                 names = [node.module or ""]
             else:
                 continue
-            assert {n.partition(".")[0] for n in names} <= allowed | {
-                "intel_extension_for_pytorch"
-            }, file
-
-
-@pytest.mark.parametrize("name", ["resnet20", "lenet5"])
-def test_the_far_end_builds_the_same_network(name):
-    network = NETWORKS.get(name)
-    theirs, ours = serve.make(network.source()), network.module()
-    assert {n: p.shape for n, p in theirs.named_parameters()} == {
-        n: p.shape for n, p in ours.named_parameters()
-    }
+            assert {n.partition(".")[0] for n in names} <= allowed, file
 
 
 def test_formats_of_peers_are_told_in_our_words():
@@ -114,3 +106,29 @@ def test_formats_of_peers_are_told_in_our_words():
     for name in PEERS:
         assert set(PEERS.get(name).formats.values()) <= known
     assert networks.RESNET50.source() == "torchvision.models:resnet50"
+
+
+@pytest.mark.parametrize(
+    ("installed", "says"),
+    [
+        ({"torch": "2.14.1"}, None),
+        ({"intel-extension-for-pytorch": "2.8.0", "torch": "2.8.1+cpu"}, "they fit"),
+        (
+            {"intel-extension-for-pytorch": "2.8.0", "torch": "2.14.1"},
+            "2.8.0 is installed beside torch 2.14.1 but runs with torch 2.8 alone",
+        ),
+        ({"intel-extension-for-pytorch": "2.8.0"}, "beside torch None"),
+    ],
+)
+def test_an_extension_beside_another_torch_is_told_without_importing_it(
+    monkeypatch, installed, says
+):
+    monkeypatch.setattr(environment, "_installed", installed.get)
+    monkeypatch.setitem(sys.modules, "intel_extension_for_pytorch", None)  # its import would raise
+    told = environment.beside()
+    if says is None:
+        assert told is None
+    else:
+        assert says in told
+        assert "\n" not in told
+        assert diagnosis(0.01)["peers"]["ipex, in this environment"] == told

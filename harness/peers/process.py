@@ -40,6 +40,7 @@ class Process:
         self._rest = b""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
         environment["OMP_NUM_THREADS"] = str(threads)
+        environment["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # no pool of compilers stays behind
         try:
             self._process = subprocess.Popen(
                 [str(python), str(worker)],

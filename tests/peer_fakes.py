@@ -5,13 +5,16 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from sigmabench.harness.bench.peers import serve
-from sigmabench.harness.bench.peers.environment import Peer
+from sigmabench.harness.peers import workers
+from sigmabench.harness.peers.environment import Peer
 
+DRAWING = {"DRAWN": "FP32", "SHRUNK": "INT8", "BLIND": "INT8"}
 WORKER = """
 import os, sys, time
 sys.path.insert(0, {serve!r})
 import torch
+from drawn import Drawn
+from network import load_posterior
 from serve import Form, RefusedError, serve
 
 
@@ -19,6 +22,9 @@ def build(job, module, images):
     print("libraries talk")
     os.system("echo so do their children")
     calls = []
+
+    def save(file):
+        file.write(b"x" * 321)
 
     def call(x):
         calls.append(1)
@@ -37,7 +43,18 @@ def build(job, module, images):
         raise RefusedError("it would rather not")
     if job.format == "RAISE":
         raise ValueError("first line\\nsecond line")
-    forms = [Form("slow", slow, images), Form("quick", call, images)]
+    if job.format in ("DRAWN", "SHRUNK", "BLIND"):
+        std = load_posterior(module, job.data)
+        part = 0.1 if job.format == "SHRUNK" else 1.0
+        drawn = Drawn(module, {{name: part * value for name, value in std.items()}})
+
+        def draw():
+            drawn(images[0])
+            seen = {{name: one.last for name, one in drawn.draws.items()}}
+            return dict(list(seen.items())[2:]) if job.format == "BLIND" else seen
+
+        return [Form("drawn", drawn, save, draw=draw)]
+    forms = [Form("slow", slow, save), Form("quick", call, save)]
     return forms[1:] if job.format == "CRASH" else forms
 
 
@@ -50,9 +67,10 @@ if __name__ == "__main__":
 def fake_peer(folder: Path, formats: tuple[str, ...] = ("GOOD",)) -> Peer:
     """A peer and its environment, below `folder`."""
     worker = folder / "worker.py"
-    worker.write_text(WORKER.format(serve=str(Path(serve.__file__).parent)))
+    worker.write_text(WORKER.format(serve=str(Path(workers.__file__).parent)))
     python = folder / "fake" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     python.chmod(0o755)
-    return Peer("fake", "a fake", worker, {}, "", dict.fromkeys(formats, "DNN_FP32"))
+    named = {name: DRAWING.get(name, "DNN_FP32") for name in formats}
+    return Peer("fake", "a fake", worker, {}, "", named)

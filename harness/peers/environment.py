@@ -10,13 +10,14 @@ import json
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from ...errors import UserError
-from ...registry import Registry
+from ..errors import UserError
+from ..registry import Registry
 
 ENVIRONMENTS = Path(".peers")
-_HERE = Path(__file__).parent
+_WORKERS = Path(__file__).parent / "workers"
 _PROBE = """
 import json, sys
 from importlib.metadata import PackageNotFoundError, version
@@ -41,7 +42,8 @@ class Peer:
         worker: the file that its own Python runs.
         pins: the packages that must be there, each with its version.
         extra: what else to install, as arguments of pip; empty for nothing.
-        formats: what it can be timed in, with what SigmaBench calls the format.
+        formats: what it is asked for, with what SigmaBench calls the format; `DNN_...` has fixed
+            weights.
     """
 
     name: str
@@ -51,6 +53,10 @@ class Peer:
     extra: str
     formats: Mapping[str, str]
 
+    def bayesian(self, format: str) -> bool:
+        """Whether one of its formats draws weights."""
+        return not self.formats[format].startswith("DNN_")
+
     def build_command(self, environments: Path) -> str:
         """The shell command that makes its environment."""
         folder = environments / self.name
@@ -59,30 +65,49 @@ class Peer:
         return " && ".join([*steps, f"{install} {self.extra}"] if self.extra else steps)
 
 
+_BOTH = {name: name for name in ("FP32", "INT8", "DNN_FP32", "DNN_BF16", "DNN_INT8")}
 IPEX = Peer(
     name="ipex",
-    title="Intel Extension for PyTorch: deterministic, traced and frozen",
-    worker=_HERE / "ipex_worker.py",
+    title="Intel Extension for PyTorch: traced and frozen",
+    worker=_WORKERS / "ipex_worker.py",
     pins={
         "torch": "2.8.0",
         "torchvision": "0.23.0",
+        "timm": "1.0.31",
         "intel-extension-for-pytorch": "2.8.0",
     },
     extra="",
-    formats={"INT8": "DNN_INT8", "BF16": "DNN_BF16", "FP32": "DNN_FP32"},
+    formats=_BOTH,
+)
+INDUCTOR = Peer(
+    name="inductor",
+    title="torch.compile, with torchao's PT2E quantization",
+    worker=_WORKERS / "inductor_worker.py",
+    pins={"torch": "2.14.1", "torchvision": "0.29.1", "timm": "1.0.31", "torchao": "0.18.0"},
+    extra="",
+    formats=_BOTH,
 )
 BAYESIAN_TORCH = Peer(
     name="bayesian-torch",
     title="bayesian-torch: MC passes, a fresh draw each",
-    worker=_HERE / "bayesian_torch_worker.py",
-    pins={"torch": "2.14.1", "torchvision": "0.29.1", "bayesian-torch": "0.5.0"},
+    worker=_WORKERS / "bayesian_torch_worker.py",
+    pins={
+        "torch": "2.14.1",
+        "torchvision": "0.29.1",
+        "timm": "1.0.31",
+        "bayesian-torch": "0.5.0",
+    },
     extra="--no-deps bayesian-torch==0.5.0",
-    formats={"INT8": "INT8", "FP32": "FP32"},
+    formats={"FP32": "FP32", "INT8": "INT8", "INT8 layers": "INT8"},
 )
 
 PEERS: Registry[Peer] = Registry(
     "peer",
-    {"ipex": f"{__name__}:IPEX", "bayesian-torch": f"{__name__}:BAYESIAN_TORCH"},
+    {
+        "bayesian-torch": f"{__name__}:BAYESIAN_TORCH",
+        "inductor": f"{__name__}:INDUCTOR",
+        "ipex": f"{__name__}:IPEX",
+    },
 )
 
 
@@ -146,3 +171,33 @@ def chosen(names: tuple[str, ...]) -> list[Peer]:
     if "none" in names:
         raise UserError("--peers names none and others; leave one of the two out.")
     return [PEERS.get(name) for name in dict.fromkeys(names)]
+
+
+def beside() -> str | None:
+    """What is to be said of an Intel Extension for PyTorch in this very environment, one sentence.
+
+    Its import fails beside any torch but the one it was built for, with errors of many kinds, so it
+    is judged by package metadata alone.
+
+    Returns:
+        None if it is not installed here.
+    """
+    found = {name: _installed(name) for name in ("intel-extension-for-pytorch", "torch")}
+    extension, torch = found.values()
+    if extension is None:
+        return None
+    wanted, there = (".".join((v or "0").split("+")[0].split(".")[:2]) for v in found.values())
+    if wanted == there:
+        return f"intel-extension-for-pytorch {extension} beside torch {torch}: they fit."
+    return (
+        f"intel-extension-for-pytorch {extension} is installed beside torch {torch} but runs with "
+        f"torch {wanted} alone, so its import fails; nothing here uses it: uninstall it, and give "
+        f"it an environment of its own with `{IPEX.build_command(ENVIRONMENTS)}`."
+    )
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,1 +1,0 @@
-"""Other implementations of the same networks, each in an environment and a process of its own."""

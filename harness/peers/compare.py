@@ -1,0 +1,242 @@
+"""The comparison: ours and peers judged one by one on the same images, then timed in turns."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..backends.base import BACKENDS
+from ..bench.contenders import Local
+from ..bench.race import missing
+from ..bench.record import Contender
+from ..bench.turns import Turns, take_turns
+from ..errors import UserError
+from ..machine import fingerprint
+from ..prepare import Networks, Prepared, load_networks, prepare
+from ..store import Policy
+from . import record
+from .audits import verdict
+from .contender import Absent, Remote, remotes_of
+from .environment import Environment, find
+from .handover import write_images, write_networks
+from .judge import Exam, Judged, judge_ours, judge_theirs
+from .plan import DRAWS, INPUTS, QUERY_SECONDS, PeersPlan
+from .process import PeerError
+from .record import Asked, Comparison, Row
+from .source import source_of
+
+#: Told what is being done and how much of it is done, as (phase, done, total).
+Report = Callable[[str, int, int], None]
+
+
+def compare(
+    plan: PeersPlan,
+    results: Path,
+    command: str,
+    policy: Policy = Policy.ONLY_MISSING,
+    report: Report | None = None,
+) -> tuple[Comparison, Path]:
+    """Judge and time everyone, and store the record.
+
+    Args:
+        plan: who and what.
+        results: directory.
+        command: the command line, for the record.
+        policy: what to do if there is a record of the same from this machine and code.
+        report: progress.
+
+    Returns:
+        The record, and where it is.
+
+    Raises:
+        UserError: a file is missing or damaged, a format of ours cannot run here, or a batch is
+            larger than the split.
+    """
+    report = report or (lambda *_: None)
+    report("Looking for peers", 0, 1)
+    environments = [find(peer, plan.environments) for peer in plan.peers]
+    networks = load_networks(plan.ours)
+    asked = _asked(plan, networks, environments)
+    path = record.place(results, asked, fingerprint())
+    if policy is not Policy.ALWAYS and path.is_file():
+        return record.load(path), path
+    if policy is Policy.NEVER:
+        raise UserError(f"{results} holds no record of this comparison; leave out --policy never.")
+    torch.set_num_threads(plan.ours.threads)
+    found = _Comparing(plan, networks, environments, report).run(asked, command)
+    return found, record.save(found, results)
+
+
+def _asked(plan: PeersPlan, networks: Networks, environments: Sequence[Environment]) -> Asked:
+    ours = plan.ours
+    return Asked(
+        workload=ours.workload.name,
+        workload_version=ours.workload.version,
+        posterior=networks.posterior.content_hash()[:16],
+        twin=networks.twin.content_hash()[:16],
+        split=ours.split,
+        limit=ours.limit or 0,
+        mc=plan.mc,
+        batch=plan.batch,
+        threads=ours.threads,
+        seed=ours.seed,
+        seconds=ours.seconds,
+        formats=ours.formats,
+        peers={e.peer.name: {} if e.unavailable else e.versions for e in environments},
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Contestant:
+    """Who was judged: ours, or a peer's that runs."""
+
+    runner: Local | Remote
+    judged: Judged
+
+
+class _Comparing:
+    def __init__(
+        self,
+        plan: PeersPlan,
+        networks: Networks,
+        environments: Sequence[Environment],
+        report: Report,
+    ) -> None:
+        self.plan, self.networks, self.report = plan, networks, report
+        self.environments = list(environments)
+        report("Loading data", 0, 1)
+        self.prepared: Prepared = prepare(plan.ours, networks)
+        split = self.prepared.splits.scored(plan.ours.split)
+        self.split = split.limit(plan.ours.limit).readable()
+        if plan.batch > len(self.split):
+            raise UserError(
+                f"--batch is {plan.batch}, but only {len(self.split)} images are scored; give a "
+                "smaller batch or a larger --limit."
+            )
+
+    def run(self, asked: Asked, command: str) -> Comparison:
+        """Everything, in order."""
+        with tempfile.TemporaryDirectory(prefix="sigmabench-peers-") as place:
+            folder = Path(place)
+            ours = [self._ours(name, folder) for name in dict.fromkeys(asked.formats)]
+            job = self._handed_over(folder)
+            total = sum(len(e.peer.formats) for e in self.environments if not e.unavailable)
+            loading = iter(range(total))
+            with remotes_of(
+                job,
+                self.environments,
+                lambda name: self.report(f"Loading {name}", next(loading), total),
+            ) as (remotes, absent):
+                theirs, failed = self._theirs(remotes, folder)
+                running = [*ours, *theirs]
+                turns = Turns(self.plan.mc, asked.threads, asked.seconds, QUERY_SECONDS)
+                timed = take_turns(
+                    [one.runner for one in running], turns, lambda: self.report("Timing", 0, 1)
+                )
+        rows = [self._row(one, contender) for one, contender in zip(running, timed, strict=True)]
+        rows += [Row(missing(one)) for one in [*failed, *absent]]
+        judged = {one.runner.name: one.judged for one in running}
+        return Comparison(
+            asked=asked,
+            images=len(self.split),
+            skipped=self.split.skipped,
+            inputs=INPUTS,
+            draws=DRAWS,
+            rows=tuple(sorted(rows, key=self._place)),
+            verdict=verdict(rows, {n: one.summary for n, one in judged.items()}, self.plan.mc),
+            fingerprint=fingerprint(),
+            command=command,
+            created=datetime.now(timezone.utc).isoformat(),
+        )
+
+    def _exam(self, name: str, folder: Path) -> Exam:
+        done = 0
+
+        def advance(images: int) -> None:
+            nonlocal done
+            done += images
+            self.report(f"Scoring {name}", done, len(self.split))
+
+        plan = self.plan
+        return Exam(self.split, plan.mc, plan.batch, plan.ours.seed, folder, advance)
+
+    def _ours(self, name: str, folder: Path) -> _Contestant:
+        self.report(f"Quantizing to {name}", 0, 1)
+        plan = self.plan.ours
+        artefact = self.prepared.artefact(name)
+        backend = BACKENDS.get(plan.backend_of(artefact.format))
+        predictor = backend.load(artefact, plan.threads)
+        judged = judge_ours(self._exam(name, folder), artefact, self.prepared.model, predictor)
+        batches = torch.arange(INPUTS * self.plan.batch) % len(self.split)
+        images = [self.split.batch(part) for part in batches.split(self.plan.batch)]
+        return _Contestant(Local(name, backend.name, predictor, plan.seed, images), judged)
+
+    def _handed_over(self, folder: Path) -> dict[str, object]:
+        """The job, but for the format; peers that cannot have it become unavailable."""
+        self.report("Handing over", 0, 1)
+        plan = self.plan
+        write_images(folder, self.split, self.prepared.splits.train)
+        try:
+            write_networks(folder, self.networks, plan.ours.workload.model())
+        except UserError as reason:
+            self._give_up(str(reason), "bayesian-torch")
+        source: dict[str, object] = {"source": ""}
+        try:
+            source = source_of(plan.ours.workload.model).job()
+        except PeerError as reason:
+            self._give_up(str(reason))
+        return {
+            **source,
+            "shape": list(plan.ours.workload.input_shape),
+            "batch": plan.batch,
+            "inputs": INPUTS,
+            "threads": plan.ours.threads,
+            "seed": plan.ours.seed,
+            "data": str(folder),
+        }
+
+    def _give_up(self, reason: str, *names: str) -> None:
+        """All of `names`, or everyone."""
+        self.environments = [
+            replace(e, unavailable=reason)
+            if not e.unavailable and (not names or e.peer.name in names)
+            else e
+            for e in self.environments
+        ]
+
+    def _theirs(
+        self, remotes: Sequence[Remote], folder: Path
+    ) -> tuple[list[_Contestant], list[Absent]]:
+        """Who could be judged, and who failed at it."""
+        std = self.networks.posterior.std()
+        found = [self._judged(remote, folder, std) for remote in remotes]
+        judged = [one for one in found if isinstance(one, _Contestant)]
+        return judged, [one for one in found if isinstance(one, Absent)]
+
+    def _judged(
+        self, remote: Remote, folder: Path, std: Mapping[str, Tensor]
+    ) -> _Contestant | Absent:
+        try:
+            return _Contestant(remote, judge_theirs(self._exam(remote.name, folder), remote, std))
+        except (PeerError, UserError) as reason:
+            return Absent(remote.environment, remote.peer_format, str(reason))
+
+    def _row(self, one: _Contestant, contender: Contender) -> Row:
+        scores, floor = one.judged.scores(self.split.labels)
+        return Row(contender, scores, floor, one.judged.std_ratio, one.judged.file_bytes)
+
+    def _place(self, row: Row) -> tuple[int, int]:
+        """Ours first, then each peer's formats as it declares them."""
+        contender = row.contender
+        for index, environment in enumerate(self.environments, 1):
+            peer = environment.peer
+            if contender.by == peer.name:
+                names = [f"{peer.name} {name}" for name in peer.formats]
+                return index, names.index(contender.name)
+        return 0, 0

@@ -1,0 +1,145 @@
+"""The record of a comparison with peers.
+
+    <results>/peers/<workload>/<fingerprint hash>/<key>.json
+
+It holds every timed query of every contender, what each scored on the same images, and what its
+draws kept of σ. Units are in the field names; None means not defined.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from ..bench.record import Contender, check_samples
+from ..files import json_text, write_atomically
+from ..record import Fingerprint, Verdict
+from ..store import Kind, fingerprint_hash, read_record
+
+SCHEMA_VERSION = 1
+FOLDER = "peers"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked for; of two records with the same, one replaces the other.
+
+    Attributes:
+        workload: its name.
+        workload_version: of its declaration.
+        posterior: first 16 hex digits of the posterior's content hash.
+        twin: of the deterministic twin's; the posterior's own where its mean network is taken.
+        split: which part of the data was scored.
+        limit: images scored at most; 0 for all.
+        mc: passes of Bayesian contenders, T; deterministic ones have one.
+        batch: images a query.
+        threads: cores a contender may use.
+        seed: of the draws.
+        seconds: timed seconds a contender at least.
+        formats: ours.
+        peers: by name, the versions in its environment; empty where there is none to be used.
+    """
+
+    workload: str
+    workload_version: str
+    posterior: str
+    twin: str
+    split: str
+    limit: int
+    mc: int
+    batch: int
+    threads: int
+    seed: int
+    seconds: float
+    formats: tuple[str, ...]
+    peers: dict[str, dict[str, str]]
+
+    @property
+    def key(self) -> str:
+        """16 hex digits of the SHA-256 of all fields."""
+        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One contender.
+
+    Attributes:
+        contender: who it is, its timed queries, and why there are none.
+        scores: metric name to value on all images; empty where it could not be scored.
+        ece_floor_percent: ECE that a calibrated model of these confidences would show.
+        std_ratio: by layer, rms standard deviation of the weights it drew over rms σ; empty for a
+            deterministic contender.
+        file_bytes: of the network as it is saved, by the artefact or as the peer's users would.
+    """
+
+    contender: Contender
+    scores: dict[str, float | None] = field(default_factory=dict)
+    ece_floor_percent: float | None = None
+    std_ratio: dict[str, float] = field(default_factory=dict)
+    file_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Ours and peers on one posterior and the same images.
+
+    Attributes:
+        asked: what for.
+        images: scored.
+        skipped: names of images that could not be read and were scored by nobody.
+        inputs: different input batches that timed queries went round.
+        draws: passes that `std_ratio` comes from.
+        rows: in the order of their turns.
+        verdict: whether to believe it.
+        fingerprint: machine, software and code.
+        command: the command line that made it.
+        created: when, UTC, ISO 8601.
+        schema_version: of this layout; a reader refuses newer ones.
+    """
+
+    asked: Asked
+    images: int
+    skipped: tuple[str, ...]
+    inputs: int
+    draws: int
+    rows: tuple[Row, ...]
+    verdict: Verdict
+    fingerprint: Fingerprint
+    command: str
+    created: str
+    schema_version: int = SCHEMA_VERSION
+
+
+COMPARISONS = Kind("record of peers", Comparison, SCHEMA_VERSION)
+
+
+def place(results: Path, asked: Asked, fingerprint: Fingerprint) -> Path:
+    """Where the record of a comparison belongs, whether or not it is there."""
+    return results / FOLDER / asked.workload / fingerprint_hash(fingerprint) / f"{asked.key}.json"
+
+
+def save(comparison: Comparison, results: Path) -> Path:
+    """Write a record to its place below `results`.
+
+    Raises:
+        UserError: the place cannot be written.
+    """
+    path = place(results, comparison.asked, comparison.fingerprint)
+    write_atomically(path, json_text(asdict(comparison)).encode())
+    return path
+
+
+def load(path: Path) -> Comparison:
+    """Read and validate a record.
+
+    Raises:
+        UserError: it cannot be read, is no such record, is inconsistent or of a newer schema.
+    """
+    found = read_record(path, COMPARISONS)
+    for row in found.rows:
+        check_samples(row.contender, path, COMPARISONS.name)
+    return found

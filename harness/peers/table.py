@@ -1,0 +1,136 @@
+"""A comparison with peers as a table of 80 columns, and as JSON for a script."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from statistics import median
+from typing import Any
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from ..bench.record import Contender
+from ..measure.audits import PASS
+from ..report.text import MISSING, first, fixed, plural, significant
+from .record import Comparison, Row
+
+OURS = "sigmabench"
+HEADINGS = ("acc. %", "ECE %", "NLL", "σ kept", "ms", "p10–p90", "MB")
+
+
+def pass_ms(contender: Contender) -> tuple[float, float, float]:
+    """Median, 10th and 90th percentile of the milliseconds a pass."""
+    low, middle, high = np.quantile(contender.latency_ns, (0.1, 0.5, 0.9)) / (1e6 * contender.mc)
+    return float(middle), float(low), float(high)
+
+
+def table(comparison: Comparison) -> Table:
+    """A row a contender; why a row is empty is in the notes below it."""
+    asked = comparison.asked
+    shown = Table(
+        title=(
+            f"{asked.workload}, {plural(comparison.images, f'{asked.split} image')}, "
+            f"T = {asked.mc}, batch {asked.batch}, {plural(asked.threads, 'thread')}"
+        ),
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    shown.add_column("by", overflow="fold")
+    shown.add_column("format", no_wrap=True)
+    for heading in HEADINGS:
+        shown.add_column(heading, justify="right", no_wrap=True)
+    last = ""
+    for row in comparison.rows:
+        by = row.contender.by
+        shown.add_row("" if by == last else by, _format(row.contender), *_cells(row))
+        last = by
+    return shown
+
+
+def notes(comparison: Comparison) -> list[str]:
+    """What a reader of the table should know, a sentence or two each."""
+    told = [
+        "ms a pass, in turns. σ kept: standard deviation of the weights that were drawn, over the "
+        f"posterior's; rms of a layer from {comparison.draws} draws, median layer. DNN_ is the "
+        "deterministic twin, one pass. MB as saved.",
+        *(
+            f"{by}: {', '.join(f'{name} {v}' for name, v in versions.items())}."
+            for by, versions in comparison.asked.peers.items()
+            if versions
+        ),
+    ]
+    if lost := comparison.skipped:
+        told.append(f"{plural(len(lost), 'image')} could not be read: {first(lost)}.")
+    told += _reasons(comparison)
+    told += comparison.verdict.findings
+    failed = {n: r for n, r in comparison.verdict.audits.items() if r.startswith("fail")}
+    told += [
+        f"NOT VALID, {name}: {result.removeprefix('fail: ')}" for name, result in failed.items()
+    ]
+    if not failed:
+        passed = [name for name, result in comparison.verdict.audits.items() if result == PASS]
+        told.append(f"Valid: {', '.join(passed)}.")
+    return told
+
+
+def _reasons(comparison: Comparison) -> list[str]:
+    """Why rows are empty, once for all rows of a peer with the same reason."""
+    contenders = [row.contender for row in comparison.rows]
+    absent: dict[tuple[str, str], list[str]] = {}
+    for contender in contenders:
+        if contender.unavailable:
+            reason = contender.unavailable.removeprefix(contender.name).lstrip(": ")
+            absent.setdefault((contender.by, reason), []).append(_format(contender))
+    told = []
+    for (by, reason), formats in absent.items():
+        every = len(formats) == sum(contender.by == by for contender in contenders)
+        told.append(f"{by}: {reason}" if every else f"{by} {', '.join(formats)}: {reason}")
+    return told
+
+
+def renderables(comparison: Comparison) -> list[Table | str]:
+    """Table and notes, for a person."""
+    return [table(comparison), *notes(comparison)]
+
+
+def to_dict(comparison: Comparison) -> dict[str, Any]:
+    """The record, with what the table shows."""
+    figures: dict[str, dict[str, Any]] = {}
+    for row in comparison.rows:
+        found: dict[str, Any] = dict(row.scores)
+        if row.std_ratio:
+            kept = row.std_ratio.values()
+            found |= {"std_ratio_median": median(kept), "std_ratio_least": min(kept)}
+        if row.contender.latency_ns:
+            middle, low, high = pass_ms(row.contender)
+            found |= {"ms_a_pass": middle, "p10_ms": low, "p90_ms": high}
+        found["file_bytes"] = row.file_bytes
+        figures[row.contender.name] = found
+    return {**asdict(comparison), "figures": figures}
+
+
+def _format(contender: Contender) -> str:
+    """Ours by its name; a peer's as the peer is asked for it."""
+    if contender.by == OURS:
+        return contender.format
+    return contender.name.removeprefix(f"{contender.by} ")
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    scores = row.scores
+    kept = fixed(median(row.std_ratio.values()), 2) if row.std_ratio else MISSING
+    pass_time = (MISSING, MISSING)
+    if row.contender.latency_ns:
+        middle, low, high = pass_ms(row.contender)
+        pass_time = significant(middle), f"{significant(low, 2)}–{significant(high, 2)}"
+    return (
+        fixed(scores.get("accuracy"), 2),
+        fixed(scores.get("ece"), 2),
+        fixed(scores.get("nll"), 4),
+        kept,
+        *pass_time,
+        significant(None if row.file_bytes is None else row.file_bytes / 1e6),
+    )

@@ -1,0 +1,239 @@
+"""The far end of a peer: lines of JSON in, what was measured out. Runs in the peer's environment.
+
+    {"load": {...}}                              -> {"loaded": {"versions", "form", "forms"}}
+    {"run": n}                                   -> {"ns": [...]}, a query each
+    {"score": batch, "passes": n, "file": path}  -> {"scored": path}, float32 [n, N, C] in .npy
+    {"draw": n}                                  -> {"std": {...}}, rms over a tensor, by parameter
+    {"save": true}                               -> {"bytes": n}, of the network as a file
+    anything wrong                               -> {"error": "one sentence"}, and the process ends
+
+This file and the workers beside it import nothing of SigmaBench; they need PyTorch and the peer.
+Standard output carries answers alone: whatever libraries print there goes to standard error.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from network import Batches, make, settle, tensors
+from torch import Tensor, nn
+
+WARMUP = 3
+TRIALS = 10  # of each form, in turns; fewer where they take longer than TRIAL_SECONDS
+TRIAL_SECONDS = 4.0
+CALIBRATION_IMAGES = 8  # of a synthetic network; real ones bring theirs
+LONGEST_REASON = 200  # characters; libraries add pages
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to build.
+
+    Attributes:
+        source: of the network: `module:attribute` or `file.py:attribute`.
+        format: which of the peer's formats.
+        shape: (C, H, W) of one image.
+        batch: images a query.
+        inputs: different input batches.
+        threads: cores it may use.
+        seed: of weights, images and draws.
+        arguments: of the call that makes the network.
+        keywords: of that call.
+        data: folder of a trained network and images, see `network.py`; empty for random ones.
+    """
+
+    source: str
+    format: str
+    shape: list[int]
+    batch: int
+    inputs: int
+    threads: int
+    seed: int
+    arguments: list[Any] = field(default_factory=list)
+    keywords: dict[str, Any] = field(default_factory=dict)
+    data: str = ""
+
+    def calibration(self, images: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Batches to calibrate on: training images where there are any."""
+        if self.data:
+            return Batches(self.data, "calibration", self.batch)
+        return [images[0][:CALIBRATION_IMAGES]]
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way to run what was built.
+
+    Attributes:
+        name: in the record.
+        call: of float32 images to float32 logits; a Bayesian network's draws its weights.
+        save: writes the network as a user of the library would.
+        layout: of the images.
+        draw: the weights of one pass, by parameter name; None for a deterministic network.
+    """
+
+    name: str
+    call: Callable[[Tensor], Tensor]
+    save: Callable[[io.BytesIO], None]
+    layout: torch.memory_format = torch.contiguous_format
+    draw: Callable[[], dict[str, Tensor]] | None = None
+
+
+#: Builds a network for a job: (job, trained or settled module, image batches) -> ways to run it.
+Build = Callable[[Job, nn.Module, "list[Tensor]"], "list[Form]"]
+
+
+class RefusedError(Exception):
+    """A job that the peer cannot do, with the reason as one sentence."""
+
+
+def serve(build: Build, versions: Callable[[], dict[str, str]]) -> None:
+    """Answer requests until the input ends.
+
+    Args:
+        build: the peer's part.
+        versions: of the packages that compute.
+    """
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    runner: _Runner | None = None
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            if "load" in request:
+                runner = _Runner(build, Job(**request["load"]))
+                answer: dict[str, Any] = {"loaded": {**runner.told, "versions": versions()}}
+            else:
+                assert runner is not None, "nothing is loaded"
+                answer = runner.answer(request)
+        except Exception as reason:  # whatever a peer raises has to become an answer
+            answers.write(json.dumps({"error": _sentence(reason)}) + "\n")
+            raise SystemExit(1) from reason
+        answers.write(json.dumps(answer) + "\n")
+
+
+def _sentence(reason: Exception) -> str:
+    """Without the full stop."""
+    first = (str(reason).strip().splitlines() or [""])[0]
+    if isinstance(reason, RefusedError):
+        return first
+    short = first if len(first) <= LONGEST_REASON else first.partition(". ")[0][:LONGEST_REASON]
+    return f"{type(reason).__name__}: {short}".rstrip(".: ")
+
+
+class _Runner:
+    """A built network that goes round its inputs."""
+
+    def __init__(self, build: Build, job: Job) -> None:
+        torch.set_num_threads(job.threads)
+        torch.manual_seed(job.seed)
+        module = make(job.source, job.arguments, job.keywords)
+        self._batches = _trained(job, module) if job.data else _synthetic(job, module)
+        images = [self._batches[index] for index in range(job.inputs)]
+        self._index = 0
+        with torch.no_grad():
+            forms = build(job, module, images)
+            laid_out = [[image.contiguous(memory_format=f.layout) for image in images]
+                        for f in forms]  # fmt: skip
+            medians = _medians(forms, laid_out)
+        best = min(range(len(forms)), key=lambda index: medians[forms[index].name])
+        self._form, self._images = forms[best], laid_out[best]
+        self.told = {"form": self._form.name, "forms": medians}
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """To anything but `load`."""
+        with torch.no_grad():
+            if "run" in request:
+                return {"ns": [self._query() for _ in range(int(request["run"]))]}
+            if "score" in request:
+                logits = self._logits(int(request["score"]), int(request["passes"]))
+                np.save(request["file"], logits, allow_pickle=False)
+                return {"scored": request["file"]}
+            if "draw" in request:
+                return {"std": self._std(int(request["draw"]))}
+        buffer = io.BytesIO()
+        self._form.save(buffer)
+        return {"bytes": buffer.getbuffer().nbytes}
+
+    def _query(self) -> int:
+        images = self._images[self._index % len(self._images)]
+        self._index += 1
+        taken, logits = _timed(self._form.call, images)
+        _check(logits, len(images))
+        return taken
+
+    def _logits(self, batch: int, passes: int) -> np.ndarray:
+        images = self._batches[batch].contiguous(memory_format=self._form.layout)
+        found = []
+        for _ in range(passes):
+            logits = self._form.call(images)
+            _check(logits, len(images))
+            found.append(logits.numpy().copy())
+        return np.stack(found)
+
+    def _std(self, draws: int) -> dict[str, float]:
+        """Rms over a tensor of the standard deviation (n − 1) of each weight over some draws."""
+        assert self._form.draw is not None, "a deterministic network draws nothing"
+        mean: dict[str, Tensor] = {}
+        squares: dict[str, Tensor] = {}
+        for count in range(1, draws + 1):  # Welford 1962
+            for name, drawn in self._form.draw().items():
+                value = drawn.double()
+                if name not in mean:
+                    mean[name], squares[name] = torch.zeros_like(value), torch.zeros_like(value)
+                off = value - mean[name]
+                mean[name] += off / count
+                squares[name] += off * (value - mean[name])
+        return {name: float((total / (draws - 1)).mean().sqrt()) for name, total in squares.items()}
+
+
+def _trained(job: Job, module: nn.Module) -> Sequence[Tensor]:
+    """The deterministic twin's weights into `module`; the images to score."""
+    module.load_state_dict(tensors(job.data, "twin"))
+    module.eval()
+    return Batches(job.data, "images", job.batch)
+
+
+def _synthetic(job: Job, module: nn.Module) -> Sequence[Tensor]:
+    generator = torch.Generator().manual_seed(job.seed)
+    settle(module, torch.randn(8, *job.shape, generator=generator))
+    return [torch.randn(job.batch, *job.shape, generator=generator) for _ in range(job.inputs)]
+
+
+def _timed(call: Callable[[Tensor], Tensor], images: Tensor) -> tuple[int, Tensor]:
+    start = time.perf_counter_ns()
+    logits = call(images)
+    return time.perf_counter_ns() - start, logits
+
+
+def _medians(forms: list[Form], laid_out: list[list[Tensor]]) -> dict[str, float]:
+    """Median nanoseconds of each form: warmed up, then in turns."""
+    pairs = list(zip(forms, laid_out, strict=True))
+    for form, images in pairs:
+        for index in range(WARMUP):
+            _check(form.call(images[index % len(images)]), len(images[0]))
+    taken: dict[str, list[int]] = {form.name: [] for form in forms}
+    end = time.monotonic() + TRIAL_SECONDS * len(forms)
+    for index in range(TRIALS):
+        for form, images in pairs:
+            taken[form.name].append(_timed(form.call, images[index % len(images)])[0])
+        if time.monotonic() > end:
+            break
+    return {name: float(statistics.median(times)) for name, times in taken.items()}
+
+
+def _check(logits: Tensor, images: int) -> None:
+    if logits.dtype != torch.float32 or logits.dim() != 2 or len(logits) != images:
+        raise RefusedError(f"its logits are {logits.dtype} of shape {list(logits.shape)}")
+    if not torch.isfinite(logits).all():
+        raise RefusedError("its logits are not finite")

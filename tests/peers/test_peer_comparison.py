@@ -1,0 +1,246 @@
+"""`sigmabench peers`: one table from ours and fakes, its audits, its record."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from peer_fakes import fake_peer
+
+from sigmabench.harness.bench.record import Contender
+from sigmabench.harness.cli import main
+from sigmabench.harness.errors import UserError
+from sigmabench.harness.peers import audits, record, table
+from sigmabench.harness.peers.compare import compare
+from sigmabench.harness.peers.plan import PeersPlan, plan_from
+from sigmabench.harness.peers.record import Comparison, Row
+from sigmabench.harness.predict import summarise
+from sigmabench.harness.store import Policy
+from sigmabench.harness.workload import resolve_workload
+
+FORMATS = ("FP32", "DNN_FP32", "INT8_SIGMA1")
+FAKES = ("GOOD", "DRAWN", "SHRUNK", "BLIND", "CRASH", "REFUSE")
+
+
+def plan_in(folder: Path, **changes: object) -> PeersPlan:
+    asked = {
+        "formats": FORMATS,
+        "mc": 12,
+        "batch": 16,
+        "limit": 60,
+        "split": "validation",
+        "seconds": 0.02,
+        "threads": 1,
+        **changes,
+    }
+    return PeersPlan(plan_from(resolve_workload("lenet-digits"), **asked), (), folder)
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory) -> tuple[PeersPlan, Path, Comparison]:
+    folder = tmp_path_factory.mktemp("peers")
+    plan = replace(plan_in(folder), peers=(fake_peer(folder, FAKES),))
+    found, path = compare(plan, folder / "results", "sigmabench peers lenet-digits")
+    assert path.is_relative_to(folder / "results" / "peers" / "lenet-digits")
+    return plan, folder / "results", found
+
+
+@pytest.fixture(scope="module")
+def rows(compared) -> dict[str, Row]:
+    return {row.contender.name: row for row in compared[2].rows}
+
+
+def test_everyone_has_a_row_in_the_order_of_their_turns(rows):
+    ours = ["FP32", "DNN_FP32 (fixed)", "INT8_SIGMA1"]
+    assert list(rows) == [*ours, *(f"fake {name}" for name in FAKES)]
+
+
+def test_the_same_network_gives_the_same_scores(rows, compared):
+    ours, theirs = rows["DNN_FP32 (fixed)"], rows["fake GOOD"]
+    assert theirs.scores["accuracy"] == ours.scores["accuracy"]
+    assert theirs.scores["nll"] == pytest.approx(ours.scores["nll"], rel=1e-4)
+    assert theirs.scores["mutual_information"] is None
+    assert rows["fake DRAWN"].scores["mutual_information"] > 0
+    assert rows["fake DRAWN"].scores["nll"] == pytest.approx(rows["FP32"].scores["nll"], rel=0.3)
+    found = compared[2].verdict.audits
+    for name in ("same deterministic network", "same Bayesian network", "same σ"):
+        assert found[name] == "pass"
+
+
+def test_sigma_is_what_was_drawn(rows):
+    for name in ("FP32", "fake DRAWN"):
+        assert set(rows[name].std_ratio) == {"conv1", "conv2", "fc1", "fc2", "fc3"}
+        assert list(rows[name].std_ratio.values()) == pytest.approx([1] * 5, abs=0.06)
+    assert list(rows["fake SHRUNK"].std_ratio.values()) == pytest.approx([0.1] * 5, abs=0.006)
+    assert not rows["fake GOOD"].std_ratio
+    assert rows["INT8_SIGMA1"].std_ratio["fc1"] > 0.5
+
+
+def test_lost_posteriors_are_told(compared):
+    (finding,) = (f for f in compared[2].verdict.findings if f.startswith("fake SHRUNK"))
+    assert "POSTERIOR LOST" in finding
+
+
+def test_failures_are_rows_that_say_why(rows):
+    blind, crashed, refused = (rows[f"fake {name}"] for name in ("BLIND", "CRASH", "REFUSE"))
+    assert "conv1.weight were not seen" in blind.contender.unavailable
+    assert crashed.contender.unavailable == "fake CRASH ended with status 7: out of luck."
+    assert crashed.scores["accuracy"] > 0  # it was judged before it crashed
+    assert refused.contender.unavailable == "fake REFUSE: it would rather not."
+    assert not blind.scores
+    assert not refused.scores
+    for row in (blind, crashed, refused):
+        assert not row.contender.latency_ns
+
+
+def test_size_is_what_was_saved(rows):
+    assert rows["fake GOOD"].file_bytes == 321
+    assert rows["FP32"].file_bytes > rows["INT8_SIGMA1"].file_bytes > 18_686
+
+
+def test_a_record_is_read_back_and_not_measured_again(compared):
+    plan, results, found = compared
+    again, path = compare(plan, results, "another command", Policy.NEVER)
+    assert again == found == record.load(path)
+    with pytest.raises(UserError, match="holds no record of this comparison"):
+        compare(replace(plan, ours=replace(plan.ours, seed=9)), results, "x", Policy.NEVER)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"schema_version": 99}, "made by a newer SigmaBench"),
+        ({"images": "many"}, "images: Input should be a valid integer"),
+    ],
+)
+def test_damaged_records_are_refused(compared, tmp_path, change, says):
+    path = record.save(compared[2], tmp_path)
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(UserError, match=says):
+        record.load(path)
+
+
+def test_samples_that_do_not_add_up_are_refused(compared, tmp_path):
+    first = compared[2].rows[0]
+    broken = replace(first, contender=replace(first.contender, slices=(1,)))
+    path = record.save(replace(compared[2], rows=(broken,)), tmp_path)
+    with pytest.raises(UserError, match="samples of FP32 do not add up"):
+        record.load(path)
+
+
+def test_the_table_fits_80_columns(compared):
+    from rich.console import Console
+
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    for part in table.renderables(compared[2]):
+        console.print(part)
+    text = console.export_text()
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sum("INT8_SIGMA1" in line for line in lines) == 1
+    for words in (
+        "60 validation images, T = 12, batch 16, 1 thread",
+        "REFUSE: fake",
+        "would rather",
+    ):
+        assert words.replace("REFUSE: fake", "fake REFUSE") in text
+
+
+def test_images_that_nobody_scored_are_named(compared):
+    told = table.notes(replace(compared[2], skipped=("a/broken.jpg",)))
+    assert "1 image could not be read: a/broken.jpg." in told
+
+
+def test_json_has_what_the_table_shows(compared):
+    told = table.to_dict(compared[2])["figures"]
+    assert told["FP32"]["p10_ms"] <= told["FP32"]["ms_a_pass"] <= told["FP32"]["p90_ms"]
+    assert told["fake SHRUNK"]["std_ratio_median"] == pytest.approx(0.1, abs=0.005)
+    assert told["fake REFUSE"] == {"file_bytes": None}
+    json.dumps(told)
+
+
+def summary(*probs: float) -> object:
+    p = torch.tensor(probs, dtype=torch.float64)
+    return summarise(torch.stack([p, 1 - p], 1).log()[None], deterministic=True)
+
+
+def row(name: str, format: str, **values: object) -> Row:
+    return Row(Contender(name, name, format, "x", 1, (1000,) * 20, (4,) * 5), **values)
+
+
+def test_another_network_is_noticed():
+    same = {"a": summary(0.1, 0.9), "b": summary(0.1, 0.90004)}
+    assert audits.same_network(same) == "pass"
+    other = audits.same_network({**same, "c": summary(0.1, 0.8)})
+    assert other.startswith("fail: a and c: timed and scored outputs differ by 0.1")
+    assert audits.same_network({"a": summary(0.1)}).startswith("not applicable")
+
+
+def test_another_posterior_is_noticed():
+    near = {"a": summary(0.5, 0.5), "b": summary(0.55, 0.45)}
+    assert audits.same_posterior(near, 50) == "pass"
+    far = {"a": summary(0.5, 0.5), "b": summary(0.8, 0.2)}
+    assert audits.same_posterior(far, 50).startswith("fail: a and b: probabilities 0.3 apart")
+    assert audits.same_posterior(far, 2) == "pass"
+
+
+def test_another_sigma_is_noticed():
+    good = row("a", "FP32", std_ratio={"x": 1.0, "y": 0.99})
+    assert audits.same_std([good]) == "pass"
+    wrong = row("b", "FP32", std_ratio={"x": 0.9, "y": 0.9})
+    assert audits.same_std([good, wrong]) == "fail: b draws 0.900 of σ in float32"
+    assert audits.same_std([]).startswith("not applicable")
+
+
+def test_the_noisiest_is_named():
+    assert audits.quiet([row("a", "FP32")]) == "pass"
+    rough = np.repeat([1000, 2000, 3000, 1500, 2500], 4)
+    loud = Contender("b", "b", "FP32", "x", 1, tuple(rough.tolist()), (4,) * 5)
+    assert audits.quiet([row("a", "FP32"), Row(loud)]).startswith("fail: b: run-to-run noise")
+    assert audits.quiet([Row(replace(loud, latency_ns=(), slices=()))]).startswith("not applicable")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("lenet-digit",), "did you mean lenet-digits"),
+        (("lenet-digits", "--peers", "ipx"), "did you mean ipex"),
+        (("lenet-digits", "--peers", "none,ipex"), "names none and others"),
+        (("lenet-digits", "--formats", "INT9"), "no format named 'INT9'"),
+        (("lenet-digits", "--mc", "0"), "--mc is 0"),
+        (("lenet-digits", "--limit", "-1"), "--limit is -1"),
+        (("lenet-digits", "--batch", "99", "--limit", "9"), "only 9 images are scored"),
+        (("lenet-digits", "--split", "train"), "split 'train' is not scored"),
+        (("lenet-digits", "--policy", "nevr"), "did you mean never"),
+        (("lenet-digits", "--policy", "never"), "leave out --policy never"),
+    ],
+)
+def test_mistakes_get_one_sentence(options, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = (*options, "--threads", "1")
+    if "--peers" not in options:
+        options = (*options, "--peers", "none")
+    done = CliRunner().invoke(main, ["peers", *options])
+    assert done.exit_code == 2, done.output
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_command_names_what_builds_a_peer(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.chdir(tmp_path)
+    command = ["peers", "lenet-digits", "--formats", "dnn_fp32", "--limit", "20", "--batch", "10"]
+    command += ["--seconds", "0.02", "--threads", "1"]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    text = " ".join(done.output.split())
+    for name in ("bayesian-torch", "inductor", "ipex"):
+        assert f"pip install -r requirements/{name}.txt" in text
+    told = CliRunner().invoke(main, [*command, "--policy", "never", "--json"])
+    assert json.loads(told.stdout)["figures"]["DNN_FP32 (fixed)"]["ms_a_pass"] > 0

@@ -1,0 +1,143 @@
+"""What peers are given: networks by name, posteriors and images as plain arrays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from toy import Residual
+
+from sigmabench.harness.errors import UserError
+from sigmabench.harness.peers.handover import all_bayesian, write_images, write_networks
+from sigmabench.harness.peers.process import PeerError
+from sigmabench.harness.peers.source import source_of
+from sigmabench.harness.peers.workers import network as far
+from sigmabench.harness.peers.workers.drawn import Drawn, Probe
+from sigmabench.harness.posterior import Posterior, moped
+from sigmabench.harness.posterior.bayesian_torch import from_bayesian_torch
+from sigmabench.harness.prepare import Networks
+from sigmabench.harness.workload import WORKLOADS, resolve_workload
+
+
+def shapes(module: nn.Module) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in module.state_dict().items()}
+
+
+def tiny(channels: int, *, classes: int) -> nn.Module:
+    return nn.Linear(channels, classes)
+
+
+@pytest.mark.parametrize("name", WORKLOADS.names())
+def test_the_far_end_builds_every_workload_s_network(name):
+    model = resolve_workload(name).model
+    job = source_of(model).job()
+    theirs = far.make(job["source"], job["arguments"], job["keywords"])
+    assert shapes(theirs) == shapes(model())
+    assert not type(theirs).__module__.startswith("sigmabench")
+
+
+def test_a_partial_is_a_call_with_arguments():
+    found = source_of(partial(tiny, 3, classes=2))
+    assert found.source == f"{Path(__file__)}:tiny"
+    made = far.make(*found.job().values())
+    assert (made.in_features, made.out_features) == (3, 2)
+    torchvision = pytest.importorskip("torchvision.models")
+    assert source_of(torchvision.resnet50).source == "torchvision.models.resnet:resnet50"
+
+
+@pytest.mark.parametrize(
+    ("factory", "says"),
+    [
+        (lambda: nn.Linear(2, 2), "which another interpreter cannot name"),
+        (partial(tiny, 3, classes=torch.tensor(2)), "not plain numbers and text"),
+    ],
+)
+def test_what_cannot_be_named_is_a_sentence(factory, says):
+    with pytest.raises(PeerError, match=says):
+        source_of(factory)
+
+
+def test_images_arrive_as_ours_are(tmp_path):
+    splits = resolve_workload("lenet-digits").splits(None)
+    scored = splits.validation.limit(70)
+    write_images(tmp_path, scored, splits.train)
+    batches = far.Batches(str(tmp_path), "images", 32)
+    assert len(batches) == 3
+    assert torch.equal(batches[1], scored.batch(slice(32, 64)))
+    assert torch.equal(batches[2][:6], scored.batch(slice(64, 70)))
+    assert torch.equal(batches[2][6:], scored.batch(slice(0, 26)))
+    assert len(np.load(tmp_path / "calibration.npy", mmap_mode="r")) == 1024
+    assert len(list(batches)) == 3
+
+
+def test_networks_arrive_bit_for_bit(tmp_path, residual: nn.Module, posterior: Posterior):
+    twin = replace(posterior, mean={n: m + 1 for n, m in posterior.mean.items()})
+    write_networks(tmp_path, Networks(posterior, twin), residual)
+    module = Residual()
+    module.load_state_dict(far.tensors(str(tmp_path), "twin"))
+    assert torch.equal(module.conv1.weight, residual.conv1.weight + 1)
+    std = far.load_posterior(module, str(tmp_path))
+    for name, value in posterior.std().items():
+        assert torch.equal(std[name], value)
+        assert torch.equal(module.get_parameter(name), posterior.mean[name])
+    assert torch.equal(module.norm1.running_var, residual.norm1.running_var)
+    back = from_bayesian_torch(far.tensors(str(tmp_path), "bayesian-torch"), residual)
+    assert back.content_hash() == posterior.content_hash()
+
+
+def test_deterministic_layers_become_frozen_ones(residual: nn.Module, posterior: Posterior):
+    lacking = {n for n in posterior.mean if n.startswith("head")}
+    mixed = Posterior(
+        {n: m for n, m in posterior.mean.items() if n not in lacking},
+        {n: r for n, r in posterior.rho.items() if n not in lacking},
+        {**posterior.state, **{n: posterior.mean[n] for n in lacking}},
+    )
+    whole = all_bayesian(mixed, residual)
+    assert set(whole.mean) == set(posterior.mean)
+    assert set(whole.state) == set(posterior.state)
+    assert not any(bool(whole.std()[name].any()) for name in lacking)
+    assert torch.equal(whole.mean["head.weight"], posterior.mean["head.weight"])
+
+
+def test_a_posterior_without_counterpart_still_leaves_the_others_files(tmp_path):
+    module = nn.PReLU(3)
+    odd = Posterior({"slope.alpha": module.weight.data}, {"slope.alpha": torch.zeros(3)}, {})
+    with pytest.raises(UserError, match=r"slope\.alpha"):
+        write_networks(tmp_path, Networks(odd, odd), module)
+    assert {p.name for p in tmp_path.iterdir()} == {"twin.npz", "posterior.npz"}
+
+
+def test_nothing_pickled_is_read(tmp_path):
+    np.savez(tmp_path / "twin.npz", weight=np.array([object()], dtype=object))
+    with pytest.raises(ValueError, match="allow_pickle"):
+        far.tensors(str(tmp_path), "twin")
+
+
+def test_a_pass_computes_with_what_it_drew(residual: nn.Module, posterior: Posterior):
+    module = Residual().eval()
+    module.load_state_dict(residual.state_dict())
+    drawn = Drawn(module, posterior.std()).eval()
+    x = torch.randn(2, 3, 12, 12)
+    with torch.no_grad():
+        logits, *weights = Probe(drawn)(x)
+        named = dict(zip(drawn.draws, weights, strict=True))
+        expected = torch.func.functional_call(residual, named, (x,))
+        torch.testing.assert_close(logits, expected)
+        assert not torch.equal(drawn(x), logits)
+        passes = [dict(zip(drawn.draws, Probe(drawn)(x)[1:], strict=True)) for _ in range(200)]
+    for name in ("conv1.weight", "head.weight"):
+        z = torch.stack([one[name] for one in passes]) - posterior.mean[name]
+        z = (z / posterior.std()[name]).double()
+        assert abs(float(z.mean())) < 6 / z.numel() ** 0.5
+        assert float(z.var()) == pytest.approx(1, abs=6 * (2 / z.numel()) ** 0.5)
+
+
+def test_a_synthetic_posterior_is_moped_s(residual: nn.Module):
+    expected = moped(residual, far.DELTA).std()
+    for name, value in far.load_posterior(residual, "").items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-9)

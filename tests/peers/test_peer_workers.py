@@ -1,0 +1,116 @@
+"""The real peers, where their environments are: `pytest -m peers`."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sigmabench.harness.bench.networks import NETWORKS
+from sigmabench.harness.peers.contender import IDLE_SHARE, PAUSE_SECONDS, remotes_of
+from sigmabench.harness.peers.environment import ENVIRONMENTS, PEERS, find
+from sigmabench.harness.peers.handover import write_images, write_networks
+from sigmabench.harness.peers.process import PeerError, Process
+from sigmabench.harness.peers.source import source_of
+from sigmabench.harness.prepare import Networks
+from sigmabench.harness.workload import resolve_workload
+
+pytestmark = pytest.mark.peers
+
+ROOT = Path(os.environ.get("SIGMABENCH_PEERS", Path(__file__).parents[2] / ENVIRONMENTS))
+DETERMINISTIC = ("DNN_INT8", "DNN_BF16", "DNN_FP32")
+CASES = [
+    ("ipex", "lenet5", (*DETERMINISTIC, "FP32")),
+    ("ipex", "resnet20", (*DETERMINISTIC, "FP32")),
+    ("ipex", "resnet50", ("DNN_INT8",)),
+    ("inductor", "lenet5", ("DNN_INT8", "FP32")),
+    ("bayesian-torch", "lenet5", ("INT8 layers",)),
+    ("bayesian-torch", "resnet20", ("FP32",)),
+    ("bayesian-torch", "resnet50", ("INT8",)),
+]
+REFUSED = [
+    ("bayesian-torch", "lenet5", "INT8", "quantizes ResNet-50 alone"),
+    ("bayesian-torch", "resnet20", "INT8 layers", "QuantizedCPU"),
+    ("inductor", "lenet5", "INT8", "take constant weights"),
+    ("ipex", "lenet5", "INT8", "hold constant weights"),
+]
+
+
+def loaded(name: str, network: str, format: str) -> tuple[Process, dict[str, object]]:
+    environment = find(PEERS.get(name), ROOT)
+    if environment.unavailable:
+        pytest.skip(environment.unavailable)
+    process = Process(environment.python, environment.peer.worker, 2, f"{name} {format}")
+    declared = NETWORKS.get(network)
+    job = {
+        "source": declared.source(),
+        "format": format,
+        "shape": list(declared.input_shape),
+        "batch": 2,
+        "inputs": 2,
+        "threads": 2,
+        "seed": 0,
+    }
+    try:
+        return process, process.ask({"load": job}, 600)["loaded"]
+    except PeerError:
+        process.close()
+        raise
+
+
+@pytest.mark.parametrize(
+    ("name", "network", "format"),
+    [(name, network, format) for name, network, formats in CASES for format in formats],
+)
+def test_it_computes_and_then_sleeps(name, network, format):
+    process, told = loaded(name, network, format)
+    with process:
+        assert told["versions"] == find(PEERS.get(name), ROOT).versions
+        assert len(process.ask({"run": 3}, 300)["ns"]) == 3
+        time.sleep(PAUSE_SECONDS)
+        assert process.idle_share() <= IDLE_SHARE
+
+
+@pytest.mark.parametrize(("name", "network", "format", "says"), REFUSED)
+def test_what_it_refuses_is_a_sentence(name, network, format, says):
+    with pytest.raises(PeerError, match=says):
+        loaded(name, network, format)
+
+
+@pytest.mark.parametrize("name", ["bayesian-torch", "inductor", "ipex"])
+def test_it_draws_the_posterior_it_was_given(name, tmp_path):
+    """In float32 its draws keep all of σ, and its logits vary from pass to pass."""
+    workload = resolve_workload("lenet-digits")
+    posterior, _ = workload.load_posterior()
+    splits = workload.splits(None)
+    write_images(tmp_path, splits.validation.limit(8), splits.train.limit(8))
+    write_networks(tmp_path, Networks(posterior, posterior), workload.model())
+    environment = find(PEERS.get(name), ROOT)
+    if environment.unavailable:
+        pytest.skip(environment.unavailable)
+    job = {
+        **source_of(workload.model).job(),
+        "shape": list(workload.input_shape),
+        "batch": 8,
+        "inputs": 1,
+        "threads": 1,
+        "seed": 0,
+        "data": str(tmp_path),
+    }
+    only = replace(environment.peer, formats={"FP32": "FP32"})
+    with remotes_of(job, [replace(environment, peer=only)]) as (remotes, absent):
+        assert not absent
+        drawn = remotes[0].drawn_std(64)
+        for parameter, std in posterior.std().items():
+            if std.ndim > 1:
+                expected = float(std.double().square().mean().sqrt())
+                error = 1 / math.sqrt(2 * 63 * std.numel())
+                assert drawn[parameter] == pytest.approx(expected, rel=6 * error)
+        logits = remotes[0].logits(0, 5, tmp_path)
+        assert logits.shape == (5, 8, workload.classes)
+        assert len({one.tobytes() for one in logits}) == 5
+        assert remotes[0].saved_bytes() > 2 * 4 * posterior.parameter_count
