@@ -178,6 +178,7 @@ def _started(out: Path) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.slow
 def test_workers_of_a_killed_study_end(tmp_path: Path) -> None:
     """`kill -9` gives the parent no time to stop them; they hold its standard error."""
     process = _started(tmp_path / "results")
@@ -185,6 +186,7 @@ def test_workers_of_a_killed_study_end(tmp_path: Path) -> None:
     process.communicate(timeout=120)  # until the last process that has the pipe is gone
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_told_of(tmp_path: Path) -> None:
     process = _started(tmp_path / "results")
     children = psutil.Process(process.pid).children()
