@@ -167,7 +167,7 @@ def _outcome(run: Run, recipe: Recipe) -> dict[str, Any]:
         "prior_std": recipe.prior_std,
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "threads": recipe.threads,
-        "final_loss": run.loss,
+        "final_loss": run.loss if run.log else None,
         "log": run.log,
     }
 

@@ -119,7 +119,7 @@ def _write(
         write_atomically(out / file, text.encode())
     base = plan.cells.base
     splits = workload.splits(base.data)
-    images = {split: splits.scored(split).limit(base.limit) for split in found.splits}
+    images = {split: splits.scored(split).limit(base.limit).readable() for split in found.splits}
     return [
         *(out / file for file in texts),
         *selective_figures(found, workload, out, name),
