@@ -1,7 +1,8 @@
 """ImageNet-1k on disk, and weights trained on it. Under the data root:
 
     imagenet/calibration    training images to calibrate on (also `train`)
-    imagenet/validation     to choose by; without it, the calibration images serve
+    imagenet/validation     to choose by; without it, training images held out, or if there are
+                            too few of them, the calibration images themselves
     imagenet/test           to score (also `val`)
     weights/NAME.safetensors
 
@@ -12,6 +13,7 @@ called by its WordNet id as in the original.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +39,8 @@ PARTS = {
     "test": ("test", "val"),
 }
 ORDER_SEED = 1000
+#: Training images that are never held out, and the most that are.
+KEPT, HELD_OUT = 1024, 5000
 
 
 def splits(
@@ -79,11 +83,15 @@ def splits(
     assert train is not None
     assert test is not None
     order = np.random.RandomState(ORDER_SEED).permutation(len(train))  # its stream is frozen
-    return Splits(train.take(torch.from_numpy(order)), part("validation") or _as(train), test)
-
-
-def _as(train: Split) -> Split:
-    return Split("validation", train.images, train.labels, train.mean, train.std, train.classes)
+    train = train.take(torch.from_numpy(order))
+    validation = part("validation")
+    if validation is None:
+        held = min(len(train) - KEPT, HELD_OUT)
+        validation = replace(
+            train.take(slice(-held, None)) if held > 0 else train, name="validation"
+        )
+        train = train.take(slice(-held)) if held > 0 else train
+    return Splits(train, validation, test)
 
 
 def _archive(home: Path, names: Sequence[str]) -> Archive | None:

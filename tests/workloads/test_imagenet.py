@@ -16,6 +16,7 @@ from imagenet_toy import WORKLOAD, downloaded, network
 from PIL import Image
 from safetensors.torch import save_file
 
+from sigmabench.harness import imagenet
 from sigmabench.harness.cli import main
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.imagenet import synsets, with_weights
@@ -79,6 +80,17 @@ def test_a_tar_and_a_validation_part(root: Path) -> None:
     with tarfile.open(home / "validation.tar", "w:") as archive:
         archive.add(home / "test", ".")
     assert len(WORKLOAD.splits(root).validation) == 6
+
+
+def test_validation_is_held_out_where_there_are_enough(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imagenet, "KEPT", 412)
+    splits = WORKLOAD.splits(root)
+    assert (len(splits.train), len(splits.validation)) == (412, 100)
+    assert not set(splits.train.images.names) & set(splits.validation.images.names)
+    monkeypatch.setattr(imagenet, "HELD_OUT", 50)
+    assert len(WORKLOAD.splits(root).validation) == 50
 
 
 @pytest.mark.parametrize("part", ["calibration", "test"])
