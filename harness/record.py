@@ -82,6 +82,26 @@ class Quality:
 
 
 @dataclass(frozen=True)
+class Paired:
+    """The format against another one of the same run, on the same images and at the same T (1 where
+    the other is deterministic); both are averaged over their seeds image by image.
+
+    Attributes:
+        reference: the other format.
+        seeds: how many seeds of this format, and of the other.
+        differences: `accuracy_percent` and `nll_nats`, this one's less the other's: mean over the
+            images.
+        intervals: 95 % confidence intervals of the differences, of the images: what other images of
+            the same kind might have shown.
+    """
+
+    reference: str
+    seeds: tuple[int, int]
+    differences: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
 class Timing:
     """Latency of queries. A query is one batch: float32 images in, T passes with fresh weights
     (quantizing the input, sampling, computing), float32 logits of all passes out. Loading images
@@ -308,6 +328,8 @@ class Record:
         unavailable: what could not be measured here, by name, with the reason.
         adaptive: passes spent and their effect; None where every image has T passes.
         operations: what of a divided network stays float; None where nothing does.
+        paired: the differences to another format; None where the run did not score that one, and
+            where T is adaptive.
     """
 
     cell: Cell
@@ -326,6 +348,7 @@ class Record:
     unavailable: dict[str, str] = field(default_factory=dict)
     adaptive: Adaptive | None = None
     operations: Operations | None = None
+    paired: Paired | None = None
     schema_version: int = SCHEMA_VERSION
 
 
@@ -350,6 +373,7 @@ _SCHEMA = (
     Cell,
     Fingerprint,
     Quality,
+    Paired,
     Timing,
     Bandwidth,
     Size,

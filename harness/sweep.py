@@ -7,7 +7,7 @@ whole records, and the next one measures the rest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ from .measure.clock import Samples, interleave
 from .measure.counters import dram, energy
 from .measure.memory import PeakMemory
 from .measure.operations import finding, operations
+from .measure.paired import paired, reference_of
 from .measure.posterior import fidelities
 from .measure.quality import quality
 from .measure.timing import timing
@@ -34,7 +35,7 @@ from .predict import batch_of, evaluate, summarise
 from .prepare import Prepared, load_networks, prepare
 from .quantize.artefact import Artefact, size
 from .query import Query, image_passes, passes, ring
-from .record import Fidelity, Fingerprint, Quality, Record, Size, Timing, Verdict
+from .record import Fidelity, Fingerprint, Paired, Quality, Record, Size, Timing, Verdict
 from .scratch import Made, Scratch
 from .store import Policy, Store
 
@@ -294,9 +295,29 @@ class _Sweep:
             for cell, query in around.items()
         ]
         keys = tuple(cell.key for cell in group)
-        return [self._record(one, loaded[one.query.cell.format], keys, copy) for one in timed]
+        return [
+            self._record(one, loaded[one.query.cell.format], self._paired(one, loaded), keys, copy)
+            for one in timed
+        ]
 
-    def _record(self, one: _Timed, loaded: Loaded, keys: tuple[str, ...], copy: float) -> Record:
+    def _paired(self, one: _Timed, loaded: Mapping[str, Loaded]) -> Paired | None:
+        cell, reference = one.query.cell, reference_of(one.query.cell.format)
+        other = loaded.get(reference or "")
+        if reference is None or other is None or cell.adaptive:
+            return None
+        passes = cell.mc if other.artefact.format.bayesian else 1
+        mine = [by_mc[cell.mc] for by_mc in loaded[cell.format].scored.values()]
+        others = [by_mc[passes] for by_mc in other.scored.values() if passes in by_mc]
+        return paired(reference, mine, others, self.split) if others else None
+
+    def _record(
+        self,
+        one: _Timed,
+        loaded: Loaded,
+        beside: Paired | None,
+        keys: tuple[str, ...],
+        copy: float,
+    ) -> Record:
         cell, predictor = one.query.cell, loaded.predictor
         one.query.again()
         isa, kernels = predictor.isa, dict(predictor.kernels)
@@ -339,6 +360,7 @@ class _Sweep:
             unavailable=_unavailable(),
             adaptive=spent,
             operations=operations(loaded.artefact.graph),
+            paired=beside,
         )
 
 

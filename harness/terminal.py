@@ -77,6 +77,11 @@ def echo_json(value: object) -> None:
     click.echo(json.dumps(value, indent=1, ensure_ascii=False))
 
 
+def tell(line: str) -> None:
+    """Tell the user something on standard error, where it spoils no output."""
+    click.echo(line, err=True)
+
+
 @contextmanager
 def progress(wanted: bool) -> Iterator[Report]:
     """A progress bar on standard error; silent where that is not a terminal."""

@@ -289,3 +289,36 @@ def test_peak_memory_and_bandwidth_are_those_of_the_cell(tmp_path):
         seconds = record.cell.batch / record.timing.images_per_second
         assert record.bandwidth.achieved_gb_per_s == pytest.approx(moved / seconds / 1e9)
         assert record.peak_memory_bytes > 10**8
+
+
+def test_differences_are_to_what_the_same_run_scored(tmp_path: Path) -> None:
+    names = ("FP32", "INT8", "DNN_FP32", "DNN_INT8")
+    plan = Plan(
+        resolve_workload("lenet-digits"),
+        formats=names,
+        mc=(1, 4),
+        batches=(2,),
+        seconds=0.01,
+        seeds=2,
+        limit=64,
+    )
+    store = Store(tmp_path, RECORDS)
+    found = {(r.cell.format, r.cell.mc): r for r in sweep.run(plan, store, "test")}
+    assert found["DNN_FP32", 1].paired is None
+    for format_, reference, mc, other in (
+        ("INT8", "FP32", 4, 4),
+        ("FP32", "DNN_FP32", 4, 1),
+        ("DNN_INT8", "DNN_FP32", 1, 1),
+    ):
+        beside = found[format_, mc].paired
+        assert beside is not None
+        assert beside.reference == reference
+        for metric, score in (("accuracy_percent", "accuracy"), ("nll_nats", "nll")):
+            mine = found[format_, mc].quality.scores[score]
+            others = found[reference, other].quality.scores[score]
+            assert beside.differences[metric] == pytest.approx(
+                sum(mine) / len(mine) - sum(others) / len(others)
+            )
+        assert beside.seeds == (len(mine), len(others))
+    again = {(r.cell.format, r.cell.mc): r for r in sweep.run(plan, store, "test")}
+    assert again["INT8", 4].paired == found["INT8", 4].paired, "read back from its file"

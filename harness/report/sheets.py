@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ..record import Fidelity, Record
+from ..record import Fidelity, Paired, Record
 from ..uncertainty.metrics import METRICS
 from . import adaptive, text
 from .rows import Row, Section, largest_mc, passes, unique
@@ -53,6 +53,35 @@ def quality(section: Section, write: Writer = text.concise) -> Sheet:
         Column(""),
     )
     return Sheet("Quality", columns, _aligned(cells), {}, 1, tuple(notes))
+
+
+def paired(section: Section) -> list[Sheet]:
+    """What each format scores less than the one it is compared with, and the mutual information it
+    keeps, one row a format and T; no sheet where no record tells."""
+    rows = [row for row in section.rows if row.record.paired is not None]
+    rows = unique(rows, lambda row: (row.label, *_count(row)))
+    rows.sort(key=_count)
+    if not rows:
+        return []
+    kept = {_key(row): text.mean(_mutual(row)) for row in section.rows}
+    columns = (
+        Column("T"),
+        Column("format", numeric=False),
+        Column("less", numeric=False),
+        Column("accuracy", "points"),
+        Column("NLL", "nats"),
+        Column("MI", "nats"),
+        Column("MI", "kept, %"),
+    )
+    counts = sorted({row.record.quality.images for row in rows})
+    images = " or ".join(f"{count:,}" for count in counts)
+    notes = (
+        f"On the same {images} images; ± half of the 95 % interval, which is of the images: 1 "
+        f"point is {' or '.join(f'{count / 100:g}' for count in counts)} images. MI: mean mutual "
+        "information, and its share of FP32's.",
+    )
+    cells = tuple(_paired_cells(row, kept) for row in rows)
+    return [Sheet("Beside FP32, image by image", columns, cells, {}, 1, notes)]
 
 
 def speed(section: Section) -> Sheet:
@@ -204,6 +233,7 @@ def document(
     """What a page shows of a section, beside published figures where there are some."""
     shown = [
         quality(section, text.spread),
+        *paired(section),
         *([paper(section, reference)] if reference else []),
         speed(section),
         *adaptive.document(section),
@@ -265,6 +295,38 @@ def _seeds_note(records: Sequence[Record], write: Writer) -> str:
     return (
         f"{drawn} Floor: the ECE that a perfectly calibrated model would show with so many images."
     )
+
+
+def _key(row: Row) -> tuple[object, ...]:
+    cell = row.record.cell
+    return cell.format, row.label.removeprefix(cell.format), *_count(row)
+
+
+def _mutual(row: Row) -> Sequence[float | None] | None:
+    return row.record.quality.scores.get("mutual_information")
+
+
+def _paired_cells(row: Row, kept: Mapping[tuple[object, ...], float | None]) -> tuple[str, ...]:
+    found = row.record.paired
+    assert found is not None
+    _, *rest = _key(row)
+    mine = text.mean(_mutual(row))
+    whole = kept.get(("FP32", *rest)) if found.reference == "FP32" else None
+    share = mine / whole if mine is not None and whole else None
+    return (
+        row.passes,
+        row.label,
+        found.reference,
+        _plus_minus(found, "accuracy_percent", 2),
+        _plus_minus(found, "nll_nats", 4),
+        text.fixed(mine, 4),
+        text.percent(share, 0),
+    )
+
+
+def _plus_minus(found: Paired, metric: str, digits: int) -> str:
+    low, high = found.intervals[metric]
+    return f"{text.signed(found.differences[metric], digits)} ± {(high - low) / 2:.{digits}f}"
 
 
 def _speed_columns(unit: str) -> tuple[Column, ...]:

@@ -28,6 +28,7 @@ def narrow(records: Iterable[Record]) -> RenderableType:
         records,
         lambda s: [
             sheets.quality(s),
+            *sheets.paired(s),
             sheets.speed(s),
             *adaptive.spent(s),
             *adaptive.differences(s),
@@ -86,8 +87,8 @@ def summary(record: Record) -> dict[str, Any]:
     Returns:
         The cell's key and fields, `scores` (mean, standard deviation, number of seeds that have
         one), `timing`,
-        `bandwidth`, `size`, `fidelity`, `verdict` and, where T is adaptive, `adaptive`; units are
-        in the names.
+        `bandwidth`, `size`, `fidelity`, `verdict` and, where there is one, `adaptive`,
+        `operations` and `paired`; units are in the names.
     """
     quality, timing = record.quality, record.timing
     return {
@@ -118,6 +119,7 @@ def summary(record: Record) -> dict[str, Any]:
         "verdict": asdict(record.verdict),
         "adaptive": None if record.adaptive is None else asdict(record.adaptive),
         "operations": None if record.operations is None else asdict(record.operations),
+        "paired": None if record.paired is None else asdict(record.paired),
         "unavailable": record.unavailable,
         "dispatched_isa": record.dispatched_isa,
         "fingerprint": asdict(record.fingerprint),

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import UserError
-from ..terminal import Names, command_line, echo_json, progress, show
+from ..terminal import Names, echo_json, progress, show, tell
 
 if TYPE_CHECKING:
     from ..workload import Workload
@@ -56,11 +55,7 @@ def selective(
     in --results, and the same command goes on.
     """
     from ..checks import check_counts
-    from ..commands import parse_policy
-    from ..machine import fingerprint
-    from ..shift.record import SHIFT_RECORDS
-    from ..shift.study import run
-    from ..store import Store
+    from ..commands import studied
     from ..workload import resolve_workload
     from .findings import findings
     from .plan import selective_plan
@@ -69,20 +64,9 @@ def selective(
     chosen = resolve_workload(workload)
     plan, skipped = selective_plan(chosen, **choices)
     for line in skipped:
-        click.echo(line, err=True)
-    count = workers if workers is not None else fingerprint().cores
+        tell(line)
     with progress(not as_json) as report:
-        records = run(
-            plan.cells,
-            Store(results, SHIFT_RECORDS),
-            command_line(),
-            parse_policy(policy),
-            count,
-            report,
-            lambda line: click.echo(line, err=True),
-        )
-        if not records:
-            raise UserError(f"{results} holds no record of this study; leave out --policy never.")
+        records = studied(plan.cells, results, policy, workers, report)
         found = findings(records, plan.splits, plan.choices, report=report)
     _conclude(chosen, plan, found, out, tiles, as_json)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UserError
-from ..terminal import Names, Numbers, command_line, echo_json, progress, show
+from ..terminal import Names, Numbers, command_line, echo_json, progress, show, tell
 
 if TYPE_CHECKING:
     from ..workload import Workload
@@ -63,29 +63,14 @@ def shift(
     Profiles: quick is 4 types, 500 images, T = 10; regular 16 types, 1,000 images, T = 50; full
     the whole split. What was finished is stored in --results, and the same command goes on.
     """
-    from ..commands import parse_policy
-    from ..machine import fingerprint
-    from ..store import Store
+    from ..commands import studied
     from .plan import shift_plan
-    from .record import SHIFT_RECORDS
-    from .study import run
 
     plan, skipped = shift_plan(_workload(workload), **choices)
     for line in skipped:
-        click.echo(line, err=True)
-    count = workers if workers is not None else fingerprint().cores
+        tell(line)
     with progress(not as_json) as report:
-        records = run(
-            plan,
-            Store(results, SHIFT_RECORDS),
-            command_line(),
-            parse_policy(policy),
-            count,
-            report,
-            lambda line: click.echo(line, err=True),
-        )
-    if not records:
-        raise UserError(f"{results} holds no record of this study; leave out --policy never.")
+        records = studied(plan, results, policy, workers, report)
     _conclude(plan, records, out, detailed, as_json)
 
 

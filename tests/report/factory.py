@@ -10,10 +10,12 @@ import numpy as np
 
 from sigmabench.harness.cell import Cell
 from sigmabench.harness.formats import DEFAULT_FORMATS, FORMATS
+from sigmabench.harness.measure.paired import reference_of
 from sigmabench.harness.record import (
     Bandwidth,
     Fidelity,
     Fingerprint,
+    Paired,
     Quality,
     Record,
     Size,
@@ -166,6 +168,15 @@ def layer(name: str, std_ratio: float, saturation: float | None = 0.001) -> Fide
     return Fidelity(name, 20_490, std_ratio, 0.002, 0.15, 0.0, 0.12, 0.4, -1.1, 100_000, saturation)
 
 
+def _paired(name: str) -> Paired | None:
+    """Beside the format that it is compared with."""
+    reference = reference_of(name) if name in FORMATS else None
+    if reference is None:
+        return None
+    values = {"accuracy_percent": -0.12, "nll_nats": 0.0021}
+    return Paired(reference, (3, 3), values, {k: (v - 0.3, v + 0.3) for k, v in values.items()})
+
+
 def record(
     rng: np.random.Generator | None = None,
     *,
@@ -214,6 +225,7 @@ def record(
         if quantized
         else (),
         verdict=verdict or Verdict(True, {"moments": "pass", "isa": "pass"}),
+        paired=_paired(which.format),
         unavailable={"dram_counters": "no access to performance counters in this container"},
     )
 

@@ -99,7 +99,7 @@ def test_the_narrow_table_fits_80_columns_and_says_what_was_spent(mixed):
 def test_the_document_has_every_metric_and_fixed_cells_have_none(mixed):
     (section,) = sections(mixed)
     titles = [sheet.title for sheet in sheets.document(section)]
-    assert titles[2:4] == ["Adaptive T: passes spent", "Adaptive T: difference to T = 50"]
+    assert titles[3:5] == ["Adaptive T: passes spent", "Adaptive T: difference to T = 50"]
     *_, every = adaptive.document(section)
     assert len(every.rows) == len(mixed[0].quality.scores)
     (plain,) = sections(factory.grid(("FP32", "INT8")))

@@ -12,7 +12,7 @@ import factory
 import pytest
 from rich.console import Console
 
-from sigmabench.harness.report import sheets, table
+from sigmabench.harness.report import sheets, table, text
 from sigmabench.harness.report.rows import sections
 from sigmabench.harness.uncertainty.metrics import METRICS
 
@@ -54,7 +54,8 @@ def test_narrow_fits_80_columns_with_every_cell_whole(records, widest):
     assert "…" not in output
     assert max(map(len, output.splitlines())) <= 80
     (section,) = sections(shown)
-    for sheet in (sheets.quality(section), sheets.speed(section), sheets.size(section)):
+    quality, speed, size = sheets.quality(section), sheets.speed(section), sheets.size(section)
+    for sheet in (quality, *sheets.paired(section), speed, size):
         assert whole(output, sheet), sheet.title
 
 
@@ -95,7 +96,7 @@ def test_a_terminal_that_is_too_narrow_shows_the_left_part_whole(records):
     full, cut = (drawn(table.narrow(records), width).splitlines() for width in (80, 60))
     assert max(map(len, cut)) <= 60
     rows = [line[:60].rstrip() for line in full if "INT8_SIGMA4  " in line]
-    assert len(rows) == 3 + 6 + 1
+    assert len(rows) == 3 + 3 + 6 + 1
     assert set(rows) <= {line.rstrip() for line in cut}
 
 
@@ -290,7 +291,7 @@ def test_markdown_tables_are_rectangular_and_escaped(records, reference):
     assert "A\\|B" in output
     blocks = output.replace("\\|", "").split("\n\n")
     tables = [b.splitlines() for b in blocks if b.startswith("|")]
-    assert len(tables) == 5
+    assert len(tables) == 6
     for lines in tables:
         assert len({line.count("|") for line in lines}) == 1
 
@@ -311,3 +312,27 @@ def test_markdown_is_escaped_everywhere():
 def test_no_records_say_so():
     assert drawn(table.narrow([])).strip() == "There are no records."
     assert json.loads(table.to_json([])) == []
+
+
+def test_differences_name_what_they_are_to_and_what_is_kept():
+    records = factory.grid(("DNN_FP32", "FP32", "INT8"), mcs=(50,), batches=(1,))
+    (section,) = sections(records)
+    (sheet,) = sheets.paired(section)
+    rows = {row[1]: row for row in sheet.rows}
+    assert list(rows) == ["FP32", "INT8"], "DNN_FP32 is compared with nothing"
+    assert rows["INT8"][2:5] == ("FP32", "−0.12 ± 0.30", "+0.0021 ± 0.3000")
+    mine, whole = (
+        text.mean(row.record.quality.scores["mutual_information"])
+        for row in sorted(section.rows, key=lambda row: row.label, reverse=True)
+        if row.label in ("INT8", "FP32")
+    )
+    assert rows["INT8"][6] == f"{100 * mine / whole:.0f}"
+    assert rows["FP32"][6] == "–"
+    assert "1 point is" in sheet.notes[0]
+
+
+def test_older_records_have_no_differences():
+    records = [replace(r, paired=None) for r in factory.grid(("FP32", "INT8"))]
+    (section,) = sections(records)
+    assert sheets.paired(section) == []
+    assert "image by image" not in drawn(table.narrow(records))

@@ -1,0 +1,131 @@
+"""Paired differences, against the published formula, a textbook's t and resampling."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from sigmabench.harness.data import Split
+from sigmabench.harness.formats import FORMATS
+from sigmabench.harness.measure.paired import paired, reference_of
+from sigmabench.harness.uncertainty.predictive import Summary
+
+
+def summary(probs: np.ndarray) -> Summary:
+    tensor = torch.from_numpy(probs / probs.sum(1, keepdims=True))
+    entropy = -(tensor * tensor.log()).sum(1)
+    return Summary(1, tensor, tensor.log(), entropy, entropy, None)
+
+
+def drawn(count: int, seed: int) -> Summary:
+    return summary(np.random.default_rng(seed).dirichlet((0.7, 0.7, 0.7), count) + 1e-6)
+
+
+def split(count: int, sources: torch.Tensor | None = None) -> Split:
+    labels = torch.from_numpy(np.random.default_rng(5).integers(0, 3, count))
+    images = torch.zeros(count, 1, 1, 1, dtype=torch.uint8)
+    return Split("test", images, labels, (0.0,), (1.0,), 3, sources=sources)
+
+
+def test_accuracy_by_agresti_and_min() -> None:
+    part, mine, other = split(200), drawn(200, 1), drawn(200, 2)
+    a, b = mine.correct(part.labels), other.correct(part.labels)
+    gained, lost, n = int((a & ~b).sum()) + 0.5, int((~a & b).sum()) + 0.5, 200 + 2
+    wald = math.sqrt(((gained + lost) - (gained - lost) ** 2 / n) / n**2)
+    found = paired("FP32", [mine], [other], part)
+    low, high = found.intervals["accuracy_percent"]
+    t = stats.t.ppf(0.975, 199)
+    assert found.differences["accuracy_percent"] == pytest.approx(0.5 * int(a.sum() - b.sum()))
+    assert (high - low) / 2 == pytest.approx(100 * t * wald, rel=0.01)
+
+
+def test_nll_by_students_t() -> None:
+    part, mine, other = split(300), drawn(300, 1), drawn(300, 2)
+    rows = torch.arange(300)
+    per_image = other.log_probs[rows, part.labels] - mine.log_probs[rows, part.labels]
+    expected = stats.ttest_1samp(per_image.numpy(), 0.0).confidence_interval(0.95)
+    found = paired("FP32", [mine], [other], part)
+    assert found.intervals["nll_nats"] == pytest.approx((expected.low, expected.high))
+
+
+def test_equal_predictions_are_no_proof_of_equality() -> None:
+    part, same = split(100), drawn(100, 1)
+    found = paired("FP32", [same], [same], part)
+    assert found.differences == {"accuracy_percent": 0.0, "nll_nats": 0.0}
+    assert found.intervals["nll_nats"] == (0.0, 0.0)
+    low, high = found.intervals["accuracy_percent"]
+    assert high == -low
+    assert 1 < high < 3
+
+
+def test_seeds_are_averaged_image_by_image() -> None:
+    part, seeds, other = split(150), [drawn(150, s) for s in range(3)], drawn(150, 9)
+    found = paired("FP32", seeds, [other], part)
+    single = [paired("FP32", [one], [other], part) for one in seeds]
+    for metric in ("accuracy_percent", "nll_nats"):
+        mean = np.mean([one.differences[metric] for one in single])
+        assert found.differences[metric] == pytest.approx(mean)
+        widths = [np.ptp(one.intervals[metric]) for one in single]
+        assert np.ptp(found.intervals[metric]) < np.mean(widths)
+    assert found.seeds == (3, 1)
+
+
+def test_images_of_one_source_are_no_independent_ones() -> None:
+    half_a, half_b = drawn(80, 1), drawn(80, 2)
+    twice = [summary(one.probs.repeat(2, 1).numpy()) for one in (half_a, half_b)]
+    once = split(80)
+    both = Split(
+        "test",
+        torch.zeros(160, 1, 1, 1, dtype=torch.uint8),
+        once.labels.repeat(2),
+        (0.0,),
+        (1.0,),
+        3,
+        sources=torch.arange(80).repeat(2),
+    )
+    alone = paired("FP32", [half_a], [half_b], once).intervals["nll_nats"]
+    assert paired("FP32", [twice[0]], [twice[1]], both).intervals["nll_nats"] == pytest.approx(
+        alone
+    )
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6))
+def test_turned_round_it_is_the_same(seed: int) -> None:
+    part, mine, other = split(40), drawn(40, seed), drawn(40, seed + 1)
+    there, back = paired("A", [mine], [other], part), paired("B", [other], [mine], part)
+    for metric, value in there.differences.items():
+        assert back.differences[metric] == pytest.approx(-value)
+        low, high = there.intervals[metric]
+        assert back.intervals[metric] == pytest.approx((-high, -low))
+        assert low <= value <= high
+
+
+def test_the_interval_covers() -> None:
+    rng, covered, trials = np.random.default_rng(0), 0, 400
+    labels = torch.zeros(120, dtype=torch.int64)
+    images = torch.zeros(120, 1, 1, 1, dtype=torch.uint8)
+    part = Split("test", images, labels, (0.0,), (1.0,), 2)
+    for _ in range(trials):
+        right = rng.random((2, 120)) < np.array([[0.9], [0.86]])
+        sides = [summary(np.where(r[:, None], [0.9, 0.1], [0.1, 0.9])) for r in right]
+        low, high = paired("FP32", [sides[0]], [sides[1]], part).intervals["accuracy_percent"]
+        covered += low <= 4.0 <= high
+    assert 0.92 < covered / trials < 0.985
+
+
+def test_what_is_compared_with_what() -> None:
+    assert {name: reference_of(name) for name in ("FP32", "BF16", "INT8_SIGMA1", "INT4")} == {
+        "FP32": "DNN_FP32",
+        "BF16": "FP32",
+        "INT8_SIGMA1": "FP32",
+        "INT4": "FP32",
+    }
+    assert (reference_of("DNN_INT8"), reference_of("DNN_FP32")) == ("DNN_FP32", None)
+    assert all(reference_of(name) in (None, *FORMATS.names()) for name in FORMATS.names())
