@@ -26,9 +26,9 @@ from .measure.clock import Samples, interleave
 from .measure.counters import dram, energy
 from .measure.memory import PeakMemory
 from .measure.operations import finding, operations
-from .measure.paired import paired, reference_of
+from .measure.paired import PerImage, paired, reference_of
 from .measure.posterior import fidelities
-from .measure.quality import quality
+from .measure.quality import joined, quality
 from .measure.timing import timing
 from .measure.traffic import bandwidth
 from .predict import batch_of, evaluate, summarise
@@ -40,6 +40,8 @@ from .scratch import Made, Scratch
 from .store import Policy, Store
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .cell import Cell
     from .data import Split
     from .plan import Plan
@@ -59,6 +61,20 @@ Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
+class Scored:
+    """What is left of one seed's predictions at one T once they are scored; all of them would take
+    gigabytes where there are many images and classes.
+
+    Attributes:
+        probs: p̄ of the images that timed queries may be compared on, the split's first, [n, C].
+        each: of all images.
+    """
+
+    probs: Tensor
+    each: PerImage
+
+
+@dataclass(frozen=True, eq=False)
 class Loaded:
     """One format, ready to run and scored.
 
@@ -68,7 +84,7 @@ class Loaded:
         size: on disk.
         fidelity: of its sampled weights.
         quality: by T.
-        scored: what was scored, by seed and T.
+        scored: by seed and T.
         adaptive: quality and what was scored at adaptive T, by seed; None if that is not asked for.
         draws_differ: that audit's result.
         claimed_isa: of its backend.
@@ -79,7 +95,7 @@ class Loaded:
     size: Size
     fidelity: tuple[Fidelity, ...]
     quality: dict[int, Quality]
-    scored: dict[int, dict[int, Summary]]
+    scored: dict[int, dict[int, Scored]]
     adaptive: tuple[Quality, dict[int, Evaluated]] | None
     draws_differ: str
     claimed_isa: str
@@ -171,14 +187,14 @@ class _Sweep:
             backend = BACKENDS.get(plan.backend_of(artefact.format))
             predictor = backend.load(artefact, plan.threads, plan.team)
             done = (index * total // len(names), total)
-            scored, adaptive = self._score(artefact, predictor, mine, done)
+            qualities, scored, adaptive = self._score(artefact, predictor, mine, done)
             sampled = [conv.name for conv in artefact.graph.convs if artefact.sampled(conv)]
             loaded[name] = Loaded(
                 artefact,
                 predictor,
                 size(artefact, fp32),
                 fidelities(artefact, self.prepared.model, predictor, plan.seed),
-                self._quality(scored),
+                qualities,
                 scored,
                 adaptive,
                 audits.draws_differ(predictor.sample, sampled, plan.seed),
@@ -192,8 +208,12 @@ class _Sweep:
         predictor: Predictor,
         mine: Sequence[Cell],
         progress: tuple[int, int],
-    ) -> tuple[dict[int, dict[int, Summary]], tuple[Quality, dict[int, Evaluated]] | None]:
-        """At each T by seed, and at adaptive T."""
+    ) -> tuple[
+        dict[int, Quality],
+        dict[int, dict[int, Scored]],
+        tuple[Quality, dict[int, Evaluated]] | None,
+    ]:
+        """Quality by T; what is left of the predictions by seed and T; and both at adaptive T."""
         done, total = progress
         title = f"Scoring {artefact.header.format}"
 
@@ -203,18 +223,27 @@ class _Sweep:
             self.report(title, done, total)
 
         seeds = range(self.plan.seed, self.plan.seed + mine[0].seeds)
-        found: dict[int, dict[int, Summary]] = {}
+        compared = len(seeds) * max(self.plan.batches)
+        found: dict[int, dict[int, Scored]] = {}
+        scores: dict[int, list[Quality]] = {}
         at_adaptive: dict[int, Evaluated] = {}
         for index, seed in enumerate(seeds, 1):
-            found[seed], adaptive = self._predicted(artefact, predictor, mine, seed, advance)
+            predicted, adaptive = self._predicted(artefact, predictor, mine, seed, advance)
+            found[seed] = {
+                T: Scored(one.probs[:compared].clone(), PerImage.of(one, self.split.labels))
+                for T, one in predicted.items()
+            }
+            for T, one in predicted.items():
+                scores.setdefault(T, []).append(quality([one], self.split, [seed]))
             if adaptive is not None:
                 at_adaptive[seed] = adaptive
             done = progress[0] + index * len(self.split)  # also where nothing was computed
             self.report(title, done, total)
+        qualities = {T: joined(each) for T, each in scores.items()}
         if not at_adaptive:
-            return found, None
-        scores = quality([e.adaptive for e in at_adaptive.values()], self.split, seeds)
-        return found, (scores, at_adaptive)
+            return qualities, found, None
+        stopped = quality([e.adaptive for e in at_adaptive.values()], self.split, seeds)
+        return qualities, found, (stopped, at_adaptive)
 
     def _predicted(
         self,
@@ -250,10 +279,6 @@ class _Sweep:
         if rule is None:
             return full, None
         return full, Evaluated(full, summaries["adaptive"], others["spent"])
-
-    def _quality(self, scored: dict[int, dict[int, Summary]]) -> dict[int, Quality]:
-        seeds, counts = list(scored), list(next(iter(scored.values())))
-        return {T: quality([scored[seed][T] for seed in seeds], self.split, seeds) for T in counts}
 
     def _group(
         self,
@@ -306,9 +331,9 @@ class _Sweep:
         if reference is None or other is None or cell.adaptive:
             return None
         passes = cell.mc if other.artefact.format.bayesian else 1
-        mine = [by_mc[cell.mc] for by_mc in loaded[cell.format].scored.values()]
-        others = [by_mc[passes] for by_mc in other.scored.values() if passes in by_mc]
-        return paired(reference, mine, others, self.split) if others else None
+        mine = [by_mc[cell.mc].each for by_mc in loaded[cell.format].scored.values()]
+        others = [by_mc[passes].each for by_mc in other.scored.values() if passes in by_mc]
+        return paired(reference, mine, others, self.split.sources) if others else None
 
     def _record(
         self,
@@ -415,16 +440,15 @@ def _scored_the_timed_path(query: Query, loaded: Loaded) -> str:
         seed = cell.seed + index
         if kept.probs is None or kept.spent is None or loaded.adaptive is None:
             timed = summarise(kept.logits, not artefact.format.bayesian).probs
-            probs = loaded.scored[seed][cell.mc].probs
-            result = audits.outputs_match(
-                timed, probs[query.images(index, len(probs))], tolerance == 0, tolerance
-            )
+            scored = loaded.scored[seed][cell.mc]
+            images = query.images(index, len(scored.each.nll))
+            result = audits.outputs_match(timed, scored.probs[images], tolerance == 0, tolerance)
         else:
-            scored = loaded.adaptive[1][seed]
-            images = query.images(index, len(scored.spent))
+            stopped = loaded.adaptive[1][seed]
+            images = query.images(index, len(stopped.spent))
             result = audits.adaptive_outputs_match(
                 (kept.probs, kept.spent),
-                (scored.adaptive.probs[images], scored.spent[images]),
+                (stopped.adaptive.probs[images], stopped.spent[images]),
                 tolerance == 0,
                 tolerance,
             )

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
-from ..data import Split
 from ..formats import FORMATS
 from ..record import Paired
 from ..significance import Estimate
@@ -35,23 +36,45 @@ def reference_of(format: str) -> str | None:
     return "FP32" if FORMATS.get(format).bayesian and format != "FP32" else "DNN_FP32"
 
 
+@dataclass(frozen=True, eq=False)
+class PerImage:
+    """What a pair needs of one seed's predictions of N images.
+
+    Attributes:
+        correct: whether each prediction is the label, bool [N].
+        nll: negative log-likelihood of each label, nats, float64 [N].
+    """
+
+    correct: NDArray[np.bool_]
+    nll: F64
+
+    @classmethod
+    def of(cls, summary: Summary, labels: Tensor) -> PerImage:
+        """Of a summary and the labels of its images, int64 [N]."""
+        likelihoods = summary.log_probs.gather(1, labels.long()[:, None])[:, 0]
+        return cls(summary.correct(labels).numpy(), -likelihoods.numpy())
+
+
 def paired(
-    reference: str, mine: Sequence[Summary], others: Sequence[Summary], split: Split
+    reference: str,
+    mine: Sequence[PerImage],
+    others: Sequence[PerImage],
+    sources: Tensor | None = None,
 ) -> Paired:
     """Compare two formats.
 
     Args:
         reference: name of the other format.
-        mine: one summary a seed, over the split's images.
+        mine: one a seed, over the same images in the same order.
         others: of the reference, likewise; there may be fewer seeds or more.
-        split: the images.
+        sources: as `Split.sources`.
     """
-    sources = np.arange(len(split)) if split.sources is None else split.sources.numpy()
-    accuracy = 100 * (_correct(mine, split) - _correct(others, split))
-    nll = _nll(mine, split) - _nll(others, split)
+    count = len(mine[0].nll)
+    groups = np.arange(count) if sources is None else sources.numpy()
+    accuracy = _mean(mine, "correct") - _mean(others, "correct")
     found = {
-        "accuracy_percent": _estimate(accuracy, sources, 100.0),
-        "nll_nats": _estimate(nll, sources, 0.0),
+        "accuracy_percent": _estimate(100 * accuracy, groups, 100.0),
+        "nll_nats": _estimate(_mean(mine, "nll") - _mean(others, "nll"), groups, 0.0),
     }
     return Paired(
         reference,
@@ -74,12 +97,6 @@ def _estimate(differences: F64, sources: NDArray[np.int64], image: float) -> Est
     return Estimate(value, error, max(groups - 1, 1))
 
 
-def _correct(summaries: Sequence[Summary], split: Split) -> F64:
-    """Share of the seeds with the right prediction, [N]."""
-    return np.mean([summary.correct(split.labels).double().numpy() for summary in summaries], 0)
-
-
-def _nll(summaries: Sequence[Summary], split: Split) -> F64:
-    """Mean over the seeds, nats, [N]."""
-    labels = split.labels.long()[:, None]
-    return np.mean([-summary.log_probs.gather(1, labels)[:, 0].numpy() for summary in summaries], 0)
+def _mean(seeds: Sequence[PerImage], name: str) -> F64:
+    """Mean over the seeds, [N]."""
+    return np.mean([getattr(seed, name) for seed in seeds], 0, dtype=np.float64)

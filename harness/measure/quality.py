@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..record import Quality
@@ -53,4 +54,18 @@ def quality(summaries: Sequence[Summary], split: Split, seeds: Sequence[int]) ->
             "risk": tuple(curve.risk.tolist()),
         },
         skipped=split.skipped,
+    )
+
+
+def joined(qualities: Sequence[Quality]) -> Quality:
+    """Of several seeds, from those of one seed each, on the same images."""
+    first = qualities[0]
+    return replace(
+        first,
+        seeds=tuple(seed for one in qualities for seed in one.seeds),
+        scores={
+            name: tuple(value for one in qualities for value in one.scores[name])
+            for name in first.scores
+        },
+        ece_floor_percent=tuple(f for one in qualities for f in one.ece_floor_percent),
     )

@@ -13,7 +13,8 @@ from scipy import stats
 
 from sigmabench.harness.data import Split
 from sigmabench.harness.formats import FORMATS
-from sigmabench.harness.measure.paired import paired, reference_of
+from sigmabench.harness.measure.paired import PerImage, paired, reference_of
+from sigmabench.harness.record import Paired
 from sigmabench.harness.uncertainty.predictive import Summary
 
 
@@ -27,6 +28,11 @@ def drawn(count: int, seed: int) -> Summary:
     return summary(np.random.default_rng(seed).dirichlet((0.7, 0.7, 0.7), count) + 1e-6)
 
 
+def compared(mine: list[Summary], others: list[Summary], part: Split) -> Paired:
+    sides = ([PerImage.of(one, part.labels) for one in side] for side in (mine, others))
+    return paired("FP32", *sides, part.sources)
+
+
 def split(count: int, sources: torch.Tensor | None = None) -> Split:
     labels = torch.from_numpy(np.random.default_rng(5).integers(0, 3, count))
     images = torch.zeros(count, 1, 1, 1, dtype=torch.uint8)
@@ -38,7 +44,7 @@ def test_accuracy_by_agresti_and_min() -> None:
     a, b = mine.correct(part.labels), other.correct(part.labels)
     gained, lost, n = int((a & ~b).sum()) + 0.5, int((~a & b).sum()) + 0.5, 200 + 2
     wald = math.sqrt(((gained + lost) - (gained - lost) ** 2 / n) / n**2)
-    found = paired("FP32", [mine], [other], part)
+    found = compared([mine], [other], part)
     low, high = found.intervals["accuracy_percent"]
     t = stats.t.ppf(0.975, 199)
     assert found.differences["accuracy_percent"] == pytest.approx(0.5 * int(a.sum() - b.sum()))
@@ -50,13 +56,13 @@ def test_nll_by_students_t() -> None:
     rows = torch.arange(300)
     per_image = other.log_probs[rows, part.labels] - mine.log_probs[rows, part.labels]
     expected = stats.ttest_1samp(per_image.numpy(), 0.0).confidence_interval(0.95)
-    found = paired("FP32", [mine], [other], part)
+    found = compared([mine], [other], part)
     assert found.intervals["nll_nats"] == pytest.approx((expected.low, expected.high))
 
 
 def test_equal_predictions_are_no_proof_of_equality() -> None:
     part, same = split(100), drawn(100, 1)
-    found = paired("FP32", [same], [same], part)
+    found = compared([same], [same], part)
     assert found.differences == {"accuracy_percent": 0.0, "nll_nats": 0.0}
     assert found.intervals["nll_nats"] == (0.0, 0.0)
     low, high = found.intervals["accuracy_percent"]
@@ -66,8 +72,8 @@ def test_equal_predictions_are_no_proof_of_equality() -> None:
 
 def test_seeds_are_averaged_image_by_image() -> None:
     part, seeds, other = split(150), [drawn(150, s) for s in range(3)], drawn(150, 9)
-    found = paired("FP32", seeds, [other], part)
-    single = [paired("FP32", [one], [other], part) for one in seeds]
+    found = compared(seeds, [other], part)
+    single = [compared([one], [other], part) for one in seeds]
     for metric in ("accuracy_percent", "nll_nats"):
         mean = np.mean([one.differences[metric] for one in single])
         assert found.differences[metric] == pytest.approx(mean)
@@ -89,17 +95,15 @@ def test_images_of_one_source_are_no_independent_ones() -> None:
         3,
         sources=torch.arange(80).repeat(2),
     )
-    alone = paired("FP32", [half_a], [half_b], once).intervals["nll_nats"]
-    assert paired("FP32", [twice[0]], [twice[1]], both).intervals["nll_nats"] == pytest.approx(
-        alone
-    )
+    alone = compared([half_a], [half_b], once).intervals["nll_nats"]
+    assert compared([twice[0]], [twice[1]], both).intervals["nll_nats"] == pytest.approx(alone)
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6))
 def test_turned_round_it_is_the_same(seed: int) -> None:
     part, mine, other = split(40), drawn(40, seed), drawn(40, seed + 1)
-    there, back = paired("A", [mine], [other], part), paired("B", [other], [mine], part)
+    there, back = compared([mine], [other], part), compared([other], [mine], part)
     for metric, value in there.differences.items():
         assert back.differences[metric] == pytest.approx(-value)
         low, high = there.intervals[metric]
@@ -115,7 +119,7 @@ def test_the_interval_covers() -> None:
     for _ in range(trials):
         right = rng.random((2, 120)) < np.array([[0.9], [0.86]])
         sides = [summary(np.where(r[:, None], [0.9, 0.1], [0.1, 0.9])) for r in right]
-        low, high = paired("FP32", [sides[0]], [sides[1]], part).intervals["accuracy_percent"]
+        low, high = compared([sides[0]], [sides[1]], part).intervals["accuracy_percent"]
         covered += low <= 4.0 <= high
     assert 0.92 < covered / trials < 0.985
 
