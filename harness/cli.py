@@ -181,6 +181,7 @@ def doctor(as_json: bool, seconds: float) -> None:
 @click.argument("workload")
 @click.option("--recipe", default="best", help="Recipe; see `sigmabench list`.")
 @click.option("--seed", type=int, default=0, help="Of everything random.")
+@click.option("--limit", type=int, help="Training images to use.  [default: all]")
 @click.option("--device", default="cpu", help="PyTorch device.")
 @DATA
 @click.option(
@@ -194,6 +195,7 @@ def train(
     workload: str,
     recipe: str,
     seed: int,
+    limit: int | None,
     device: str,
     data: Path | None,
     out: Path | None,
@@ -211,6 +213,7 @@ def train(
         recipe,
         out=path,
         seed=seed,
+        limit=limit,
         data=data,
         device=device,
         resume=resume,

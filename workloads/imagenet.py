@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ from sigmabench.harness.workload import Workload
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from sigmabench.harness.posterior.recipe import Recipe
 
 DELTA = 0.05
 NEEDS_DATA = "ImageNet in imagenet/ under --data; weights from there or from their hub"
@@ -137,6 +140,7 @@ def classifier(
     crop: Crop,
     statistics: tuple[tuple[float, ...], tuple[float, ...]],
     delta: float,
+    recipes: Sequence[Recipe] = (),
 ) -> Workload:
     """A workload of ImageNet's 1,000 classes, its posterior made by MOPED.
 
@@ -148,6 +152,7 @@ def classifier(
         crop: what becomes of an image.
         statistics: mean and standard deviation per channel, of pixel / 255.
         delta: δ of MOPED.
+        recipes: to train other posteriors by.
     """
     mean, std = statistics
     return Workload(
@@ -158,7 +163,7 @@ def classifier(
         splits=partial(splits, crop=crop, mean=mean, std=std),
         input_shape=(3, crop.size, crop.size),
         classes=CLASSES,
-        recipes={},
+        recipes={recipe.name: recipe for recipe in recipes},
         pretrained=pretrained,
         delta=delta,
         official_corruptions="ImageNet-C",

@@ -183,14 +183,15 @@ def _validation(
 def _command(
     workload: Workload, recipe: Recipe, seed: int, start: Posterior | None, limit: int | None
 ) -> str:
-    if workload.recipes.get(recipe.name) == recipe and start is None and limit is None:
-        return train_command(workload.name, recipe.name, seed)
+    if workload.recipes.get(recipe.name) == recipe and start is None:
+        return train_command(workload.name, recipe.name, seed, limit)
     return "sigmabench.harness.posterior.train.train(...), called from Python"
 
 
-def train_command(workload: str, recipe: str, seed: int) -> str:
+def train_command(workload: str, recipe: str, seed: int, limit: int | None = None) -> str:
     """The command line that repeats a run."""
-    return f"sigmabench train {workload} --recipe {recipe} --seed {seed}"
+    command = f"sigmabench train {workload} --recipe {recipe} --seed {seed}"
+    return command if limit is None else f"{command} --limit {limit}"
 
 
 def default_path(workload: str, recipe: str, seed: int) -> Path:

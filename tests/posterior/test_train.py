@@ -106,8 +106,10 @@ def test_the_command_is_recorded_only_where_it_repeats_the_run(tmp_path: Path) -
     one = train(WORKLOAD, out=out, seed=2, progress=False).metadata
     assert one["command"] == "sigmabench train toy --recipe best --seed 2"
     other = train(WORKLOAD, out=out, seed=2, limit=40, progress=False).metadata
-    assert "Python" in other["command"]
+    assert other["command"] == "sigmabench train toy --recipe best --seed 2 --limit 40"
     assert other["train_images"] == 40
+    changed = replace(WORKLOAD.recipe("best"), lr=0.002)
+    assert "Python" in train(WORKLOAD, changed, out=out, progress=False).metadata["command"]
 
 
 @pytest.mark.parametrize("steps", [0, 3, 12])
