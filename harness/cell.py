@@ -44,6 +44,8 @@ class Cell:
         rounding: of sampled weights: `nearest` or `dithered`.
         shifted: where corrupted images came from: `generated SEED` or `official DIGEST`; empty
             without corruption.
+        data: digest of the images scored and calibrated on, where users bring them
+            (`Workload.digest_data`); empty where the workload's version says what they are.
     """
 
     workload: str
@@ -74,6 +76,7 @@ class Cell:
     sigma_grid: str = "affine"
     rounding: str = "nearest"
     shifted: str = ""
+    data: str = ""
 
     @property
     def adaptive(self) -> bool:

@@ -103,6 +103,18 @@ class Split:
         sources = None if self.sources is None else self.sources[index]
         return replace(self, images=chosen, labels=self.labels[index], sources=sources)
 
+    def digest(self) -> str:
+        """64 hex digits of what the images and labels are, whatever their order: of names and sizes
+        where they are files, else of all pixels."""
+        labels = self.labels.tolist()
+        if isinstance(self.images, Tensor):
+            each = [hashlib.sha256(image.numpy().tobytes()).hexdigest() for image in self.images]
+        else:
+            sizes = self.images.sizes()
+            each = [f"{n} {size}" for n, size in zip(self.images.names, sizes, strict=True)]
+        lines = sorted(f"{one} {label}" for one, label in zip(each, labels, strict=True))
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
     def readable(self, advance: Callable[[int], None] | None = None) -> Split:
         """Without images that cannot be decoded; their names are added to `skipped`.
 

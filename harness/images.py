@@ -74,6 +74,10 @@ class Archive(Protocol):
         """A file's content; from several threads at once."""
         ...
 
+    def size(self, name: str) -> int:
+        """A file's bytes."""
+        ...
+
 
 @dataclass(frozen=True)
 class Folder:
@@ -93,6 +97,10 @@ class Folder:
     def read(self, name: str) -> bytes:
         """See `Archive`."""
         return (self.path / name).read_bytes()
+
+    def size(self, name: str) -> int:
+        """See `Archive`."""
+        return (self.path / name).stat().st_size
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +134,10 @@ class Tar:
         """See `Archive`."""
         offset, size = self.members[name]
         return os.pread(self.handle, size, offset)
+
+    def size(self, name: str) -> int:
+        """See `Archive`."""
+        return self.members[name][1]
 
     def __del__(self) -> None:
         os.close(self.handle)
@@ -161,6 +173,10 @@ class Images(Protocol):
 
     def take(self, index: slice | Tensor | Sequence[int]) -> Images:
         """The chosen images, none of them made yet."""
+        ...
+
+    def sizes(self) -> list[int]:
+        """Bytes of each image's file."""
         ...
 
     def readable(self, advance: Callable[[int], None] | None = None) -> tuple[bool, ...]:
@@ -216,6 +232,10 @@ class ImageFiles:
         if isinstance(index, slice):
             return replace(self, names=self.names[index])
         return replace(self, names=tuple(self.names[int(i)] for i in index))
+
+    def sizes(self) -> list[int]:
+        """See `Images`."""
+        return [self.archive.size(name) for name in self.names]
 
     def readable(self, advance: Callable[[int], None] | None = None) -> tuple[bool, ...]:
         """See `Images`."""

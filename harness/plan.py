@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -139,11 +139,12 @@ class Plan:
         Args:
             networks: what the formats are made of.
         """
+        data = self.workload.data_digest(self.split, self.data)
         counts = [(mc, FIXED) for mc in self.mc]
         if self.adaptive:
             counts.append((self.rule.limit, f"auto {self.confidence!r}"))
         return [
-            self._cell(FORMATS.get(name), mc, stopping, batch, networks)
+            replace(self._cell(FORMATS.get(name), mc, stopping, batch, networks), data=data)
             for batch in self.batches
             for mc, stopping in counts
             for name in self.formats

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import sys
 from collections.abc import Callable, Mapping
@@ -49,6 +50,8 @@ class Workload:
         class_names: a name for each class, in words; empty where classes have numbers alone.
         outside: sets of `OOD_SETS` that belong to this data: images that have none of its classes.
         needs_data: one sentence on the data the user must have, empty if it comes with a package.
+        digest_data: whether cells tell the images by a digest, because users bring their own and
+            `version` cannot know them.
     """
 
     name: str
@@ -70,6 +73,7 @@ class Workload:
     class_names: tuple[str, ...] = ()
     outside: tuple[str, ...] = ()
     needs_data: str = ""
+    digest_data: bool = False
 
     def class_name(self, label: int) -> str:
         """What tables call a class: its name, or its number where it has none."""
@@ -79,6 +83,23 @@ class Workload:
     def scored_splits(self) -> tuple[str, ...]:
         """What `--split` may name."""
         return ("test", "validation", *self.other_splits)
+
+    def data_digest(self, split: str, data: Path | None = None) -> str:
+        """16 hex digits of the images of a split and of those to calibrate on; empty without
+        `digest_data`.
+
+        Args:
+            split: one of `scored_splits`.
+            data: data root, see `data.data_root`.
+        """
+        from .prepare import CALIBRATION_IMAGES
+
+        if not self.digest_data:
+            return ""
+        splits = self.splits(data)
+        parts = (splits.scored(split), splits.train.limit(CALIBRATION_IMAGES))
+        joined = " ".join(part.digest() for part in parts)
+        return hashlib.sha256(joined.encode()).hexdigest()[:16]
 
     def recipe(self, name: str) -> Recipe:
         """The recipe called `name`.

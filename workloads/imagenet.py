@@ -168,4 +168,5 @@ def classifier(
         delta=delta,
         official_corruptions="ImageNet-C",
         needs_data=NEEDS_DATA,
+        digest_data=True,
     )

@@ -12,7 +12,7 @@ from ..record import Record
 from . import text
 
 #: Fields of a cell that say what was predicted: records that differ here never share a table.
-SUBJECT = ("workload", "workload_version", "split", "corruption", "severity", "limit")
+SUBJECT = ("workload", "workload_version", "split", "corruption", "severity", "limit", "data")
 #: Fields that every table shows in its own columns.
 SHOWN = ("format", "mc", "batch", "stopping")
 ALL = "all cells"

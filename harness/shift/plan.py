@@ -148,7 +148,14 @@ class ShiftPlan:
             for seed in seeds
             for cell in replace(self.base, options=options, seed=seed, seeds=1).cells(networks)
         ]
-        return {condition: _scored(timed, condition) for condition in self.conditions()}
+        digests = {
+            name: self.base.workload.data_digest(name, self.base.data)
+            for name in (self.base.split, *self.splits)
+        }
+        return {
+            condition: _scored(timed, condition, digests[condition.split])
+            for condition in self.conditions()
+        }
 
     @property
     def options(self) -> dict[str, Options]:
@@ -156,7 +163,7 @@ class ShiftPlan:
         return {name: replace(self.base.options, range=name) for name in self.ranges}  # type: ignore[arg-type]
 
 
-def _scored(timed: Sequence[Cell], condition: Condition) -> list[Cell]:
+def _scored(timed: Sequence[Cell], condition: Condition, data: str) -> list[Cell]:
     """Cells that are scored and not timed; a format has one where range or seed mean nothing.
 
     The float BNNs have the noise of the int8 ones: what sets a pair apart then is the format and
@@ -172,6 +179,7 @@ def _scored(timed: Sequence[Cell], condition: Condition) -> list[Cell]:
             severity=condition.severity,
             shifted=condition.shifted,
             split=condition.split,
+            data=data,
             scenario="score",
             batch=0,
             threads=0,

@@ -20,7 +20,7 @@ OOD = "ood:"
 
 #: Fields of a cell that name the study; records that differ in one are of two studies.
 STUDY = ("workload", "workload_version", "split", "limit")
-_PER_RECORD = ("corruption", "severity", "shifted", "seed", "format", "range")
+_PER_RECORD = ("corruption", "severity", "shifted", "data", "seed", "format", "range")
 
 HEADROOM, PAPER_RANGE, TWIN = "headroom", "paper range", "deterministic twin"
 """Kinds of variants (`Results.kind`)."""
@@ -190,15 +190,15 @@ def _study(records: list[ShiftRecord]) -> Results:
 
 def _same_images(records: list[ShiftRecord]) -> tuple[list[ShiftRecord], tuple[str, ...]]:
     """Of each condition the records on the images that most have; what the others were."""
-    places: dict[Condition, Counter[tuple[str, int]]] = {}
+    places: dict[Condition, Counter[tuple[str, str, int]]] = {}
     for r in records:
         where = places.setdefault((r.cell.corruption, r.cell.severity), Counter())
-        where[r.cell.shifted, r.images] += 1
+        where[r.cell.shifted, r.cell.data, r.images] += 1
     common = {condition: where.most_common(1)[0][0] for condition, where in places.items()}
     kept = [
         r
         for r in records
-        if common[r.cell.corruption, r.cell.severity] == (r.cell.shifted, r.images)
+        if common[r.cell.corruption, r.cell.severity] == (r.cell.shifted, r.cell.data, r.images)
     ]
     left = len(records) - len(kept)
     note = f"{left} of {len(records)} records are left out: they saw other images than the rest."

@@ -122,6 +122,10 @@ class Corrupted:
         """See `Images`."""
         return replace(self, images=self.images.take(index), places=self.places[index])
 
+    def sizes(self) -> list[int]:
+        """See `Images`."""
+        return self.images.sizes()
+
     def readable(self, advance: Callable[[int], None] | None = None) -> tuple[bool, ...]:
         """See `Images`."""
         return self.images.readable(advance)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import pickle
+import shutil
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -194,6 +196,39 @@ def test_an_image_that_cannot_be_read_is_counted_and_named(root: Path, tmp_path:
     assert {r.quality.skipped for r in records} == {("images/2.jpg",)}
     assert all("cannot be read: 1 (images/2.jpg)" in r.verdict.findings[0] for r in records)
     assert store.records(WORKLOAD.name)[0].quality.skipped == ("images/2.jpg",)
+
+
+def test_other_images_are_another_cell(root: Path) -> None:
+    def cells(split: str = "test") -> set[str]:
+        plan = Plan(WORKLOAD, formats=("FP32",), mc=(2,), data=root, split=split)
+        return {cell.data for cell in plan.cells(load_networks(plan))}
+
+    before, test = cells(), root / "imagenet" / "test"
+    assert cells() == before
+    assert len(next(iter(before))) == 16
+    assert cells("validation") != before
+    rows = (test / "labels.csv").read_text().splitlines()
+    (test / "labels.csv").write_text("\n".join([rows[0], *rows[:0:-1]]))
+    assert cells() == before, "the order of the rows says nothing about the images"
+    (test / "images" / "2.jpg").write_bytes(b"\xff\xd8\xff torn")
+    torn = cells()
+    assert torn != before
+    (test / "labels.csv").write_text("\n".join(rows[:-1]))
+    assert cells() not in (torn, before)
+    (root / "imagenet" / "calibration").unlink()
+    shutil.copytree(test, root / "imagenet" / "calibration")
+    assert len({*before, *torn, *cells()}) == 3, "calibration images count too"
+
+
+def test_images_in_memory_are_known_by_their_pixels() -> None:
+    split = resolve_workload("lenet-digits").splits(None).validation
+    turned = split.take(torch.arange(len(split)).flip(0))
+    assert turned.digest() == split.digest()
+    assert split.take(torch.arange(1, len(split))).digest() != split.digest()
+    other = replace(split, labels=(split.labels + 1) % split.classes)
+    assert other.digest() != split.digest()
+    plan = Plan(resolve_workload("lenet-digits"))
+    assert {cell.data for cell in plan.cells(load_networks(plan))} == {""}
 
 
 def test_it_goes_to_other_processes() -> None:
