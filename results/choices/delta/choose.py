@@ -1,0 +1,73 @@
+"""The records that δ of ResNet-50's MOPED posterior was chosen by; no test image takes part.
+
+    python results/choices/delta/choose.py > results/choices/delta/choose.md
+
+reads what the first commands of results/resnet50-imagenet.sh left in results/choices. The images
+are training images that activation ranges are calibrated on as well, for there are no others beside
+the test images: they rank δ, and say nothing of accuracy elsewhere.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from statistics import median
+
+from sigmabench.harness.record import Record
+from sigmabench.harness.store import RECORDS, Store
+
+LOSS = 1.0  # points
+FORMATS = ("DNN_FP32", "FP32", "INT8", "INT8_SIGMA1")
+
+
+def row(delta: float, record: Record) -> str:
+    """One line of the table."""
+    scores, layers = record.quality.scores, record.fidelity
+    mutual = scores["mutual_information"][0]
+    cells = [
+        "–" if record.cell.format.startswith("DNN") else f"{delta}",
+        record.cell.format,
+        f"{scores['accuracy'][0]:.2f}",
+        f"{scores['nll'][0]:.3f}",
+        "–" if mutual is None else f"{mutual:.3f}",
+    ]
+    if layers and record.cell.format != "FP32":
+        weights = sum(layer.weights for layer in layers)
+        fixed = sum(layer.immovable_share * layer.weights for layer in layers) / weights
+        ratios = [layer.std_ratio for layer in layers]
+        cells += [f"{min(ratios):.2f} {median(ratios):.2f} {max(ratios):.2f}", f"{100 * fixed:.1f}"]
+    else:
+        cells += ["–", "–"]
+    return f"| {' | '.join(cells)} |"
+
+
+def main() -> None:
+    records = Store(Path(__file__).parents[1], RECORDS).records("resnet50-imagenet")
+    found = {}
+    for record in records:
+        delta = re.search(r"--delta (\S+)", record.command)
+        if delta is not None and record.cell.format in FORMATS:
+            found[float(delta.group(1)), record.cell.format] = record
+    (images,) = {record.quality.images for record in found.values()}
+    (passes,) = {record.cell.mc for record in found.values() if record.cell.mc > 1}
+    print(__doc__.strip())
+    print(f"\n{images} images (1 point is {images / 100:.2f}), T = {passes}, seed 0.\n")
+    print("| δ | format | accuracy % | NLL | MI nats | σ kept: least, median, most | fixed % |")
+    print("|---|---|---|---|---|---|---|")
+    for key in sorted(found, key=lambda k: (k[1] != "DNN_FP32", k[0], FORMATS.index(k[1]))):
+        print(row(key[0], found[key]))
+    print(
+        "\nσ kept: standard deviation of a layer's draws over that of FP32's. Fixed: weights that no\n"
+        "draw can move.\n"
+    )
+    accuracy = {key: record.quality.scores["accuracy"][0] for key, record in found.items()}
+    (whole,) = (value for (_, format_), value in accuracy.items() if format_ == "DNN_FP32")
+    near = [d for (d, f), value in accuracy.items() if f == "FP32" and value >= whole - LOSS]
+    print(
+        f"Chosen: δ = {max(near)}, the largest of these that costs FP32 no more than {LOSS:g} point.\n"
+        "A smaller one costs less and leaves less of a posterior to quantize."
+    )
+
+
+if __name__ == "__main__":
+    main()
