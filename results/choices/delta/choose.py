@@ -57,15 +57,15 @@ def main() -> None:
     for key in sorted(found, key=lambda k: (k[1] != "DNN_FP32", k[0], FORMATS.index(k[1]))):
         print(row(key[0], found[key]))
     print(
-        "\nσ kept: standard deviation of a layer's draws over that of FP32's. Fixed: weights that no\n"
-        "draw can move.\n"
+        "\nσ kept: standard deviation of a layer's draws over that of FP32's. Fixed: weights that\n"
+        "no draw can move.\n"
     )
     accuracy = {key: record.quality.scores["accuracy"][0] for key, record in found.items()}
     (whole,) = (value for (_, format_), value in accuracy.items() if format_ == "DNN_FP32")
     near = [d for (d, f), value in accuracy.items() if f == "FP32" and value >= whole - LOSS]
     print(
-        f"Chosen: δ = {max(near)}, the largest of these that costs FP32 no more than {LOSS:g} point.\n"
-        "A smaller one costs less and leaves less of a posterior to quantize."
+        f"Chosen: δ = {max(near)}, the largest that costs FP32 no more than {LOSS:g} point here. A "
+        "smaller\none costs less and leaves less of a posterior to quantize."
     )
 
 
