@@ -180,7 +180,12 @@ def _table(title: str, rows: Sequence[dict[str, Any]]) -> Table:
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for key in shown:
         numeric = all(isinstance(row[key], (int, float)) for row in rows)
-        table.add_column(key, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(
+            key,
+            justify="right" if numeric else "left",
+            overflow="fold",
+            no_wrap=key != "is",
+        )
     for row in rows:
         table.add_row(*(str(row[key]) for key in shown))
     return table
@@ -188,7 +193,11 @@ def _table(title: str, rows: Sequence[dict[str, Any]]) -> Table:
 
 def listing_tables() -> list[Table]:
     """`listing` for a person."""
-    return [_table(kind.capitalize(), rows) for kind, rows in listing().items()]
+    found = listing()
+    for facts in found["workloads"]:
+        names = facts.pop("replicas").split(", ")
+        facts["recipes"] = "\n".join([facts["recipes"], *(f"replica {n}" for n in names if n)])
+    return [_table(kind.capitalize(), rows) for kind, rows in found.items()]
 
 
 def diagnosis(seconds: float) -> dict[str, Any]:
