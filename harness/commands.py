@@ -184,7 +184,7 @@ def _table(title: str, rows: Sequence[dict[str, Any]]) -> Table:
             key,
             justify="right" if numeric else "left",
             overflow="fold",
-            no_wrap=key != "is",
+            no_wrap=key in ("name", "recipes"),
         )
     for row in rows:
         table.add_row(*(str(row[key]) for key in shown))
