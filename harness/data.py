@@ -19,6 +19,7 @@ from .images import Images
 
 DATA_VARIABLE = "SIGMABENCH_DATA"
 CALIBRATION_IMAGES = 1024
+_AT_ONCE = 256  # images decoded
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,12 +134,17 @@ class Split:
         return replace(self.take(index), skipped=(*self.skipped, *lost))
 
     def in_memory(self) -> Split:
-        """With all images decoded, uint8.
+        """With all images decoded, a byte a number.
 
         Raises:
             UserError: one cannot be read; `readable` leaves those out.
         """
-        return replace(self, images=self.images[:])
+        if isinstance(self.images, Tensor):
+            return self
+        made = torch.empty(self.images.shape, dtype=self.images.dtype)
+        for at in range(0, len(self), _AT_ONCE):
+            made[at : at + _AT_ONCE] = self.images[at : at + _AT_ONCE]
+        return replace(self, images=made)
 
 
 @dataclass(frozen=True)

@@ -27,26 +27,24 @@ def predict(
 
     Args:
         module: the network; it is put into evaluation mode.
-        posterior: the distribution of its weights; one draw w_t serves the whole split, made again
-            for each batch: images may have to be decoded, and draws of a large network do not fit
-            into memory.
-        split: N images.
+        posterior: the distribution of its weights; one draw w_t serves the whole split.
+        split: N images; decoded once, and kept as uint8 for all passes.
         mc: T ≥ 1, the number of MC passes.
         seed: of the draws.
         batch: images a forward call; the result does not depend on it but for rounding.
     """
-    module = module.eval()
-    parts = []
+    module, split = module.eval(), split.in_memory()
+    generator = torch.Generator().manual_seed(seed)
+    predictive = Predictive((mc,))
     with torch.inference_mode():
-        for at in range(0, len(split), batch):
-            images = split.batch(slice(at, at + batch))
-            generator = torch.Generator().manual_seed(seed)
-            predictive = Predictive((mc,))
-            for _ in range(mc):
-                weights = {**posterior.state, **posterior.sample(generator)}
-                predictive.update(functional_call(module, weights, (images,)).unsqueeze(0))
-            parts.append(predictive.summaries()[mc])
-    return Summary.cat(parts)
+        for _ in range(mc):
+            weights = {**posterior.state, **posterior.sample(generator)}
+            parts = [
+                functional_call(module, weights, (split.batch(slice(at, at + batch)),))
+                for at in range(0, len(split), batch)
+            ]
+            predictive.update(torch.cat(parts).unsqueeze(0))
+    return predictive.summaries()[mc]
 
 
 def score(
