@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from .errors import UserError
 from .images import Images
 
 DATA_VARIABLE = "SIGMABENCH_DATA"
+CALIBRATION_IMAGES = 1024
+_AT_ONCE = 256  # images decoded
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +36,7 @@ class Split:
         skipped: names of images that were left out because they cannot be read.
         sources: [N] int64, what each image was cut from, where several images have one source and
             are no independent samples; None where each is its own.
+        findings: what a reader of its scores should know.
     """
 
     name: str
@@ -43,6 +47,7 @@ class Split:
     classes: int
     skipped: tuple[str, ...] = ()
     sources: Tensor | None = None
+    findings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.images)
@@ -140,6 +145,19 @@ class Split:
         index = torch.tensor(good).nonzero().flatten()
         return replace(self.take(index), skipped=(*self.skipped, *lost))
 
+    def in_memory(self) -> Split:
+        """With all images decoded, a byte a number.
+
+        Raises:
+            UserError: one cannot be read; `readable` leaves those out.
+        """
+        if isinstance(self.images, Tensor):
+            return self
+        made = torch.empty(self.images.shape, dtype=self.images.dtype)
+        for at in range(0, len(self), _AT_ONCE):
+            made[at : at + _AT_ONCE] = self.images[at : at + _AT_ONCE]
+        return replace(self, images=made)
+
 
 @dataclass(frozen=True)
 class Splits:
@@ -156,6 +174,15 @@ class Splits:
     validation: Split
     test: Split
     others: Mapping[str, Split] = field(default_factory=dict)
+
+    @cached_property
+    def calibration(self) -> Split:
+        """The first training images, at most `CALIBRATION_IMAGES`, less those that cannot be read.
+
+        Raises:
+            UserError: none can be read.
+        """
+        return self.train.limit(CALIBRATION_IMAGES).readable()
 
     def scored(self, name: str) -> Split:
         """The part to score on: `validation`, `test` or one of `others`."""

@@ -4,7 +4,8 @@
     imagenet/validation     to choose by; without it, training images held out, or if there are
                             too few of them, the calibration images themselves
     imagenet/test           to score (also `val`)
-    weights/NAME.safetensors
+    weights/torchvision-resnet50-IMAGENET1K_V2.safetensors    one collection's, one version
+    weights/resnet50.safetensors                              where there is no such file
 
 Each part is a folder or a `.tar` as in `images`: with `labels.csv`, or a folder for each class,
 called by its WordNet id as in the original.
@@ -24,7 +25,7 @@ import safetensors.torch
 import torch
 
 from .data import DATA_VARIABLE, Split, Splits, data_root
-from .errors import UserError
+from .errors import UserError, first_line
 from .images import Archive, Crop, labelled, open_archive
 
 if TYPE_CHECKING:
@@ -39,14 +40,14 @@ PARTS = {
     "test": ("test", "val"),
 }
 ORDER_SEED = 1000
-#: Training images that are never held out, and the most that are.
-KEPT, HELD_OUT = 1024, 5000
+#: Training images that are never held out; the fewest and the most that are.
+KEPT, HELD_OUT_LEAST, HELD_OUT = 1024, 500, 5000
 
 
 def splits(
     root: Path | None, crop: Crop, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> Splits:
-    """The parts, images decoded when they are asked for. Training images are in a seeded random
+    """The parts, images decoded when they are asked for. Those of each part are in a seeded random
     order, so that the first ones are of all classes.
 
     Args:
@@ -70,7 +71,8 @@ def splits(
         if archive is None:
             return None
         images, labels = labelled(archive, synsets(), crop)
-        return Split(name, images, labels, mean, std, CLASSES)
+        order = np.random.RandomState(ORDER_SEED).permutation(len(images))  # its stream is frozen
+        return Split(name, images, labels, mean, std, CLASSES).take(torch.from_numpy(order))
 
     train, test = part("train"), part("test")
     for name, found in (("train", train), ("test", test)):
@@ -82,16 +84,19 @@ def splits(
             )
     assert train is not None
     assert test is not None
-    order = np.random.RandomState(ORDER_SEED).permutation(len(train))  # its stream is frozen
-    train = train.take(torch.from_numpy(order))
     validation = part("validation")
     if validation is None:
-        held = min(len(train) - KEPT, HELD_OUT)
-        validation = replace(
-            train.take(slice(-held, None)) if held > 0 else train, name="validation"
-        )
-        train = train.take(slice(-held)) if held > 0 else train
+        train, validation = _held_out(train)
     return Splits(train, validation, test)
+
+
+def _held_out(train: Split) -> tuple[Split, Split]:
+    """Training and validation images; the same ones where there are too few to part them."""
+    held = min(len(train) - KEPT, HELD_OUT)
+    if held < HELD_OUT_LEAST:
+        told = f"validation images are training images too: {len(train)} are too few to part"
+        return train, replace(train, name="validation", findings=(*train.findings, told))
+    return train.take(slice(-held)), replace(train.take(slice(-held, None)), name="validation")
 
 
 def _archive(home: Path, names: Sequence[str]) -> Archive | None:
@@ -105,39 +110,58 @@ def _archive(home: Path, names: Sequence[str]) -> Archive | None:
 @cache
 def synsets() -> tuple[str, ...]:
     """WordNet ids of the 1,000 classes, in the order of labels."""
-    from timm.data import ImageNetInfo
-
-    return tuple(ImageNetInfo("imagenet-1k").label_names())
+    return tuple(Path(__file__).with_name("imagenet_synsets.txt").read_text("ascii").split())
 
 
 def with_weights(
-    network: nn.Module, name: str, root: Path | None, download: Callable[[], dict[str, Tensor]]
+    network: nn.Module,
+    names: Sequence[str],
+    root: Path | None,
+    download: Callable[[], dict[str, Tensor]],
 ) -> nn.Module:
     """`network` with weights from `weights/NAME.safetensors` in the data root, else downloaded.
 
     Args:
         network: takes the weights, in place.
-        name: of the file, without its ending.
+        names: of the file, without its ending; the first that is there is taken.
         root: data root, see `data.data_root`.
         download: fetches the state dictionary from its hub.
 
     Raises:
         UserError: the file is damaged or of another architecture, or nothing can be downloaded.
     """
-    home = data_root(root)
-    path = home / WEIGHTS / f"{name}.safetensors" if home is not None else None
-    if path is not None and path.is_file():
+    path = _weights_file(names, root)
+    if path is not None:
         network.load_state_dict(_fitting(_read(path), network, path))
         return network
     try:
-        network.load_state_dict(download())
+        state = download()
     except Exception as reason:  # hubs fail in many ways
-        told = (str(reason).strip().splitlines() or [type(reason).__name__])[0]
         raise UserError(
-            f"The weights of {name} cannot be downloaded ({told}); put "
-            f"{WEIGHTS}/{name}.safetensors into a directory named by --data or {DATA_VARIABLE}."
+            f"The weights {names[0]} cannot be downloaded ({first_line(reason)}); put "
+            f"{WEIGHTS}/{names[0]}.safetensors into a directory named by --data or {DATA_VARIABLE}."
         ) from None
+    network.load_state_dict(state)
     return network
+
+
+def weights_origin(names: Sequence[str], root: Path | None) -> str:
+    """Where `with_weights` takes the weights from, in words.
+
+    Args:
+        names: as `with_weights`.
+        root: as `with_weights`.
+    """
+    path = _weights_file(names, root)
+    return f"{WEIGHTS}/{path.name}" if path is not None else f"their hub ({names[0]})"
+
+
+def _weights_file(names: Sequence[str], root: Path | None) -> Path | None:
+    home = data_root(root)
+    if home is None:
+        return None
+    paths = [home / WEIGHTS / f"{name}.safetensors" for name in names]
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from .posterior import Posterior
     from .workload import Workload
 
-CALIBRATION_IMAGES = 1024
-
 
 @dataclass(frozen=True, eq=False)
 class Networks:
@@ -29,10 +27,12 @@ class Networks:
         posterior: of the Bayesian formats.
         twin: of the deterministic ones; the posterior itself, whose mean network is taken, where
             no twin ships.
+        findings: what a reader of records should know of where they come from.
     """
 
     posterior: Posterior
     twin: Posterior
+    findings: tuple[str, ...] = ()
 
     def of(self, format: Format) -> Posterior:
         """The one that a format is made of."""
@@ -47,7 +47,11 @@ def load_networks(plan: Plan) -> Networks:
     """
     workload, data = plan.workload, plan.data
     posterior, _ = workload.load_posterior(plan.posterior, data=data, delta=plan.delta)
-    return Networks(posterior, workload.load_twin(data)[0] if workload.has_twin else posterior)
+    if not workload.has_twin:
+        return Networks(posterior, posterior)
+    twin, made = workload.load_twin(data)
+    told = (f"pretrained weights are from {made['weights']}",) if "weights" in made else ()
+    return Networks(posterior, twin, told)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +73,7 @@ class Part:
     @cached_property
     def calibration(self) -> Calibration:
         """Activation ranges, from training images."""
-        images = self.splits.train.batch(slice(0, CALIBRATION_IMAGES))
+        images = self.splits.calibration.in_memory()
         return calibrate(self.model, images, self.plan.observer, self.plan.sampled)
 
 
@@ -82,12 +86,14 @@ class Prepared:
         splits: the data.
         bayesian: the posterior.
         twin: the deterministic twin.
+        findings: see `Networks`.
     """
 
     plan: Plan
     splits: Splits
     bayesian: Part
     twin: Part
+    findings: tuple[str, ...] = ()
 
     @property
     def model(self) -> FloatModel:
@@ -117,7 +123,7 @@ def prepare(plan: Plan, networks: Networks | None = None) -> Prepared:
 
     bayesian = part(networks.posterior)
     twin = bayesian if networks.twin is networks.posterior else part(networks.twin)
-    return Prepared(plan, splits, bayesian, twin)
+    return Prepared(plan, splits, bayesian, twin, networks.findings)
 
 
 def _folded(workload: Workload, posterior: Posterior) -> FloatModel:

@@ -202,7 +202,7 @@ def load_target(
         raise unknown("workload or network", name, [*WORKLOADS, *NETWORKS])
     workload = resolve_workload(name)
     prepared = prepare(Plan(workload, formats=(query.format,), data=data, posterior=posterior))
-    split = prepared.splits.validation
+    split = prepared.splits.validation.limit(count).readable()
     images = split.batch(torch.arange(count) % len(split))
     told = "the posterior that ships" if posterior is None else posterior.name
     return Target(workload.name, told, prepared.artefact(query.format), images)

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from .cell import Cell
     from .data import Split
+    from .formats import Format
     from .plan import Plan
     from .uncertainty.predictive import Summary
 
@@ -335,6 +336,16 @@ class _Sweep:
         others = [by_mc[passes].each for by_mc in other.scored.values() if passes in by_mc]
         return paired(reference, mine, others, self.split.sources) if others else None
 
+    def _findings(self, format: Format) -> tuple[str, ...]:
+        """On the images and the weights."""
+        lost = self.prepared.splits.calibration.skipped if format.quantized else ()
+        return (
+            *audits.skipped_findings(self.split.skipped),
+            *audits.skipped_findings(lost, "calibration images"),
+            *self.split.findings,
+            *self.prepared.findings,
+        )
+
     def _record(
         self,
         one: _Timed,
@@ -381,7 +392,7 @@ class _Sweep:
             size=loaded.size,
             peak_memory_bytes=one.peak_bytes,
             fidelity=loaded.fidelity,
-            verdict=_verdict(one, loaded, timed, isa, scores.skipped),
+            verdict=_verdict(one, loaded, timed, isa, self._findings(loaded.artefact.format)),
             unavailable=_unavailable(),
             adaptive=spent,
             operations=operations(loaded.artefact.graph),
@@ -406,7 +417,7 @@ class _Timed:
 
 
 def _verdict(
-    one: _Timed, loaded: Loaded, timed: Timing, isa: str, skipped: Sequence[str]
+    one: _Timed, loaded: Loaded, timed: Timing, isa: str, findings: Sequence[str]
 ) -> Verdict:
     weights = loaded.artefact.sampled_weights
     checks = {
@@ -424,7 +435,7 @@ def _verdict(
         "noise": audits.noise_bounded(timed.noise),
     }
     notes = (
-        *audits.skipped_findings(skipped),
+        *findings,
         *finding(loaded.artefact.graph, loaded.artefact.format),
         *audits.posterior_findings(loaded.fidelity),
     )

@@ -40,6 +40,7 @@ class Workload:
             same data. None: the network of `pretrained`, or the mean network of the posterior.
         pretrained: loads the deterministic network with weights that may not ship; takes the data
             root or None. The posterior is then made from it by MOPED.
+        weights_origin: says where `pretrained` takes its weights from; takes the data root or None.
         delta: δ of that MOPED posterior, chosen on data that is not the test split.
         replicas: shipped posteriors of the same recipe from other training seeds.
         paper: format name to the paper's figures by metric (`accuracy`, `ece`, `nll`,
@@ -65,6 +66,7 @@ class Workload:
     posterior: Path | None = None
     twin: Path | None = None
     pretrained: Callable[[Path | None], nn.Module] | None = None
+    weights_origin: Callable[[Path | None], str] | None = None
     delta: float | None = None
     replicas: tuple[Path, ...] = ()
     paper: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -92,7 +94,7 @@ class Workload:
             split: one of `scored_splits`.
             data: data root, see `data.data_root`.
         """
-        from .prepare import CALIBRATION_IMAGES
+        from .data import CALIBRATION_IMAGES
 
         if not self.digest_data:
             return ""
@@ -162,7 +164,8 @@ class Workload:
         from .posterior import moped
 
         if self.twin is None and self.pretrained is not None:
-            return moped(self.pretrained(data), 0.0), {"made": "pretrained"}
+            origin = {"weights": self.weights_origin(data)} if self.weights_origin else {}
+            return moped(self.pretrained(data), 0.0), {"made": "pretrained", **origin}
         if self.twin is None:
             raise UserError(
                 f"{self.name} has no deterministic twin to start from; choose another recipe, or "

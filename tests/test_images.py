@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import pickle
 import tarfile
 import tracemalloc
 from pathlib import Path
@@ -13,7 +14,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from timm.data import create_transform
 from torchvision.datasets import ImageFolder
+from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms import v2
 
 from sigmabench.harness.data import Split
@@ -47,7 +50,7 @@ def folders(tmp_path: Path) -> Path:
 
 
 def table(
-    home: Path, rows: list[tuple[str, object]], columns: tuple[str, str] = ("file", "label")
+    home: Path, rows: list[tuple[object, ...]], columns: tuple[str, str] = ("file", "label")
 ) -> Path:
     with (home / "labels.csv").open("w", newline="") as stream:
         writer = csv.writer(stream)
@@ -89,10 +92,111 @@ def test_a_tar_is_as_good_as_its_folder(folders: Path) -> None:
         assert torch.equal(images[:][1], alone[:][0])
 
 
-def test_labels_lie_beside_the_images_they_name(folders: Path) -> None:
-    table(folders / "bee", [("1.png", 1)])
-    images, labels = read(packed(folders))
-    assert (images.names, labels.tolist()) == (("bee/1.png",), [1])
+def test_a_table_counts_in_the_folder_of_all_images_alone(folders: Path) -> None:
+    table(folders / "bee", [("1.png", 0)])
+    for path in (folders, packed(folders)):
+        assert read(path)[1].tolist() == [0, 0, 1, 1, 2, 2], "a stray one is no table"
+    for name in ("ant", "cow"):
+        for path in (folders / name).iterdir():
+            path.unlink()
+    images, labels = read(folders)
+    assert (images.names, labels.tolist()) == (("bee/1.png",), [0])
+    table(folders, [("bee/1.png", 1)])
+    with pytest.raises(UserError, match=r"several tables \(bee/labels\.csv, labels\.csv\); keep"):
+        read(folders)
+
+
+def test_links_among_folders(folders: Path) -> None:
+    (folders / "ant" / "loop").symlink_to(folders)
+    (folders / "bee").rename(folders.parent / "elsewhere")
+    (folders / "bee").symlink_to(folders.parent / "elsewhere")
+    images, labels = read(folders)
+    assert images.names == tuple(f"{name}/{i}.png" for name in CLASSES for i in range(2))
+    assert labels.tolist() == [0, 0, 1, 1, 2, 2]
+
+
+def test_a_tar_with_links_holds_what_its_folder_does(folders: Path) -> None:
+    (folders / "bee" / "hard.png").hardlink_to(folders / "ant" / "0.png")
+    (folders / "cow" / "soft.png").symlink_to(Path("..", "bee", "hard.png"))
+    path = packed(folders)
+    with tarfile.open(path) as archive:
+        assert {m.type for m in archive} >= {tarfile.LNKTYPE, tarfile.SYMTYPE}
+    (images, labels), (packed_images, packed_labels) = read(folders), read(path)
+    assert packed_images.names == images.names
+    assert len(images) == 8
+    assert packed_labels.tolist() == labels.tolist()
+    assert torch.equal(packed_images[:], images[:])
+
+
+@pytest.mark.parametrize("target", ["gone.png", "away.png", "../../../outside.png"])
+def test_a_tar_with_links_that_lead_nowhere_is_refused(folders: Path, target: str) -> None:
+    (folders / "ant" / "away.png").symlink_to(target)
+    with pytest.raises(UserError, match=r"links to no file of its own \(ant/away\.png\); pack"):
+        read(packed(folders))
+
+
+def test_a_tar_with_sparse_files_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "sparse.tar"
+    member = tarfile.TarInfo("ant/0.png")
+    member.pax_headers = {"GNU.sparse.map": "0,512", "GNU.sparse.size": "9999"}
+    with tarfile.open(path, "w:", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(member)
+    with pytest.raises(UserError, match=r"sparse files \(ant/0\.png\)"):
+        read(path)
+
+
+def test_a_tar_that_is_cut_or_damaged_is_refused(folders: Path) -> None:
+    path = packed(folders)
+    whole = path.read_bytes()
+    with tarfile.open(path) as archive:
+        third = [m.offset for m in archive if m.isreg()][2]
+    path.write_bytes(whole[:third])
+    with pytest.raises(UserError, match=r"ends before its end \(after 2 files\)"):
+        read(path)
+    path.write_bytes(whole[:third] + b"?" + whole[third + 1 :])
+    with pytest.raises(UserError, match=r"damaged or .* \(after 2 files\)"):
+        read(path)
+
+
+def test_a_tar_goes_to_other_processes(folders: Path) -> None:
+    images, _ = read(packed(folders))
+    expected = images[:]
+    copy = pickle.loads(pickle.dumps(images))
+    assert torch.equal(copy[:], expected)
+    del copy
+    assert torch.equal(images[:], expected), "each has a handle of its own"
+
+
+def test_suffixes_are_torchvisions(folders: Path) -> None:
+    for suffix in IMG_EXTENSIONS:
+        (folders / "ant" / f"odd{suffix.upper()}").touch()
+    assert len(read(folders)[0]) == 6 + len(IMG_EXTENSIONS)
+
+
+@pytest.mark.parametrize(("mode", "suffix"), [("I;16", "png"), ("I;16", "tif"), ("F", "tif")])
+def test_images_of_more_than_8_bits_are_left_out(folders: Path, mode: str, suffix: str) -> None:
+    place = folders / "ant" / f"deep.{suffix}"
+    Image.fromarray(np.full((32, 32), 300, np.uint16 if mode != "F" else np.float32)).save(place)
+    with Image.open(place) as image:
+        assert image.mode == mode
+    images, labels = read(folders)
+    split = Split("test", images, labels, (0.5,) * 3, (0.5,) * 3, 3)
+    assert split.readable().skipped == (f"ant/deep.{suffix}",)
+
+
+def test_squashed_images_are_timms() -> None:
+    for squash, mode in ((True, "squash"), (False, "center")):
+        theirs = create_transform(
+            (3, 24, 24),
+            interpolation="bicubic",
+            crop_pct=24 / 28,
+            crop_mode=mode,
+            normalize=False,
+        )
+        image = picture(0, 40, 20)
+        expected = np.asarray(theirs(image)).astype(int)
+        found = Crop(24, 28, "bicubic", squash)(image)
+        assert np.abs(found - expected).max() <= 1
 
 
 @settings(max_examples=25, deadline=None)
@@ -143,8 +247,10 @@ def test_what_cannot_be_read_is_left_out_and_named(folders: Path) -> None:
     assert sum(tried) == 6
     assert len(kept.images[:]) == 4
     assert kept.readable() is kept
-    with pytest.raises(UserError, match=r"bee/0\.png cannot be read"):
+    with pytest.raises(UserError, match=r"bee/0\.png cannot be read \(.*\); mend or remove it"):
         split.images[2:3]
+    with pytest.raises(UserError, match=r"1\.png cannot be read \(no image that Pillow knows\)"):
+        split.images[5:6]
     with pytest.raises(UserError, match="None of the 1 images of the test split can be read"):
         split.take(torch.tensor([5])).readable()
 
@@ -184,11 +290,16 @@ def test_limits_decode_nothing(folders: Path) -> None:
         ([("ant/0.png", 0)] * 2, ("file", "label"), r"twice \(ant/0.png\)"),
         ([("ant/0.png", 0)], ("name", "label"), "has no column 'file'"),
         ([("ant/0.png", 0)], ("file", "class"), "has no column 'label'"),
-        ([], ("file", "label"), "has no column"),
+        ([], ("file", "label"), "has no rows"),
+        ([("ant/0.png",)], ("file", "label"), r"without a file or a label \(row 1\)"),
+        ([("ant/0.png", 0), ("", 1)], ("file", "label"), r"without a file or a label \(row 2\)"),
+        ([("ant/0.png", "0_1")], ("file", "label"), "no whole numbers.*0_1 of ant/0.png"),
+        ([("ant/0.png", "٢")], ("file", "label"), "no whole numbers.*٢ of ant/0.png"),
+        ([("ant/0.png", "9" * 5000)], ("file", "label"), "no whole numbers"),
     ],
 )
 def test_a_table_that_does_not_fit_is_refused(
-    folders: Path, rows: list[tuple[str, object]], columns: tuple[str, str], message: str
+    folders: Path, rows: list[tuple[object, ...]], columns: tuple[str, str], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
         read(table(folders, rows, columns))

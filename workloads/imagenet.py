@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sigmabench.harness.errors import UserError, unknown
-from sigmabench.harness.imagenet import CLASSES, splits, with_weights
+from sigmabench.harness.errors import UserError, first_line, unknown
+from sigmabench.harness.imagenet import CLASSES, splits, weights_origin, with_weights
 from sigmabench.harness.images import Crop
 from sigmabench.harness.workload import Workload
 
@@ -46,6 +46,7 @@ def torchvision_classifier(name: str, delta: float = DELTA) -> Workload:
         f"{name} of torchvision on ImageNet, MOPED",
         partial(torchvision_network, name),
         partial(torchvision_pretrained, name, chosen.name),
+        torchvision_files(name, chosen.name),
         crop,
         (tuple(way.mean), tuple(way.std)),
         delta,
@@ -56,59 +57,92 @@ def torchvision_network(name: str) -> nn.Module:
     """The network with fresh weights."""
     from torchvision.models import get_model
 
-    # Without this, Inception and GoogLeNet draw their weights by a slow truncated normal.
-    options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-    network: nn.Module = get_model(name, weights=None, **options)
+    network: nn.Module = get_model(name, weights=None, **_options(name))
     return network
+
+
+def _options(name: str) -> dict[str, bool]:
+    """What torchvision builds a network with when it loads weights, but for its auxiliary heads,
+    which are kept. Without `init_weights`, these two draw theirs by a slow truncated normal."""
+    if name not in ("googlenet", "inception_v3"):
+        return {}
+    return {"init_weights": False, "transform_input": True, "aux_logits": True}
 
 
 def torchvision_pretrained(name: str, weights: str, root: Path | None) -> nn.Module:
     """The network with its weights, from the data root or downloaded.
 
     Args:
-        name: of the network, and of its file in the data root.
-        weights: which ones to download, as torchvision calls them.
+        name: of the network.
+        weights: which ones, as torchvision calls them.
         root: data root, see `data.data_root`.
     """
 
     def download() -> dict[str, Tensor]:
-        from torchvision.models import get_model_weights
+        from torchvision.models import get_model
 
-        state: dict[str, Tensor] = get_model_weights(name)[weights].get_state_dict(
-            progress=True, check_hash=True
-        )
+        # not the file as it is: get_model renames tensors of old ones
+        state: dict[str, Tensor] = get_model(name, weights=weights, **_options(name)).state_dict()
         return state
 
-    return with_weights(torchvision_network(name), name, root, download)
+    files = torchvision_files(name, weights)
+    return with_weights(torchvision_network(name), files, root, download)
+
+
+def torchvision_files(name: str, weights: str) -> tuple[str, str]:
+    """What the file of the weights may be called, see `with_weights`.
+
+    Args:
+        name: of the network.
+        weights: which ones, as torchvision calls them.
+    """
+    return f"torchvision-{name}-{weights}", name
 
 
 def timm_classifier(name: str, delta: float = DELTA) -> Workload:
-    """A workload of a timm network.
+    """A workload of a timm network, its images prepared as timm does.
 
     Args:
         name: as `timm.list_models` has it, with or without the tag of its weights.
         delta: δ of MOPED.
 
     Raises:
-        UserError: there is no such network, or it is no classifier of ImageNet's 1,000 classes.
+        UserError: timm is not installed; there is no such network or tag; it is no classifier of
+            ImageNet's 1,000 classes, or of images that are prepared in another way.
     """
-    import timm
-    from timm.data import resolve_model_data_config
+    try:
+        import timm
+    except ImportError as reason:
+        raise UserError(
+            f"timm cannot be imported ({first_line(reason)}); install sigmabench[models]."
+        ) from None
+    from timm.data import resolve_data_config
 
-    known = timm.list_models()
-    if name.partition(".")[0] not in known:
+    known, (network, _, tag) = timm.list_models(), name.partition(".")
+    if network not in known:
         raise unknown("timm network", name, known)
+    tags = [one.partition(".")[2] for one in timm.list_pretrained(f"{network}.*")]
+    if tag and tag not in tags:
+        raise unknown(f"tag of timm's {network}", tag, tags)
     config = timm.get_pretrained_cfg(name)
     if config is None or config.num_classes != CLASSES:
         raise UserError(f"timm's {name} is no classifier of ImageNet's {CLASSES} classes.")
-    data = resolve_model_data_config(config.to_dict())
-    size = data["input_size"][1]
-    crop = Crop(size, math.floor(size / data["crop_pct"]), data["interpolation"])
+    data = resolve_data_config(pretrained_cfg=config.to_dict())
+    channels, height, size = data["input_size"]
+    squash = data["crop_mode"] == "squash"
+    if channels != 3 or height != size or not (squash or data["crop_mode"] == "center"):
+        raise UserError(
+            f"timm's {name} takes {channels} × {height} × {size} numbers cut out by "
+            f"{data['crop_mode']!r}; give a network of square colour images cut out of the middle."
+        )
+    crop = Crop(size, math.floor(size / data["crop_pct"]), data["interpolation"], squash)
+    files = (".".join(filter(None, (f"timm-{network}", config.tag))), name)
     return classifier(
         f"timm-{name.replace('_', '-').replace('.', '-')}",
         f"{name} of timm on ImageNet, MOPED",
         partial(_timm_network, name),
-        partial(_timm_pretrained, name),
+        partial(_timm_pretrained, name, files),
+        files,
         crop,
         (tuple(data["mean"]), tuple(data["std"])),
         delta,
@@ -122,14 +156,14 @@ def _timm_network(name: str) -> nn.Module:
     return network
 
 
-def _timm_pretrained(name: str, root: Path | None) -> nn.Module:
+def _timm_pretrained(name: str, files: tuple[str, ...], root: Path | None) -> nn.Module:
     def download() -> dict[str, Tensor]:
         import timm
 
         state: dict[str, Tensor] = timm.create_model(name, pretrained=True).state_dict()
         return state
 
-    return with_weights(_timm_network(name), name, root, download)
+    return with_weights(_timm_network(name), files, root, download)
 
 
 def classifier(
@@ -137,6 +171,7 @@ def classifier(
     title: str,
     model: partial[nn.Module],
     pretrained: partial[nn.Module],
+    files: tuple[str, ...],
     crop: Crop,
     statistics: tuple[tuple[float, ...], tuple[float, ...]],
     delta: float,
@@ -149,6 +184,7 @@ def classifier(
         title: one line.
         model: builds the network.
         pretrained: builds it with its weights; takes the data root or None.
+        files: what the file of these weights may be called, see `with_weights`.
         crop: what becomes of an image.
         statistics: mean and standard deviation per channel, of pixel / 255.
         delta: δ of MOPED.
@@ -157,7 +193,7 @@ def classifier(
     mean, std = statistics
     return Workload(
         name=name,
-        version="1",
+        version="2",
         title=title,
         model=model,
         splits=partial(splits, crop=crop, mean=mean, std=std),
@@ -165,6 +201,7 @@ def classifier(
         classes=CLASSES,
         recipes={recipe.name: recipe for recipe in recipes},
         pretrained=pretrained,
+        weights_origin=partial(weights_origin, files),
         delta=delta,
         official_corruptions="ImageNet-C",
         needs_data=NEEDS_DATA,

@@ -12,8 +12,9 @@ from functools import partial
 from sigmabench.harness.images import Crop
 from sigmabench.harness.posterior.recipe import OneCycle, Recipe
 
-from .imagenet import classifier, torchvision_network, torchvision_pretrained
+from .imagenet import classifier, torchvision_files, torchvision_network, torchvision_pretrained
 
+WEIGHTS = "IMAGENET1K_V1"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 DELTA = 0.05
@@ -45,7 +46,8 @@ WORKLOAD = classifier(
     "resnet50-imagenet",
     "ResNet-50 on ImageNet (25.6 M weights), MOPED, the 2023 paper's workload",
     partial(torchvision_network, "resnet50"),
-    partial(torchvision_pretrained, "resnet50", "IMAGENET1K_V1"),
+    partial(torchvision_pretrained, "resnet50", WEIGHTS),
+    torchvision_files("resnet50", WEIGHTS),
     Crop(224, 256),
     (MEAN, STD),
     delta=DELTA,

@@ -227,12 +227,17 @@ _WATCHED = (
 )
 
 
-def skipped_findings(skipped: Sequence[str]) -> tuple[str, ...]:
-    """A line on images that could not be read, where there are some."""
+def skipped_findings(skipped: Sequence[str], images: str = "images") -> tuple[str, ...]:
+    """A line on images that could not be read, where there are some.
+
+    Args:
+        skipped: their names.
+        images: what they are.
+    """
     if not skipped:
         return ()
     named = ", ".join(skipped[:SKIPPED_NAMED]) + " …" * (len(skipped) > SKIPPED_NAMED)
-    return (f"images left out because they cannot be read: {len(skipped)} ({named})",)
+    return (f"{images} left out because they cannot be read: {len(skipped)} ({named})",)
 
 
 def posterior_findings(fidelities: Sequence[Fidelity]) -> tuple[str, ...]:

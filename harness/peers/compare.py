@@ -181,7 +181,7 @@ class _Comparing:
         """The job, but for the format; peers that cannot have it become unavailable."""
         self.report("Handing over", 0, 1)
         plan = self.plan
-        write_images(folder, self.split, self.prepared.splits.train)
+        write_images(folder, self.split, self.prepared.splits.calibration)
         try:
             write_networks(folder, self.networks, plan.ours.workload.model())
         except UserError as reason:

@@ -12,16 +12,21 @@ from ..data import Split
 from ..posterior import Posterior
 from ..posterior.bayesian_torch import to_bayesian_torch
 from ..posterior.posterior import BAYESIAN_LAYERS, inverse_softplus
-from ..prepare import CALIBRATION_IMAGES, Networks
+from ..prepare import Networks
 
 _AT_ONCE = 64  # images
 
 
-def write_images(folder: Path, scored: Split, train: Split) -> None:
-    """`images.npy`, normalised as our own formats get them, and `calibration.npy`, the training
-    images that theirs are calibrated on."""
+def write_images(folder: Path, scored: Split, calibration: Split) -> None:
+    """`images.npy` and `calibration.npy`, normalised as our own formats get them.
+
+    Args:
+        folder: that is there.
+        scored: images to score.
+        calibration: training images to calibrate on (`Splits.calibration`).
+    """
     _write_images(folder / "images.npy", scored)
-    _write_images(folder / "calibration.npy", train.limit(CALIBRATION_IMAGES))
+    _write_images(folder / "calibration.npy", calibration)
 
 
 def write_networks(folder: Path, networks: Networks, module: nn.Module) -> None:

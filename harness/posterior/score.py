@@ -28,12 +28,12 @@ def predict(
     Args:
         module: the network; it is put into evaluation mode.
         posterior: the distribution of its weights; one draw w_t serves the whole split.
-        split: N images.
+        split: N images; decoded once, and kept as uint8 for all passes.
         mc: T ≥ 1, the number of MC passes.
         seed: of the draws.
         batch: images a forward call; the result does not depend on it but for rounding.
     """
-    module = module.eval()
+    module, split = module.eval(), split.in_memory()
     generator = torch.Generator().manual_seed(seed)
     predictive = Predictive((mc,))
     with torch.inference_mode():

@@ -26,7 +26,7 @@ from rich.progress import (
 
 from ..checks import check_seed
 from ..data import Split, Splits
-from ..errors import UserError
+from ..errors import UserError, first_line
 from ..workload import Workload
 from .checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
 from .file import save
@@ -70,8 +70,9 @@ def train(
 ) -> Trained:
     """Train a posterior on the training split, score it on the validation split, write it.
 
-    The test split is never touched. A checkpoint lies beside `out` until `out` is complete; after
-    Ctrl-C, `resume=True` goes on from the last complete epoch, bit for bit on the CPU.
+    Images that cannot be read are left out. The test split is never touched. A checkpoint lies
+    beside `out` until `out` is complete; after Ctrl-C, `resume=True` goes on from the last complete
+    epoch, bit for bit on the CPU.
 
     Args:
         workload: network and data.
@@ -94,7 +95,8 @@ def train(
         field), `command`, `seed`, `epochs`, `kl_temperature`, `prior_std`, `train_images`,
         `versions`, `device`, `threads`, `final_loss` (mean negative ELBO of the last epoch), `log`
         (mean loss and mean negative log-likelihood of each epoch) and `validation` (`mc`, `seed`,
-        `images` and the scores of `score.REPORTED`).
+        `images` and the scores of `score.REPORTED`), and `skipped`, names of images that were left
+        out, where there are some.
 
     Raises:
         UserError: bad seed, recipe name, data, device or checkpoint; training diverged; `out`
@@ -105,7 +107,8 @@ def train(
     if out.is_dir():
         raise UserError(f"{out} is a directory; name the posterior's file.")
     splits = workload.splits(data)
-    splits = replace(splits, train=splits.train.limit(limit))
+    train, validation = splits.train.limit(limit).readable(), splits.validation.readable()
+    splits = replace(splits, train=train, validation=validation)
     given, start = start, _start_of(workload, chosen, start, data)
     with _environment(chosen.threads):
         run = Run.begin(workload, chosen, seed, _device(device), start)
@@ -132,6 +135,8 @@ def train(
             "command": command or _command(workload, chosen, seed, given, limit),
             "validation": _validation(workload, posterior, splits.validation, seed),
         }
+        if lost := (*train.skipped, *validation.skipped):
+            metadata["skipped"] = list(lost)
     save(posterior, out, metadata)
     checkpoint.unlink(missing_ok=True)
     return Trained(posterior, metadata, out)
@@ -225,7 +230,7 @@ def _device(name: str) -> torch.device:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as reason:
         raise UserError(
-            f"The device {name!r} cannot be used ({str(reason).splitlines()[0]}); try cpu."
+            f"The device {name!r} cannot be used ({first_line(reason)}); try cpu."
         ) from reason
     return device
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ..data import Split
 from ..errors import UserError
 from ..registry import Registry
 from .fold import FloatModel, mean_weights
@@ -98,7 +99,7 @@ class Calibration:
 
 def calibrate(
     model: FloatModel,
-    images: Tensor,
+    images: Tensor | Split,
     observer: str = "minmax",
     sampled: bool = False,
     seed: int = 0,
@@ -107,7 +108,8 @@ def calibrate(
 
     Args:
         model: folded float model.
-        images: *training* images, float32 [N, C, H, W], normalised, N >= 512.
+        images: *training* images, N >= 512; a tensor is float32 [N, C, H, W], normalised, a split
+            is read a batch at a time, and several times.
         observer: name in `OBSERVERS`.
         sampled: observe `SAMPLED_PASSES` sampled passes too, not the mean network alone.
         seed: of the sampled passes.
@@ -123,7 +125,7 @@ def calibrate(
 
 
 def observe_ranges(
-    model: FloatModel, images: Tensor, observer: str, sampled: bool = False, seed: int = 0
+    model: FloatModel, images: Tensor | Split, observer: str, sampled: bool = False, seed: int = 0
 ) -> Calibration:
     """`calibrate` on as many images as there are; what a timing needs, and no more."""
     choose = OBSERVERS.get(observer)
@@ -148,7 +150,8 @@ def observe_ranges(
     graph = replace(model.graph, activations=activations)
     largest = max(math.prod(activation.shape) for activation in activations.values())
     few = min(MINIMUM_IMAGES, max(1, SATURATION_VALUES // largest))
-    saturation = _saturation(model, graph, draws, images[:few])
+    first = images.limit(few) if isinstance(images, Split) else images[:few]
+    saturation = _saturation(model, graph, draws, first)
     return Calibration(observer, sampled, graph, saturation)
 
 
@@ -176,7 +179,7 @@ def _draw(model: FloatModel, seed: int, index: int) -> Weights:
 def _run(
     model: FloatModel,
     passes: list[Weights],
-    images: Tensor,
+    images: Tensor | Split,
     observe: Callable[[str, Tensor], None],
 ) -> None:
     graph = model.graph
@@ -184,11 +187,15 @@ def _run(
     batch = max(1, min(BATCH, BATCH_BYTES // largest))
     with torch.inference_mode():
         for weights in passes:
-            for part in images.split(batch):
-                forward(graph, weights, part, observe, model.constants)
+            for at in range(0, len(images), batch):
+                part = slice(at, at + batch)
+                x = images.batch(part) if isinstance(images, Split) else images[part]
+                forward(graph, weights, x, observe, model.constants)
 
 
-def _histograms(model: FloatModel, passes: list[Weights], images: Tensor) -> dict[str, Histogram]:
+def _histograms(
+    model: FloatModel, passes: list[Weights], images: Tensor | Split
+) -> dict[str, Histogram]:
     """Two runs, the first for the largest value: bins then never have to be merged."""
     graph = model.graph
     tops: dict[str, float] = {}
@@ -215,7 +222,7 @@ def _histograms(model: FloatModel, passes: list[Weights], images: Tensor) -> dic
 
 
 def _saturation(
-    model: FloatModel, graph: Graph, draws: list[Weights], images: Tensor
+    model: FloatModel, graph: Graph, draws: list[Weights], images: Tensor | Split
 ) -> dict[str, float]:
     """Share of sampled activations that the chosen ranges cut off, by layer."""
     cut: dict[str, float] = {}

@@ -65,7 +65,7 @@ def test_what_cannot_be_named_is_a_sentence(factory, says):
 def test_images_arrive_as_ours_are(tmp_path):
     splits = resolve_workload("lenet-digits").splits(None)
     scored = splits.validation.limit(70)
-    write_images(tmp_path, scored, splits.train)
+    write_images(tmp_path, scored, splits.calibration)
     batches = far.Batches(str(tmp_path), "images", 32)
     assert len(batches) == 3
     assert torch.equal(batches[1], scored.batch(slice(32, 64)))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -8,6 +10,33 @@ from torch.func import functional_call
 from sigmabench.harness.data import Split
 from sigmabench.harness.posterior import initial
 from sigmabench.harness.posterior.score import predict, score
+
+
+def test_images_are_made_once_for_all_passes() -> None:
+    """What is indexed only counts: a tensor answers."""
+    made: list[int] = []
+
+    class Counted:
+        dtype, names = torch.uint8, ()
+
+        def __init__(self, pixels: torch.Tensor) -> None:
+            self.pixels, self.shape = pixels, pixels.shape
+
+        def __len__(self) -> int:
+            return len(self.pixels)
+
+        def __getitem__(self, index: slice) -> torch.Tensor:
+            made.append(len(self.pixels[index]))
+            return self.pixels[index]
+
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    posterior = initial(module, 0.5)
+    images = torch.randint(0, 255, (600, 1, 2, 2), dtype=torch.uint8)
+    split = Split("validation", images, torch.arange(600) % 3, (0.5,), (0.25,), 3)
+    found = predict(module, posterior, replace(split, images=Counted(images)), mc=4, seed=9)
+    assert sum(made) == 600
+    assert torch.equal(found.probs, predict(module, posterior, split, mc=4, seed=9).probs)
 
 
 def test_predictive_mean_is_the_average_of_softmaxes() -> None:

@@ -6,8 +6,10 @@ import pytest
 import torch
 from toy import RESIDUAL_SHAPE
 
+from sigmabench.harness.data import Split
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.quantize.calibrate import (
+    BATCH,
     BINS,
     Histogram,
     calibrate,
@@ -43,6 +45,26 @@ def test_minmax_represents_the_largest_value_seen(model, images):
         levels = 127 if activation.signed else 255
         assert activation.scale * levels == pytest.approx(float(seen[name].abs().max()), rel=1e-6)
         assert activation.signed == bool((seen[name] < 0).any())
+
+
+def test_a_split_is_read_a_batch_at_a_time(model, monkeypatch):
+    shape = (2 * BATCH, *RESIDUAL_SHAPE)
+    made = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator())
+    per_channel = (0.5,) * shape[1]
+    labels = torch.zeros(len(made), dtype=torch.int64)
+    split = Split("train", made, labels, per_channel, per_channel, 10)
+    expected = calibrate(model, split.batch(slice(None)))
+    sizes: list[int] = []
+    whole = Split.batch
+
+    def batch(self: Split, index: slice) -> torch.Tensor:
+        found = whole(self, index)
+        sizes.append(len(found))
+        return found
+
+    monkeypatch.setattr(Split, "batch", batch)
+    assert calibrate(model, split) == expected
+    assert max(sizes) <= BATCH
 
 
 def test_pools_inherit_and_logits_stay_float(model, images):

@@ -13,6 +13,7 @@ from sigmabench.harness.imagenet import CLASSES, with_weights
 from sigmabench.harness.images import Crop
 from sigmabench.workloads.imagenet import classifier
 
+FILES = ("toy-v1", "toy")
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 
@@ -36,7 +37,7 @@ def downloaded() -> dict[str, torch.Tensor]:
 
 
 def pretrained(root: Path | None) -> nn.Module:
-    return with_weights(network(), "toy", root, downloaded)
+    return with_weights(network(), FILES, root, downloaded)
 
 
 WORKLOAD = classifier(
@@ -44,6 +45,7 @@ WORKLOAD = classifier(
     "pictures of two classes",
     network,
     partial(pretrained),
+    FILES,
     Crop(16, 18),
     (MEAN, STD),
     delta=0.1,

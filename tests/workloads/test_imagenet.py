@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import pickle
+import re
 import shutil
+import sys
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -17,16 +19,22 @@ from click.testing import CliRunner
 from imagenet_toy import WORKLOAD, downloaded, network
 from PIL import Image
 from safetensors.torch import save_file
+from timm import get_pretrained_cfg
+from timm.data import ImageNetInfo
 
 from sigmabench.harness import imagenet
 from sigmabench.harness.cli import main
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.imagenet import synsets, with_weights
+from sigmabench.harness.images import Crop
 from sigmabench.harness.plan import Plan
+from sigmabench.harness.posterior.recipe import Recipe
+from sigmabench.harness.posterior.train import train
 from sigmabench.harness.prepare import load_networks, prepare
 from sigmabench.harness.store import RECORDS, Store
 from sigmabench.harness.sweep import run
 from sigmabench.harness.workload import resolve_workload
+from sigmabench.workloads.imagenet import torchvision_network, torchvision_pretrained
 
 TENCH, GOLDFISH = 0, 1
 
@@ -67,14 +75,29 @@ def root(tmp_path: Path, calibration: Path) -> Path:
 def test_parts_and_their_order(root: Path) -> None:
     splits = WORKLOAD.splits(root)
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (512, 512, 6)
-    assert splits.test.labels.tolist() == [0, 1, 0, 1, 0, 1]
+    assert sorted(splits.test.images.names) == [f"images/{i}.jpg" for i in range(6)]
     first = splits.train.labels[:64].bincount()
     assert first.min() > 16, "the first images are of all classes"
     assert sorted(splits.train.images.names) == sorted(splits.validation.images.names)
+    assert splits.validation.findings == (
+        "validation images are training images too: 512 are too few to part",
+    )
     again = WORKLOAD.splits(root)
     assert list(again.train.images.names) == list(splits.train.images.names)
     bright = splits.train.images[:64].float().mean((1, 2, 3)) > 125
     assert torch.equal(bright.long(), splits.train.labels[:64]), "labels go with their images"
+
+
+def test_the_first_images_of_every_part_are_of_all_classes(root: Path) -> None:
+    home = root / "imagenet"
+    shutil.rmtree(home / "test")
+    for part in ("test", "validation"):
+        (home / part).symlink_to(home / "calibration")
+    splits = WORKLOAD.splits(root)
+    for split in (splits.train, splits.validation, splits.test):
+        assert split.limit(64).labels.bincount().min() > 16
+        bright = split.images[:64].float().mean((1, 2, 3)) > 125
+        assert torch.equal(bright.long(), split.labels[:64]), "labels go with their images"
 
 
 def test_a_tar_and_a_validation_part(root: Path) -> None:
@@ -88,11 +111,15 @@ def test_validation_is_held_out_where_there_are_enough(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(imagenet, "KEPT", 412)
+    assert len(WORKLOAD.splits(root).validation) == 512, "100 are too few to choose by"
+    monkeypatch.setattr(imagenet, "HELD_OUT_LEAST", 100)
     splits = WORKLOAD.splits(root)
     assert (len(splits.train), len(splits.validation)) == (412, 100)
+    assert splits.validation.findings == ()
     assert not set(splits.train.images.names) & set(splits.validation.images.names)
-    monkeypatch.setattr(imagenet, "HELD_OUT", 50)
-    assert len(WORKLOAD.splits(root).validation) == 50
+    monkeypatch.setattr(imagenet, "HELD_OUT", 101)
+    monkeypatch.setattr(imagenet, "KEPT", 300)
+    assert len(WORKLOAD.splits(root).validation) == 101
 
 
 @pytest.mark.parametrize("part", ["calibration", "test"])
@@ -108,9 +135,9 @@ def test_no_data_root(monkeypatch: pytest.MonkeyPatch) -> None:
         WORKLOAD.splits(None)
 
 
-def weights(root: Path, state: dict[str, torch.Tensor]) -> None:
+def weights(root: Path, state: dict[str, torch.Tensor], name: str = "toy") -> None:
     (root / "weights").mkdir(exist_ok=True)
-    save_file(state, root / "weights" / "toy.safetensors")
+    save_file(state, root / "weights" / f"{name}.safetensors")
 
 
 def test_weights_come_from_the_data_root_first(root: Path) -> None:
@@ -120,6 +147,69 @@ def test_weights_come_from_the_data_root_first(root: Path) -> None:
     posterior, _ = WORKLOAD.load_posterior(data=root)
     assert torch.equal(posterior.mean["conv.weight"], state["conv.weight"])
     assert torch.equal(posterior.state["norm.running_mean"], state["norm.running_mean"])
+
+
+def test_weights_of_one_version_go_before_those_of_any(root: Path) -> None:
+    def found() -> tuple[float, tuple[str, ...]]:
+        networks = load_networks(Plan(WORKLOAD, data=root))
+        first = networks.twin.mean["fc.bias"][0] - downloaded()["fc.bias"][0]
+        return round(float(first)), networks.findings
+
+    def shifted(by: int) -> dict[str, torch.Tensor]:
+        return {name: value + by for name, value in downloaded().items()}
+
+    assert found() == (0, ("pretrained weights are from their hub (toy-v1)",))
+    weights(root, shifted(1), "toy")
+    assert found() == (1, ("pretrained weights are from weights/toy.safetensors",))
+    weights(root, shifted(2), "toy-v1")
+    assert found() == (2, ("pretrained weights are from weights/toy-v1.safetensors",))
+
+
+def test_collections_and_versions_have_weights_of_their_own(tmp_path: Path) -> None:
+    names = ("resnet50-imagenet", "torchvision:resnet50", "torchvision:resnet18", "timm:resnet18")
+    (tmp_path / "weights").mkdir()
+    for file in ("resnet18", "resnet50"):
+        (tmp_path / "weights" / f"{file}.safetensors").touch()
+    origins = [resolve_workload(name).weights_origin(tmp_path) for name in names]
+    plain = [f"weights/{file}.safetensors" for file in ("resnet50", "resnet50", *["resnet18"] * 2)]
+    assert origins == plain
+    own = [
+        "torchvision-resnet50-IMAGENET1K_V1",
+        "torchvision-resnet50-IMAGENET1K_V2",
+        "torchvision-resnet18-IMAGENET1K_V1",
+        "timm-resnet18.a1_in1k",
+    ]
+    for file in own:
+        (tmp_path / "weights" / f"{file}.safetensors").touch()
+    origins = [resolve_workload(name).weights_origin(tmp_path) for name in names]
+    assert origins == [f"weights/{file}.safetensors" for file in own]
+
+
+def test_downloads_are_renamed_as_torchvision_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files of DenseNets have names that no module may have any more."""
+    wanted = torchvision_network("densenet121").state_dict()
+    old = {
+        re.sub(r"(denselayer\d+\.(?:norm|conv))(\d)", r"\1.\2", name): value + 1
+        for name, value in wanted.items()
+        if "num_batches" not in name
+    }
+    monkeypatch.setattr(
+        "torchvision.models._api.load_state_dict_from_url", lambda *_, **__: dict(old)
+    )
+    monkeypatch.delenv("SIGMABENCH_DATA", raising=False)
+    found = torchvision_pretrained("densenet121", "IMAGENET1K_V1", None).state_dict()
+    name = "features.denseblock1.denselayer1.norm1.weight"
+    assert torch.equal(found[name], wanted[name] + 1)
+
+
+def test_a_download_of_another_architecture_is_no_failure_to_download(root: Path) -> None:
+    with pytest.raises(RuntimeError, match="Missing key"):
+        with_weights(network(), ["toy"], root, dict)
+
+
+@pytest.mark.parametrize("name", ["inception_v3", "googlenet"])
+def test_inputs_are_transformed_as_the_weights_were_trained(name: str) -> None:
+    assert torchvision_network(name).transform_input
 
 
 @pytest.mark.parametrize(
@@ -144,9 +234,10 @@ def test_weights_that_are_damaged_or_out_of_reach(root: Path) -> None:
         raise OSError("no route to host\nmore")
 
     with pytest.raises(
-        UserError, match=r"toy cannot be downloaded \(no route to host\); put weights/toy.safet"
+        UserError,
+        match=r"The weights toy cannot be downloaded \(no route to host\); put .*/toy.safe",
     ):
-        with_weights(network(), "toy", root, offline)
+        with_weights(network(), ["toy"], root, offline)
     (root / "weights").mkdir()
     (root / "weights" / "toy.safetensors").write_bytes(b"what is this")
     with pytest.raises(UserError, match=r"toy\.safetensors cannot be read"):
@@ -186,7 +277,15 @@ def test_the_deterministic_formats_are_the_pretrained_network(root: Path) -> Non
 
 
 def test_an_image_that_cannot_be_read_is_counted_and_named(root: Path, tmp_path: Path) -> None:
-    (root / "imagenet" / "test" / "images" / "2.jpg").write_bytes(b"\xff\xd8\xff torn")
+    home = root / "imagenet"
+    (home / "test" / "images" / "2.jpg").write_bytes(b"\xff\xd8\xff torn")
+    (home / "train").mkdir()
+    for folder in (home / "calibration").resolve().iterdir():
+        (home / "train" / folder.name).symlink_to(folder)
+    (home / "calibration").unlink()
+    torn = f"{synsets()[2]}/torn.jpg"
+    (home / "train" / torn).parent.mkdir()
+    (home / "train" / torn).write_bytes(b"torn")
     plan = Plan(
         WORKLOAD, formats=("FP32", "INT8"), mc=(2,), batches=(2,), data=root, seeds=1, seconds=0.01
     )
@@ -194,7 +293,11 @@ def test_an_image_that_cannot_be_read_is_counted_and_named(root: Path, tmp_path:
     records = run(plan, store, "sigmabench run")
     assert [r.quality.images for r in records] == [5, 5]
     assert {r.quality.skipped for r in records} == {("images/2.jpg",)}
-    assert all("cannot be read: 1 (images/2.jpg)" in r.verdict.findings[0] for r in records)
+    lost = "images left out because they cannot be read: 1"
+    origin = "pretrained weights are from their hub (toy-v1)"
+    told = [record.verdict.findings for record in records]
+    assert told[0][:2] == (f"{lost} (images/2.jpg)", origin)
+    assert told[1][:3] == (f"{lost} (images/2.jpg)", f"calibration {lost} ({torn})", origin)
     assert store.records(WORKLOAD.name)[0].quality.skipped == ("images/2.jpg",)
 
 
@@ -231,10 +334,75 @@ def test_images_in_memory_are_known_by_their_pixels() -> None:
     assert {cell.data for cell in plan.cells(load_networks(plan))} == {""}
 
 
+def test_a_validation_split_of_training_images_is_told_of(root: Path) -> None:
+    plan = Plan(WORKLOAD, formats=("FP32",), data=root, split="validation")
+    found = prepare(plan).splits.scored("validation").limit(20).readable().findings
+    assert len(found) == 1
+    assert "training images too" in found[0]
+
+
+def test_training_leaves_out_what_cannot_be_read(root: Path, tmp_path: Path) -> None:
+    home = root / "imagenet"
+    (home / "validation").symlink_to(home / "test")
+    (home / "test" / "images" / "2.jpg").write_bytes(b"torn")
+    recipe = Recipe(name="short", description="one epoch", lr=1e-4, batch=8, epochs=1)
+    order = WORKLOAD.splits(root).train.images.names
+    real = (home / "calibration").resolve()
+    (home / "calibration").unlink()
+    for name in order[:16]:
+        (home / "calibration" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(real / name, home / "calibration" / name)
+    (home / "calibration" / order[3]).write_bytes(b"torn")
+    found = train(WORKLOAD, recipe, out=tmp_path / "p.safetensors", data=root, progress=False)
+    assert found.metadata["skipped"] == [order[3], "images/2.jpg"]
+    assert (found.metadata["train_images"], found.metadata["validation"]["images"]) == (15, 5)
+
+
 def test_it_goes_to_other_processes() -> None:
     copy = pickle.loads(pickle.dumps(resolve_workload("resnet50-imagenet")))
     assert copy.name == "resnet50-imagenet"
     assert copy.pretrained.args == ("resnet50", "IMAGENET1K_V1")
+
+
+def test_synsets_are_timms() -> None:
+    assert synsets() == tuple(ImageNetInfo("imagenet-1k").label_names())
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "resize", "mean"),
+    [
+        ("inception_v3", 299, 341, 0.5),
+        ("vit_base_patch16_224", 224, 248, 0.5),
+        ("tf_efficientnet_b3.aa_in1k", 300, 331, 0.485),
+        ("resnet18.tv_in1k", 224, 256, 0.485),
+    ],
+)
+def test_images_are_prepared_as_timm_does(name: str, size: int, resize: int, mean: float) -> None:
+    chosen = resolve_workload(f"timm:{name}").splits.keywords
+    way = "bilinear" if name == "resnet18.tv_in1k" else "bicubic"
+    assert chosen["crop"] == Crop(size, resize, way)
+    assert chosen["mean"][0] == mean
+
+
+def test_images_of_some_networks_are_squashed() -> None:
+    chosen = resolve_workload("timm:convnext_tiny.in12k_ft_in1k_384").splits.keywords
+    assert chosen["crop"] == Crop(384, 384, "bicubic", squash=True)
+
+
+@pytest.mark.parametrize("odd", [{"crop_mode": "border"}, {"input_size": (3, 224, 256)}])
+def test_images_prepared_in_another_way_are_refused(
+    monkeypatch: pytest.MonkeyPatch, odd: dict[str, object]
+) -> None:
+    config = replace(get_pretrained_cfg("resnet18"), **odd)
+    monkeypatch.setattr("timm.get_pretrained_cfg", lambda _: config)
+    with pytest.raises(UserError, match=r"timm's resnet18 takes 3 × .* give a network of square"):
+        resolve_workload("timm:resnet18")
+
+
+def test_without_timm_there_is_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(UserError, match=r"timm cannot be imported .*install sigmabench\[models\]"):
+        resolve_workload("timm:resnet18")
 
 
 def test_networks_of_collections() -> None:
@@ -246,6 +414,7 @@ def test_networks_of_collections() -> None:
     for name, said in (
         ("torchvision:resnet5", "resnet5'; did you mean resnet50"),
         ("timm:resnet1", "did you mean"),
+        ("timm:resnet18.a1_in2k", "tag of timm's resnet18 named 'a1_in2k'; did you mean a1_in1k"),
         ("timm:vit_base_patch14_dinov2", "no classifier of ImageNet's 1000"),
     ):
         with pytest.raises(UserError, match=said):
