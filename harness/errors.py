@@ -12,6 +12,11 @@ class UserError(Exception):
     """Bad input. The CLI prints the message and exits with status 2; there is no traceback."""
 
 
+def first_line(reason: BaseException) -> str:
+    """The first line of an exception's text; the name of its class if it has none."""
+    return (str(reason).strip().splitlines() or [type(reason).__name__])[0]
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """A `UserError` for a name that is not known, with the nearest names that are.
 

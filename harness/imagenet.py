@@ -24,7 +24,7 @@ import safetensors.torch
 import torch
 
 from .data import DATA_VARIABLE, Split, Splits, data_root
-from .errors import UserError
+from .errors import UserError, first_line
 from .images import Archive, Crop, labelled, open_archive
 
 if TYPE_CHECKING:
@@ -132,9 +132,8 @@ def with_weights(
     try:
         network.load_state_dict(download())
     except Exception as reason:  # hubs fail in many ways
-        told = (str(reason).strip().splitlines() or [type(reason).__name__])[0]
         raise UserError(
-            f"The weights of {name} cannot be downloaded ({told}); put "
+            f"The weights of {name} cannot be downloaded ({first_line(reason)}); put "
             f"{WEIGHTS}/{name}.safetensors into a directory named by --data or {DATA_VARIABLE}."
         ) from None
     return network
