@@ -26,7 +26,7 @@ from rich.progress import (
 
 from ..checks import check_seed
 from ..data import Split, Splits
-from ..errors import UserError
+from ..errors import UserError, first_line
 from ..workload import Workload
 from .checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
 from .file import save
@@ -224,7 +224,7 @@ def _device(name: str) -> torch.device:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as reason:
         raise UserError(
-            f"The device {name!r} cannot be used ({str(reason).splitlines()[0]}); try cpu."
+            f"The device {name!r} cannot be used ({first_line(reason)}); try cpu."
         ) from reason
     return device
 

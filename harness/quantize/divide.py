@@ -23,7 +23,7 @@ from . import floats
 from .builder import Builder, Norm, writes
 from .graph import Activation, Conv, Graph, Node, Operation, Segment, Step, reads
 from .operators import HANDLERS, TOKEN_HANDLERS
-from .trace import Traced, export, ordered
+from .trace import Traced, export, ordered, output_of
 
 aten = torch.ops.aten
 LAYERS = (aten.conv2d.default, aten.conv2d.padding, aten.linear.default)
@@ -84,7 +84,7 @@ class _Division:
                 name = {**self.names, **lifted}[node.name]
                 self.fixed[node], self.origins[node] = known[name], frozenset({name})
         without_writes(exported.graph, self.fixed)
-        self.output: FxNode = exported.graph.output_node().args[0][0]
+        self.output = output_of(exported, module)
         self.live = _leads_to(self.output) | {exported.graph.output_node()}
         self.computed: dict[str, FxNode] = {}  # those of them that operators made
         self.taken = {"input"}
