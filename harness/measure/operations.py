@@ -15,15 +15,17 @@ _LAYERS = ("conv1d", "conv2d", "conv_transpose2d", "linear")
 
 
 def operations(graph: Graph) -> Operations | None:
-    """What is in segments and what stays float; None where the network is not divided."""
+    """What is in segments and what stays float, of the module's own operations; None where the
+    network is not divided."""
     if not graph.steps:
         return None
     computing = [one for one in graph.operations if floats.computes(one)]
-    inside = sum(multiply_adds(graph, conv) for conv in graph.convs)
+    own = [node for node in graph.nodes if not (isinstance(node, Conv) and node.fixed)]
+    inside = sum(multiply_adds(graph, node) for node in own if isinstance(node, Conv))
     return Operations(
         segments=len(graph.segments),
-        inside=len(graph.nodes),
-        total=len(graph.nodes) + len(computing),
+        inside=len(own),
+        total=len(own) + len(computing),
         inside_multiply_adds=inside,
         total_multiply_adds=inside + sum(one.multiply_adds for one in computing),
         float_layers=tuple(

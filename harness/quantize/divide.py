@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -138,7 +139,8 @@ class _Division:
         builder = self._builder(source, tokens)
         for node in members:
             _handle(builder, node)
-        nodes, name = ordered(builder), builder.alias[end]
+        nodes = [_marked(node, builder.constants) for node in ordered(builder)]
+        name = builder.alias[end]
         shape = tuple(int(size) for size in end.meta["val"].shape)
         value = self.value[source]
         self.steps.append(Segment(name, value, builder.input, len(nodes), shape, tokens))
@@ -288,6 +290,13 @@ class _Division:
         while name in self.taken:
             name += "_"
         return name
+
+
+def _marked(node: Node, constants: Collection[str]) -> Node:
+    """A layer that the graph added, as `fixed`, by the weights it made itself."""
+    if isinstance(node, Conv) and node.weight in constants:
+        return replace(node, fixed=True)
+    return node
 
 
 def _is_fixed(node: FxNode, fixed: Collection[FxNode]) -> bool:

@@ -85,6 +85,42 @@ def test_multiply_adds_are_those_of_an_independent_counter(net) -> None:
     assert 2 * operations(model.graph).total_multiply_adds == counter.get_total_flops()
 
 
+class Rearranged(nn.Module):
+    """A norm that no layer takes, channels picked and put together, and a gate: what a graph needs
+    layers of its own for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.second = nn.Conv2d(8, 8, 3, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        self.upper, self.other = nn.Conv2d(4, 4, 1), nn.Conv2d(8, 8, 1)
+        self.head = nn.Linear(8, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x)
+        y = torch.relu(self.norm(torch.relu(self.second(torch.relu(y)) + torch.relu(y))))
+        one, two = y.chunk(2, 1)
+        y = self.other(torch.cat([self.upper(two), one], 1))
+        return self.head((y * torch.sigmoid(y)).mean((2, 3)))
+
+
+def test_layers_that_the_graph_added_are_no_operations() -> None:
+    torch.manual_seed(2)
+    module, x = Rearranged(), torch.randn(8, 3, 8, 8)
+    model = fold(settle(module, x), initial(module), (3, 8, 8))
+    added = [conv for conv in model.graph.convs if not conv.bayesian]
+    assert len(added) >= 3
+    assert all(conv.fixed == (conv in added) for conv in model.graph.convs)
+    with FlopCounterMode(display=False) as counter:
+        module(x[:1].clone())
+    found = operations(model.graph)
+    assert 2 * found.total_multiply_adds == counter.get_total_flops()
+    assert found.inside == len(model.graph.nodes) - len(added)
+    restored = files.from_bytes(files.to_bytes(quantize(model, "FP32")), "it")
+    assert operations(restored.graph) == found
+
+
 def pretrained_kind(name: str, size: int) -> nn.Module:
     """As torchvision, or timm, builds it."""
     if name.startswith("torchvision/"):
