@@ -177,6 +177,7 @@ WORKLOADS: Registry[Workload] = Registry(
         "resnet20-cifar10": "sigmabench.workloads.resnet20_cifar10:WORKLOAD",
         "resnet50-imagenet": "sigmabench.workloads.resnet50_imagenet:WORKLOAD",
     },
+    lambda thing: isinstance(thing, Workload),
 )
 
 
@@ -196,7 +197,7 @@ def resolve_workload(name: str) -> Workload:
         sys.path.insert(0, "")  # a console script does not look in the current directory
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except Exception as reason:  # a user's module may fail in any way
+    except (Exception, SystemExit) as reason:  # a user's module may fail in any way
         raise UserError(
             f"The workload {name!r} cannot be loaded: {type(reason).__name__}: {reason}; give "
             "package.module:attribute of a module that can be imported."
