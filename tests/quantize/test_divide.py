@@ -121,6 +121,17 @@ def test_layers_that_the_graph_added_are_no_operations() -> None:
     assert operations(restored.graph) == found
 
 
+def test_layers_without_a_sigma_are_told() -> None:
+    module, _ = settled("torchvision vit", 4)
+    model = fold(module, initial(module), SHAPE)
+    layer = "encoder.layers.encoder_layer_{}.self_attention.in_proj_weight"
+    told = f"layers without a σ, the same in every pass: {layer.format(0)}, {layer.format(1)}"
+    for name in ("FP32", "INT8"):
+        assert finding(model.graph, FORMATS.get(name))[-1] == told
+    for name in ("DNN_FP32", "DNN_INT8"):
+        assert told not in finding(quantize(model, "DNN_FP32").graph, FORMATS.get(name))
+
+
 def pretrained_kind(name: str, size: int) -> nn.Module:
     """As torchvision, or timm, builds it."""
     if name.startswith("torchvision/"):
