@@ -35,13 +35,16 @@ _COMPUTING = """
     sub.Tensor sum sum.dim_IntList tanh upsample_bicubic2d.vec upsample_bilinear2d.vec
     upsample_nearest2d.vec var.correction var.dim var_mean.correction
 """
-_MOVING = """
-    alias cat channel_shuffle chunk clone constant_pad_nd contiguous detach dropout expand
-    expand_as feature_dropout flatten.using_ints flip im2col index.Tensor index_select
-    masked_fill.Scalar movedim.int movedim.intlist narrow pad permute pixel_shuffle
-    pixel_unshuffle repeat repeat_interleave.self_int reshape reshape_as roll select.int
-    slice.Tensor split.Tensor split_with_sizes squeeze squeeze.dim squeeze.dims stack swapaxes t
-    to.dtype transpose.int unbind.int unflatten.int unsqueeze view view_as
+_COPYING = """
+    cat channel_shuffle clone constant_pad_nd contiguous flip im2col index.Tensor index_select
+    masked_fill.Scalar pad pixel_shuffle pixel_unshuffle repeat repeat_interleave.self_int roll
+    stack
+"""
+_VIEWING = """
+    alias chunk detach dropout expand expand_as feature_dropout flatten.using_ints movedim.int
+    movedim.intlist narrow permute reshape reshape_as select.int slice.Tensor split.Tensor
+    split_with_sizes squeeze squeeze.dim squeeze.dims swapaxes t to.dtype transpose.int unbind.int
+    unflatten.int unsqueeze view view_as
 """
 GETITEM = "getitem"
 #: Types that a number may be changed to, by name.
@@ -66,8 +69,14 @@ def _attention(*args: Any, **kwargs: Any) -> Tensor:
     return attended
 
 
+#: Operators that make a copy and compute nothing.
+COPIES = _operators(_COPYING)
 #: Operators that move numbers and compute none.
-MOVES: dict[str, Callable[..., Any]] = {**_operators(_MOVING), GETITEM: operator.getitem}
+MOVES: dict[str, Callable[..., Any]] = {
+    **COPIES,
+    **_operators(_VIEWING),
+    GETITEM: operator.getitem,
+}
 #: Every operator that may stay float, by name.
 TARGETS: dict[str, Callable[..., Any]] = {
     **_operators(_COMPUTING),
@@ -125,6 +134,12 @@ def reads(operation: Operation, kind: str = "value") -> list[str]:
 def computes(operation: Operation) -> bool:
     """Whether an operation does more than move numbers."""
     return operation.target not in MOVES
+
+
+def copies(operation: Operation) -> bool:
+    """Whether an operation writes what it makes anew and computes nothing; a view, or what only
+    sometimes is none (`reshape`), does not."""
+    return operation.target in COPIES
 
 
 def check(graph: Graph, constants: Mapping[str, Any]) -> None:
