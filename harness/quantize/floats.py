@@ -100,13 +100,11 @@ def decode(argument: Any, found: Mapping[str, Any], constants: Mapping[str, Tens
 
 
 def encode(argument: Any) -> Any:
-    """The inverse for all that is not a tensor.
+    """The inverse for a number, a string or a type.
 
     Raises:
         TypeError: JSON has nothing for it.
     """
-    if isinstance(argument, (list, tuple)):
-        return [encode(one) for one in argument]
     if isinstance(argument, float) and not math.isfinite(argument):
         return {"number": str(argument)}
     if argument in DTYPES.values():
@@ -166,6 +164,8 @@ def check(graph: Graph, constants: Mapping[str, Any]) -> None:
         known.add(step.name)
     if graph.output not in known:
         raise ValueError("no step makes the logits")
+    if not graph.segments:
+        raise ValueError("there is no segment")
     if sum(segment.nodes for segment in graph.segments) != len(graph.nodes):
         raise ValueError("the segments do not have all the nodes")
     for name, part in graph.parts().items():

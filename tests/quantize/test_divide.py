@@ -22,7 +22,7 @@ from sigmabench.harness.formats import FORMATS
 from sigmabench.harness.measure.operations import finding, operations
 from sigmabench.harness.posterior import initial, moped
 from sigmabench.harness.quantize import artefact as files
-from sigmabench.harness.quantize import floats
+from sigmabench.harness.quantize import artefact_file, floats
 from sigmabench.harness.quantize.artefact import Artefact
 from sigmabench.harness.quantize.calibrate import observe_ranges
 from sigmabench.harness.quantize.divide import divide
@@ -207,7 +207,7 @@ def test_whole_networks_are_not_divided(residual, posterior) -> None:
     assert finding(model.graph, FORMATS.get("INT8")) == ()
     header = quantize(model, "FP32").header
     assert header.schema == 1
-    assert "steps" not in files._header_text(header)
+    assert "steps" not in artefact_file._header_text(header)
 
 
 def test_a_whole_network_forced_into_steps_is_one_segment_with_the_same_logits(
@@ -402,12 +402,17 @@ def tampered(artefact: Artefact, change: Callable[[dict], None]) -> bytes:
     change(header)
     text = json.dumps(header)
     raw = {name: tensor.view(torch.uint8).numpy().data for name, tensor in tensors.items()}
-    sealed = files._sealed(text, files._content_hash(text, raw))
+    sealed = artefact_file._sealed(text, artefact_file._content_hash(text, raw))
     return safetensors.torch.save(tensors, {files.KEY: sealed})
 
 
 def first_operation(header: dict) -> dict:
     return next(step for step in header["graph"]["steps"] if "target" in step)
+
+
+def only_an_operation(header: dict) -> None:
+    step = {"name": "y", "target": "aten.relu.default", "args": [{"value": "input"}]}
+    header["graph"].update(nodes=[], output="y", steps=[{**step, "shape": [1, CLASSES]}])
 
 
 @pytest.mark.parametrize(
@@ -423,6 +428,7 @@ def first_operation(header: dict) -> dict:
         lambda h: h["graph"]["steps"][0].update(input="nothing"),
         lambda h: h["graph"]["steps"][0].update(name="nothing"),
         lambda h: h["constants"].popitem(),
+        only_an_operation,
         lambda h: next(iter(h["constants"].values())).update(shape=[7, 7, 7]),
     ],
 )
