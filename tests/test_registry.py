@@ -102,7 +102,7 @@ def test_listing_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     from sigmabench.harness.backends.base import BACKENDS
     from sigmabench.harness.formats import FORMATS
 
-    for names in (WORKLOADS, FORMATS, BACKENDS):
+    for names in (WORKLOADS, FORMATS, BACKENDS, METRICS):
         monkeypatch.setattr(names, "_scanned", False)
         monkeypatch.setattr(names, "_targets", dict(names._targets))
         monkeypatch.setattr(names, "_foreign", set())
