@@ -84,6 +84,7 @@ FORMATS: Registry[Format] = Registry(
             "INT4_SIGMA1",
         )
     },
+    lambda thing: isinstance(thing, Format),
 )
 
 #: What `sigmabench run` measures unless told otherwise: the paper's Table 1, and BF16.

@@ -200,8 +200,9 @@ class Operations:
     """How much of a divided network runs in the format's own arithmetic; absent where all does.
 
     An operation is a layer with the norm, sum and ReLU that are part of it, a pool, a function or
-    any other operator; what only moves numbers does not count. Multiply–adds are those of
-    convolutions, linear layers and products of matrices, on one image in one pass.
+    any other operator; what only moves numbers does not count, nor do layers that int8 adds for
+    its own ends. Multiply–adds are those of convolutions, linear layers and products of matrices,
+    on one image in one pass.
 
     Attributes:
         segments: parts that run in the format's arithmetic, with float32 between them.

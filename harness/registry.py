@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
@@ -24,11 +24,15 @@ class Registry(Generic[T]):
     Args:
         kind: singular noun used in messages and in the entry-point group `sigmabench.<kind>s`.
         targets: the built-in names, each with its `"module:attribute"`.
+        holds: whether a thing is one of these; None: whatever is found.
     """
 
-    def __init__(self, kind: str, targets: dict[str, str]) -> None:
+    def __init__(
+        self, kind: str, targets: dict[str, str], holds: Callable[[object], bool] | None = None
+    ) -> None:
         self.kind = kind
         self._targets = dict(targets)
+        self._holds = holds
         self._loaded: dict[str, T] = {}
         self._scanned = False
         self._foreign: set[str] = set()
@@ -54,7 +58,7 @@ class Registry(Generic[T]):
 
         Raises:
             UserError: the name is unknown (with the nearest names), or what it points to fails to
-                import (with the reason).
+                import (with the reason) or is something else.
         """
         self._scan()
         if name not in self._loaded:
@@ -111,9 +115,14 @@ class Registry(Generic[T]):
         module, _, attribute = target.partition(":")
         try:
             loaded: T = getattr(importlib.import_module(module), attribute)
-        except Exception as reason:  # a plugin's import may fail in any way
+        except (Exception, SystemExit) as reason:  # a plugin's import may fail in any way
             raise UserError(
                 f"The {self.kind} {name!r} ({target}) cannot be loaded: "
                 f"{type(reason).__name__}: {reason}; fix or uninstall the package it comes from."
             ) from reason
+        if self._holds is not None and not self._holds(loaded):
+            raise UserError(
+                f"The {self.kind} {name!r} ({target}) is no {self.kind} but of type "
+                f"{type(loaded).__name__}; fix or uninstall the package it comes from."
+            )
         return loaded

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from .posterior.recipe import Recipe
 
 
+MOST_DELTA = 10.0  # a σ of ten times |w| leaves nothing of a network
+
+
 @dataclass(frozen=True)
 class Workload:
     """What is benchmarked.
@@ -174,14 +177,17 @@ class Workload:
         return self.load_posterior(self.twin)
 
     def _moped(self, data: Path | None, delta: float | None) -> tuple[Posterior, dict[str, Any]]:
-        from .posterior import moped
+        from .posterior import SAMPLED_LAYERS, bayesian_parameters, moped
 
         if delta is None:
             raise UserError(f"{self.name} declares no δ of MOPED; give one with --delta.")
-        if delta <= 0:
-            raise UserError(f"--delta is {delta}; give a number above 0.")
+        if not 0 < delta <= MOST_DELTA:
+            raise UserError(
+                f"--delta is {delta}; give a number above 0 and up to {MOST_DELTA}: σ = δ·|w|."
+            )
         network = self.load_twin(data)[0].load_into(self.model())
-        return moped(network, delta), {"made": "MOPED", "delta": delta}
+        sampled = bayesian_parameters(network, layers=SAMPLED_LAYERS)
+        return moped(network, delta, bayesian=sampled), {"made": "MOPED", "delta": delta}
 
 
 #: Collections of networks: `COLLECTION:NETWORK` is a workload too.
@@ -201,6 +207,7 @@ WORKLOADS: Registry[Workload] = Registry(
         "resnet20-cifar10": "sigmabench.workloads.resnet20_cifar10:WORKLOAD",
         "resnet50-imagenet": "sigmabench.workloads.resnet50_imagenet:WORKLOAD",
     },
+    lambda thing: isinstance(thing, Workload),
 )
 
 
@@ -220,7 +227,7 @@ def resolve_workload(name: str) -> Workload:
         sys.path.insert(0, "")  # a console script does not look in the current directory
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except Exception as reason:  # a user's module may fail in any way
+    except (Exception, SystemExit) as reason:  # a user's module may fail in any way
         raise UserError(
             f"The workload {name!r} cannot be loaded: {type(reason).__name__}: {reason}; give "
             "package.module:attribute of a module that can be imported."

@@ -15,11 +15,15 @@ from torch import Tensor, nn
 from sigmabench.harness import sweep
 from sigmabench.harness.cli import main
 from sigmabench.harness.errors import UserError
+from sigmabench.harness.formats import FORMATS
+from sigmabench.harness.measure.operations import finding
 from sigmabench.harness.plan import Plan
 from sigmabench.harness.posterior import moped, save
+from sigmabench.harness.posterior.run import Run
 from sigmabench.harness.prepare import prepare
 from sigmabench.harness.profile import load_program
 from sigmabench.harness.quantize.artefact import save as save_artefact
+from sigmabench.harness.quantize.fold import fold
 from sigmabench.harness.record import Record
 from sigmabench.harness.report import table
 from sigmabench.harness.store import RECORDS, Store
@@ -116,3 +120,35 @@ def test_inspect_and_profile_say_so(workload: Workload, tmp_path: Path) -> None:
     assert "5 of 10 operations" in " ".join(shown.output.split())
     with pytest.raises(UserError, match="divided into 4 programs"):
         load_program(artefact, 1)
+
+
+class ChannelAttention(nn.Module):
+    """Channels weighted by a convolution over their averages, as in ECA networks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, 8, 3)
+        self.attend = nn.Conv1d(1, 1, 3, padding=1)
+        self.head = nn.Linear(8, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x)
+        weight = self.attend(y.mean((2, 3)).unsqueeze(1)).sigmoid()
+        return self.head((y * weight.transpose(1, 2).unsqueeze(3)).amax((2, 3)))
+
+
+def test_moped_and_training_give_no_sigma_where_nothing_is_sampled() -> None:
+    base = resolve_workload("lenet-digits")
+    workload = replace(
+        base, model=ChannelAttention, posterior=None, delta=0.1,
+        pretrained=lambda root: ChannelAttention(),
+    )  # fmt: skip
+    posterior, _ = workload.load_posterior()
+    sampled = ["first.weight", "first.bias", "head.weight", "head.bias"]
+    assert list(posterior.mean) == sampled
+    graph = fold(ChannelAttention(), posterior, workload.input_shape).graph
+    told = finding(graph, FORMATS.get("FP32"))
+    assert told == ("layers without a σ, the same in every pass: attend.weight",)
+    recipe = base.recipe("best")
+    run = Run.begin(workload, recipe, 0, torch.device("cpu"), None)
+    assert list(run.posterior().mean) == sampled

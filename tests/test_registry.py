@@ -14,14 +14,17 @@ from sigmabench.harness.cli import main
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.registry import Registry
 from sigmabench.harness.uncertainty.metrics import METRICS, score
+from sigmabench.harness.workload import WORKLOADS, resolve_workload
 
 BROKEN = "broken_plugin"
 
 
 @pytest.fixture(autouse=True)
 def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One plugin that raises on import, one that works, one that takes a name of ours."""
+    """One plugin that raises on import, one that ends the process, one that works, one that takes a
+    name of ours, and some that are something else."""
     (tmp_path / f"{BROKEN}.py").write_text("raise OSError('no licence server')")
+    (tmp_path / "leaving_plugin.py").write_text("import sys\nsys.exit('no GPU')")
     (tmp_path / "good_plugin.py").write_text("THING = len")
     monkeypatch.syspath_prepend(tmp_path)
 
@@ -29,7 +32,12 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         found = {
             "sigmabench.things": {"bad": f"{BROKEN}:X", "good": "good_plugin:THING", "own": "z:Z"},
             "sigmabench.metrics": {"bad": f"{BROKEN}:X"},
-            "sigmabench.workloads": {"bad": f"{BROKEN}:X"},
+            "sigmabench.workloads": {
+                "bad": f"{BROKEN}:X",
+                "left": "leaving_plugin:X",
+                "pi": "math:pi",
+            },
+            **{f"sigmabench.{kind}s": {"pi": "math:pi"} for kind in ("format", "backend")},
         }
         return [EntryPoint(name, value, group) for name, value in found.get(group, {}).items()]
 
@@ -63,6 +71,11 @@ def test_a_broken_one_is_refused_where_it_is_asked_for() -> None:
         things().get("bad")
 
 
+def test_a_module_that_ends_the_process_is_refused() -> None:
+    with pytest.raises(UserError, match=r"'leaving_plugin:X' cannot be loaded: SystemExit: no GPU"):
+        resolve_workload("leaving_plugin:X")
+
+
 def test_one_of_ours_that_is_broken_is_no_plugin() -> None:
     with pytest.raises(UserError, match="cannot be loaded"):
         Registry("thing", {"own": "no_such_module:x"}).usable()
@@ -86,12 +99,17 @@ def test_a_run_goes_on_without_a_metric(
 
 
 def test_listing_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    from sigmabench.harness.workload import WORKLOADS
+    from sigmabench.harness.backends.base import BACKENDS
+    from sigmabench.harness.formats import FORMATS
 
-    monkeypatch.setattr(WORKLOADS, "_scanned", False)
-    monkeypatch.setattr(WORKLOADS, "_targets", dict(WORKLOADS._targets))
-    monkeypatch.setattr(WORKLOADS, "_foreign", set())
-    monkeypatch.setattr(WORKLOADS, "broken", {})
+    for names in (WORKLOADS, FORMATS, BACKENDS, METRICS):
+        monkeypatch.setattr(names, "_scanned", False)
+        monkeypatch.setattr(names, "_targets", dict(names._targets))
+        monkeypatch.setattr(names, "_foreign", set())
+        monkeypatch.setattr(names, "broken", {})
     result = CliRunner().invoke(main, ["list"])
     assert result.exit_code == 0, result.output
     assert "lenet-digits" in result.output
+    assert "SystemExit: no GPU" in WORKLOADS.broken["left"]
+    for names in (WORKLOADS, FORMATS, BACKENDS):
+        assert f"(math:pi) is no {names.kind} but of type float" in names.broken["pi"]

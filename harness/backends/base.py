@@ -196,4 +196,5 @@ BACKENDS: Registry[Backend] = Registry(
         "native": "sigmabench.harness.backends.native:BACKEND",
         "drawn": "sigmabench.harness.backends.drawn:BACKEND",
     },
+    lambda thing: all(hasattr(thing, part) for part in ("description", "needs", "load")),
 )

@@ -7,7 +7,8 @@ the network, so that no two share it and every backend draws the same weights.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,22 @@ from .base import Predictor, Traffic, check_call, widest
 FLOAT_BYTES = 4
 
 
+@contextmanager
+def _torch_threads(count: int) -> Iterator[None]:
+    """PyTorch's operators have so many threads while it lasts."""
+    before = torch.get_num_threads()
+    if count != before:  # it would empty oneDNN's cache
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        if count != before:
+            torch.set_num_threads(before)
+
+
 class DividedPredictor:
-    """See `Predictor`. Passes follow one another; within one, threads share a segment.
+    """See `Predictor`. Passes follow one another; within one, threads share a segment or an
+    operator.
 
     Attributes:
         artefact: of the whole network.
@@ -60,7 +75,7 @@ class DividedPredictor:
     def logits(self, x: Tensor, seed: int, passes: range) -> Tensor:
         """Float32 [len(passes), N, classes]; see `Predictor.logits`."""
         check_call(x, self.artefact.graph, seed, passes)
-        with torch.no_grad():
+        with torch.no_grad(), _torch_threads(self.threads):
             return torch.stack([self._pass(x, seed, mc) for mc in passes])
 
     def _pass(self, x: Tensor, seed: int, mc: int) -> Tensor:
@@ -81,7 +96,7 @@ class DividedPredictor:
         return bias
 
     def traffic(self, batch: int) -> Traffic:
-        """Of the segments, and what float operations that compute read and write once."""
+        """Of the segments, and what float operations that compute or copy read and write once."""
         parts = [part.traffic(batch) for part in self.parts.values()]
         graph = self.artefact.graph
         sizes = {step.name: math.prod(step.shape) for step in graph.steps}
@@ -89,7 +104,7 @@ class DividedPredictor:
         moved = sum(
             sizes[name]
             for step in graph.operations
-            if floats.computes(step)
+            if floats.computes(step) or floats.copies(step)
             for name in (step.name, *floats.reads(step))
         )
         return Traffic(

@@ -11,19 +11,22 @@ from ..record import Operations
 if TYPE_CHECKING:
     from ..formats import Format
 
+MOST_NAMED = 3
 _LAYERS = ("conv1d", "conv2d", "conv_transpose2d", "linear")
 
 
 def operations(graph: Graph) -> Operations | None:
-    """What is in segments and what stays float; None where the network is not divided."""
+    """What is in segments and what stays float, of the module's own operations; None where the
+    network is not divided."""
     if not graph.steps:
         return None
     computing = [one for one in graph.operations if floats.computes(one)]
-    inside = sum(multiply_adds(graph, conv) for conv in graph.convs)
+    own = [node for node in graph.nodes if not (isinstance(node, Conv) and node.fixed)]
+    inside = sum(multiply_adds(graph, node) for node in own if isinstance(node, Conv))
     return Operations(
         segments=len(graph.segments),
-        inside=len(graph.nodes),
-        total=len(graph.nodes) + len(computing),
+        inside=len(own),
+        total=len(own) + len(computing),
         inside_multiply_adds=inside,
         total_multiply_adds=inside + sum(one.multiply_adds for one in computing),
         float_layers=tuple(
@@ -53,9 +56,19 @@ def told(found: Operations, format: Format) -> str:
 
 
 def finding(graph: Graph, format: Format) -> tuple[str, ...]:
-    """What readers of a record should know; nothing where all is computed as the format says."""
+    """What readers of a record should know; nothing where all is computed as the format says and
+    every layer sampled."""
     found = operations(graph)
-    return () if found is None or format.arithmetic == "fp32" else (told(found, format),)
+    if found is None:
+        return ()
+    lines = () if format.arithmetic == "fp32" else (told(found, format),)
+    still = [one.weight for one in graph.convs if not (one.bayesian or one.fixed)]
+    still += found.float_layers
+    if not (format.bayesian and still):
+        return lines
+    more = f" and {len(still) - MOST_NAMED} more" if len(still) > MOST_NAMED else ""
+    named = ", ".join(still[:MOST_NAMED])
+    return (*lines, f"layers without a σ, the same in every pass: {named}{more}")
 
 
 def _percent(share: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .file import load, save
 from .posterior import (
+    SAMPLED_LAYERS,
     Posterior,
     bayesian_parameters,
     from_std,
@@ -13,6 +14,7 @@ from .posterior import (
 )
 
 __all__ = [
+    "SAMPLED_LAYERS",
     "Posterior",
     "bayesian_parameters",
     "from_std",

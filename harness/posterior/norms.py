@@ -66,8 +66,10 @@ def fitted(
         batch: images a forward call; statistics of few images are poor.
         seed: of the draws.
 
+    A layer that is not called (an auxiliary head in training alone) keeps its statistics.
+
     Raises:
-        UserError: a layer that keeps no statistics.
+        UserError: a layer that keeps no statistics, or is called more than once for an image.
     """
     norms = {n: layer for n, layer in module.named_modules() if isinstance(layer, _NORMS)}
     for name, layer in norms.items():
@@ -79,6 +81,11 @@ def fitted(
     generator = torch.Generator().manual_seed(seed)
 
     def observe(name: str, x: Tensor) -> None:
+        if name in wanted:
+            raise UserError(
+                f"{name} is used more than once in a pass, and no one set of statistics fits that; "
+                "set norm_passes to 0."
+            )
         wanted[name] = _Moments(x)
         mean[name].add(x)
 
@@ -94,12 +101,14 @@ def fitted(
         for _ in range(passes):
             weights = {**posterior.state, **posterior.sample(generator)}
             for x in _batches(split, batch):
+                wanted.clear()
                 with _watched(norms, observe):
                     module(x)
                 with _watched(norms, correct):
                     functional_call(module, weights, (x,))
     state = dict(posterior.state)
-    for name, layer in norms.items():
+    for name in wanted:
+        layer = norms[name]
         widened = 1.0 / _scale(mean[name], sampled[name])
         kept_mean = state[f"{name}.running_mean"].double()
         kept_variance = state[f"{name}.running_var"].double() + layer.eps

@@ -29,7 +29,9 @@ BAYESIAN_LAYERS = (
     nn.ConvTranspose3d,
     nn.Linear,
 )
-"""Layer types whose weights carry a distribution. Normalisation layers never do."""
+"""Layer types whose weights may carry a distribution. Normalisation layers never do."""
+SAMPLED_LAYERS = (nn.Conv2d, nn.Linear)
+"""Those that every format samples; the others stay float in a quantized network, as their mean."""
 
 
 def inverse_softplus(std: Tensor) -> Tensor:
@@ -206,15 +208,20 @@ def from_std(
     return posterior
 
 
-def bayesian_parameters(module: nn.Module, *, biases: bool = True) -> list[str]:
+def bayesian_parameters(
+    module: nn.Module,
+    *,
+    biases: bool = True,
+    layers: tuple[type[nn.Module], ...] = BAYESIAN_LAYERS,
+) -> list[str]:
     """Names of the parameters that carry a distribution, in the module's order.
 
-    These are the weights of convolution and linear layers and, unless `biases` is false, their
-    biases; normalisation parameters never.
+    These are the weights of convolution and linear layers, or of other `layers`, and, unless
+    `biases` is false, their biases; normalisation parameters never.
     """
     chosen: set[int] = set()
     for layer in module.modules():
-        if isinstance(layer, BAYESIAN_LAYERS):
+        if isinstance(layer, layers):
             chosen.add(id(layer.weight))
             if biases and layer.bias is not None:
                 chosen.add(id(layer.bias))

@@ -162,11 +162,12 @@ class Recipe:
         for field, value in above_zero.items():
             if value is not None and not 0 < value < math.inf:
                 raise UserError(f"Recipe {self.name!r} has {field} {value}; give a number above 0.")
-        if not 0 <= self.kl_temperature < math.inf:
-            raise UserError(
-                f"Recipe {self.name!r} has kl_temperature {self.kl_temperature}; "
-                "give a number of at least 0."
-            )
+        for field in ("kl_temperature", "kl_warmup", "weight_decay"):
+            if not 0 <= getattr(self, field) < math.inf:
+                raise UserError(
+                    f"Recipe {self.name!r} has {field} {getattr(self, field)}; give a finite "
+                    "number of at least 0."
+                )
         for field, known in CHOICES.items():
             if getattr(self, field) not in known:
                 raise UserError(

@@ -21,7 +21,7 @@ from ..data import Split
 from ..errors import UserError
 from ..workload import Workload
 from .elbo import gaussian_kl, negative_elbo
-from .posterior import Posterior, bayesian_parameters, initial, moped
+from .posterior import SAMPLED_LAYERS, Posterior, bayesian_parameters, initial, moped
 from .recipe import Recipe
 
 MOMENTUM = 0.9
@@ -204,7 +204,7 @@ def _start(recipe: Recipe, module: nn.Module, start: Posterior | None) -> Poster
         if recipe.delta is None:
             return start
         module = start.load_into(module)
-    names = bayesian_parameters(module, biases=recipe.bayesian_biases)
+    names = bayesian_parameters(module, biases=recipe.bayesian_biases, layers=SAMPLED_LAYERS)
     if recipe.delta is not None:
         return moped(module, recipe.delta, floor=recipe.initial_std, bayesian=names)
     if recipe.deterministic:

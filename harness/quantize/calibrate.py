@@ -77,6 +77,7 @@ def mse(histogram: Histogram, levels: int) -> float:
 OBSERVERS: Registry[Observer] = Registry(
     "observer",
     {name: f"{__name__}:{name}" for name in ("minmax", "percentile", "mse")},
+    callable,
 )
 
 

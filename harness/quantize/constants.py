@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -49,20 +49,12 @@ def flat(constants: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
 
 
 def restored(
-    header: Mapping[str, Constant], tensors: Mapping[str, NDArray[Any]]
+    header: Mapping[str, Constant], take: Callable[[str, int], NDArray[Any]]
 ) -> dict[str, NDArray[Any]]:
-    """The inverse of `described` and `flat`.
-
-    Raises:
-        KeyError: a tensor is missing.
-        ValueError: a tensor is too short.
-    """
-    at = dict.fromkeys(_TENSORS.values(), 0)
-    found = {}
-    for name, constant in header.items():
-        tensor = _TENSORS[constant.type]
-        start = at[tensor]
-        at[tensor] += constant.size
-        values = tensors[tensor][start : at[tensor]]
-        found[name] = values.reshape(constant.shape).astype(constant.type)
-    return found
+    """The inverse of `described` and `flat`; `take` gives a tensor's next values, by its name."""
+    return {
+        name: take(_TENSORS[constant.type], constant.size)
+        .reshape(constant.shape)
+        .astype(constant.type)
+        for name, constant in header.items()
+    }

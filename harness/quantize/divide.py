@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from . import floats
 from .builder import Builder, Norm, writes
 from .graph import Activation, Conv, Graph, Node, Operation, Segment, Step, reads
 from .operators import HANDLERS, TOKEN_HANDLERS
-from .trace import Traced, export, ordered
+from .trace import Traced, export, ordered, output_of
 
 aten = torch.ops.aten
 LAYERS = (aten.conv2d.default, aten.conv2d.padding, aten.linear.default)
@@ -84,7 +85,7 @@ class _Division:
                 name = {**self.names, **lifted}[node.name]
                 self.fixed[node], self.origins[node] = known[name], frozenset({name})
         without_writes(exported.graph, self.fixed)
-        self.output: FxNode = exported.graph.output_node().args[0][0]
+        self.output = output_of(exported, module)
         self.live = _leads_to(self.output) | {exported.graph.output_node()}
         self.computed: dict[str, FxNode] = {}  # those of them that operators made
         self.taken = {"input"}
@@ -138,7 +139,8 @@ class _Division:
         builder = self._builder(source, tokens)
         for node in members:
             _handle(builder, node)
-        nodes, name = ordered(builder), builder.alias[end]
+        nodes = [_marked(node, builder.constants) for node in ordered(builder)]
+        name = builder.alias[end]
         shape = tuple(int(size) for size in end.meta["val"].shape)
         value = self.value[source]
         self.steps.append(Segment(name, value, builder.input, len(nodes), shape, tokens))
@@ -288,6 +290,13 @@ class _Division:
         while name in self.taken:
             name += "_"
         return name
+
+
+def _marked(node: Node, constants: Collection[str]) -> Node:
+    """A layer that the graph added, as `fixed`, by the weights it made itself."""
+    if isinstance(node, Conv) and node.weight in constants:
+        return replace(node, fixed=True)
+    return node
 
 
 def _is_fixed(node: FxNode, fixed: Collection[FxNode]) -> bool:

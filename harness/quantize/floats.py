@@ -35,13 +35,16 @@ _COMPUTING = """
     sub.Tensor sum sum.dim_IntList tanh upsample_bicubic2d.vec upsample_bilinear2d.vec
     upsample_nearest2d.vec var.correction var.dim var_mean.correction
 """
-_MOVING = """
-    alias cat channel_shuffle chunk clone constant_pad_nd contiguous detach dropout expand
-    expand_as feature_dropout flatten.using_ints flip im2col index.Tensor index_select
-    masked_fill.Scalar movedim.int movedim.intlist narrow pad permute pixel_shuffle
-    pixel_unshuffle repeat repeat_interleave.self_int reshape reshape_as roll select.int
-    slice.Tensor split.Tensor split_with_sizes squeeze squeeze.dim squeeze.dims stack swapaxes t
-    to.dtype transpose.int unbind.int unflatten.int unsqueeze view view_as
+_COPYING = """
+    cat channel_shuffle clone constant_pad_nd contiguous flip im2col index.Tensor index_select
+    masked_fill.Scalar pad pixel_shuffle pixel_unshuffle repeat repeat_interleave.self_int roll
+    stack
+"""
+_VIEWING = """
+    alias chunk detach dropout expand expand_as feature_dropout flatten.using_ints movedim.int
+    movedim.intlist narrow permute reshape reshape_as select.int slice.Tensor split.Tensor
+    split_with_sizes squeeze squeeze.dim squeeze.dims swapaxes t to.dtype transpose.int unbind.int
+    unflatten.int unsqueeze view view_as
 """
 GETITEM = "getitem"
 #: Types that a number may be changed to, by name.
@@ -66,8 +69,14 @@ def _attention(*args: Any, **kwargs: Any) -> Tensor:
     return attended
 
 
+#: Operators that make a copy and compute nothing.
+COPIES = _operators(_COPYING)
 #: Operators that move numbers and compute none.
-MOVES: dict[str, Callable[..., Any]] = {**_operators(_MOVING), GETITEM: operator.getitem}
+MOVES: dict[str, Callable[..., Any]] = {
+    **COPIES,
+    **_operators(_VIEWING),
+    GETITEM: operator.getitem,
+}
 #: Every operator that may stay float, by name.
 TARGETS: dict[str, Callable[..., Any]] = {
     **_operators(_COMPUTING),
@@ -91,13 +100,11 @@ def decode(argument: Any, found: Mapping[str, Any], constants: Mapping[str, Tens
 
 
 def encode(argument: Any) -> Any:
-    """The inverse for all that is not a tensor.
+    """The inverse for a number, a string or a type.
 
     Raises:
         TypeError: JSON has nothing for it.
     """
-    if isinstance(argument, (list, tuple)):
-        return [encode(one) for one in argument]
     if isinstance(argument, float) and not math.isfinite(argument):
         return {"number": str(argument)}
     if argument in DTYPES.values():
@@ -127,6 +134,12 @@ def computes(operation: Operation) -> bool:
     return operation.target not in MOVES
 
 
+def copies(operation: Operation) -> bool:
+    """Whether an operation writes what it makes anew and computes nothing; a view, or what only
+    sometimes is none (`reshape`), does not."""
+    return operation.target in COPIES
+
+
 def check(graph: Graph, constants: Mapping[str, Any]) -> None:
     """Refuse steps that could not be run, as they come from a file.
 
@@ -151,6 +164,8 @@ def check(graph: Graph, constants: Mapping[str, Any]) -> None:
         known.add(step.name)
     if graph.output not in known:
         raise ValueError("no step makes the logits")
+    if not graph.segments:
+        raise ValueError("there is no segment")
     if sum(segment.nodes for segment in graph.segments) != len(graph.nodes):
         raise ValueError("the segments do not have all the nodes")
     for name, part in graph.parts().items():

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 from ..posterior import Posterior
 from .divide import divide
 from .forward import forward
@@ -64,20 +64,22 @@ def fold(module: nn.Module, posterior: Posterior, input_shape: tuple[int, int, i
         input_shape: (C, H, W) of one image.
 
     Raises:
-        UserError: the posterior does not fit the module, or the module has an operation that can
-            neither be quantized nor stay float, or a Bayesian weight that only such operations
-            read.
+        UserError: the posterior does not fit the module; the module has an operation that can
+            neither be quantized nor stay float, a Bayesian weight that only such operations read,
+            or a dropout or batch norm that trains in evaluation mode; it returns anything but
+            logits; or the graph does not compute what it does on random images.
     """
     posterior.validate(module)
     try:
-        return _folded(trace(module, input_shape), posterior)
+        model = _folded(trace(module, input_shape), posterior)
+        _check(model, module, posterior, input_shape)
     except UserError as reason:
         traced = divide(module, input_shape, {**posterior.state, **posterior.mean})
         if not traced.graph.segments:
             raise reason
         model = _folded(traced, posterior)
         _check_bayesian(traced, posterior)
-    _check_division(model, module, posterior, input_shape)
+        _check(model, module, posterior, input_shape)
     return model
 
 
@@ -110,32 +112,32 @@ def _check_bayesian(traced: Traced, posterior: Posterior) -> None:
                 )
 
 
-def _check_division(
+def _check(
     model: FloatModel, module: nn.Module, posterior: Posterior, input_shape: tuple[int, int, int]
 ) -> None:
-    """Whether the steps compute what the mean network does, on random images.
+    """Whether the graph computes what the mean network does, on random images.
 
     Raises:
-        UserError: they do not.
+        UserError: it does not.
     """
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(CHECKED_IMAGES, *input_shape, generator=generator)
     with torch.no_grad():
         means = {**posterior.state, **posterior.mean}
-        expected = torch.func.functional_call(module.eval(), means, (x.clone(),))
+        expected = torch.func.functional_call(module.eval(), means, (x.clone(),)).flatten(1)
         try:
             found = forward(model.graph, mean_weights(model), x, constants=model.constants)
         except RuntimeError as reason:
             raise UserError(
                 f"{type(module).__name__} has an operation that PyTorch cannot compute for each "
-                f"image of a batch by itself: {str(reason).splitlines()[0]}"
+                f"image of a batch by itself: {first_line(reason)}"
             ) from reason
     error = (found - expected).abs().max()
     if not error <= CHECK_TOLERANCE * expected.abs().max():
         raise UserError(
-            f"{type(module).__name__}, divided into what runs in int8 and what stays float, does "
-            f"not compute what it does as a whole: logits differ by {float(error):.2g}. It may "
-            "mix the images of a batch."
+            f"{type(module).__name__}, as a graph of what runs in int8 and what stays float, does "
+            f"not compute what the module does: logits differ by {float(error):.2g}. It may mix "
+            "the images of a batch, or draw numbers of its own."
         )
 
 

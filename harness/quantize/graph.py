@@ -49,6 +49,8 @@ class Conv:
             which does not exceed it.
         bayesian: whether the weight is sampled; if not, its mean is used in every pass.
         bias_bayesian: the same for the bias.
+        fixed: whether a divided network's module has no such layer, and the graph added it: a copy
+            that others are folded into, a selection of channels. It is no operation of the module.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Conv:
     bayesian: bool = True
     bias_bayesian: bool = True
     ceiling: float | None = None
+    fixed: bool = False
     op: Literal["conv"] = "conv"
 
     @property

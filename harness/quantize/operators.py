@@ -90,9 +90,16 @@ def _linear(b: Builder, node: FxNode) -> None:
 def _batch_norm(b: Builder, node: FxNode) -> None:
     """Into the convolution before it, or one of ones where there is none to take it."""
     weight, bias, mean, var = (b.parameter(arg) for arg in node.args[1:5])
-    if mean is None or var is None:
-        raise UserError(f"The batch norm {node.name} keeps no statistics; it cannot be folded.")
+    assert mean is not None
+    assert var is not None
     source = b.source(node.args[0])
+    channels, height, width = b.shapes[source]
+    count = node.args[3].meta["val"].numel()  # type: ignore[union-attr]
+    if count != channels:
+        raise UserError(
+            f"The batch norm {node.name} is over {count} numbers of a {channels}x{height}x{width} "
+            "map, not over its channels, which is not supported."
+        )
     layer = b.producer(source)
     plain = isinstance(layer, Conv) and not layer.relu and layer.residual is None
     if plain and source not in b.norms and b.free(source, node):
@@ -256,7 +263,9 @@ def _adaptive_pool(b: Builder, node: FxNode) -> None:
 
 
 def _mean(b: Builder, node: FxNode) -> None:
-    if sorted(d % 4 for d in node.args[1]) != [2, 3]:  # type: ignore[operator,union-attr]
+    dims = _argument(node, 1, "dim", None) or ()
+    rank = len(node.args[0].meta["val"].shape)  # type: ignore[union-attr]
+    if rank != 4 or sorted(d % rank for d in dims) != [2, 3]:
         raise UserError(
             f"The mean {node.name} is not over height and width, which is not supported."
         )

@@ -12,12 +12,19 @@ from torch import Tensor
 
 from ..errors import UserError, unknown
 from ..formats import FORMATS, Format
-from .artefact import Artefact, Header, Layer
+from . import noise
+from .artefact_model import Artefact, Header, Layer
 from .calibrate import Calibration
 from .constants import described
 from .fold import FloatLayer, FloatModel
 from .graph import Conv, Graph, Join, Node
-from .sigma import Granularity, Grid, Offset, quantize_sigma, quantize_sigma_codebook
+from .sigma import (
+    Granularity,
+    Grid,
+    Offset,
+    quantize_sigma,
+    quantize_sigma_codebook,
+)
 
 Range = Literal["headroom", "paper"]
 Rounding = Literal["nearest", "dithered"]
@@ -55,7 +62,7 @@ class Options:
     @property
     def compiled_sampler(self) -> bool:
         """As `Header.compiled_sampler`."""
-        return self.sigma_grid == "affine" and self.rounding == "nearest"
+        return noise.compiled_sampler(self.sigma_grid, self.rounding)
 
 
 CHOICES: dict[str, tuple[str, ...]] = {

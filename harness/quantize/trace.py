@@ -14,10 +14,18 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import Node as FxNode
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 from .builder import Builder, Norm, writes
 from .graph import Activation, Conv, Graph, Node, reads
 from .operators import HANDLERS
+
+aten = torch.ops.aten
+_DROPOUTS = (
+    aten.dropout.default,
+    aten.dropout_.default,
+    aten.feature_dropout.default,
+    aten.feature_dropout_.default,
+)
 
 
 @dataclass
@@ -64,7 +72,7 @@ def trace(module: nn.Module, input_shape: tuple[int, int, int]) -> Traced:
                 builder.alias[node] = "input"
                 builder.shapes["input"] = input_shape
         elif node.op == "output":
-            output = _logits(builder, node.args[0][0])
+            output = _logits(builder, output_of(exported, module))
         elif node.target in HANDLERS:
             _handle(builder, node)
         else:
@@ -87,14 +95,52 @@ def export(module: nn.Module, input_shape: tuple[int, int, int], batch: int = 2)
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # one operator for all of an attention
     try:
-        return torch.export.export(module.eval(), (example,), strict=False)
+        exported = torch.export.export(module.eval(), (example,), strict=False)
     except Exception as reason:  # torch.export raises many kinds
         raise UserError(
             f"{type(module).__name__} cannot be captured by torch.export on images of shape "
-            f"{input_shape}: {str(reason).splitlines()[0]}"
+            f"{input_shape}: {first_line(reason)}"
         ) from reason
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+    for node in exported.graph.nodes:
+        _refuse_training(node)
+    return exported
+
+
+def _refuse_training(node: FxNode) -> None:
+    """What goes by a flag of its own, whatever mode the module is in."""
+    if node.target in _DROPOUTS and node.args[1] > 0 and node.args[2]:  # type: ignore[operator]
+        raise UserError(
+            f"The dropout {node.name} is at work in evaluation mode too (training=True); pass "
+            "training=self.training."
+        )
+    if node.target is aten.batch_norm.default and node.args[5]:
+        if node.args[3] is None:
+            raise UserError(
+                f"The batch norm {node.name} keeps no statistics; let it (track_running_stats)."
+            )
+        raise UserError(
+            f"The batch norm {node.name} goes by its batch in evaluation mode too (training=True); "
+            "pass training=self.training."
+        )
+
+
+def output_of(exported: ExportedProgram, module: nn.Module) -> FxNode:
+    """What makes the logits: the one tensor that the module returns.
+
+    Raises:
+        UserError: it returns something else.
+    """
+    found = exported.graph.output_node().args[0]
+    node = found[0] if len(found) == 1 else None
+    single = exported.call_spec.out_spec is not None and exported.call_spec.out_spec.is_leaf()
+    if not single or not isinstance(node, FxNode) or not isinstance(node.meta["val"], Tensor):
+        raise UserError(
+            f"{type(module).__name__} does not return one tensor, which the logits have to be; "
+            "wrap it in a module that returns them alone."
+        )
+    return node
 
 
 def _handle(b: Builder, node: FxNode) -> None:

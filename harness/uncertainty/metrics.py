@@ -58,6 +58,7 @@ METRICS: Registry[Metric] = Registry(
         "aurc": f"{_HERE}.selective:AURC",
         "eaurc": f"{_HERE}.selective:EAURC",
     },
+    lambda thing: isinstance(thing, Metric),
 )
 
 

@@ -21,7 +21,7 @@ from sigmabench.harness.backends.float import FloatPredictor
 from sigmabench.harness.backends.native import NativePredictor, build
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.posterior import initial, moped
-from sigmabench.harness.quantize import noise
+from sigmabench.harness.quantize import floats, noise
 from sigmabench.harness.quantize.artefact import Artefact
 from sigmabench.harness.quantize.calibrate import Calibration, observe_ranges
 from sigmabench.harness.quantize.fold import FloatModel, fold
@@ -221,6 +221,53 @@ def test_draws_kernels_and_traffic_are_of_all_segments() -> None:
     # sigmoid, product, square and maximum: values read, then written.
     floats = maps + maps + 2 * maps + maps + maps + maps + maps + pooled
     assert moved.activations == sum(p.activations for p in parts) + 4 * 4 * floats
+
+
+class Rolled(nn.Module):
+    """Maps that are copied, and looked at, between two layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.head = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.roll(self.first(x), 1, 2)
+        y = torch.cat([y, y.flip(3).transpose(2, 3)], 1)
+        return self.head(y.amax((2, 3)))
+
+
+def test_copies_are_traffic_and_views_are_not() -> None:
+    module = Rolled()
+    artefact = quantize(fold(module, moped(module, 0.1), SHAPE), "FP32")
+    predictor = BACKENDS.get("float").load(artefact, 1)
+    moved = predictor.traffic(2).activations
+    inside = sum(part.traffic(2).activations for part in predictor.parts.values())
+    maps = 4 * 32 * 32
+    # roll, flip, concatenation and maximum: values read, then written.
+    read = (maps + maps) + (maps + maps) + (2 * maps + 2 * maps) + (2 * maps + 8)
+    assert moved == inside + 4 * 2 * read
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_operators_have_the_threads_that_were_asked_for(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artefact, x = artefact_of("gated", "FP32"), prepared("gated")[1][:2]
+    found = []
+
+    def sigmoid(y: Tensor) -> Tensor:
+        found.append(torch.get_num_threads())
+        return torch.sigmoid(y)
+
+    monkeypatch.setitem(floats.TARGETS, "aten.sigmoid.default", sigmoid)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        BACKENDS.get("float").load(artefact, threads).logits(x, 0, range(1))
+        assert found[-1] == threads
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_images_of_another_shape_are_refused() -> None:

@@ -92,8 +92,47 @@ def test_constant_channels_stay_finite() -> None:
     net = network()
     with torch.no_grad():
         net[0].weight[2] = 0.0
-    found = fitted(network(), moped(net, 0.3), split(), passes=1, batch=64)
+    posterior = moped(net, 0.3)
+    found = fitted(network(), posterior, split(), passes=1, batch=64, seed=5)
     assert all(torch.isfinite(value).all() for value in found.state.values())
+    for kind in ("mean", "var"):  # such a channel reads 0 whatever is drawn
+        before, after = (one.state[f"1.running_{kind}"] for one in (posterior, found))
+        assert torch.allclose(after[2], before[2], atol=1e-6)
+    images = split().batch(slice(0, 64))
+    wanted = outputs(net, {**posterior.state, **posterior.mean}, images)
+    weights = posterior.sample(torch.Generator().manual_seed(5))
+    for one, other in zip(wanted, outputs(net, {**found.state, **weights}, images), strict=True):
+        assert torch.allclose(one.mean(0), other.mean(0), atol=1e-4)
+        assert torch.allclose(one.std(0), other.std(0), rtol=1e-3, atol=1e-6)
+
+
+class Odd(nn.Module):
+    """A norm that is called so many times, and one that only training would call."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+        self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+        self.auxiliary = nn.BatchNorm2d(4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.conv(x)
+        for _ in range(self.times):
+            y = self.norm(y)
+        return y.mean((2, 3))
+
+
+def test_a_norm_that_nothing_calls_keeps_its_statistics() -> None:
+    posterior = moped(Odd(1), 0.3)
+    found = fitted(Odd(1), posterior, split(), passes=2, batch=16)
+    assert torch.equal(found.state["auxiliary.running_mean"], torch.zeros(4))
+    assert torch.equal(found.state["auxiliary.running_var"], torch.ones(4))
+    assert not torch.equal(found.state["norm.running_var"], torch.ones(4))
+
+
+def test_a_norm_that_is_used_twice_is_refused() -> None:
+    with pytest.raises(UserError, match="norm is used more than once in a pass"):
+        fitted(Odd(2), moped(Odd(2), 0.0), split(), passes=1, batch=64)
 
 
 def test_a_norm_without_statistics_is_refused() -> None:

@@ -14,6 +14,7 @@ from toy import RESIDUAL_SHAPE
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.formats import FORMATS
 from sigmabench.harness.quantize import artefact as files
+from sigmabench.harness.quantize import artefact_file
 from sigmabench.harness.quantize.calibrate import calibrate
 from sigmabench.harness.quantize.fold import fold
 from sigmabench.harness.quantize.ptq import Options, mean_steps, quantize, weight_scale
@@ -201,8 +202,10 @@ def test_any_flipped_bit_is_noticed(stored):
 
 @pytest.mark.parametrize("name", ["scale", "bias"])
 def test_tensors_of_another_rank_are_damage(name, stored, monkeypatch):
-    artefact, whole = files.load(stored), files._tensors
-    monkeypatch.setattr(files, "_tensors", lambda a: {**whole(a), name: whole(a)[name].ravel()})
+    artefact, whole = files.load(stored), artefact_file.tensors_of
+    monkeypatch.setattr(
+        artefact_file, "tensors_of", lambda a: {**whole(a), name: whole(a)[name].ravel()}
+    )
     flat = files.to_bytes(artefact)
     with pytest.raises(UserError, match="does not describe its tensors"):
         files.from_bytes(flat, "model")

@@ -22,7 +22,7 @@ from sigmabench.harness.formats import FORMATS
 from sigmabench.harness.measure.operations import finding, operations
 from sigmabench.harness.posterior import initial, moped
 from sigmabench.harness.quantize import artefact as files
-from sigmabench.harness.quantize import floats
+from sigmabench.harness.quantize import artefact_file, floats
 from sigmabench.harness.quantize.artefact import Artefact
 from sigmabench.harness.quantize.calibrate import observe_ranges
 from sigmabench.harness.quantize.divide import divide
@@ -83,6 +83,53 @@ def test_multiply_adds_are_those_of_an_independent_counter(net) -> None:
         module(x[:1].clone())
     # FlopCounterMode counts a multiplication and an addition each, biases not at all.
     assert 2 * operations(model.graph).total_multiply_adds == counter.get_total_flops()
+
+
+class Rearranged(nn.Module):
+    """A norm that no layer takes, channels picked and put together, and a gate: what a graph needs
+    layers of its own for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.second = nn.Conv2d(8, 8, 3, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        self.upper, self.other = nn.Conv2d(4, 4, 1), nn.Conv2d(8, 8, 1)
+        self.head = nn.Linear(8, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x)
+        y = torch.relu(self.norm(torch.relu(self.second(torch.relu(y)) + torch.relu(y))))
+        one, two = y.chunk(2, 1)
+        y = self.other(torch.cat([self.upper(two), one], 1))
+        return self.head((y * torch.sigmoid(y)).mean((2, 3)))
+
+
+def test_layers_that_the_graph_added_are_no_operations() -> None:
+    torch.manual_seed(2)
+    module, x = Rearranged(), torch.randn(8, 3, 8, 8)
+    model = fold(settle(module, x), initial(module), (3, 8, 8))
+    added = [conv for conv in model.graph.convs if not conv.bayesian]
+    assert len(added) >= 3
+    assert all(conv.fixed == (conv in added) for conv in model.graph.convs)
+    with FlopCounterMode(display=False) as counter:
+        module(x[:1].clone())
+    found = operations(model.graph)
+    assert 2 * found.total_multiply_adds == counter.get_total_flops()
+    assert found.inside == len(model.graph.nodes) - len(added)
+    restored = files.from_bytes(files.to_bytes(quantize(model, "FP32")), "it")
+    assert operations(restored.graph) == found
+
+
+def test_layers_without_a_sigma_are_told() -> None:
+    module, _ = settled("torchvision vit", 4)
+    model = fold(module, initial(module), SHAPE)
+    layer = "encoder.layers.encoder_layer_{}.self_attention.in_proj_weight"
+    told = f"layers without a σ, the same in every pass: {layer.format(0)}, {layer.format(1)}"
+    for name in ("FP32", "INT8"):
+        assert finding(model.graph, FORMATS.get(name))[-1] == told
+    for name in ("DNN_FP32", "DNN_INT8"):
+        assert told not in finding(quantize(model, "DNN_FP32").graph, FORMATS.get(name))
 
 
 def pretrained_kind(name: str, size: int) -> nn.Module:
@@ -160,7 +207,7 @@ def test_whole_networks_are_not_divided(residual, posterior) -> None:
     assert finding(model.graph, FORMATS.get("INT8")) == ()
     header = quantize(model, "FP32").header
     assert header.schema == 1
-    assert "steps" not in files._header_text(header)
+    assert "steps" not in artefact_file._header_text(header)
 
 
 def test_a_whole_network_forced_into_steps_is_one_segment_with_the_same_logits(
@@ -355,12 +402,17 @@ def tampered(artefact: Artefact, change: Callable[[dict], None]) -> bytes:
     change(header)
     text = json.dumps(header)
     raw = {name: tensor.view(torch.uint8).numpy().data for name, tensor in tensors.items()}
-    sealed = files._sealed(text, files._content_hash(text, raw))
+    sealed = artefact_file._sealed(text, artefact_file._content_hash(text, raw))
     return safetensors.torch.save(tensors, {files.KEY: sealed})
 
 
 def first_operation(header: dict) -> dict:
     return next(step for step in header["graph"]["steps"] if "target" in step)
+
+
+def only_an_operation(header: dict) -> None:
+    step = {"name": "y", "target": "aten.relu.default", "args": [{"value": "input"}]}
+    header["graph"].update(nodes=[], output="y", steps=[{**step, "shape": [1, CLASSES]}])
 
 
 @pytest.mark.parametrize(
@@ -376,6 +428,7 @@ def first_operation(header: dict) -> dict:
         lambda h: h["graph"]["steps"][0].update(input="nothing"),
         lambda h: h["graph"]["steps"][0].update(name="nothing"),
         lambda h: h["constants"].popitem(),
+        only_an_operation,
         lambda h: next(iter(h["constants"].values())).update(shape=[7, 7, 7]),
     ],
 )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -10,7 +14,8 @@ from toy import RESIDUAL_SHAPE
 
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.posterior import initial
-from sigmabench.harness.quantize.fold import fold
+from sigmabench.harness.quantize.builder import Builder
+from sigmabench.harness.quantize.fold import fold, mean_weights
 from sigmabench.harness.quantize.forward import forward
 from sigmabench.harness.quantize.graph import Conv
 from sigmabench.harness.quantize.trace import trace
@@ -136,6 +141,81 @@ def test_a_sum_with_the_network_s_input_is_folded():
     model = fold(module, initial(module), (2, 4, 4))
     weights = {name: (layer.mean, layer.bias) for name, layer in model.layers.items()}
     torch.testing.assert_close(forward(model.graph, weights, x), module(x))
+
+
+class Ends(nn.Module):
+    """`end(module, maps of a convolution)`."""
+
+    def __init__(self, end: Callable[[Ends, torch.Tensor], Any]) -> None:
+        super().__init__()
+        self.end = end
+        self.conv, self.norm = nn.Conv2d(2, 6, 3, padding=1), nn.BatchNorm2d(6)
+        self.norm_again, self.head = nn.BatchNorm1d(6 * 16), nn.Linear(6 * 16, 3)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.end(self, self.conv(x))
+
+    def logits(self, y: torch.Tensor) -> torch.Tensor:
+        return self.head(y.flatten(1))
+
+
+def raises(module: Ends, y: torch.Tensor) -> None:
+    raise ValueError
+
+
+def trained_norm(module: Ends, y: torch.Tensor) -> torch.Tensor:
+    norm = module.norm
+    statistics = (norm.running_mean, norm.running_var)
+    return module.logits(nn.functional.batch_norm(y, *statistics, training=True))
+
+
+@pytest.mark.parametrize(
+    ("end", "named"),
+    [
+        (lambda m, y: m.logits(nn.functional.dropout(y)), "dropout dropout is at work in eval"),
+        (
+            lambda m, y: m.logits(nn.functional.dropout2d(nn.functional.softplus(y))),
+            "feature_dropout is at work in eval",
+        ),
+        (trained_norm, "batch_norm goes by its batch in evaluation mode too"),
+        (lambda m, y: (y.flatten(1), m.logits(y)), "Ends does not return one tensor"),
+        (lambda m, y: {"logits": m.logits(y)}, "Ends does not return one tensor"),
+        (lambda m, y: (m.logits(nn.functional.softplus(y)),), "Ends does not return one tensor"),
+        (lambda m, y: None, "Ends does not return one tensor"),
+        (raises, "cannot be captured by torch.export .*: ValueError"),
+        (lambda m, y: y.mean(dim=None), "mean is no vector of logits"),
+    ],
+)
+def test_what_is_no_classifier_in_evaluation_mode_is_refused(end, named):
+    module = Ends(end)
+    with pytest.raises(UserError, match=named):
+        fold(module, initial(module), (2, 4, 4))
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda m, y: m.head(m.norm_again(y.flatten(1))),
+        lambda m, y: m.logits(y - y.mean(dim=(1, 2, 3), keepdim=True)),
+        lambda m, y: m.logits(nn.functional.dropout(y, 0.0)),
+    ],
+    ids=["norm of a flattened map", "mean of an image", "dropout of nothing"],
+)
+def test_what_is_unusual_is_computed(end):
+    module, x = Ends(end), torch.randn(4, 2, 4, 4)
+    module.norm_again.running_mean.normal_()
+    model = fold(module, initial(module), (2, 4, 4))
+    found = forward(model.graph, mean_weights(model), x, constants=model.constants)
+    torch.testing.assert_close(found, module(x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_graph_that_is_not_the_module_is_refused(monkeypatch):
+    """Whatever a handler gets wrong: here every ReLU is lost."""
+    module = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 3))
+    lost = partial(Builder.change, relu=False)
+    monkeypatch.setattr(Builder, "change", lambda b, name, **_: lost(b, name))
+    with pytest.raises(UserError, match="does not compute what the module does"):
+        fold(module, initial(module), (2, 4, 4))
 
 
 @pytest.mark.parametrize(

@@ -257,8 +257,9 @@ def test_moped_by_the_delta_that_is_asked_for(root: Path) -> None:
 def test_delta_wants_a_twin_and_no_file(root: Path) -> None:
     with pytest.raises(UserError, match=r"--posterior names .* --delta"):
         WORKLOAD.load_posterior(Path("x"), data=root, delta=0.1)
-    with pytest.raises(UserError, match="--delta is -1"):
-        WORKLOAD.load_posterior(data=root, delta=-1)
+    for delta in (-1.0, 0.0, 10.1, 1e39, float("nan"), float("inf")):
+        with pytest.raises(UserError, match=f"--delta is {re.escape(str(delta))}; give"):
+            WORKLOAD.load_posterior(data=root, delta=delta)
     with pytest.raises(UserError, match="lenet-digits has no deterministic twin"):
         resolve_workload("lenet-digits").load_posterior(delta=0.1)
 
