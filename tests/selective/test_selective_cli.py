@@ -139,8 +139,8 @@ def test_a_plan_has_floats_and_the_workload_s_own_sets() -> None:
     [(1.0, "Yes, beyond the luck"), (0.1, "Not more than the luck"), (None, "Less than the luck")],
 )
 def test_the_answer_follows_the_verdicts(noise: float | None, words: str) -> None:
-    floats = [noisy_run(seed, 0.1) for seed in range(3)]
-    others = floats if noise is None else [noisy_run(seed + 10, noise) for seed in range(3)]
+    floats = [noisy_run(seed, 0.1) for seed in range(5)]
+    others = floats if noise is None else [noisy_run(seed + 10, noise) for seed in range(5)]
     both = sample({"FP32": floats, "INT8": others})
     choices = Choices(coverage=0.75)
     found = Findings(
