@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ..formats import FORMATS
 from ..report.text import signed
+from ..workload import Workload
 from .agreement import LESS, MORE, SEEDS, Comparison
 from .findings import Findings
 from .sample import FEW_SOURCES
@@ -14,10 +15,11 @@ from .selection import Selection
 QUESTION = "Would quantization change who is referred?"
 
 
-def sentences(found: Findings) -> list[str]:
-    """By split, what selection reaches in FP32."""
+def sentences(found: Findings, workload: Workload) -> list[str]:
+    """By split, what selection reaches in FP32; sets with a note (`Workload.split_notes`) come
+    last."""
     lines = []
-    for split in found.splits:
+    for split in sorted(found.splits, key=lambda name: name in workload.split_notes):
         for one in found.of(split):
             if found.formats[one.variant] == "FP32":
                 lines += [_halved(found, one), *_within(found, one)]
