@@ -191,13 +191,14 @@ def listing_tables() -> list[Table]:
     return [_table(kind.capitalize(), rows) for kind, rows in listing().items()]
 
 
-def diagnosis(seconds: float) -> dict[str, Any]:
-    """The machine, the backends, the peers' environments and a noise check."""
+def diagnosis(seconds: float, environments: Path | None = None) -> dict[str, Any]:
+    """The machine, the backends, the peers' environments (in a folder, by default `ENVIRONMENTS`)
+    and a noise check."""
     from .backends.base import BACKENDS
     from .checks import check_seconds
     from .machine import describe
     from .measure.noise import noise_check
-    from .peers.environment import PEERS, beside, find
+    from .peers.environment import ENVIRONMENTS, PEERS, beside, find
 
     check_seconds(seconds)
     backends = {
@@ -210,7 +211,7 @@ def diagnosis(seconds: float) -> dict[str, Any]:
         "peers": {
             name: found.unavailable or f"available: {_shown(found.versions)}"
             for name in PEERS
-            for found in (find(PEERS.get(name)),)
+            for found in (find(PEERS.get(name), environments or ENVIRONMENTS),)
         }
         | ({"ipex, in this environment": here} if (here := beside()) else {}),
         "noise_check": asdict(noise_check(seconds)),

@@ -39,8 +39,8 @@ VALIDATION_SHARE, VALIDATION_SEED, ORDER_SEED = 0.2, 2016, 2016
 
 def splits(root: Path | None) -> Splits:
     """Training and validation parts of seven slides, apart by the image that tiles were cut from;
-    622 other tiles of these slides, most of the same images, to test on; 1,280 tiles of three other slides; and 84 of another
-    cohort whose tissue is one of the eight."""
+    622 other tiles of these slides, most of the same images, to test on; 1,280 tiles of three other
+    slides; and 84 of another cohort whose tissue is one of the eight."""
     found = tiles(root)
     parts = found.parts()
     train, validation = _by_parent(found, parts["rest"])
@@ -147,8 +147,8 @@ WORKLOAD = Workload(
     other_splits=("held-out-slides", "other-cohort"),
     class_names=TISSUES,
     split_notes={
-        "test": "the data set's usual split, by tile: of its 622 tiles 508 were cut from an image that "
-        "training tiles come from too, 109 from one of validation and 5 from neither; "
+        "test": "the data set's usual split, by tile: of its 622 tiles 508 were cut from an image "
+        "that training tiles come from too, 109 from one of validation and 5 from neither; "
         "held-out-slides shares none."
     },
     outside=("unseen-tissues",),

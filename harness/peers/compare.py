@@ -21,7 +21,7 @@ from ..machine import fingerprint
 from ..prepare import Networks, Prepared, load_networks, prepare
 from ..store import Policy
 from . import record
-from .audits import verdict
+from .audits import effective, verdict
 from .contender import Absent, Remote, remotes_of
 from .environment import Environment, find
 from .handover import write_images, write_networks
@@ -48,15 +48,16 @@ def compare(
         plan: who and what.
         results: directory.
         command: the command line, for the record.
-        policy: what to do if there is a record of the same from this machine and code.
+        policy: what to do if there is a record of the same from this machine and code; `never`
+            reads those of others too, the youngest.
         report: progress.
 
     Returns:
         The record, and where it is.
 
     Raises:
-        UserError: a file is missing or damaged, a format of ours cannot run here, or a batch is
-            larger than the split.
+        UserError: there is no record and the policy is `never`; a file is missing or damaged, a
+            format of ours cannot run here, or a batch is larger than the split.
     """
     report = report or (lambda *_: None)
     report("Looking for peers", 0, 1)
@@ -64,10 +65,10 @@ def compare(
     networks = load_networks(plan.ours)
     asked = _asked(plan, networks, environments)
     path = record.place(results, asked, fingerprint())
+    if policy is Policy.NEVER:
+        return record.youngest(results, asked)
     if policy is not Policy.ALWAYS and path.is_file():
         return record.load(path), path
-    if policy is Policy.NEVER:
-        raise UserError(f"{results} holds no record of this comparison; leave out --policy never.")
     torch.set_num_threads(plan.ours.threads)
     found = _Comparing(plan, networks, environments, report).run(asked, command)
     return found, record.save(found, results)
@@ -149,7 +150,13 @@ class _Comparing:
             inputs=INPUTS,
             draws=DRAWS,
             rows=tuple(sorted(rows, key=self._place)),
-            verdict=verdict(rows, {n: one.summary for n, one in judged.items()}, self.plan.mc),
+            verdict=verdict(
+                rows,
+                {n: one.summary for n, one in judged.items()},
+                self.plan.mc,
+                self._weights(),
+                DRAWS,
+            ),
             fingerprint=fingerprint(),
             command=command,
             created=datetime.now(timezone.utc).isoformat(),
@@ -230,6 +237,14 @@ class _Comparing:
     def _row(self, one: _Contestant, contender: Contender) -> Row:
         scores, floor = one.judged.scores(self.split.labels)
         return Row(contender, scores, floor, one.judged.std_ratio, one.judged.file_bytes)
+
+    def _weights(self) -> dict[str, float]:
+        """See `audits.verdict`."""
+        return {
+            name.rpartition(".")[0] or name: effective(value.numpy())
+            for name, value in self.networks.posterior.std().items()
+            if value.ndim > 1
+        }
 
     def _place(self, row: Row) -> tuple[int, int]:
         """Ours first, then each peer's formats as it declares them."""

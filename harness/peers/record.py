@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..bench.record import Contender, check_samples
+from ..errors import UserError
 from ..files import json_text, write_atomically
 from ..record import Fingerprint, Verdict
 from ..store import Kind, fingerprint_hash, read_record
@@ -131,6 +132,27 @@ def save(comparison: Comparison, results: Path) -> Path:
     path = place(results, comparison.asked, comparison.fingerprint)
     write_atomically(path, json_text(asdict(comparison)).encode())
     return path
+
+
+def youngest(results: Path, asked: Asked) -> tuple[Comparison, Path]:
+    """Of the records of a comparison, on any machine and with any code, the last, and where it is.
+
+    Raises:
+        UserError: there is none, or one cannot be read.
+    """
+    paths = sorted((results / FOLDER / asked.workload).glob(f"*/{asked.key}.json"))
+    if not paths:
+        raise UserError(f"{results} holds no record of this comparison; leave out --policy never.")
+    return max(((load(path), path) for path in paths), key=lambda found: found[0].created)
+
+
+def failed(comparison: Comparison) -> list[str]:
+    """Names of contenders without figures though their peer's environment was there."""
+    return [
+        row.contender.name
+        for row in comparison.rows
+        if row.contender.unavailable and comparison.asked.peers.get(row.contender.by)
+    ]
 
 
 def load(path: Path) -> Comparison:

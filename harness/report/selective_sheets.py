@@ -113,7 +113,9 @@ def classes(found: Findings, split: str, workload: Workload, *, every: bool = Fa
     everyone = shown[0].classes
     places = list(range(len(everyone)))
     if not every and len(places) > _MOST:
-        places = sorted(places, key=lambda i: -max(one.classes[i].referred for one in shown))[:_MOST]
+        places = sorted(places, key=lambda i: -max(one.classes[i].referred for one in shown))[
+            :_MOST
+        ]
     rows: list[tuple[str, ...]] = []
     headings = {}
     kinds = {"referred, %": "referred", "recall, %": "recall"}

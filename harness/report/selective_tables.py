@@ -40,7 +40,10 @@ def markdown(found: Findings, workload: Workload) -> str:
         + [f"- {escape(line)}" for line in lines]
         + [""] * bool(lines)
         + ["**Conclusions**", ""]
-        + [f"- {escape(line)}" for line in (answer(found), *sentences(found, workload), *verdicts(found))]
+        + [
+            f"- {escape(line)}"
+            for line in (answer(found), *sentences(found, workload), *verdicts(found))
+        ]
         + [""]
         + [markdown_sheet(sheet) for sheet in _sheets(found, workload, intervals=True)]
     )
@@ -111,9 +114,7 @@ def _notes(found: Findings, workload: Workload) -> list[str]:
             f"{split}: its {found.samples[split].images:,} images were cut from {count:,} larger "
             "ones, which are what is resampled."
         )
-    for split in found.splits:
-        if split in workload.split_notes:
-            lines.append(f"{split}: {workload.split_notes[split]}")
+    lines += [f"{s}: {workload.split_notes[s]}" for s in found.splits if s in workload.split_notes]
     if "validation" in found.splits:
         lines.append(
             "The thresholds kept for the validation split were chosen on these very images."

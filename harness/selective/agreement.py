@@ -201,7 +201,9 @@ def _excess(
 
 
 def _without(pairs: _Pairs, seed: int) -> _Pairs:
-    return replace(pairs, runs=tuple(run for run in pairs.runs if seed not in (run[0][1], run[1][1])))
+    return replace(
+        pairs, runs=tuple(run for run in pairs.runs if seed not in (run[0][1], run[1][1]))
+    )
 
 
 def _pairs(sample: Sample) -> list[_Pairs]:

@@ -16,6 +16,7 @@ from ..shift.bootstrap import Array
 
 _ROUNDING = 1e-12  # of a running sum over the images
 
+
 @dataclass(frozen=True)
 class Cut:
     """Where a ranking is cut.

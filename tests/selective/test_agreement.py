@@ -100,7 +100,9 @@ def test_the_interval_has_the_jackknife_over_seeds() -> None:
     """Against pairs counted one by one; resampling one image many times adds nothing to it."""
     runs = {"FP32": sharing(0, 400, 4), "INT8": sharing(0, 400, 4, first=4)}
     referred = {
-        name: [np.isin(np.arange(400), np.argsort(r.uncertainties["confidence"])[300:]) for r in own]
+        name: [
+            np.isin(np.arange(400), np.argsort(r.uncertainties["confidence"])[300:]) for r in own
+        ]
         for name, own in runs.items()
     }
 

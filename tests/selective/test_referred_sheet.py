@@ -10,6 +10,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 from selective_cases import CLASSES, outputs, sample
+from shift import shift_factory
 
 from sigmabench.harness.data import Split
 from sigmabench.harness.errors import UserError
@@ -19,7 +20,6 @@ from sigmabench.harness.selective.findings import Findings
 from sigmabench.harness.selective.selection import Choices, selections
 from sigmabench.harness.shift.results import results
 from sigmabench.harness.workload import WORKLOADS
-from shift import shift_factory
 
 IMAGES = 20
 LABELS = np.arange(IMAGES) % CLASSES

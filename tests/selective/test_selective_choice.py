@@ -209,9 +209,9 @@ def bounded_by(thresholds: tuple[float | None, ...], kept: float | None) -> list
         "test", "FP32", 120, len(thresholds), interval, interval, interval, interval, {}, None,
         False, Bounded(50.0, thresholds, Interval(kept or 0.0, 0.0, 90.0), error, 2), (),
     )  # fmt: skip
+    samples = {"test": sample({"FP32": [noisy_run(0, 1)]})}
     made = Findings(
-        "w", CHOICES, 4, {"FP32": "FP32"}, {}, (), {}, {"test": sample({"FP32": [noisy_run(0, 1)]})},
-        (one,), (), (),
+        "w", CHOICES, 4, {"FP32": "FP32"}, {}, (), {}, samples, (one,), (), ()
     )  # fmt: skip
     return sentences(made, WORKLOADS.get("lenet-digits"))
 

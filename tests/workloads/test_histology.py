@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections import Counter
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sigmabench.harness.data import Split
+from sigmabench.harness.data import Split, Splits
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.histology import (
     ARCHIVE,
