@@ -15,6 +15,7 @@ import click
 from .bench.cli import bench
 from .errors import UserError, unknown
 from .peers.cli import peers
+from .peers.environment import ENVIRONMENTS
 from .selective.cli import selective
 from .shift.cli import ablation, corruptions, shift, weights
 from .terminal import Counts, Names, Numbers, command_line, echo_json, progress, show
@@ -172,7 +173,7 @@ def list_(as_json: bool) -> None:
 @click.option(
     "--environments",
     type=click.Path(path_type=Path),
-    default=".peers",
+    default=ENVIRONMENTS,
     help="Folder of the peers' environments.",
 )
 def doctor(as_json: bool, seconds: float, environments: Path) -> None:

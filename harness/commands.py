@@ -18,10 +18,7 @@ if TYPE_CHECKING:
     from .plan import Plan
     from .record import Record
     from .registry import Registry
-    from .shift.plan import ShiftPlan
-    from .shift.record import ShiftRecord
     from .store import Policy
-    from .sweep import Report
     from .workload import Workload
 
 T = TypeVar("T")
@@ -77,35 +74,6 @@ def parse_policy(name: str) -> Policy:
     if name not in {policy.value for policy in Policy}:
         raise unknown("policy", name, [policy.value for policy in Policy])
     return Policy(name)
-
-
-def studied(
-    plan: ShiftPlan, results: Path, policy: str, workers: int | None, report: Report
-) -> list[ShiftRecord]:
-    """Records of a study, scored now where they are missing; what a user should know is told on
-    stderr.
-
-    Raises:
-        UserError: as `shift.study.run`; there are none and the policy is `never`.
-    """
-    from .machine import fingerprint
-    from .shift.record import SHIFT_RECORDS
-    from .shift.study import run
-    from .store import Store
-    from .terminal import command_line, tell
-
-    records = run(
-        plan,
-        Store(results, SHIFT_RECORDS),
-        command_line(),
-        parse_policy(policy),
-        fingerprint().cores if workers is None else workers,
-        report,
-        tell,
-    )
-    if not records:
-        raise UserError(f"{results} holds no record of this study; leave out --policy never.")
-    return records
 
 
 def listing() -> dict[str, list[dict[str, Any]]]:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ..terminal import Names, command_line, echo_json, progress, show, tell
+from .environment import ENVIRONMENTS
 
 
 @click.command()
@@ -31,7 +32,7 @@ from ..terminal import Names, command_line, echo_json, progress, show, tell
 @click.option(
     "--environments",
     type=click.Path(path_type=Path),
-    default=".peers",
+    default=ENVIRONMENTS,
     help="Folder of the peers' environments.",
 )
 @click.option("--results", type=click.Path(path_type=Path), default="results", help="Directory.")

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from ..backends.base import BACKENDS
 from ..bench.contenders import Local
-from ..bench.race import missing
 from ..bench.record import Contender
-from ..bench.turns import Turns, take_turns
+from ..bench.turns import INPUTS, Turns, take_turns
 from ..errors import UserError
 from ..machine import fingerprint
 from ..prepare import Networks, Prepared, load_networks, prepare
@@ -26,7 +25,7 @@ from .contender import Absent, Remote, remotes_of
 from .environment import Environment, find
 from .handover import write_images, write_networks
 from .judge import Exam, Judged, judge_ours, judge_theirs
-from .plan import DRAWS, INPUTS, QUERY_SECONDS, PeersPlan
+from .plan import DRAWS, QUERY_SECONDS, PeersPlan
 from .process import PeerError
 from .record import Asked, Comparison, Row
 from .source import source_of
@@ -141,7 +140,7 @@ class _Comparing:
                     [one.runner for one in running], turns, lambda: self.report("Timing", 0, 1)
                 )
         rows = [self._row(one, contender) for one, contender in zip(running, timed, strict=True)]
-        rows += [Row(missing(one)) for one in [*failed, *absent]]
+        rows += [Row(one.contender()) for one in [*failed, *absent]]
         judged = {one.runner.name: one.judged for one in running}
         return Comparison(
             asked=asked,

@@ -8,8 +8,6 @@ draws kept of σ. Units are in the field names; None means not defined.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from ..bench.record import Contender, check_samples
 from ..errors import UserError
 from ..files import json_text, write_atomically
 from ..record import Fingerprint, Verdict
-from ..store import Kind, fingerprint_hash, read_record
+from ..store import Kind, digest, fingerprint_hash, read_record
 
 SCHEMA_VERSION = 1
 FOLDER = "peers"
@@ -60,8 +58,7 @@ class Asked:
     @property
     def key(self) -> str:
         """16 hex digits of the SHA-256 of all fields."""
-        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return digest(asdict(self))
 
 
 @dataclass(frozen=True)

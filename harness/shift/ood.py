@@ -21,10 +21,10 @@ from ..arrays import read_images
 from ..data import Split, cache_root, data_root, mnist
 from ..errors import UserError
 from ..histology import other_cohort
+from ..images import SUFFIXES
 from ..registry import Registry
 
 OOD = "ood:"
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 #: (data root or None) -> images, uint8 [N, C, H, W]
 Loader = Callable[[Path | None], Tensor]
