@@ -102,7 +102,7 @@ def test_reading_loads_no_images(
     monkeypatch.setattr("sigmabench.harness.shift.ood.load_ood", gone)
     told = call(stored[0], "--policy", "never", "--ood", "svhn", "--out", str(tmp_path))
     assert told.exit_code == 2
-    assert told.stderr == "Error: There is no data here.\n"
+    assert told.stderr == "sigmabench: There is no data here.\n"
     written = {path.name for path in tmp_path.iterdir()}
     assert {"lenet-digits-selective.md", "lenet-digits-risk-coverage.svg"} < written
     assert str(tmp_path / "lenet-digits-risk-coverage.svg") in told.stdout
