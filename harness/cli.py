@@ -15,6 +15,7 @@ import click
 from .bench.cli import bench
 from .errors import UserError, unknown
 from .peers.cli import peers
+from .peers.environment import ENVIRONMENTS
 from .selective.cli import selective
 from .shift.cli import ablation, corruptions, shift, weights
 from .terminal import Counts, Names, Numbers, command_line, echo_json, progress, show
@@ -169,11 +170,17 @@ def list_(as_json: bool) -> None:
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
 @click.option("--seconds", type=float, default=1.0, help="Length of the noise check.")
-def doctor(as_json: bool, seconds: float) -> None:
+@click.option(
+    "--environments",
+    type=click.Path(path_type=Path),
+    default=ENVIRONMENTS,
+    help="Folder of the peers' environments.",
+)
+def doctor(as_json: bool, seconds: float, environments: Path) -> None:
     """What this machine has, what each backend needs, and how noisy it is."""
     from .commands import diagnosis, diagnosis_tables
 
-    found = diagnosis(seconds)
+    found = diagnosis(seconds, environments)
     echo_json(found) if as_json else show(*diagnosis_tables(found))
 
 

@@ -18,10 +18,7 @@ if TYPE_CHECKING:
     from .plan import Plan
     from .record import Record
     from .registry import Registry
-    from .shift.plan import ShiftPlan
-    from .shift.record import ShiftRecord
     from .store import Policy
-    from .sweep import Report
     from .workload import Workload
 
 T = TypeVar("T")
@@ -77,35 +74,6 @@ def parse_policy(name: str) -> Policy:
     if name not in {policy.value for policy in Policy}:
         raise unknown("policy", name, [policy.value for policy in Policy])
     return Policy(name)
-
-
-def studied(
-    plan: ShiftPlan, results: Path, policy: str, workers: int | None, report: Report
-) -> list[ShiftRecord]:
-    """Records of a study, scored now where they are missing; what a user should know is told on
-    stderr.
-
-    Raises:
-        UserError: as `shift.study.run`; there are none and the policy is `never`.
-    """
-    from .machine import fingerprint
-    from .shift.record import SHIFT_RECORDS
-    from .shift.study import run
-    from .store import Store
-    from .terminal import command_line, tell
-
-    records = run(
-        plan,
-        Store(results, SHIFT_RECORDS),
-        command_line(),
-        parse_policy(policy),
-        fingerprint().cores if workers is None else workers,
-        report,
-        tell,
-    )
-    if not records:
-        raise UserError(f"{results} holds no record of this study; leave out --policy never.")
-    return records
 
 
 def listing() -> dict[str, list[dict[str, Any]]]:
@@ -200,13 +168,14 @@ def listing_tables() -> list[Table]:
     return [_table(kind.capitalize(), rows) for kind, rows in found.items()]
 
 
-def diagnosis(seconds: float) -> dict[str, Any]:
-    """The machine, the backends, the peers' environments and a noise check."""
+def diagnosis(seconds: float, environments: Path | None = None) -> dict[str, Any]:
+    """The machine, the backends, the peers' environments (in a folder, by default `ENVIRONMENTS`)
+    and a noise check."""
     from .backends.base import BACKENDS
     from .checks import check_seconds
     from .machine import describe
     from .measure.noise import noise_check
-    from .peers.environment import PEERS, beside, find
+    from .peers.environment import ENVIRONMENTS, PEERS, beside, find
 
     check_seconds(seconds)
     backends = {
@@ -219,7 +188,7 @@ def diagnosis(seconds: float) -> dict[str, Any]:
         "peers": {
             name: found.unavailable or f"available: {_shown(found.versions)}"
             for name in PEERS
-            for found in (find(PEERS.get(name)),)
+            for found in (find(PEERS.get(name), environments or ENVIRONMENTS),)
         }
         | ({"ipex, in this environment": here} if (here := beside()) else {}),
         "noise_check": asdict(noise_check(seconds)),

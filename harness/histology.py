@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from .data import DATA_VARIABLE, data_root
@@ -153,6 +153,6 @@ def _tile(file: Path) -> Tensor:
     try:
         with Image.open(file) as image:
             small = image.convert("L").resize((SIZE, SIZE), Image.Resampling.LANCZOS)
-    except (OSError, UnidentifiedImageError) as reason:
+    except Exception as reason:  # Pillow raises many kinds on damaged and on huge files
         raise UserError(f"{file} cannot be read ({reason}); unpack the archive again.") from None
     return torch.from_numpy(np.array(small))[None]

@@ -91,6 +91,12 @@ def fingerprint_hash(fingerprint: Fingerprint) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
+def digest(asked: object) -> str:
+    """16 hex digits of the SHA-256 of JSON types: the key of records of what was asked for."""
+    text = json.dumps(asked, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def to_json(record: Stored) -> str:
     """A record as text that `from_json` reads back equal: a field a line, arrays of numbers on one.
 

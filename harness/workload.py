@@ -52,6 +52,8 @@ class Workload:
             split (`CIFAR-10-C`), used instead of generated ones where it is there.
         other_splits: names of further test sets (`Splits.others`).
         class_names: a name for each class, in words; empty where classes have numbers alone.
+        split_notes: name of a test set to what its scores do not show, a sentence that follows its
+            name and a colon; conclusions of a study begin with the others.
         outside: sets of `OOD_SETS` that belong to this data: images that have none of its classes.
         needs_data: one sentence on the data the user must have, empty if it comes with a package.
         digest_data: whether cells tell the images by a digest, because users bring their own and
@@ -76,6 +78,7 @@ class Workload:
     official_corruptions: str | None = None
     other_splits: tuple[str, ...] = ()
     class_names: tuple[str, ...] = ()
+    split_notes: Mapping[str, str] = field(default_factory=dict)
     outside: tuple[str, ...] = ()
     needs_data: str = ""
     digest_data: bool = False

@@ -8,7 +8,9 @@ from pathlib import Path
 from sigmabench.harness.peers import workers
 from sigmabench.harness.peers.environment import Peer
 
-DRAWING = {"DRAWN": "FP32", "SHRUNK": "INT8", "BLIND": "INT8"}
+DRAWING = {
+    "DRAWN": "FP32", "SHRUNK": "INT8", "BLIND": "INT8", "FROZEN": "FP32", "OTHER": "FP32"
+}  # fmt: skip
 WORKER = """
 import os, sys, time
 sys.path.insert(0, {serve!r})
@@ -43,7 +45,7 @@ def build(job, module, images):
         raise RefusedError("it would rather not")
     if job.format == "RAISE":
         raise ValueError("first line\\nsecond line")
-    if job.format in ("DRAWN", "SHRUNK", "BLIND"):
+    if job.format in ("DRAWN", "SHRUNK", "BLIND", "FROZEN", "OTHER"):
         std = load_posterior(module, job.data)
         part = 0.1 if job.format == "SHRUNK" else 1.0
         drawn = Drawn(module, {{name: part * value for name, value in std.items()}})
@@ -53,7 +55,17 @@ def build(job, module, images):
             seen = {{name: one.last for name, one in drawn.draws.items()}}
             return dict(list(seen.items())[2:]) if job.format == "BLIND" else seen
 
-        return [Form("drawn", drawn, save, draw=draw)]
+        def frozen(x):  # what is timed and scored draws the same weights each time
+            torch.manual_seed(0)
+            return drawn(x)
+
+        def other(x):  # decides every tenth image by the wrong class
+            logits = drawn(x)
+            logits[::10] = logits[::10].roll(1, 1)
+            return logits
+
+        called = {{"FROZEN": frozen, "OTHER": other}}.get(job.format, drawn)
+        return [Form("drawn", called, save, draw=draw)]
     forms = [Form("slow", slow, save), Form("quick", call, save)]
     return forms[1:] if job.format == "CRASH" else forms
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ..peers.environment import ENVIRONMENTS
 from ..terminal import Names, Numbers, command_line, echo_json, progress, show
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def bench() -> None:
 @click.option(
     "--environments",
     type=click.Path(path_type=Path),
-    default=".peers",
+    default=ENVIRONMENTS,
     help="Folder of the peers' environments.",
 )
 @click.option("--seconds", type=float, default=5.0, help="Timed seconds a contender.")

@@ -11,14 +11,12 @@ from pathlib import Path
 from ..checks import check_counts, check_seconds, check_seed
 from ..errors import UserError
 from ..machine import fingerprint
-from ..peers.contender import Absent, remotes_of
+from ..peers.contender import remotes_of
 from ..peers.environment import ENVIRONMENTS, Peer, find
 from .contenders import FORMAT_NAMES, Local, locals_of
 from .networks import POSTERIOR, Network
 from .record import Contender, Race
-from .turns import Turns, take_turns
-
-INPUTS = 4
+from .turns import INPUTS, Turns, take_turns
 
 #: What it is doing, what is done, of how much.
 Progress = Callable[[str, int, int], None]
@@ -117,18 +115,4 @@ def _contenders(
     }
     turns = Turns(plan.mc, plan.threads, plan.seconds)
     with remotes_of(job, environments) as (remotes, absent):
-        return (*take_turns([*ours, *remotes], turns, rest), *map(missing, absent))
-
-
-def missing(absent: Absent) -> Contender:
-    """What the record says of a peer's format that cannot be measured."""
-    peer = absent.environment.peer
-    return Contender(
-        f"{peer.name} {absent.peer_format}",
-        peer.name,
-        peer.formats[absent.peer_format],
-        peer.name,
-        1,
-        packages=absent.environment.versions,
-        unavailable=absent.reason,
-    )
+        return (*take_turns([*ours, *remotes], turns, rest), *(one.contender() for one in absent))

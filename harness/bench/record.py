@@ -9,16 +9,13 @@ one run. Ratios are not stored; they are computed when shown. Units are in the f
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ..errors import UserError
 from ..files import json_text, write_atomically
 from ..record import Fingerprint
-from ..store import Kind, fingerprint_hash, read_record
+from ..store import Kind, digest, fingerprint_hash, read_record
 
 SCHEMA_VERSION = 1
 FOLDER = "runtime"
@@ -96,7 +93,7 @@ class Race:
         """16 hex digits of the SHA-256 of what was asked for."""
         asked = [self.network, self.posterior, self.batch, self.threads, self.seed, self.seconds]
         asked += [[c.name for c in self.contenders]]
-        return _digest(asked)
+        return digest(asked)
 
 
 @dataclass(frozen=True)
@@ -179,16 +176,11 @@ class MemoryUse:
     def key(self) -> str:
         """`memory-`, and 16 hex digits of the SHA-256 of what was asked for."""
         asked = [self.network, self.posterior, self.format, self.batch, self.mc, self.threads]
-        return f"memory-{_digest([*asked, self.seed])}"
+        return f"memory-{digest([*asked, self.seed])}"
 
 
 RACES = Kind("runtime record", Race, SCHEMA_VERSION)
 MEMORY = Kind("runtime record", MemoryUse, SCHEMA_VERSION)
-
-
-def _digest(asked: list[Any]) -> str:
-    text = json.dumps(asked, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def save(record: Race | MemoryUse, results: Path) -> Path:

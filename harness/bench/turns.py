@@ -16,6 +16,7 @@ from ..plan import INT8_BACKEND
 from .contenders import Runner
 from .record import Contender
 
+INPUTS = 4  # different batches that timed queries go round
 SLICE_SECONDS = 0.2
 QUERY_SECONDS = 1.0
 MIN_SAMPLES, MIN_SLOW_SAMPLES = 20, 10

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ..terminal import Names, command_line, echo_json, progress, show
+from ..terminal import Names, command_line, echo_json, progress, show, tell
+from .environment import ENVIRONMENTS
 
 
 @click.command()
@@ -30,7 +32,7 @@ from ..terminal import Names, command_line, echo_json, progress, show
 @click.option(
     "--environments",
     type=click.Path(path_type=Path),
-    default=".peers",
+    default=ENVIRONMENTS,
     help="Folder of the peers' environments.",
 )
 @click.option("--results", type=click.Path(path_type=Path), default="results", help="Directory.")
@@ -57,6 +59,7 @@ def peers(
     from .compare import compare
     from .environment import chosen
     from .plan import PeersPlan, plan_from
+    from .record import failed
 
     plan = PeersPlan(
         plan_from(resolve_workload(workload), **choices), tuple(chosen(peers)), environments
@@ -65,7 +68,14 @@ def peers(
     if policy != "never":
         Store(results, RECORDS).ensure_writable()
     with progress(not as_json) as report:
+        started = datetime.now(timezone.utc).isoformat()
         found, path = compare(plan, results, command_line(), how, report)
+    lacking = failed(found)
+    if lacking and found.created < started:
+        tell(
+            f"This is the record of {found.created[:10]}, in which {', '.join(lacking)} had no "
+            "figures; --policy always measures again."
+        )
     if as_json:
         echo_json(table.to_dict(found))
         return

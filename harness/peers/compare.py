@@ -13,20 +13,19 @@ from torch import Tensor
 
 from ..backends.base import BACKENDS
 from ..bench.contenders import Local
-from ..bench.race import missing
 from ..bench.record import Contender
-from ..bench.turns import Turns, take_turns
+from ..bench.turns import INPUTS, Turns, take_turns
 from ..errors import UserError
 from ..machine import fingerprint
 from ..prepare import Networks, Prepared, load_networks, prepare
 from ..store import Policy
 from . import record
-from .audits import verdict
+from .audits import effective, verdict
 from .contender import Absent, Remote, remotes_of
 from .environment import Environment, find
 from .handover import write_images, write_networks
 from .judge import Exam, Judged, judge_ours, judge_theirs
-from .plan import DRAWS, INPUTS, QUERY_SECONDS, PeersPlan
+from .plan import DRAWS, QUERY_SECONDS, PeersPlan
 from .process import PeerError
 from .record import Asked, Comparison, Row
 from .source import source_of
@@ -48,15 +47,16 @@ def compare(
         plan: who and what.
         results: directory.
         command: the command line, for the record.
-        policy: what to do if there is a record of the same from this machine and code.
+        policy: what to do if there is a record of the same from this machine and code; `never`
+            reads those of others too, the youngest.
         report: progress.
 
     Returns:
         The record, and where it is.
 
     Raises:
-        UserError: a file is missing or damaged, a format of ours cannot run here, or a batch is
-            larger than the split.
+        UserError: there is no record and the policy is `never`; a file is missing or damaged, a
+            format of ours cannot run here, or a batch is larger than the split.
     """
     report = report or (lambda *_: None)
     report("Looking for peers", 0, 1)
@@ -64,10 +64,10 @@ def compare(
     networks = load_networks(plan.ours)
     asked = _asked(plan, networks, environments)
     path = record.place(results, asked, fingerprint())
+    if policy is Policy.NEVER:
+        return record.youngest(results, asked)
     if policy is not Policy.ALWAYS and path.is_file():
         return record.load(path), path
-    if policy is Policy.NEVER:
-        raise UserError(f"{results} holds no record of this comparison; leave out --policy never.")
     torch.set_num_threads(plan.ours.threads)
     found = _Comparing(plan, networks, environments, report).run(asked, command)
     return found, record.save(found, results)
@@ -140,7 +140,7 @@ class _Comparing:
                     [one.runner for one in running], turns, lambda: self.report("Timing", 0, 1)
                 )
         rows = [self._row(one, contender) for one, contender in zip(running, timed, strict=True)]
-        rows += [Row(missing(one)) for one in [*failed, *absent]]
+        rows += [Row(one.contender()) for one in [*failed, *absent]]
         judged = {one.runner.name: one.judged for one in running}
         return Comparison(
             asked=asked,
@@ -149,7 +149,13 @@ class _Comparing:
             inputs=INPUTS,
             draws=DRAWS,
             rows=tuple(sorted(rows, key=self._place)),
-            verdict=verdict(rows, {n: one.summary for n, one in judged.items()}, self.plan.mc),
+            verdict=verdict(
+                rows,
+                {n: one.summary for n, one in judged.items()},
+                self.plan.mc,
+                self._weights(),
+                DRAWS,
+            ),
             fingerprint=fingerprint(),
             command=command,
             created=datetime.now(timezone.utc).isoformat(),
@@ -230,6 +236,14 @@ class _Comparing:
     def _row(self, one: _Contestant, contender: Contender) -> Row:
         scores, floor = one.judged.scores(self.split.labels)
         return Row(contender, scores, floor, one.judged.std_ratio, one.judged.file_bytes)
+
+    def _weights(self) -> dict[str, float]:
+        """See `audits.verdict`."""
+        return {
+            name.rpartition(".")[0] or name: effective(value.numpy())
+            for name, value in self.networks.posterior.std().items()
+            if value.ndim > 1
+        }
 
     def _place(self, row: Row) -> tuple[int, int]:
         """Ours first, then each peer's formats as it declares them."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bench.record import Contender
 from .environment import Environment
 from .process import PeerError, Process
 
@@ -136,6 +137,19 @@ class Absent:
     environment: Environment
     peer_format: str
     reason: str
+
+    def contender(self) -> Contender:
+        """What a record says of it."""
+        peer = self.environment.peer
+        return Contender(
+            f"{peer.name} {self.peer_format}",
+            peer.name,
+            peer.formats[self.peer_format],
+            peer.name,
+            1,
+            packages=self.environment.versions,
+            unavailable=self.reason,
+        )
 
 
 @contextmanager

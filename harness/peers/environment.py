@@ -136,7 +136,14 @@ def find(peer: Peer, environments: Path = ENVIRONMENTS) -> Environment:
         return Environment(peer, python, {}, f"There is no environment {python.parent}: {build}")
     try:
         versions = _probe(python, list(peer.pins))
-    except (OSError, ValueError, subprocess.SubprocessError) as reason:
+    except subprocess.CalledProcessError as reason:
+        lines = reason.stderr.decode(errors="replace").strip().splitlines()
+        told = f"status {reason.returncode}" + (f": {lines[-1].strip()}" if lines else "")
+        return Environment(peer, python, {}, f"{python} does not run ({told}); {build}")
+    except subprocess.TimeoutExpired:
+        told = f"no answer within {_PROBE_SECONDS} s"
+        return Environment(peer, python, {}, f"{python} does not run ({told}); {build}")
+    except (OSError, ValueError) as reason:
         told = f"{type(reason).__name__}: {reason}".splitlines()[0]
         return Environment(peer, python, {}, f"{python} does not run ({told}); {build}")
     for name, wanted in peer.pins.items():
@@ -156,7 +163,9 @@ def _probe(python: Path, packages: list[str]) -> dict[str, str]:
         stdin=subprocess.DEVNULL,
         cwd=python.parent,
     )
-    versions: dict[str, str] = json.loads(ran.stdout)
+    versions = json.loads(ran.stdout)
+    if not isinstance(versions, dict) or not all(isinstance(v, str) for v in versions.values()):
+        raise ValueError(f"it answered {ran.stdout[:40]!r}")
     return versions
 
 

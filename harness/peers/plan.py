@@ -23,7 +23,6 @@ FORMAT_NAMES = (
 )
 DRAWS = 32  # of a layer's weights: their standard deviation to 13 % a weight, pooled over a layer
 QUERY_SECONDS = 0.2  # fewer passes than T where these take longer: there are many contenders
-INPUTS = 4  # different batches that timed queries go round
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,14 @@ draws kept of σ. Units are in the field names; None means not defined.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..bench.record import Contender, check_samples
+from ..errors import UserError
 from ..files import json_text, write_atomically
 from ..record import Fingerprint, Verdict
-from ..store import Kind, fingerprint_hash, read_record
+from ..store import Kind, digest, fingerprint_hash, read_record
 
 SCHEMA_VERSION = 1
 FOLDER = "peers"
@@ -59,8 +58,7 @@ class Asked:
     @property
     def key(self) -> str:
         """16 hex digits of the SHA-256 of all fields."""
-        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return digest(asdict(self))
 
 
 @dataclass(frozen=True)
@@ -131,6 +129,27 @@ def save(comparison: Comparison, results: Path) -> Path:
     path = place(results, comparison.asked, comparison.fingerprint)
     write_atomically(path, json_text(asdict(comparison)).encode())
     return path
+
+
+def youngest(results: Path, asked: Asked) -> tuple[Comparison, Path]:
+    """Of the records of a comparison, on any machine and with any code, the last, and where it is.
+
+    Raises:
+        UserError: there is none, or one cannot be read.
+    """
+    paths = sorted((results / FOLDER / asked.workload).glob(f"*/{asked.key}.json"))
+    if not paths:
+        raise UserError(f"{results} holds no record of this comparison; leave out --policy never.")
+    return max(((load(path), path) for path in paths), key=lambda found: found[0].created)
+
+
+def failed(comparison: Comparison) -> list[str]:
+    """Names of contenders without figures though their peer's environment was there."""
+    return [
+        row.contender.name
+        for row in comparison.rows
+        if row.contender.unavailable and comparison.asked.peers.get(row.contender.by)
+    ]
 
 
 def load(path: Path) -> Comparison:

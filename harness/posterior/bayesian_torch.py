@@ -119,7 +119,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     in the file is executed.
 
     Raises:
-        UserError: the file is missing, damaged, or holds something else.
+        UserError: the file is missing, damaged, or holds something else; an entry has no text for
+            a name, or is no ordinary tensor of real numbers.
     """
     path = Path(path)
     if not path.is_file():
@@ -142,7 +143,25 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         found = found["state_dict"]
     if not isinstance(found, Mapping) or not all(isinstance(v, Tensor) for v in found.values()):
         raise foreign
+    for name, value in found.items():
+        if not isinstance(name, str):
+            raise UserError(f"{path} names an entry {name!r}; names of a state dict are text.")
+        if kind := _foreign(value):
+            raise UserError(
+                f"{name} in {path} is a {kind} tensor; save it as an ordinary one of real numbers."
+            )
     return dict(found)
+
+
+def _foreign(value: Tensor) -> str:
+    """What a tensor is that a posterior cannot hold, in a word; empty for others."""
+    kinds = {
+        "meta": value.is_meta,
+        "quantized": value.is_quantized,
+        "sparse": value.layout is not torch.strided,
+        "complex": value.is_complex(),
+    }
+    return next((kind for kind, applies in kinds.items() if applies), "")
 
 
 def convert(source: Path, out: Path, module: nn.Module | None = None) -> None:

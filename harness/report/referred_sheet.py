@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..data import Split
+from ..errors import UserError
 from ..selective.findings import Findings
-from ..selective.sample import Outputs
+from ..selective.sample import Outputs, Sample
 from ..workload import Workload
 from .style import INK, figure, save_twice, styled
 
@@ -37,8 +38,10 @@ def referred_sheets(
         tiles: images a sheet.
 
     Raises:
-        UserError: the directory cannot be written.
+        UserError: images are not those of the records; the directory cannot be written.
     """
+    for name, sample in found.samples.items():
+        _check(images[name], sample)
     written: list[Path] = []
     for name, sample in found.samples.items():
         variant, runs = next(iter(sample.outputs.items()))
@@ -48,6 +51,23 @@ def referred_sheets(
         drawn.suptitle(f"{name}: least sure by {by}, {variant}", fontsize=8, fontweight="bold")
         written += save_twice(drawn, out_dir, workload.name, f"least-sure-{name}")
     return written
+
+
+def _check(split: Split, sample: Sample) -> None:
+    """Data may have changed since it was scored; then numbers would stand under other images."""
+    now, then = split.labels.numpy(), sample.labels
+    if len(now) != len(then):
+        changed = f"there are {len(now):,} of them, not {len(then):,}"
+    elif split.skipped != sample.skipped:
+        changed = "others cannot be read"
+    elif not np.array_equal(now, then):
+        changed = f"{int((now != then).sum()):,} of {len(then):,} labels are others"
+    else:
+        return
+    raise UserError(
+        f"Images of the {sample.split} split are not those that were scored ({changed}), so no "
+        "sheet of them is drawn; give the same data, or score it again with --policy always."
+    )
 
 
 def _draw(split: Split, run: Outputs, order: np.ndarray, workload: Workload) -> Figure:

@@ -24,6 +24,7 @@ from .style import FAINT, INK, figure, format_look, legend_above, save_twice, st
 
 _COVERAGES = np.linspace(0.1, 1.0, 91)
 _LEGEND = 0.55  # inches
+_NAMED = 40  # classes whose names fit below an axis
 
 
 @dataclass(frozen=True)
@@ -131,8 +132,12 @@ def classes(found: Findings, workload: Workload) -> Figure:
             panel.set_ylabel(f"{split}\nreferred, %")
             panel.set_ylim(0, 100)
             panel.grid(axis="x", visible=False)
-        names = [workload.class_name(label) for label in labels]
-        panels[-1].set_xticks(range(len(labels)), names, rotation=35 if workload.class_names else 0)
+        if len(labels) <= _NAMED:
+            names = [workload.class_name(label) for label in labels]
+            turned = 35 if workload.class_names else 0
+            panels[-1].set_xticks(range(len(labels)), names, rotation=turned)
+        else:
+            panels[-1].set_xlabel("class")
         for one in found.of(found.splits[0]):
             style = {**_style(found, one.variant), "linestyle": "none"}
             panels[0].plot([], [], **style, label=one.variant)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from ..selective.agreement import LESS, MORE, UNDECIDED, Agreement, Comparison
+from ..formats import FORMATS
+from ..selective.agreement import LESS, MORE, SEEDS, UNDECIDED, Agreement, Comparison
 from ..selective.findings import DETECTORS, Findings, Told
-from ..selective.sample import SCORES, Interval
+from ..selective.sample import FEW_SOURCES, SCORES, Interval
 from ..selective.selection import Selection
 from ..workload import Workload
 from . import text
@@ -16,6 +17,7 @@ from .sheets import Writer
 BY = {"confidence": "confidence", "entropy": "entropy", "mutual_information": "MI"}
 _SHORT = {"confidence": "conf.", "entropy": "entr.", "mutual_information": "MI"}
 FORMAT = Column("format", numeric=False)
+_MOST = 20  # classes in a terminal
 
 
 def kept(found: Findings, *, intervals: bool = False) -> Sheet:
@@ -37,8 +39,8 @@ def kept(found: Findings, *, intervals: bool = False) -> Sheet:
         f"At {coverage} coverage the images that are least sure by {_by(found)} are referred; "
         "half: whether the error of the others is at most half the error of all. AURC: 1000 times "
         "the area under the risk–coverage curve, by three scores (MI: mutual information); "
-        f"− float: of the one by {_by(found)}, less the float format's. "
-        f"{_seeds(found.selections)} {_interval(intervals)}",
+        f"− float: of the one by {_by(found)}, less the float format's, in the seeds of both. "
+        f"{_seeds(found)} {_interval(intervals)}",
     )
     return Sheet("Risk and coverage", columns, rows, headings, 0, notes)
 
@@ -90,8 +92,9 @@ def referred(found: Findings, *, intervals: bool = False) -> Sheet:
         f"The {rate} that are least sure by {_by(found)} are referred; against the float format "
         "with the same noise. Switch: images that are newly kept, as many are newly referred. The "
         "float format in its own rows: against itself with other noise, the luck of the draw, "
-        "which − luck is taken from. more, fewer: shown at 5 % after Holm over formats and splits; "
-        f"?: not told apart. {_interval(intervals)}",
+        "which − luck is taken from; its interval has the seeds' variation too. more, fewer: shown "
+        "at 5 % after Holm over both, formats and splits; ?: not told apart; –: not judged, which "
+        f"takes {SEEDS} seeds and {FEW_SOURCES} independent images. {_interval(intervals)}",
     )
     return Sheet("Who is referred", columns, rows, headings, 0, notes)
 
@@ -103,10 +106,16 @@ def classes(found: Findings, split: str, workload: Workload, *, every: bool = Fa
         found: of a study.
         split: which.
         workload: names the classes.
-        every: with the recall of what is kept.
+        every: all classes, with the recall of what is kept; else the `_MOST` of which most is
+            referred, where there are more.
     """
     shown = found.of(split)
-    labels = [one.label for one in shown[0].classes]
+    everyone = shown[0].classes
+    places = list(range(len(everyone)))
+    if not every and len(places) > _MOST:
+        places = sorted(places, key=lambda i: -max(one.classes[i].referred for one in shown))[
+            :_MOST
+        ]
     rows: list[tuple[str, ...]] = []
     headings = {}
     kinds = {"referred, %": "referred", "recall, %": "recall"}
@@ -114,11 +123,14 @@ def classes(found: Findings, split: str, workload: Workload, *, every: bool = Fa
         kinds["recall of kept, %"] = "recall_kept"
     for title, name in kinds.items():
         headings[len(rows)] = title
-        for place, label in enumerate(labels):
+        for place in places:
             values = [getattr(one.classes[place], name) for one in shown]
-            images = str(shown[0].classes[place].images)
             cells = [text.fixed(value, 1) for value in values]
-            rows.append((workload.class_name(label), images, *cells))
+            own = everyone[place]
+            rows.append((workload.class_name(own.label), str(own.images), *cells))
+    left = ""
+    if len(places) < len(everyone):
+        left = f" The {_MOST} of {len(everyone)} classes with most referred; files have all."
     columns = (
         Column("class", numeric=False),
         Column("images"),
@@ -126,7 +138,7 @@ def classes(found: Findings, split: str, workload: Workload, *, every: bool = Fa
     )
     notes = (
         f"Means over seeds; {text.plural(found.samples[split].images, 'image')}. Referred: share "
-        "of a class among the least sure.",
+        f"of a class among the least sure.{left}",
     )
     return Sheet(f"By class: {split}", columns, tuple(rows), headings, 0, notes)
 
@@ -279,6 +291,11 @@ def _interval(whole: bool) -> str:
     return "In brackets: 95 % interval." if whole else "±: half of the 95 % interval."
 
 
-def _seeds(selections: Sequence[Selection]) -> str:
-    count = max(one.seeds for one in selections)
-    return f"Means over {count} seeds of the draw." if count > 1 else "One seed of the draw."
+def _seeds(found: Findings) -> str:
+    """Of the Bayesian formats: twins draw nothing."""
+    bayesian = [one for one in found.selections if FORMATS.get(found.formats[one.variant]).bayesian]
+    counts = {one.seeds for one in bayesian} or {1}
+    low, high = min(counts), max(counts)
+    if high == 1:
+        return "One seed of the draw."
+    return f"Means over {high if low == high else f'{low} to {high}'} seeds of the draw."

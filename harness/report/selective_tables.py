@@ -25,22 +25,25 @@ def tables(found: Findings, workload: Workload) -> RenderableType:
     for sheet in _sheets(found, workload, intervals=False):
         parts += [Text(""), RichSheet(sheet)]
         parts += [Text(" ".join(sheet.notes), style="dim")] if sheet.notes else []
-    notes = _notes(found)
+    notes = _notes(found, workload)
     if notes:
         parts += [Text(""), *map(Text, notes)]
-    concluded = [*sentences(found), answer(found)]  # verdicts are in a table
+    concluded = [*sentences(found, workload), answer(found)]  # verdicts are in a table
     return Group(*parts, Text(""), Text("Conclusions", style="bold"), *map(Text, concluded))
 
 
 def markdown(found: Findings, workload: Workload) -> str:
     """The same with every interval."""
-    lines = [*_notes(found)]
+    lines = [*_notes(found, workload)]
     return "\n".join(
         [f"## {escape(title(found))}", ""]
         + [f"- {escape(line)}" for line in lines]
         + [""] * bool(lines)
         + ["**Conclusions**", ""]
-        + [f"- {escape(line)}" for line in (answer(found), *sentences(found), *verdicts(found))]
+        + [
+            f"- {escape(line)}"
+            for line in (answer(found), *sentences(found, workload), *verdicts(found))
+        ]
         + [""]
         + [markdown_sheet(sheet) for sheet in _sheets(found, workload, intervals=True)]
     )
@@ -60,12 +63,13 @@ def to_dict(found: Findings, workload: Workload) -> dict[str, Any]:
         "variants": dict(found.formats),
         "letters": dict(found.letters),
         "missing": list(found.missing),
+        "split_notes": dict(workload.split_notes),
         "sources": dict(found.sources),
         "classes": [workload.class_name(label) for label in range(workload.classes)],
         "selections": [asdict(one) for one in found.selections],
         "comparisons": [asdict(one) for one in found.comparisons],
         "outside": [asdict(one) for one in found.outside],
-        "conclusions": [*sentences(found), *verdicts(found)],
+        "conclusions": [*sentences(found, workload), *verdicts(found)],
         "answer": answer(found),
     }
 
@@ -103,13 +107,14 @@ def _sheets(found: Findings, workload: Workload, intervals: bool) -> Iterator[Sh
     return (sheet for sheet in shown if sheet.rows)
 
 
-def _notes(found: Findings) -> list[str]:
+def _notes(found: Findings, workload: Workload) -> list[str]:
     lines = [*variant_lines(found.letters), *found.missing]
     for split, count in found.sources.items():
         lines.append(
             f"{split}: its {found.samples[split].images:,} images were cut from {count:,} larger "
             "ones, which are what is resampled."
         )
+    lines += [f"{s}: {workload.split_notes[s]}" for s in found.splits if s in workload.split_notes]
     if "validation" in found.splits:
         lines.append(
             "The thresholds kept for the validation split were chosen on these very images."

@@ -15,13 +15,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..shift.bootstrap import Array
+from ..shift.bootstrap import Array, Luck, luck_draws
 from ..significance import holm
 from .ranking import Ranked, once
-from .sample import RESAMPLES, SEED, Interval, Sample
+from .sample import FEW_SOURCES, RESAMPLES, SEED, Interval, Sample
 from .selection import Choices, joined
 
 ALPHA = 0.05
+SEEDS = 3
+"""Of the MC draw that a verdict takes: their own variation is told by leaving one out, and one must
+be left to pair with."""
 MORE, LESS, UNDECIDED = "more", "less", "undecided"
 
 
@@ -65,10 +68,14 @@ class Comparison:
         found: with the same noise.
         luck: of the float format with itself and other noise; None where it has one seed, or draws
             nothing.
-        excess: `switched` of `found` less that of `luck`, images.
-        p: hypothesis (`more`: quantization switches more than luck, `less`) to its p-value.
-        p_holm: the same after Holm over the formats and splits of a study.
-        verdict: `more` or `less` where that is shown after Holm, else `undecided`; empty without
+        excess: `switched` of `found` less that of `luck`, images; its interval has the variation of
+            images and of seeds. None below `SEEDS` seeds.
+        p: hypothesis (`more`: quantization switches more than luck, `less`) to its p-value; empty
+            where nothing is judged.
+        p_holm: the same after Holm over both hypotheses, the formats and the splits of a study.
+        verdict: `more` or `less` where that is shown after Holm, else `undecided`; empty where
+            nothing is judged.
+        unjudged: what is too little to judge by, in words; empty where there is a verdict or no
             luck.
     """
 
@@ -78,6 +85,7 @@ class Comparison:
     p: dict[str, float]
     p_holm: dict[str, float]
     verdict: str
+    unjudged: str = ""
 
 
 def comparisons(
@@ -101,12 +109,11 @@ def comparisons(
     """
     raw = [c for sample in samples for c in _compared(sample, choices, resamples, seed, advance)]
     judged = [c for c in raw if c.p]
-    adjusted = {h: holm([c.p[h] for c in judged]) for h in (MORE, LESS)}
-    places = {id(c): i for i, c in enumerate(judged)}
+    adjusted = iter(holm([p for c in judged for p in c.p.values()]))
     found = []
     for one in raw:
         if one.p:
-            p_holm = {h: adjusted[h][places[id(one)]] for h in adjusted}
+            p_holm = {h: next(adjusted) for h in one.p}
             shown = [h for h in (MORE, LESS) if p_holm[h] <= alpha]
             one = replace(one, p_holm=p_holm, verdict=shown[0] if shown else UNDECIDED)
         found.append(one)
@@ -153,9 +160,50 @@ def _compared(
     found = []
     for one in pairs:
         by = luck.get(one.reference)
-        yardstick = (made[by], draws[by]) if by is not None else None
-        found.append(_comparison(made[one], draws[one], yardstick))
+        if by is None:
+            found.append(Comparison(made[one], None, None, {}, {}, ""))
+            continue
+        excess = _excess(one, by, ranked, choices)
+        moved = draws[one]["switched"] - draws[by]["switched"]
+        moved = moved + luck_draws(excess.seeds, resamples, [seed, 3])
+        found.append(_comparison(sample, made[one], made[by], excess, moved))
     return found
+
+
+@dataclass(frozen=True)
+class _Excess:
+    """Of switches over luck, on the images as they are: the value, and what the seeds add."""
+
+    value: float
+    seeds: tuple[Luck, ...]
+
+
+def _excess(
+    pairs: _Pairs, luck: _Pairs, ranked: Mapping[_Run, Ranked], choices: Choices
+) -> _Excess:
+    """With the jackknife over seeds (Efron and Stein, Annals of Statistics 1981): a seed is left
+    out of the format and of the yardstick together, for its draw is in many of the pairs of both.
+    No variance where fewer than `SEEDS` seeds are in the pairs."""
+    counts = once(len(next(iter(ranked.values())).wrong))
+    shared = [run[1] for _, run in pairs.runs]
+    everyone = list(dict.fromkeys(run[1] for run, _ in luck.runs))
+    left_out = [
+        (_without(pairs, seed), _without(luck, seed)) for seed in everyone if len(shared) >= SEEDS
+    ]
+    wanted = itertools.chain((pairs, luck), *left_out)
+    switched = {k: v["switched"][0] for k, v in _figures(wanted, ranked, counts, choices).items()}
+    value = float(switched[pairs] - switched[luck])
+    if not left_out:
+        return _Excess(value, ())
+    values = np.array([switched[a] - switched[b] for a, b in left_out])
+    freedom = len(values) - 1
+    return _Excess(value, (Luck(freedom * float(np.var(values)), freedom),))
+
+
+def _without(pairs: _Pairs, seed: int) -> _Pairs:
+    return replace(
+        pairs, runs=tuple(run for run in pairs.runs if seed not in (run[0][1], run[1][1]))
+    )
 
 
 def _pairs(sample: Sample) -> list[_Pairs]:
@@ -234,15 +282,18 @@ def _made(
 
 
 def _comparison(
-    found: Agreement, draws: dict[str, Array], luck: tuple[Agreement, dict[str, Array]] | None
+    sample: Sample, found: Agreement, luck: Agreement, excess: _Excess, draws: Array
 ) -> Comparison:
-    if luck is None:
-        return Comparison(found, None, None, {}, {}, "")
-    yardstick, its_draws = luck
-    excess = draws["switched"] - its_draws["switched"]
+    """Judged where there are seeds and sources enough, but for Holm."""
+    if not excess.seeds:
+        few = f"fewer than {SEEDS} seeds of the draw"
+        return Comparison(found, luck, None, {}, {}, "", few)
+    interval = Interval.of(excess.value, draws)
+    if sample.few_sources:
+        few = f"fewer than {FEW_SOURCES} independent images to resample"
+        return Comparison(found, luck, interval, {}, {}, "", few)
     p = {
-        MORE: (1 + int((excess <= 0).sum())) / (len(excess) + 1),
-        LESS: (1 + int((excess >= 0).sum())) / (len(excess) + 1),
+        MORE: (1 + int((draws <= 0).sum())) / (len(draws) + 1),
+        LESS: (1 + int((draws >= 0).sum())) / (len(draws) + 1),
     }
-    value = found.switched.value - yardstick.switched.value
-    return Comparison(found, yardstick, Interval.of(value, excess), p, {}, "")
+    return Comparison(found, luck, interval, p, {}, "")

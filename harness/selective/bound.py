@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from ..shift.bootstrap import Array
 
+_ROUNDING = 1e-12  # of a running sum over the images
+
 
 @dataclass(frozen=True)
 class Cut:
@@ -45,12 +47,22 @@ def balanced_curve(
     order = np.argsort(uncertainty, kind="stable")
     ranked = uncertainty[order]
     last = np.append(ranked[1:] > ranked[:-1], True)
-    member = (labels[order, None] == np.unique(labels)).astype(np.float64)
-    there = member.cumsum(axis=0)[last]
-    errors = (member * wrong[order, None]).cumsum(axis=0)[last]
-    rates = np.divide(errors, there, out=np.zeros_like(errors), where=there > 0)
-    balanced = rates.sum(axis=1) / (there > 0).sum(axis=1)
-    return ranked[last].astype(np.float64), there.sum(axis=1) / len(labels), balanced
+    own, wrongs = labels[order], wrong[order].astype(np.float64)
+    by_class = np.argsort(own, kind="stable")
+    _, starts, sizes = np.unique(own[by_class], return_index=True, return_counts=True)
+    first = np.repeat(starts, sizes)
+    there, errors = np.empty(len(own)), np.empty(len(own))
+    there[by_class] = np.arange(len(own)) - first + 1
+    running = wrongs[by_class].cumsum()
+    errors[by_class] = running - (running - wrongs[by_class])[first]
+    # An image moves the rate of its own class alone.
+    before = np.divide(errors - wrongs, there - 1, out=np.zeros(len(own)), where=there > 1)
+    balanced = (errors / there - before).cumsum() / (there == 1).cumsum()
+    return (
+        ranked[last].astype(np.float64),
+        (np.arange(1, len(own) + 1) / len(own))[last],
+        balanced[last],
+    )
 
 
 def largest_cut(
@@ -62,7 +74,7 @@ def largest_cut(
     """The cut that keeps most with a balanced error of at most `bound`, in 0 … 1. The curve need
     not be monotone: a smaller coverage may exceed the bound, every larger one does."""
     thresholds, coverages, balanced = balanced_curve(uncertainty, wrong, labels)
-    (within,) = (balanced <= bound).nonzero()
+    (within,) = (balanced <= bound + _ROUNDING).nonzero()
     if not len(within):
         return Cut(0.0, -np.inf)
     return Cut(float(coverages[within[-1]]), float(thresholds[within[-1]]))

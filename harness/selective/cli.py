@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ RESULTS = "results/selective"
 @click.option("--bound", type=float, default=5.0, help="Balanced error of what is kept, %.")
 @click.option("--mc", type=int, default=50, help="MC passes T.")
 @click.option("--seed", type=int, default=0, help="First seed of the MC draws.")
-@click.option("--seeds", type=int, default=3, help="Seeds to score; the luck takes two.")
+@click.option("--seeds", type=int, default=3, help="Seeds to score; verdicts take three.")
 @click.option("--limit", type=int, help="Images of each split.  [default: all]")
 @click.option("--ood", type=Names(), help="Sets from outside.  [default: the workload's]")
 @click.option("--workers", type=int, help="Processes side by side.  [default: all cores]")
@@ -55,14 +56,14 @@ def selective(
     in --results, and the same command goes on.
     """
     from ..checks import check_counts
-    from ..commands import studied
+    from ..shift.study import studied
     from ..workload import resolve_workload
     from .findings import findings
     from .plan import selective_plan
 
     check_counts("--tiles", (tiles,))
     chosen = resolve_workload(workload)
-    plan, skipped = selective_plan(chosen, **choices)
+    plan, skipped = selective_plan(chosen, **choices, scoring=policy != "never")
     for line in skipped:
         tell(line)
     with progress(not as_json) as report:
@@ -90,7 +91,8 @@ def _conclude(
 
 def _write(
     workload: Workload, plan: SelectivePlan, found: Findings, out: Path, tiles: int
-) -> list[Path]:
+) -> Iterator[Path]:
+    """What needs no data first."""
     from ..files import write_atomically
     from ..report import selective_tables as tables
     from ..report.referred_sheet import referred_sheets
@@ -101,11 +103,9 @@ def _write(
     texts |= {f"{name}-{part}.csv": text for part, text in tables.csv(found, workload).items()}
     for file, text in texts.items():
         write_atomically(out / file, text.encode())
+        yield out / file
+    yield from selective_figures(found, workload, out, name)
     base = plan.cells.base
-    splits = workload.splits(base.data)
+    splits = workload.splits(base.data)  # the data may not be here; all else is written by now
     images = {split: splits.scored(split).limit(base.limit).readable() for split in found.splits}
-    return [
-        *(out / file for file in texts),
-        *selective_figures(found, workload, out, name),
-        *referred_sheets(found, images, workload, out, tiles),
-    ]
+    yield from referred_sheets(found, images, workload, out, tiles)

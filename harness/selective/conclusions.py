@@ -6,17 +6,20 @@ from collections.abc import Iterator
 
 from ..formats import FORMATS
 from ..report.text import signed
-from .agreement import LESS, MORE, Comparison
+from ..workload import Workload
+from .agreement import LESS, MORE, SEEDS, Comparison
 from .findings import Findings
+from .sample import FEW_SOURCES
 from .selection import Selection
 
 QUESTION = "Would quantization change who is referred?"
 
 
-def sentences(found: Findings) -> list[str]:
-    """By split, what selection reaches in FP32."""
+def sentences(found: Findings, workload: Workload) -> list[str]:
+    """By split, what selection reaches in FP32; sets with a note (`Workload.split_notes`) come
+    last."""
     lines = []
-    for split in found.splits:
+    for split in sorted(found.splits, key=lambda name: name in workload.split_notes):
         for one in found.of(split):
             if found.formats[one.variant] == "FP32":
                 lines += [_halved(found, one), *_within(found, one)]
@@ -33,8 +36,8 @@ def answer(found: Findings) -> str:
     judged = [c for c in found.comparisons if c.verdict]
     if not judged:
         return (
-            f"{QUESTION} Not judged: it takes a quantized Bayesian format and two seeds of the "
-            "draw, which are the yardstick."
+            f"{QUESTION} Not judged: it takes a quantized Bayesian format, {SEEDS} seeds of the "
+            f"draw, which are the yardstick, and {FEW_SOURCES} independent images."
         )
     more = [c for c in judged if c.verdict == MORE]
     less = sum(c.verdict == LESS for c in judged)
@@ -67,14 +70,19 @@ def _within(found: Findings, one: Selection) -> Iterator[str]:
     if one.bounded is None:
         return
     bound, got = f"{100 * found.choices.bound:g} %", one.bounded
-    kept = f"the threshold chosen on the validation split keeps {got.coverage.value:.1f} %"
+    start = f"{one.split}, {one.variant}: "
+    if not got.held:
+        yield f"{start}no threshold held {bound} on the validation split, so nothing is kept."
+        return
+    some = "" if got.held == one.seeds else f" (in {got.held} of {one.seeds} seeds there is one)"
+    kept = f"{start}the threshold chosen on the validation split{some} keeps "
     if got.balanced_error is None:
-        yield f"{one.split}, {one.variant}: {kept}: no threshold held {bound} there."
+        yield f"{kept}nothing here."
         return
     error = got.balanced_error
     holds = "within" if error.value <= 100 * found.choices.bound else "above"
     yield (
-        f"{one.split}, {one.variant}: {kept} of the images, of {got.classes} of "
+        f"{kept}{got.coverage.value:.1f} % of the images, of {got.classes} of "
         f"{len(one.classes)} classes, whose balanced error is "
         f"{error.value:.2f} % ({error.low:.2f} to {error.high:.2f}), {holds} the bound of {bound}; "
         f"with the labels known, {got.oracle:.1f} % could be kept."
@@ -88,14 +96,17 @@ def _verdict(one: Comparison) -> str:
         f"images change places with others against {got.reference} "
     )
     wrong = f"{got.wrong.value:.1f} of those newly kept are wrong"
-    if one.luck is None or one.excess is None:
+    if one.luck is None:
         alone = "" if _draws(got.reference) else ", which draws nothing"
         return f"{start}({got.switched.low:.1f} to {got.switched.high:.1f}{alone}); {wrong}."
+    lucky = f"the {one.luck.switched.value:.1f} that change with other noise"
+    wrong = f"{wrong}, by luck {one.luck.wrong.value:.1f}"
+    if one.excess is None or one.unjudged:
+        return f"{start}with the same noise, beside {lucky}, not judged: {one.unjudged}; {wrong}."
     words = {MORE: "more than", LESS: "fewer than"}.get(one.verdict, "not told apart from")
     return (
-        f"{start}with the same noise, {words} the {one.luck.switched.value:.1f} that change with "
-        f"other noise (difference {signed(one.excess.value, 1)}, {signed(one.excess.low, 1)} to "
-        f"{signed(one.excess.high, 1)}); {wrong}, by luck {one.luck.wrong.value:.1f}."
+        f"{start}with the same noise, {words} {lucky} (difference {signed(one.excess.value, 1)}, "
+        f"{signed(one.excess.low, 1)} to {signed(one.excess.high, 1)}); {wrong}."
     )
 
 

@@ -122,6 +122,8 @@ def findings(
     samples = {name: Sample.of(found[name], choices.by) for name in splits}
     chosen_on = found.get(VALIDATION)
     validation = Sample.of(chosen_on, choices.by) if chosen_on is not None else None
+    for sample in samples.values():
+        _check_coverage(sample, choices)
     advance = _progress(report, 2 * resamples * len(samples))
     chosen = [
         selection
@@ -146,11 +148,11 @@ def findings(
         mc=max(record.cell.mc for record in records),
         formats=widest.formats,
         letters=widest.letters,
-        missing=tuple(_missing(found, chosen)),
+        missing=tuple(_missing(found, samples, chosen)),
         sources={
-            name: int(sample.sources.max()) + 1
+            name: sample.source_count
             for name, sample in samples.items()
-            if int(sample.sources.max()) + 1 < sample.images
+            if sample.source_count < sample.images
         },
         samples=samples,
         selections=tuple(chosen),
@@ -172,15 +174,44 @@ def _progress(report: Report | None, total: int) -> Callable[[int], None]:
     return advance
 
 
-def _missing(found: Mapping[str, Results], chosen: Sequence[Selection]) -> list[str]:
+def _check_coverage(sample: Sample, choices: Choices) -> None:
+    """Some image is kept and some is referred."""
+    images = sample.images
+    kept = round(choices.coverage * images)
+    if 0 < kept < images:
+        return
+    wrong = "keeps all" if kept else "keeps none"
+    raise UserError(
+        f"--coverage {100 * choices.coverage:g} {wrong} of the {images} images of the "
+        f"{sample.split} split; give a percentage from {100 / images:.3g} to "
+        f"{100 - 100 / images:.3g}, or score more images."
+    )
+
+
+def _missing(
+    found: Mapping[str, Results], samples: Mapping[str, Sample], chosen: Sequence[Selection]
+) -> list[str]:
     lines = [f"{study.split}: {line}" for study in found.values() for line in study.missing()]
+    lines += [
+        f"{name}: {sample.source_count} independent images are too few to resample: intervals are "
+        "too narrow, and nothing is judged."
+        for name, sample in samples.items()
+        if sample.few_sources
+    ]
     if VALIDATION not in found:
         return [*lines, "The validation split was not scored, so no threshold could be chosen."]
     without = dict.fromkeys(one.variant for one in chosen if one.bounded is None)
-    return lines + [
+    lines += [
         f"{variant} has no threshold: seeds of it lack on the validation split."
         for variant in without
     ]
+    partly = dict.fromkeys(
+        f"{one.variant}: {one.bounded.held} of {one.seeds} seeds have a threshold; the others keep "
+        "nothing, which the mean coverage counts as 0 % and the error leaves out."
+        for one in chosen
+        if one.bounded is not None and 0 < one.bounded.held < one.seeds
+    )
+    return [*lines, *partly]
 
 
 def _outside(found: Mapping[str, Results], splits: Sequence[str]) -> Iterator[Told]:

@@ -47,6 +47,7 @@ def selective_plan(
     mc: int = 50,
     ood: Sequence[str] | None = None,
     range_: str = "headroom",
+    scoring: bool = True,
     **base: Any,
 ) -> tuple[SelectivePlan, tuple[str, ...]]:
     """A plan from a user's choices.
@@ -62,6 +63,7 @@ def selective_plan(
         mc: T.
         ood: known sets, folders and `.npz` files; the workload's own by default.
         range_: of the weight grids, `headroom` or `paper`.
+        scoring: whether images will be scored; records alone need no sets from outside.
         base: other choices, as `commands.plan_from` takes them.
 
     Returns:
@@ -76,10 +78,12 @@ def selective_plan(
     for flag, value in (("--coverage", coverage), ("--bound", bound)):
         if not 0 < value < 100:
             raise UserError(f"{flag} is {value:g}; give a percentage between 0 and 100.")
-    wanted = tuple(dict.fromkeys(splits or ("test", *workload.other_splits)))
+    if splits is not None and not splits:
+        raise UserError("--splits names nothing; give at least one test set, or leave it out.")
+    wanted = tuple(dict.fromkeys(("test", *workload.other_splits) if splits is None else splits))
     chosen = plan_from(
         workload,
-        formats=_with_floats(formats or FORMATS_OF_STUDY),
+        formats=_with_floats(FORMATS_OF_STUDY if formats is None else formats),
         mc=(mc,),
         batch=(1,),
         threads=1,
@@ -87,7 +91,7 @@ def selective_plan(
         **base,
     )
     sets = ood_sets(workload.outside if ood is None else ood)
-    kept, skipped = available(sets, chosen.data, chosen.limit)
+    kept, skipped = available(sets, chosen.data, chosen.limit) if scoring else (sets, ())
     others = tuple(name for name in dict.fromkeys((VALIDATION, *wanted)) if name != wanted[0])
     cells = ShiftPlan(chosen, (), (), kept, (range_,), splits=others)
     return SelectivePlan(cells, wanted, Choices(by, coverage / 100, bound / 100)), skipped

@@ -86,9 +86,11 @@ def balanced_error(wrong: NDArray[Any], labels: NDArray[np.integer], kept: Array
         labels: [N] class indices.
         kept: [B, N] how many copies of each image are kept.
     """
-    member = labels[:, None] == np.unique(labels)
-    there = kept @ member.astype(np.float64)
-    errors = kept @ (member * wrong[:, None])
+    order = np.argsort(labels, kind="stable")
+    _, starts = np.unique(labels[order], return_index=True)
+    ranked = kept[:, order]
+    there = np.add.reduceat(ranked, starts, axis=1)
+    errors = np.add.reduceat(ranked * wrong[order], starts, axis=1)
     classes = (there > 0).sum(axis=1)
     rates = np.divide(errors, there, out=np.zeros_like(errors), where=there > 0)
     return _ratio(rates.sum(axis=1), classes, empty=np.nan)

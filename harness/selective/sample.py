@@ -19,6 +19,8 @@ SCORES = ("confidence", "entropy", "mutual_information")
 
 RESAMPLES = 2000
 SEED = 0
+FEW_SOURCES = 10
+"""Below so many, resamples of them are too alike to tell anything: two sources have three."""
 _COUNTS = 1 << 21  # counts at a time: 16 MB
 
 
@@ -75,12 +77,14 @@ class Sample:
             without seeds there is one.
         references: variant to the float one it is compared with; none for floats.
         sources: [N] number, from 0, of what each image was cut from: what is resampled.
+        skipped: files of images that could not be read and were left out.
     """
 
     split: str
     outputs: dict[str, tuple[Outputs, ...]]
     references: dict[str, str]
     sources: NDArray[np.int64]
+    skipped: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, results: Results, by: str) -> Sample:
@@ -108,12 +112,23 @@ class Sample:
             {variant: tuple(map(Outputs.of, records)) for variant, records in found.items()},
             {variant: name for variant, name in names.items() if name in found},
             np.unique(sources, return_inverse=True)[1].astype(np.int64),
+            first.skipped,
         )
 
     @property
     def images(self) -> int:
         """How many."""
         return len(self.sources)
+
+    @property
+    def source_count(self) -> int:
+        """How many sources the images were cut from."""
+        return int(self.sources.max()) + 1
+
+    @property
+    def few_sources(self) -> bool:
+        """Whether they are too few to resample."""
+        return self.source_count < FEW_SOURCES
 
     @property
     def labels(self) -> NDArray[np.integer]:
@@ -124,7 +139,7 @@ class Sample:
         """Counts [b, N] of images in resamples of their sources, some resamples at a time: tiles
         of one image are alike, and come and go together."""
         rows = max(1, _COUNTS // self.images)
-        for drawn in resampled(int(self.sources.max()) + 1, resamples, seed):
+        for drawn in resampled(self.source_count, resamples, seed):
             for start in range(0, len(drawn), rows):
                 yield drawn[start : start + rows, self.sources]
 

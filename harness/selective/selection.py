@@ -58,10 +58,11 @@ class Bounded:
         oracle: the largest coverage whose balanced error is at most the bound, told with the labels
             of these images, %; mean over seeds.
         threshold: the largest uncertainty kept, chosen on the validation split; one a seed, None
-            where nothing can be kept.
-        coverage: what that threshold keeps of these images, %.
-        balanced_error: of what it keeps, %; None where it keeps nothing.
-        classes: of which it keeps something; the fewest over seeds.
+            where no threshold held the bound there.
+        coverage: what that threshold keeps of these images, %; a seed without one keeps nothing.
+        balanced_error: of what it keeps, %, the mean over seeds that keep something; None where
+            none does.
+        classes: of which it keeps something; the fewest over those seeds, 0 without any.
     """
 
     oracle: float
@@ -69,6 +70,11 @@ class Bounded:
     coverage: Interval
     balanced_error: Interval | None
     classes: int
+
+    @property
+    def held(self) -> int:
+        """Seeds in which a threshold held the bound on the validation split."""
+        return sum(one is not None for one in self.threshold)
 
 
 @dataclass(frozen=True)
@@ -85,8 +91,8 @@ class Selection:
         ratio: `error_kept` over `error`; None where there is no error.
         balanced: balanced error of all images.
         aurc: name of `SCORES` to the area under the risk–coverage curve.
-        aurc_change: by the score images are referred by: less that of the float format; None for
-            floats.
+        aurc_change: by the score images are referred by: less that of the float format, over the
+            seeds that both have; None for floats and where there is no such seed.
         luck: whether the luck of the MC draw is in the interval of `aurc_change`.
         bounded: within the bound; None where the validation split was not scored.
         classes: figures by class.
@@ -149,22 +155,28 @@ def selections(
     for variant, one in scored.items():
         change, luck = None, False
         reference = sample.references.get(variant)
-        if reference is not None:
-            sides = _luck(results, variant, reference, choices)
-            area, luck = f"aurc {choices.by}", bool(sides)
-            moved = draws[variant][area] - draws[reference][area]
+        if reference is not None and (seeds := one.seeds & scored[reference].seeds):
+            sides = _luck(results, (variant, reference), choices, seeds)
+            luck = bool(sides)
+            value, moved = (
+                one.area(areas[variant], seeds) - scored[reference].area(areas[reference], seeds)
+                for areas in (here, draws)
+            )
             moved = moved + luck_draws(sides, len(moved), [seed, 1])
-            change = Interval.of(float(here[variant][area][0] - here[reference][area][0]), moved)
+            change = Interval.of(float(value[0]), moved)
         found.append(one.selection(sample, variant, here[variant], draws[variant], change, luck))
     return found
 
 
-def _luck(results: Results, variant: str, reference: str, choices: Choices) -> list[Luck]:
-    """Of the MC draw in the difference of two areas; known of those by confidence alone, which
-    records hold for halves of the passes."""
+def _luck(
+    results: Results, variants: tuple[str, str], choices: Choices, seeds: set[int]
+) -> list[Luck]:
+    """Of the MC draw in the difference of two areas, in these seeds; known of those by confidence
+    alone, which records hold for halves of the passes."""
     if choices.by != "confidence":
         return []
-    return luck_of([results.at(variant)], [results.at(reference)], "aurc")
+    one, other = ([[r for r in results.at(v) if r.cell.seed in seeds]] for v in variants)
+    return luck_of(one, other, "aurc")
 
 
 def joined(parts: Sequence[dict[str, Array]]) -> dict[str, Array]:
@@ -195,8 +207,20 @@ class _Scored:
         self.scores = [name for name in SCORES if name in outputs[0].uncertainties]
         self.ranked = {name: [one.ranked(name) for one in outputs] for name in self.scores}
 
+    @property
+    def seeds(self) -> set[int]:
+        """Of the MC draw."""
+        return {one.seed for one in self.outputs}
+
+    def area(self, figures: dict[str, Array], seeds: set[int]) -> Array:
+        """[B] mean over some seeds of the area by the score images are referred by."""
+        columns = [i for i, one in enumerate(self.outputs) if one.seed in seeds]
+        mean: Array = figures["areas"][:, columns].mean(axis=1)
+        return mean
+
     def figures(self, counts: Array) -> dict[str, Array]:
-        """Name to [B] means over seeds, from counts [B, N]; errors in %, areas in 0 … 1."""
+        """Name to [B] means over seeds, from counts [B, N]; errors in %, areas in 0 … 1; `areas`
+        are [B, seeds], by the score images are referred by."""
         first, outputs, share = self.ranked[self.choices.by], self.outputs, self.choices.coverage
         error = 100 * _mean([r.error(counts) for r in first])
         kept = 100 * _mean([r.error(r.kept(counts, share)) for r in first])
@@ -208,7 +232,10 @@ class _Scored:
             "balanced": 100 * _mean([balanced_error(o.wrong, o.labels, counts) for o in outputs]),
         }
         for name in self.scores:
-            found[f"aurc {name}"] = _mean([ranked.aurc(counts) for ranked in self.ranked[name]])
+            areas = np.stack([ranked.aurc(counts) for ranked in self.ranked[name]], axis=1)
+            found[f"aurc {name}"] = areas.mean(axis=1)
+            if name == self.choices.by:
+                found["areas"] = areas
         if self.cuts:
             kepts = [counts * within for within in self._within()]
             total = counts.sum(axis=1)
@@ -228,7 +255,11 @@ class _Scored:
         luck: bool,
     ) -> Selection:
         """All of it, from figures of the images as they are and of resamples."""
-        found = {name: Interval.of(float(here[name][0]), draws[name]) for name in here}
+        found = {
+            name: Interval.of(float(values[0]), draws[name])
+            for name, values in here.items()
+            if values.ndim == 1
+        }
         return Selection(
             split=sample.split,
             variant=variant,
@@ -248,13 +279,17 @@ class _Scored:
     def _bounded(self, found: dict[str, Interval]) -> Bounded:
         oracles = [_cut(one, self.choices).coverage for one in self.outputs]
         error = found["balanced_kept"]
-        kept = zip(self.outputs, self._within(), strict=True)
+        kept = [
+            one.labels[within]
+            for one, within in zip(self.outputs, self._within(), strict=True)
+            if within.any()
+        ]
         return Bounded(
             oracle=100 * float(np.mean(oracles)),
             threshold=tuple(c.threshold if np.isfinite(c.threshold) else None for c in self.cuts),
             coverage=found["coverage"],
             balanced_error=error if np.isfinite(error.value) else None,
-            classes=min(len(np.unique(one.labels[within])) for one, within in kept),
+            classes=min((len(np.unique(labels)) for labels in kept), default=0),
         )
 
     def _within(self) -> list[NDArray[np.bool_]]:

@@ -63,8 +63,8 @@ def shift(
     Profiles: quick is 4 types, 500 images, T = 10; regular 16 types, 1,000 images, T = 50; full
     the whole split. What was finished is stored in --results, and the same command goes on.
     """
-    from ..commands import studied
     from .plan import shift_plan
+    from .study import studied
 
     plan, skipped = shift_plan(_workload(workload), **choices)
     for line in skipped:

@@ -14,17 +14,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from ..arrays import read_images
 from ..data import Split, cache_root, data_root, mnist
 from ..errors import UserError
 from ..histology import other_cohort
+from ..images import SUFFIXES
 from ..registry import Registry
 
 OOD = "ood:"
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 #: (data root or None) -> images, uint8 [N, C, H, W]
 Loader = Callable[[Path | None], Tensor]
@@ -118,7 +118,9 @@ def ood_split(one: OodSet, like: Split, root: Path | None, limit: int | None) ->
     _, channels, height, width = like.images.shape
     fitted = torch.stack([_fit(image, channels, height, width) for image in images])
     labels = torch.zeros(len(fitted), dtype=torch.int64)
-    return replace(like, name=f"{OOD}{one.name}", images=fitted, labels=labels, sources=None)
+    return replace(
+        like, name=f"{OOD}{one.name}", images=fitted, labels=labels, skipped=(), sources=None
+    )
 
 
 def _fit(image: Tensor, channels: int, height: int, width: int) -> Tensor:
@@ -151,7 +153,7 @@ def _picture(file: Path) -> Image.Image:
     try:
         with Image.open(file) as opened:
             return opened.convert("RGB")
-    except (UnidentifiedImageError, OSError) as reason:
+    except Exception as reason:  # Pillow raises many kinds on damaged and on huge files
         raise UserError(f"{file} is no picture ({reason}); remove it.") from None
 
 

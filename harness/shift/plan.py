@@ -238,7 +238,7 @@ def shift_plan(
     size = PROFILES[profile]
     chosen = plan_from(
         workload,
-        formats=tuple(formats or FORMATS_OF_STUDY),
+        formats=FORMATS_OF_STUDY if formats is None else tuple(formats),
         mc=(mc if mc is not None else size.mc,),
         batch=(1,),
         threads=1,

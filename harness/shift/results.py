@@ -113,9 +113,13 @@ class Results:
     def missing(self) -> list[str]:
         """What an unfinished study lacks, a sentence each."""
         wanted, lines = self.conditions, list(self.notes)
+        drawn = [v for v, format in self.formats.items() if FORMATS.get(format).bayesian]
+        most = max((self._seeds(variant) for variant in drawn), default=0)
         for variant in self.formats:
             counts = {c: len(self.at(variant, *c)) for c in wanted}
-            seeds = max(counts.values())
+            seeds = self._seeds(variant)
+            if variant in drawn and seeds < most:
+                lines.append(f"{variant} has {seeds} of {most} seeds of the draw.")
             gone = [_words(c) for c in wanted if counts[c] == 0]
             short = [_words(c) for c in wanted if 0 < counts[c] < seeds]
             if gone:
@@ -128,6 +132,10 @@ class Results:
             if alone and self.reference(variant) is None:
                 lines.append(f"{variant} is compared with nothing: its float is not there.")
         return lines
+
+    def _seeds(self, variant: str) -> int:
+        """Of the condition that has most."""
+        return max(len(found) for (v, _), found in self.records.items() if v == variant)
 
     def _network(self, variant: str) -> tuple[str, int]:
         """Posterior and T, one of each, for a letter tells others apart."""

@@ -16,11 +16,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from ..backends.base import BACKENDS, Predictor
+from ..commands import parse_policy
 from ..errors import UserError
 from ..formats import FORMATS
 from ..machine import fingerprint
@@ -29,10 +31,11 @@ from ..predict import batch_of, evaluate, images_at_a_time
 from ..prepare import load_networks, prepare
 from ..record import Fingerprint
 from ..store import Policy, Store
+from ..terminal import command_line, tell
 from ..uncertainty.metrics import score
 from .ood import OOD, ood_split
 from .plan import Condition, ShiftPlan
-from .record import GROUPS, ShiftRecord, per_image, scored_halves
+from .record import GROUPS, SHIFT_RECORDS, ShiftRecord, per_image, scored_halves
 from .source import shifted
 
 if TYPE_CHECKING:
@@ -95,6 +98,29 @@ def run(
         report("Quantizing", 0, 1)
         _score_all(_job(plan, wanted, store, command, here), wanted, workers, report)
     return [r for group in cells.values() for c in group if (r := store.find(c, here)) is not None]
+
+
+def studied(
+    plan: ShiftPlan, results: Path, policy: str, workers: int | None, report: Report
+) -> list[ShiftRecord]:
+    """Records of a study for a command: scored now where they are missing; what a user should know
+    is told on stderr.
+
+    Raises:
+        UserError: as `run`; there are none and the policy is `never`.
+    """
+    records = run(
+        plan,
+        Store(results, SHIFT_RECORDS),
+        command_line(),
+        parse_policy(policy),
+        fingerprint().cores if workers is None else workers,
+        report,
+        tell,
+    )
+    if not records:
+        raise UserError(f"{results} holds no record of this study; leave out --policy never.")
+    return records
 
 
 @dataclass(eq=False)

@@ -68,8 +68,27 @@ def test_the_same_network_gives_the_same_scores(rows, compared):
     assert rows["fake DRAWN"].scores["mutual_information"] > 0
     assert rows["fake DRAWN"].scores["nll"] == pytest.approx(rows["FP32"].scores["nll"], rel=0.3)
     found = compared[2].verdict.audits
-    for name in ("same deterministic network", "same Bayesian network", "same σ"):
+    for name in ("same deterministic network", "same Bayesian network", "same σ", "draws"):
         assert found[name] == "pass"
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory) -> dict[str, str]:
+    """Audits of peers that draw what they should, and compute something else."""
+    folder = tmp_path_factory.mktemp("faulty")
+    plan = plan_in(folder, formats=("FP32",), mc=50)
+    plan = replace(plan, peers=(fake_peer(folder, ("OTHER", "FROZEN")),))
+    return dict(compare(plan, folder / "results", "x")[0].verdict.audits)
+
+
+def test_a_peer_that_draws_once_is_noticed(faulty):
+    assert faulty["draws"] == "fail: fake FROZEN draws nothing: its 50 passes are all the same"
+    assert faulty["same σ"] == "pass"
+
+
+def test_a_peer_that_decides_a_tenth_otherwise_is_noticed(faulty):
+    told = faulty["same Bayesian network"]
+    assert told.startswith("fail: FP32 and fake OTHER: probabilities")
 
 
 def test_sigma_is_what_was_drawn(rows):
@@ -109,6 +128,23 @@ def test_a_record_is_read_back_and_not_measured_again(compared):
     assert again == found == record.load(path)
     with pytest.raises(UserError, match="holds no record of this comparison"):
         compare(replace(plan, ours=replace(plan.ours, seed=9)), results, "x", Policy.NEVER)
+
+
+def test_reading_takes_the_youngest_of_all_machines(compared, tmp_path):
+    plan, _, found = compared
+    for name, created in (("1" * 8, "2020-01-01"), ("2" * 8, "2021-01-01"), ("3" * 8, "2019")):
+        path = record.save(replace(found, created=created), tmp_path)
+        (path.parent.parent / name).mkdir()
+        path.rename(path.parent.parent / name / path.name)
+    read, path = compare(plan, tmp_path, "x", Policy.NEVER)
+    assert (read.created, path.parent.name) == ("2021-01-01", "2" * 8)
+
+
+def test_what_failed_though_it_was_there_is_told(compared):
+    found = compared[2]
+    there = replace(found, asked=replace(found.asked, peers={"fake": {"torch": "1"}}))
+    assert record.failed(there) == ["fake BLIND", "fake CRASH", "fake REFUSE"]
+    assert record.failed(found) == []  # no environment, as its versions say
 
 
 @pytest.mark.parametrize(
@@ -177,24 +213,67 @@ def test_another_network_is_noticed():
     same = {"a": summary(0.1, 0.9), "b": summary(0.1, 0.90004)}
     assert audits.same_network(same) == "pass"
     other = audits.same_network({**same, "c": summary(0.1, 0.8)})
-    assert other.startswith("fail: a and c: timed and scored outputs differ by 0.1")
+    assert other == "fail: a and c: probabilities differ by 0.1, 0.0001 allowed"
     assert audits.same_network({"a": summary(0.1)}).startswith("not applicable")
 
 
 def test_another_posterior_is_noticed():
     near = {"a": summary(0.5, 0.5), "b": summary(0.55, 0.45)}
     assert audits.same_posterior(near, 50) == "pass"
-    far = {"a": summary(0.5, 0.5), "b": summary(0.8, 0.2)}
-    assert audits.same_posterior(far, 50).startswith("fail: a and b: probabilities 0.3 apart")
+    far = {"a": summary(0.5, 0.5), "b": summary(0.95, 0.05)}
+    told = audits.same_posterior(far, 50)  # 3 √((0.25 + 0.0475) / 50) = 0.23
+    assert told == "fail: a and b: probabilities 0.45 apart, 0.23 allowed"
     assert audits.same_posterior(far, 2) == "pass"
+    sure = [0.01] * 91
+    ninth = {"a": summary(*sure, *[0.01] * 9), "b": summary(*sure, *[0.99] * 9)}
+    assert audits.same_posterior(ninth, 50).startswith("fail: a and b: probabilities 0.088 apart")
+
+
+def test_means_of_the_same_passes_are_never_told_apart():
+    """The worst case: every pass is certain, and the same draw decides all images."""
+    generator = np.random.default_rng(0)
+    p = generator.random(40)
+    failed = 0
+    for _ in range(300):
+        means = [(generator.random((50, 1)) < p).mean(axis=0) for _ in range(2)]
+        both = {n: summary(*m.clip(1e-9, 1 - 1e-9)) for n, m in zip("ab", means, strict=True)}
+        failed += audits.same_posterior(both, 50) != "pass"
+    assert failed <= 2
+
+
+def test_passes_that_are_the_same_are_noticed():
+    p = torch.tensor([[0.2, 0.8], [0.5, 0.5]], dtype=torch.float64)
+    same = summarise(p.log().expand(4, 2, 2), deterministic=False)
+    assert audits.passes_differ({"a": same}, 4).startswith("fail: a draws nothing: its 4 passes")
+    moved = torch.stack([p, p, p, p.flip(1)])
+    assert audits.passes_differ({"a": summarise(moved.log(), deterministic=False)}, 4) == "pass"
+    assert audits.passes_differ({"a": same}, 1).startswith("not applicable")
 
 
 def test_another_sigma_is_noticed():
-    good = row("a", "FP32", std_ratio={"x": 1.0, "y": 0.99})
-    assert audits.same_std([good]) == "pass"
+    weights = {"x": 150.0, "y": 1e5}
+    good = row(
+        "a", "FP32", std_ratio={"x": 1.06, "y": 0.99, "z": 1.0}
+    )  # 6 / √(2 · 31 · 150) = 0.062
+    assert audits.same_std([good], weights, 32) == "pass"
     wrong = row("b", "FP32", std_ratio={"x": 0.9, "y": 0.9})
-    assert audits.same_std([good, wrong]) == "fail: b draws 0.900 of σ in float32"
-    assert audits.same_std([]).startswith("not applicable")
+    told = audits.same_std([good, wrong], weights, 32)
+    assert told == "fail: b draws 0.900 of σ in float32"
+    one = row("c", "FP32", std_ratio={"x": 1.0, "y": 0.9, "z": 1.0})
+    told = audits.same_std([one], weights, 32)
+    assert told == "fail: c draws 0.900 of σ of y in float32"
+    assert audits.same_std([], weights, 32).startswith("not applicable")
+
+
+def test_weights_of_unequal_sigma_count_as_fewer():
+    assert audits.effective(np.full((3, 5), 0.2)) == pytest.approx(15)
+    assert audits.effective(np.array([1.0, 1e-6, 1e-6])) == pytest.approx(1)
+    assert audits.effective(np.zeros(4)) == 0
+    generator = np.random.default_rng(0)
+    std = generator.gamma(0.5, 1.0, 200)
+    drawn = np.std(generator.normal(0, std, (2000, 32, 200)), axis=1, ddof=1)
+    kept = np.sqrt(np.square(drawn).mean(axis=1) / np.square(std).mean())
+    assert kept.std() == pytest.approx(1 / np.sqrt(2 * 31 * audits.effective(std)), rel=0.1)
 
 
 def test_the_noisiest_is_named():

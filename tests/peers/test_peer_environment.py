@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ast
+import json
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from peer_fakes import fake_peer
 
 from sigmabench.harness.bench import networks
 from sigmabench.harness.bench.networks import NETWORKS
+from sigmabench.harness.cli import main
 from sigmabench.harness.commands import diagnosis
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.formats import FORMATS
@@ -66,10 +69,27 @@ def test_versions_are_read_and_held_against_the_pins(tmp_path):
 
 def test_an_interpreter_that_does_not_run(tmp_path):
     peer = fake_peer(tmp_path)
-    (tmp_path / "fake" / "bin" / "python").write_text("#!/bin/sh\nexit 3\n")
-    told = find(peer, tmp_path).unavailable
-    assert "does not run (CalledProcessError" in told
-    assert "\n" not in told
+    python = tmp_path / "fake" / "bin" / "python"
+    build = "build it with `" + peer.build_command(tmp_path) + "`."
+    for script, why in (
+        ("echo first >&2; echo no such library >&2; exit 3", "status 3: no such library"),
+        ("exit 3", "status 3"),
+        ("echo '[]'", "ValueError: it answered b'[]\\n'"),
+        ("echo '{\"torch\": 2}'", "ValueError: it answered b'{\"torch\": 2}\\n'"),
+    ):
+        python.write_text(f"#!/bin/sh\n{script}\n")
+        assert find(peer, tmp_path).unavailable == f"{python} does not run ({why}); {build}"
+
+
+def test_doctor_looks_where_it_is_told(tmp_path):
+    (folder := tmp_path / "ipex" / "bin").mkdir(parents=True)
+    (folder / "python").write_text("#!/bin/sh\nexit 9\n")
+    (folder / "python").chmod(0o755)
+    command = ["doctor", "--json", "--seconds", "0.01", "--environments", str(tmp_path)]
+    done = CliRunner().invoke(main, command)
+    told = json.loads(done.stdout)["peers"]
+    assert told["ipex"].startswith(f"{folder / 'python'} does not run (status 9)")
+    assert told["inductor"].startswith(f"There is no environment {tmp_path / 'inductor'}")
 
 
 def test_chosen():

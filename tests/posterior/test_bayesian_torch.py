@@ -207,3 +207,23 @@ def test_command_refuses_what_would_be_lost(tmp_path: Path) -> None:
     assert code == 2
     assert "is missing from" in output
     assert not (tmp_path / "b.safetensors").exists()
+
+
+ODD = {
+    "an integer": ({0: torch.zeros(2)}, "names an entry 0; names of a state dict are text"),
+    "sparse": ({"norm.mean": torch.eye(2).to_sparse()}, "norm.mean in .* is a sparse tensor"),
+    "quantized": (
+        {"fc.weight": torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)},
+        "fc.weight in .* is a quantized tensor",
+    ),
+    "meta": ({"fc.weight": torch.empty(2, device="meta")}, "fc.weight in .* is a meta tensor"),
+    "complex": ({"phase": torch.ones(2, dtype=torch.complex64)}, "phase in .* is a complex tensor"),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_entries_that_no_posterior_holds_are_named(kind: str, tmp_path: Path) -> None:
+    extra, message = ODD[kind]
+    torch.save({**theirs(), **extra}, tmp_path / "model.pth")
+    with pytest.raises(UserError, match=message):
+        read_state_dict(tmp_path / "model.pth")

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from selective_cases import noisy_run, outputs, sample
+from scipy import stats
+from selective_cases import CLASSES, noisy_run, outputs, sample
 from sklearn.metrics import cohen_kappa_score, jaccard_score
 
 from sigmabench.harness.selective.agreement import LESS, MORE, UNDECIDED, comparisons
+from sigmabench.harness.selective.sample import Outputs
 from sigmabench.harness.selective.selection import Choices
 
 CHOICES = Choices(coverage=0.75)
@@ -62,23 +64,94 @@ def test_a_format_that_changes_nothing_changes_fewer_than_luck() -> None:
 
 @pytest.mark.parametrize(("noise", "verdict"), [(1.0, MORE), (0.1, UNDECIDED)])
 def test_a_format_of_other_noise_is_judged_by_how_much(noise: float, verdict: str) -> None:
-    floats = [noisy_run(seed, 0.1) for seed in range(3)]
-    others = [noisy_run(seed + 10, noise) for seed in range(3)]
+    floats = [noisy_run(seed, 0.1) for seed in range(5)]
+    others = [noisy_run(seed + 10, noise) for seed in range(5)]
     (one,) = comparisons([sample({"FP32": floats, "INT8": others})], CHOICES, resamples=300)
     assert one.verdict == verdict
     assert one.p_holm.keys() == {MORE, LESS}
+    assert one.excess is not None
+    assert (one.excess.low > 0) == (verdict == MORE)
 
 
-def test_holm_covers_formats_and_splits() -> None:
-    floats = [noisy_run(seed, 0.1) for seed in range(2)]
-    worse = [noisy_run(seed + 10, 1.0) for seed in range(2)]
+def sharing(world: int, images: int, seeds: int, first: int = 0) -> list[Outputs]:
+    """Draws of one network that move all images along the same few directions: a draw's luck is
+    shared by its images, as that of weights is."""
+    shared = np.random.default_rng(world)
+    difficulty = shared.random(images)
+    labels = shared.integers(0, CLASSES, images)
+    wrong = shared.random(images) < difficulty**3
+    directions = shared.standard_normal((5, images)) / np.sqrt(5)
+    draws = [np.random.default_rng([world, first + s]).standard_normal(5) for s in range(seeds)]
+    return [outputs(difficulty + 0.1 * draw @ directions, wrong, labels) for draw in draws]
+
+
+def test_draws_of_the_same_network_are_rarely_told_apart() -> None:
+    """The format is the float one with other noise: a verdict is an error. By resamples of the
+    images alone there are 17 in 40."""
+    verdicts = []
+    for world in range(40):
+        runs = {"FP32": sharing(world, 400, 3), "INT8": sharing(world, 400, 3, first=3)}
+        (one,) = comparisons([sample(runs)], CHOICES, resamples=100)
+        verdicts.append(one.verdict)
+    assert verdicts.count(UNDECIDED) >= 37
+
+
+def test_the_interval_has_the_jackknife_over_seeds() -> None:
+    """Against pairs counted one by one; resampling one image many times adds nothing to it."""
+    runs = {"FP32": sharing(0, 400, 4), "INT8": sharing(0, 400, 4, first=4)}
+    referred = {
+        name: [
+            np.isin(np.arange(400), np.argsort(r.uncertainties["confidence"])[300:]) for r in own
+        ]
+        for name, own in runs.items()
+    }
+
+    def excess(seeds: list[int]) -> float:
+        float_, int8 = referred["FP32"], referred["INT8"]
+        own = [(float_[s] & ~int8[s]).sum() for s in seeds]
+        luck = [(float_[a] & ~float_[b]).sum() for a in seeds for b in seeds if a != b]
+        return float(np.mean(own) - np.mean(luck))
+
+    each = [excess([s for s in range(4) if s != out]) for out in range(4)]
+    error = np.sqrt(3 / 4 * np.sum((np.array(each) - np.mean(each)) ** 2))
+    (one,) = comparisons([sample(runs)], CHOICES, resamples=400)
+    assert one.excess is not None
+    assert one.excess.value == pytest.approx(excess([0, 1, 2, 3]))
+    width = one.excess.high - one.excess.low
+    assert width > 0.85 * 2 * stats.t.ppf(0.975, 3) * error > 4
+
+
+@pytest.mark.parametrize(
+    ("seeds", "sources", "why"),
+    [
+        (2, np.arange(200), "fewer than 3 seeds"),
+        (3, np.repeat(np.arange(2), 100), "fewer than 10 independent images"),
+    ],
+)
+def test_too_little_is_not_judged(seeds: int, sources: np.ndarray, why: str) -> None:
+    """By two larger images a p-value would be 1/301."""
+    floats = [noisy_run(seed, 0.1) for seed in range(seeds)]
+    both = sample({"FP32": floats, "INT8": floats}, sources=sources)
+    (one,) = comparisons([both], CHOICES, resamples=300)
+    assert one.luck is not None
+    assert (one.p, one.verdict) == ({}, "")
+    assert why in one.unjudged
+    assert (one.excess is None) == (seeds < 3)
+
+
+def test_holm_covers_hypotheses_formats_and_splits() -> None:
+    floats = [noisy_run(seed, 0.1) for seed in range(3)]
+    worse = [noisy_run(seed + 10, 1.0) for seed in range(3)]
     one = sample({"FP32": floats, "INT8": worse, "INT8_SIGMA1": floats})
     found = comparisons([one, one], CHOICES, resamples=200)
     assert len(found) == 4
-    for outcome in found:
-        assert all(outcome.p_holm[h] >= outcome.p[h] for h in outcome.p)
-    least = min(outcome.p[MORE] for outcome in found)
-    assert min(outcome.p_holm[MORE] for outcome in found) == pytest.approx(4 * least)
+    p = [value for outcome in found for value in outcome.p.values()]
+    assert len(p) == 8  # both hypotheses are one family
+    p_holm = [value for outcome in found for value in outcome.p_holm.values()]
+    for value, adjusted in zip(p, p_holm, strict=True):  # Holm: max over what is no larger
+        ranks = [sum(other < one for other in p) for one in p]
+        steps = [(8 - r) * one for one, r in zip(p, ranks, strict=True) if one <= value]
+        assert adjusted == pytest.approx(min(1.0, max(steps)))
 
 
 def test_twins_are_compared_without_a_yardstick() -> None:

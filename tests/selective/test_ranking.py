@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -123,3 +125,16 @@ def test_float32_thresholds_keep_what_they_were_taken_from() -> None:
     uncertainty = (-torch.rand(200, generator=torch.Generator().manual_seed(0))).numpy()
     cut = largest_cut(uncertainty, np.zeros(200, bool), np.zeros(200, int), 0.0)
     assert (uncertainty <= cut.threshold).all()
+
+
+def test_a_thousand_classes_cost_no_matrix_of_them() -> None:
+    """20,000 images of 1,000 classes: their membership alone would be 160 MB."""
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 1000, 20_000)
+    wrong = generator.random(20_000) < 0.2
+    tracemalloc.start()
+    balanced_error(wrong, labels, np.ones((1, 20_000)))
+    largest_cut(generator.random(20_000), wrong, labels, 0.1)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20e6

@@ -7,16 +7,28 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 from selective_cases import noisy_run, outputs, sample
 from shift import shift_factory
 from sklearn.metrics import balanced_accuracy_score, recall_score, roc_auc_score
 
 from sigmabench.harness.errors import UserError
+from sigmabench.harness.report.selective_sheets import classes, kept
+from sigmabench.harness.report.selective_tables import markdown
+from sigmabench.harness.selective import selection
+from sigmabench.harness.selective.conclusions import sentences
 from sigmabench.harness.selective.findings import Findings, findings
 from sigmabench.harness.selective.sample import Interval, Outputs, Sample
-from sigmabench.harness.selective.selection import Choices, selections
+from sigmabench.harness.selective.selection import (
+    Bounded,
+    Choices,
+    ClassFigures,
+    Selection,
+    selections,
+)
 from sigmabench.harness.shift.record import ShiftRecord
 from sigmabench.harness.shift.results import results
+from sigmabench.harness.workload import WORKLOADS
 
 CHOICES = Choices(coverage=0.75, bound=0.1)
 SPLITS = ("test", "held-out")
@@ -125,17 +137,135 @@ def test_areas_are_means_over_seeds_of_running_error_rates(found: Findings) -> N
     assert names["FP32"] - names["DNN_FP32"] == {"mutual_information"}
 
 
-def test_the_change_of_the_area_has_the_luck_of_the_draw() -> None:
-    """In it where halves of the passes were scored, which takes six passes."""
-    for mc, luck in (((12,), True), ((4,), False)):
-        (int8,) = (
-            one
-            for one in findings(of_splits(mc=mc), ("test",), CHOICES, resamples=50).selections
-            if one.variant == "INT8"
+def changes(mc: tuple[int, ...], monkeypatch: pytest.MonkeyPatch | None = None) -> Selection:
+    """INT8's, with the luck of the draw or without it."""
+    if monkeypatch is not None:
+        monkeypatch.setattr(selection, "luck_draws", lambda sides, count, seed: np.zeros(count))
+    found = findings(of_splits(mc=mc), ("test",), CHOICES, resamples=200)
+    (int8,) = (one for one in found.selections if one.variant == "INT8")
+    return int8
+
+
+def test_the_change_of_the_area_has_the_luck_of_the_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In it where halves of the passes were scored, which takes six passes: variances add up."""
+    few = changes((4,))
+    assert (few.luck, changes((4,), monkeypatch).aurc_change) == (False, few.aurc_change)
+    monkeypatch.undo()
+    told, images = changes((12,)), changes((12,), monkeypatch)
+    assert told.luck
+    areas = []  # of halves, [2 seeds, 20], the difference: both have one noise
+    records = [r for r in of_splits(mc=(12,)) if r.labelled and r.cell.split == "test"]
+    for seed in (0, 1):
+        int8, float_ = (
+            next(r for r in records if (r.cell.format, r.cell.seed) == (name, seed))
+            for name in ("INT8", "FP32")
         )
-        assert int8.luck is luck
-        assert int8.aurc_change is not None
-        assert int8.aurc_change.low < int8.aurc_change.value < int8.aurc_change.high
+        areas.append(np.subtract(int8.halves["aurc"], float_.halves["aurc"]))
+    error = np.sqrt(np.var(areas, axis=1).sum()) / 2
+    half = stats.t.ppf(0.975, 2 * 5) * error
+    assert told.aurc_change is not None
+    assert images.aurc_change is not None
+    assert told.aurc_change.value == images.aurc_change.value
+    wider, narrow = ((one.high - one.low) / 2 for one in (told.aurc_change, images.aurc_change))
+    assert wider == pytest.approx(np.hypot(half, narrow), rel=0.15)
+    assert wider > 1.05 * narrow
+
+
+def test_a_change_is_over_the_seeds_that_both_have() -> None:
+    """Of an unfinished study: the float format has one seed more."""
+    runs = [noisy_run(seed, 0.1) for seed in range(3)]
+    fewer = sample({"FP32": runs, "INT8": runs[:2]})
+    (study,) = results(shift_factory.study(("FP32", "INT8"), (), mc=(4,), ood=(), seeds=(0, 1, 2)))
+    _, int8 = selections(study, fewer, None, CHOICES, resamples=20)
+    assert int8.aurc_change == Interval(0.0, 0.0, 0.0)
+    none = replace(
+        fewer, outputs={"FP32": fewer.outputs["FP32"][2:], "INT8": fewer.outputs["INT8"]}
+    )
+    assert selections(study, none, None, CHOICES, resamples=20)[1].aurc_change is None
+
+
+def test_seeds_that_lack_are_told() -> None:
+    records = [r for r in of_splits() if (r.cell.format, r.cell.seed) != ("INT8", 1)]
+    found = findings(records, ("test",), CHOICES, resamples=20)
+    assert "test: INT8 has 1 of 2 seeds of the draw." in found.missing
+    assert not any("DNN_FP32 has" in line for line in found.missing)
+    assert "Means over 1 to 2 seeds of the draw." in " ".join(kept(found).notes)
+    assert "Means over 2 seeds of the draw." in " ".join(
+        kept(findings(of_splits(), ("test",), CHOICES, resamples=20)).notes
+    )
+
+
+@pytest.mark.parametrize(("coverage", "does"), [(0.999, "keeps all"), (0.001, "keeps none")])
+def test_a_coverage_that_leaves_nothing_to_tell_is_refused(coverage: float, does: str) -> None:
+    with pytest.raises(UserError, match=f"{does} of the 120 images of the test split; give a"):
+        findings(of_splits(), ("test",), Choices(coverage=coverage), resamples=20)
+
+
+def bounded_by(thresholds: tuple[float | None, ...], kept: float | None) -> list[str]:
+    """What is concluded of a format of so many seeds."""
+    interval = Interval(10.0, 9.0, 11.0)
+    error = Interval(4.0, 3.0, 5.0) if kept else None
+    one = Selection(
+        "test", "FP32", 120, len(thresholds), interval, interval, interval, interval, {}, None,
+        False, Bounded(50.0, thresholds, Interval(kept or 0.0, 0.0, 90.0), error, 2), (),
+    )  # fmt: skip
+    samples = {"test": sample({"FP32": [noisy_run(0, 1)]})}
+    made = Findings(
+        "w", CHOICES, 4, {"FP32": "FP32"}, {}, (), {}, samples, (one,), (), ()
+    )  # fmt: skip
+    return sentences(made, WORKLOADS.get("lenet-digits"))
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "kept", "says"),
+    [
+        ((None, None), None, "no threshold held 10 % on the validation split, so nothing is kept"),
+        ((0.1, 0.2), None, "the threshold chosen on the validation split keeps nothing here."),
+        ((0.1, None), 40.0, "split (in 1 of 2 seeds there is one) keeps 40.0 % of the images"),
+        ((0.1, 0.2), 40.0, "the threshold chosen on the validation split keeps 40.0 %"),
+    ],
+)
+def test_conclusions_tell_no_threshold_from_one_that_keeps_nothing(
+    thresholds: tuple[float | None, ...], kept: float | None, says: str
+) -> None:
+    assert any(says in line for line in bounded_by(thresholds, kept))
+
+
+def test_a_seed_without_threshold_is_told_and_has_no_part_in_the_classes() -> None:
+    never = outputs(np.arange(8.0), np.ones(8, bool), np.arange(8) % 2)
+    sure = outputs(np.arange(8.0), np.zeros(8, bool), np.arange(8) % 2)
+    (study,) = results(shift_factory.study(("FP32",), (), mc=(4,), ood=()))
+    both = sample({"FP32": [never, sure]})
+    (one,) = selections(study, both, both, CHOICES, resamples=20)
+    assert one.bounded is not None
+    assert (one.bounded.held, one.bounded.classes, one.bounded.coverage.value) == (1, 2, 50)
+    assert one.bounded.balanced_error is not None
+    assert one.bounded.balanced_error.value == 0
+
+
+def test_conclusions_begin_with_sets_that_have_no_note(found: Findings) -> None:
+    noted = replace(WORKLOADS.get("lenet-digits"), split_notes={"test": "it shares its images."})
+    lines = sentences(found, noted)
+    first = [line.partition(",")[0] for line in lines]
+    assert first == sorted(first) == ["held-out"] * (len(lines) // 2) + ["test"] * (len(lines) // 2)
+    assert sentences(found, WORKLOADS.get("lenet-digits"))[0].startswith("test, ")
+    assert "- test: it shares its images." in markdown(found, noted)
+
+
+def test_a_terminal_has_the_classes_of_which_most_is_referred(found: Findings) -> None:
+    shown = found.of("test")[0]
+    many = [ClassFigures(label, 12, 50.0, float(label % 37), None) for label in range(100)]
+    wide = replace(found, selections=(replace(shown, classes=tuple(many)),))
+    short, whole = (
+        classes(wide, "test", replace(WORKLOADS.get("lenet-digits"), classes=100), every=every)
+        for every in (False, True)
+    )
+    assert len(whole.rows) == 3 * 100
+    assert len(short.rows) == 2 * 20
+    assert [float(row[2]) for row in short.rows[:20]] == sorted(
+        (float(label % 37) for label in range(100)), reverse=True
+    )[:20]
+    assert "The 20 of 100 classes with most referred" in short.notes[0]
 
 
 def test_images_from_outside_are_told_from_every_split(found: Findings) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,3 +93,15 @@ def test_sets_of_one_name_and_other_files_are_told_apart(tmp_path: Path) -> None
     two = ood_sets([str(folder(tmp_path / "b" / "p", [(9, 9)]))])[0]
     assert one.name == two.name
     assert one.identity != two.identity
+
+
+def test_images_from_outside_have_no_files_that_were_left_out(tmp_path: Path) -> None:
+    (one,) = ood_sets([str(folder(tmp_path / "pictures", [(16, 16)]))])
+    assert ood_split(one, replace(LIKE, skipped=("gone.png",)), None, None).skipped == ()
+
+
+def test_a_picture_too_large_to_be_safe_is_refused(tmp_path: Path, monkeypatch) -> None:
+    (one,) = ood_sets([str(folder(tmp_path / "pictures", [(40, 40)]))])
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(UserError, match=r"0\.png is no picture \(Image size \(1600 pixels\)"):
+        load_ood(one, None, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections import Counter
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sigmabench.harness.data import Split
+from sigmabench.harness.data import Split, Splits
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.histology import (
     ARCHIVE,
@@ -89,8 +90,13 @@ def test_tissues_of_no_class_are_a_set_from_outside(real: Path) -> None:
     assert [WORKLOAD.class_name(label) for label in (0, 7)] == ["tumor", "empty"]
 
 
+@functools.cache
+def loaded(root: Path) -> Splits:
+    return WORKLOAD.splits(root)
+
+
 def test_no_image_is_on_both_sides_of_validation(real: Path) -> None:
-    found, splits = tiles(real), WORKLOAD.splits(real)
+    found, splits = tiles(real), loaded(real)
     parents: dict[bytes, set[str]] = {}
     for image, parent in zip(found.images, found.parents, strict=True):
         parents.setdefault(image.numpy().tobytes(), set()).add(parent)
@@ -171,3 +177,21 @@ def test_what_is_not_there_or_damaged_is_named(tmp_path: Path) -> None:
     broken.write_bytes(b"II*\x00")
     with pytest.raises(UserError, match=r"cannot be read .*; unpack the archive again"):
         tiles(tmp_path / "b")
+
+
+def test_what_the_note_says_of_the_test_split_is_so(real: Path) -> None:
+    splits = loaded(real)
+    of = {
+        part.name: set(part.sources.tolist())
+        for part in (splits.train, splits.validation, splits.others["held-out-slides"])
+        if part.sources is not None
+    }
+    assert splits.test.sources is not None
+    tiles_ = splits.test.sources.tolist()
+    shared = [sum(source in of[name] for source in tiles_) for name in ("train", "validation")]
+    neither = len(tiles_) - sum(shared)
+    note = WORKLOAD.split_notes["test"]
+    assert f"of its {len(tiles_)} tiles {shared[0]} were cut from" in note
+    assert f"{shared[1]} from one of validation and {neither} from neither" in note
+    seen = {*of["train"], *of["validation"], *tiles_}
+    assert not of["held-out-slides"] & seen
