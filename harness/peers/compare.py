@@ -82,6 +82,7 @@ def _asked(plan: PeersPlan, networks: Networks, environments: Sequence[Environme
         twin=networks.twin.content_hash()[:16],
         split=ours.split,
         limit=ours.limit or 0,
+        data=ours.workload.data_digest(ours.split, ours.data),
         mc=plan.mc,
         batch=plan.batch,
         threads=ours.threads,

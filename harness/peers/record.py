@@ -32,6 +32,7 @@ class Asked:
         twin: of the deterministic twin's; the posterior's own where its mean network is taken.
         split: which part of the data was scored.
         limit: images scored at most; 0 for all.
+        data: as `Cell.data`.
         mc: passes of Bayesian contenders, T; deterministic ones have one.
         batch: images a query.
         threads: cores a contender may use.
@@ -47,6 +48,7 @@ class Asked:
     twin: str
     split: str
     limit: int
+    data: str
     mc: int
     batch: int
     threads: int
