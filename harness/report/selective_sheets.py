@@ -81,19 +81,20 @@ def referred(found: Findings, *, intervals: bool = False) -> Sheet:
         FORMAT,
         Column("overlap", "%"),
         Column("Jaccard"),
-        Column("Cohen's", "κ"),
+        Column("κ"),
         Column("switch", "images"),
-        Column("newly kept", "and wrong"),
+        Column("of these", "wrong"),
         Column("− luck", "images"),
-        Column("than luck", numeric=False),
+        Column("than", "luck", numeric=False),
     )
     rate = f"{100 - 100 * found.choices.coverage:g} %"
     notes = (
         f"The {rate} that are least sure by {_by(found)} are referred; against the float format "
-        "with the same noise. Switch: images that are newly kept, as many are newly referred. The "
-        "float format in its own rows: against itself with other noise, the luck of the draw, "
-        "which − luck is taken from; its interval has the seeds' variation too. more, fewer: shown "
-        "at 5 % after Holm over both, formats and splits; ?: not told apart; –: not judged, which "
+        "with the same noise. κ: Cohen's. Switch: images that are newly kept, and the wrong ones "
+        "of these; as many are newly referred. The float format in its own rows: against itself "
+        "with other noise, the luck of the draw, which − luck is taken from; its interval has the "
+        "seeds' variation too. more, fewer: shown at 5 % after Holm over both, formats and splits; "
+        "?: not told apart; –: not judged, which "
         f"takes {SEEDS} seeds and {FEW_SOURCES} independent images. {_interval(intervals)}",
     )
     return Sheet("Who is referred", columns, rows, headings, 0, notes)

@@ -112,11 +112,10 @@ def _heads(sheet: Sheet) -> list[tuple[str, ...]]:
 
 
 def _widest(sheet: Sheet, heads: list[tuple[str, ...]]) -> list[int]:
-    """Terminal cells that each column takes."""
-    return [
-        max(map(cell_len, (*head, *cells)))
-        for head, cells in zip(heads, zip(*sheet.rows, strict=True), strict=True)
-    ]
+    """Terminal cells that each column takes; headings stand in the first."""
+    columns = list(zip(*sheet.rows, strict=True))
+    columns[0] = (*columns[0], *sheet.headings.values())
+    return [max(map(cell_len, (*head, *cells))) for head, cells in zip(heads, columns, strict=True)]
 
 
 def _gap(sheet: Sheet, heads: list[tuple[str, ...]]) -> int:

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from sigmabench.harness.report import sheets, table, text
 from sigmabench.harness.report.rows import sections
+from sigmabench.harness.report.sheet import Column, RichSheet, Sheet
 from sigmabench.harness.uncertainty.metrics import METRICS
 
 
@@ -336,3 +337,12 @@ def test_older_records_have_no_differences():
     (section,) = sections(records)
     assert sheets.paired(section) == []
     assert "image by image" not in drawn(table.narrow(records))
+
+
+def test_a_heading_wider_than_its_column_cuts_no_number():
+    columns = (Column("format", numeric=False), *(Column("AURC", "− float") for _ in range(6)))
+    row = ("INT8", *["+12.34567"] * 6)
+    output = drawn(RichSheet(Sheet("Areas", columns, (row,), {0: "held-out-slides"})))
+    assert "…" not in output
+    assert output.count("+12.34567") == 6
+    assert max(map(len, output.splitlines())) <= 80
