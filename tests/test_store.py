@@ -266,10 +266,13 @@ def test_import_is_light() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+SHIFT_FOLDERS = ("shift", "selective")
+
+
 def test_published_records_stay_readable_and_under_their_names() -> None:
     """Records of schema 1 know nothing of how a cell stops: all of theirs are fixed."""
     results = Path(__file__).parents[1] / "results"
-    others = {"report", "runtime", "shift"}  # no records, or of other schemas (tests/bench, below)
+    others = {"report", "runtime", *SHIFT_FOLDERS}  # none, or of other schemas (tests/bench, below)
     published = [
         path
         for path in sorted(results.rglob("*/*/*.json"))
@@ -286,7 +289,8 @@ def test_published_records_stay_readable_and_under_their_names() -> None:
 
 
 def test_published_shift_records_stay_readable_and_under_their_names() -> None:
-    published = sorted((Path(__file__).parents[1] / "results" / "shift").rglob("*/*/*.json"))
+    results = Path(__file__).parents[1] / "results"
+    published = [p for name in SHIFT_FOLDERS for p in sorted((results / name).rglob("*/*/*.json"))]
     for path in published:
         record = from_json(path.read_bytes(), path, SHIFT_RECORDS)
         assert path.stem == record.cell.key
@@ -296,7 +300,7 @@ def test_published_shift_records_stay_readable_and_under_their_names() -> None:
 
 def test_how_a_cell_stops_is_part_of_its_key_only_where_it_is_not_fixed(record: Record) -> None:
     fields = asdict(record.cell)
-    for later in ("stopping", "team", "sigma_grid", "rounding", "shifted"):
+    for later in ("stopping", "team", "sigma_grid", "rounding", "shifted", "data"):
         del fields[later]
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
     assert record.cell.key == hashlib.sha256(text.encode()).hexdigest()[:16]

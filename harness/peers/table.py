@@ -7,16 +7,24 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from ..bench.record import Contender
 from ..measure.audits import PASS
+from ..report.sheet import Column, RichSheet, Sheet
 from ..report.text import MISSING, first, fixed, plural, significant
 from .record import Comparison, Row
 
 OURS = "sigmabench"
-HEADINGS = ("acc. %", "ECE %", "NLL", "σ kept", "ms", "p10–p90", "MB")
+COLUMNS = (
+    Column("format", numeric=False),
+    Column("accuracy", "%"),
+    Column("ECE", "%"),
+    Column("NLL", "nats"),
+    Column("σ", "kept"),
+    Column("a pass", "ms"),
+    Column("p10–p90", "ms"),
+    Column("file", "MB"),
+)
 
 
 def pass_ms(contender: Contender) -> tuple[float, float, float]:
@@ -25,29 +33,20 @@ def pass_ms(contender: Contender) -> tuple[float, float, float]:
     return float(middle), float(low), float(high)
 
 
-def table(comparison: Comparison) -> Table:
-    """A row a contender; why a row is empty is in the notes below it."""
-    asked = comparison.asked
-    shown = Table(
-        title=(
-            f"{asked.workload}, {plural(comparison.images, f'{asked.split} image')}, "
-            f"T = {asked.mc}, batch {asked.batch}, {plural(asked.threads, 'thread')}"
-        ),
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
+def sheet(comparison: Comparison) -> Sheet:
+    """A row a contender, below who it is by; why a row is empty is in the notes."""
+    asked, rows = comparison.asked, comparison.rows
+    headings = {
+        index: row.contender.by
+        for index, row in enumerate(rows)
+        if index == 0 or row.contender.by != rows[index - 1].contender.by
+    }
+    title = (
+        f"{asked.workload}, {plural(comparison.images, f'{asked.split} image')}, "
+        f"T = {asked.mc}, batch {asked.batch}, {plural(asked.threads, 'thread')}"
     )
-    shown.add_column("by", overflow="fold")
-    shown.add_column("format", no_wrap=True)
-    for heading in HEADINGS:
-        shown.add_column(heading, justify="right", no_wrap=True)
-    last = ""
-    for row in comparison.rows:
-        by = row.contender.by
-        shown.add_row("" if by == last else by, _format(row.contender), *_cells(row))
-        last = by
-    return shown
+    cells = tuple((_format(row.contender), *_cells(row)) for row in rows)
+    return Sheet(title, COLUMNS, cells, headings, 0, tuple(notes(comparison)))
 
 
 def notes(comparison: Comparison) -> list[str]:
@@ -91,9 +90,9 @@ def _reasons(comparison: Comparison) -> list[str]:
     return told
 
 
-def renderables(comparison: Comparison) -> list[Table | str]:
+def renderables(comparison: Comparison) -> list[RichSheet | str]:
     """Table and notes, for a person."""
-    return [table(comparison), *notes(comparison)]
+    return [RichSheet(sheet(comparison)), *notes(comparison)]
 
 
 def to_dict(comparison: Comparison) -> dict[str, Any]:
