@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from sigmabench.harness import store as store_module
 from sigmabench.harness.cell import Cell
 from sigmabench.harness.errors import UserError
+from sigmabench.harness.peers import record as peers_record
 from sigmabench.harness.record import (
     SCHEMA_VERSION,
     Bandwidth,
@@ -272,7 +273,12 @@ SHIFT_FOLDERS = ("shift", "selective")
 def test_published_records_stay_readable_and_under_their_names() -> None:
     """Records of schema 1 know nothing of how a cell stops: all of theirs are fixed."""
     results = Path(__file__).parents[1] / "results"
-    others = {"report", "runtime", *SHIFT_FOLDERS}  # none, or of other schemas (tests/bench, below)
+    others = {
+        "report",
+        "runtime",
+        "peers",
+        *SHIFT_FOLDERS,
+    }  # none, or of other schemas (tests/bench, below)
     published = [
         path
         for path in sorted(results.rglob("*/*/*.json"))
@@ -286,6 +292,15 @@ def test_published_records_stay_readable_and_under_their_names() -> None:
         assert path.parent.name == fingerprint_hash(record.fingerprint)
         of_first += record.schema_version == 1
     assert of_first > 50
+
+
+def test_published_comparisons_with_peers_stay_readable_and_under_their_names() -> None:
+    published = sorted((Path(__file__).parents[1] / "results" / "peers").rglob("*.json"))
+    for path in published:
+        comparison = peers_record.load(path)
+        assert path.stem == comparison.asked.key
+        assert path.parent.name == fingerprint_hash(comparison.fingerprint)
+    assert published
 
 
 def test_published_shift_records_stay_readable_and_under_their_names() -> None:
