@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from sigmabench.harness.selective.findings import Findings
 from sigmabench.harness.selective.sample import Outputs, Sample
+from sigmabench.harness.selective.selection import Choices
 
 CLASSES = 4
 
@@ -47,4 +49,21 @@ def sample(
         },
         references if references is not None else {n: "FP32" for n in runs if n != "FP32"},
         np.arange(images) if sources is None else sources,
+    )
+
+
+def found_of(both: Sample, choices: Choices, workload: str) -> Findings:
+    """Findings of one test set, with nothing concluded yet."""
+    return Findings(
+        workload=workload,
+        choices=choices,
+        mc=4,
+        formats={"FP32": "FP32", "INT8": "INT8"},
+        letters={},
+        missing=(),
+        sources={},
+        samples={"test": both},
+        selections=(),
+        comparisons=(),
+        outside=(),
     )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
-from selective_cases import CLASSES, outputs, sample
+from selective_cases import CLASSES, found_of, outputs, sample
 from shift import shift_factory
 
 from sigmabench.harness.data import Split
@@ -44,18 +44,10 @@ def study(seeds: int = 1) -> Findings:
     }
     both = sample(runs)
     (records,) = results(shift_factory.study(("FP32", "INT8"), (), mc=(4,), ood=()))
-    return Findings(
-        workload=WORKLOAD.name,
-        choices=CHOICES,
-        mc=4,
-        formats={"FP32": "FP32", "INT8": "INT8"},
-        letters={},
-        missing=(),
-        sources={},
-        samples={"test": both},
+    return replace(
+        found_of(both, CHOICES, WORKLOAD.name),
         selections=tuple(selections(records, both, None, CHOICES, resamples=50)),
         comparisons=tuple(comparisons([both], CHOICES, resamples=50)),
-        outside=(),
     )
 
 

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from selective_cases import noisy_run, sample
+from selective_cases import found_of, noisy_run, sample
 
 from sigmabench.harness.cli import main
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.report.selective_sheets import classes
 from sigmabench.harness.selective.agreement import comparisons
 from sigmabench.harness.selective.conclusions import answer
-from sigmabench.harness.selective.findings import Findings
 from sigmabench.harness.selective.plan import selective_plan
 from sigmabench.harness.selective.selection import Choices
 from sigmabench.harness.shift.record import SHIFT_RECORDS
@@ -163,18 +162,9 @@ def test_the_answer_follows_the_verdicts(noise: float | None, words: str) -> Non
     others = floats if noise is None else [noisy_run(seed + 10, noise) for seed in range(5)]
     both = sample({"FP32": floats, "INT8": others})
     choices = Choices(coverage=0.75)
-    found = Findings(
-        workload="synthetic",
-        choices=choices,
-        mc=4,
-        formats={"FP32": "FP32", "INT8": "INT8"},
-        letters={},
-        missing=(),
-        sources={},
-        samples={"test": both},
-        selections=(),
+    found = replace(
+        found_of(both, choices, "synthetic"),
         comparisons=tuple(comparisons([both], choices, resamples=300)),
-        outside=(),
     )
     assert words in answer(found)
     assert ("INT8 on test" in answer(found)) == (noise == 1.0)
