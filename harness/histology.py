@@ -14,6 +14,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ class Tiles:
     labels: Tensor
     names: Sequence[str]
 
-    @property
+    @cached_property
     def parents(self) -> list[str]:
         """The larger image that each tile was cut from."""
         return [_parent(name).group(0) for name in self.names]

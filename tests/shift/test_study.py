@@ -145,6 +145,7 @@ def test_a_stopped_study_goes_on_and_ends_with_the_same_records(
     assert all(p.stat().st_mtime_ns == at for p, at in stored.items())
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_workers_leaves_whole_records(tmp_path: Path) -> None:
     """Interrupted as a terminal does it: the signal goes to the whole process group."""
     out = tmp_path / "results"
@@ -163,7 +164,7 @@ def _started(out: Path) -> subprocess.Popen[str]:
     """A study of two workers that has stored its first record, and is far from its last."""
     command = [
         sys.executable, "-c", "from sigmabench.harness.cli import main; main()", "shift",
-        "lenet-digits", "--mc", "200", "--limit", "100", "--workers", "2", "--ood", "",
+        "lenet-digits", "--mc", "50", "--limit", "100", "--workers", "2", "--ood", "",
         "--types", ",".join(t for t in CORRUPTIONS if t != "frost"),  # frost needs its photographs
         "--results", str(out), "--json",
     ]  # fmt: skip
