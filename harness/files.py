@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,30 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         UserError: the place cannot be written.
     """
+    put_atomically(path, lambda temporary: temporary.write_bytes(data))
+
+
+def put_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Like `write_atomically`, for what need not be in memory as one piece.
+
+    Args:
+        path: where the file belongs.
+        write: fills a file beside it that is there and empty.
+
+    Raises:
+        UserError: the place cannot be written, or `write` raised an OSError.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        temporary = Path(name)
         try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
+            write(temporary)
             os.chmod(temporary, 0o644)
             os.replace(temporary, path)
         except BaseException:
-            os.unlink(temporary)
+            temporary.unlink(missing_ok=True)
             raise
     except OSError as reason:
         raise UserError(

@@ -30,6 +30,7 @@ FOLDER, FILE = "colorectal-histology", "kather2016_64x64_gray.npz"
 OTHER_COHORT = "crcval7k_subset108_64x64.npz"
 ARCHIVE = "Kather_texture_2016_image_tiles_5000"
 SIZE = 64
+TILES_A_TISSUE = 625
 HELD_OUT_SLIDES = (4, 5, 10)
 _ONE_IN = 6
 _PARENT = re.compile(r"CRC-Prim-HE-(\d+)\w*(?=\.tif)")
@@ -88,17 +89,33 @@ def tiles(root: Path | None) -> Tiles:
         root: data root, see `data.data_root`.
 
     Raises:
-        UserError: neither the file nor the archive is there, or it is damaged.
+        UserError: neither the file nor the archive is there, or it is damaged or lacks tiles.
     """
     home = data_root(root)
     if home is None:
         raise UserError(f"There is no data directory; {_GET}.")
     for archive in (home / ARCHIVE, home / FOLDER / ARCHIVE):
         if archive.is_dir():
-            return _from_archive(archive)
-    found = _arrays(home / FOLDER / FILE, ("images", "labels", "source_names"))
-    images, labels, names = found["images"], found["labels"], found["source_names"]
-    return Tiles(_planes(images), torch.from_numpy(labels.astype(np.int64)), names.tolist())
+            return _complete(_from_archive(archive), archive)
+    path = home / FOLDER / FILE
+    found = _arrays(path, ("images", "labels", "source_names"))
+    labels = torch.from_numpy(found["labels"].astype(np.int64))
+    read = Tiles(_planes(found["images"]), labels, found["source_names"].tolist())
+    return _complete(read, path)
+
+
+def _complete(found: Tiles, where: Path) -> Tiles:
+    """The same; a part of the tiles would be other test sets under the same names."""
+    for label, tissue in enumerate(TISSUES):
+        count = int((found.labels == label).sum())
+        if count != TILES_A_TISSUE:
+            raise UserError(
+                f"{where} holds {count} tiles of {tissue} instead of {TILES_A_TISSUE}; fetch or "
+                "unpack it again."
+            )
+    if len(found.labels) != TILES_A_TISSUE * len(TISSUES):
+        raise UserError(f"{where} has labels that are none of 0 to {len(TISSUES) - 1}.")
+    return found
 
 
 def other_cohort(root: Path | None) -> tuple[Tensor, Tensor]:

@@ -301,7 +301,9 @@ class ImageFiles:
                 raise UserError(
                     f"{self.archive.path}/{name} cannot be read ({image}); mend or remove it."
                 )
-        return torch.from_numpy(np.stack(images)) if images else torch.empty(0, *self.shape[1:])
+        if not images:
+            return torch.empty(0, *self.shape[1:], dtype=self.dtype)
+        return torch.from_numpy(np.stack(images))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -313,6 +315,20 @@ class ImageFiles:
         if isinstance(index, slice):
             return replace(self, names=self.names[index])
         return replace(self, names=tuple(self.names[int(i)] for i in index))
+
+    def stored_size(self, index: int) -> tuple[int, int]:
+        """Width and height of an image before it is cut, in pixels.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        name = self.names[index]
+        try:
+            with Image.open(io.BytesIO(self.archive.read(name))) as image:
+                return image.size
+        except Exception as reason:  # as in `_decode`
+            told = f"{self.archive.path}/{name} cannot be read ({type(reason).__name__})"
+            raise UserError(f"{told}; mend or remove it.") from None
 
     def sizes(self) -> list[int]:
         """See `Images`."""

@@ -131,15 +131,17 @@ class Plan:
             )
         return self.backend
 
-    def cells(self, networks: Networks) -> list[Cell]:
+    def cells(self, networks: Networks, data: str | None = None) -> list[Cell]:
         """Every cell, grouped by (batch, T): the cells of a group are timed in turns.
 
         A deterministic twin has one pass, whatever T the others have.
 
         Args:
             networks: what the formats are made of.
+            data: digest of the images, where it was taken already.
         """
-        data = self.workload.data_digest(self.split, self.data)
+        if data is None:
+            data = self.workload.data_digest(self.split, self.data)
         counts = [(mc, FIXED) for mc in self.mc]
         if self.adaptive:
             counts.append((self.rule.limit, f"auto {self.confidence!r}"))
@@ -158,7 +160,7 @@ class Plan:
         return Cell(
             workload=self.workload.name,
             workload_version=self.workload.version,
-            posterior=networks.of(format).content_hash()[:16],
+            posterior=networks.hash_of(format)[:16],
             format=format.name,
             range=(self.options.range if bayesian else "paper") if quantized else "-",
             granularity=self.options.granularity if quantized and bayesian else "-",

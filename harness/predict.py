@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from .uncertainty.predictive import Predictive, Summary
+from .uncertainty.predictive import Outcomes, Predictive, Summary
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,10 +73,11 @@ def evaluate(
     seed: int = 0,
     deterministic: bool = False,
     advance: Callable[[int], None] | None = None,
-    groups: int = 0,
     batch: int = BATCH,
 ) -> dict[int, Summary]:
     """The predictive distribution of a split at every T in `mc`, from one run by prefixes.
+
+    All classes of all images are kept; `outcomes` keeps what scores need.
 
     Args:
         predictor: a loaded model.
@@ -85,17 +86,52 @@ def evaluate(
         seed: of the noise.
         deterministic: the model samples nothing.
         advance: called with the number of images after each batch.
-        groups: of passes, all halves of which are summarised too (`Predictive`).
         batch: images at a time.
     """
     parts: dict[int, list[Summary]] = {T: [] for T in mc}
     for start in range(0, len(split), batch):
         x = split.batch(slice(start, start + batch))
-        for T, summary in _passes(predictor, x, mc, seed, deterministic, groups=groups).items():
+        for T, summary in _passes(predictor, x, mc, seed, deterministic).items():
             parts[T].append(summary)
         if advance:
             advance(len(x))
     return {T: Summary.cat(summaries) for T, summaries in parts.items()}
+
+
+def outcomes(
+    predictor: Predictor,
+    split: Split,
+    mc: Sequence[int],
+    seed: int = 0,
+    deterministic: bool = False,
+    *,
+    labelled: bool = True,
+    whole: bool = False,
+    groups: int = 0,
+    batch: int = BATCH,
+) -> dict[int, Outcomes]:
+    """What the summaries of `evaluate` say of each image; memory does not grow with the number of
+    images times that of classes.
+
+    Args:
+        predictor: a loaded model.
+        split: images; all of them are used.
+        mc: numbers of passes; pass t is the same in all of them.
+        seed: of the noise.
+        deterministic: the model samples nothing.
+        labelled: whether the split's labels mean something.
+        whole: keep the summaries too, all classes of all images.
+        groups: of passes, all halves of which are summarised too (`Predictive`).
+        batch: images at a time.
+    """
+    parts: dict[int, list[Outcomes]] = {T: [] for T in mc}
+    for start in range(0, len(split), batch):
+        index = slice(start, start + batch)
+        labels = split.labels[index] if labelled else None
+        found = _passes(predictor, split.batch(index), mc, seed, deterministic, groups=groups)
+        for T, each in parts.items():
+            each.append(found.pop(T).outcomes(labels, whole))
+    return {T: Outcomes.cat(each) for T, each in parts.items()}
 
 
 def summarise(logits: Tensor, deterministic: bool = False) -> Summary:

@@ -38,6 +38,20 @@ class Networks:
         """The one that a format is made of."""
         return self.posterior if format.bayesian else self.twin
 
+    def hash_of(self, format: Format) -> str:
+        """Content hash of the one that a format is made of."""
+        return self.posterior_hash if format.bayesian else self.twin_hash
+
+    @cached_property
+    def posterior_hash(self) -> str:
+        """Content hash of the posterior; taken once, for it reads all of its bytes."""
+        return self.posterior.content_hash()
+
+    @cached_property
+    def twin_hash(self) -> str:
+        """Content hash of the twin; taken once."""
+        return self.posterior_hash if self.twin is self.posterior else self.twin.content_hash()
+
 
 def load_networks(plan: Plan) -> Networks:
     """Posterior and twin of a plan.
@@ -118,17 +132,15 @@ def prepare(plan: Plan, networks: Networks | None = None) -> Prepared:
     networks = networks or load_networks(plan)
     splits = plan.workload.splits(plan.data)
 
-    def part(posterior: Posterior) -> Part:
-        return Part(plan, splits, _folded(plan.workload, posterior), _source(plan, posterior))
+    def part(posterior: Posterior, content_hash: str) -> Part:
+        source = Source(plan.workload.name, plan.workload.version, content_hash)
+        return Part(plan, splits, _folded(plan.workload, posterior), source)
 
-    bayesian = part(networks.posterior)
-    twin = bayesian if networks.twin is networks.posterior else part(networks.twin)
+    bayesian = part(networks.posterior, networks.posterior_hash)
+    shared = networks.twin is networks.posterior
+    twin = bayesian if shared else part(networks.twin, networks.twin_hash)
     return Prepared(plan, splits, bayesian, twin, networks.findings)
 
 
 def _folded(workload: Workload, posterior: Posterior) -> FloatModel:
     return fold(workload.model(), posterior, workload.input_shape)
-
-
-def _source(plan: Plan, posterior: Posterior) -> Source:
-    return Source(plan.workload.name, plan.workload.version, posterior.content_hash())

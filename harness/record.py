@@ -329,7 +329,7 @@ class Record:
         unavailable: what could not be measured here, by name, with the reason.
         adaptive: passes spent and their effect; None where every image has T passes.
         operations: what of a divided network stays float; None where nothing does.
-        paired: the differences to another format; None where the run did not score that one, and
+        paired: the differences to another format; None where the plan did not name that one, and
             where T is adaptive.
     """
 

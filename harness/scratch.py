@@ -19,7 +19,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from .files import write_atomically
+from .files import put_atomically
 from .uncertainty.predictive import Summary
 
 #: Summaries by name, such as `50` for T = 50, and tensors of one value an image.
@@ -58,7 +58,7 @@ class Scratch:
         if kept is not None and set(needed) <= set(kept[0]):
             return kept
         made = make()
-        write_atomically(path, _bytes(made, text))
+        put_atomically(path, lambda temporary: _write(temporary, made, text))
         return made
 
     def clear(self) -> None:
@@ -66,7 +66,8 @@ class Scratch:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _bytes(made: Made, key: str) -> bytes:
+def _write(path: Path, made: Made, key: str) -> None:
+    """From where the tensors lie: bytes would be further copies of what may be gigabytes."""
     summaries, others = made
     tensors = {f"other/{name}": value for name, value in others.items()}
     for name, summary in summaries.items():
@@ -75,7 +76,10 @@ def _bytes(made: Made, key: str) -> bytes:
             if value is not None:
                 tensors[f"{field}/{name}"] = value.contiguous()
     passes = {name: summary.T for name, summary in summaries.items()}
-    return safetensors.torch.save(tensors, {"key": key, "passes": json.dumps(passes)})
+    try:
+        safetensors.torch.save_file(tensors, path, {"key": key, "passes": json.dumps(passes)})
+    except SafetensorError as reason:  # a full disk too
+        raise OSError(str(reason)) from reason
 
 
 def _read(path: Path, key: str) -> Made | None:

@@ -8,13 +8,12 @@ whole records, and the next one measures the rest.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 import torch
 
-from .adaptive import Evaluated, evaluate_adaptive
 from .backends.base import BACKENDS, Predictor
 from .checks import cores_for
 from .errors import UserError
@@ -26,27 +25,24 @@ from .measure.clock import Samples, interleave
 from .measure.counters import dram, energy
 from .measure.memory import PeakMemory
 from .measure.operations import finding, operations
-from .measure.paired import PerImage, paired, reference_of
+from .measure.paired import paired
 from .measure.posterior import fidelities
-from .measure.quality import joined, quality
 from .measure.timing import timing
 from .measure.traffic import bandwidth
-from .predict import batch_of, evaluate, summarise
+from .predict import summarise
 from .prepare import Prepared, load_networks, prepare
 from .quantize.artefact import Artefact, size
 from .query import Query, image_passes, passes, ring
-from .record import Fidelity, Fingerprint, Paired, Quality, Record, Size, Timing, Verdict
-from .scratch import Made, Scratch
+from .record import Fidelity, Fingerprint, Paired, Record, Size, Timing, Verdict
+from .scoring import Scorer, Scores, compared_with, other_of
+from .scratch import Scratch
 from .store import Policy, Store
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from .cell import Cell
     from .data import Split
     from .formats import Format
     from .plan import Plan
-    from .uncertainty.predictive import Summary
 
 MIN_SAMPLES = 20  # fewer have no median by the rule for percentiles
 MAX_SAMPLES = 2000  # enough for p99 twice over; more would only swell the records
@@ -62,20 +58,6 @@ Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Scored:
-    """What is left of one seed's predictions at one T once they are scored; all of them would take
-    gigabytes where there are many images and classes.
-
-    Attributes:
-        probs: p̄ of the images that timed queries may be compared on, the split's first, [n, C].
-        each: of all images.
-    """
-
-    probs: Tensor
-    each: PerImage
-
-
-@dataclass(frozen=True, eq=False)
 class Loaded:
     """One format, ready to run and scored.
 
@@ -84,9 +66,7 @@ class Loaded:
         predictor: loaded from it.
         size: on disk.
         fidelity: of its sampled weights.
-        quality: by T.
-        scored: by seed and T.
-        adaptive: quality and what was scored at adaptive T, by seed; None if that is not asked for.
+        scores: at every T that is timed.
         draws_differ: that audit's result.
         claimed_isa: of its backend.
     """
@@ -95,9 +75,7 @@ class Loaded:
     predictor: Predictor
     size: Size
     fidelity: tuple[Fidelity, ...]
-    quality: dict[int, Quality]
-    scored: dict[int, dict[int, Scored]]
-    adaptive: tuple[Quality, dict[int, Evaluated]] | None
+    scores: Scores
     draws_differ: str
     claimed_isa: str
 
@@ -140,7 +118,7 @@ def run(
         sweep = _Sweep(prepare(plan, networks), store, command, here, report)
         if policy is Policy.ALWAYS:
             sweep.scratch.clear()
-        sweep.measure(wanted)
+        sweep.measure(wanted, cells)
     return [record for cell in cells if (record := store.find(cell, here)) is not None]
 
 
@@ -165,126 +143,55 @@ class _Sweep:
                 "scored; give a smaller batch or a larger --limit."
             )
 
-    def measure(self, cells: Sequence[Cell]) -> None:
-        loaded = self._load(cells)
+    def measure(self, cells: Sequence[Cell], every: Sequence[Cell]) -> None:
+        loaded, scores = self._load(cells, compared_with(cells, every))
         self.report("Measuring copy bandwidth", 0, 1)
         copy = copy_bandwidth(self.plan.threads).gb_per_s
         groups: dict[tuple[int, int], list[Cell]] = {}
         for cell in cells:
             groups.setdefault((cell.batch, cell.mc), []).append(cell)
         for index, group in enumerate(groups.values()):
-            for record in self._group(group, loaded, copy, (index, len(groups))):
+            for record in self._group(group, loaded, scores, copy, (index, len(groups))):
                 self.store.save(record)
         self.scratch.clear()
 
-    def _load(self, cells: Sequence[Cell]) -> dict[str, Loaded]:
+    def _load(
+        self, cells: Sequence[Cell], beside: Sequence[Cell]
+    ) -> tuple[dict[str, Loaded], dict[str, Scores]]:
+        """The formats of cells to time; scores of these and of what they are compared with."""
         plan, fp32 = self.plan, self.prepared.artefact("FP32")
+        scorer = Scorer(plan, self.split, self.scratch, self.report)
         loaded: dict[str, Loaded] = {}
-        names = list(dict.fromkeys(cell.format for cell in cells))
+        scores: dict[str, Scores] = {}
+        timed = {cell.format for cell in cells}
+        names = list(dict.fromkeys(cell.format for cell in (*cells, *beside)))
         total = len(names) * plan.seeds * len(self.split)
         for index, name in enumerate(names):
-            mine = [cell for cell in cells if cell.format == name]
+            mine = [cell for cell in (*cells, *beside) if cell.format == name]
             artefact = self.prepared.artefact(name)
             backend = BACKENDS.get(plan.backend_of(artefact.format))
             predictor = backend.load(artefact, plan.threads, plan.team)
             done = (index * total // len(names), total)
-            qualities, scored, adaptive = self._score(artefact, predictor, mine, done)
+            scores[name] = scorer.score(artefact, predictor, mine, done)
+            if name not in timed:
+                continue
             sampled = [conv.name for conv in artefact.graph.convs if artefact.sampled(conv)]
             loaded[name] = Loaded(
                 artefact,
                 predictor,
                 size(artefact, fp32),
                 fidelities(artefact, self.prepared.model, predictor, plan.seed),
-                qualities,
-                scored,
-                adaptive,
+                scores[name],
                 audits.draws_differ(predictor.sample, sampled, plan.seed),
                 backend.claimed_isa(),
             )
-        return loaded
-
-    def _score(
-        self,
-        artefact: Artefact,
-        predictor: Predictor,
-        mine: Sequence[Cell],
-        progress: tuple[int, int],
-    ) -> tuple[
-        dict[int, Quality],
-        dict[int, dict[int, Scored]],
-        tuple[Quality, dict[int, Evaluated]] | None,
-    ]:
-        """Quality by T; what is left of the predictions by seed and T; and both at adaptive T."""
-        done, total = progress
-        title = f"Scoring {artefact.header.format}"
-
-        def advance(images: int) -> None:
-            nonlocal done
-            done += images
-            self.report(title, done, total)
-
-        seeds = range(self.plan.seed, self.plan.seed + mine[0].seeds)
-        compared = len(seeds) * max(self.plan.batches)
-        found: dict[int, dict[int, Scored]] = {}
-        scores: dict[int, list[Quality]] = {}
-        at_adaptive: dict[int, Evaluated] = {}
-        for index, seed in enumerate(seeds, 1):
-            predicted, adaptive = self._predicted(artefact, predictor, mine, seed, advance)
-            found[seed] = {
-                T: Scored(one.probs[:compared].clone(), PerImage.of(one, self.split.labels))
-                for T, one in predicted.items()
-            }
-            for T, one in predicted.items():
-                scores.setdefault(T, []).append(quality([one], self.split, [seed]))
-            if adaptive is not None:
-                at_adaptive[seed] = adaptive
-            done = progress[0] + index * len(self.split)  # also where nothing was computed
-            self.report(title, done, total)
-        qualities = {T: joined(each) for T, each in scores.items()}
-        if not at_adaptive:
-            return qualities, found, None
-        stopped = quality([e.adaptive for e in at_adaptive.values()], self.split, seeds)
-        return qualities, found, (stopped, at_adaptive)
-
-    def _predicted(
-        self,
-        artefact: Artefact,
-        predictor: Predictor,
-        mine: Sequence[Cell],
-        seed: int,
-        advance: Callable[[int], None],
-    ) -> tuple[dict[int, Summary], Evaluated | None]:
-        """One seed at each T, and at adaptive T where a cell asks for it."""
-        counts = sorted({cell.mc for cell in mine})
-        rule = self.plan.rule if any(cell.adaptive for cell in mine) else None
-        batch = batch_of(artefact.graph)
-
-        def make() -> Made:
-            if rule is None:
-                deterministic = not artefact.format.bayesian
-                found = evaluate(
-                    predictor, self.split, counts, seed, deterministic, advance, batch=batch
-                )
-                return {str(T): summary for T, summary in found.items()}, {}
-            one = evaluate_adaptive(predictor, self.split, counts, rule, seed, advance, batch)
-            named = {str(T): summary for T, summary in one.full.items()}
-            return {**named, "adaptive": one.adaptive}, {"spent": one.spent}
-
-        timing_alone = ("scenario", "batch", "mc", "stopping", "seeds")
-        facts = {k: v for k, v in asdict(mine[0]).items() if k not in timing_alone}
-        rules = None if rule is None else asdict(rule)
-        key = {**facts, "seed": seed, "rule": rules}
-        needed = [*map(str, counts), *(["adaptive"] if rule else [])]
-        summaries, others = self.scratch.get(key, needed, make)
-        full = {T: summaries[str(T)] for T in counts}
-        if rule is None:
-            return full, None
-        return full, Evaluated(full, summaries["adaptive"], others["spent"])
+        return loaded, scores
 
     def _group(
         self,
         group: Sequence[Cell],
-        loaded: dict[str, Loaded],
+        loaded: Mapping[str, Loaded],
+        scores: Mapping[str, Scores],
         copy: float,
         done: tuple[int, int],
     ) -> list[Record]:
@@ -322,19 +229,24 @@ class _Sweep:
         ]
         keys = tuple(cell.key for cell in group)
         return [
-            self._record(one, loaded[one.query.cell.format], self._paired(one, loaded), keys, copy)
+            self._record(
+                one,
+                loaded[one.query.cell.format],
+                self._paired(one.query.cell, scores),
+                keys,
+                copy,
+            )
             for one in timed
         ]
 
-    def _paired(self, one: _Timed, loaded: Mapping[str, Loaded]) -> Paired | None:
-        cell, reference = one.query.cell, reference_of(one.query.cell.format)
-        other = loaded.get(reference or "")
-        if reference is None or other is None or cell.adaptive:
+    def _paired(self, cell: Cell, scores: Mapping[str, Scores]) -> Paired | None:
+        other = other_of(cell)
+        if other is None or other[0] not in scores:
             return None
-        passes = cell.mc if other.artefact.format.bayesian else 1
-        mine = [by_mc[cell.mc].each for by_mc in loaded[cell.format].scored.values()]
-        others = [by_mc[passes].each for by_mc in other.scored.values() if passes in by_mc]
-        return paired(reference, mine, others, self.split.sources) if others else None
+        reference, passes = other
+        mine = [by_mc[cell.mc].each for by_mc in scores[cell.format].each.values()]
+        others = [by_mc[passes].each for by_mc in scores[reference].each.values()]
+        return paired(reference, mine, others, self.split.sources)
 
     def _findings(self, format: Format) -> tuple[str, ...]:
         """On the images and the weights."""
@@ -366,11 +278,11 @@ class _Sweep:
             interleaved_with=keys,
             work=[image_passes(each) for each in rounds] if cell.adaptive else None,
         )
-        if cell.adaptive and loaded.adaptive is not None:
-            scores, found = loaded.adaptive
+        if cell.adaptive and loaded.scores.adaptive is not None:
+            scores, found = loaded.scores.adaptive
             spent = adaptive(found, self.split.labels, self.plan.rule, rounds, one.samples)
         else:
-            scores, spent = loaded.quality[cell.mc], None
+            scores, spent = loaded.scores.quality[cell.mc], None
         return Record(
             cell=cell,
             fingerprint=self.here,
@@ -449,13 +361,13 @@ def _scored_the_timed_path(query: Query, loaded: Loaded) -> str:
     tolerance = DIVIDED_TOLERANCE if divided else TOLERANCES[artefact.format.arithmetic]
     for index, kept in query.kept.items():
         seed = cell.seed + index
-        if kept.probs is None or kept.spent is None or loaded.adaptive is None:
+        if kept.probs is None or kept.spent is None or loaded.scores.adaptive is None:
             timed = summarise(kept.logits, not artefact.format.bayesian).probs
-            scored = loaded.scored[seed][cell.mc]
+            scored = loaded.scores.each[seed][cell.mc]
             images = query.images(index, len(scored.each.nll))
             result = audits.outputs_match(timed, scored.probs[images], tolerance == 0, tolerance)
         else:
-            stopped = loaded.adaptive[1][seed]
+            stopped = loaded.scores.adaptive[1][seed]
             images = query.images(index, len(stopped.spent))
             result = audits.adaptive_outputs_match(
                 (kept.probs, kept.spent),

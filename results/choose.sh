@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The runs that the defaults of post-training quantization were chosen by: LeNet-5/MNIST, validation
-# split. Read them with `sigmabench report --results results/choices`.
+# split. Read them with `sigmabench report lenet5-mnist --results
+# results/choices`.
 set -euo pipefail
 run() {
   sigmabench run lenet5-mnist --split validation --results results/choices --mc 50 --batch 32 \

@@ -209,8 +209,9 @@ def test_indexing_is_that_of_a_tensor(folders: Path) -> None:
     images, _ = read(folders)
     whole = images[:]
     for index in (slice(1, 4), slice(4, 99), slice(2, 2), torch.tensor([5, 0, 0])):
-        assert torch.equal(images[index], whole[index])
-        assert torch.equal(images.take(index)[:], whole[index])
+        for found in (images[index], images.take(index)[:]):
+            assert found.dtype == images.dtype == torch.uint8
+            assert torch.equal(found, whole[index])
 
 
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
+from safetensors import SafetensorError
 
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.scratch import Made, Scratch
@@ -63,6 +66,33 @@ def test_a_damaged_file_is_as_good_as_none(tmp_path: Path, damage: bytes | None)
     file.write_bytes(file.read_bytes()[:-40] if damage is None else damage)
     assert same(scratch.get(KEY, ("3",), made)[0]["3"], made()[0]["3"])
     assert same(scratch.get(KEY, ("3",), fail)[0]["3"], made()[0]["3"])
+
+
+def test_keeping_takes_no_memory_of_its_own(tmp_path: Path) -> None:
+    predictive = Predictive((2,))
+    predictive.update(torch.randn(2, 4000, 100, generator=torch.Generator().manual_seed(0)))
+    large = {str(t): summary for t, summary in predictive.summaries().items()}, {}
+    tracemalloc.start()
+    Scratch(tmp_path).get(KEY, ("2",), lambda: large)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    (file,) = Scratch(tmp_path).folder.iterdir()
+    assert file.stat().st_size > 6_000_000
+    assert file.stat().st_mode & 0o777 == 0o644
+    assert most < 1_000_000
+
+
+@pytest.mark.parametrize("reason", [SafetensorError("No space left"), OSError("No space left")])
+def test_what_cannot_be_kept_leaves_nothing_behind(tmp_path: Path, monkeypatch, reason) -> None:
+    def full(tensors: object, path: Path, metadata: object) -> None:
+        path.write_bytes(b"a part")
+        raise reason
+
+    monkeypatch.setattr(safetensors.torch, "save_file", full)
+    scratch = Scratch(tmp_path)
+    with pytest.raises(UserError, match=r"cannot be written \(No space left\)"):
+        scratch.get(KEY, ("3",), made)
+    assert not list(scratch.folder.iterdir())
 
 
 def test_clearing_forgets(tmp_path: Path) -> None:

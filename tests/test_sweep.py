@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sigmabench.harness import sweep
+from sigmabench.harness import scoring, sweep
 from sigmabench.harness.backends.base import BACKENDS
 from sigmabench.harness.backends.reference import ReferencePredictor
 from sigmabench.harness.errors import UserError
@@ -225,10 +225,10 @@ def test_cells_of_one_batch_and_mc_are_timed_in_turns(tmp_path):
 def test_scores_of_a_run_that_was_stopped_are_not_computed_again(tmp_path, monkeypatch, adaptive):
     plan = Plan(
         resolve_workload("lenet-digits"),
-        formats=("INT8", "FP32"),
-        mc=(6,),
+        formats=("INT8", "FP32", "DNN_FP32"),  # the last is timed at T = 1 alone
+        mc=(1, 6),
         adaptive=adaptive,
-        batches=(1, 2),
+        batches=(2,),
         limit=8,
         seconds=0.02,
         seeds=2,
@@ -242,12 +242,38 @@ def test_scores_of_a_run_that_was_stopped_are_not_computed_again(tmp_path, monke
     assert 0 < len(store.records()) < len(whole)
     assert stopped.calls == 2
     with monkeypatch.context() as patched:
-        patched.setattr(sweep, "evaluate", None)
-        patched.setattr(sweep, "evaluate_adaptive", None)
+        patched.setattr(scoring, "evaluate", None)
+        patched.setattr(scoring, "evaluate_adaptive", None)
         found = sweep.run(plan, store, "test")
     assert [record.cell for record in found] == [record.cell for record in whole]
     assert [record.quality for record in found] == [record.quality for record in whole]
+    assert [record.paired for record in found] == [record.paired for record in whole]
+    assert all(record.paired for record in found if not record.cell.adaptive and record.cell.mc > 1)
     assert not list(tmp_path.rglob(".predictions"))
+
+
+def test_formats_that_come_later_are_compared_as_in_one_run(tmp_path: Path) -> None:
+    def plan(*formats: str) -> Plan:
+        return Plan(
+            resolve_workload("lenet-digits"),
+            formats=formats,
+            mc=(1, 4),
+            batches=(2,),
+            seconds=0.01,
+            seeds=2,
+            limit=40,
+        )
+
+    names = ("DNN_FP32", "FP32", "INT8", "DNN_INT8")
+    whole = sweep.run(plan(*names), Store(tmp_path / "whole", RECORDS), "test")
+    store = Store(tmp_path / "later", RECORDS)
+    first = sweep.run(plan(*names[:2]), store, "test")
+    found = sweep.run(plan(*names), store, "test")
+    assert [record.cell for record in found] == [record.cell for record in whole]
+    assert [record.paired for record in found] == [record.paired for record in whole]
+    assert sum(record.paired is not None for record in found) == 5  # of 6, less DNN_FP32
+    kept = {record.created for record in first}
+    assert {r.created for r in found if r.cell.format in names[:2]} == kept, "not timed again"
 
 
 def _stop_at_second(group):

@@ -34,7 +34,16 @@ from .histology_net import HistologyNet
 
 POSTERIORS = Path(__file__).parent / "posteriors"
 MEAN, STD = (0.5382,), (0.3003,)
-VALIDATION_SHARE, VALIDATION_SEED, ORDER_SEED = 0.2, 2016, 2016
+ORDER_SEED = 2016
+_VALIDATION = """
+    01_006b 01_007 01_017 01_018 01_032 01_035 01_039 01_048 01_050 01b 02_002 02_004 02_006
+    02_011 02_013 02_020 02_024 02_034 02_copy 03_004 03_006 03_012 03_034 06_021 06_024 06_028
+    06_036 06_037 07_001_copy 07_004 07_013 07_014 07_028 07_029 08 08_006 08_007 08_009 08_011
+    08_023 09_002 09_003 09_008 09_011 09_012 09_014 09_015 09_026 09_028
+"""
+#: Images whose tiles are held out of training: a fifth, stratified by tissue. Drawn once by
+#: scikit-learn 1.9's StratifiedGroupKFold, whose shuffle is another one in other versions.
+VALIDATION_IMAGES = frozenset(f"CRC-Prim-HE-{image}" for image in _VALIDATION.split())
 
 
 def splits(root: Path | None) -> Splits:
@@ -85,14 +94,8 @@ def _sources(found: Tiles) -> torch.Tensor:
 
 def _by_parent(found: Tiles, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Indices to train on and to validate on: tiles of one image are never on both sides."""
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    parents = [found.parents[i] for i in index.tolist()]
-    folds = StratifiedGroupKFold(
-        round(1 / VALIDATION_SHARE), shuffle=True, random_state=VALIDATION_SEED
-    )
-    kept, held = next(folds.split(parents, found.labels[index].numpy(), parents))
-    return index[torch.from_numpy(kept)], index[torch.from_numpy(held)]
+    held = torch.tensor([found.parents[i] in VALIDATION_IMAGES for i in index.tolist()])
+    return index[~held], index[held]
 
 
 AUGMENTATION = Chain(
@@ -125,7 +128,7 @@ BEST_RECIPE = Recipe(
     schedule=OneCycle(rise=0.2),
     prior_std=0.06,  # κ / (N s²) is about the twin's weight decay
     kl_temperature=0.005,
-    sigma_scale=0.8,  # of 0.6, 0.8, 1 and 1.2 the best balanced accuracy on the validation split
+    sigma_scale=0.8,  # results/choices/sigma_scale
     initial_std=1e-4,
     delta=0.1,
     augmentation=AUGMENTATION,

@@ -23,7 +23,7 @@ from . import record
 from .audits import effective, verdict
 from .contender import Absent, Remote, remotes_of
 from .environment import Environment, find
-from .handover import write_images, write_networks
+from .handover import NoRoomError, write_images, write_networks
 from .judge import Exam, Judged, judge_ours, judge_theirs
 from .plan import DRAWS, QUERY_SECONDS, PeersPlan
 from .process import PeerError
@@ -48,7 +48,7 @@ def compare(
         results: directory.
         command: the command line, for the record.
         policy: what to do if there is a record of the same from this machine and code; `never`
-            reads those of others too, the youngest.
+            reads the youngest, of others and with other versions of the peers too.
         report: progress.
 
     Returns:
@@ -56,16 +56,17 @@ def compare(
 
     Raises:
         UserError: there is no record and the policy is `never`; a file is missing or damaged, a
-            format of ours cannot run here, or a batch is larger than the split.
+            format of ours cannot run here, a batch is larger than the split, or the temporary
+            folder is too small.
     """
     report = report or (lambda *_: None)
+    networks = load_networks(plan.ours)
+    if policy is Policy.NEVER:
+        return record.youngest(results, _asked(plan, networks))
     report("Looking for peers", 0, 1)
     environments = [find(peer, plan.environments) for peer in plan.peers]
-    networks = load_networks(plan.ours)
     asked = _asked(plan, networks, environments)
     path = record.place(results, asked, fingerprint())
-    if policy is Policy.NEVER:
-        return record.youngest(results, asked)
     if policy is not Policy.ALWAYS and path.is_file():
         return record.load(path), path
     torch.set_num_threads(plan.ours.threads)
@@ -73,8 +74,10 @@ def compare(
     return found, record.save(found, results)
 
 
-def _asked(plan: PeersPlan, networks: Networks, environments: Sequence[Environment]) -> Asked:
+def _asked(plan: PeersPlan, networks: Networks, environments: Sequence[Environment] = ()) -> Asked:
+    """Peers without environment have no versions."""
     ours = plan.ours
+    versions = {e.peer.name: e.versions for e in environments if not e.unavailable}
     return Asked(
         workload=ours.workload.name,
         workload_version=ours.workload.version,
@@ -89,7 +92,7 @@ def _asked(plan: PeersPlan, networks: Networks, environments: Sequence[Environme
         seed=ours.seed,
         seconds=ours.seconds,
         formats=ours.formats,
-        peers={e.peer.name: {} if e.unavailable else e.versions for e in environments},
+        peers={peer.name: versions.get(peer.name, {}) for peer in plan.peers},
     )
 
 
@@ -191,6 +194,8 @@ class _Comparing:
         write_images(folder, self.split, self.prepared.splits.calibration)
         try:
             write_networks(folder, self.networks, plan.ours.workload.model())
+        except NoRoomError:
+            raise
         except UserError as reason:
             self._give_up(str(reason), "bayesian-torch")
         source: dict[str, object] = {"source": ""}

@@ -19,6 +19,7 @@ from ..uncertainty.predictive import Predictive, Summary
 from .contender import Remote
 from .plan import DRAWS
 from .process import PeerError
+from .workers.spread import Spread
 
 if TYPE_CHECKING:
     from ..backends.base import Predictor
@@ -104,8 +105,10 @@ def _our_std_ratio(
         scale = np.asarray(artefact.layers[conv.name].weight_scale, np.float64)
         if scale.ndim:
             scale = scale.reshape(-1, 1, 1, 1)
-        draws = [predictor.sample(conv.name, seed, mc) * scale for mc in range(DRAWS)]
-        found[conv.name] = rms(np.std(draws, axis=0, ddof=1)) / std
+        spread = Spread()
+        for mc in range(DRAWS):
+            spread.add(torch.from_numpy(predictor.sample(conv.name, seed, mc) * scale))
+        found[conv.name] = spread.rms() / std
     return found
 
 

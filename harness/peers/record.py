@@ -8,7 +8,7 @@ draws kept of σ. Units are in the field names; None means not defined.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from ..bench.record import Contender, check_samples
@@ -61,6 +61,11 @@ class Asked:
     def key(self) -> str:
         """16 hex digits of the SHA-256 of all fields."""
         return digest(asdict(self))
+
+    @property
+    def anywhere(self) -> Asked:
+        """The same, whatever versions of the peers are installed."""
+        return replace(self, peers={name: {} for name in self.peers})
 
 
 @dataclass(frozen=True)
@@ -134,15 +139,38 @@ def save(comparison: Comparison, results: Path) -> Path:
 
 
 def youngest(results: Path, asked: Asked) -> tuple[Comparison, Path]:
-    """Of the records of a comparison, on any machine and with any code, the last, and where it is.
+    """Of the records of a comparison, on any machine, with any code and any versions of the peers,
+    the last, and where it is.
 
     Raises:
-        UserError: there is none, or one cannot be read.
+        UserError: there is none, or one of the workload's cannot be read.
     """
-    paths = sorted((results / FOLDER / asked.workload).glob(f"*/{asked.key}.json"))
-    if not paths:
-        raise UserError(f"{results} holds no record of this comparison; leave out --policy never.")
-    return max(((load(path), path) for path in paths), key=lambda found: found[0].created)
+    paths = sorted((results / FOLDER / asked.workload).glob("*/*.json"))
+    found = [(load(path), path) for path in paths]
+    same = [one for one in found if one[0].asked.anywhere == asked.anywhere]
+    if same:
+        return max(same, key=lambda one: one[0].created)
+    nearest = min((_differences(one.asked, asked) for one, _ in found), key=len, default=[])
+    told = f" (the nearest has {'; '.join(nearest)})" if nearest else ""
+    raise UserError(
+        f"{results} holds no record of this comparison{told}; ask for one that is there, or leave "
+        "out --policy never."
+    )
+
+
+def _differences(there: Asked, asked: Asked) -> list[str]:
+    """In what was asked, in words."""
+    mine, other = asdict(asked.anywhere), asdict(there.anywhere)
+    return [
+        f"{name} {_text(other[name])}, not {_text(value)}"
+        for name, value in mine.items()
+        if other[name] != value
+    ]
+
+
+def _text(value: object) -> str:
+    """Of several things their names."""
+    return ",".join(value) or "none" if isinstance(value, (tuple, dict)) else str(value)
 
 
 def failed(comparison: Comparison) -> list[str]:

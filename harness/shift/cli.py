@@ -66,7 +66,7 @@ def shift(
     from .plan import shift_plan
     from .study import studied
 
-    plan, skipped = shift_plan(_workload(workload), **choices)
+    plan, skipped = shift_plan(_workload(workload), **choices, scoring=policy != "never")
     for line in skipped:
         tell(line)
     with progress(not as_json) as report:

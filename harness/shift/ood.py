@@ -87,6 +87,10 @@ def available(
 
 
 def _missing(one: OodSet, root: Path | None, limit: int | None) -> str | None:
+    if one.path is not None and not one.path.is_file():
+        for file in _pictures(one.path, limit):
+            _picture(file)
+        return None
     try:
         load_ood(one, root, limit)
     except UserError as reason:
@@ -97,35 +101,44 @@ def _missing(one: OodSet, root: Path | None, limit: int | None) -> str | None:
 
 
 def load_ood(one: OodSet, root: Path | None, limit: int | None) -> Tensor:
-    """The first `limit` images of a set as they are, uint8 [N, C, H, W].
+    """The first `limit` images of a known set or of an `.npz` as they are, uint8 [N, C, H, W].
 
     Raises:
         UserError: they are missing, damaged, or cannot be downloaded.
     """
     if one.path is None:
         return OOD_SETS.get(one.name)(root)[:limit]
-    if one.path.is_file():
-        return read_images(one.path)[:limit]
-    return _folder(one.path, limit)
+    return read_images(one.path)[:limit]
 
 
 def ood_split(one: OodSet, like: Split, root: Path | None, limit: int | None) -> Split:
     """The first `limit` images of a set in the size, channels and normalisation of a split.
 
-    Labels are 0 and mean nothing.
+    Of a folder, the centre square of each picture, in order of their names. Labels are 0 and mean
+    nothing.
+
+    Raises:
+        UserError: as `load_ood`.
     """
-    images = load_ood(one, root, limit)
-    _, channels, height, width = like.images.shape
-    fitted = torch.stack([_fit(image, channels, height, width) for image in images])
+    _, *shape = like.images.shape
+    if one.path is not None and one.path.is_dir():
+        # One after another: pictures of a camera are a thousand times as large as what is made.
+        found = (_fit(_picture(file), *shape) for file in _pictures(one.path, limit))
+    else:
+        found = (_fit(_as_picture(image), *shape) for image in load_ood(one, root, limit))
+    fitted = torch.stack(list(found))
     labels = torch.zeros(len(fitted), dtype=torch.int64)
     return replace(
         like, name=f"{OOD}{one.name}", images=fitted, labels=labels, skipped=(), sources=None
     )
 
 
-def _fit(image: Tensor, channels: int, height: int, width: int) -> Tensor:
+def _as_picture(image: Tensor) -> Image.Image:
     pixels = image.permute(1, 2, 0).numpy()
-    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+
+
+def _fit(picture: Image.Image, channels: int, height: int, width: int) -> Tensor:
     picture = picture.convert("L" if channels == 1 else "RGB")
     if picture.size != (width, height):
         picture = picture.resize((width, height), Image.Resampling.BILINEAR)
@@ -139,30 +152,24 @@ def _files(path: Path) -> list[Path]:
     return sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
 
 
-def _folder(path: Path, limit: int | None) -> Tensor:
-    """Pictures below a folder, in order of their names: centre squares of the smallest's size."""
+def _pictures(path: Path, limit: int | None) -> list[Path]:
+    """Of a folder, in order of their names."""
     files = _files(path)[:limit]
     if not files:
         raise UserError(f"There is no picture ({', '.join(SUFFIXES)}) in {path}; name another.")
-    pictures = [_picture(file) for file in files]
-    side = min(min(picture.size) for picture in pictures)
-    return torch.stack([_square(picture, side) for picture in pictures])
+    return files
 
 
 def _picture(file: Path) -> Image.Image:
+    """The centre square of a picture in a file."""
     try:
         with Image.open(file) as opened:
-            return opened.convert("RGB")
+            picture = opened.convert("RGB")
     except Exception as reason:  # Pillow raises many kinds on damaged and on huge files
         raise UserError(f"{file} is no picture ({reason}); remove it.") from None
-
-
-def _square(picture: Image.Image, side: int) -> Tensor:
     short = min(picture.size)
     left, top = (picture.width - short) // 2, (picture.height - short) // 2
-    box = (left, top, left + short, top + short)
-    array = np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR, box=box))
-    return torch.from_numpy(array.transpose(2, 0, 1).copy())
+    return picture.crop((left, top, left + short, top + short))
 
 
 def svhn(root: Path | None) -> Tensor:

@@ -142,16 +142,17 @@ class ShiftPlan:
     def cells(self, networks: Networks) -> dict[Condition, list[Cell]]:
         """Every cell, by the images it is about."""
         seeds = range(self.base.seed, self.base.seed + self.base.seeds)
-        timed = [
-            cell
-            for options in self.options.values()
-            for seed in seeds
-            for cell in replace(self.base, options=options, seed=seed, seeds=1).cells(networks)
-        ]
         digests = {
             name: self.base.workload.data_digest(name, self.base.data)
             for name in (self.base.split, *self.splits)
         }
+        own = digests[self.base.split]
+        timed = [
+            cell
+            for options in self.options.values()
+            for seed in seeds
+            for cell in replace(self.base, options=options, seed=seed, seeds=1).cells(networks, own)
+        ]
         return {
             condition: _scored(timed, condition, digests[condition.split])
             for condition in self.conditions()
@@ -209,6 +210,7 @@ def shift_plan(
     ranges: Sequence[str] = ("headroom",),
     seeds: int = 1,
     corruption_seed: int = 0,
+    scoring: bool = True,
     **base: Any,
 ) -> tuple[ShiftPlan, tuple[str, ...]]:
     """A plan from a profile and what differs from it.
@@ -225,6 +227,7 @@ def shift_plan(
         ranges: of the weight grids, each with cells of its own.
         seeds: of the MC draws, each with cells of its own.
         corruption_seed: of the images.
+        scoring: whether images will be scored; records alone need nothing to make them of.
         base: other choices, as `commands.plan_from` takes them.
 
     Returns:
@@ -248,8 +251,10 @@ def shift_plan(
     )
     sets = ood_sets(size.ood if ood is None else ood)
     named = tuple(dict.fromkeys(size.types if types is None else types))
-    _check_that_they_can_be_made(named, chosen)
-    kept, skipped = available(sets, chosen.data, chosen.limit)
+    kept, skipped = sets, tuple[str, ...]()
+    if scoring:
+        _check_that_they_can_be_made(named, chosen)
+        kept, skipped = available(sets, chosen.data, chosen.limit)
     plan = ShiftPlan(
         chosen,
         named,

@@ -21,7 +21,7 @@ from ..store import Kind
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..uncertainty.predictive import Summary
+    from ..uncertainty.predictive import Predicted
 
 SCHEMA_VERSION = 1
 
@@ -102,7 +102,7 @@ class ShiftRecord:
 
 
 def per_image(
-    summary: Summary, labels: Tensor | None, sources: Tensor | None = None
+    summary: Predicted, labels: Tensor | None, sources: Tensor | None = None
 ) -> dict[str, str]:
     """`ShiftRecord.per_image` of a summary over N images.
 
@@ -119,7 +119,7 @@ def per_image(
     if summary.mutual_information is not None:
         arrays["mutual_information"] = summary.mutual_information
     if labels is not None:
-        arrays["nll"] = -summary.log_probs.gather(1, labels[:, None]).flatten()
+        arrays["nll"] = summary.nll(labels)
         arrays["correct"] = summary.correct(labels)
         arrays["label"] = labels
     if sources is not None:
@@ -130,7 +130,7 @@ def per_image(
     }
 
 
-def scored_halves(summary: Summary, labels: Tensor) -> dict[str, tuple[float, ...]]:
+def scored_halves(summary: Predicted, labels: Tensor) -> dict[str, tuple[float, ...]]:
     """`ShiftRecord.halves` of a summary over N images.
 
     Args:

@@ -189,8 +189,14 @@ def _published_files(split: Split, folder: Path, severity: int) -> Split:
         )
         raise UserError(f"{archive.path} {wrong}; fetch it again, or remove it.")
     names = tuple(there[Path(name).name] for name in clean.names)
-    crop = replace(clean.crop, resize=clean.crop.size)  # they are published cut to this size
-    return replace(split, images=ImageFiles(archive, names, crop))
+    images = ImageFiles(archive, names, replace(clean.crop, resize=clean.crop.size))
+    size, wanted = images.stored_size(0), clean.crop.size
+    if size != (wanted, wanted):  # they are published cut out already
+        raise UserError(
+            f"The images in {archive.path} have {size[0]}×{size[1]} pixels, but the network takes "
+            f"{wanted}×{wanted}; rename {folder}, and corruptions are made of the clean images."
+        )
+    return replace(split, images=images)
 
 
 def _published(split: Split, path: Path, severity: int) -> Split:

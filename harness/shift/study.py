@@ -8,16 +8,17 @@ many there are, changes no record.
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 import signal
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -25,24 +26,26 @@ from ..backends.base import BACKENDS, Predictor
 from ..commands import parse_policy
 from ..errors import UserError
 from ..formats import FORMATS
+from ..images import ImageFiles
 from ..machine import fingerprint
 from ..plan import DRAWN_BACKEND
-from ..predict import batch_of, evaluate, images_at_a_time
+from ..predict import batch_of, images_at_a_time, outcomes
 from ..prepare import load_networks, prepare
 from ..record import Fingerprint
 from ..store import Policy, Store
 from ..terminal import command_line, tell
-from ..uncertainty.metrics import score
-from .ood import OOD, ood_split
+from ..uncertainty.metrics import METRICS, score
+from .ood import OOD, OodSet, ood_split
 from .plan import Condition, ShiftPlan
 from .record import GROUPS, SHIFT_RECORDS, ShiftRecord, per_image, scored_halves
-from .source import shifted
+from .source import Corrupted, shifted
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnContext, SpawnProcess
 
     from ..cell import Cell
     from ..data import Split, Splits
+    from ..prepare import Networks
     from ..quantize.artefact import Artefact
 
 #: Told what is being done and how much of it is done, as (phase, done, total).
@@ -80,7 +83,8 @@ def run(
     if workers < 1:
         raise UserError(f"--workers is {workers}; give at least 1.")
     here, report = fingerprint(), report or (lambda *_: None)
-    cells = plan.cells(load_networks(plan.base))
+    networks = load_networks(plan.base)
+    cells = plan.cells(networks)
     # All are read: a damaged one is noticed now, not hours later.
     there = {record.cell: record for record in store.records(plan.base.workload.name)}
     if policy is Policy.NEVER:
@@ -96,7 +100,7 @@ def run(
         )
     if wanted:
         report("Quantizing", 0, 1)
-        _score_all(_job(plan, wanted, store, command, here), wanted, workers, report)
+        _score_all(_job(plan, networks, wanted, store, command, here), wanted, workers, report)
     return [r for group in cells.values() for c in group if (r := store.find(c, here)) is not None]
 
 
@@ -125,14 +129,21 @@ def studied(
 
 @dataclass(eq=False)
 class _Job:
-    """What a worker needs; predictors are its own."""
+    """What a worker needs; predictors are its own. Not the plan: its workload may have functions
+    that no other process can be given."""
 
-    plan: ShiftPlan
+    mc: tuple[int, ...]
+    limit: int | None
+    ood: Sequence[OodSet]
+    corruption_seed: int
+    official: str | None
+    data: Path | None
     parts: Mapping[str, Split]
     artefacts: Mapping[tuple[str, str], Artefact]
     store: Store[ShiftRecord]
     command: str
     here: Fingerprint
+    one_decoder: bool = False
     predictors: dict[tuple[str, str], Predictor] = field(default_factory=dict)
 
     def predictor(self, cell: Cell) -> Predictor:
@@ -145,35 +156,38 @@ class _Job:
 
     def images(self, condition: Condition) -> Split:
         """The condition's images."""
-        base, part = self.plan.base, self.parts[condition.split]
+        part = self.parts[condition.split]
         if condition.corruption.startswith(OOD):
-            (one,) = (o for o in self.plan.ood if f"{OOD}{o.name}" == condition.corruption)
-            return ood_split(one, part, base.data, base.limit)
-        return shifted(
+            (one,) = (o for o in self.ood if f"{OOD}{o.name}" == condition.corruption)
+            return ood_split(one, part, self.data, self.limit)
+        found, _ = shifted(
             part,
             condition.corruption,
             condition.severity,
-            seed=self.plan.corruption_seed,
-            root=base.data,
-            official=base.workload.official_corruptions,
-        )[0]
+            seed=self.corruption_seed,
+            root=self.data,
+            official=self.official,
+        )
+        return replace(found, images=_one_decoder(found.images)) if self.one_decoder else found
 
     def score(self, cell: Cell, images: Split) -> ShiftRecord:
         """One format on one set of images."""
         bayesian = FORMATS.get(cell.format).bayesian
-        prefixes = self.plan.mc if bayesian else (1,)
+        prefixes = self.mc if bayesian else (1,)
         graph = self.artefacts[cell.format, cell.range].graph
-        found = evaluate(
+        labels = None if cell.corruption.startswith(OOD) else images.labels
+        found = outcomes(
             self.predictor(cell),
             images,
             prefixes,
             cell.seed,
             deterministic=not bayesian,
+            labelled=labels is not None,
+            whole=labels is not None and not all(m.per_image for m in METRICS.usable().values()),
             groups=GROUPS,
             batch=images_at_a_time(graph) if cell.backend == DRAWN_BACKEND else batch_of(graph),
         )
         last = found[prefixes[-1]]
-        labels = None if cell.corruption.startswith(OOD) else images.labels
         scores: dict[str, tuple[float | None, ...]] = {}
         halves: dict[str, tuple[float, ...]] = {}
         if labels is not None:
@@ -194,23 +208,39 @@ class _Job:
         )
 
 
+def _one_decoder(images: Any) -> Any:
+    """The same images, of a split, decoded by one thread."""
+    if isinstance(images, Corrupted):
+        return replace(images, images=_one_decoder(images.images))
+    return replace(images, threads=1) if isinstance(images, ImageFiles) else images
+
+
 def _job(
     plan: ShiftPlan,
+    networks: Networks,
     wanted: Mapping[Condition, Sequence[Cell]],
     store: Store[ShiftRecord],
     command: str,
     here: Fingerprint,
 ) -> _Job:
-    prepared = prepare(plan.base)
+    prepared = prepare(plan.base, networks)
     needed = {(cell.format, cell.range) for group in wanted.values() for cell in group}
     names = dict.fromkeys(condition.split for condition in wanted)
     return _Job(
-        plan,
-        {name: _readable(prepared.splits, name, plan.base.limit) for name in names},
-        {(name, range): prepared.artefact(name, plan.options.get(range)) for name, range in needed},
-        store,
-        command,
-        here,
+        mc=plan.mc,
+        limit=plan.base.limit,
+        ood=plan.ood,
+        corruption_seed=plan.corruption_seed,
+        official=plan.base.workload.official_corruptions,
+        data=plan.base.data,
+        parts={name: _readable(prepared.splits, name, plan.base.limit) for name in names},
+        artefacts={
+            (name, range): prepared.artefact(name, plan.options.get(range))
+            for name, range in needed
+        },
+        store=store,
+        command=command,
+        here=here,
     )
 
 
@@ -254,6 +284,7 @@ def _side_by_side(
     """One condition after the other to whoever is free. A worker that loses its connection, because
     this process stops or is killed, still stores the cell it is at."""
     context = multiprocessing.get_context("spawn")
+    job = replace(job, one_decoder=True)
     with _born_deaf():
         team = dict(_worker(context, job) for _ in range(min(workers, len(wanted))))
     try:
@@ -277,7 +308,12 @@ def _side_by_side(
 def _worker(context: SpawnContext, job: _Job) -> tuple[Connection, SpawnProcess]:
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(job, theirs))
-    process.start()
+    try:
+        process.start()
+    except (pickle.PicklingError, AttributeError, TypeError) as reason:  # all are pickle's
+        raise UserError(
+            f"The images cannot be handed to worker processes ({reason}); give --workers 1."
+        ) from reason
     theirs.close()
     return ours, process
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import wasserstein_distance
 
 from ..errors import UserError
 
@@ -200,12 +199,19 @@ def _describe(
         noise_ratio=noise_std / _rms(ground.std),
         at_mean=float((noise == 0).mean()),
         still=float((sampled == sampled[0]).all(axis=0).mean()),
-        wasserstein=float(wasserstein_distance(ground.pooled, other.reshape(-1))),
+        wasserstein=_wasserstein(ground.pooled, other),
         weights_histogram=_histogram(sampled, *_widened(*ends), WEIGHT_BINS),
         noise_histogram=_histogram(
             noise[:, moving] / ground.std[moving], -NOISE_END, NOISE_END, NOISE_BINS
         ),
     )
+
+
+def _wasserstein(ascending: NDArray[np.float32], others: NDArray[np.float32]) -> float:
+    """1-Wasserstein distance of two samples of one size, the mean gap of their order statistics:
+    12 bytes a draw, where SciPy's takes 150 for samples of any sizes."""
+    gaps = np.subtract(ascending, np.sort(others, axis=None), dtype=np.float64)
+    return float(np.abs(gaps, out=gaps).mean())
 
 
 def _widened(low: float, high: float) -> tuple[float, float]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .metrics import Metric
-from .predictive import Summary
+from .predictive import Predicted
 
 BINS = 15
 FLOOR_DRAWS = 200
@@ -37,7 +37,7 @@ class ReliabilityDiagram:
     accuracy: tuple[float | None, ...]
 
 
-def reliability_diagram(summary: Summary, labels: Tensor, bins: int = BINS) -> ReliabilityDiagram:
+def reliability_diagram(summary: Predicted, labels: Tensor, bins: int = BINS) -> ReliabilityDiagram:
     """Reliability diagram of the confidence max_c p̄_c (Guo et al., ICML 2017, figure 1).
 
     Args:
@@ -61,7 +61,7 @@ def reliability_diagram(summary: Summary, labels: Tensor, bins: int = BINS) -> R
     )
 
 
-def ece(summary: Summary, labels: Tensor) -> float:
+def ece(summary: Predicted, labels: Tensor) -> float:
     """Expected calibration error, %: Σ_b (n_b / N) |accuracy_b − confidence_b|.
 
     Naeini et al., AAAI 2015; Guo et al., ICML 2017, equation 5.
@@ -69,7 +69,7 @@ def ece(summary: Summary, labels: Tensor) -> float:
     return _gap(summary.confidence, summary.confidence, summary.correct(labels))
 
 
-def uce(summary: Summary, labels: Tensor) -> float:
+def uce(summary: Predicted, labels: Tensor) -> float:
     """Expected uncertainty calibration error, %: Σ_b (n_b / N) |error_b − uncertainty_b|.
 
     Bins are of the normalised predictive entropy H[p̄] / log C, uncertainty_b is its mean in the
@@ -80,7 +80,7 @@ def uce(summary: Summary, labels: Tensor) -> float:
     return _gap(uncertainty, uncertainty, ~summary.correct(labels))
 
 
-def ece_floor(summary: Summary, labels: Tensor) -> float:
+def ece_floor(summary: Predicted, labels: Tensor) -> float:
     """Noise floor of the ECE, %: the ECE to expect were the model perfectly calibrated.
 
     Labels play no part: each image is right with the probability that its confidence states; the
@@ -125,8 +125,16 @@ def _gap(binned: Tensor, stated: Tensor, observed: Tensor, bins: int = BINS) -> 
     return 100.0 * float(difference.abs().sum()) / len(binned)
 
 
-ECE = Metric("ece", "%", True, False, "expected calibration error, 15 bins", ece)
+ECE = Metric("ece", "%", True, False, "expected calibration error, 15 bins", ece, per_image=True)
 ECE_FLOOR = Metric(
-    "ece_floor", "%", None, False, "ECE that a perfectly calibrated model would show", ece_floor
+    "ece_floor",
+    "%",
+    None,
+    False,
+    "ECE that a perfectly calibrated model would show",
+    ece_floor,
+    per_image=True,
 )
-UCE = Metric("uce", "%", True, False, "expected uncertainty calibration error, 15 bins", uce)
+UCE = Metric(
+    "uce", "%", True, False, "expected uncertainty calibration error, 15 bins", uce, per_image=True
+)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from ..registry import Registry
@@ -17,7 +17,7 @@ from ..registry import Registry
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .predictive import Summary
+    from .predictive import Predicted
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class Metric:
         needs_mc: defined only for several passes of a network that draws its weights.
         description: one line.
         compute: the function of (summary, labels) with labels already checked.
+        per_image: it needs of a `Summary` what `Outcomes` has. Of others a study keeps the
+            probabilities of every class of every image.
     """
 
     name: str
@@ -38,7 +40,8 @@ class Metric:
     lower_is_better: bool | None
     needs_mc: bool
     description: str
-    compute: Callable[[Summary, Tensor], float]
+    compute: Callable[[Any, Tensor], float]
+    per_image: bool = False
 
 
 _HERE = "sigmabench.harness.uncertainty"
@@ -63,12 +66,13 @@ METRICS: Registry[Metric] = Registry(
 
 
 def score(
-    summary: Summary, labels: Tensor, names: Iterable[str] | None = None
+    summary: Predicted, labels: Tensor, names: Iterable[str] | None = None
 ) -> dict[str, float | None]:
     """Score a predictive distribution.
 
     Args:
-        summary: over N images and C classes.
+        summary: over N images and C classes; outcomes have to be `whole` for metrics that are not
+            `per_image`.
         labels: [N] integer class indices in 0 … C − 1.
         names: which metrics, in this order; by default every one that is registered.
 
@@ -83,9 +87,16 @@ def score(
     metrics = [METRICS.get(name) for name in (METRICS.usable() if names is None else names)]
     undefined = summary.mutual_information is None
     return {
-        m.name: None if m.needs_mc and undefined else _finite(m, m.compute(summary, labels))
+        m.name: None if m.needs_mc and undefined else _finite(m, _computed(m, summary, labels))
         for m in metrics
     }
+
+
+def _computed(metric: Metric, summary: Predicted, labels: Tensor) -> float:
+    given = summary if metric.per_image else summary.whole
+    if given is None:
+        raise ValueError(f"{metric.name} needs whole outcomes")
+    return metric.compute(given, labels)
 
 
 def _finite(metric: Metric, value: float) -> float:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -72,9 +72,45 @@ class Summary:
         """[N] int64, the class of the largest mean probability; of equal ones the first."""
         return self.probs.argmax(dim=-1)
 
+    @property
+    def whole(self) -> Summary:
+        """Itself, as `Outcomes.whole`."""
+        return self
+
     def correct(self, labels: Tensor) -> Tensor:
         """[N] bool, whether the prediction is the label. `labels`: [N] integer class indices."""
         return self.prediction == labels
+
+    def nll(self, labels: Tensor) -> Tensor:
+        """[N] float64, negative log-likelihood of the labels, nats; `labels` as in `correct`."""
+        return -self.log_probs.gather(1, labels.long()[:, None]).flatten()
+
+    def brier(self, labels: Tensor) -> Tensor:
+        """[N] float64, Σ_c (p̄_c − 1[c = y])²; `labels` as in `correct`."""
+        residual = self.probs.clone()
+        residual[range(self.images), labels.long()] -= 1.0
+        return residual.square().sum(dim=1)
+
+    def outcomes(self, labels: Tensor | None, whole: bool = False) -> Outcomes:
+        """One number an image of each kind, which is all that is kept.
+
+        Args:
+            labels: [N] integer class indices; None where there are none.
+            whole: keep the summary too, without halves.
+        """
+        return Outcomes(
+            T=self.T,
+            classes=self.classes,
+            confidence=self.confidence,
+            prediction=self.prediction,
+            entropy=self.entropy,
+            mutual_information=self.mutual_information,
+            labels=labels,
+            nlls=None if labels is None else self.nll(labels),
+            briers=None if labels is None else self.brier(labels),
+            halves=tuple(half.outcomes(labels) for half in self.halves),
+            whole=replace(self, halves=()) if whole else None,
+        )
 
     def check(self, labels: Tensor) -> None:
         """Refuse labels that this summary cannot be scored against.
@@ -85,24 +121,7 @@ class Summary:
         Raises:
             UserError: there is no image, or the labels are not N integers in 0 … C − 1.
         """
-        if self.images == 0:
-            raise UserError("There is no image to score; give a data split of at least one image.")
-        if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-            raise UserError(
-                f"The labels are {labels.dtype}; give one integer class index for each image."
-            )
-        if labels.shape != (self.images,):
-            raise UserError(
-                f"There are {self.images} predictions but labels of shape {tuple(labels.shape)}; "
-                "give one label for each image."
-            )
-        outside = ((labels < 0) | (labels >= self.classes)).nonzero().flatten()
-        if len(outside):
-            first = int(outside[0])
-            raise UserError(
-                f"Label {int(labels[first])} of image {first} is outside 0 to {self.classes - 1}; "
-                f"give labels of the {self.classes} classes that the model predicts."
-            )
+        _check(labels, self.images, self.classes)
 
     @classmethod
     def cat(cls, summaries: Sequence[Summary]) -> Summary:
@@ -133,6 +152,109 @@ class Summary:
             halves=tuple(
                 cls.cat(each) for each in zip(*(s.halves for s in summaries), strict=True)
             ),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """What scores and records need of a `Summary`, one number an image of each kind: all classes of
+    all images would take gigabytes.
+
+    Attributes:
+        T: number of Monte Carlo passes.
+        classes: number of classes C.
+        confidence: as of the summary, and so are the others; [N] float64.
+        prediction: [N] int64.
+        entropy: [N] float64, nats.
+        mutual_information: [N] float64, nats, or None.
+        labels: [N] integer class indices, or None where there are none.
+        nlls: [N] float64, negative log-likelihood of each label, nats; None without labels.
+        briers: [N] float64, Brier score of each image; None without labels.
+        halves: what half of the passes say.
+        whole: the summary, where it was asked for because a metric needs more.
+    """
+
+    T: int
+    classes: int
+    confidence: Tensor
+    prediction: Tensor
+    entropy: Tensor
+    mutual_information: Tensor | None
+    labels: Tensor | None
+    nlls: Tensor | None
+    briers: Tensor | None
+    halves: tuple[Outcomes, ...] = ()
+    whole: Summary | None = None
+
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        return len(self.prediction)
+
+    def correct(self, labels: Tensor) -> Tensor:
+        """See `Summary.correct`."""
+        return self.prediction == labels
+
+    def nll(self, labels: Tensor) -> Tensor:
+        """See `Summary.nll`; the labels are those of the outcomes."""
+        return _of(labels, self.labels, self.nlls)
+
+    def brier(self, labels: Tensor) -> Tensor:
+        """See `Summary.brier`; the labels are those of the outcomes."""
+        return _of(labels, self.labels, self.briers)
+
+    def check(self, labels: Tensor) -> None:
+        """See `Summary.check`."""
+        _check(labels, self.images, self.classes)
+
+    @classmethod
+    def cat(cls, parts: Sequence[Outcomes]) -> Outcomes:
+        """Join outcomes of consecutive batches of images, of the same passes: at least one."""
+        first = parts[0]
+
+        def joined(name: str) -> Any:
+            found = [getattr(part, name) for part in parts]
+            return None if found[0] is None else torch.cat(found)
+
+        names = ("confidence", "prediction", "entropy", "mutual_information")
+        return cls(
+            T=first.T,
+            classes=first.classes,
+            **{name: joined(name) for name in (*names, "labels", "nlls", "briers")},
+            halves=tuple(cls.cat(each) for each in zip(*(p.halves for p in parts), strict=True)),
+            whole=Summary.cat([p.whole for p in parts if p.whole]) if first.whole else None,
+        )
+
+
+#: What can be scored.
+Predicted = Summary | Outcomes
+
+
+def _of(labels: Tensor, those: Tensor | None, values: Tensor | None) -> Tensor:
+    if those is None or values is None or not torch.equal(labels, those):
+        raise ValueError("these are not the labels that the outcomes were taken with")
+    return values
+
+
+def _check(labels: Tensor, images: int, classes: int) -> None:
+    """See `Summary.check`."""
+    if images == 0:
+        raise UserError("There is no image to score; give a data split of at least one image.")
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise UserError(
+            f"The labels are {labels.dtype}; give one integer class index for each image."
+        )
+    if labels.shape != (images,):
+        raise UserError(
+            f"There are {images} predictions but labels of shape {tuple(labels.shape)}; "
+            "give one label for each image."
+        )
+    outside = ((labels < 0) | (labels >= classes)).nonzero().flatten()
+    if len(outside):
+        first = int(outside[0])
+        raise UserError(
+            f"Label {int(labels[first])} of image {first} is outside 0 to {classes - 1}; "
+            f"give labels of the {classes} classes that the model predicts."
         )
 
 

@@ -7,7 +7,7 @@ import math
 from torch import Tensor
 
 from .metrics import Metric
-from .predictive import Summary
+from .predictive import Predicted
 
 
 def exact_mean(values: Tensor) -> float:
@@ -15,34 +15,32 @@ def exact_mean(values: Tensor) -> float:
     return math.fsum(values.tolist()) / len(values)
 
 
-def accuracy(summary: Summary, labels: Tensor) -> float:
+def accuracy(summary: Predicted, labels: Tensor) -> float:
     """Share of images whose largest p̄_c is that of the label, %."""
     return 100.0 * int(summary.correct(labels).sum()) / summary.images
 
 
-def error(summary: Summary, labels: Tensor) -> float:
+def error(summary: Predicted, labels: Tensor) -> float:
     """Share of images predicted wrongly, %: 100 − accuracy."""
     return 100.0 * int((~summary.correct(labels)).sum()) / summary.images
 
 
-def nll(summary: Summary, labels: Tensor) -> float:
+def nll(summary: Predicted, labels: Tensor) -> float:
     """Negative log-likelihood, mean −log p̄_y in nats; finite for saturated logits."""
-    return exact_mean(-summary.log_probs.gather(1, labels.long()[:, None]).flatten())
+    return exact_mean(summary.nll(labels))
 
 
-def brier(summary: Summary, labels: Tensor) -> float:
+def brier(summary: Predicted, labels: Tensor) -> float:
     """Brier score summed over classes, mean Σ_c (p̄_c − 1[c = y])², in 0 … 2 (Brier, 1950)."""
-    residual = summary.probs.clone()
-    residual[range(summary.images), labels.long()] -= 1.0
-    return exact_mean(residual.square().sum(dim=1))
+    return exact_mean(summary.brier(labels))
 
 
-def entropy(summary: Summary, labels: Tensor) -> float:
+def entropy(summary: Predicted, labels: Tensor) -> float:
     """Mean predictive entropy, nats; labels play no part."""
     return exact_mean(summary.entropy)
 
 
-def mutual_information(summary: Summary, labels: Tensor) -> float:
+def mutual_information(summary: Predicted, labels: Tensor) -> float:
     """Mean mutual information of label and weights, nats; labels play no part.
 
     Raises:
@@ -53,11 +51,15 @@ def mutual_information(summary: Summary, labels: Tensor) -> float:
     return exact_mean(summary.mutual_information)
 
 
-ACCURACY = Metric("accuracy", "%", False, False, "images predicted rightly", accuracy)
-ERROR = Metric("error", "%", True, False, "images predicted wrongly", error)
-NLL = Metric("nll", "nats", True, False, "negative log-likelihood of the label", nll)
-BRIER = Metric("brier", "", True, False, "Brier score, summed over classes", brier)
-ENTROPY = Metric("entropy", "nats", None, False, "mean predictive entropy", entropy)
+ACCURACY = Metric(
+    "accuracy", "%", False, False, "images predicted rightly", accuracy, per_image=True
+)
+ERROR = Metric("error", "%", True, False, "images predicted wrongly", error, per_image=True)
+NLL = Metric(
+    "nll", "nats", True, False, "negative log-likelihood of the label", nll, per_image=True
+)
+BRIER = Metric("brier", "", True, False, "Brier score, summed over classes", brier, per_image=True)
+ENTROPY = Metric("entropy", "nats", None, False, "mean predictive entropy", entropy, per_image=True)
 MUTUAL_INFORMATION = Metric(
     "mutual_information",
     "nats",
@@ -65,4 +67,5 @@ MUTUAL_INFORMATION = Metric(
     True,
     "mean mutual information of label and weights",
     mutual_information,
+    per_image=True,
 )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .metrics import Metric
-from .predictive import Summary
+from .predictive import Predicted
 from .scores import exact_mean
 
 THRESHOLDS = (*(i / 20 for i in range(20)), 0.99)
@@ -31,7 +31,7 @@ class AccuracyAgainstConfidence:
 
 
 def accuracy_against_confidence(
-    summary: Summary, labels: Tensor, thresholds: Sequence[float] = THRESHOLDS
+    summary: Predicted, labels: Tensor, thresholds: Sequence[float] = THRESHOLDS
 ) -> AccuracyAgainstConfidence:
     """Accuracy of the images with max_c p̄_c ≥ τ, and their share, for each τ.
 
@@ -76,7 +76,7 @@ class RiskCoverage:
         return self if last is None else RiskCoverage(self.coverage[last - 1], self.risk[last - 1])
 
 
-def risk_coverage(summary: Summary, labels: Tensor) -> RiskCoverage:
+def risk_coverage(summary: Predicted, labels: Tensor) -> RiskCoverage:
     """Risk–coverage curve of the confidence max_c p̄_c, one point for each k = 1 … N images kept.
 
     Images of equal confidence cannot be told apart, so the risk within such a group is the
@@ -95,7 +95,7 @@ def risk_coverage(summary: Summary, labels: Tensor) -> RiskCoverage:
     return RiskCoverage(kept / summary.images, _risks(summary.confidence, ~summary.correct(labels)))
 
 
-def aurc(summary: Summary, labels: Tensor) -> float:
+def aurc(summary: Predicted, labels: Tensor) -> float:
     """Area under the risk–coverage curve, (1/N) Σ_k risk_k, in 0 … 1.
 
     Geifman, Uziel and El-Yaniv, "Bias-Reduced Uncertainty Estimation for Deep Neural
@@ -104,7 +104,7 @@ def aurc(summary: Summary, labels: Tensor) -> float:
     return exact_mean(_risks(summary.confidence, ~summary.correct(labels)))
 
 
-def eaurc(summary: Summary, labels: Tensor) -> float:
+def eaurc(summary: Predicted, labels: Tensor) -> float:
     """Excess AURC: the AURC above that of the same predictions, ranked with every error last.
 
     Geifman, Uziel and El-Yaniv, ICLR 2019, equation 2, with the optimum in its exact discrete
@@ -129,5 +129,7 @@ def _risks(confidence: Tensor, wrong: Tensor) -> Tensor:
     return (errors_before[group] + errors[group] * taken) / kept
 
 
-AURC = Metric("aurc", "", True, False, "area under the risk–coverage curve", aurc)
-EAURC = Metric("eaurc", "", True, False, "AURC above that of the best ranking", eaurc)
+AURC = Metric("aurc", "", True, False, "area under the risk–coverage curve", aurc, per_image=True)
+EAURC = Metric(
+    "eaurc", "", True, False, "AURC above that of the best ranking", eaurc, per_image=True
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,14 +13,18 @@ import torch
 from click.testing import CliRunner
 from peer_fakes import fake_peer
 
+from sigmabench.harness import checks
+from sigmabench.harness.backends.base import BACKENDS
 from sigmabench.harness.bench.record import Contender
 from sigmabench.harness.cli import main
 from sigmabench.harness.errors import UserError
-from sigmabench.harness.peers import audits, record, table
+from sigmabench.harness.peers import audits, judge, record, table
 from sigmabench.harness.peers.compare import compare
+from sigmabench.harness.peers.handover import NoRoomError
 from sigmabench.harness.peers.plan import PeersPlan, plan_from
 from sigmabench.harness.peers.record import Comparison, Row
 from sigmabench.harness.predict import summarise
+from sigmabench.harness.prepare import prepare
 from sigmabench.harness.store import Policy
 from sigmabench.harness.workload import resolve_workload
 
@@ -27,17 +32,19 @@ FORMATS = ("FP32", "DNN_FP32", "INT8_SIGMA1")
 FAKES = ("GOOD", "DRAWN", "SHRUNK", "BLIND", "CRASH", "REFUSE")
 
 
+ASKED = {
+    "formats": FORMATS,
+    "mc": 12,
+    "batch": 16,
+    "limit": 60,
+    "split": "validation",
+    "seconds": 0.02,
+    "threads": 1,
+}
+
+
 def plan_in(folder: Path, **changes: object) -> PeersPlan:
-    asked = {
-        "formats": FORMATS,
-        "mc": 12,
-        "batch": 16,
-        "limit": 60,
-        "split": "validation",
-        "seconds": 0.02,
-        "threads": 1,
-        **changes,
-    }
+    asked = {**ASKED, **changes}
     return PeersPlan(plan_from(resolve_workload("lenet-digits"), **asked), (), folder)
 
 
@@ -138,6 +145,79 @@ def test_reading_takes_the_youngest_of_all_machines(compared, tmp_path):
         path.rename(path.parent.parent / name / path.name)
     read, path = compare(plan, tmp_path, "x", Policy.NEVER)
     assert (read.created, path.parent.name) == ("2021-01-01", "2" * 8)
+
+
+def test_reading_asks_for_no_environment(compared, tmp_path):
+    plan, _, found = compared
+    there = replace(found.asked, peers={"fake": {"torch": "1.0"}})
+    record.save(replace(found, asked=there, created="2020"), tmp_path)
+    youngest = replace(found.asked, peers={"fake": {"torch": "1.1"}})
+    path = record.save(replace(found, asked=youngest, created="2021"), tmp_path)
+    others = replace(found.asked, seed=1), replace(found.asked, peers={"another": {}})
+    for other in others:
+        record.save(replace(found, asked=other, created="2022"), tmp_path)
+    elsewhere = replace(plan, environments=tmp_path / "nowhere")
+    assert compare(elsewhere, tmp_path, "x", Policy.NEVER)[1] == path
+    wider = replace(elsewhere, ours=replace(plan.ours, limit=59))
+    with pytest.raises(
+        UserError, match=r"comparison \(the nearest has limit 60, not 59\); ask for"
+    ):
+        compare(wider, tmp_path, "x", Policy.NEVER)
+
+
+@pytest.mark.parametrize("name", ["lenet5-mnist", "resnet20-cifar10"])
+def test_published_records_are_read_anywhere(name, tmp_path, monkeypatch):
+    """With neither data nor environments, on as many cores as they were measured with."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SIGMABENCH_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(checks, "usable_cores", lambda: [0, 1])
+    results = str(Path(__file__).parents[2] / "results")
+    command = ["peers", name, "--policy", "never", "--results", results, "--json"]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert told["asked"]["workload"] == name
+    assert told["figures"]["INT8"]["ms_a_pass"] > 0
+    monkeypatch.setattr(checks, "usable_cores", lambda: [0, 1, 2, 3])
+    other = CliRunner().invoke(main, command)
+    assert "(the nearest has threads 2, not 4); ask for one that is there" in other.stderr
+    assert CliRunner().invoke(main, [*command, "--threads", "2"]).exit_code == 0
+
+
+def test_a_full_folder_is_nobody_s_fault(tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise NoRoomError("No room.")
+
+    monkeypatch.setattr("sigmabench.harness.peers.compare.write_networks", full)
+    plan = plan_in(tmp_path, formats=("DNN_FP32",))
+    with pytest.raises(NoRoomError, match="No room"):
+        compare(plan, tmp_path / "results", "x")
+    assert not (tmp_path / "results").exists()
+
+
+def test_sigma_is_judged_draw_by_draw():
+    """As from all draws at once, in the memory of a few."""
+    prepared = prepare(plan_from(resolve_workload("lenet-digits"), **ASKED))
+    for name in ("FP32", "INT8_SIGMA1"):
+        artefact = prepared.artefact(name)
+        backend = BACKENDS.get(prepared.plan.backend_of(artefact.format))
+        predictor = backend.load(artefact, 1)
+        tracemalloc.start()
+        found = judge._our_std_ratio(artefact, prepared.model, predictor, 3)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert len(found) == 5
+        sizes = []
+        for layer, ratio in found.items():
+            scale = np.asarray(artefact.layers[layer].weight_scale, np.float64)
+            scale = scale.reshape(-1, 1, 1, 1) if scale.ndim else scale
+            draws = [predictor.sample(layer, 3, mc) * scale for mc in range(judge.DRAWS)]
+            std = judge.rms(prepared.model.layers[layer].std.numpy())
+            expected = judge.rms(np.std(draws, axis=0, ddof=1)) / std
+            assert ratio == pytest.approx(expected, rel=1e-12)
+            sizes.append(draws[0].nbytes)
+        assert most < 8 * max(sizes) + 100_000
 
 
 def test_what_failed_though_it_was_there_is_told(compared):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from dataclasses import replace
 from functools import partial
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +17,12 @@ from torch import nn
 from toy import Residual
 
 from sigmabench.harness.errors import UserError
-from sigmabench.harness.peers.handover import all_bayesian, write_images, write_networks
+from sigmabench.harness.peers.handover import (
+    NoRoomError,
+    all_bayesian,
+    write_images,
+    write_networks,
+)
 from sigmabench.harness.peers.process import PeerError
 from sigmabench.harness.peers.source import source_of
 from sigmabench.harness.peers.workers import network as far
@@ -73,6 +82,52 @@ def test_images_arrive_as_ours_are(tmp_path):
     assert torch.equal(batches[2][6:], scored.batch(slice(0, 26)))
     assert len(np.load(tmp_path / "calibration.npy", mmap_mode="r")) == 1024
     assert len(list(batches)) == 3
+
+
+class Full(FileIO):
+    """A file on a disk that has room for a .npy's header and no more."""
+
+    def write(self, data: bytes) -> int:
+        if self.tell():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(data)
+
+
+def test_images_that_find_no_room_are_a_sentence(tmp_path, monkeypatch):
+    splits = resolve_workload("lenet-digits").splits(None)
+    scored = splits.validation.limit(70)
+    says = (
+        f"The temporary folder {tmp_path} cannot hold images.npy of "
+        f"{4 * scored.images.numel():,} bytes ({{}}); name another one with TMPDIR, or score fewer "
+        "images with --limit."
+    )
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", lambda path, mode: Full(path, mode))
+        with pytest.raises(NoRoomError) as full:
+            write_images(tmp_path, scored, splits.calibration)
+    assert str(full.value) == says.format("No space left on device")
+    assert not list(tmp_path.iterdir())
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(NoRoomError) as full:
+        write_images(tmp_path, scored, splits.calibration)
+    assert str(full.value) == says.format("1,000 are free")
+    assert not list(tmp_path.iterdir())
+
+
+def test_networks_that_find_no_room_are_a_sentence(
+    tmp_path, monkeypatch, residual: nn.Module, posterior: Posterior
+):
+    def full(path: Path, **_: object) -> None:
+        path.write_bytes(b"a part")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(
+        NoRoomError, match=r"cannot hold twin\.npz of .* another one with TMPDIR\.$"
+    ):
+        write_networks(tmp_path, Networks(posterior, posterior), residual)
+    assert not list(tmp_path.iterdir())
 
 
 def test_networks_arrive_bit_for_bit(tmp_path, residual: nn.Module, posterior: Posterior):

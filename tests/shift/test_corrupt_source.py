@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -176,6 +177,12 @@ def test_releases_of_published_files_have_identities_of_their_own(
     assert re.fullmatch("official [0-9a-f]{12}", before)
     (folder / "1" / "wnid" / "val_0.png").write_bytes(b"other")
     assert published_identity(folder) != before
+
+
+def test_published_files_of_another_size_are_not_enlarged(files: Split, tmp_path: Path) -> None:
+    larger = replace(files, images=replace(files.images, crop=Crop(48, 56)))
+    with pytest.raises(UserError, match="fog/3 have 32×32 pixels, but the network takes 48×48"):
+        shifted(larger, "fog", 3, root=tmp_path, official="TOY-C")
 
 
 def test_published_files_that_do_not_fit(files: Split, tmp_path: Path) -> None:

@@ -41,6 +41,15 @@ def test_a_folder_is_read_in_order_and_brought_to_size(tmp_path: Path) -> None:
     assert len(ood_split(one, LIKE, None, 2)) == 2
 
 
+def test_a_small_picture_does_not_blur_the_others(tmp_path: Path) -> None:
+    one = ood_sets([str(folder(tmp_path / "a", [(16, 16)]))])[0]
+    pixels = RNG.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a" / "0.png")
+    Image.fromarray(pixels[:4, :4]).save(tmp_path / "a" / "1.png")
+    found = ood_split(one, LIKE, None, None).images
+    np.testing.assert_array_equal(found[0].permute(1, 2, 0).numpy(), pixels)
+
+
 def test_gray_arrays_get_three_channels_and_the_other_way_round(tmp_path: Path) -> None:
     images = RNG.integers(0, 256, (5, 16, 16), dtype=np.uint8)
     np.savez(tmp_path / "gray.npz", images=images)
@@ -103,5 +112,6 @@ def test_images_from_outside_have_no_files_that_were_left_out(tmp_path: Path) ->
 def test_a_picture_too_large_to_be_safe_is_refused(tmp_path: Path, monkeypatch) -> None:
     (one,) = ood_sets([str(folder(tmp_path / "pictures", [(40, 40)]))])
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(UserError, match=r"0\.png is no picture \(Image size \(1600 pixels\)"):
-        load_ood(one, None, None)
+    for read in (lambda: available((one,), None, None), lambda: ood_split(one, LIKE, None, None)):
+        with pytest.raises(UserError, match=r"0\.png is no picture \(Image size \(1600 pixels\)"):
+            read()

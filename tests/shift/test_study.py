@@ -263,6 +263,16 @@ def test_types_that_cannot_be_made_here_are_refused_before_anything_is_scored(
         plan(types=("frost",))
 
 
+def test_reading_makes_and_fetches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("nothing is scored")
+
+    monkeypatch.setattr("sigmabench.harness.shift.plan.corrupt", refuse)
+    monkeypatch.setattr("sigmabench.harness.shift.plan.available", refuse)
+    read = plan(types=("frost",), ood=("svhn",), scoring=False)
+    assert (read.types, [one.name for one in read.ood]) == (("frost",), ["svhn"])
+
+
 @pytest.mark.parametrize(
     ("choices", "message"),
     [

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import wasserstein_distance
 
 from sigmabench.harness.backends.base import BACKENDS
 from sigmabench.harness.errors import UserError
@@ -16,7 +18,7 @@ from sigmabench.harness.plan import Plan
 from sigmabench.harness.prepare import prepare
 from sigmabench.harness.quantize.ptq import Options
 from sigmabench.harness.shift.similarity import verdicts
-from sigmabench.harness.shift.weights import Histogram, LayerRange, weight_ranges
+from sigmabench.harness.shift.weights import Histogram, LayerRange, _wasserstein, weight_ranges
 from sigmabench.harness.workload import WORKLOADS
 
 PASSES = 6
@@ -105,6 +107,25 @@ def test_the_distance_is_the_mean_gap_of_the_sorted_draws(artefacts, predictors,
     gaps = np.abs(np.sort(np.ravel(base)) - np.sort(np.ravel(other)))
     assert found.wasserstein == pytest.approx(gaps.mean(dtype=np.float64), rel=1e-4)
     assert found.wasserstein > 0
+
+
+@given(st.integers(1, 500), st.integers(0, 2**32), st.sampled_from([0.0, 1e-3, 5.0]))
+def test_the_distance_is_scipys(count, seed, shift):
+    generator = np.random.default_rng(seed)
+    one, other = (generator.normal(size=count).astype(np.float32) for _ in range(2))
+    other = (other + np.float32(shift)).round(2)  # with ties
+    expected = wasserstein_distance(one, other)
+    found = _wasserstein(np.sort(one), other.reshape(count, 1, 1))
+    assert found == pytest.approx(expected, rel=1e-12, abs=1e-15)
+
+
+def test_the_distance_takes_a_few_bytes_a_draw():
+    one = np.linspace(0, 1, 10**6, dtype=np.float32)
+    tracemalloc.start()
+    _wasserstein(one, one[::-1])
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 13e6
 
 
 def test_histograms_hold_every_draw_once_between_edges_of_their_own_layer(ranges):

@@ -71,6 +71,21 @@ def test_a_metric_is_one_line_of_registration(monkeypatch: pytest.MonkeyPatch) -
     assert score(summary, labels, ["wrong"]) == score(summary, labels, ["error"])
 
 
+def test_a_metric_that_needs_all_classes_is_refused_outcomes_without_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert all(METRICS.get(name).per_image for name in BUILT_IN)
+    foreign = Metric("most", "", None, False, "largest p̄", lambda s, _: float(s.probs.max()))
+    monkeypatch.setattr(METRICS, "_targets", {**METRICS._targets, "most": "nowhere:MOST"})
+    monkeypatch.setattr(METRICS, "_loaded", {**METRICS._loaded, "most": foreign})
+    summary, labels = make_case(0)
+    whole, reduced = summary.outcomes(labels, whole=True), summary.outcomes(labels)
+    assert score(whole, labels, ["most"]) == score(summary, labels, ["most"])
+    assert score(reduced, labels, ["ece"]) == score(summary, labels, ["ece"])
+    with pytest.raises(ValueError, match="most needs whole outcomes"):
+        score(reduced, labels, ["most"])
+
+
 def test_unknown_metric_gets_a_suggestion() -> None:
     summary, labels = make_case(0)
     with pytest.raises(UserError, match="'brierr'; did you mean brier"):

@@ -12,7 +12,8 @@ from torch import Tensor
 from uncertainty_cases import make_logits, summarise
 
 from sigmabench.harness.errors import UserError
-from sigmabench.harness.uncertainty.predictive import Predictive, Summary
+from sigmabench.harness.uncertainty.metrics import score
+from sigmabench.harness.uncertainty.predictive import Outcomes, Predictive, Summary
 
 FIELDS = ("probs", "log_probs", "entropy", "expected_entropy", "mutual_information")
 
@@ -242,3 +243,41 @@ def test_fewer_passes_than_groups_have_no_halves() -> None:
     few = Predictive([5], groups=6)
     few.update(make_logits(0, 5, 3, 4))
     assert few.summaries()[5].halves == ()
+
+
+@pytest.mark.parametrize("groups", [0, 6])
+@pytest.mark.parametrize("shape", [(1, 5, 2), (1, 9, 10), (12, 23, 7), (13, 260, 100)])
+def test_outcomes_of_batches_score_as_the_whole_bit_for_bit(
+    shape: tuple[int, int, int], groups: int
+) -> None:
+    T, N, C = shape
+    logits = make_logits(5, *shape)
+    labels = torch.randint(C, (N,), generator=torch.Generator().manual_seed(1))
+    parts, kept = [], []
+    for some in torch.arange(N).split(8):
+        total = Predictive([T], groups=groups)
+        total.update(logits[:, some])
+        parts.append(total.summaries()[T])
+        kept.append(parts[-1].outcomes(labels[some], whole=True))
+    summary, found = Summary.cat(parts), Outcomes.cat(kept)
+    assert (found.images, found.classes, found.T) == (N, C, T)
+    for one, other in ((summary, found), *zip(summary.halves, found.halves, strict=True)):
+        assert score(other, labels) == score(one, labels)
+        assert torch.equal(other.nll(labels), one.nll(labels))
+        assert torch.equal(other.brier(labels), one.brier(labels))
+        assert torch.equal(other.confidence, one.confidence)
+        assert torch.equal(other.prediction, one.prediction)
+    assert found.whole is not None
+    assert_same_bits(found.whole, summary)
+    assert found.whole.halves == ()
+
+
+def test_outcomes_are_of_their_own_labels() -> None:
+    labels = torch.tensor([0, 1, 2])
+    found = summarise(make_logits(0, T=2, N=3, C=4)).outcomes(labels)
+    with pytest.raises(ValueError, match="not the labels"):
+        score(found, labels.flip(0), ["nll"])
+    with pytest.raises(ValueError, match="not the labels"):
+        summarise(make_logits(0, T=2, N=3, C=4)).outcomes(None).brier(labels)
+    with pytest.raises(UserError, match="give one label for each image"):
+        score(found, labels[:2])

@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from sigmabench.harness import histology
 from sigmabench.harness.data import Split, Splits
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.histology import (
@@ -37,8 +38,13 @@ def real(data_root: Path) -> Path:
     return data_root
 
 
+@functools.cache
+def loaded(root: Path) -> Splits:
+    return WORKLOAD.splits(root)
+
+
 def test_parts_are_those_of_the_slides(real: Path) -> None:
-    splits = WORKLOAD.splits(real)
+    splits = loaded(real)
     held_out = splits.others["held-out-slides"]
     assert torch.bincount(held_out.labels).tolist() == HELD_OUT
     assert len(splits.test) == 622
@@ -60,7 +66,7 @@ def contents(part: Split) -> list[tuple[bytes, int]]:
 
 def test_the_first_tiles_of_a_part_are_a_sample_of_it(real: Path) -> None:
     """Ranges are calibrated on the first training tiles, and a limit takes the first ones."""
-    splits = WORKLOAD.splits(real)
+    splits = loaded(real)
     for part in (splits.train, splits.test, splits.others["held-out-slides"]):
         first = torch.bincount(part.labels[:400], minlength=8) / 400
         every = torch.bincount(part.labels, minlength=8) / len(part)
@@ -69,7 +75,7 @@ def test_the_first_tiles_of_a_part_are_a_sample_of_it(real: Path) -> None:
 
 
 def test_tiles_know_the_image_that_they_were_cut_from(real: Path) -> None:
-    found, splits = tiles(real), WORKLOAD.splits(real)
+    found, splits = tiles(real), loaded(real)
     own = {}
     for image, parent in zip(found.images, found.parents, strict=True):
         own.setdefault(image.numpy().tobytes(), set()).add(parent)
@@ -90,11 +96,6 @@ def test_tissues_of_no_class_are_a_set_from_outside(real: Path) -> None:
     assert [WORKLOAD.class_name(label) for label in (0, 7)] == ["tumor", "empty"]
 
 
-@functools.cache
-def loaded(root: Path) -> Splits:
-    return WORKLOAD.splits(root)
-
-
 def test_no_image_is_on_both_sides_of_validation(real: Path) -> None:
     found, splits = tiles(real), loaded(real)
     parents: dict[bytes, set[str]] = {}
@@ -109,8 +110,18 @@ def test_no_image_is_on_both_sides_of_validation(real: Path) -> None:
     # Bare glass is of one image, and the network has to see it.
     assert torch.bincount(splits.validation.labels, minlength=8)[:7].min() > 20
     assert torch.bincount(splits.train.labels, minlength=8).min() > 150
-    again = WORKLOAD.splits(real)
-    assert torch.equal(again.train.labels, splits.train.labels)
+
+
+def test_parts_and_their_order_are_those_of_the_shipped_posterior(real: Path) -> None:
+    """It was trained on the first; another version of a library must not mix them."""
+    splits = loaded(real)
+    parts = (splits.train, splits.validation, splits.test)
+    found = {part.name: hashlib.sha256(part.images.numpy()).hexdigest()[:16] for part in parts}
+    assert found == {
+        "train": "54a01e66db940df7",
+        "validation": "fa32656fabd07cd6",
+        "test": "0b6f4cb32199da6e",
+    }
 
 
 def name(slide: int, number: int) -> str:
@@ -130,6 +141,13 @@ def archive(root: Path) -> Path:
     return root
 
 
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Archives of these tests have no 5,000 tiles."""
+    monkeypatch.setattr(histology, "_complete", lambda found, _: found)
+
+
+@pytest.mark.usefixtures("few")
 def test_the_official_archive_becomes_small_and_gray(tmp_path: Path) -> None:
     found = tiles(archive(tmp_path))
     assert found.images.shape == (12, 1, 64, 64)
@@ -145,6 +163,18 @@ def test_the_official_archive_becomes_small_and_gray(tmp_path: Path) -> None:
         digest = hashlib.sha256(found.names[index].encode()).hexdigest()
         assert int(digest, 16) % 6 == 0
     assert Counter(found.parents)["CRC-Prim-HE-05_004"] == 1
+
+
+def test_a_part_of_the_tiles_is_no_data_set(tmp_path: Path, real: Path) -> None:
+    """It would be other test sets under the same names."""
+    with pytest.raises(UserError, match="holds 3 tiles of tumor instead of 625; fetch or unpack"):
+        tiles(archive(tmp_path))
+    with np.load(real / FOLDER / FILE) as stored:
+        few = {name: stored[name][:-1] for name in stored.files}
+    (tmp_path / "b" / FOLDER).mkdir(parents=True)
+    np.savez(tmp_path / "b" / FOLDER / FILE, **few)
+    with pytest.raises(UserError, match=f"{FILE} holds 624 tiles of empty instead of 625"):
+        tiles(tmp_path / "b")
 
 
 def test_what_is_not_there_or_damaged_is_named(tmp_path: Path) -> None:

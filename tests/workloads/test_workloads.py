@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import replace
 from functools import cache
@@ -107,6 +108,14 @@ def test_digits_parts_share_no_image() -> None:
     assert sum(map(len, seen)) == len(seen[0] | seen[1] | seen[2]) == 1797
     assert int(splits.train.images.max()) == 255
     assert len(splits.train.images.unique()) == 17
+
+
+def test_digits_parts_are_those_of_the_shipped_posterior() -> None:
+    """Another version of scikit-learn must not move an image that was trained on elsewhere."""
+    splits = load_splits(WORKLOADS.get("lenet-digits"))
+    parts = (splits.train, splits.validation, splits.test)
+    digests = [hashlib.sha256(part.images.numpy()).hexdigest()[:16] for part in parts]
+    assert digests == ["99f7acebb1b04cfa", "01f73e78ce593794", "54e8921b30bada17"]
 
 
 def test_mnist_validation_is_cut_out_of_training() -> None:

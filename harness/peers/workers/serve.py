@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 from network import Batches, make, settle, tensors
+from spread import Spread
 from torch import Tensor, nn
 
 WARMUP = 3
@@ -184,17 +185,11 @@ class _Runner:
     def _std(self, draws: int) -> dict[str, float]:
         """Rms over a tensor of the standard deviation (n − 1) of each weight over some draws."""
         assert self._form.draw is not None, "a deterministic network draws nothing"
-        mean: dict[str, Tensor] = {}
-        squares: dict[str, Tensor] = {}
-        for count in range(1, draws + 1):  # Welford 1962
+        spreads: dict[str, Spread] = {}
+        for _ in range(draws):
             for name, drawn in self._form.draw().items():
-                value = drawn.double()
-                if name not in mean:
-                    mean[name], squares[name] = torch.zeros_like(value), torch.zeros_like(value)
-                off = value - mean[name]
-                mean[name] += off / count
-                squares[name] += off * (value - mean[name])
-        return {name: float((total / (draws - 1)).mean().sqrt()) for name, total in squares.items()}
+                spreads.setdefault(name, Spread()).add(drawn)
+        return {name: spread.rms() for name, spread in spreads.items()}
 
 
 def _trained(job: Job, module: nn.Module) -> Sequence[Tensor]:
