@@ -86,6 +86,7 @@ def measured(
     monkeypatch: pytest.MonkeyPatch,
     mc: int = 3,
     seconds: float = 0.2,
+    samples: int = 20,
     **choices: Any,
 ) -> Record:
     """The record of one int8 cell whose predictor is of this kind."""
@@ -93,8 +94,8 @@ def measured(
     monkeypatch.setattr(backend, "load", lambda self, artefact, threads, team=0: kind(artefact))
     # Noise of a shared machine is not what is tested here.
     monkeypatch.setattr(sweep.audits, "noise_bounded", lambda noise: "pass")
-    if choices.get("adaptive"):
-        monkeypatch.setattr(sweep, "MIN_SAMPLES", 5)  # queries of many passes, in NumPy
+    few = 5 if choices.get("adaptive") else samples  # queries of many passes, in NumPy
+    monkeypatch.setattr(sweep, "MIN_SAMPLES", few)
     plan = Plan(
         resolve_workload("lenet-digits"),
         formats=("INT8",),
@@ -120,7 +121,7 @@ def measured(
     ],
 )
 def test_a_broken_backend_makes_the_record_invalid(kind, audit, tmp_path, monkeypatch):
-    verdict = measured(kind, tmp_path, monkeypatch).verdict
+    verdict = measured(kind, tmp_path, monkeypatch, seconds=0.05, samples=5).verdict
     assert verdict.audits[audit].startswith("fail: ")
     assert not verdict.valid
 
