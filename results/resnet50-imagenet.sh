@@ -12,8 +12,7 @@ for delta in 0.03 0.05 0.07 0.1; do
     --batch 1 --seconds 0.1 --formats FP32,INT8,INT8_SIGMA1,DNN_FP32 --results results/choices
 done
 
-# Test data, to be scored once; speed at batch 32 from one pass. No records of these are published
-# yet.
+# Test data, scored once; speed at batch 32 from one pass.
 sigmabench run $workload --formats $formats --mc 50 --batch 1
 sigmabench run $workload --formats $formats --mc 1 --batch 32
 sigmabench report $workload --out $report

@@ -13,6 +13,8 @@ from sigmabench.harness.imagenet import CLASSES, splits, weights_origin, with_we
 from sigmabench.harness.images import Crop
 from sigmabench.harness.workload import Workload
 
+from .pretrained import timm_network, torchvision_network, torchvision_options
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -53,22 +55,6 @@ def torchvision_classifier(name: str, delta: float = DELTA) -> Workload:
     )
 
 
-def torchvision_network(name: str) -> nn.Module:
-    """The network with fresh weights."""
-    from torchvision.models import get_model
-
-    network: nn.Module = get_model(name, weights=None, **_options(name))
-    return network
-
-
-def _options(name: str) -> dict[str, bool]:
-    """What torchvision builds a network with when it loads weights, but for its auxiliary heads,
-    which are kept. Without `init_weights`, these two draw theirs by a slow truncated normal."""
-    if name not in ("googlenet", "inception_v3"):
-        return {}
-    return {"init_weights": False, "transform_input": True, "aux_logits": True}
-
-
 def torchvision_pretrained(name: str, weights: str, root: Path | None) -> nn.Module:
     """The network with its weights, from the data root or downloaded.
 
@@ -82,7 +68,9 @@ def torchvision_pretrained(name: str, weights: str, root: Path | None) -> nn.Mod
         from torchvision.models import get_model
 
         # not the file as it is: get_model renames tensors of old ones
-        state: dict[str, Tensor] = get_model(name, weights=weights, **_options(name)).state_dict()
+        state: dict[str, Tensor] = get_model(
+            name, weights=weights, **torchvision_options(name)
+        ).state_dict()
         return state
 
     files = torchvision_files(name, weights)
@@ -140,20 +128,13 @@ def timm_classifier(name: str, delta: float = DELTA) -> Workload:
     return classifier(
         f"timm-{name.replace('_', '-').replace('.', '-')}",
         f"{name} of timm on ImageNet, MOPED",
-        partial(_timm_network, name),
+        partial(timm_network, name),
         partial(_timm_pretrained, name, files),
         files,
         crop,
         (tuple(data["mean"]), tuple(data["std"])),
         delta,
     )
-
-
-def _timm_network(name: str) -> nn.Module:
-    import timm
-
-    network: nn.Module = timm.create_model(name)
-    return network
 
 
 def _timm_pretrained(name: str, files: tuple[str, ...], root: Path | None) -> nn.Module:
@@ -163,7 +144,7 @@ def _timm_pretrained(name: str, files: tuple[str, ...], root: Path | None) -> nn
         state: dict[str, Tensor] = timm.create_model(name, pretrained=True).state_dict()
         return state
 
-    return with_weights(_timm_network(name), files, root, download)
+    return with_weights(timm_network(name), files, root, download)
 
 
 def classifier(

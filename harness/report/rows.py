@@ -16,6 +16,8 @@ SUBJECT = ("workload", "workload_version", "split", "corruption", "severity", "l
 #: Fields that every table shows in its own columns.
 SHOWN = ("format", "mc", "batch", "stopping")
 ALL = "all cells"
+#: Findings of more layers than these that differ in their numbers alone are one line.
+LAYERS_APART = 5
 
 
 @dataclass(frozen=True)
@@ -290,11 +292,31 @@ def _notes(rows: Sequence[Row]) -> list[Note]:
                 said["fail"].append((f"{name}: {reason}" if reason else name, row))
         said["finding"] += [(finding, row) for finding in verdict.findings]
         said["unavailable"] += [(f"{k}: {v}", row) for k, v in row.record.unavailable.items()]
+    said["finding"] = _over_layers(said["finding"])
     return [
         Note(kind, merged, len(cells), _where(cells, rows))
         for kind, pairs in said.items()
         for merged, which in text.merge([t for t, _ in pairs])
         for cells in [unique([pairs[i][1] for i in which], lambda r: (r.label, r.record.cell))]
+    ]
+
+
+def _over_layers(findings: Sequence[tuple[str, Row]]) -> list[tuple[str, Row]]:
+    """What is said of many layers without the layer: a network of fifty has no fifty lines."""
+    layers: dict[str, set[str]] = {}
+    said = []
+    for finding, row in findings:
+        layer, _, rest = finding.partition(": ")
+        measured = layer in {one.layer for one in row.record.fidelity}
+        said.append((finding, row, text.pattern(rest) if measured else None))
+        if measured:
+            layers.setdefault(text.pattern(rest), set()).add(layer)
+    every = len({one.layer for _, row in findings for one in row.record.fidelity})
+    return [
+        (finding, row)
+        if pattern is None or len(layers[pattern]) <= LAYERS_APART
+        else (f"{len(layers[pattern])} of {every} layers: {finding.partition(': ')[2]}", row)
+        for finding, row, pattern in said
     ]
 
 

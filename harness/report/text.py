@@ -129,6 +129,11 @@ def first(items: Sequence[str], count: int = 3) -> str:
     return "; ".join(items[:count]) + more
 
 
+def pattern(text: str) -> str:
+    """A text without its numbers: equal for those that `merge` makes one of."""
+    return _NUMBER.sub("#", text)
+
+
 def merge(texts: Sequence[str]) -> list[tuple[str, list[int]]]:
     """Texts that differ only in their numbers, as one text each with the range of each number.
 

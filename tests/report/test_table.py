@@ -186,6 +186,28 @@ def test_findings_and_failures_stand_once_with_their_counts(records):
     assert "(all cells)" in output
 
 
+def test_what_is_said_of_many_layers_is_one_line():
+    (record,) = factory.grid(("INT8",))[:1]
+    one = record.fidelity[0]
+
+    def notes(layers: int) -> list[str]:
+        found = [f"l{i}.conv1: {i + 7}.5% of weights cannot move" for i in range(layers)]
+        verdict = replace(record.verdict, findings=(*found, "weights are from a file"))
+        fidelity = tuple(replace(one, layer=f"l{i}.conv1") for i in range(8))
+        (section,) = sections([replace(record, verdict=verdict, fidelity=fidelity)])
+        return [note.text for note in section.notes if note.kind == "finding"]
+
+    assert notes(6) == [
+        "6 of 8 layers: 7.5–12.5% of weights cannot move",
+        "weights are from a file",
+    ]
+    assert notes(2) == [
+        "l0.conv1: 7.5% of weights cannot move",
+        "l1.conv1: 8.5% of weights cannot move",
+        "weights are from a file",
+    ]
+
+
 def test_invalid_cells_are_marked(records):
     (section,) = sections(records)
     marks = [row[-1] for row in sheets.speed(section).rows]

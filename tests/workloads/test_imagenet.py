@@ -34,7 +34,8 @@ from sigmabench.harness.prepare import load_networks, prepare
 from sigmabench.harness.store import RECORDS, Store
 from sigmabench.harness.sweep import run
 from sigmabench.harness.workload import resolve_workload
-from sigmabench.workloads.imagenet import torchvision_network, torchvision_pretrained
+from sigmabench.workloads.imagenet import torchvision_pretrained
+from sigmabench.workloads.pretrained import torchvision_network
 
 TENCH, GOLDFISH = 0, 1
 
