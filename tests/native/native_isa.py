@@ -58,7 +58,7 @@ def main() -> None:
         "paths": sorted(paths),
         "hashes": {name: hashed(artefact) for name, artefact in found.items()},
         "unequal": {
-            name: int(unequal_calls(a, 40 if reorders[name] else 2)) for name, a in found.items()
+            name: int(unequal_calls(a, 10 if reorders[name] else 2)) for name, a in found.items()
         },
     }
     print(json.dumps(report))

@@ -159,7 +159,12 @@ def in_float(node: Node, artefact: Artefact, values: dict[str, Tensor]) -> Tenso
     return y.clamp(0, node.ceiling) if node.relu else y
 
 
-@pytest.mark.parametrize("name", NETS)
+DEEP = ("resnet50", "res2net")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in DEEP else n for n in NETS]
+)
 def test_every_integer_is_the_nearest_to_what_floats_make_of_those_before_it(name: str) -> None:
     """Layer by layer: random networks of this depth amplify the least difference, weights that are
     off by 0.4 % included, so that their logits alone would say little."""

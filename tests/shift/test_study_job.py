@@ -91,8 +91,8 @@ def test_memory_does_not_grow_with_classes_times_images(monkeypatch: pytest.Monk
 
     def growth(classes: int) -> float:
         """Bytes an image more, while it is scored and where all of it is put together."""
-        most = [peak(images, classes) for images in (500, 2000)]
-        return (most[1] - most[0]) / 1500
+        most = [peak(images, classes) for images in (500, 1000)]
+        return (most[1] - most[0]) / 500
 
     def peak(images: int, classes: int) -> int:
         before, found = held(), []
