@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from .uncertainty.predictive import Outcomes, Predictive, Summary
@@ -89,8 +89,8 @@ def evaluate(
         batch: images at a time.
     """
     parts: dict[int, list[Summary]] = {T: [] for T in mc}
-    for start in range(0, len(split), batch):
-        x = split.batch(slice(start, start + batch))
+    for index in _batches(split, batch):
+        x = split.batch(index)
         for T, summary in _passes(predictor, x, mc, seed, deterministic).items():
             parts[T].append(summary)
         if advance:
@@ -125,13 +125,16 @@ def outcomes(
         batch: images at a time.
     """
     parts: dict[int, list[Outcomes]] = {T: [] for T in mc}
-    for start in range(0, len(split), batch):
-        index = slice(start, start + batch)
+    for index in _batches(split, batch):
         labels = split.labels[index] if labelled else None
         found = _passes(predictor, split.batch(index), mc, seed, deterministic, groups=groups)
         for T, each in parts.items():
             each.append(found.pop(T).outcomes(labels, whole))
     return {T: Outcomes.cat(each) for T, each in parts.items()}
+
+
+def _batches(split: Split, batch: int) -> Iterator[slice]:
+    return (slice(start, start + batch) for start in range(0, len(split), batch))
 
 
 def summarise(logits: Tensor, deterministic: bool = False) -> Summary:

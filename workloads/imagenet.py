@@ -13,7 +13,7 @@ from sigmabench.harness.imagenet import CLASSES, splits, weights_origin, with_we
 from sigmabench.harness.images import Crop
 from sigmabench.harness.workload import Workload
 
-from .pretrained import timm_network, torchvision_network, torchvision_options
+from .networks import timm_network, torchvision_network, torchvision_options
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -13,7 +13,7 @@ from sigmabench.harness.images import Crop
 from sigmabench.harness.posterior.recipe import OneCycle, Recipe
 
 from .imagenet import classifier, torchvision_files, torchvision_pretrained
-from .pretrained import torchvision_network
+from .networks import torchvision_network
 
 WEIGHTS = "IMAGENET1K_V1"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

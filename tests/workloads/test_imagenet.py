@@ -35,7 +35,7 @@ from sigmabench.harness.store import RECORDS, Store
 from sigmabench.harness.sweep import run
 from sigmabench.harness.workload import resolve_workload
 from sigmabench.workloads.imagenet import torchvision_pretrained
-from sigmabench.workloads.pretrained import torchvision_network
+from sigmabench.workloads.networks import torchvision_network
 
 TENCH, GOLDFISH = 0, 1
 
