@@ -79,11 +79,12 @@ def look(row: Row) -> Look:
 
 
 def format_look(format: str, variant: int = 0) -> Look:
-    """The look of a format; further variants, counted from 0, have another marker and line."""
+    """The look of a format; further variants, counted from 0, have another marker and line. A
+    deterministic twin has its format's colour."""
     order = format_order(format)
     step = order + order // len(_COLOURS) + variant
     return Look(
-        _COLOURS[order % len(_COLOURS)],
+        _COLOURS[format_order(format.removeprefix("DNN_")) % len(_COLOURS)],
         _MARKERS[step % len(_MARKERS)],
         _LINES[step % len(_LINES)],
         "none" if deterministic(format) else "full",
