@@ -38,8 +38,8 @@ from scipy.stats import t as student
 from torch import Tensor
 
 from .errors import UserError
-from .predict import BATCH, PASSES
-from .uncertainty.predictive import Predictive, Summary
+from .predict import BATCH, PASSES, batches
+from .uncertainty.predictive import Outcomes, Predictive, Summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -241,8 +241,8 @@ class Evaluated:
         spent: int64 [N], passes of each image.
     """
 
-    full: dict[int, Summary]
-    adaptive: Summary
+    full: dict[int, Outcomes]
+    adaptive: Outcomes
     spent: Tensor
 
 
@@ -252,8 +252,11 @@ def evaluate_adaptive(
     mc: Sequence[int],
     rule: StoppingRule,
     seed: int = 0,
-    advance: Callable[[int], None] | None = None,
+    *,
+    whole: bool = False,
+    opening: int = 0,
     batch: int = BATCH,
+    advance: Callable[[int], None] | None = None,
 ) -> Evaluated:
     """The predictive distribution of a split at every T in `mc` and at the T each image needs.
 
@@ -265,23 +268,22 @@ def evaluate_adaptive(
         mc: numbers of passes; the rule's limit is added.
         rule: when to stop.
         seed: of the noise.
-        advance: called with the number of images after each batch.
-        batch: images at a time.
+        whole: as of `outcomes`, and so are `opening`, `batch` and `advance`.
     """
     counts = sorted({*mc, rule.limit})
-    full: dict[int, list[Summary]] = {T: [] for T in counts}
+    full: dict[int, list[Outcomes]] = {T: [] for T in counts}
     adaptive, spent = [], []
-    for start in range(0, len(split), batch):
-        x = split.batch(slice(start, start + batch))
+    for index in batches(split, batch):
+        x, labels, first = split.batch(index), split.labels[index], max(0, opening - index.start)
         by_passes, needed = _batch(predictor, x, counts, rule, seed)
         for T in counts:
-            full[T].append(by_passes[T])
-        adaptive.append(_at(by_passes, needed, rule))
+            full[T].append(by_passes[T].outcomes(labels, whole, first))
+        adaptive.append(_at(by_passes, needed, rule).outcomes(labels, whole, first))
         spent.append(needed)
         if advance:
             advance(len(x))
-    joined = {T: Summary.cat(parts) for T, parts in full.items()}
-    return Evaluated(joined, Summary.cat(adaptive), torch.cat(spent))
+    joined = {T: Outcomes.cat(parts) for T, parts in full.items()}
+    return Evaluated(joined, Outcomes.cat(adaptive), torch.cat(spent))
 
 
 def _batch(

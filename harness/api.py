@@ -9,6 +9,7 @@ from .errors import UserError
 from .posterior import Posterior, initial, moped
 from .posterior import load as load_posterior
 from .posterior import save as save_posterior
+from .posterior.bayesian_torch import from_bayesian_torch, to_bayesian_torch
 from .predict import evaluate, predict
 from .quantize.artefact import load as load_artefact
 from .quantize.artefact import save as save_artefact
@@ -32,6 +33,7 @@ __all__ = [
     "detections",
     "evaluate",
     "fold",
+    "from_bayesian_torch",
     "initial",
     "load_artefact",
     "load_posterior",
@@ -43,4 +45,5 @@ __all__ = [
     "save_artefact",
     "save_posterior",
     "score",
+    "to_bayesian_torch",
 ]

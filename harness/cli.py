@@ -186,7 +186,9 @@ def doctor(as_json: bool, seconds: float, environments: Path) -> None:
 
 @main.command()
 @click.argument("workload")
-@click.option("--recipe", default="best", help="Recipe; see `sigmabench list`.")
+@click.option(
+    "--recipe", help="See `sigmabench list`.  [default: best, or the first where none is called so]"
+)
 @click.option("--seed", type=int, default=0, help="Of everything random.")
 @click.option("--limit", type=int, help="Training images to use.  [default: all]")
 @click.option("--device", default="cpu", help="PyTorch device.")
@@ -200,7 +202,7 @@ def doctor(as_json: bool, seconds: float, environments: Path) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
 def train(
     workload: str,
-    recipe: str,
+    recipe: str | None,
     seed: int,
     limit: int | None,
     device: str,
@@ -214,11 +216,11 @@ def train(
     from .posterior.train import train as train_posterior
 
     chosen = _workload(workload)
-    path = out or default_path(chosen.name, recipe, seed)
+    named = chosen.recipe(recipe)
     trained = train_posterior(
         chosen,
-        recipe,
-        out=path,
+        named,
+        out=out or default_path(chosen.name, named.name, seed),
         seed=seed,
         limit=limit,
         data=data,
@@ -280,12 +282,12 @@ def _stored(results: Path, workload: str | None, latest: bool = True) -> list[Re
     if not results.is_dir():
         raise UserError(f"There is no results directory {results}; run something first.")
     store = Store(results, RECORDS)
-    if workload is not None and workload not in store.workloads():
-        raise unknown(f"workload with records in {results}", workload, store.workloads())
-    records = store.records(workload, latest=latest)
-    if not records:
+    known = store.workloads()
+    if not known:
         raise UserError(f"{results} holds no records; run `sigmabench run` first.")
-    return records
+    if workload is not None and workload not in known:
+        raise unknown(f"workload with records in {results}", workload, known)
+    return store.records(workload, latest=latest)
 
 
 @main.command()

@@ -168,12 +168,14 @@ class Splits:
         validation: to choose by.
         test: of the same distribution.
         others: further test sets by name (`Workload.other_splits`).
+        absent: those of them whose data are not there, by name: why, a sentence.
     """
 
     train: Split
     validation: Split
     test: Split
     others: Mapping[str, Split] = field(default_factory=dict)
+    absent: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def calibration(self) -> Split:
@@ -185,7 +187,13 @@ class Splits:
         return self.train.limit(CALIBRATION_IMAGES).readable()
 
     def scored(self, name: str) -> Split:
-        """The part to score on: `validation`, `test` or one of `others`."""
+        """The part to score on: `validation`, `test` or one of `others`.
+
+        Raises:
+            UserError: it is absent.
+        """
+        if name in self.absent:
+            raise UserError(self.absent[name])
         return {"validation": self.validation, "test": self.test, **self.others}[name]
 
 

@@ -23,13 +23,15 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     Args:
         kind: what was named, singular, as the user would say it (`workload`, `format`).
         name: what the user wrote.
-        known: every name that would have been accepted.
+        known: every name that would have been accepted, perhaps none.
     """
     choices = sorted(known)
     folded = {choice.casefold(): choice for choice in choices}
     close = difflib.get_close_matches(name.casefold(), folded, n=2, cutoff=0.5)
     if close:
         hint = "did you mean " + " or ".join(folded[c] for c in close) + "?"
+    elif not choices:
+        hint = "there are none."
     else:
         more = f" and {len(choices) - MOST_NAMED} more" if len(choices) > MOST_NAMED else ""
         hint = "known: " + ", ".join(choices[:MOST_NAMED]) + more + "."

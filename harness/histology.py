@@ -6,6 +6,8 @@ are brought to the same size and to gray. Parts are decided by where a tile come
     held-out-slides   slides 4, 5 and 10, of which nothing else is seen: another patient's tissue
     test              of the other slides, where SHA-256 of `CLASS/FILE` is a multiple of 6
     rest              for training and validation
+
+Tiles of another cohort (Kather et al. 2018) are in a file of their own, which need not be there.
 """
 
 from __future__ import annotations
@@ -37,6 +39,10 @@ _PARENT = re.compile(r"CRC-Prim-HE-(\d+)\w*(?=\.tif)")
 _GET = (
     f"put {FOLDER}/{FILE}, or the unpacked {ARCHIVE} of the data set (Zenodo record 53169), into a "
     f"directory named by --data or {DATA_VARIABLE}"
+)
+_MAKE = (
+    "which other-cohort and unseen-tissues are read from; make it of Zenodo record 1214456, as "
+    "docs/selective.md says, or leave these sets out"
 )
 
 
@@ -82,6 +88,13 @@ def _part(name: str) -> str:
     return "test" if digest % _ONE_IN == 0 else "rest"
 
 
+def _home(root: Path | None) -> Path:
+    home = data_root(root)
+    if home is None:
+        raise UserError(f"There is no data directory; {_GET}.")
+    return home
+
+
 def tiles(root: Path | None) -> Tiles:
     """All 5,000 tiles.
 
@@ -91,9 +104,7 @@ def tiles(root: Path | None) -> Tiles:
     Raises:
         UserError: neither the file nor the archive is there, or it is damaged or lacks tiles.
     """
-    home = data_root(root)
-    if home is None:
-        raise UserError(f"There is no data directory; {_GET}.")
+    home = _home(root)
     for archive in (home / ARCHIVE, home / FOLDER / ARCHIVE):
         if archive.is_dir():
             return _complete(_from_archive(archive), archive)
@@ -118,6 +129,16 @@ def _complete(found: Tiles, where: Path) -> Tiles:
     return found
 
 
+def no_other_cohort(root: Path | None) -> str:
+    """Why there are no tiles of another cohort, one sentence; empty if their file is there.
+
+    Raises:
+        UserError: there is no data root.
+    """
+    path = _home(root) / FOLDER / OTHER_COHORT
+    return "" if path.is_file() else f"There is no {path.name} in {path.parent}, {_MAKE}."
+
+
 def other_cohort(root: Path | None) -> tuple[Tensor, Tensor]:
     """Tiles of another cohort (Kather et al. 2018): uint8 [N, 1, 64, 64], and labels int64 [N],
     −1 where the tissue is none of `TISSUES`.
@@ -125,10 +146,9 @@ def other_cohort(root: Path | None) -> tuple[Tensor, Tensor]:
     Raises:
         UserError: the file is missing or damaged.
     """
-    home = data_root(root)
-    if home is None:
-        raise UserError(f"There is no data directory; {_GET}.")
-    found = _arrays(home / FOLDER / OTHER_COHORT, ("images", "labels_kather2016"))
+    if missing := no_other_cohort(root):
+        raise UserError(missing)
+    found = _arrays(_home(root) / FOLDER / OTHER_COHORT, ("images", "labels_kather2016"))
     return _planes(found["images"]), torch.from_numpy(found["labels_kather2016"].astype(np.int64))
 
 

@@ -77,7 +77,7 @@ def evaluate(
 ) -> dict[int, Summary]:
     """The predictive distribution of a split at every T in `mc`, from one run by prefixes.
 
-    All classes of all images are kept; `outcomes` keeps what scores need.
+    All classes of all images are kept, in float64; `outcomes` keeps what scores need.
 
     Args:
         predictor: a loaded model.
@@ -89,7 +89,7 @@ def evaluate(
         batch: images at a time.
     """
     parts: dict[int, list[Summary]] = {T: [] for T in mc}
-    for index in _batches(split, batch):
+    for index in batches(split, batch):
         x = split.batch(index)
         for T, summary in _passes(predictor, x, mc, seed, deterministic).items():
             parts[T].append(summary)
@@ -107,8 +107,10 @@ def outcomes(
     *,
     labelled: bool = True,
     whole: bool = False,
+    opening: int = 0,
     groups: int = 0,
     batch: int = BATCH,
+    advance: Callable[[int], None] | None = None,
 ) -> dict[int, Outcomes]:
     """What the summaries of `evaluate` say of each image; memory does not grow with the number of
     images times that of classes.
@@ -121,19 +123,25 @@ def outcomes(
         deterministic: the model samples nothing.
         labelled: whether the split's labels mean something.
         whole: keep the summaries too, all classes of all images.
+        opening: images, the first, whose p̄ is kept.
         groups: of passes, all halves of which are summarised too (`Predictive`).
         batch: images at a time.
+        advance: called with the number of images after each batch.
     """
     parts: dict[int, list[Outcomes]] = {T: [] for T in mc}
-    for index in _batches(split, batch):
+    for index in batches(split, batch):
         labels = split.labels[index] if labelled else None
-        found = _passes(predictor, split.batch(index), mc, seed, deterministic, groups=groups)
+        x = split.batch(index)
+        found = _passes(predictor, x, mc, seed, deterministic, groups=groups)
         for T, each in parts.items():
-            each.append(found.pop(T).outcomes(labels, whole))
+            each.append(found.pop(T).outcomes(labels, whole, max(0, opening - index.start)))
+        if advance:
+            advance(len(x))
     return {T: Outcomes.cat(each) for T, each in parts.items()}
 
 
-def _batches(split: Split, batch: int) -> Iterator[slice]:
+def batches(split: Split, batch: int) -> Iterator[slice]:
+    """The images of a split, so many at a time, in order."""
     return (slice(start, start + batch) for start in range(0, len(split), batch))
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
-from .errors import UserError, unknown
+from .errors import UserError, first_line, unknown
 
 T = TypeVar("T")
 
@@ -118,7 +118,8 @@ class Registry(Generic[T]):
         except (Exception, SystemExit) as reason:  # a plugin's import may fail in any way
             raise UserError(
                 f"The {self.kind} {name!r} ({target}) cannot be loaded: "
-                f"{type(reason).__name__}: {reason}; fix or uninstall the package it comes from."
+                f"{type(reason).__name__}: {first_line(reason)}; fix or uninstall the package it "
+                "comes from."
             ) from reason
         if self._holds is not None and not self._holds(loaded):
             raise UserError(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .adaptive import Evaluated, evaluate_adaptive
 from .formats import FORMATS
 from .measure.paired import PerImage, reference_of
 from .measure.quality import joined, quality
-from .predict import batch_of, evaluate
+from .predict import batch_of, outcomes
+from .uncertainty.metrics import whole_needed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,13 +23,12 @@ if TYPE_CHECKING:
     from .quantize.artefact import Artefact
     from .record import Quality
     from .scratch import Made, Scratch
-    from .uncertainty.predictive import Summary
+    from .uncertainty.predictive import Outcomes
 
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """What is left of one seed's predictions at one T once they are scored; all of them would take
-    gigabytes where there are many images and classes.
+    """What is left of one seed's predictions at one T once they are scored.
 
     Attributes:
         probs: p̄ of the images that timed queries may be compared on, the split's first, [n, C].
@@ -119,14 +119,13 @@ class Scorer:
             self.report(title, done, total)
 
         seeds = range(self.plan.seed, self.plan.seed + mine[0].seeds)
-        compared = len(seeds) * max(self.plan.batches)
         found: dict[int, dict[int, Scored]] = {}
         scores: dict[int, list[Quality]] = {}
         at_adaptive: dict[int, Evaluated] = {}
         for index, seed in enumerate(seeds, 1):
             predicted, adaptive = self._predicted(artefact, predictor, mine, seed, advance)
             found[seed] = {
-                T: Scored(one.probs[:compared].clone(), PerImage.of(one, self.split.labels))
+                T: Scored(one.opening, PerImage.of(one, self.split.labels))
                 for T, one in predicted.items()
             }
             for T, one in predicted.items():
@@ -148,30 +147,34 @@ class Scorer:
         mine: Sequence[Cell],
         seed: int,
         advance: Callable[[int], None],
-    ) -> tuple[dict[int, Summary], Evaluated | None]:
+    ) -> tuple[dict[int, Outcomes], Evaluated | None]:
         """One seed at each T, and at adaptive T where a cell asks for it."""
         counts = sorted({cell.mc for cell in mine})
         rule = self.plan.rule if any(cell.adaptive for cell in mine) else None
-        batch = batch_of(artefact.graph)
+        whole, opening = whole_needed(), mine[0].seeds * max(self.plan.batches)
+        how: Any = {
+            "whole": whole,
+            "opening": opening,
+            "batch": batch_of(artefact.graph),
+            "advance": advance,
+        }
 
         def make() -> Made:
             if rule is None:
                 deterministic = not artefact.format.bayesian
-                found = evaluate(
-                    predictor, self.split, counts, seed, deterministic, advance, batch=batch
-                )
-                return {str(T): summary for T, summary in found.items()}, {}
-            one = evaluate_adaptive(predictor, self.split, counts, rule, seed, advance, batch)
-            named = {str(T): summary for T, summary in one.full.items()}
+                found = outcomes(predictor, self.split, counts, seed, deterministic, **how)
+                return {str(T): one for T, one in found.items()}, {}
+            one = evaluate_adaptive(predictor, self.split, counts, rule, seed, **how)
+            named = {str(T): one for T, one in one.full.items()}
             return {**named, "adaptive": one.adaptive}, {"spent": one.spent}
 
         timing_alone = ("scenario", "batch", "mc", "stopping", "seeds")
         facts = {k: v for k, v in asdict(mine[0]).items() if k not in timing_alone}
         rules = None if rule is None else asdict(rule)
-        key = {**facts, "seed": seed, "rule": rules}
+        key = {**facts, "seed": seed, "rule": rules, "whole": whole, "opening": opening}
         needed = [*map(str, counts), *(["adaptive"] if rule else [])]
-        summaries, others = self.scratch.get(key, needed, make)
-        full = {T: summaries[str(T)] for T in counts}
+        found, others = self.scratch.get(key, needed, make)
+        full = {T: found[str(T)] for T in counts}
         if rule is None:
             return full, None
-        return full, Evaluated(full, summaries["adaptive"], others["spent"])
+        return full, Evaluated(full, found["adaptive"], others["spent"])

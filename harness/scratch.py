@@ -1,4 +1,4 @@
-"""Predictions that a run has made and not yet put into records: one that is stopped goes on there.
+"""What a run has predicted and not yet put into records: one that is stopped goes on there.
 
     <results>/<workload>/<fingerprint hash>/.predictions/<key>.safetensors
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,17 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from .files import put_atomically
-from .uncertainty.predictive import Summary
+from .uncertainty.predictive import Outcomes, Summary
 
-#: Summaries by name, such as `50` for T = 50, and tensors of one value an image.
-Made = tuple[dict[str, Summary], dict[str, Tensor]]
+#: Outcomes by name, such as `50` for T = 50, and tensors of one value an image.
+Made = tuple[dict[str, Outcomes], dict[str, Tensor]]
 
 FOLDER = ".predictions"
-_TENSORS = ("probs", "log_probs", "entropy", "expected_entropy", "mutual_information")
+#: Of outcomes, and of a whole summary what outcomes do not have.
+_OUTCOMES = (
+    "confidence", "prediction", "entropy", "mutual_information", "nlls", "briers", "opening",
+)  # fmt: skip
+_WHOLE = ("probs", "log_probs", "expected_entropy")
 
 
 class Scratch:
@@ -46,8 +50,8 @@ class Scratch:
 
         Args:
             key: everything that the predictions depend on beside machine and code; JSON types.
-            needed: names of summaries; what was made before counts if it has them all.
-            make: summaries without halves or single passes' choices, and other tensors.
+            needed: names of outcomes; what was made before counts if it has them all.
+            make: outcomes without halves, and other tensors.
 
         Raises:
             UserError: it cannot be written.
@@ -68,41 +72,46 @@ class Scratch:
 
 def _write(path: Path, made: Made, key: str) -> None:
     """From where the tensors lie: bytes would be further copies of what may be gigabytes."""
-    summaries, others = made
+    found, others = made
     tensors = {f"other/{name}": value for name, value in others.items()}
-    for name, summary in summaries.items():
-        for field in _TENSORS:
-            value = getattr(summary, field)
-            if value is not None:
-                tensors[f"{field}/{name}"] = value.contiguous()
-    passes = {name: summary.T for name, summary in summaries.items()}
+    for name, outcomes in found.items():
+        if outcomes.labels is not None:
+            tensors["labels"] = outcomes.labels  # the same of all
+        tensors.update(_tensors(outcomes, _OUTCOMES, name))
+        if outcomes.whole:
+            tensors.update(_tensors(outcomes.whole, _WHOLE, name))
+    facts = {name: [outcomes.T, outcomes.classes] for name, outcomes in found.items()}
     try:
-        safetensors.torch.save_file(tensors, path, {"key": key, "passes": json.dumps(passes)})
+        safetensors.torch.save_file(tensors, path, {"key": key, "facts": json.dumps(facts)})
     except SafetensorError as reason:  # a full disk too
         raise OSError(str(reason)) from reason
+
+
+def _tensors(of: Outcomes | Summary, fields: Sequence[str], name: str) -> dict[str, Tensor]:
+    values = {f"{field}/{name}": getattr(of, field) for field in fields}
+    return {key: value.contiguous() for key, value in values.items() if value is not None}
 
 
 def _read(path: Path, key: str) -> Made | None:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            facts = file.metadata() or {}
-            if facts["key"] != key:
+            about = file.metadata() or {}
+            if about["key"] != key:
                 return None
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        passes = json.loads(facts["passes"])
-        summaries = {name: _summary(tensors, name, T) for name, T in passes.items()}
+        found = {
+            name: _outcomes(tensors, name, T, classes)
+            for name, (T, classes) in json.loads(about["facts"]).items()
+        }
     except (OSError, SafetensorError, KeyError, ValueError):
         return None
     others = {n.removeprefix("other/"): v for n, v in tensors.items() if n.startswith("other/")}
-    return summaries, others
+    return found, others
 
 
-def _summary(tensors: Mapping[str, Tensor], name: str, passes: int) -> Summary:
-    return Summary(
-        T=passes,
-        probs=tensors[f"probs/{name}"],
-        log_probs=tensors[f"log_probs/{name}"],
-        entropy=tensors[f"entropy/{name}"],
-        expected_entropy=tensors[f"expected_entropy/{name}"],
-        mutual_information=tensors.get(f"mutual_information/{name}"),
-    )
+def _outcomes(tensors: Mapping[str, Tensor], name: str, passes: int, classes: int) -> Outcomes:
+    one: dict[str, Any] = {field: tensors.get(f"{field}/{name}") for field in _OUTCOMES}
+    more: dict[str, Any] = {field: tensors.get(f"{field}/{name}") for field in _WHOLE}
+    both = {field: one[field] for field in ("entropy", "mutual_information")}
+    whole = None if more["probs"] is None else Summary(passes, **more, **both)
+    return Outcomes(passes, classes, **one, labels=tensors.get("labels"), whole=whole)

@@ -371,7 +371,7 @@ def _scored_the_timed_path(query: Query, loaded: Loaded) -> str:
             images = query.images(index, len(stopped.spent))
             result = audits.adaptive_outputs_match(
                 (kept.probs, kept.spent),
-                (stopped.adaptive.probs[images], stopped.spent[images]),
+                (stopped.adaptive.opening[images], stopped.spent[images]),
                 tolerance == 0,
                 tolerance,
             )

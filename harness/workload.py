@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import UserError, unknown
+from .errors import UserError, first_line, unknown
 from .registry import Registry
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .posterior.recipe import Recipe
 
 
+DEFAULT_RECIPE = "best"
 MOST_DELTA = 10.0  # a σ of ten times |w| leaves nothing of a network
 
 
@@ -37,7 +38,8 @@ class Workload:
         splits: loads the data; takes the data root or None (see `data.data_root`).
         input_shape: (C, H, W) of one image.
         classes: number of classes.
-        recipes: recipe name to `Recipe`.
+        recipes: recipe name to `Recipe`; the default one is `best` or, without one of this name,
+            the first.
         posterior: the posterior file that ships, or None.
         twin: the deterministic twin's file that ships: a posterior whose σ is 0, trained on the
             same data. None: the network of `pretrained`, or the mean network of the posterior.
@@ -109,12 +111,23 @@ class Workload:
         joined = " ".join(part.digest() for part in parts)
         return hashlib.sha256(joined.encode()).hexdigest()[:16]
 
-    def recipe(self, name: str) -> Recipe:
-        """The recipe called `name`.
+    def recipe(self, name: str | None = None) -> Recipe:
+        """The recipe called `name`, or the default one.
 
         Raises:
-            UserError: there is none, with the nearest names.
+            UserError: there is none of this name, with the nearest names, or none at all.
         """
+        if not self.recipes:
+            untrained = (
+                ", or make a posterior of the pretrained weights without training, by "
+                "`sigmabench run --delta`"
+            )
+            raise UserError(
+                f"{self.name} has no recipes to train by; declare some in a Workload of your own"
+                f"{untrained if self.has_twin else ''}."
+            )
+        if name is None:
+            name = DEFAULT_RECIPE if DEFAULT_RECIPE in self.recipes else next(iter(self.recipes))
         if name not in self.recipes:
             raise unknown(f"recipe of {self.name}", name, self.recipes)
         return self.recipes[name]
@@ -232,8 +245,8 @@ def resolve_workload(name: str) -> Workload:
         found = getattr(importlib.import_module(module), attribute)
     except (Exception, SystemExit) as reason:  # a user's module may fail in any way
         raise UserError(
-            f"The workload {name!r} cannot be loaded: {type(reason).__name__}: {reason}; give "
-            "package.module:attribute of a module that can be imported."
+            f"The workload {name!r} cannot be loaded: {type(reason).__name__}: "
+            f"{first_line(reason)}; give package.module:attribute of a module that can be imported."
         ) from reason
     if not isinstance(found, Workload):
         raise UserError(f"{name!r} is a {type(found).__name__}; give the name of a Workload.")

@@ -85,4 +85,4 @@ def fake_peer(folder: Path, formats: tuple[str, ...] = ("GOOD",)) -> Peer:
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     python.chmod(0o755)
     named = {name: DRAWING.get(name, "DNN_FP32") for name in formats}
-    return Peer("fake", "a fake", worker, {}, "", named)
+    return Peer("fake", "a fake", worker, {}, (), named)

@@ -163,19 +163,25 @@ def test_scored_predictions_are_those_of_the_timed_path() -> None:
     logits, rule = mixed(30, 5), StoppingRule(T, 0.95)
     pixels = torch.arange(30, dtype=torch.uint8).reshape(-1, 1, 1, 1)
     split = Split("test", pixels, torch.zeros(30, dtype=torch.int64), (0.0,), (1 / 255,), 4)
-    scored = evaluate_adaptive(Scripted(logits), split, (1, 7), rule)
+    scored = evaluate_adaptive(Scripted(logits), split, (1, 7), rule, whole=True, opening=9)
     timed = predict_adaptive(Scripted(logits), numbered(30), rule)
     assert torch.equal(scored.spent, timed.spent)
-    assert torch.equal(scored.adaptive.probs, timed.probs)
+    assert scored.adaptive.whole is not None
+    assert torch.equal(scored.adaptive.whole.probs, timed.probs)
+    assert torch.equal(scored.adaptive.opening, timed.probs[:9])
     assert sorted(scored.full) == [1, 7, T]
-    for count, summary in scored.full.items():
-        assert torch.equal(summary.probs, summarise(logits[:count]).probs)
+    for count, found in scored.full.items():
+        assert found.whole is not None
+        assert torch.equal(found.whole.probs, summarise(logits[:count]).probs)
     for i, t in enumerate(scored.spent.tolist()):
         alone = summarise(logits[:t, i : i + 1])
         for name in ("log_probs", "entropy", "expected_entropy", "mutual_information"):
             # Logarithms of sums may round otherwise in a larger batch.
             torch.testing.assert_close(
-                getattr(scored.adaptive, name)[i], getattr(alone, name)[0], rtol=1e-12, atol=1e-14
+                getattr(scored.adaptive.whole, name)[i],
+                getattr(alone, name)[0],
+                rtol=1e-12,
+                atol=1e-14,
             )
 
 

@@ -65,9 +65,12 @@ def refused(result: Result) -> str:
         (("run", "--posterior", "nowhere.safetensors"), "nowhere.safetensors"),
         (("run", "lenet5-mnist", "--data", "nowhere"), "There is no data directory nowhere"),
         (("train", "lenet-digits", "--recipe", "bests"), "did you mean best?"),
+        (("train", "resnet50-imagenet", "--data", "nowhere"), "There is no data directory nowhere"),
+        (("train", "torchvision:resnet18"), "torchvision-resnet18 has no recipes to train by"),
         (("train", "lenet-digits", "--seed", str(2**70)), "--seed is 1180591620717411303424"),
         (("inspect", "nowhere.safetensors"), "There is no file nowhere.safetensors"),
         (("report", "--results", "nowhere"), "There is no results directory nowhere"),
+        (("report", "lenet-digits", "--results", "."), ". holds no records; run `sigmabench run`"),
         (("compare", "nowhere", "elsewhere"), "There is no results directory nowhere"),
     ],
 )

@@ -76,6 +76,20 @@ def test_a_module_that_ends_the_process_is_refused() -> None:
         resolve_workload("leaving_plugin:X")
 
 
+def test_a_reason_of_several_lines_is_told_by_its_first(tmp_path: Path) -> None:
+    (tmp_path / "wordy_plugin.py").write_text(r"raise OSError('no licence\nserver\n\nask IT')")
+    said = r"^The {} cannot be loaded: OSError: no licence; [^\n]*$"
+    with pytest.raises(UserError, match=said.format(r"thing 'bad' \(wordy_plugin:X\)")):
+        Registry("thing", {"bad": "wordy_plugin:X"}).get("bad")
+    with pytest.raises(UserError, match=said.format("workload 'wordy_plugin:X'")):
+        resolve_workload("wordy_plugin:X")
+
+
+def test_unknown_names_where_none_is_known() -> None:
+    with pytest.raises(UserError, match=r"no widget named 'x'; there are none\.$"):
+        Registry("widget", {}).get("x")
+
+
 def test_one_of_ours_that_is_broken_is_no_plugin() -> None:
     with pytest.raises(UserError, match="cannot be loaded"):
         Registry("thing", {"own": "no_such_module:x"}).usable()

@@ -12,30 +12,37 @@ from safetensors import SafetensorError
 
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.scratch import Made, Scratch
-from sigmabench.harness.uncertainty.predictive import Predictive, Summary
+from sigmabench.harness.uncertainty.predictive import Outcomes, Predictive
 
 KEY = {"format": "INT8", "seed": 0, "rule": None}
-FIELDS = ("probs", "log_probs", "entropy", "expected_entropy", "mutual_information")
+WHOLE = ("probs", "log_probs", "entropy", "expected_entropy", "mutual_information")
+FIELDS = ("confidence", "prediction", "entropy", "mutual_information", "labels", "nlls", "briers",
+          "opening")  # fmt: skip
 
 
-def made(T: int = 3) -> Made:
+def made(T: int = 3, whole: bool = False) -> Made:
     predictive = Predictive((1, T))
     predictive.update(torch.randn(T, 7, 4, generator=torch.Generator().manual_seed(T)))
-    summaries = {str(t): summary for t, summary in predictive.summaries().items()}
-    return summaries, {"spent": torch.arange(7)}
+    labels = torch.arange(7) % 4
+    found = {str(t): s.outcomes(labels, whole, 2) for t, s in predictive.summaries().items()}
+    return found, {"spent": torch.arange(7)}
 
 
 def fail() -> Made:
     raise AssertionError("computed again")
 
 
-def same(a: Summary, b: Summary) -> bool:
+def same(a: Outcomes, b: Outcomes) -> bool:
     pairs = [(getattr(a, name), getattr(b, name)) for name in FIELDS]
-    return a.T == b.T and all(x is y is None or torch.equal(x, y) for x, y in pairs)
+    if a.whole and b.whole:
+        pairs += [(getattr(a.whole, name), getattr(b.whole, name)) for name in WHOLE]
+    equal = all(x is y is None or torch.equal(x, y) for x, y in pairs)
+    return (a.T, a.classes, a.whole is None) == (b.T, b.classes, b.whole is None) and equal
 
 
-def test_what_was_made_comes_back_bit_for_bit(tmp_path: Path) -> None:
-    first = made()
+@pytest.mark.parametrize("whole", [False, True])
+def test_what_was_made_comes_back_bit_for_bit(tmp_path: Path, whole: bool) -> None:
+    first = made(whole=whole)
     Scratch(tmp_path).get(KEY, ("1", "3"), lambda: first)
     again = Scratch(tmp_path).get(KEY, ("3",), fail)
     assert list(again[0]) == ["1", "3"]
@@ -71,7 +78,8 @@ def test_a_damaged_file_is_as_good_as_none(tmp_path: Path, damage: bytes | None)
 def test_keeping_takes_no_memory_of_its_own(tmp_path: Path) -> None:
     predictive = Predictive((2,))
     predictive.update(torch.randn(2, 4000, 100, generator=torch.Generator().manual_seed(0)))
-    large = {str(t): summary for t, summary in predictive.summaries().items()}, {}
+    labels = torch.zeros(4000, dtype=torch.int64)
+    large = {str(t): s.outcomes(labels, whole=True) for t, s in predictive.summaries().items()}, {}
     tracemalloc.start()
     Scratch(tmp_path).get(KEY, ("2",), lambda: large)
     _, most = tracemalloc.get_traced_memory()

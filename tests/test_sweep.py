@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 
 from sigmabench.harness import scoring, sweep
 from sigmabench.harness.backends.base import BACKENDS
@@ -15,6 +16,7 @@ from sigmabench.harness.backends.reference import ReferencePredictor
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.plan import Plan
 from sigmabench.harness.record import Record
+from sigmabench.harness.scratch import Scratch
 from sigmabench.harness.store import RECORDS, Store
 from sigmabench.harness.workload import resolve_workload
 
@@ -243,7 +245,7 @@ def test_scores_of_a_run_that_was_stopped_are_not_computed_again(tmp_path, monke
     assert 0 < len(store.records()) < len(whole)
     assert stopped.calls == 2
     with monkeypatch.context() as patched:
-        patched.setattr(scoring, "evaluate", None)
+        patched.setattr(scoring, "outcomes", None)
         patched.setattr(scoring, "evaluate_adaptive", None)
         found = sweep.run(plan, store, "test")
     assert [record.cell for record in found] == [record.cell for record in whole]
@@ -251,6 +253,26 @@ def test_scores_of_a_run_that_was_stopped_are_not_computed_again(tmp_path, monke
     assert [record.paired for record in found] == [record.paired for record in whole]
     assert all(record.paired for record in found if not record.cell.adaptive and record.cell.mc > 1)
     assert not list(tmp_path.rglob(".predictions"))
+
+
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_a_run_keeps_numbers_of_each_image_not_of_each_class(tmp_path, monkeypatch, adaptive):
+    monkeypatch.setattr(Scratch, "clear", lambda self: None)
+    plan = Plan(
+        resolve_workload("lenet-digits"),
+        formats=("INT8",),
+        mc=(6,),
+        adaptive=adaptive,
+        batches=(2,),
+        limit=20,
+        seconds=0.01,
+        seeds=2,
+    )
+    sweep.run(plan, Store(tmp_path, RECORDS), "test")
+    kept = [load_file(path) for path in tmp_path.rglob(".predictions/*.safetensors")]
+    assert len(kept) == 2, "one a seed"
+    for name, values in ((n, v) for one in kept for n, v in one.items()):
+        assert values.shape == ((2 * 2, 10) if name.startswith("opening/") else (20,)), name
 
 
 def test_formats_that_come_later_are_compared_as_in_one_run(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from sigmabench.harness.data import Split, Splits
-from sigmabench.harness.histology import TISSUES, Tiles, other_cohort, tiles
+from sigmabench.harness.histology import TISSUES, Tiles, no_other_cohort, other_cohort, tiles
 from sigmabench.harness.posterior.augment import (
     Chain,
     Lighting,
@@ -35,6 +35,7 @@ from .histology_net import HistologyNet
 POSTERIORS = Path(__file__).parent / "posteriors"
 MEAN, STD = (0.5382,), (0.3003,)
 ORDER_SEED = 2016
+SLIDES, COHORT = "held-out-slides", "other-cohort"
 _VALIDATION = """
     01_006b 01_007 01_017 01_018 01_032 01_035 01_039 01_048 01_050 01b 02_002 02_004 02_006
     02_011 02_013 02_020 02_024 02_034 02_copy 03_004 03_006 03_012 03_034 06_021 06_024 06_028
@@ -49,7 +50,7 @@ VALIDATION_IMAGES = frozenset(f"CRC-Prim-HE-{image}" for image in _VALIDATION.sp
 def splits(root: Path | None) -> Splits:
     """Training and validation parts of seven slides, apart by the image that tiles were cut from;
     622 other tiles of these slides, most of the same images, to test on; 1,280 tiles of three other
-    slides; and 84 of another cohort whose tissue is one of the eight."""
+    slides; and 84 of another cohort whose tissue is one of the eight, where its file is."""
     found = tiles(root)
     parts = found.parts()
     train, validation = _by_parent(found, parts["rest"])
@@ -67,17 +68,24 @@ def splits(root: Path | None) -> Splits:
             sources=sources[mixed],
         )
 
-    images, labels = other_cohort(root)
-    known = (labels >= 0).nonzero().flatten()
-    known = known[_mixed(len(known))]
-    cohort = Split("other-cohort", images[known], labels[known], MEAN, STD, len(TISSUES))
-    held_out = part("held-out-slides", parts["held-out-slides"])
+    others = {SLIDES: part(SLIDES, parts[SLIDES])}
+    absent = no_other_cohort(root)
+    if not absent:
+        others[COHORT] = _cohort(root)
     return Splits(
         part("train", train),
         part("validation", validation),
         part("test", parts["test"]),
-        {held_out.name: held_out, cohort.name: cohort},
+        others,
+        {COHORT: absent} if absent else {},
     )
+
+
+def _cohort(root: Path | None) -> Split:
+    images, labels = other_cohort(root)
+    known = (labels >= 0).nonzero().flatten()
+    known = known[_mixed(len(known))]
+    return Split(COHORT, images[known], labels[known], MEAN, STD, len(TISSUES))
 
 
 def _mixed(count: int) -> torch.Tensor:
@@ -147,7 +155,7 @@ WORKLOAD = Workload(
     recipes={recipe.name: recipe for recipe in (BEST_RECIPE, TWIN_RECIPE)},
     posterior=POSTERIORS / "histology-colorectal.safetensors",
     twin=POSTERIORS / "histology-colorectal-twin.safetensors",
-    other_splits=("held-out-slides", "other-cohort"),
+    other_splits=(SLIDES, COHORT),
     class_names=TISSUES,
     split_notes={
         "test": "the data set's usual split, by tile: of its 622 tiles 508 were cut from an image "
@@ -155,5 +163,6 @@ WORKLOAD = Workload(
         "held-out-slides shares none."
     },
     outside=("unseen-tissues",),
-    needs_data="the tiles of Zenodo record 53169 under --data",
+    needs_data="the tiles of Zenodo record 53169 under --data; for other-cohort and unseen-tissues "
+    "a file made of record 1214456 too",
 )

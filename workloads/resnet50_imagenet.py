@@ -1,7 +1,7 @@
 """ResNet-50 on ImageNet, the 2023 paper's network: torchvision's, its posterior by MOPED.
 
-Without a recipe σ = δ·|w| as it is. Both recipes need training images: `norms` fits batch norm to
-the sampled weights, `rho` learns σ alone by the ELBO first.
+Without a recipe σ = δ·|w| as it is. Both recipes need training images: `norms` keeps these σ and
+fits batch norm to the sampled weights, `rho` learns σ alone by the ELBO first.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from torch import Tensor
 from ..formats import FORMATS
 from ..record import Paired
 from ..significance import Estimate
-from ..uncertainty.predictive import Summary
+from ..uncertainty.predictive import Predicted
 
 F64 = NDArray[np.float64]
 
@@ -49,10 +49,9 @@ class PerImage:
     nll: F64
 
     @classmethod
-    def of(cls, summary: Summary, labels: Tensor) -> PerImage:
-        """Of a summary and the labels of its images, int64 [N]."""
-        likelihoods = summary.log_probs.gather(1, labels.long()[:, None])[:, 0]
-        return cls(summary.correct(labels).numpy(), -likelihoods.numpy())
+    def of(cls, predicted: Predicted, labels: Tensor) -> PerImage:
+        """Of predictions and the labels of their images, int64 [N]."""
+        return cls(predicted.correct(labels).numpy(), predicted.nll(labels).numpy())
 
 
 def paired(

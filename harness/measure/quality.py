@@ -13,12 +13,12 @@ from ..uncertainty.selective import accuracy_against_confidence, risk_coverage
 
 if TYPE_CHECKING:
     from ..data import Split
-    from ..uncertainty.predictive import Summary
+    from ..uncertainty.predictive import Predicted
 
 RISK_POINTS = 101
 
 
-def quality(summaries: Sequence[Summary], split: Split, seeds: Sequence[int]) -> Quality:
+def quality(summaries: Sequence[Predicted], split: Split, seeds: Sequence[int]) -> Quality:
     """Score the same images under several seeds of the MC draw.
 
     Args:

@@ -22,6 +22,7 @@ ERRORS = 6.0  # standard errors beside it that a layer of few weights is allowed
 NEVER_ALIKE = 3.0  # times the rms of chance at its largest
 NO_INFORMATION = 1e-9  # nats, rounding of passes that are all the same
 LOST = 0.5  # of σ, any layer
+INFLATED = 1.5  # times σ, any layer
 
 
 def verdict(
@@ -143,11 +144,14 @@ def quiet(rows: Sequence[Row]) -> str:
 
 
 def findings(rows: Sequence[Row]) -> tuple[str, ...]:
-    """Whose draws lost the posterior, with the layer that lost most."""
+    """Whose draws lost the posterior or inflated it, with the layer that did so most."""
     found = []
     for row in rows:
-        layer = min(row.std_ratio, key=row.std_ratio.__getitem__, default="")
-        if layer and row.std_ratio[layer] < LOST:
-            kept = row.std_ratio[layer]
-            found.append(f"{row.contender.name}: POSTERIOR LOST in {layer}: {kept:.2f} of σ kept.")
+        name, kept = row.contender.name, row.std_ratio
+        least = min(kept, key=kept.__getitem__, default="")
+        if least and kept[least] < LOST:
+            found.append(f"{name}: POSTERIOR LOST in {least}: {kept[least]:.2f} of σ kept.")
+        most = max(kept, key=kept.__getitem__, default="")
+        if most and kept[most] > INFLATED:
+            found.append(f"{name}: POSTERIOR INFLATED in {most}: {kept[most]:.2f} times σ drawn.")
     return tuple(found)

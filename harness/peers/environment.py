@@ -7,6 +7,7 @@ PyTorch. Versions are read from package metadata; nothing of a peer is imported 
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -41,7 +42,7 @@ class Peer:
         title: one line.
         worker: the file that its own Python runs.
         pins: the packages that must be there, each with its version.
-        extra: what else to install, as arguments of pip; empty for nothing.
+        bare: those of them that are installed without the dependencies they declare.
         formats: what it is asked for, with what SigmaBench calls the format; `DNN_...` has fixed
             weights.
     """
@@ -50,7 +51,7 @@ class Peer:
     title: str
     worker: Path
     pins: Mapping[str, str]
-    extra: str
+    bare: tuple[str, ...]
     formats: Mapping[str, str]
 
     def bayesian(self, format: str) -> bool:
@@ -58,11 +59,15 @@ class Peer:
         return not self.formats[format].startswith("DNN_")
 
     def build_command(self, environments: Path) -> str:
-        """The shell command that makes its environment."""
+        """The shell command that makes its environment, wherever it is run."""
         folder = environments / self.name
-        install = f"{folder}/bin/pip install"
-        steps = [f"python3 -m venv {folder}", f"{install} -r requirements/{self.name}.txt"]
-        return " && ".join([*steps, f"{install} {self.extra}"] if self.extra else steps)
+        install = f"{shlex.quote(str(folder / 'bin' / 'pip'))} install"
+        pinned = {name: f"{name}=={version}" for name, version in self.pins.items()}
+        first = [pin for name, pin in pinned.items() if name not in self.bare]
+        steps = [f"python3 -m venv {shlex.quote(str(folder))}", " ".join([install, *first])]
+        if self.bare:
+            steps.append(" ".join([install, "--no-deps", *(pinned[name] for name in self.bare)]))
+        return " && ".join(steps)
 
 
 _BOTH = {name: name for name in ("FP32", "INT8", "DNN_FP32", "DNN_BF16", "DNN_INT8")}
@@ -76,7 +81,7 @@ IPEX = Peer(
         "timm": "1.0.31",
         "intel-extension-for-pytorch": "2.8.0",
     },
-    extra="",
+    bare=(),
     formats=_BOTH,
 )
 INDUCTOR = Peer(
@@ -84,7 +89,7 @@ INDUCTOR = Peer(
     title="torch.compile, with torchao's PT2E quantization",
     worker=_WORKERS / "inductor_worker.py",
     pins={"torch": "2.14.1", "torchvision": "0.29.1", "timm": "1.0.31", "torchao": "0.18.0"},
-    extra="",
+    bare=(),
     formats=_BOTH,
 )
 BAYESIAN_TORCH = Peer(
@@ -97,7 +102,7 @@ BAYESIAN_TORCH = Peer(
         "timm": "1.0.31",
         "bayesian-torch": "0.5.0",
     },
-    extra="--no-deps bayesian-torch==0.5.0",
+    bare=("bayesian-torch",),
     formats={"FP32": "FP32", "INT8": "INT8", "INT8 layers": "INT8"},
 )
 

@@ -103,6 +103,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
         if row.std_ratio:
             kept = row.std_ratio.values()
             found |= {"std_ratio_median": median(kept), "std_ratio_least": min(kept)}
+            found["std_ratio_most"] = max(kept)
         if row.contender.latency_ns:
             middle, low, high = pass_ms(row.contender)
             found |= {"ms_a_pass": middle, "p10_ms": low, "p90_ms": high}

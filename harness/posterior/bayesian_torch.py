@@ -52,7 +52,8 @@ def from_bayesian_torch(
 
     Raises:
         UserError: there is no Bayesian layer, a μ lacks its ρ or the other way round, a layer is of
-            a kind without counterpart, or the posterior does not fit the network.
+            a kind without counterpart, a tensor is float64, or the posterior does not fit the
+            network.
     """
     tensors = source.state_dict() if isinstance(source, nn.Module) else dict(source)
     if all(name.startswith(_PARALLEL) for name in tensors):
@@ -67,9 +68,9 @@ def from_bayesian_torch(
             continue
         if kind in ("mu", "rho"):
             tree = mean if kind == "mu" else rho
-            tree[_ordinary(name, layer, part)] = _float32(value)
+            tree[_ordinary(name, layer, part)] = _float32(name, value)
         else:
-            state[name] = _float32(value)
+            state[name] = _float32(name, value)
     for name in sorted(set(mean) ^ set(rho)):
         lacking = "ρ" if name in mean else "μ"
         raise UserError(f"The state dict has no {lacking} of {name}; save the whole model's.")
@@ -106,8 +107,9 @@ def to_bayesian_torch(posterior: Posterior) -> dict[str, Tensor]:
         if own not in ("weight", "bias"):
             raise UserError(f"{name} is no weight or bias of a layer; bayesian-torch has no such.")
         part = "kernel" if own == "weight" and mean.ndim > 2 else own
-        found[f"{layer}.mu_{part}"] = mean.clone()
-        found[f"{layer}.rho_{part}"] = posterior.rho[name].clone()
+        prefix = f"{layer}." if layer else ""
+        found[f"{prefix}mu_{part}"] = mean.clone()
+        found[f"{prefix}rho_{part}"] = posterior.rho[name].clone()
     return {**found, **{name: value.clone() for name, value in posterior.state.items()}}
 
 
@@ -202,6 +204,11 @@ def _ordinary(name: str, layer: str, part: str) -> str:
     return f"{layer}.{_WEIGHTS[part]}" if layer else _WEIGHTS[part]
 
 
-def _float32(value: Tensor) -> Tensor:
+def _float32(name: str, value: Tensor) -> Tensor:
+    """The same numbers: narrower floats are widened, and wider ones would be rounded."""
+    if value.dtype == torch.float64:
+        raise UserError(
+            f"{name} is float64, and a posterior is float32; round the model with .float() first."
+        )
     own = value.detach().cpu().clone()
     return own.float() if own.is_floating_point() else own

@@ -98,7 +98,7 @@ class Recipe:
         kl_temperature: κ of `elbo.negative_elbo`; 1 is the ELBO proper.
         kl_warmup: epochs over which κ rises linearly from 0.
         initial_std: σ of every weight at the start (μ starts at the module's own initialisation);
-            the least σ where `delta` is given.
+            the least σ of a run that trains from `delta`. Without epochs there is no least σ.
         delta: δ of MOPED: the run starts from a trained deterministic network with σ = δ·|w|
             (`posterior.moped`); None to start afresh.
         deterministic: no σ at all and no KL: weights alone, by the likelihood. The outcome is a

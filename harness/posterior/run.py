@@ -206,7 +206,8 @@ def _start(recipe: Recipe, module: nn.Module, start: Posterior | None) -> Poster
         module = start.load_into(module)
     names = bayesian_parameters(module, biases=recipe.bayesian_biases, layers=SAMPLED_LAYERS)
     if recipe.delta is not None:
-        return moped(module, recipe.delta, floor=recipe.initial_std, bayesian=names)
+        floor = recipe.initial_std if recipe.epochs else 0.0  # no gradient moves a σ of 0
+        return moped(module, recipe.delta, floor=floor, bayesian=names)
     if recipe.deterministic:
         return moped(module, 0.0, bayesian=names)
     return initial(module, recipe.initial_std, bayesian=names)

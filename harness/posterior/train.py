@@ -56,7 +56,7 @@ class Trained:
 
 def train(
     workload: Workload,
-    recipe: Recipe | str = "best",
+    recipe: Recipe | str | None = None,
     *,
     out: Path,
     seed: int = 0,
@@ -76,7 +76,7 @@ def train(
 
     Args:
         workload: network and data.
-        recipe: a `Recipe`, or the name of one of the workload's.
+        recipe: a `Recipe`, or the name of one of the workload's; by default `workload.recipe()`.
         out: the posterior's file.
         seed: of initialisation, weight noise, order and augmentation.
         data: data root, see `data.data_root`.
@@ -103,7 +103,7 @@ def train(
             cannot be written.
     """
     check_seed(seed)
-    chosen = workload.recipe(recipe) if isinstance(recipe, str) else recipe
+    chosen = recipe if isinstance(recipe, Recipe) else workload.recipe(recipe)
     if out.is_dir():
         raise UserError(f"{out} is a directory; name the posterior's file.")
     splits = workload.splits(data)

@@ -24,7 +24,7 @@ _WRONG = "#d55e00"
 def referred_sheets(
     found: Findings, images: Mapping[str, Split], workload: Workload, out_dir: Path, tiles: int
 ) -> list[Path]:
-    """Draw the least sure images of every split as SVG and PNG, `<workload>-least-sure-<split>`.
+    """Draw the least sure images of splits as SVG and PNG, `<workload>-least-sure-<split>`.
 
     The first format of the study, FP32 where it is there, and its first seed decide. Under an image
     stand its predictive entropy H and mutual information I in nats, the predicted class, and the
@@ -32,7 +32,7 @@ def referred_sheets(
 
     Args:
         found: of a study.
-        images: split to its images, in the order of the records.
+        images: split to its images, in the order of the records; those that a sheet is made of.
         workload: names the classes.
         out_dir: directory, made if missing.
         tiles: images a sheet.
@@ -40,10 +40,11 @@ def referred_sheets(
     Raises:
         UserError: images are not those of the records; the directory cannot be written.
     """
-    for name, sample in found.samples.items():
+    samples = {name: sample for name, sample in found.samples.items() if name in images}
+    for name, sample in samples.items():
         _check(images[name], sample)
     written: list[Path] = []
-    for name, sample in found.samples.items():
+    for name, sample in samples.items():
         variant, runs = next(iter(sample.outputs.items()))
         order = runs[0].ranked(found.choices.by).order[::-1][:tiles]
         drawn = _draw(images[name], runs[0], order, workload)

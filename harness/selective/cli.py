@@ -68,7 +68,10 @@ def selective(
         tell(line)
     with progress(not as_json) as report:
         records = studied(plan.cells, results, policy, workers, report)
-        found = findings(records, plan.splits, plan.choices, report=report)
+        splits, unrecorded = plan.recorded(records)
+        for line in unrecorded:
+            tell(line)
+        found = findings(records, splits, plan.choices, report=report)
     _conclude(chosen, plan, found, out, tiles, as_json)
 
 
@@ -107,5 +110,12 @@ def _write(
     yield from selective_figures(found, workload, out, name)
     base = plan.cells.base
     splits = workload.splits(base.data)  # the data may not be here; all else is written by now
-    images = {split: splits.scored(split).limit(base.limit).readable() for split in found.splits}
+    for split in found.splits:
+        if split in splits.absent:
+            tell(f"No sheet of {split} is drawn: {splits.absent[split]}")
+    images = {
+        split: splits.scored(split).limit(base.limit).readable()
+        for split in found.splits
+        if split not in splits.absent
+    }
     yield from referred_sheets(found, images, workload, out, tiles)

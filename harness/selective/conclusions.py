@@ -16,13 +16,14 @@ QUESTION = "Would quantization change who is referred?"
 
 
 def sentences(found: Findings, workload: Workload) -> list[str]:
-    """By split, what selection reaches in FP32; sets with a note (`Workload.split_notes`) come
-    last."""
+    """By split, what selection reaches in FP32, and what the thresholds of all formats that draw
+    keep; sets with a note (`Workload.split_notes`) come last."""
     lines = []
     for split in sorted(found.splits, key=lambda name: name in workload.split_notes):
         for one in found.of(split):
             if found.formats[one.variant] == "FP32":
                 lines += [_halved(found, one), *_within(found, one)]
+        lines += _own_thresholds(found, split)
     return lines
 
 
@@ -87,6 +88,23 @@ def _within(found: Findings, one: Selection) -> Iterator[str]:
         f"{error.value:.2f} % ({error.low:.2f} to {error.high:.2f}), {holds} the bound of {bound}; "
         f"with the labels known, {got.oracle:.1f} % could be kept."
     )
+
+
+def _own_thresholds(found: Findings, split: str) -> Iterator[str]:
+    """Beside the range over single seeds, for another draw may choose another threshold."""
+    parts = []
+    for one in found.of(split):
+        got = one.bounded
+        if got is None or got.balanced_error is None or not _draws(one.variant):
+            continue
+        seeds = f"{min(got.kept):.1f} to {max(got.kept):.1f} in single seeds"
+        parts.append(
+            f"{one.variant} {got.coverage.value:.1f} % ({seeds}) at a balanced error of "
+            f"{got.balanced_error.value:.2f} %"
+        )
+    if len(parts) > 1:
+        own = "thresholds chosen on the validation split, each format's own, keep"
+        yield f"{split}, beside one another: {own} {'; '.join(parts)}."
 
 
 def _verdict(one: Comparison) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..commands import format_name, plan_from
@@ -15,6 +16,7 @@ from .sample import SCORES
 from .selection import Choices
 
 if TYPE_CHECKING:
+    from ..shift.record import ShiftRecord
     from ..workload import Workload
 
 VALIDATION = "validation"
@@ -29,11 +31,20 @@ class SelectivePlan:
             `splits`, and the others beside it.
         splits: that images are referred of.
         choices: what is asked.
+        optional: those of `splits` that nobody named: left out where nothing is recorded of them.
     """
 
     cells: ShiftPlan
     splits: tuple[str, ...]
     choices: Choices
+    optional: tuple[str, ...] = ()
+
+    def recorded(self, records: Sequence[ShiftRecord]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """`splits` without optional ones that have no record, and a line for each of these."""
+        there = {record.cell.split for record in records}
+        without = [name for name in self.optional if name not in there]
+        kept = tuple(name for name in self.splits if name not in without)
+        return kept, tuple(f"{name} is skipped: there is no record of it." for name in without)
 
 
 def selective_plan(
@@ -56,18 +67,20 @@ def selective_plan(
         workload: what is scored.
         formats: names; the 2021 paper's and the deterministic twins by default. A float format is
             added where only what is compared with it was named.
-        splits: that images are referred of; `test` and the workload's other test sets by default.
+        splits: that images are referred of; by default `test` and those of the workload's other
+            test sets whose data are there.
         by: a name of `SCORES`.
         coverage: % of the images that is kept.
         bound: balanced error that what is kept should not exceed, %.
         mc: T.
         ood: known sets, folders and `.npz` files; the workload's own by default.
         range_: of the weight grids, `headroom` or `paper`.
-        scoring: whether images will be scored; records alone need no sets from outside.
+        scoring: whether images will be scored; records alone need no data.
         base: other choices, as `commands.plan_from` takes them.
 
     Returns:
-        The plan, and a line for each known set from outside that is not to be had here.
+        The plan, and a line for each test set of the workload and each known set from outside that
+        is not to be had here.
 
     Raises:
         UserError: a name is unknown or a number out of range.
@@ -90,11 +103,26 @@ def selective_plan(
         split=wanted[0],
         **base,
     )
+    absent = _absent(workload, chosen.data) if splits is None and scoring else {}
+    wanted = tuple(name for name in wanted if name not in absent)
     sets = ood_sets(workload.outside if ood is None else ood)
     kept, skipped = available(sets, chosen.data, chosen.limit) if scoring else (sets, ())
     others = tuple(name for name in dict.fromkeys((VALIDATION, *wanted)) if name != wanted[0])
     cells = ShiftPlan(chosen, (), (), kept, (range_,), splits=others)
-    return SelectivePlan(cells, wanted, Choices(by, coverage / 100, bound / 100)), skipped
+    choices = Choices(by, coverage / 100, bound / 100)
+    lines = (f"{name} is skipped: {reason}" for name, reason in absent.items())
+    optional = wanted[1:] if splits is None else ()
+    return SelectivePlan(cells, wanted, choices, optional), (*lines, *skipped)
+
+
+def _absent(workload: Workload, data: Path | None) -> Mapping[str, str]:
+    """Test sets that are not to be had here, with the reason."""
+    if not workload.other_splits:
+        return {}
+    try:
+        return workload.splits(data).absent
+    except UserError:  # nothing is there, which whoever needs an image will say
+        return {}
 
 
 def _with_floats(formats: Sequence[str]) -> tuple[str, ...]:

@@ -60,6 +60,7 @@ class Bounded:
         threshold: the largest uncertainty kept, chosen on the validation split; one a seed, None
             where no threshold held the bound there.
         coverage: what that threshold keeps of these images, %; a seed without one keeps nothing.
+        kept: the same of each seed.
         balanced_error: of what it keeps, %, the mean over seeds that keep something; None where
             none does.
         classes: of which it keeps something; the fewest over those seeds, 0 without any.
@@ -68,6 +69,7 @@ class Bounded:
     oracle: float
     threshold: tuple[float | None, ...]
     coverage: Interval
+    kept: tuple[float, ...]
     balanced_error: Interval | None
     classes: int
 
@@ -279,15 +281,17 @@ class _Scored:
     def _bounded(self, found: dict[str, Interval]) -> Bounded:
         oracles = [_cut(one, self.choices).coverage for one in self.outputs]
         error = found["balanced_kept"]
+        inside = self._within()
         kept = [
             one.labels[within]
-            for one, within in zip(self.outputs, self._within(), strict=True)
+            for one, within in zip(self.outputs, inside, strict=True)
             if within.any()
         ]
         return Bounded(
             oracle=100 * float(np.mean(oracles)),
             threshold=tuple(c.threshold if np.isfinite(c.threshold) else None for c in self.cuts),
             coverage=found["coverage"],
+            kept=tuple(100 * float(within.mean()) for within in inside),
             balanced_error=error if np.isfinite(error.value) else None,
             classes=min((len(np.unique(labels)) for labels in kept), default=0),
         )

@@ -34,7 +34,7 @@ from ..prepare import load_networks, prepare
 from ..record import Fingerprint
 from ..store import Policy, Store
 from ..terminal import command_line, tell
-from ..uncertainty.metrics import METRICS, score
+from ..uncertainty.metrics import score, whole_needed
 from .ood import OOD, OodSet, ood_split
 from .plan import Condition, ShiftPlan
 from .record import GROUPS, SHIFT_RECORDS, ShiftRecord, per_image, scored_halves
@@ -183,7 +183,7 @@ class _Job:
             cell.seed,
             deterministic=not bayesian,
             labelled=labels is not None,
-            whole=labels is not None and not all(m.per_image for m in METRICS.usable().values()),
+            whole=labels is not None and whole_needed(),
             groups=GROUPS,
             batch=images_at_a_time(graph) if cell.backend == DRAWN_BACKEND else batch_of(graph),
         )

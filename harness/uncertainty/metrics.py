@@ -31,8 +31,8 @@ class Metric:
         needs_mc: defined only for several passes of a network that draws its weights.
         description: one line.
         compute: the function of (summary, labels) with labels already checked.
-        per_image: it needs of a `Summary` what `Outcomes` has. Of others a study keeps the
-            probabilities of every class of every image.
+        per_image: it needs of a `Summary` what `Outcomes` has. For others the probabilities of
+            every class of every image are kept.
     """
 
     name: str
@@ -90,6 +90,11 @@ def score(
         m.name: None if m.needs_mc and undefined else _finite(m, _computed(m, summary, labels))
         for m in metrics
     }
+
+
+def whole_needed() -> bool:
+    """Whether some metric needs whole outcomes."""
+    return not all(metric.per_image for metric in METRICS.usable().values())
 
 
 def _computed(metric: Metric, summary: Predicted, labels: Tensor) -> float:

@@ -91,12 +91,13 @@ class Summary:
         residual[range(self.images), labels.long()] -= 1.0
         return residual.square().sum(dim=1)
 
-    def outcomes(self, labels: Tensor | None, whole: bool = False) -> Outcomes:
+    def outcomes(self, labels: Tensor | None, whole: bool = False, opening: int = 0) -> Outcomes:
         """One number an image of each kind, which is all that is kept.
 
         Args:
             labels: [N] integer class indices; None where there are none.
             whole: keep the summary too, without halves.
+            opening: keep p̄ of so many images, the first.
         """
         return Outcomes(
             T=self.T,
@@ -108,6 +109,7 @@ class Summary:
             labels=labels,
             nlls=None if labels is None else self.nll(labels),
             briers=None if labels is None else self.brier(labels),
+            opening=self.probs[:opening].clone(),
             halves=tuple(half.outcomes(labels) for half in self.halves),
             whole=replace(self, halves=()) if whole else None,
         )
@@ -170,6 +172,7 @@ class Outcomes:
         labels: [N] integer class indices, or None where there are none.
         nlls: [N] float64, negative log-likelihood of each label, nats; None without labels.
         briers: [N] float64, Brier score of each image; None without labels.
+        opening: [n, C] float64, p̄ of the first images, as many as were asked for.
         halves: what half of the passes say.
         whole: the summary, where it was asked for because a metric needs more.
     """
@@ -183,6 +186,7 @@ class Outcomes:
     labels: Tensor | None
     nlls: Tensor | None
     briers: Tensor | None
+    opening: Tensor
     halves: tuple[Outcomes, ...] = ()
     whole: Summary | None = None
 
@@ -220,7 +224,7 @@ class Outcomes:
         return cls(
             T=first.T,
             classes=first.classes,
-            **{name: joined(name) for name in (*names, "labels", "nlls", "briers")},
+            **{name: joined(name) for name in (*names, "labels", "nlls", "briers", "opening")},
             halves=tuple(cls.cat(each) for each in zip(*(p.halves for p in parts), strict=True)),
             whole=Summary.cat([p.whole for p in parts if p.whole]) if first.whole else None,
         )

@@ -20,6 +20,7 @@ from sigmabench.harness.cli import main
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.peers import audits, judge, record, table
 from sigmabench.harness.peers.compare import compare
+from sigmabench.harness.peers.environment import ENVIRONMENTS, PEERS
 from sigmabench.harness.peers.handover import NoRoomError
 from sigmabench.harness.peers.plan import PeersPlan, plan_from
 from sigmabench.harness.peers.record import Comparison, Row
@@ -110,6 +111,31 @@ def test_sigma_is_what_was_drawn(rows):
 def test_lost_posteriors_are_told(compared):
     (finding,) = (f for f in compared[2].verdict.findings if f.startswith("fake SHRUNK"))
     assert "POSTERIOR LOST" in finding
+
+
+def test_inflated_posteriors_are_told_too(rows, compared):
+    """An observation of a peer, and no failed audit."""
+    drawn = rows["fake SHRUNK"]
+    for ratios, told in (
+        ({"a": 0.51, "b": 1.49}, ()),
+        (
+            {"a": 1.0, "b": 1.66, "c": 1.6, "d": 1.5},
+            ("fake SHRUNK: POSTERIOR INFLATED in b: 1.66 times σ drawn.",),
+        ),
+        (
+            {"a": 0.4, "b": 2.0},
+            (
+                "fake SHRUNK: POSTERIOR LOST in a: 0.40 of σ kept.",
+                "fake SHRUNK: POSTERIOR INFLATED in b: 2.00 times σ drawn.",
+            ),
+        ),
+    ):
+        row = replace(drawn, std_ratio=ratios)
+        assert audits.findings([rows["fake GOOD"], row]) == told
+        found = audits.verdict([row], {}, 12, {}, 32)
+        assert found.findings == told
+        assert not any(r.startswith("fail") for n, r in found.audits.items() if n != "noise")
+    assert not any("INFLATED" in finding for finding in compared[2].verdict.findings)
 
 
 def test_failures_are_rows_that_say_why(rows):
@@ -399,7 +425,7 @@ def test_command_names_what_builds_a_peer(tmp_path, monkeypatch):
     done = CliRunner().invoke(main, command)
     assert done.exit_code == 0, done.output
     text = " ".join(done.output.split())
-    for name in ("bayesian-torch", "inductor", "ipex"):
-        assert f"pip install -r requirements/{name}.txt" in text
+    for name in PEERS:
+        assert f"`{PEERS.get(name).build_command(ENVIRONMENTS)}`" in text
     told = CliRunner().invoke(main, [*command, "--policy", "never", "--json"])
     assert json.loads(told.stdout)["figures"]["DNN_FP32 (fixed)"]["ms_a_pass"] > 0

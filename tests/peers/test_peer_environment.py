@@ -32,7 +32,7 @@ REQUIREMENTS = Path(__file__).parents[2] / "requirements"
 
 
 def with_pins(peer: Peer, pins: dict[str, str]) -> Peer:
-    return Peer(peer.name, peer.title, peer.worker, pins, peer.extra, peer.formats)
+    return Peer(peer.name, peer.title, peer.worker, pins, (), peer.formats)
 
 
 @pytest.mark.parametrize("name", PEERS.names())
@@ -40,16 +40,22 @@ def test_pins_are_those_of_the_requirements(name):
     peer = PEERS.get(name)
     lines = (REQUIREMENTS / f"{name}.txt").read_text().splitlines()
     listed = dict(line.split("==") for line in lines if line and not line.startswith("#"))
-    extra = dict(part.split("==") for part in peer.extra.split() if "==" in part)
-    assert {**listed, **extra} == peer.pins
+    assert listed == {name: pin for name, pin in peer.pins.items() if name not in peer.bare}
 
 
 def test_a_missing_environment_says_how_to_build_it(tmp_path):
+    """By a command that needs no file of this repository."""
     for peer in (IPEX, BAYESIAN_TORCH, INDUCTOR):
         told = find(peer, tmp_path).unavailable
-        assert str(tmp_path / peer.name) in told
-        assert f"pip install -r requirements/{peer.name}.txt" in told
-    assert "--no-deps bayesian-torch==0.5.0" in find(BAYESIAN_TORCH, tmp_path).unavailable
+        assert f"build it with `python3 -m venv {tmp_path / peer.name} && " in told
+        words = told.split("`")[1].split()
+        assert {f"{name}=={pin}" for name, pin in peer.pins.items()} <= set(words)
+        assert "requirements" not in told
+    assert BAYESIAN_TORCH.build_command(Path("my peers")) == (
+        "python3 -m venv 'my peers/bayesian-torch' && "
+        "'my peers/bayesian-torch/bin/pip' install torch==2.14.1 torchvision==0.29.1 timm==1.0.31 "
+        "&& 'my peers/bayesian-torch/bin/pip' install --no-deps bayesian-torch==0.5.0"
+    )
 
 
 def test_versions_are_read_and_held_against_the_pins(tmp_path):

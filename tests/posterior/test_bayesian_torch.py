@@ -1,18 +1,21 @@
-"""bayesian-torch's state dicts, in and out; the library itself is tried by `pytest -m peers`."""
+"""bayesian-torch's state dicts, in and out; with the library itself by `pytest -m peers`."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
+import torchvision
 from click.testing import CliRunner
 from torch import Tensor, nn
 
 from sigmabench.harness.cli import main
 from sigmabench.harness.errors import UserError
+from sigmabench.harness.peers.environment import BAYESIAN_TORCH, ENVIRONMENTS, find
 from sigmabench.harness.posterior import Posterior, initial, load, moped, save
 from sigmabench.harness.posterior.bayesian_torch import (
     from_bayesian_torch,
@@ -20,6 +23,46 @@ from sigmabench.harness.posterior.bayesian_torch import (
     to_bayesian_torch,
 )
 from sigmabench.harness.workload import WORKLOADS
+
+PEERS = Path(os.environ.get("SIGMABENCH_PEERS", Path(__file__).parents[2] / ENVIRONMENTS))
+#: Run by the library's Python: saves a model with the μ and σ that its KL is told, then loads what
+#: came back.
+THERE = """
+import sys
+import torch
+from bayesian_torch.layers.base_variational_layer import BaseVariationalLayer_
+from bayesian_torch.models.dnn_to_bnn import dnn_to_bnn
+from torchvision.models import mobilenet_v2
+
+step, kind = sys.argv[1:]
+torch.manual_seed(0 if step == "save" else 1)
+model = mobilenet_v2(num_classes=10)
+prior = {"prior_mu": 0.0, "prior_sigma": 1.0, "posterior_mu_init": 0.0, "posterior_rho_init": -3.0}
+dnn_to_bnn(model, {**prior, "type": kind, "moped_enable": True, "moped_delta": 0.2})
+if step == "save":
+    model(torch.randn(4, 3, 32, 32))  # moves the statistics of batch norm
+    torch.save(model.state_dict(), "theirs.pt")
+    own, told = BaseVariationalLayer_.kl_div, []
+
+    def kl_div(layer, mean, std, *prior):
+        told.append((mean.detach().clone(), std.detach().clone()))
+        return own(layer, mean, std, *prior)
+
+    BaseVariationalLayer_.kl_div = kl_div
+    found = {}
+    for name, layer in model.named_modules():
+        if isinstance(layer, BaseVariationalLayer_):
+            told.clear()
+            layer.kl_loss()
+            found |= {f"{name}.{own}": pair for own, pair in zip(("weight", "bias"), told)}
+    torch.save(found, "told.pt")
+else:
+    model.load_state_dict(torch.load("back.pt", weights_only=True), strict=True)
+    saved = torch.load("theirs.pt", weights_only=True)
+    loaded = model.state_dict()
+    assert list(loaded) == list(saved)
+    assert all(torch.equal(loaded[name], saved[name]) for name in saved)
+"""
 
 
 def ordinary() -> nn.Module:
@@ -81,6 +124,47 @@ def test_a_model_is_as_good_as_its_state_dict() -> None:
     model = nn.Sequential(layers[0], nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), layers[1])
     found = from_bayesian_torch(model, ordinary())
     assert found.content_hash() == from_bayesian_torch(source).content_hash()
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("kind", ["Reparameterization", "Flipout"])
+def test_the_library_s_own_model_goes_there_and_back(kind: str, tmp_path: Path) -> None:
+    environment = find(BAYESIAN_TORCH, PEERS)
+    if environment.unavailable:
+        pytest.skip(environment.unavailable)
+
+    def there(step: str) -> None:
+        command = [str(environment.python), "-c", THERE, step, kind]
+        subprocess.run(command, cwd=tmp_path, check=True, timeout=300)
+
+    there("save")
+    network = torchvision.models.mobilenet_v2(num_classes=10)
+    posterior = from_bayesian_torch(read_state_dict(tmp_path / "theirs.pt"), network)
+    told = torch.load(tmp_path / "told.pt", weights_only=True)
+    stds = posterior.std()
+    assert list(posterior.mean) == list(told)
+    assert len(told) == 54  # 52 convolutions, and a linear layer with its bias
+    for name, (mean, std) in told.items():
+        assert torch.equal(posterior.mean[name], mean)
+        torch.testing.assert_close(stds[name], std, rtol=3e-7, atol=0)
+    torch.save(to_bayesian_torch(posterior), tmp_path / "back.pt")
+    there("load")
+
+
+def test_numbers_that_would_be_rounded_are_refused() -> None:
+    for name in ("0.mu_kernel", "4.rho_bias", "1.running_var"):
+        source = theirs()
+        wide = {**source, name: source[name].double()}
+        with pytest.raises(UserError, match=rf"{name} is float64, .* round the model with \.float"):
+            from_bayesian_torch(wide)
+        narrow = {**source, name: source[name].bfloat16()}
+        found = from_bayesian_torch(narrow)
+        assert torch.equal(to_bayesian_torch(found)[name], narrow[name].float())
+
+
+def test_a_layer_by_itself_has_no_prefix() -> None:
+    layer = {name.partition(".")[2]: t for name, t in theirs().items() if name[0] == "4"}
+    assert to_bayesian_torch(from_bayesian_torch(layer, nn.Linear(16, 2))).keys() == layer.keys()
 
 
 def test_names_of_data_parallel_and_buffers_of_old_versions_make_no_difference() -> None:

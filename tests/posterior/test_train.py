@@ -247,6 +247,20 @@ def test_a_recipe_may_start_from_the_workloads_twin(tmp_path: Path) -> None:
     assert not torch.equal(trained.posterior.mean["0.weight"], twin.mean["0.weight"])
 
 
+def test_a_recipe_may_learn_sigma_alone(tmp_path: Path) -> None:
+    train(WORKLOAD, TWIN, out=tmp_path / "twin", progress=False)
+    twin, _ = load(tmp_path / "twin")
+    recipe = replace(RECIPE, delta=0.2, initial_std=1e-5, mean_fixed=True)
+    workload = replace(WORKLOAD, twin=tmp_path / "twin")
+    found = train(workload, recipe, out=tmp_path / "p", progress=False).posterior
+    start = moped(twin.load_into(model()), 0.2, floor=1e-5)
+    for name, mean in twin.mean.items():
+        assert torch.equal(found.mean[name], mean)
+        assert (found.std()[name] != start.std()[name]).all()
+    for name, value in twin.state.items():
+        assert torch.equal(found.state[name], value), "batch norm stays, its statistics too"
+
+
 @pytest.mark.parametrize("steps", [3, 12])
 def test_mixed_precision_with_two_optimizers_resumes_bit_for_bit(
     steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -269,6 +283,25 @@ def test_deterministic_biases_are_trained_as_state(tmp_path: Path) -> None:
     assert list(found.mean) == ["0.weight", "5.weight"]
     torch.manual_seed(0)
     assert not torch.equal(found.state["5.bias"], model().get_parameter("5.bias"))
+
+
+def test_the_default_recipe_is_best_or_the_first(tmp_path: Path) -> None:
+    other = replace(RECIPE, name="other", epochs=1)
+    last = replace(RECIPE, name="last")
+    workload = replace(WORKLOAD, recipes={"other": other, "best": RECIPE})
+    assert workload.recipe() is RECIPE
+    workload = replace(WORKLOAD, recipes={"other": other, "last": last})
+    found = train(workload, out=tmp_path / "p", progress=False)
+    assert found.metadata["command"] == "sigmabench train toy --recipe other --seed 0"
+
+
+@pytest.mark.parametrize("name", [None, "best"])
+def test_without_recipes_there_is_a_way_out(name: str | None) -> None:
+    bare = replace(WORKLOAD, recipes={})
+    with pytest.raises(UserError, match=r"^toy has no recipes .* a Workload of your own\.$"):
+        bare.recipe(name)
+    with pytest.raises(UserError, match=r"of your own, or make a posterior .* --delta`\.$"):
+        replace(bare, pretrained=lambda root: model()).recipe(name)
 
 
 def test_bad_input_is_one_sentence(tmp_path: Path) -> None:

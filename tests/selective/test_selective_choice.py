@@ -96,6 +96,7 @@ def test_thresholds_come_from_the_validation_split() -> None:
     assert one.bounded is not None
     assert one.bounded.threshold == (pytest.approx(best),)
     assert one.bounded.coverage.value == pytest.approx(100 * kept.mean())
+    assert one.bounded.kept == (pytest.approx(100 * kept.mean()),)
     assert one.bounded.balanced_error is not None
     expected = 1 - balanced_accuracy_score(test.labels[kept], test.predictions[kept])
     assert one.bounded.balanced_error.value == pytest.approx(100 * expected)
@@ -205,9 +206,10 @@ def bounded_by(thresholds: tuple[float | None, ...], kept: float | None) -> list
     """What is concluded of a format of so many seeds."""
     interval = Interval(10.0, 9.0, 11.0)
     error = Interval(4.0, 3.0, 5.0) if kept else None
+    share = kept or 0.0
     one = Selection(
         "test", "FP32", 120, len(thresholds), interval, interval, interval, interval, {}, None,
-        False, Bounded(50.0, thresholds, Interval(kept or 0.0, 0.0, 90.0), error, 2), (),
+        False, Bounded(50.0, thresholds, Interval(share, 0.0, 90.0), (share,), error, 2), (),
     )  # fmt: skip
     samples = {"test": sample({"FP32": [noisy_run(0, 1)]})}
     made = Findings(
@@ -241,6 +243,17 @@ def test_a_seed_without_threshold_is_told_and_has_no_part_in_the_classes() -> No
     assert (one.bounded.held, one.bounded.classes, one.bounded.coverage.value) == (1, 2, 50)
     assert one.bounded.balanced_error is not None
     assert one.bounded.balanced_error.value == 0
+
+
+def test_formats_with_their_own_thresholds_stand_beside_one_another(found: Findings) -> None:
+    lines = sentences(found, WORKLOADS.get("lenet-digits"))
+    (line,) = (one for one in lines if one.startswith("test, beside one another"))
+    for one in found.of("test"):
+        assert (f"{one.variant} " in line) == (not one.variant.startswith("DNN"))
+        if one.bounded and f"{one.variant} " in line:
+            least, most = min(one.bounded.kept), max(one.bounded.kept)
+            kept = f"{one.bounded.coverage.value:.1f} % ({least:.1f} to {most:.1f} in"
+            assert f"{one.variant} {kept}" in line
 
 
 def test_conclusions_begin_with_sets_that_have_no_note(found: Findings) -> None:

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from selective_cases import found_of, noisy_run, sample
 
 from sigmabench.harness.cli import main
+from sigmabench.harness.data import Splits
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.report.selective_sheets import classes
 from sigmabench.harness.selective.agreement import comparisons
@@ -105,6 +106,41 @@ def test_reading_loads_no_images(
     written = {path.name for path in tmp_path.iterdir()}
     assert {"lenet-digits-selective.md", "lenet-digits-risk-coverage.svg"} < written
     assert str(tmp_path / "lenet-digits-risk-coverage.svg") in told.stdout
+
+
+def test_test_sets_that_are_not_there_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default; who names one is refused. Records of one need no data, and its sheet is not
+    drawn."""
+    missing, quick = "There is no file of it.", ("--formats", "DNN_INT8", "--seeds", "1")
+    parts = DIGITS.splits(None)
+
+    def elsewhere(splits: Splits) -> None:
+        here = replace(DIGITS, other_splits=("elsewhere",), splits=lambda _: splits)
+        monkeypatch.setitem(WORKLOADS._loaded, "lenet-digits", here)
+
+    elsewhere(replace(parts, absent={"elsewhere": missing}))
+    told = call(tmp_path, *quick)
+    assert told.exit_code == 0, told.output
+    assert f"elsewhere is skipped: {missing}" in told.stderr.splitlines()
+    told = call(tmp_path, *quick, "--policy", "never")
+    assert told.exit_code == 0, told.output
+    assert told.stderr == "elsewhere is skipped: there is no record of it.\n"
+    told = call(tmp_path, *quick, "--splits", "test,elsewhere")
+    assert (told.exit_code, told.stderr.splitlines()[-1]) == (2, f"sigmabench: {missing}")
+    told = call(tmp_path, *quick, "--splits", "elsewhere", "--policy", "never")
+    assert told.exit_code == 2
+    assert "There is no record of the elsewhere split" in told.stderr
+
+    elsewhere(replace(parts, others={"elsewhere": replace(parts.validation, name="elsewhere")}))
+    assert "skipped" not in call(tmp_path, *quick).stderr
+    elsewhere(replace(parts, absent={"elsewhere": missing}))
+    told = call(tmp_path, *quick, "--policy", "never", "--out", str(tmp_path / "out"))
+    assert told.exit_code == 0, told.output
+    assert told.stderr == f"No sheet of elsewhere is drawn: {missing}\n"
+    sheets = {path.name for path in (tmp_path / "out").glob("*-least-sure-*.svg")}
+    assert sheets == {"lenet-digits-least-sure-test.svg"}
 
 
 def test_validation_as_a_test_set_says_what_it_is(stored: tuple[Path, Path, Result]) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 
 from sigmabench.harness import histology
+from sigmabench.harness.cli import main
 from sigmabench.harness.data import Split, Splits
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.histology import (
@@ -20,10 +23,12 @@ from sigmabench.harness.histology import (
     FILE,
     FOLDER,
     OTHER_COHORT,
+    TISSUES,
     Tiles,
     other_cohort,
     tiles,
 )
+from sigmabench.harness.selective.plan import selective_plan
 from sigmabench.harness.shift.ood import OOD_SETS
 from sigmabench.workloads.histology_colorectal import WORKLOAD
 
@@ -128,13 +133,13 @@ def name(slide: int, number: int) -> str:
     return f"{number:05X}_CRC-Prim-HE-{slide:02}_00{number % 7}.tif_Row_1_Col_{number}.tif"
 
 
-def archive(root: Path) -> Path:
-    """Two large tiles a tissue of slides 1 and 5."""
+def archive(root: Path, tissues: int = 4, slides: Sequence[int] = (1, 5, 1)) -> Path:
+    """A large tile of each of these slides, a tissue."""
     rng = np.random.default_rng(0)
-    for label, tissue in enumerate(("TUMOR", "STROMA", "COMPLEX", "LYMPHO"), 1):
-        folder = root / ARCHIVE / f"{label:02}_{tissue}"
+    for label, tissue in enumerate(TISSUES[:tissues], 1):
+        folder = root / ARCHIVE / f"{label:02}_{tissue.upper()}"
         folder.mkdir(parents=True)
-        for number, slide in enumerate((1, 5, 1)):
+        for number, slide in enumerate(slides):
             small = rng.integers(0, 256, (5, 5, 3), dtype=np.uint8)
             picture = Image.fromarray(small).resize((150, 150), Image.Resampling.BICUBIC)
             picture.save(folder / name(slide, 10 * label + number))
@@ -163,6 +168,42 @@ def test_the_official_archive_becomes_small_and_gray(tmp_path: Path) -> None:
         digest = hashlib.sha256(found.names[index].encode()).hexdigest()
         assert int(digest, 16) % 6 == 0
     assert Counter(found.parents)["CRC-Prim-HE-05_004"] == 1
+
+
+@pytest.fixture
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data root with nothing but the unpacked archive, of 16 tiles a tissue."""
+    monkeypatch.setattr(histology, "TILES_A_TISSUE", 16)
+    return archive(tmp_path, len(TISSUES), (*(2,) * 14, 5, 10))
+
+
+def test_the_official_archive_alone_is_enough(alone: Path) -> None:
+    splits = WORKLOAD.splits(alone)
+    parts = (splits.train, splits.validation, splits.test)
+    assert list(splits.others) == ["held-out-slides"]
+    assert torch.bincount(splits.others["held-out-slides"].labels).tolist() == [2] * 8
+    assert sum(map(len, parts)) == 14 * 8
+    assert splits.calibration.images.shape[1:] == WORKLOAD.input_shape
+    for name in ("test", "held-out-slides"):
+        assert splits.scored(name).name == name
+
+
+def test_sets_of_the_other_cohort_are_left_out_or_refused_by_name(alone: Path) -> None:
+    absent = (
+        f"There is no {OTHER_COHORT} in {alone / FOLDER}, which other-cohort and unseen-tissues "
+        "are read from; make it of Zenodo record 1214456, as docs/selective.md says, or leave "
+        "these sets out."
+    )
+    plan, lines = selective_plan(WORKLOAD, data=alone)
+    assert plan.splits == ("test", "held-out-slides")
+    assert plan.cells.splits == ("validation", "held-out-slides")
+    assert plan.cells.ood == ()
+    assert lines == tuple(
+        f"{name} is skipped: {absent}" for name in ("other-cohort", "unseen-tissues")
+    )
+    command = ["corruptions", WORKLOAD.name, "--split", "other-cohort", "--data", str(alone)]
+    done = CliRunner().invoke(main, command)
+    assert (done.exit_code, done.stderr) == (2, f"sigmabench: {absent}\n")
 
 
 def test_a_part_of_the_tiles_is_no_data_set(tmp_path: Path, real: Path) -> None:

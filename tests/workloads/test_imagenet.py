@@ -28,6 +28,7 @@ from sigmabench.harness.errors import UserError
 from sigmabench.harness.imagenet import synsets, with_weights
 from sigmabench.harness.images import Crop
 from sigmabench.harness.plan import Plan
+from sigmabench.harness.posterior import moped
 from sigmabench.harness.posterior.recipe import Recipe
 from sigmabench.harness.posterior.train import train
 from sigmabench.harness.prepare import load_networks, prepare
@@ -36,6 +37,7 @@ from sigmabench.harness.sweep import run
 from sigmabench.harness.workload import resolve_workload
 from sigmabench.workloads.imagenet import torchvision_pretrained
 from sigmabench.workloads.networks import torchvision_network
+from sigmabench.workloads.resnet50_imagenet import NORMS_RECIPE
 
 TENCH, GOLDFISH = 0, 1
 
@@ -358,6 +360,23 @@ def test_training_leaves_out_what_cannot_be_read(root: Path, tmp_path: Path) -> 
     found = train(WORKLOAD, recipe, out=tmp_path / "p.safetensors", data=root, progress=False)
     assert found.metadata["skipped"] == [order[3], "images/2.jpg"]
     assert (found.metadata["train_images"], found.metadata["validation"]["images"]) == (15, 5)
+
+
+def test_norms_keeps_mopeds_sigma_and_fits_batch_norm(root: Path, tmp_path: Path) -> None:
+    net = network()
+    net.load_state_dict(downloaded())
+    with torch.no_grad():
+        net.get_parameter("fc.weight")[0] = 0.0
+    workload = replace(WORKLOAD, pretrained=lambda _: net)
+    out = tmp_path / "p.safetensors"
+    found = train(workload, NORMS_RECIPE, out=out, data=root, limit=64, progress=False).posterior
+    exact = moped(net, NORMS_RECIPE.delta)
+    for name, mean in exact.mean.items():
+        assert torch.equal(found.mean[name], mean)
+        assert torch.equal(found.rho[name], exact.rho[name])
+        expected = NORMS_RECIPE.delta * mean.abs()
+        torch.testing.assert_close(found.std()[name], expected, rtol=1e-5, atol=0.0)
+    assert not torch.equal(found.state["norm.running_var"], exact.state["norm.running_var"])
 
 
 def test_it_goes_to_other_processes() -> None:
