@@ -75,9 +75,9 @@ def main() -> None:
     chosen = min(near, key=lambda delta: fixed_percent(found[delta, "INT8"]))
     further = min(delta for delta in losses if delta > chosen)
     print(
-        f"Chosen: δ = {chosen}. Of those that cost FP32 no more than {LOSS:g} point here it leaves the"
-        " fewest INT8\nweights that no draw can move. One seed and so few images rank it no finer: "
-        f"δ = {further} costs\n{losses[further] * images / 100:.0f} images where "
+        f"Chosen: δ = {chosen}. Of those that cost FP32 no more than {LOSS:g} point here it leaves "
+        "the fewest INT8\nweights that no draw can move. One seed and so few images rank it no "
+        f"finer: δ = {further} costs\n{losses[further] * images / 100:.0f} images where "
         f"{LOSS * images / 100:.1f} are allowed."
     )
 
