@@ -75,6 +75,9 @@ COPIES = _operators(_COPYING)
 MOVES: dict[str, Callable[..., Any]] = {
     **COPIES,
     **_operators(_VIEWING),
+    # What is a view of one image need not be one of a batch, whose strides PyTorch 2.8 goes by.
+    "aten.view.default": torch.ops.aten.reshape.default,
+    "aten.view_as.default": torch.ops.aten.reshape_as.default,
     GETITEM: operator.getitem,
 }
 #: Every operator that may stay float, by name.

@@ -114,6 +114,7 @@ def test_curves_of_confidence_are_counts_of_images(records, edition):
                 for found in panel.lines
                 if len(found.get_xdata()) == len(THRESHOLDS)
                 and found.get_color() == format_look("INT8").color
+                and found.get_fillstyle() == "full"  # its twin's is empty
             ]
             assert line.get_xdata() == pytest.approx(100 * np.array(THRESHOLDS))
             assert line.get_ydata() == pytest.approx(np.mean(expected, axis=0), nan_ok=True)
