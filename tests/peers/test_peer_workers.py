@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sigmabench.harness.bench.networks import NETWORKS
+from sigmabench.harness.peers.audits import effective
 from sigmabench.harness.peers.contender import IDLE_SHARE, PAUSE_SECONDS, remotes_of
 from sigmabench.harness.peers.environment import ENVIRONMENTS, PEERS, find
 from sigmabench.harness.peers.handover import write_images, write_networks
@@ -108,7 +109,7 @@ def test_it_draws_the_posterior_it_was_given(name, tmp_path):
         for parameter, std in posterior.std().items():
             if std.ndim > 1:
                 expected = float(std.double().square().mean().sqrt())
-                error = 1 / math.sqrt(2 * 63 * std.numel())
+                error = 1 / math.sqrt(2 * 63 * effective(std.numpy()))
                 assert drawn[parameter] == pytest.approx(expected, rel=6 * error)
         logits = remotes[0].logits(0, 5, tmp_path)
         assert logits.shape == (5, 8, workload.classes)
