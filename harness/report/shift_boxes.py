@@ -128,5 +128,5 @@ def _types_in_words(lines: Sequence[Line]) -> str:
 
 
 def _floor(panel: Axes) -> float:
-    """Where an axis of accuracies begins: at a multiple of 10 below all."""
-    return 10 * np.floor((panel.dataLim.y0 - 1) / 10)
+    """Where an axis of accuracies begins: at a multiple of 10 below all, or just below 0."""
+    return max(10 * np.floor((panel.dataLim.y0 - 1) / 10), -2.0)
