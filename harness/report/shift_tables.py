@@ -91,19 +91,21 @@ def markdown(
 
 
 def csv(found: Results, outcomes: Sequence[Outcome]) -> dict[str, str]:
-    """Files by name: every score, ranges over types, detection, every test; units as JSON's."""
+    """Files by name: every score, ranges over types, detection, every test; units as JSON's. What
+    has no row has no file."""
     flat = []
     for outcome in to_dict(found, outcomes)["equivalence"]:
         p, p_holm = outcome.pop("p"), outcome.pop("p_holm")
         outcome["types"] = len(outcome["types"])
         outcome |= {f"p_{name}": value for name, value in p.items()}
         flat.append(outcome | {f"p_holm_{name}": value for name, value in p_holm.items()})
-    return {
-        "scores": csv_lines(numbers.each(found)),
-        "severities": csv_lines(numbers.boxes(found)),
-        "ood": csv_lines(numbers.outside(found)),
-        "equivalence": csv_lines(flat),
+    rows = {
+        "scores": numbers.each(found),
+        "severities": numbers.boxes(found),
+        "ood": numbers.outside(found),
+        "equivalence": flat,
     }
+    return {name: csv_lines(each) for name, each in rows.items() if each}
 
 
 def to_dict(

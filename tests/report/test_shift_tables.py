@@ -181,7 +181,10 @@ def test_an_unfinished_study_is_shown_as_far_as_it_goes(found, reference, keep):
         assert line in " ".join(output.split())
     json.dumps(tables.to_dict(partial, outcomes, reference), allow_nan=False)
     assert tables.markdown(partial, outcomes, reference)
-    assert set(tables.csv(partial, outcomes)) == {"scores", "severities", "ood", "equivalence"}
+    files = tables.csv(partial, outcomes)
+    assert {"scores", "severities"} <= set(files) <= {"scores", "severities", "ood", "equivalence"}
+    assert ("ood" in files) == any(r.cell.corruption.startswith("ood:") for r in left)
+    assert all(len(text.splitlines()) > 1 for text in files.values())
 
 
 def test_scores_that_were_not_computed_are_dashes(found):
