@@ -183,7 +183,7 @@ def test_an_unfinished_study_is_shown_as_far_as_it_goes(found, reference, keep):
     assert tables.markdown(partial, outcomes, reference)
     files = tables.csv(partial, outcomes)
     assert {"scores", "severities"} <= set(files) <= {"scores", "severities", "ood", "equivalence"}
-    assert ("ood" in files) == any(r.cell.corruption.startswith("ood:") for r in left)
+    assert ("ood" in files) <= any(r.cell.corruption.startswith("ood:") for r in left)
     assert all(len(text.splitlines()) > 1 for text in files.values())
 
 
