@@ -164,9 +164,9 @@ class Scorer:
                 deterministic = not artefact.format.bayesian
                 found = outcomes(predictor, self.split, counts, seed, deterministic, **how)
                 return {str(T): one for T, one in found.items()}, {}
-            one = evaluate_adaptive(predictor, self.split, counts, rule, seed, **how)
-            named = {str(T): one for T, one in one.full.items()}
-            return {**named, "adaptive": one.adaptive}, {"spent": one.spent}
+            stopped = evaluate_adaptive(predictor, self.split, counts, rule, seed, **how)
+            named = {str(T): one for T, one in stopped.full.items()}
+            return {**named, "adaptive": stopped.adaptive}, {"spent": stopped.spent}
 
         timing_alone = ("scenario", "batch", "mc", "stopping", "seeds")
         facts = {k: v for k, v in asdict(mine[0]).items() if k not in timing_alone}
