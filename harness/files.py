@@ -1,11 +1,12 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and that say what they held when they were written."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,20 @@ def put_atomically(path: Path, write: Callable[[Path], object]) -> None:
         raise UserError(
             f"{path} cannot be written ({reason}); choose another place for it."
         ) from reason
+
+
+def content_hash(text: str, arrays: Mapping[str, memoryview] | None = None) -> str:
+    """64 hex digits of the SHA-256 of a file's content: what is read back and believed has one.
+
+    Args:
+        text: everything but the numbers, with the types and shapes of the arrays.
+        arrays: C-contiguous numbers by name.
+    """
+    digest = hashlib.sha256(text.encode())
+    for name, numbers in sorted((arrays or {}).items()):
+        digest.update(name.encode() + b"\0")
+        digest.update(numbers)
+    return digest.hexdigest()
 
 
 def json_text(value: Any) -> str:

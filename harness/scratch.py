@@ -2,8 +2,9 @@
 
     <results>/<workload>/<fingerprint hash>/.predictions/<key>.safetensors
 
-They are bound to machine and code as records are, and gone once all records are there. A file that
-is damaged, or of something else, is as good as none.
+They are bound to machine and code as records are, and gone once all records are there. A file whose
+content does not match its hash, that has none (as those of before), or that is of something else is
+as good as none: what it held is predicted again.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from .files import put_atomically
+from .files import content_hash, put_atomically
 from .uncertainty.predictive import Outcomes, Summary
 
 #: Outcomes by name, such as `50` for T = 50, and tensors of one value an image.
@@ -80,11 +81,18 @@ def _write(path: Path, made: Made, key: str) -> None:
         tensors.update(_tensors(outcomes, _OUTCOMES, name))
         if outcomes.whole:
             tensors.update(_tensors(outcomes.whole, _WHOLE, name))
-    facts = {name: [outcomes.T, outcomes.classes] for name, outcomes in found.items()}
+    facts = json.dumps({name: [outcomes.T, outcomes.classes] for name, outcomes in found.items()})
+    about = {"key": key, "facts": facts, "sha256": _hash(key, facts, tensors)}
     try:
-        safetensors.torch.save_file(tensors, path, {"key": key, "facts": json.dumps(facts)})
+        safetensors.torch.save_file(tensors, path, about)
     except SafetensorError as reason:  # a full disk too
         raise OSError(str(reason)) from reason
+
+
+def _hash(key: str, facts: str, tensors: Mapping[str, Tensor]) -> str:
+    kinds = {name: [str(value.dtype), list(value.shape)] for name, value in tensors.items()}
+    raw = {name: value.contiguous().numpy().data for name, value in tensors.items()}
+    return content_hash(json.dumps([key, facts, kinds], sort_keys=True), raw)
 
 
 def _tensors(of: Outcomes | Summary, fields: Sequence[str], name: str) -> dict[str, Tensor]:
@@ -99,11 +107,13 @@ def _read(path: Path, key: str) -> Made | None:
             if about["key"] != key:
                 return None
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if about["sha256"] != _hash(key, about["facts"], tensors):
+            return None
         found = {
             name: _outcomes(tensors, name, T, classes)
             for name, (T, classes) in json.loads(about["facts"]).items()
         }
-    except (OSError, SafetensorError, KeyError, ValueError):
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError):  # bfloat16 is no array's
         return None
     others = {n.removeprefix("other/"): v for n, v in tensors.items() if n.startswith("other/")}
     return found, others

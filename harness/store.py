@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass, fields
 from enum import Enum
 from functools import cached_property
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from .cell import Cell
 from .errors import UserError, unknown
-from .files import json_text, write_atomically
+from .files import content_hash, json_text, write_atomically
 from .record import SCHEMA_VERSION, Fingerprint, Record
 
 if TYPE_CHECKING:
@@ -51,11 +52,13 @@ class Kind(Generic[T]):
         name: what messages call it.
         type: its dataclass, whose field `schema_version` says how it is written.
         schema_version: the newest that can be read.
+        key: of a record: its file's name.
     """
 
     name: str
     type: type[T]
     schema_version: int
+    key: Callable[[T], str]
 
     @cached_property
     def adapter(self) -> TypeAdapter[T]:
@@ -65,7 +68,14 @@ class Kind(Generic[T]):
         return TypeAdapter(self.type)
 
 
-RECORDS = Kind("record", Record, SCHEMA_VERSION)
+def cell_key(record: Stored) -> str:
+    """The key of a record of one cell."""
+    return record.cell.key
+
+
+RECORDS: Kind[Record] = Kind("record", Record, SCHEMA_VERSION, cell_key)
+#: Last field of a file: the hash of all others. Files from before it have none, and are believed.
+HASH = "sha256"
 #: A folder of records; others of a results directory hold what was made of them.
 _FINGERPRINT = "[0-9a-f]" * 8
 _CELL_FIELDS = tuple(field.name for field in fields(Cell))
@@ -97,17 +107,36 @@ def digest(asked: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def to_json(record: Stored) -> str:
-    """A record as text that `from_json` reads back equal: a field a line, arrays of numbers on one.
+def to_json(record: Any) -> str:
+    """A record as text that `from_json` reads back equal: a field a line, arrays of numbers on one,
+    the hash of its content last.
+
+    Args:
+        record: of any kind.
 
     Raises:
         ValueError: a number is NaN or infinite; undefined values are None.
     """
-    return json_text(asdict(record))  # type: ignore[call-overload]
+    tree = asdict(record)
+    return json_text({**tree, HASH: _hash(json.loads(json_text(tree)))})
+
+
+def _hash(tree: Any) -> str:
+    return content_hash(json.dumps(tree, sort_keys=True, separators=(",", ":")))
+
+
+def write_record(path: Path, record: Any) -> None:
+    """Write a record of any kind, whole or not at all.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+        UserError: the place cannot be written to.
+    """
+    write_atomically(path, to_json(record).encode())
 
 
 def from_json(data: bytes, source: str | Path, kind: Kind[T]) -> T:
-    """The inverse of `to_json`, validated against the schema.
+    """The inverse of `to_json`, validated against the schema and, where it has one, its hash.
 
     Args:
         data: UTF-8 text.
@@ -115,12 +144,13 @@ def from_json(data: bytes, source: str | Path, kind: Kind[T]) -> T:
         kind: of record.
 
     Raises:
-        UserError: not JSON, not a record, or made under a newer schema.
+        UserError: not JSON, not a record, changed since it was written, or made under a newer
+            schema.
     """
     from pydantic import ValidationError
 
     try:
-        tree = json.loads(data, parse_constant=_refuse_constant)
+        tree = json.loads(data, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as reason:
         raise UserError(
             f"{source} is not a record, or is cut short ({reason}); delete it and run again."
@@ -137,7 +167,7 @@ def from_json(data: bytes, source: str | Path, kind: Kind[T]) -> T:
             f"{kind.schema_version}): upgrade or point --results elsewhere."
         )
     try:
-        return kind.adapter.validate_json(data, strict=True)
+        found = kind.adapter.validate_json(data, strict=True)
     except ValidationError as invalid:
         first = invalid.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -145,19 +175,32 @@ def from_json(data: bytes, source: str | Path, kind: Kind[T]) -> T:
             f"{source} is not a valid {kind.name}: {where}: {first['msg']}; delete it and run "
             "again."
         ) from invalid
+    if tree.pop(HASH, None) not in (None, _hash(tree)):
+        raise UserError(
+            f"{source} was changed after it was written: its content does not match its {HASH}; "
+            "restore it, or delete it and run again."
+        )
+    return found
 
 
 def read_record(path: str | Path, kind: Kind[T]) -> T:
     """Read one record file.
 
     Raises:
-        UserError: it cannot be read, is not a record, or is of a newer schema.
+        UserError: it cannot be read, is not a record, is of a newer schema, or has another record's
+            name.
     """
     try:
         data = Path(path).read_bytes()
     except OSError as reason:
         raise UserError(f"The record {path} cannot be read: {reason.strerror}.") from reason
-    return from_json(data, path, kind)
+    found = from_json(data, path, kind)
+    if (key := kind.key(found)) != Path(path).stem:
+        raise UserError(
+            f"{path} holds the {kind.name} whose place is {key}.json; rename it, or delete it if "
+            "that one is there."
+        )
+    return found
 
 
 class Store(Generic[R]):
@@ -216,7 +259,7 @@ class Store(Generic[R]):
             UserError: the directory cannot be written to.
         """
         path = self.file(record.cell, record.fingerprint)
-        write_atomically(path, to_json(record).encode())
+        write_record(path, record)
         return path
 
     def load(self, path: str | Path) -> R:
@@ -294,3 +337,10 @@ def _matches(cell: Cell, where: dict[str, Any]) -> bool:
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"it holds {name}")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"it holds {text}, which is too large for a number")
+    return number

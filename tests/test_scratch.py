@@ -6,8 +6,11 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+import safetensors
 import safetensors.torch
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors import SafetensorError
 
 from sigmabench.harness.errors import UserError
@@ -73,6 +76,81 @@ def test_a_damaged_file_is_as_good_as_none(tmp_path: Path, damage: bytes | None)
     file.write_bytes(file.read_bytes()[:-40] if damage is None else damage)
     assert same(scratch.get(KEY, ("3",), made)[0]["3"], made()[0]["3"])
     assert same(scratch.get(KEY, ("3",), fail)[0]["3"], made()[0]["3"])
+
+
+def rewritten(path: Path, change) -> None:
+    """A file that was opened, changed and saved again, with the hash that it had."""
+    with safetensors.safe_open(path, framework="pt") as file:
+        about = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    change(about, tensors)
+    safetensors.torch.save_file(tensors, path, about)
+
+
+def facts_of_another_t(about: dict, tensors: dict) -> None:
+    about["facts"] = about["facts"].replace("[3, ", "[2, ")
+
+
+def without_hash(about: dict, tensors: dict) -> None:
+    del about["sha256"]
+
+
+def without_one(about: dict, tensors: dict) -> None:
+    del tensors["mutual_information/3"]
+
+
+def a_surplus_one(about: dict, tensors: dict) -> None:
+    tensors["other/more"] = torch.zeros(1)
+
+
+def zeroed(about: dict, tensors: dict) -> None:
+    tensors["prediction/3"].zero_()
+
+
+def as_other_numbers(about: dict, tensors: dict) -> None:
+    tensors["confidence/3"] = tensors["confidence/3"].view(torch.int32)
+
+
+def exchanged(about: dict, tensors: dict) -> None:
+    names = ("entropy/3", "confidence/3")
+    tensors.update(zip(names, [tensors[name].clone() for name in reversed(names)], strict=True))
+
+
+def in_bfloat16(about: dict, tensors: dict) -> None:
+    tensors["confidence/3"] = tensors["confidence/3"].bfloat16()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [facts_of_another_t, without_hash, without_one, a_surplus_one, zeroed, as_other_numbers,
+     exchanged, in_bfloat16],
+)  # fmt: skip
+def test_what_does_not_match_its_hash_is_no_prediction(tmp_path: Path, change) -> None:
+    scratch = Scratch(tmp_path)
+    scratch.get(KEY, ("3",), made)
+    (file,) = scratch.folder.iterdir()
+    before = file.read_bytes()
+    rewritten(file, change)
+    assert file.read_bytes() != before
+    with pytest.raises(AssertionError, match="computed again"):
+        scratch.get(KEY, ("3",), fail)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.floats(0, 1, exclude_max=True), st.integers(1, 255))
+def test_no_changed_byte_is_believed(tmp_path: Path, where: float, change: int) -> None:
+    scratch = Scratch(tmp_path)
+    scratch.get(KEY, ("3",), made)
+    (file,) = scratch.folder.iterdir()
+    good = file.read_bytes()
+    at = int(where * len(good))
+    file.write_bytes(good[:at] + bytes([good[at] ^ change]) + good[at + 1 :])
+    try:
+        kept = scratch.get(KEY, ("3",), fail)
+    except AssertionError:
+        kept = None
+    file.write_bytes(good)
+    assert kept is None or all(same(kept[0][name], made()[0][name]) for name in kept[0])
 
 
 def test_keeping_takes_no_memory_of_its_own(tmp_path: Path) -> None:

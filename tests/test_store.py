@@ -186,7 +186,7 @@ def test_policies(tmp_path: Path, record: Record) -> None:
 
 
 def edited(record: Record, **changes: Any) -> bytes:
-    """A record's JSON with top-level fields replaced; `...` removes one."""
+    """A record's JSON with top-level fields replaced; `...` removes one. The hash is as it was."""
     tree = json.loads(to_json(record)) | changes
     return json.dumps({k: v for k, v in tree.items() if v is not ...}).encode()
 
@@ -219,7 +219,14 @@ def test_what_is_not_a_record_is_refused_by_name(tmp_path: Path, record: Record)
         edited(record, peak_memory_bytes="12"): "peak_memory_bytes",
         edited(record, quality={}): "quality.images",
         good.replace(b'"noise": 0.0', b'"noise": NaN'): "NaN",
+        good.replace(b'"noise": 0.0', b'"noise": 1e999'): "1e999, which is too large",
+        good.replace(b'"noise": 0.0', b'"noise": -1e999'): "-1e999, which is too large",
+        good.replace(b'"noise": 0.0', b'"noise": 0.5'): "does not match its sha256",
+        edited(record, sha256="0" * 64): "does not match its sha256",
+        edited(record, sha256=12): "does not match its sha256",
+        edited(record, created="2026-01-02T00:00:00Z"): "does not match its sha256",
     }
+    assert good not in cases, "every replacement has to hit"
     for data, word in cases.items():
         with pytest.raises(UserError, match=r"lost\.json") as error:
             from_json(data, "lost.json", RECORDS)
@@ -227,6 +234,24 @@ def test_what_is_not_a_record_is_refused_by_name(tmp_path: Path, record: Record)
         assert "\n" not in str(error.value)
     with pytest.raises(UserError, match="No such file"):
         Store(tmp_path, RECORDS).load(tmp_path / "absent.json")
+
+
+def test_a_file_from_before_the_hash_is_believed(record: Record) -> None:
+    assert from_json(edited(record, sha256=...), "x", RECORDS) == record
+
+
+def test_a_record_under_another_cells_name_is_refused(tmp_path: Path, record: Record) -> None:
+    store = Store(tmp_path, RECORDS)
+    path = store.save(record)
+    copy = path.with_name(f"{replace(record.cell, batch=9).key}.json")
+    copy.write_bytes(path.read_bytes())
+    for read in (store.records, lambda: store.load(copy)):
+        with pytest.raises(
+            UserError, match=rf"{copy.name} holds the record whose place is .*"
+        ) as e:
+            read()
+        assert path.name in str(e.value)
+        assert "\n" not in str(e.value)
 
 
 def test_unwritable_directories_are_found_before_measuring(tmp_path: Path) -> None:

@@ -9,13 +9,12 @@ one run. Ratios are not stored; they are computed when shown. Units are in the f
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import UserError
-from ..files import json_text, write_atomically
 from ..record import Fingerprint
-from ..store import Kind, digest, fingerprint_hash, read_record
+from ..store import Kind, digest, fingerprint_hash, read_record, write_record
 
 SCHEMA_VERSION = 1
 FOLDER = "runtime"
@@ -179,8 +178,8 @@ class MemoryUse:
         return f"memory-{digest([*asked, self.seed])}"
 
 
-RACES = Kind("runtime record", Race, SCHEMA_VERSION)
-MEMORY = Kind("runtime record", MemoryUse, SCHEMA_VERSION)
+RACES = Kind("runtime record", Race, SCHEMA_VERSION, lambda race: race.key)
+MEMORY = Kind("runtime record", MemoryUse, SCHEMA_VERSION, lambda use: use.key)
 
 
 def save(record: Race | MemoryUse, results: Path) -> Path:
@@ -191,7 +190,7 @@ def save(record: Race | MemoryUse, results: Path) -> Path:
     """
     folder = results / FOLDER / record.network / fingerprint_hash(record.fingerprint)
     path = folder / f"{record.key}.json"
-    write_atomically(path, json_text(asdict(record)).encode())
+    write_record(path, record)
     return path
 
 

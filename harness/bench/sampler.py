@@ -22,7 +22,6 @@ from .. import native
 from ..backends.native import build
 from ..checks import check_counts, check_seconds, check_seed
 from ..errors import UserError
-from ..files import json_text, write_atomically
 from ..formats import FORMATS
 from ..machine import fingerprint
 from ..measure.clock import interleave
@@ -31,7 +30,7 @@ from ..quantize.artefact import Artefact, Header, Layer
 from ..quantize.graph import Activation, Conv, Graph
 from ..record import Fingerprint
 from ..report.text import plural
-from ..store import fingerprint_hash
+from ..store import digest, fingerprint_hash, write_record
 from .record import FOLDER
 
 INPUTS = 4096  # of the one linear layer whose weights are drawn
@@ -110,6 +109,11 @@ class SamplerRun:
     created: str
     schema_version: int = 1
 
+    @property
+    def key(self) -> str:
+        """16 hex digits of the SHA-256 of what was asked for."""
+        return digest([self.widths[0].weights, self.threads, self.seconds, self.seed])
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -186,14 +190,14 @@ def record_of(plan: Plan, command: str, widths: tuple[Width, ...]) -> SamplerRun
 
 
 def save(run: SamplerRun, results: Path) -> Path:
-    """Write to `<results>/runtime/sampler/<fingerprint hash>/<threads>-<weights>.json`.
+    """Write to `<results>/runtime/sampler/<fingerprint hash>/<key>.json`.
 
     Raises:
         UserError: the place cannot be written.
     """
     folder = results / FOLDER / "sampler" / fingerprint_hash(run.fingerprint)
-    path = folder / f"{run.threads}-{run.widths[0].weights}.json"
-    write_atomically(path, json_text(asdict(run)).encode())
+    path = folder / f"{run.key}.json"
+    write_record(path, run)
     return path
 
 

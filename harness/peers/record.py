@@ -13,9 +13,8 @@ from pathlib import Path
 
 from ..bench.record import Contender, check_samples
 from ..errors import UserError
-from ..files import json_text, write_atomically
 from ..record import Fingerprint, Verdict
-from ..store import Kind, digest, fingerprint_hash, read_record
+from ..store import Kind, digest, fingerprint_hash, read_record, write_record
 
 SCHEMA_VERSION = 1
 FOLDER = "peers"
@@ -119,7 +118,7 @@ class Comparison:
     schema_version: int = SCHEMA_VERSION
 
 
-COMPARISONS = Kind("record of peers", Comparison, SCHEMA_VERSION)
+COMPARISONS = Kind("record of peers", Comparison, SCHEMA_VERSION, lambda one: one.asked.key)
 
 
 def place(results: Path, asked: Asked, fingerprint: Fingerprint) -> Path:
@@ -134,7 +133,7 @@ def save(comparison: Comparison, results: Path) -> Path:
         UserError: the place cannot be written.
     """
     path = place(results, comparison.asked, comparison.fingerprint)
-    write_atomically(path, json_text(asdict(comparison)).encode())
+    write_record(path, comparison)
     return path
 
 

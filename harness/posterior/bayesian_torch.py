@@ -51,26 +51,14 @@ def from_bayesian_torch(
         μ and ρ with the values, and under the names, that the ordinary network's weights have.
 
     Raises:
-        UserError: there is no Bayesian layer, a μ lacks its ρ or the other way round, a layer is of
-            a kind without counterpart, a tensor is float64, or the posterior does not fit the
-            network.
+        UserError: there is no Bayesian layer, a μ lacks its ρ or the other way round, two entries
+            are one parameter, a layer is of a kind without counterpart, a tensor is float64, or the
+            posterior does not fit the network.
     """
     tensors = source.state_dict() if isinstance(source, nn.Module) else dict(source)
     if all(name.startswith(_PARALLEL) for name in tensors):
         tensors = {name.removeprefix(_PARALLEL): value for name, value in tensors.items()}
-    mean: dict[str, Tensor] = {}
-    rho: dict[str, Tensor] = {}
-    state: dict[str, Tensor] = {}
-    for name, value in tensors.items():
-        layer, _, own = name.rpartition(".")
-        kind, _, part = own.partition("_")
-        if own in _SCRATCH:
-            continue
-        if kind in ("mu", "rho"):
-            tree = mean if kind == "mu" else rho
-            tree[_ordinary(name, layer, part)] = _float32(name, value)
-        else:
-            state[name] = _float32(name, value)
+    mean, rho, state = _trees(tensors)
     for name in sorted(set(mean) ^ set(rho)):
         lacking = "ρ" if name in mean else "μ"
         raise UserError(f"The state dict has no {lacking} of {name}; save the whole model's.")
@@ -89,6 +77,30 @@ def from_bayesian_torch(
     else:
         posterior.validate(source="the bayesian-torch model")
     return posterior
+
+
+def _trees(
+    tensors: Mapping[str, Tensor],
+) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+    """μ, ρ and the rest, each under the ordinary network's names."""
+    trees: dict[str, dict[str, Tensor]] = {"mu": {}, "rho": {}, "": {}}
+    read: dict[tuple[str, str], str] = {}
+    for name, value in tensors.items():
+        layer, _, own = name.rpartition(".")
+        kind, _, part = own.partition("_")
+        if own in _SCRATCH:
+            continue
+        drawn = kind in ("mu", "rho")
+        ordinary = _ordinary(name, layer, part) if drawn else name
+        for role in (kind,) if drawn else ("mu", "rho"):  # a fixed weight is both
+            other = read.setdefault((role, ordinary), name)
+            if other != name:
+                raise UserError(
+                    f"{other} and {name} are both {ordinary} of the network; remove the one that "
+                    "is not meant."
+                )
+        trees[kind if drawn else ""][ordinary] = _float32(name, value)
+    return trees["mu"], trees["rho"], trees[""]
 
 
 def to_bayesian_torch(posterior: Posterior) -> dict[str, Tensor]:

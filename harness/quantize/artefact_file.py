@@ -5,7 +5,6 @@ Nothing is unpickled.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
-from ..files import write_atomically
+from ..files import content_hash, write_atomically
 from ..formats import FORMATS, Format
 from . import constants as constant_tensors
 from . import noise
@@ -77,14 +76,6 @@ def _header_text(header: Header) -> str:
     return TypeAdapter(Header).dump_json(header, exclude_defaults=True).decode()
 
 
-def _content_hash(text: str, tensors: Mapping[str, memoryview]) -> str:
-    digest = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        digest.update(name.encode() + b"\0")
-        digest.update(tensors[name])
-    return digest.hexdigest()
-
-
 def _sealed(text: str, digest: str) -> str:
     """The header's JSON object with the content hash as its first field."""
     return f'{{"sha256":"{digest}",{text[1:]}'
@@ -109,7 +100,7 @@ def to_bytes(artefact: Artefact) -> bytes:
     text = _header_text(artefact.header)
     raw = {name: tensor.view(torch.uint8).numpy().data for name, tensor in tensors.items()}
     # One metadata entry: safetensors does not keep the order of several.
-    return safetensors.torch.save(tensors, {KEY: _sealed(text, _content_hash(text, raw))})
+    return safetensors.torch.save(tensors, {KEY: _sealed(text, content_hash(text, raw))})
 
 
 def save(artefact: Artefact, path: Path) -> None:
@@ -158,7 +149,7 @@ def from_bytes(data: bytes, source: str) -> Artefact:
             "`sigmabench train`."
         ) from reason
     raw = {name: value.view(torch.uint8).numpy().data for name, value in tensors.items()}
-    if _content_hash(text, raw) != expected:
+    if content_hash(text, raw) != expected:
         raise UserError(f"{damaged}: its content does not match its hash; make it again.")
     _check_versions(text, source)
     try:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..cell import Cell
 from ..record import Fingerprint
-from ..store import Kind
+from ..store import Kind, cell_key
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -148,4 +148,4 @@ def scored_halves(summary: Predicted, labels: Tensor) -> dict[str, tuple[float, 
     }
 
 
-SHIFT_RECORDS = Kind("shift record", ShiftRecord, SCHEMA_VERSION)
+SHIFT_RECORDS: Kind[ShiftRecord] = Kind("shift record", ShiftRecord, SCHEMA_VERSION, cell_key)

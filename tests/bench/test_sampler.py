@@ -54,4 +54,4 @@ def test_the_command_prints_a_row_a_width(tmp_path) -> None:
     outcome = CliRunner().invoke(main, [*command, "--results", str(tmp_path)])
     assert outcome.exit_code == 0, outcome.output
     assert outcome.output.count("–") >= 8
-    assert len(list(tmp_path.rglob("1-65536.json"))) == 1
+    assert len(list(tmp_path.rglob("*.json"))) == 1

@@ -162,6 +162,26 @@ def test_numbers_that_would_be_rounded_are_refused() -> None:
         assert torch.equal(to_bayesian_torch(found)[name], narrow[name].float())
 
 
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ("0.mu_weight", "0.mu_kernel and 0.mu_weight are both 0.weight"),
+        ("0.rho_weight", "0.rho_kernel and 0.rho_weight are both 0.weight"),
+        ("0.weight", "0.mu_kernel and 0.weight are both 0.weight"),
+        ("4.bias", "4.mu_bias and 4.bias are both 4.bias"),
+    ],
+)
+@pytest.mark.parametrize("first", [False, True])
+def test_two_entries_of_one_parameter_are_refused(more: str, says: str, first: bool) -> None:
+    source = theirs()
+    extra = {more: torch.ones(1)}
+    one, _, other = says.partition(" are ")[0].partition(" and ")
+    names = f"{other} and {one}" if first else f"{one} and {other}"
+    both = {**extra, **source} if first else {**source, **extra}
+    with pytest.raises(UserError, match=rf"^{names} are both .* remove the one that is not meant"):
+        from_bayesian_torch(both)
+
+
 def test_a_layer_by_itself_has_no_prefix() -> None:
     layer = {name.partition(".")[2]: t for name, t in theirs().items() if name[0] == "4"}
     assert to_bayesian_torch(from_bayesian_torch(layer, nn.Linear(16, 2))).keys() == layer.keys()
