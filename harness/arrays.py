@@ -1,6 +1,7 @@
 """Labelled images in one NumPy `.npz` file, a format that anyone can bring.
 
-    train_images, test_images: uint8 [N, H, W, C] with C of 1 or 3 (or [N, H, W], gray)
+    train_images, test_images: [N, H, W, C] with C of 1 or 3 (or [N, H, W], gray), uint8 or floats
+                               from 0 to 1, which are rounded to 255ths
     train_labels, test_labels: integers [N] from 0
 
 Nothing is unpickled: an array of Python objects is refused.
@@ -8,8 +9,6 @@ Nothing is unpickled: an array of Python objects is refused.
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .errors import UserError
+from .errors import UserError, first_line
 
 IMAGES = ("train_images", "test_images")
 LABELS = ("train_labels", "test_labels")
@@ -51,6 +50,21 @@ def read_npz(path: Path, keys: Sequence[str] = (*IMAGES, *LABELS)) -> dict[str, 
 
 def _read(path: Path, choose: Callable[[Sequence[str]], Sequence[str]]) -> list[Tensor]:
     """The arrays that `choose` picks from the names in the file, checked."""
+    return [_checked(path, key, array) for key, array in _stored(path, choose).items()]
+
+
+def stored_arrays(path: Path, keys: Sequence[str]) -> dict[str, NDArray[np.generic]]:
+    """Arrays of an `.npz` file as they are; nothing is unpickled.
+
+    Raises:
+        UserError: the file is missing or damaged, or lacks an array.
+    """
+    return _stored(path, lambda _: keys)
+
+
+def _stored(
+    path: Path, choose: Callable[[Sequence[str]], Sequence[str]]
+) -> dict[str, NDArray[np.generic]]:
     if not path.is_file():
         raise UserError(f"There is no image file {path}; give an .npz file of images.")
     try:
@@ -58,12 +72,13 @@ def _read(path: Path, choose: Callable[[Sequence[str]], Sequence[str]]) -> list[
         if not isinstance(stored, np.lib.npyio.NpzFile):
             raise UserError(f"{path} holds one bare array; store named ones with numpy.savez.")
         with stored:
-            arrays = {key: _array(path, stored, key) for key in choose(stored.files)}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as reason:
+            return {key: _array(path, stored, key) for key in choose(stored.files)}
+    except UserError:
+        raise
+    except Exception as reason:  # NumPy, zipfile and the codecs raise many kinds on damaged files
         raise UserError(
-            f"{path} is no .npz file or is damaged ({reason}); make it again."
+            f"{path} is no .npz file or is damaged ({first_line(reason)}); make it again."
         ) from None
-    return [_checked(path, key, array) for key, array in arrays.items()]
 
 
 def _array(path: Path, stored: np.lib.npyio.NpzFile, key: str) -> NDArray[np.generic]:
@@ -76,24 +91,53 @@ def _array(path: Path, stored: np.lib.npyio.NpzFile, key: str) -> NDArray[np.gen
         raise UserError(
             f"{key} in {path} cannot be read ({reason}); store plain numbers, not objects."
         ) from None
+    if not isinstance(array, np.ndarray):  # NumPy gives what is no array as bytes
+        raise UserError(f"{key} in {path} is no array; store it with numpy.savez.")
     return array
 
 
 def _checked(path: Path, key: str, array: NDArray[np.generic]) -> Tensor:
     if key.endswith("_labels"):
         if array.ndim != 1 or array.dtype.kind not in "iu":
-            raise _wrong(path, key, array, "integers of shape [N]")
+            raise _wrong(f"{key} in {path}", array, "integers of shape [N]")
         return torch.from_numpy(array.astype(np.int64))
+    return planes(array, f"{key} in {path}")
+
+
+def planes(array: NDArray[np.generic], told: str) -> Tensor:
+    """Images of an array as the harness has them, by one rule for every file.
+
+    Args:
+        array: [N, H, W, C] with C of 1 or 3, or [N, H, W]; uint8, or floats from 0 to 1, which are
+            rounded to 255ths.
+        told: what a message calls it: the array and its file.
+
+    Returns:
+        uint8 [N, C, H, W].
+
+    Raises:
+        UserError: another shape or type, no image, or floats that are NaN or beyond 0 and 1.
+    """
     gray = array[..., None] if array.ndim == 3 else array
-    if gray.dtype != np.uint8 or gray.ndim != 4 or gray.shape[-1] not in (1, 3):
-        raise _wrong(path, key, array, "uint8 of shape [N, H, W, C] with 1 or 3 channels")
+    floats = gray.dtype.kind == "f"
+    if not (floats or gray.dtype == np.uint8) or gray.ndim != 4 or gray.shape[-1] not in (1, 3):
+        wanted = "uint8, or floats from 0 to 1, of shape [N, H, W, C] with 1 or 3 channels"
+        raise _wrong(told, array, wanted)
+    if gray.size == 0:
+        raise _wrong(told, array, "at least one image, of at least one pixel")
+    if floats:
+        low, high = float(gray.min()), float(gray.max())  # NaN if there is one
+        if not (low >= 0 and high <= 1):
+            raise UserError(
+                f"{told} has {gray.dtype} from {low:g} to {high:g}; give floats from 0 to 1, or "
+                "uint8."
+            )
+        gray = np.rint(gray.astype(np.float64) * 255).astype(np.uint8)
     return torch.from_numpy(np.ascontiguousarray(gray.transpose(0, 3, 1, 2)))
 
 
-def _wrong(path: Path, key: str, array: NDArray[np.generic], wanted: str) -> UserError:
-    return UserError(
-        f"{key} in {path} is {array.dtype} of shape {list(array.shape)}; give {wanted}."
-    )
+def _wrong(told: str, array: NDArray[np.generic], wanted: str) -> UserError:
+    return UserError(f"{told} is {array.dtype} of shape {list(array.shape)}; give {wanted}.")
 
 
 def read_images(path: Path) -> Tensor:

@@ -24,7 +24,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from .arrays import planes, stored_arrays
 from .data import DATA_VARIABLE, data_root
+from .decode import UndecodableError, decoded
 from .errors import UserError
 
 TISSUES = ("tumor", "stroma", "complex", "lympho", "debris", "mucosa", "adipose", "empty")
@@ -111,7 +113,9 @@ def tiles(root: Path | None) -> Tiles:
     path = home / FOLDER / FILE
     found = _arrays(path, ("images", "labels", "source_names"))
     labels = torch.from_numpy(found["labels"].astype(np.int64))
-    read = Tiles(_planes(found["images"]), labels, found["source_names"].tolist())
+    read = Tiles(
+        planes(found["images"], f"images in {path}"), labels, found["source_names"].tolist()
+    )
     return _complete(read, path)
 
 
@@ -148,31 +152,23 @@ def other_cohort(root: Path | None) -> tuple[Tensor, Tensor]:
     """
     if missing := no_other_cohort(root):
         raise UserError(missing)
-    found = _arrays(_home(root) / FOLDER / OTHER_COHORT, ("images", "labels_kather2016"))
-    return _planes(found["images"]), torch.from_numpy(found["labels_kather2016"].astype(np.int64))
+    path = _home(root) / FOLDER / OTHER_COHORT
+    found = _arrays(path, ("images", "labels_kather2016"))
+    return planes(found["images"], f"images in {path}"), torch.from_numpy(
+        found["labels_kather2016"].astype(np.int64)
+    )
 
 
 def _arrays(path: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise UserError(f"There is no {path.name} in {path.parent}; {_GET}.")
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            found = {key: stored[key] for key in keys}
-    except Exception as reason:  # the reader trips over damaged files in any way
-        raise UserError(f"{path} cannot be read ({reason}); fetch it again.") from None
-    images = found["images"]
-    if images.dtype != np.uint8 or images.shape[1:] != (SIZE, SIZE, 1):
-        raise UserError(
-            f"images in {path} are {images.dtype} of shape {images.shape}; they should be uint8 of "
-            f"[N, {SIZE}, {SIZE}, 1]."
-        )
-    if any(len(found[key]) != len(images) for key in keys):
+    found = stored_arrays(path, keys)
+    shape = found["images"].shape
+    if shape[1:] != (SIZE, SIZE, 1):
+        raise UserError(f"images in {path} are of {shape}; they should be [N, {SIZE}, {SIZE}, 1].")
+    if any(len(found[key]) != len(found["images"]) for key in keys):
         raise UserError(f"The arrays in {path} are not of the same length; fetch it again.")
     return found
-
-
-def _planes(images: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
 
 
 def _from_archive(archive: Path) -> Tiles:
@@ -189,8 +185,12 @@ def _from_archive(archive: Path) -> Tiles:
 def _tile(file: Path) -> Tensor:
     """uint8 [1, 64, 64]."""
     try:
-        with Image.open(file) as image:
-            small = image.convert("L").resize((SIZE, SIZE), Image.Resampling.LANCZOS)
-    except Exception as reason:  # Pillow raises many kinds on damaged and on huge files
+        with file.open("rb") as stream:
+            small = decoded(stream, _small)
+    except (UndecodableError, OSError) as reason:
         raise UserError(f"{file} cannot be read ({reason}); unpack the archive again.") from None
     return torch.from_numpy(np.array(small))[None]
+
+
+def _small(tile: Image.Image) -> Image.Image:
+    return tile.convert("L").resize((SIZE, SIZE), Image.Resampling.LANCZOS)

@@ -24,9 +24,10 @@ import safetensors
 import safetensors.torch
 import torch
 
+from .archive import Archive, open_archive
 from .data import DATA_VARIABLE, Split, Splits, data_root
 from .errors import UserError, first_line
-from .images import Archive, Crop, labelled, open_archive
+from .images import Crop, labelled
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

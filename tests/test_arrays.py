@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,16 @@ def test_images_alone_are_called_images(tmp_path: Path) -> None:
     ("changed", "message"),
     [
         ({"test_labels": None}, r"has no array test_labels \(it holds train_images"),
-        ({"train_images": np.zeros((6, 32, 32, 3), np.float32)}, "train_images .* is float32"),
+        ({"train_images": np.zeros((6, 32, 32, 3), np.uint16)}, "train_images .* is uint16"),
+        ({"train_images": np.zeros((6, 32, 32, 3), np.int64)}, "train_images .* is int64"),
+        (
+            {"train_images": np.full((6, 9, 9), 1.5)},
+            "float64 from 1.5 to 1.5; give floats",
+        ),
+        ({"train_images": np.full((6, 9, 9), -0.1)}, "float64 from -0.1 to -0.1"),
+        ({"train_images": np.full((6, 9, 9), np.nan)}, "float64 from nan to nan"),
+        ({"train_images": np.zeros((0, 9, 9), np.uint8)}, "give at least one image"),
+        ({"train_images": np.zeros((6, 0, 9), np.uint8)}, "of at least one pixel"),
         ({"train_images": np.zeros((6, 32, 32, 4), np.uint8)}, "1 or 3 channels"),
         ({"train_labels": np.arange(6) / 2}, "train_labels .* give integers"),
         ({"train_labels": np.arange(5)}, "6 train_images and 5 train_labels"),
@@ -68,6 +78,51 @@ def test_wrong_arrays_are_named(tmp_path: Path, changed: dict[str, Any], message
     with pytest.raises(UserError, match=message) as error:
         read_npz(path)
     assert str(path) in str(error.value)
+
+
+def test_floats_are_shares_of_255(tmp_path: Path) -> None:
+    whole = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
+    for kind in (np.float16, np.float32, np.float64):
+        np.savez(tmp_path / "a.npz", images=(whole / 255).astype(kind))
+        np.testing.assert_array_equal(read_images(tmp_path / "a.npz").numpy()[:, 0], whole)
+
+
+def stored_as(path: Path, where: dict[int, bytes]) -> Path:
+    """A whole `.npz` with other bytes at places of its last (central) directory entry."""
+    np.savez(path, images=np.zeros((1, 4, 4), np.uint8))
+    content = bytearray(path.read_bytes())
+    entry = content.rindex(b"PK\x01\x02")
+    for at, new in where.items():
+        content[entry + at : entry + at + len(new)] = new
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("where", "reason"),
+    [
+        ({6: b"\x7f\x00"}, "zip file version 12.7"),  # NotImplementedError
+        ({8: b"\x01\x00"}, "encrypted"),  # RuntimeError
+        ({10: b"\x61\x00"}, "compression method"),  # NotImplementedError
+    ],
+)
+def test_what_the_reader_trips_over_is_told(
+    tmp_path: Path, where: dict[int, bytes], reason: str
+) -> None:
+    path = stored_as(tmp_path / "a.npz", where)
+    with pytest.raises(UserError, match=rf"a\.npz is no \.npz file or is damaged \(.*({reason})"):
+        read_images(path)
+
+
+def test_a_header_that_promises_more_than_memory_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, images=np.zeros((1, 4, 4), np.uint8))
+    with zipfile.ZipFile(path) as found:
+        array = found.read("images.npy").replace(b"(1, 4, 4), } ", b"(9" + b"0" * 10 + b",)}")
+    with zipfile.ZipFile(path, "w") as made:
+        made.writestr("images.npy", array)
+    with pytest.raises(UserError, match=r"a\.npz"):
+        read_images(path)
 
 
 @pytest.mark.parametrize("cut", [0, 10, 5000])

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ..data import DATA_VARIABLE, data_root
+from ..decode import UndecodableError, decoded
 from ..errors import UserError
 from .context import Context
 from .corruptions import Corruption
@@ -70,9 +71,9 @@ def photograph(path: Path, scale: float, height: int, width: int) -> np.ndarray:
         UserError: the file is no picture.
     """
     try:
-        with Image.open(path) as opened:
-            picture = opened.convert("RGB")
-    except OSError as reason:
+        with path.open("rb") as stream:
+            picture = decoded(stream, Image.Image.copy)
+    except (UndecodableError, OSError) as reason:
         raise UserError(f"{path} is no picture ({reason}); fetch it again.") from None
     every = round(1 / scale)
     thinned = np.asarray(picture)[every // 2 :: every, every // 2 :: every]

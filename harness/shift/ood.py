@@ -19,9 +19,9 @@ from torch import Tensor
 
 from ..arrays import read_images
 from ..data import Split, cache_root, data_root, mnist
+from ..decode import SUFFIXES, UndecodableError, decoded
 from ..errors import UserError
 from ..histology import other_cohort
-from ..images import SUFFIXES
 from ..registry import Registry
 
 OOD = "ood:"
@@ -49,7 +49,7 @@ class OodSet:
             return ""
         digest = hashlib.sha256()
         for file in _files(self.path):
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
+            digest.update(hashlib.sha256(_bytes(file)).digest())
         return f"files {digest.hexdigest()[:12]}"
 
 
@@ -139,7 +139,7 @@ def _as_picture(image: Tensor) -> Image.Image:
 
 
 def _fit(picture: Image.Image, channels: int, height: int, width: int) -> Tensor:
-    picture = picture.convert("L" if channels == 1 else "RGB")
+    picture = picture.convert("L" if channels == 1 else "RGB")  # from RGB or gray
     if picture.size != (width, height):
         picture = picture.resize((width, height), Image.Resampling.BILINEAR)
     array = np.asarray(picture).reshape(height, width, channels)
@@ -150,6 +150,13 @@ def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     return sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as reason:  # a link to nothing, or gone since it was listed
+        raise UserError(f"{file} is no picture ({reason}); remove it.") from None
 
 
 def _pictures(path: Path, limit: int | None) -> list[Path]:
@@ -163,10 +170,13 @@ def _pictures(path: Path, limit: int | None) -> list[Path]:
 def _picture(file: Path) -> Image.Image:
     """The centre square of a picture in a file."""
     try:
-        with Image.open(file) as opened:
-            picture = opened.convert("RGB")
-    except Exception as reason:  # Pillow raises many kinds on damaged and on huge files
+        with file.open("rb") as stream:
+            return decoded(stream, _square)
+    except (UndecodableError, OSError) as reason:
         raise UserError(f"{file} is no picture ({reason}); remove it.") from None
+
+
+def _square(picture: Image.Image) -> Image.Image:
     short = min(picture.size)
     left, top = (picture.width - short) // 2, (picture.height - short) // 2
     return picture.crop((left, top, left + short, top + short))

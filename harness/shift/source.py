@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..archive import open_archive
+from ..arrays import planes
 from ..data import Split, data_root
-from ..errors import UserError
-from ..images import ImageFiles, Images, open_archive
+from ..errors import UserError, first_line
+from ..images import ImageFiles, Images
 from .corruptions import CORRUPTIONS, SEVERITIES, check_severity, corrupt
 
 CLEAN, GENERATED, OFFICIAL = "clean", "generated", "official"
@@ -206,13 +208,9 @@ def _published(split: Split, path: Path, severity: int) -> Split:
     images, labels = _open(path), _open(path.with_name("labels.npy"))
     channels, height, width = split.images.shape[1:]
     whole = len(images) // len(SEVERITIES) if images.ndim else 0
-    if (
-        images.dtype != np.uint8
-        or images.shape != (len(SEVERITIES) * whole, height, width, channels)
-        or whole < len(split)
-    ):
+    if images.shape != (len(SEVERITIES) * whole, height, width, channels) or whole < len(split):
         raise UserError(
-            f"{path} holds {images.dtype} of shape {images.shape}; give uint8 of shape [5 N, "
+            f"{path} holds {images.dtype} of shape {images.shape}; give images of shape [5 N, "
             f"{height}, {width}, {channels}] with N at least {len(split)}, or remove it."
         )
     if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
@@ -232,15 +230,15 @@ def _published(split: Split, path: Path, severity: int) -> Split:
             f"The labels in {path.with_name('labels.npy')} are not those of the test split; put "
             "the arrays of this data set, in its order, there."
         )
-    copy = torch.from_numpy(np.array(images[block]))
-    return replace(split, images=copy.permute(0, 3, 1, 2).contiguous())
+    return replace(split, images=planes(np.array(images[block]), f"The array in {path}"))
 
 
 def _open(path: Path) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as reason:
-        raise UserError(f"{path} cannot be read as an array ({reason}); fetch it again.") from None
+    except Exception as reason:  # NumPy's reader raises many kinds on damaged files
+        told = first_line(reason)
+        raise UserError(f"{path} cannot be read as an array ({told}); fetch it again.") from None
     if not isinstance(array, np.ndarray):
         raise UserError(f"{path} is an archive, not one array; give an .npy file.")
     return array

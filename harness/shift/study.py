@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .. import decode
 from ..backends.base import BACKENDS, Predictor
 from ..commands import parse_policy
 from ..errors import UserError
@@ -286,7 +287,8 @@ def _side_by_side(
     context = multiprocessing.get_context("spawn")
     job = replace(job, one_decoder=True)
     with _born_deaf():
-        team = dict(_worker(context, job) for _ in range(min(workers, len(wanted))))
+        budget = decode.Budget.of_processes(context)
+        team = dict(_worker(context, job, budget) for _ in range(min(workers, len(wanted))))
     try:
         waiting = iter(wanted.items())
         busy = {connection for connection in team if _give(connection, waiting)}
@@ -305,9 +307,11 @@ def _side_by_side(
             process.join()
 
 
-def _worker(context: SpawnContext, job: _Job) -> tuple[Connection, SpawnProcess]:
+def _worker(
+    context: SpawnContext, job: _Job, budget: decode.Budget
+) -> tuple[Connection, SpawnProcess]:
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(job, theirs))
+    process = context.Process(target=_work, args=(job, theirs, budget))
     try:
         process.start()
     except (pickle.PicklingError, AttributeError, TypeError) as reason:  # all are pickle's
@@ -363,8 +367,9 @@ def _born_deaf() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(job: _Job, connection: Connection) -> None:
+def _work(job: _Job, connection: Connection, budget: decode.Budget) -> None:
     """A worker's life: it ends with its connection."""
+    decode.share(budget)
     torch.set_num_threads(1)
     try:
         for condition, cells in _tasks(connection):

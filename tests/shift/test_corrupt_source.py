@@ -11,9 +11,10 @@ import torch
 from corruption_cases import photographs
 from PIL import Image
 
+from sigmabench.harness.archive import open_archive
 from sigmabench.harness.data import Split
 from sigmabench.harness.errors import UserError
-from sigmabench.harness.images import Crop, labelled, open_archive
+from sigmabench.harness.images import Crop, labelled
 from sigmabench.harness.shift.corruptions import corrupt
 from sigmabench.harness.shift.source import published_identity, shifted
 
@@ -101,7 +102,11 @@ def _replace(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[
     [
         (_replace("fog.npy", lambda a: a[:-1]), r"fog\.npy holds uint8 of shape \(29, "),
         (_replace("fog.npy", lambda a: a[:25]), "N at least 6"),
-        (_replace("fog.npy", lambda a: a.astype(np.float32)), "holds float32"),
+        (
+            _replace("fog.npy", lambda a: a.astype(np.float32)),
+            "float32 from 10 to 15; give floats",
+        ),
+        (_replace("fog.npy", lambda a: a.astype(np.uint16)), r"fog\.npy is uint16 .*; give uint8"),
         (_replace("fog.npy", lambda a: a[:, :28]), r"\(30, 28, 32, 3\)"),
         (_replace("fog.npy", lambda a: a[..., 0]), r"\(30, 32, 32\)"),
         (_replace("fog.npy", lambda a: a.astype(object)), r"fog\.npy cannot be read"),

@@ -15,9 +15,10 @@ from PIL import Image
 from shift import shift_factory
 from torch import Tensor
 
+from sigmabench.harness.archive import open_archive
 from sigmabench.harness.data import Split, Splits
 from sigmabench.harness.errors import UserError
-from sigmabench.harness.images import Crop, ImageFiles, open_archive
+from sigmabench.harness.images import Crop, ImageFiles
 from sigmabench.harness.posterior import Posterior
 from sigmabench.harness.prepare import load_networks
 from sigmabench.harness.shift import study
@@ -253,7 +254,7 @@ def test_a_worker_decodes_with_one_thread(tmp_path: Path, monkeypatch: pytest.Mo
     split = Split("test", files, torch.zeros(2, dtype=torch.int64), (0.5,) * 3, (0.5,) * 3, 2)
     given: list[study._Job] = []
 
-    def worker(_: object, one: study._Job) -> None:
+    def worker(_: object, one: study._Job, __: object) -> None:
         given.append(one)
         raise UserError("enough")
 

@@ -224,7 +224,7 @@ def test_what_is_not_there_or_damaged_is_named(tmp_path: Path) -> None:
     home = tmp_path / FOLDER
     home.mkdir()
     (home / FILE).write_bytes(b"PK\x03\x04 no archive")
-    with pytest.raises(UserError, match=f"{FILE} cannot be read"):
+    with pytest.raises(UserError, match=f"{FILE} is no .npz file or is damaged"):
         tiles(tmp_path)
     arrays = {
         "images": np.zeros((3, 64, 64, 1), np.uint8),
@@ -232,7 +232,7 @@ def test_what_is_not_there_or_damaged_is_named(tmp_path: Path) -> None:
         "source_names": np.array(["a"] * 3),
     }
     for key, wrong, message in (
-        ("images", np.zeros((3, 32, 32, 1), np.uint8), r"should be uint8 of \[N, 64, 64, 1\]"),
+        ("images", np.zeros((3, 32, 32, 1), np.uint8), r"they should be \[N, 64, 64, 1\]"),
         ("labels", np.zeros(2, np.int64), "not of the same length"),
         ("source_names", np.array([{}] * 3, dtype=object), "cannot be read"),
     ):
