@@ -29,6 +29,7 @@ from .measure.statistics import log_median_ratio
 from .record import Record
 from .significance import Estimate, holm, mean_difference, newcombe
 from .uncertainty.metrics import METRICS
+from .verdict import INVALID, KINDS
 
 METRIC_NAMES = ("accuracy", "ece", "uce", "nll", "brier")
 ALPHA = 0.05
@@ -382,9 +383,10 @@ def _notes(
     )
     if moved:
         notes.append("Machine or software differ, so the code is not the only cause there may be.")
-    invalid = sum(not (a.verdict.valid and b.verdict.valid) for a, b in pairs)
-    if invalid:
-        notes.append(f"{invalid} of {len(pairs)} cells are invalid on a side; see their verdicts.")
+    for kind in KINDS:
+        invalid = sum(INVALID in (a.verdict.of(kind), b.verdict.of(kind)) for a, b in pairs)
+        if invalid:
+            notes.append(f"Of {invalid} of {len(pairs)} cells the {kind} is invalid on a side.")
     return notes
 
 

@@ -14,8 +14,10 @@ import re
 from dataclasses import MISSING, dataclass, field, fields
 
 from .cell import Cell
+from .verdict import Judgement, Verdict
 
-SCHEMA_VERSION = 2  # 2: cells of adaptive T, which a reader of 1 would take for fixed ones
+#: 2: cells of adaptive T, which a reader of 1 would take for fixed ones. 3: a verdict in three.
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -292,21 +294,6 @@ class Adaptive:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Whether the record may be believed.
-
-    Attributes:
-        valid: no audit failed.
-        audits: every audit by name: `pass`, `not applicable: why` or `fail: why`.
-        findings: what a reader should know that does not make the record invalid.
-    """
-
-    valid: bool
-    audits: dict[str, str]
-    findings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Record:
     """One measured cell.
 
@@ -325,7 +312,7 @@ class Record:
         peak_memory_bytes: largest resident set of the process while the cell's queries ran; torch
             and the other formats of the run are loaded, so formats differ by what they allocate.
         fidelity: per layer; empty for a deterministic twin.
-        verdict: whether to believe it.
+        verdict: which of its numbers to believe.
         unavailable: what could not be measured here, by name, with the reason.
         adaptive: passes spent and their effect; None where every image has T passes.
         operations: what of a divided network stays float; None where nothing does.
@@ -382,6 +369,7 @@ _SCHEMA = (
     Fidelity,
     Adaptive,
     Verdict,
+    Judgement,
 )
 
 _PREAMBLE = """# The record, field by field

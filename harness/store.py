@@ -24,6 +24,7 @@ from .cell import Cell
 from .errors import UserError, unknown
 from .files import content_hash, json_text, write_atomically
 from .record import SCHEMA_VERSION, Fingerprint, Record
+from .verdict import upgrade
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -53,12 +54,14 @@ class Kind(Generic[T]):
         type: its dataclass, whose field `schema_version` says how it is written.
         schema_version: the newest that can be read.
         key: of a record: its file's name.
+        upgrade: from the JSON of an older one to this one's, where fields alone do not tell.
     """
 
     name: str
     type: type[T]
     schema_version: int
     key: Callable[[T], str]
+    upgrade: Callable[[dict[str, Any]], dict[str, Any]] | None = None
 
     @cached_property
     def adapter(self) -> TypeAdapter[T]:
@@ -73,7 +76,7 @@ def cell_key(record: Stored) -> str:
     return record.cell.key
 
 
-RECORDS: Kind[Record] = Kind("record", Record, SCHEMA_VERSION, cell_key)
+RECORDS: Kind[Record] = Kind("record", Record, SCHEMA_VERSION, cell_key, upgrade)
 #: Last field of a file: the hash of all others. Files from before it have none, and are believed.
 HASH = "sha256"
 #: A folder of records; others of a results directory hold what was made of them.
@@ -166,6 +169,8 @@ def from_json(data: bytes, source: str | Path, kind: Kind[T]) -> T:
             f"{source} was made by a newer SigmaBench (schema {version}, this one reads up to "
             f"{kind.schema_version}): upgrade or point --results elsewhere."
         )
+    if version < kind.schema_version and kind.upgrade is not None:
+        data = json.dumps(kind.upgrade(tree) | {"schema_version": kind.schema_version}).encode()
     try:
         found = kind.adapter.validate_json(data, strict=True)
     except ValidationError as invalid:

@@ -33,10 +33,11 @@ from .predict import summarise
 from .prepare import Prepared, load_networks, prepare
 from .quantize.artefact import Artefact, size
 from .query import Query, image_passes, passes, ring
-from .record import Fidelity, Fingerprint, Paired, Record, Size, Timing, Verdict
+from .record import Fidelity, Fingerprint, Paired, Record, Size, Timing
 from .scoring import Scorer, Scores, compared_with, other_of
 from .scratch import Scratch
 from .store import Policy, Store
+from .verdict import PASS, Verdict, verdict
 
 if TYPE_CHECKING:
     from .cell import Cell
@@ -351,7 +352,7 @@ def _verdict(
         *finding(loaded.artefact.graph, loaded.artefact.format),
         *audits.posterior_findings(loaded.fidelity),
     )
-    return audits.verdict(checks, notes)
+    return verdict(checks, notes)
 
 
 def _scored_the_timed_path(query: Query, loaded: Loaded) -> str:
@@ -375,9 +376,9 @@ def _scored_the_timed_path(query: Query, loaded: Loaded) -> str:
                 tolerance == 0,
                 tolerance,
             )
-        if result != audits.PASS:
+        if result != PASS:
             return result
-    return audits.PASS
+    return PASS
 
 
 def _passes(queries: Sequence[Query], predictor: Predictor) -> int:

@@ -1,12 +1,13 @@
 """Audits: whether a record may be believed.
 
 Each is a function of plain inputs that returns `pass`, `not applicable: why` or `fail: why`, and
-knows nothing of how its inputs were made, so a test can hand it a broken case.
+knows nothing of how its inputs were made, so a test can hand it a broken case. What each is about
+stands in `verdict.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
-from ..record import Fidelity, Verdict
+from ..record import Fidelity
+from ..verdict import PASS
 from .clock import Samples
 from .fidelity import MIN_DRAWS
 from .statistics import ratio_of_medians
@@ -22,7 +24,6 @@ from .statistics import ratio_of_medians
 if TYPE_CHECKING:
     from torch import Tensor
 
-PASS = "pass"
 DETERMINISTIC = "not applicable: the network is deterministic"
 
 #: Chance of a false alarm over all layers and both moments together.
@@ -197,19 +198,6 @@ def noise_bounded(noise: float, bound: float = NOISE_BOUND) -> str:
     if noise <= bound:
         return PASS
     return f"fail: run-to-run noise {100 * noise:.0f} % is above {100 * bound:.0f} %"
-
-
-def verdict(audits: Mapping[str, str], findings: Sequence[str] = ()) -> Verdict:
-    """Valid if no audit failed.
-
-    Raises:
-        ValueError: an audit's result is none of the three forms.
-    """
-    for name, result in audits.items():
-        if result != PASS and not result.startswith(("not applicable: ", "fail: ")):
-            raise ValueError(f"audit {name} returned {result!r}")
-    valid = not any(result.startswith("fail") for result in audits.values())
-    return Verdict(valid, dict(audits), tuple(findings))
 
 
 @dataclass(frozen=True)

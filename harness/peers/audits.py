@@ -10,11 +10,11 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from ..measure.audits import FLOAT_TOLERANCE, PASS, noise_bounded
-from ..measure.audits import verdict as verdict_of
+from ..measure.audits import FLOAT_TOLERANCE, noise_bounded
 from ..measure.statistics import run_noise
-from ..record import Verdict
 from ..uncertainty.predictive import Summary
+from ..verdict import PASS, Verdict
+from ..verdict import verdict as verdict_of
 from .record import Row
 
 STD_TOLERANCE = 0.02  # of what float32 draws keep of σ

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from ..bench.record import Contender, check_samples
 from ..errors import UserError
-from ..record import Fingerprint, Verdict
+from ..record import Fingerprint
 from ..store import Kind, digest, fingerprint_hash, read_record, write_record
+from ..verdict import Verdict, upgrade
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: a verdict in three
 FOLDER = "peers"
 
 
@@ -98,7 +99,7 @@ class Comparison:
         inputs: different input batches that timed queries went round.
         draws: passes that `std_ratio` comes from.
         rows: in the order of their turns.
-        verdict: whether to believe it.
+        verdict: which of its numbers to believe.
         fingerprint: machine, software and code.
         command: the command line that made it.
         created: when, UTC, ISO 8601.
@@ -118,7 +119,9 @@ class Comparison:
     schema_version: int = SCHEMA_VERSION
 
 
-COMPARISONS = Kind("record of peers", Comparison, SCHEMA_VERSION, lambda one: one.asked.key)
+COMPARISONS = Kind(
+    "record of peers", Comparison, SCHEMA_VERSION, lambda one: one.asked.key, upgrade
+)
 
 
 def place(results: Path, asked: Asked, fingerprint: Fingerprint) -> Path:

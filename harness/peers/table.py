@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..bench.record import Contender
-from ..measure.audits import PASS
 from ..report.sheet import Column, RichSheet, Sheet
 from ..report.text import MISSING, first, fixed, plural, significant
+from ..report.verdicts import outcomes
+from ..verdict import as_dict
 from .record import Comparison, Row
 
 OURS = "sigmabench"
@@ -69,10 +70,7 @@ def notes(comparison: Comparison) -> list[str]:
     told += [
         f"NOT VALID, {name}: {result.removeprefix('fail: ')}" for name, result in failed.items()
     ]
-    if not failed:
-        passed = [name for name, result in comparison.verdict.audits.items() if result == PASS]
-        told.append(f"Valid: {', '.join(passed)}.")
-    return told
+    return [*told, outcomes(comparison.verdict)]
 
 
 def _reasons(comparison: Comparison) -> list[str]:
@@ -109,7 +107,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
             found |= {"ms_a_pass": middle, "p10_ms": low, "p90_ms": high}
         found["file_bytes"] = row.file_bytes
         figures[row.contender.name] = found
-    return {**asdict(comparison), "figures": figures}
+    return {**asdict(comparison), "verdict": as_dict(comparison.verdict), "figures": figures}
 
 
 def _format(contender: Contender) -> str:

@@ -15,9 +15,10 @@ from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 
 from ..record import Record
 from ..significance import wilson
+from ..verdict import INVALID, QUALITY, SPEED
 from . import text
 from .rows import Row, Section, fixed, largest_mc, sections, unique
-from .style import FAINT, INK, figure, legend_above, look, save_twice, styled
+from .style import FAINT, INK, caption, figure, judged_look, legend_above, look, save_twice, styled
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,8 @@ def reliability(section: Section) -> Figure | None:
         for i in {last, max(last - 1, 0)}:
             panel = axes[2 * (i // 2) + 1, i % 2]
             panel.tick_params(labelbottom=True)
-        drawn.supxlabel("confidence, % (first seed)", fontsize="medium")
+        said = _lines("confidence, % (first seed)", caption(rows, QUALITY))
+        drawn.supxlabel(said, fontsize="medium")
     return drawn
 
 
@@ -111,7 +113,7 @@ def against_mc(section: Section) -> Figure | None:
         _at_most_100(panels[0])
         panels[0].set_ylabel("accuracy, %")
         panels[1].set_ylabel("NLL, nats")
-        panels[1].set_xlabel("Monte Carlo passes T")
+        panels[1].set_xlabel(_lines("Monte Carlo passes T", caption(rows, QUALITY)))
         panels[1].set_xscale("log")
         panels[1].set_xticks(passes, [str(t) for t in passes])
         panels[1].xaxis.set_minor_locator(NullLocator())
@@ -140,7 +142,8 @@ def accuracy_against_confidence(section: Section) -> Figure | None:
             _at_most_100(panel)
         panels[0].set_ylabel("accuracy, %")
         panels[1].set_ylabel("share of images, %")
-        panels[1].set_xlabel("confidence at least τ, % (first seed)")
+        said = _lines("confidence at least τ, % (first seed)", caption(rows, QUALITY))
+        panels[1].set_xlabel(said)
         legend_above(drawn, panels[0])
     return drawn
 
@@ -156,7 +159,8 @@ def risk_coverage(section: Section) -> Figure | None:
         for row in rows:
             curve = row.record.quality.risk_coverage
             _curve(panel, row, _percent(curve["coverage"]), _percent(curve["risk"]))
-        panel.set_xlabel("coverage, % of images (first seed)")
+        said = _lines("coverage, % of images (first seed)", caption(rows, QUALITY))
+        panel.set_xlabel(said)
         panel.set_ylabel("risk, % wrong")
         panel.set_ylim(bottom=0)
         legend_above(drawn, panel)
@@ -184,7 +188,7 @@ def latency(section: Section) -> Figure | None:
             panel.set_ylim(len(labels) - 0.5, -0.5)
             panel.set_xlim(0, _room(panel, shown))
             panel.set_title(f"batch {batch}", loc="left")
-        panels[-1].set_xlabel("median latency of a pass, ms")
+        panels[-1].set_xlabel(_lines("median latency of a pass, ms", caption(rows, SPEED)))
         for place, mc in enumerate(passes):
             shape = _PASS_MARKERS[place % len(_PASS_MARKERS)]
             panels[0].plot([], [], shape, color=INK, fillstyle="none", label=f"T = {mc}")
@@ -237,35 +241,40 @@ DRAWINGS = (
         "Reliability diagram, first seed",
         "For each format, accuracy against confidence in bins with 95 percent intervals, of the "
         "first seed; on the diagonal a model is calibrated. Below, the number of images in each "
-        "bin.",
+        "bin."
+        " Grey: quality invalid.",
         reliability,
     ),
     Drawing(
         "mc",
         "Accuracy and NLL against T",
         "Accuracy and negative log-likelihood of each format against the number of Monte Carlo "
-        "passes, with one standard deviation where there are several seeds.",
+        "passes, with one standard deviation where there are several seeds."
+        " Grey: quality invalid.",
         against_mc,
     ),
     Drawing(
         "confidence",
         "Accuracy against confidence, first seed",
         "Accuracy of the images that are at least so confident, and the share of all images that "
-        "they are, against the threshold, for each format, of the first seed.",
+        "they are, against the threshold, for each format, of the first seed."
+        " Grey: quality invalid.",
         accuracy_against_confidence,
     ),
     Drawing(
         "risk-coverage",
         "Risk–coverage curve, first seed",
         "Error rate among the most confident images against the share of images kept, for each "
-        "format, of the first seed.",
+        "format, of the first seed."
+        " Grey: quality invalid.",
         risk_coverage,
     ),
     Drawing(
         "latency",
         "Latency of a pass",
         "Median latency of one Monte Carlo pass of each format, by batch and T, with 95 percent "
-        "confidence intervals; one that leaves the panel is wider than it.",
+        "confidence intervals; one that leaves the panel is wider than it."
+        " Grey: speed invalid.",
         latency,
     ),
     Drawing(
@@ -279,7 +288,7 @@ DRAWINGS = (
 
 
 def _reliability_panel(row: Row, top: Axes, bottom: Axes, first: bool) -> None:
-    diagram, style = row.record.quality.reliability, look(row)
+    diagram, style = row.record.quality.reliability, judged_look(row, QUALITY)
     count = np.array(diagram["count"])
     filled = count > 0
     confidence, accuracy = (
@@ -294,6 +303,7 @@ def _reliability_panel(row: Row, top: Axes, bottom: Axes, first: bool) -> None:
         100 * bars,
         color=style.color,
         marker=style.marker,
+        fillstyle=style.fillstyle,
         linewidth=0.9,
         elinewidth=0.7,
         markersize=3,
@@ -332,6 +342,10 @@ def _score_line(panel: Axes, line: Sequence[Row], name: str, dodge: float) -> No
             elinewidth=0.8,
             capsize=2,
         )
+    for row, c in zip(line, centre, strict=True):
+        if c is not None and row.record.verdict.of(QUALITY) == INVALID:
+            shown = judged_look(row, QUALITY)
+            panel.plot(row.record.cell.mc * dodge, c, shown.marker, color=FAINT, mfc="white")
     panel.yaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10)))
     panel.ticklabel_format(axis="y", useOffset=False)
 
@@ -340,6 +354,10 @@ def _at_most_100(panel: Axes) -> None:
     """End a vertical axis of percentages at 100, with room for the markers there."""
     low, high = panel.get_ylim()
     panel.set_ylim(low, min(high, 100 + 0.05 * (100 - low)))
+
+
+def _lines(*said: str) -> str:
+    return "\n".join(filter(None, said))
 
 
 def _percent(shares: Sequence[float | None]) -> list[float | None]:
@@ -352,7 +370,7 @@ def _curve(panel: Axes, row: Row, x: Sequence[float | None], y: Sequence[float |
         at,
         values,
         label=row.label,
-        **asdict(look(row)),
+        **asdict(judged_look(row, QUALITY)),
         markevery=max(1, len(values) // 8),
         markersize=3.5,
     )
@@ -384,7 +402,7 @@ def _latency_point(panel: Axes, row: Row, labels: Sequence[str], passes: Sequenc
         labels.index(row.label) + offset,
         xerr=[[max(middle - low, 0.0)], [max(high - middle, 0.0)]],
         marker=_PASS_MARKERS[which % len(_PASS_MARKERS)],
-        color=look(row).color,
+        color=judged_look(row, SPEED).color,
         fillstyle="none",
         markersize=3,
         capsize=1.5,

@@ -13,7 +13,8 @@ from markupsafe import Markup
 
 from ..files import write_atomically
 from ..record import Record
-from . import sheets, text
+from ..verdict import KINDS, QUALITY, SPEED
+from . import sheets, text, verdicts
 from .figures import DRAWINGS
 from .rows import Row, Section, sections
 from .sheet import Sheet
@@ -100,9 +101,9 @@ def _figures(section: Section, sheet: str) -> Iterable[tuple[str, Markup]]:
 
 def _sentence(section: Section) -> str:
     """What the records say, in two sentences: the fastest valid format against FP32, and trust."""
-    valid = [row for row in section.rows if row.record.verdict.valid]
-    count = text.plural(len(section.rows), "cell")
-    trust = f"{len(valid)} of {count} valid."
+    trust = verdicts.trust(section.records)
+    told = {QUALITY, SPEED}
+    valid = [row for row in section.rows if not told & set(row.record.verdict.invalid)]
     fixed = [row for row in valid if not row.record.cell.adaptive]
     top = max((row.record.cell.mc for row in fixed), default=0)
     at_top = [row for row in fixed if row.record.cell.mc == top]
@@ -146,14 +147,20 @@ def _machine(section: Section) -> list[tuple[str, str]]:
     return [(name, "; ".join(dict.fromkeys(v)) or text.MISSING) for name, v in facts]
 
 
-def _audits(section: Section) -> list[tuple[str, int, int, int]]:
-    """Each audit by name, and in how many cells it passed, did not apply and failed."""
+def _audits(section: Section) -> list[tuple[str, str, int, int, int]]:
+    """Each audit by name, what it is about, and in how many cells it passed, did not apply and
+    failed."""
     outcomes: dict[str, Counter[str]] = {}
+    about: dict[str, set[str]] = {}
     for record in section.records:
+        for kind in KINDS:
+            for name in getattr(record.verdict, kind).audits:
+                about.setdefault(name, set()).add(kind)
         for name, outcome in record.verdict.audits.items():
             word = next((w for w in ("pass", "fail") if outcome.startswith(w)), "other")
             outcomes.setdefault(name, Counter())[word] += 1
-    return [(name, c["pass"], c["other"], c["fail"]) for name, c in outcomes.items()]
+    kinds = {name: ", ".join(k for k in KINDS if k in found) for name, found in about.items()}
+    return [(name, kinds[name], c["pass"], c["other"], c["fail"]) for name, c in outcomes.items()]
 
 
 def _commands(section: Section) -> list[tuple[str, int]]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from ..cell import FIXED, Cell
 from ..formats import FORMATS
 from ..record import Record
+from ..verdict import INVALID, SPEED
 from . import text
 
 #: Fields of a cell that say what was predicted: records that differ here never share a table.
@@ -27,8 +28,9 @@ class Row:
     Attributes:
         record: the record.
         label: its format, with a letter where the section holds several variants of that format.
-        speedup: median latency (mean, where T is adaptive) of the fastest valid FP32 record with
-            the same T, batch, threads, instances and scenario over this one's; None without one.
+        speedup: median latency (mean, where T is adaptive) of the fastest FP32 record that is valid
+            in speed and has the same T, batch, threads, instances and scenario, over this one's;
+            None without one.
     """
 
     record: Record
@@ -268,7 +270,9 @@ def _speedup(record: Record, records: Sequence[Record]) -> float | None:
     baselines = [
         typical
         for r in records
-        if r.cell.format == "FP32" and r.verdict.valid and setting(r) == setting(record)
+        if r.cell.format == "FP32"
+        and r.verdict.of(SPEED) != INVALID
+        and setting(r) == setting(record)
         for typical in text.known([_typical_ns(r)])
     ]
     own = _typical_ns(record)

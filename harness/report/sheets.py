@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ..record import Fidelity, Paired, Record
 from ..uncertainty.metrics import METRICS
+from ..verdict import FIDELITY, KINDS, QUALITY, SPEED, worst
 from . import adaptive, text
 from .rows import Row, Section, largest_mc, passes, unique
 from .sheet import Column, Sheet
+from .verdicts import mark
 
 #: How the scores of a table are headed, in order of its columns; units are those of `METRICS`.
 HEADINGS = {"accuracy": "accuracy", "ece": "ECE", "uce": "UCE", "nll": "NLL", "brier": "Brier"}
@@ -39,7 +41,9 @@ def quality(section: Section, write: Writer = text.concise) -> Sheet:
     written = {id(row): _scores(row.record, write) for row in section.rows}
     rows = unique(section.rows, lambda r: (r.label, *_count(r), *written[id(r)]))
     rows.sort(key=_count)
-    cells = [(row.passes, row.label, *written[id(row)], _mark_all(row, section)) for row in rows]
+    cells = [
+        (row.passes, row.label, *written[id(row)], _mark_all(row, section, QUALITY)) for row in rows
+    ]
     keys = [(r.label, *_count(r)) for r in rows]
     notes = [_seeds_note(section.records, write)]
     if len(set(keys)) < len(keys):
@@ -89,7 +93,13 @@ def speed(section: Section) -> Sheet:
     rows = section.rows
     unit, size = text.byte_unit(r.record.bandwidth.pass_bytes for r in rows)
     cells = [
-        (*_setting(row), row.label, *_speed_cells(row, size), mark(row.record)) for row in rows
+        (
+            *_setting(row),
+            row.label,
+            *_speed_cells(row, size),
+            mark(row.record.verdict.of(SPEED)),
+        )
+        for row in rows
     ]
     columns = (
         Column("T"),
@@ -154,7 +164,9 @@ def fidelity(section: Section) -> Sheet:
     headings: dict[int, str] = {}
     for row in largest_mc(section.rows):
         if row.record.fidelity:
-            headings[len(cells)] = row.label
+            same = [r for r in section.rows if r.label == row.label]
+            valid = worst(r.record.verdict.of(FIDELITY) for r in same)
+            headings[len(cells)] = f"{row.label} {mark(valid)}"
         cells += [_fidelity_cells(layer) for layer in row.record.fidelity]
     columns = (
         Column("layer", numeric=False),
@@ -210,7 +222,7 @@ def everything(section: Section) -> Sheet:
             *_speed_cells(row, scale),
             text.significant(row.record.size.file_bytes / disk_scale),
             text.times(row.record.size.ratio_file),
-            mark(row.record),
+            " ".join(mark(row.record.verdict.of(kind)) for kind in KINDS),
         )
         for row in section.rows
     ]
@@ -222,9 +234,10 @@ def everything(section: Section) -> Sheet:
         *_speed_columns(unit),
         Column("disk", disk),
         Column("disk", "÷"),
-        Column(""),
+        Column("Q S F"),
     )
-    return Sheet("Cells", columns, tuple(cells), {}, 2)
+    notes = ("Q S F: whether quality, speed and fidelity are valid.",)
+    return Sheet("Cells", columns, tuple(cells), {}, 2, notes)
 
 
 def document(
@@ -253,15 +266,10 @@ def decimals(metric: str) -> int:
     return 2 if METRICS.get(metric).unit == "%" else 4
 
 
-def mark(record: Record) -> str:
-    """✓ for a record that may be believed, ✗ for one that may not."""
-    return "✓" if record.verdict.valid else "✗"
-
-
-def _mark_all(row: Row, section: Section) -> str:
-    cells = [r for r in section.rows if r.label == row.label]
-    cells = [r for r in cells if _count(r) == _count(row)]
-    return "✓" if all(r.record.verdict.valid for r in cells) else "✗"
+def _mark_all(row: Row, section: Section, kind: str) -> str:
+    """Of the row's kind of numbers in all cells of its label and T."""
+    cells = [r for r in section.rows if r.label == row.label and _count(r) == _count(row)]
+    return mark(worst(r.record.verdict.of(kind) for r in cells))
 
 
 def _setting(row: Row) -> tuple[str, str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ..files import write_atomically
+from ..verdict import INVALID
 from .rows import Row, deterministic, format_order
 
 #: Width of a column of text, inches.
@@ -89,6 +90,19 @@ def format_look(format: str, variant: int = 0) -> Look:
         _LINES[step % len(_LINES)],
         "none" if deterministic(format) else "full",
     )
+
+
+def judged_look(row: Row, kind: str) -> Look:
+    """The look of a row, grey and hollow where the quality or speed that is drawn is invalid."""
+    shown = look(row)
+    invalid = row.record.verdict.of(kind) == INVALID
+    return replace(shown, color=FAINT, fillstyle="none") if invalid else shown
+
+
+def caption(rows: Iterable[Row], kind: str) -> str:
+    """What the grey of `judged_look` says, where there is some."""
+    invalid = any(row.record.verdict.of(kind) == INVALID for row in rows)
+    return f"grey: {kind} invalid" if invalid else ""
 
 
 @contextmanager

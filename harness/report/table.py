@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ..record import Record
-from . import adaptive, sheets, text
+from ..verdict import KINDS, as_dict
+from . import adaptive, sheets, text, verdicts
 from .rows import Note, Section, sections, variant_lines
 from .sheet import RichSheet, Sheet, escape
 from .sheet import markdown as markdown_sheet
@@ -34,7 +35,7 @@ def narrow(records: Iterable[Record]) -> RenderableType:
             *adaptive.differences(s),
             sheets.size(s),
         ],
-        verdicts=True,
+        judged=True,
     )
 
 
@@ -43,7 +44,7 @@ def wide(records: Iterable[Record]) -> RenderableType:
     return _document(
         records,
         lambda s: [sheets.everything(s), *adaptive.spent(s), *adaptive.differences(s)],
-        verdicts=True,
+        judged=True,
     )
 
 
@@ -116,7 +117,7 @@ def summary(record: Record) -> dict[str, Any]:
         "size": asdict(record.size),
         "peak_memory_bytes": record.peak_memory_bytes,
         "fidelity": [asdict(layer) for layer in record.fidelity],
-        "verdict": asdict(record.verdict),
+        "verdict": as_dict(record.verdict),
         "adaptive": None if record.adaptive is None else asdict(record.adaptive),
         "operations": None if record.operations is None else asdict(record.operations),
         "paired": None if record.paired is None else asdict(record.paired),
@@ -152,7 +153,9 @@ def csv(records: Iterable[Record]) -> str:
             flat |= {**whole["bandwidth"], **whole["size"]}
             flat |= {k: whole[k] for k in ("peak_memory_bytes", "dispatched_isa")}
             flat |= _flat_adaptive(row.record)
-            flat |= {"valid": row.record.verdict.valid, "created": whole["created"]}
+            flat |= {"valid": row.record.verdict.valid}
+            flat |= {f"{kind}_verdict": row.record.verdict.of(kind) for kind in KINDS}
+            flat |= {"created": whole["created"]}
             rows.append(flat)
     names = list(dict.fromkeys(name for row in rows for name in row))
     out = io.StringIO()
@@ -176,7 +179,7 @@ def _flat_adaptive(record: Record) -> dict[str, Any]:
 
 
 def _document(
-    records: Iterable[Record], show: Callable[[Section], list[Sheet]], verdicts: bool = False
+    records: Iterable[Record], show: Callable[[Section], list[Sheet]], judged: bool = False
 ) -> Group:
     parts: list[RenderableType] = []
     said: set[str] = set()  # how to read a table is said once, under the first of its kind
@@ -188,7 +191,7 @@ def _document(
                 said.update(notes)
                 parts += [Text(""), RichSheet(sheet)]
                 parts += [Text(" ".join(notes), style="dim")] if notes else []
-        lines = [*variant_lines(section.variants), *(_verdict_lines(section) if verdicts else ())]
+        lines = [*variant_lines(section.variants), *(_verdict_lines(section) if judged else ())]
         parts += [Text(""), _listing(lines)] if lines else []
         parts.append(Text(""))
     return Group(*(parts or [Text("There are no records.")]))
@@ -204,10 +207,7 @@ def _listing(lines: list[str]) -> Table:
 
 
 def _verdict_lines(section: Section) -> list[str]:
-    cells = len(section.rows)
-    valid = sum(row.record.verdict.valid for row in section.rows)
-    head = f"✓ {valid} of {text.plural(cells, 'cell')} valid: no audit failed."
-    return [head, *(_note_line(note) for note in section.notes)]
+    return [verdicts.line(section.records), *(_note_line(note) for note in section.notes)]
 
 
 def _note_line(note: Note) -> str:

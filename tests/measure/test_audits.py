@@ -192,15 +192,6 @@ def test_noise_above_the_bound_fails() -> None:
     assert audits.noise_bounded(float("nan")).startswith("fail: ")
 
 
-def test_one_failure_makes_the_verdict() -> None:
-    results = {"moments": "pass", "isa": "not applicable: no instruction set was asked for"}
-    good = audits.verdict(results, ["a finding"])
-    assert (good.valid, good.audits, good.findings) == (True, results, ("a finding",))
-    assert not audits.verdict(results | {"noise": "fail: 40 %"}).valid
-    with pytest.raises(ValueError, match="noise"):
-        audits.verdict({"noise": "passed"})
-
-
 def test_findings_name_layer_and_figure_and_are_short() -> None:
     peer = replace(FINE, layer="layer1.0.conv1", std_ratio=0.03)  # 3 % of σ, as the peer has it
     clamped = replace(FINE, layer="fc1", clamped_share=0.034)

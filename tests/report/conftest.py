@@ -15,8 +15,8 @@ def records() -> list[Record]:
     for i, record in enumerate(factory.grid()):
         quantized = record.cell.range != "-"
         findings = (f"layer fc1 keeps {0.8 + 0.001 * i:.3f} of its deviation",) if quantized else ()
-        audits = {"isa": "fail: amx was asked for, avx2 ran"} if i in (5, 14) else {"isa": "pass"}
-        made.append(factory.with_verdict(record, findings, **audits))
+        isa = "fail: amx was asked for, avx2 ran" if i in (5, 14) else "pass"
+        made.append(factory.with_verdict(record, findings, instruction_set=isa))
     return made
 
 

@@ -110,7 +110,7 @@ def test_tables_are_rectangular(source):
 def test_text_is_escaped():
     hostile = "<script>alert('x')</script>&\""
     record = factory.record(format="INT8", workload=hostile)
-    record = factory.with_verdict(record, (hostile,), isa=f"fail: {hostile}")
+    record = factory.with_verdict(record, (hostile,), instruction_set=f"fail: {hostile}")
     record = replace(
         record,
         command=hostile,
@@ -125,7 +125,7 @@ def test_text_is_escaped():
 
 def test_it_says_what_the_records_say(document, records):
     words = document.text
-    assert "34 of 36 cells valid." in words
+    assert "34 of 36 cells valid: speed of 2 is invalid." in words
     assert "of its deviation" in words
     assert words.count("amx was asked for, avx2 ran") == 1
     assert records[0].command in words

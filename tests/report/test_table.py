@@ -181,7 +181,7 @@ def test_findings_and_failures_stand_once_with_their_counts(records):
     assert output.count("of its deviation") == 1
     assert "layer fc1 keeps 0.812–0.835 of its deviation (24 cells:" in output
     assert output.count("amx was asked for, avx2 ran") == 1
-    assert "34 of 36 cells valid" in output
+    assert "✗ 34 of 36 cells valid: speed of 2 is invalid." in output
     assert output.count("no access to performance counters") == 1
     assert "(all cells)" in output
 
@@ -322,7 +322,7 @@ def test_markdown_tables_are_rectangular_and_escaped(records, reference):
 def test_markdown_is_escaped_everywhere():
     hostile = "*a* <b> [c](d) `e` _f_ &amp; > | $g$ ~h~ #9"
     record = factory.record(format="INT8", workload=hostile, noise=hostile)
-    record = factory.with_verdict(record, (hostile,), isa=f"fail: {hostile}")
+    record = factory.with_verdict(record, (hostile,), instruction_set=f"fail: {hostile}")
     record = replace(record, fingerprint=factory.fingerprint(cpu=hostile))
     output = table.markdown([record, factory.record(format="INT8", workload=hostile)])
     escaped = re.sub(r"([*<>\[\]`_&|$~#])", r"\\\1", hostile)

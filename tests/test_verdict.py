@@ -1,0 +1,167 @@
+"""The verdict: an audit spoils the numbers that it is about and no others; old ones are divided."""
+
+from __future__ import annotations
+
+import ast
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from sigmabench.harness import record, verdict
+from sigmabench.harness.errors import UserError
+from sigmabench.harness.peers import record as peers_record
+from sigmabench.harness.store import RECORDS, from_json
+from sigmabench.harness.verdict import ABOUT, KINDS, upgrade, worst
+
+ROOT = Path(__file__).parents[1]
+DETERMINISTIC = "not applicable: the network is deterministic"
+OUTCOMES = {
+    "moments": ("invalid", "valid", "invalid"),
+    "draws differ": ("invalid", "valid", "invalid"),
+    "scored the timed path": ("invalid", "invalid", "valid"),
+    "every timed pass drew": ("valid", "invalid", "valid"),
+    "timed passes differ": ("valid", "invalid", "valid"),
+    "inputs not cached": ("valid", "invalid", "valid"),
+    "instruction set": ("valid", "invalid", "valid"),
+    "noise": ("valid", "invalid", "valid"),
+    "same deterministic network": ("invalid", "valid", "valid"),
+    "same Bayesian network": ("invalid", "valid", "valid"),
+    "same σ": ("invalid", "valid", "invalid"),
+    "draws": ("invalid", "invalid", "invalid"),
+}
+
+
+def outcomes(one: verdict.Verdict) -> tuple[str, ...]:
+    return tuple(map(one.of, KINDS))
+
+
+@pytest.mark.parametrize("failed", ABOUT)
+def test_an_audit_spoils_what_it_is_about(failed: str) -> None:
+    results = dict.fromkeys(ABOUT, "pass")
+    good = verdict.verdict(results, ["a finding"])
+    assert (outcomes(good), good.valid, good.audits) == (("valid",) * 3, True, results)
+    assert good.findings == ("a finding",)
+    bad = verdict.verdict({**results, failed: "fail: why"})
+    expected = OUTCOMES.get(failed)
+    assert expected is None or outcomes(bad) == expected
+    assert bad.invalid == tuple(k for k in KINDS if bad.of(k) == "invalid") != ()
+    assert not bad.valid
+
+
+def test_what_no_audit_applies_to_is_not_judged() -> None:
+    one = verdict.verdict({"moments": DETERMINISTIC, "scored the timed path": "pass"})
+    assert outcomes(one) == ("valid", "valid", "not judged")
+    assert one.valid
+    assert one.fidelity.audits == {"moments": DETERMINISTIC}
+    assert outcomes(verdict.verdict({})) == ("not judged",) * 3
+
+
+@pytest.mark.parametrize(
+    ("audits", "words"),
+    [({"noise": "passed"}, "noise returned 'passed'"), ({"luck": "pass"}, "luck.*not declared")],
+)
+def test_an_audit_has_a_home_and_a_form(audits: dict[str, str], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        verdict.verdict(audits)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (["valid", "valid"], "valid"),
+        (["valid", "not judged"], "not judged"),
+        (["not judged", "invalid", "valid"], "invalid"),
+        ([], "not judged"),
+    ],
+)
+def test_of_several_the_worst_counts(found: list[verdict.Outcome], expected: str) -> None:
+    assert worst(found) == expected
+
+
+def old(valid: object, audits: object) -> dict[str, object]:
+    return {"verdict": {"valid": valid, "audits": audits, "findings": ["a finding"]}}
+
+
+@pytest.mark.parametrize(
+    ("valid", "audits", "expected"),
+    [
+        (False, {"moments": "pass", "noise": "fail: 40 %"}, ("valid", "invalid", "valid")),
+        (True, {"scored the timed path": "pass"}, ("valid", "valid", "not judged")),
+        (True, {"luck": "pass"}, ("valid", "not judged", "not judged")),
+        (False, {"luck": "fail: none"}, ("invalid",) * 3),
+        (False, {"noise": "pass"}, ("invalid",) * 3),
+        (True, {"noise": "fail"}, ("not judged", "invalid", "not judged")),
+    ],
+)
+def test_an_old_verdict_is_divided_by_its_audits(
+    valid: bool, audits: dict[str, str], expected: tuple[str, ...]
+) -> None:
+    found = upgrade(old(valid, audits))["verdict"]
+    assert tuple(found[kind]["outcome"] for kind in KINDS) == expected
+    assert found["findings"] == ["a finding"]
+    kept = {name: result for kind in KINDS for name, result in found[kind]["audits"].items()}
+    assert audits.items() <= kept.items()
+
+
+@pytest.mark.parametrize(
+    "broken", [{}, {"verdict": 1}, old(True, "pass"), old(True, {"noise": 1}), {"verdict": {}}]
+)
+def test_what_is_no_old_verdict_is_left_for_the_schema(broken: dict[str, object]) -> None:
+    assert upgrade(broken) == broken
+
+
+def test_published_records_are_divided_as_their_audits_say() -> None:
+    """On the files of schema 1 and 2: nothing but noise failed, so that only speed is invalid."""
+    paths = [p for p in sorted((ROOT / "results").glob("*/*/*.json")) if len(p.parent.name) == 8]
+    seen = 0
+    for path in paths:
+        tree = json.loads(path.read_bytes())
+        if "valid" not in tree.get("verdict", {}):
+            continue
+        found = from_json(path.read_bytes(), path, RECORDS)
+        audits = tree["verdict"]["audits"]
+        failed = {name for name, result in audits.items() if result.startswith("fail")}
+        assert found.verdict.invalid == tuple(
+            kind for kind in KINDS if any(kind in ABOUT[name] for name in failed)
+        )
+        assert found.verdict.audits == audits
+        assert found.verdict.valid == tree["verdict"]["valid"]
+        assert found.schema_version == record.SCHEMA_VERSION
+        seen += bool(failed)
+    assert seen > 5
+
+
+def test_published_comparisons_are_divided_too() -> None:
+    for path in sorted((ROOT / "results" / "peers").rglob("*.json")):
+        verdicts = peers_record.load(path).verdict
+        assert verdicts.quality.outcome == "valid"
+        assert set(verdicts.invalid) <= {"speed"}
+
+
+def test_an_old_record_with_a_broken_verdict_is_one_sentence() -> None:
+    path = next((ROOT / "results" / "lenet5-mnist").glob("*/*.json"))
+    tree = json.loads(path.read_bytes())
+    tree |= {"verdict": {"valid": True, "audits": 3}, "schema_version": 2}
+    with pytest.raises(UserError, match="not a valid record: verdict"):
+        from_json(json.dumps(tree).encode(), "x", RECORDS)
+
+
+def test_every_audit_that_the_code_names_is_declared() -> None:
+    """The keys of the tables of audits in `sweep` and `peers.audits`."""
+    for name in ("harness/sweep.py", "harness/peers/audits.py"):
+        tree = ast.parse((ROOT / name).read_text())
+        tables = [
+            {key.value for key in node.keys if isinstance(key, ast.Constant)}
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Dict)
+        ]
+        named = max(tables, key=len)
+        assert "noise" in named
+        assert named <= set(ABOUT)
+
+
+def test_scripts_get_all_three_and_their_sum() -> None:
+    one = verdict.verdict({"noise": "fail: 40 %"})
+    assert verdict.as_dict(one) == {"valid": False, **asdict(one)}
