@@ -105,10 +105,10 @@ def test_the_line_says_what_is_so(judged, line):
 
 def greyed(drawn):
     """Lines of a figure that are grey and have data other than a diagonal."""
-    lines = [
+    grey = [
         line for panel in drawn.axes for line in panel.lines if same_color(line.get_color(), FAINT)
     ]
-    return [line for line in lines if line.get_marker() not in ("", "None")]
+    return [line for line in grey if line.get_marker() not in ("", "None")]
 
 
 @pytest.mark.parametrize(
