@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Callable, Mapping
@@ -71,6 +72,40 @@ def json_text(value: Any) -> str:
         ValueError: a number is NaN or infinite.
     """
     return _layout(value, "") + "\n"
+
+
+def read_json(text: str | bytes) -> Any:
+    """JSON of which no reader can think otherwise.
+
+    Raises:
+        ValueError: it is no JSON, an object has a name twice, a number is NaN, infinite or beyond
+            float64, or it is nested too deep.
+    """
+    try:
+        return json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_float=_finite,
+            parse_constant=_finite,
+        )
+    except RecursionError as reason:
+        raise ValueError("it is nested too deep") from reason
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"it has {twice!r} twice")
+    return found
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"it has the number {text}")
+    return value
 
 
 def _layout(value: Any, indent: str) -> str:

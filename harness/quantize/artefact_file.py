@@ -5,17 +5,16 @@ Nothing is unpickled.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UserError
-from ..files import content_hash, write_atomically
+from ..errors import UserError, first_line
+from ..files import content_hash, read_json, write_atomically
 from ..formats import FORMATS, Format
 from . import constants as constant_tensors
 from . import noise
@@ -27,6 +26,8 @@ from .sigma import pack, packed_bytes, unpack
 # dithered rounding; all else is written as, and read by, schema 1.
 SCHEMA = 4
 KEY = "sigmabench-artefact"
+MOST_HEADER = 1 << 24  # bytes; the largest networks have some hundred thousand
+_DTYPES = {"I8": np.int8, "U8": np.uint8, "F32": np.float32, "BF16": np.uint16, "I64": np.int64}
 
 
 def tensors_of(artefact: Artefact) -> dict[str, NDArray[Any]]:
@@ -70,10 +71,16 @@ def _stored_sigma(layer: Layer) -> NDArray[Any] | None:
     return layer.std
 
 
-def _header_text(header: Header) -> str:
+@lru_cache(maxsize=1)
+def _adapter() -> Any:
     from pydantic import TypeAdapter
 
-    return TypeAdapter(Header).dump_json(header, exclude_defaults=True).decode()
+    return TypeAdapter(Header)
+
+
+def _header_text(header: Header) -> str:
+    text: str = _adapter().dump_json(header, exclude_defaults=True).decode()
+    return text
 
 
 def _sealed(text: str, digest: str) -> str:
@@ -83,7 +90,7 @@ def _sealed(text: str, digest: str) -> str:
 
 def _unsealed(sealed: str) -> tuple[str, str]:
     """The header's JSON as it was hashed, and the hash."""
-    digest = json.loads(sealed)["sha256"]
+    digest = read_json(sealed)["sha256"]
     return "{" + sealed.removeprefix(_sealed("{", digest)), digest
 
 
@@ -116,8 +123,8 @@ def load(path: Path) -> Artefact:
     """Read an artefact, checking its content hash.
 
     Raises:
-        UserError: the file is missing, damaged, foreign, has a mean of −128 steps, or is of a newer
-            schema or noise stream.
+        UserError: the file is missing, damaged, foreign, of a newer schema or noise stream, or has
+            a graph or numbers that no model has (`artefact_check`).
     """
     path = Path(path)
     if not path.is_file():
@@ -131,48 +138,84 @@ def load(path: Path) -> Artefact:
 
 def from_bytes(data: bytes, source: str) -> Artefact:
     """The inverse of `to_bytes`; `source` names the data in errors."""
-    import safetensors
-    import safetensors.torch
-    import torch
-    from pydantic import TypeAdapter, ValidationError
+    from .artefact_check import check_artefact, check_header, check_tensors
 
-    from .floats import check
-
-    damaged = f"{source} is damaged or no SigmaBench artefact"
     try:
-        tensors = safetensors.torch.load(data)
-        metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
-        text, expected = _unsealed(metadata[KEY])
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as reason:
-        raise UserError(
-            f"{damaged}; make an artefact again by `sigmabench quantize`, or a posterior by "
-            "`sigmabench train`."
-        ) from reason
-    raw = {name: value.view(torch.uint8).numpy().data for name, value in tensors.items()}
-    if content_hash(text, raw) != expected:
-        raise UserError(f"{damaged}: its content does not match its hash; make it again.")
-    _check_versions(text, source)
-    try:
-        header = TypeAdapter(Header).validate_json(text)
-        arrays = {name: _as_numpy(value) for name, value in tensors.items()}
-        reader = _Reader(arrays)
+        text, tensors = _opened(data)
+        _check_versions(read_json(text), source)
+        header = _header(text)
+        check_header(header)
+        check_tensors(header, {name: (one.type, one.shape) for name, one in tensors.items()})
+        reader = _Reader({name: _as_numpy(one) for name, one in tensors.items()})
         constants = constant_tensors.restored(header.constants, reader.take)
-        check(header.graph, constants)
         artefact = Artefact(header, _layers(header, reader), constants)
-    except (ValidationError, ValueError, KeyError, IndexError) as reason:
-        raise UserError(f"{damaged}: its header does not describe its tensors.") from reason
-    for name, layer in artefact.layers.items():
-        if layer.mean.dtype == np.int8 and (layer.mean == -128).any():
-            raise UserError(
-                f"{source} has a mean of -128 steps in layer {name}; they go from -127 to 127, so "
-                "make it again by `sigmabench quantize`."
-            )
+        check_artefact(artefact)
+    except ValueError as reason:
+        raise UserError(
+            f"{source} is damaged or no SigmaBench artefact: {reason}; make an artefact again by "
+            "`sigmabench quantize`, or a posterior by `sigmabench train`."
+        ) from reason
     return artefact
 
 
-def _check_versions(text: str, source: str) -> None:
-    fields = json.loads(text)
-    schema, stream = fields.get("schema", Header.schema), fields.get("noise_stream", noise.VERSION)
+class _Tensor(NamedTuple):
+    """A tensor as it lies in the file; `type` is safetensors' name of it."""
+
+    type: str
+    shape: tuple[int, ...]
+    data: bytearray
+
+
+def _opened(data: bytes) -> tuple[str, dict[str, _Tensor]]:
+    """The header's JSON and the tensors, which have the hash that the file tells.
+
+    Raises:
+        ValueError: they do not, or these are no such things.
+    """
+    import safetensors
+
+    length = int.from_bytes(data[:8], "little")
+    if length > MOST_HEADER:
+        raise ValueError("its header is too large")
+    try:
+        found = safetensors.deserialize(data)
+        metadata = read_json(data[8 : 8 + length])["__metadata__"]
+        text, expected = _unsealed(metadata[KEY])
+    except (safetensors.SafetensorError, KeyError, TypeError) as reason:
+        raise ValueError(f"it cannot be read ({first_line(reason)})") from reason
+    tensors = {name: _Tensor(one["dtype"], tuple(one["shape"]), one["data"]) for name, one in found}
+    if content_hash(text, {name: memoryview(one.data) for name, one in tensors.items()}) != (
+        expected
+    ):
+        raise ValueError("its content does not match its hash")
+    return text, tensors
+
+
+def _header(text: str) -> Header:
+    """The header that a file's JSON is.
+
+    Raises:
+        ValueError: it is none; with the name of the field.
+    """
+    from pydantic import ValidationError
+
+    try:
+        header: Header = _adapter().validate_json(text)
+    except ValidationError as reason:
+        # A node is none of several kinds: what it lacks of the nearest tells most.
+        errors = reason.errors(include_url=False)
+        kinds = Counter(error["loc"][:4] for error in errors)
+        nearest = min(errors, key=lambda error: kinds[error["loc"][:4]])
+        field = ".".join(map(str, nearest["loc"]))
+        raise ValueError(f"its header's {field} is wrong ({nearest['msg']})") from reason
+    return header
+
+
+def _check_versions(fields: Any, source: str) -> None:
+    versions = [fields.get("schema", Header.schema), fields.get("noise_stream", noise.VERSION)]
+    if any(type(version) is not int or version < 1 for version in versions):
+        raise ValueError("its schema or noise_stream is no number of a version")
+    schema, stream = versions
     if schema > SCHEMA or stream > noise.VERSION:
         raise UserError(
             f"{source} was made by a newer SigmaBench (schema {schema}, noise stream {stream}; "
@@ -180,15 +223,16 @@ def _check_versions(text: str, source: str) -> None:
         )
 
 
-def _as_numpy(tensor: object) -> NDArray[Any]:
-    import torch
-
-    assert isinstance(tensor, torch.Tensor)
-    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+def _as_numpy(tensor: _Tensor) -> NDArray[Any]:
+    """Its values; bfloat16 as float32."""
+    values = np.frombuffer(tensor.data, _DTYPES[tensor.type]).reshape(tensor.shape)
+    if tensor.type == "BF16":
+        return (values.astype(np.uint32) << 16).view(np.float32)
+    return values
 
 
 class _Reader:
-    """Reads every tensor of a file from front to back."""
+    """Reads every tensor of a file from front to back; they have the lengths it asks for."""
 
     def __init__(self, arrays: dict[str, NDArray[Any]]) -> None:
         self._arrays = arrays
@@ -198,8 +242,6 @@ class _Reader:
         """The next entries of a tensor."""
         start = self._at[name]
         self._at[name] += count
-        if len(self._arrays[name]) < start + count:
-            raise ValueError(f"{name} is too short")
         return self._arrays[name][start : start + count]
 
 
@@ -244,5 +286,7 @@ def _read_mean(
     step = reader.take("step", conv.shape[0]).astype(np.uint8)
     packed = reader.take("mean", packed_bytes(conv.weights, 4)).astype(np.uint8)
     nibbles = unpack(packed, 4, conv.weights).astype(np.int8).reshape(conv.shape)
+    if (nibbles == 8).any():
+        raise ValueError(f"layer {conv.name} has a mean of -8, and -7 is the least in 4 bits")
     multiples = np.where(nibbles > 7, nibbles - 16, nibbles)
     return (multiples * step.reshape(-1, 1, 1, 1)).astype(np.int8), step

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from ..formats import FORMATS, Format
 from . import noise
 from .constants import Constant
-from .graph import Conv, Graph
+from .graph import Conv, Graph, Stored
 from .sigma import look_up
 
 F32 = NDArray[np.float32]
+MEAN_STEPS = 18  # most steps of the weight grid that one step of a 4-bit μ takes: 7·18 <= 127
 
 
 @dataclass(frozen=True)
-class Header:
+class Header(Stored):
     """Everything about an artefact that is not a tensor.
 
     Attributes:
@@ -45,13 +46,13 @@ class Header:
     workload_version: str
     posterior: str
     graph: Graph
-    range: str = "-"
-    granularity: str = "-"
-    sigma_offset: str = "-"
+    range: Literal["headroom", "paper", "-"] = "-"
+    granularity: Literal["channel", "tensor", "-"] = "-"
+    sigma_offset: Literal["float", "integer", "-"] = "-"
     observer: str = "-"
-    calibration: str = "-"
-    sigma_grid: str = "affine"
-    rounding: str = "nearest"
+    calibration: Literal["mean", "sampled", "-"] = "-"
+    sigma_grid: Literal["affine", "codebook"] = "affine"
+    rounding: Literal["nearest", "dithered"] = "nearest"
     noise_stream: int = noise.VERSION
     saturation: dict[str, float] = field(default_factory=dict)
     constants: dict[str, Constant] = field(default_factory=dict)

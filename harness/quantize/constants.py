@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,12 +10,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .graph import Stored
+
 #: In the file, truth values are integers.
 _TENSORS = {"float32": "constant", "int64": "index", "bool": "index"}
 
 
 @dataclass(frozen=True)
-class Constant:
+class Constant(Stored):
     """One of them, as a header tells.
 
     Attributes:
@@ -28,7 +31,7 @@ class Constant:
     @property
     def size(self) -> int:
         """Number of values."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
 
 def described(constants: Mapping[str, NDArray[Any]]) -> dict[str, Constant]:
@@ -48,13 +51,27 @@ def flat(constants: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 
 
+def sizes(header: Mapping[str, Constant]) -> dict[str, int]:
+    """Lengths of what `flat` makes, by name, from what `described` told."""
+    found: dict[str, int] = {}
+    for constant in header.values():
+        name = _TENSORS[constant.type]
+        found[name] = found.get(name, 0) + constant.size
+    return found
+
+
 def restored(
     header: Mapping[str, Constant], take: Callable[[str, int], NDArray[Any]]
 ) -> dict[str, NDArray[Any]]:
-    """The inverse of `described` and `flat`; `take` gives a tensor's next values, by its name."""
-    return {
-        name: take(_TENSORS[constant.type], constant.size)
-        .reshape(constant.shape)
-        .astype(constant.type)
-        for name, constant in header.items()
-    }
+    """The inverse of `described` and `flat`; `take` gives a tensor's next values, by its name.
+
+    Raises:
+        ValueError: a truth value is neither 0 nor 1.
+    """
+    found = {}
+    for name, constant in header.items():
+        values = take(_TENSORS[constant.type], constant.size).reshape(constant.shape)
+        found[name] = values.astype(constant.type)
+        if not np.array_equal(found[name], values, equal_nan=constant.type == "float32"):
+            raise ValueError(f"the constant {name} holds what {constant.type} does not")
+    return found

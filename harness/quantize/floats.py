@@ -49,7 +49,7 @@ _VIEWING = """
 GETITEM = "getitem"
 #: Types that a number may be changed to, by name.
 DTYPES = {str(one).removeprefix("torch."): one for one in (torch.float32, torch.int64, torch.bool)}
-_NUMBERS = ("inf", "-inf", "nan")  # that JSON has no form for
+NUMBERS = ("inf", "-inf", "nan")  # that JSON has no form for
 
 
 def _operators(names: str) -> dict[str, Callable[..., Any]]:
@@ -117,18 +117,18 @@ def encode(argument: Any) -> Any:
     raise TypeError(f"{argument!r} of type {type(argument).__name__}")
 
 
-def _references(argument: Any) -> Iterator[tuple[str, str]]:
+def references(argument: Any) -> Iterator[tuple[str, str]]:
     """What an argument in JSON form names, and what kind of thing that is."""
     if isinstance(argument, list):
         for one in argument:
-            yield from _references(one)
+            yield from references(one)
     elif isinstance(argument, dict):
         yield from argument.items()
 
 
 def reads(operation: Operation, kind: str = "value") -> list[str]:
     """The values that an operation reads, or its constants."""
-    named = _references([operation.args, *operation.kwargs.values()])
+    named = references([operation.args, *operation.kwargs.values()])
     return [name for found, name in named if found == kind]
 
 
@@ -141,39 +141,6 @@ def copies(operation: Operation) -> bool:
     """Whether an operation writes what it makes anew and computes nothing; a view, or what only
     sometimes is none (`reshape`), does not."""
     return operation.target in COPIES
-
-
-def check(graph: Graph, constants: Mapping[str, Any]) -> None:
-    """Refuse steps that could not be run, as they come from a file.
-
-    Raises:
-        ValueError: an operator that may not be called, a name of what is not there, segments that
-            do not have all the nodes or do not make what they say.
-        KeyError: a segment without its activations.
-    """
-    if not graph.steps:
-        return
-    known = {graph.input}
-    for step in graph.steps:
-        if isinstance(step, Operation):
-            if step.target not in TARGETS:
-                raise ValueError(f"{step.target} is not an operator that may be called")
-            there = {"value": known, "constant": constants, "dtype": DTYPES, "number": _NUMBERS}
-            for kind, name in _references([step.args, *step.kwargs.values()]):
-                if not isinstance(name, str) or name not in there.get(kind, ()):
-                    raise ValueError(f"{step.name} names a {kind} that is not there: {name}")
-        elif step.value not in known:
-            raise ValueError(f"{step.name} reads what no step before it made")
-        known.add(step.name)
-    if graph.output not in known:
-        raise ValueError("no step makes the logits")
-    if not graph.segments:
-        raise ValueError("there is no segment")
-    if sum(segment.nodes for segment in graph.segments) != len(graph.nodes):
-        raise ValueError("the segments do not have all the nodes")
-    for name, part in graph.parts().items():
-        if name not in (conv.name for conv in part.convs):
-            raise ValueError(f"the segment {name} has not the layer that makes it")
 
 
 @dataclass(frozen=True)
@@ -249,7 +216,7 @@ def run(graph: Graph, constants: Mapping[str, Tensor], x: Tensor, segment: RunSe
     for k, step in enumerate(plan):
         if isinstance(step, Segment):
             shape = graph.activations[step.input].shape
-            made = segment(step.name, _entering(values[step.value], step, shape))
+            made = segment(step.name, entering(values[step.value], step, shape))
             values[step.name] = _leaving(made, step)
         else:
             values.update(zip(step.keeps, step(values, constants), strict=True))
@@ -264,7 +231,7 @@ def _inputs(step: Segment | Block) -> Sequence[str]:
     return (step.value,) if isinstance(step, Segment) else step.reads
 
 
-def _entering(x: Tensor, segment: Segment, shape: tuple[int, int, int]) -> Tensor:
+def entering(x: Tensor, segment: Segment, shape: tuple[int, int, int]) -> Tensor:
     """A value [N, ...] as maps [N, C, H, W]."""
     if segment.tokens:
         x = x.flatten(1, -2).movedim(-1, 1)

@@ -12,13 +12,19 @@ stay float, and segments, runs of the nodes, lie between them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 Pair = tuple[int, int]
 
 
+class Stored:
+    """What a file's JSON says, field by field: none that is unknown, none of another type."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
+
+
 @dataclass(frozen=True)
-class Activation:
+class Activation(Stored):
     """A named activation.
 
     Attributes:
@@ -34,7 +40,7 @@ class Activation:
 
 
 @dataclass(frozen=True)
-class Conv:
+class Conv(Stored):
     """Convolution, or a linear layer, with bias, optional residual sum and optional ReLU.
 
     y = min(relu(conv(x, w) + b + residual), ceiling)
@@ -77,7 +83,7 @@ class Conv:
 
 
 @dataclass(frozen=True)
-class Pool:
+class Pool(Stored):
     """Max or average pooling; the output has the input's scale and sign.
 
     Attributes:
@@ -108,7 +114,7 @@ class Pool:
 
 
 @dataclass(frozen=True)
-class Join:
+class Join(Stored):
     """A function of one number, on activations that are put side by side in channels.
 
     y = concat(f(x_1), ..., f(x_n)); one source and no function would change nothing.
@@ -138,7 +144,7 @@ def reads(node: Node) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Segment:
+class Segment(Stored):
     """Consecutive nodes of a divided network, from one float value to another.
 
     Attributes:
@@ -160,7 +166,7 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Operation:
+class Operation(Stored):
     """One of PyTorch's operators, in float32, on one image.
 
     Attributes:
@@ -185,7 +191,7 @@ Step = Segment | Operation
 
 
 @dataclass(frozen=True)
-class Graph:
+class Graph(Stored):
     """Operations in execution order.
 
     Attributes:

@@ -13,11 +13,12 @@ from torch import Tensor
 from ..errors import UserError, unknown
 from ..formats import FORMATS, Format
 from . import noise
-from .artefact_model import Artefact, Header, Layer
+from .artefact_model import MEAN_STEPS, Artefact, Header, Layer
 from .calibrate import Calibration
 from .constants import described
 from .fold import FloatLayer, FloatModel
 from .graph import Conv, Graph, Join, Node
+from .graph_check import overflow
 from .sigma import (
     Granularity,
     Grid,
@@ -29,7 +30,6 @@ from .sigma import (
 Range = Literal["headroom", "paper"]
 Rounding = Literal["nearest", "dithered"]
 HEADROOM = 3.0  # standard deviations beyond |μ| that the weight grid covers
-MEAN_STEPS = 18  # most steps of the weight grid that one step of a 4-bit μ takes: 7·18 <= 127
 
 
 @dataclass(frozen=True)
@@ -100,13 +100,18 @@ def quantize(
         source: written into the artefact.
 
     Raises:
-        UserError: the format is unknown, or an int8 format got no calibration.
+        UserError: the format is unknown; an int8 format got no calibration, or a layer's sums can
+            exceed int32.
     """
     chosen, options, source = FORMATS.get(format), options or Options(), source or Source()
     graph = model.graph
     if chosen.quantized and calibration is None:
         raise UserError(
             f"{chosen.name} needs activation ranges; calibrate on training images first."
+        )
+    if chosen.quantized and (why := overflow(graph.convs)):
+        raise UserError(
+            f"For {chosen.name}, {why}; use a float format (FP32 or BF16), or a narrower layer."
         )
     if not chosen.bayesian:
         options = Options(range="paper")

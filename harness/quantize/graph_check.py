@@ -1,0 +1,161 @@
+"""Whether a graph can be computed: names made before they are read, shapes that follow from one
+another, sums that int32 holds.
+
+Every backend relies on it, and none looks again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from .functions import FUNCTIONS
+from .graph import Activation, Conv, Graph, Join, Pair, Pool, reads
+
+INT32 = 2**31 - 1
+MOST_PRODUCTS = INT32 // (255 * 127)  # of an activation by a sampled weight: 66 311
+MOST_AVERAGED = INT32 // 255
+MOST_LENGTH = 1 << 20  # of what a kernel's geometry may name
+
+
+def overflow(convs: Iterable[Conv]) -> str | None:
+    """Which layer's int32 sums can overflow, and why, or None: |w_q| is at most 127 and |x_q| 255,
+    so an output may be a sum of `MOST_PRODUCTS` products. Bias and residual are added as floats."""
+    for conv in convs:
+        products = math.prod(conv.shape[1:])
+        if products > MOST_PRODUCTS:
+            return (
+                f"the layer {conv.name} sums {products} products, and more than {MOST_PRODUCTS} "
+                "can exceed int32"
+            )
+    return None
+
+
+def check_graph(graph: Graph, quantized: bool) -> None:
+    """Refuse a graph that cannot be computed as it says.
+
+    Args:
+        graph: as it comes from a file; of a divided network its segments are checked, and
+            `steps_check` does the rest.
+        quantized: whether activations are integers.
+
+    Raises:
+        ValueError: what is wrong, with the name of the node or activation.
+    """
+    _check_names(graph)
+    for name, activation in graph.activations.items():
+        _check_activation(name, activation)
+    for part in graph.parts().values() if graph.steps else (graph,):
+        _check_part(part, quantized)
+    if quantized and (why := overflow(graph.convs)):
+        raise ValueError(why)
+
+
+def _check_names(graph: Graph) -> None:
+    made = [*graph.inputs, *(node.name for node in graph.nodes)]
+    if len(set(made)) < len(made):
+        raise ValueError("two nodes make the same activation")
+    wanted = {*made, *graph.outputs}
+    if graph.steps:
+        if sum(segment.nodes for segment in graph.segments) != len(graph.nodes):
+            raise ValueError("the segments do not have all the nodes")
+        if any(segment.nodes < 1 for segment in graph.segments):
+            raise ValueError("a segment has no nodes")
+        wanted |= {graph.input, graph.output}
+    for name in sorted(wanted ^ set(graph.activations)):
+        known = "no node makes" if name in graph.activations else "has no shape"
+        raise ValueError(f"the activation {name} {known}")
+
+
+def _check_activation(name: str, activation: Activation) -> None:
+    shape = activation.shape
+    if min(shape) < 1 or math.prod(shape) > INT32:
+        raise ValueError(f"{name} has the shape {shape}")
+
+
+def _check_part(graph: Graph, quantized: bool) -> None:
+    """The graph of a network, or of one segment."""
+    ready = {graph.input}
+    _check_scale(graph.input, graph.activations[graph.input], quantized)
+    for node in graph.nodes:
+        for name in reads(node):
+            if name not in ready or name == graph.output:
+                raise ValueError(f"{node.name} reads {name}, which no node before it makes")
+        ready.add(node.name)
+        target = graph.activations[node.name]
+        _check_scale(node.name, target, quantized and node.name != graph.output)
+        if isinstance(node, Conv):
+            _check_conv(node, graph)
+        elif isinstance(node, Pool):
+            _check_pool(node, graph)
+        else:
+            _check_join(node, graph)
+    layer = next((conv for conv in graph.convs if conv.name == graph.output), None)
+    if layer is None or layer.residual is not None:
+        raise ValueError(f"no layer without a residual makes the output {graph.output}")
+
+
+def _check_scale(name: str, activation: Activation, integer: bool) -> None:
+    with np.errstate(over="ignore"):
+        scale = np.float32(activation.scale)
+    if integer and not (0 < scale < np.inf):
+        raise ValueError(f"{name} is integer and has the scale {activation.scale}")
+    if not integer and activation.scale != 0:
+        raise ValueError(f"{name} is float and has the scale {activation.scale}")
+
+
+def _check_window(node: Conv | Pool, kernel: Pair) -> None:
+    dilation = node.dilation if isinstance(node, Conv) else (1, 1)
+    steps = (*kernel, *node.stride, *dilation)
+    if min(steps) < 1 or max(*steps, *node.padding) > MOST_LENGTH or min(node.padding) < 0:
+        raise ValueError(f"{node.name} has a kernel, stride, padding or dilation out of range")
+
+
+def _check_conv(conv: Conv, graph: Graph) -> None:
+    source, target = graph.activations[conv.input].shape, graph.activations[conv.name].shape
+    outputs, inputs, *kernel = conv.shape
+    if min(conv.shape) < 1 or conv.weights > INT32:
+        raise ValueError(f"{conv.name} has weights of the shape {conv.shape}")
+    _check_window(conv, conv.shape[2:])
+    if conv.groups < 1 or outputs % conv.groups or source[0] != inputs * conv.groups:
+        raise ValueError(f"the weights of {conv.name} do not fit its input's channels and groups")
+    reach = [d * (k - 1) + 1 for d, k in zip(conv.dilation, kernel, strict=True)]
+    sizes = zip(source[1:], conv.padding, reach, conv.stride, strict=True)
+    size = tuple((length + 2 * pad - r) // step + 1 for length, pad, r, step in sizes)
+    if target != (outputs, *size):
+        raise ValueError(f"{conv.name} makes {(outputs, *size)}, not {target}")
+    if conv.residual is not None and graph.activations[conv.residual].shape != target:
+        raise ValueError(f"the residual of {conv.name} has another shape")
+    if conv.ceiling is not None and not (conv.relu and 0 < conv.ceiling < math.inf):
+        raise ValueError(f"the ReLU of {conv.name} ends at {conv.ceiling}")
+
+
+def _check_pool(pool: Pool, graph: Graph) -> None:
+    source, target = graph.activations[pool.input], graph.activations[pool.name]
+    _check_window(pool, pool.kernel)
+    for length, kernel, pad in zip(source.shape[1:], pool.kernel, pool.padding, strict=True):
+        if length + 2 * pad < kernel or 2 * pad > kernel:
+            raise ValueError(f"the window of {pool.name} does not fit its input")
+    size = (source.shape[0], *pool.size(source.shape[1:]))
+    if target.shape != size:
+        raise ValueError(f"{pool.name} makes {size}, not {target.shape}")
+    if (target.scale, target.signed) != (source.scale, source.signed):
+        raise ValueError(f"{pool.name} has another scale or sign than its input")
+    if pool.kind == "avg" and math.prod(pool.kernel) > MOST_AVERAGED:
+        raise ValueError(f"the sums of {pool.name} can exceed int32")
+
+
+def _check_join(join: Join, graph: Graph) -> None:
+    shapes = [graph.activations[name].shape for name in join.inputs]
+    target = graph.activations[join.name].shape
+    if join.function not in FUNCTIONS:
+        raise ValueError(f"{join.name} has the function {join.function}, which is not known")
+    if join.parameter is not None and not math.isfinite(join.parameter):
+        raise ValueError(f"{join.name} has the parameter {join.parameter}")
+    if join.function == "relu" and join.parameter is not None and join.parameter <= 0:
+        raise ValueError(f"the ReLU of {join.name} ends at {join.parameter}")
+    sizes = {shape[1:] for shape in shapes}
+    if sizes != {target[1:]} or sum(shape[0] for shape in shapes) != target[0]:
+        raise ValueError(f"{join.name} does not make {target} of what it joins")

@@ -1,0 +1,412 @@
+"""Artefacts with the right hash and something wrong in them: one sentence, never other numbers."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from divided_nets import SHAPE, settled
+from forgery import Tensors, forged, header_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from sigmabench.harness.backends.base import BACKENDS
+from sigmabench.harness.errors import UserError
+from sigmabench.harness.posterior import moped
+from sigmabench.harness.quantize import artefact as files
+from sigmabench.harness.quantize import ptq
+from sigmabench.harness.quantize.artefact import Artefact
+from sigmabench.harness.quantize.calibrate import Calibration, observe_ranges
+from sigmabench.harness.quantize.fold import FloatModel, fold
+from sigmabench.harness.quantize.graph import Join
+from sigmabench.harness.quantize.graph_check import MOST_PRODUCTS
+from sigmabench.harness.quantize.ptq import Options, quantize
+
+
+class Small(nn.Module):
+    """A layer, both pools, a join of two, a residual sum, the head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(2, 4, 3, padding=1)
+        self.side = nn.Conv2d(4, 4, 1)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = torch.max_pool2d(torch.relu(self.stem(x)), 2)
+        z = torch.relu(self.side(y) + y)
+        both = nn.functional.silu(torch.cat([y, z], 1))
+        return self.head(nn.functional.adaptive_avg_pool2d(both, 1).flatten(1))
+
+
+@lru_cache
+def small(format: str, **options: Any) -> Artefact:
+    torch.manual_seed(0)
+    module = Small().eval()
+    model = fold(module, moped(module, 0.1), (2, 6, 6))
+    ranges = observe_ranges(model, torch.randn(16, 2, 6, 6), "minmax")
+    return quantize(model, format, ranges, Options(**options))
+
+
+@lru_cache
+def divided(format: str) -> Artefact:
+    module, x = settled("gated", 4)
+    model = fold(module, moped(module, 0.1), SHAPE)
+    return quantize(model, format, observe_ranges(model, x, "minmax"))
+
+
+@lru_cache
+def stored(name: str) -> bytes:
+    made = {
+        "INT8": lambda: small("INT8"),
+        "codebook": lambda: small("INT8_SIGMA2", sigma_grid="codebook", rounding="dithered"),
+        "INT4": lambda: small("INT4_SIGMA2"),
+        "BF16": lambda: small("BF16"),
+        "FP32": lambda: small("FP32"),
+        "DNN_INT8": lambda: small("DNN_INT8"),
+        "divided": lambda: divided("INT8_SIGMA4"),
+    }
+    return files.to_bytes(made[name]())
+
+
+KINDS = ("INT8", "codebook", "INT4", "BF16", "FP32", "DNN_INT8", "divided")
+
+
+def refused(data: bytes, *names: str) -> None:
+    """One sentence with the names in it."""
+    with pytest.raises(UserError) as caught:
+        files.from_bytes(data, "model")
+    assert str(caught.value).startswith("model ")
+    assert "\n" not in str(caught.value)
+    for name in names:
+        assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_not_changed_loads(kind: str) -> None:
+    assert files.to_bytes(files.from_bytes(forged(stored(kind)), "model")) == stored(kind)
+
+
+def paths(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place in JSON."""
+    if at:
+        yield at
+    if isinstance(value, (dict, list)):
+        for key, one in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from paths(one, (*at, key))
+
+
+def put(value: Any, at: tuple[Any, ...], new: Any) -> Any:
+    """The same JSON with something else in one place."""
+    value = copy.deepcopy(value)
+    holder = value
+    for key in at[:-1]:
+        holder = holder[key]
+    holder[at[-1]] = new
+    return value
+
+
+def taken(value: Any, at: tuple[Any, ...]) -> Any:
+    holder = value
+    for key in at:
+        holder = holder[key]
+    return holder
+
+
+#: Fields that say what was, not what is computed: any text will do.
+TOLD = ("workload", "workload_version", "posterior", "observer", "weight")
+
+
+@pytest.mark.parametrize("kind", ["codebook", "divided"])
+def test_no_field_of_the_header_may_have_another_type(kind: str) -> None:
+    header = header_of(stored(kind))
+    for at in paths(header):
+        now = taken(header, at)
+        if "args" in at or "kwargs" in at:  # any JSON; PyTorch is asked below
+            continue
+        wrong = [[1], {"a": 1}] if isinstance(now, (str, int, float)) else [7, "text", -1.5]
+        if not isinstance(now, (str, type(None))):
+            wrong.append("text")
+        if not isinstance(now, bool) and at[-1] not in ("residual", "ceiling", "parameter"):
+            wrong.append(None)
+        for new in wrong:
+            changed = put(header, at, new)
+            refused(forged(stored(kind), lambda h, to=changed: (h.clear(), h.update(to))))
+
+
+@pytest.mark.parametrize("kind", ["codebook", "divided"])
+def test_no_name_or_size_of_the_header_may_be_another(kind: str) -> None:
+    """Every text becomes a name that is nowhere, every whole number one more, and less than 0."""
+    header = header_of(stored(kind))
+    for at in paths(header):
+        now = taken(header, at)
+        if at[0] == "saturation" or at[-1] in TOLD or isinstance(now, bool):
+            continue
+        wrong: list[Any] = ["nowhere"] if isinstance(now, str) else []
+        if isinstance(now, (int, float)):
+            wrong = [-1, 10**39] if "args" not in at else []  # beyond float32
+            wrong += [now + 1] if isinstance(now, int) and "shape" in at else []
+        for new in wrong:
+            changed = put(header, at, new)
+            print(at, new)  # which, where it is not refused
+            refused(forged(stored(kind), lambda h, to=changed: (h.clear(), h.update(to))))
+
+
+@pytest.mark.parametrize("kind", ["codebook", "divided"])
+def test_no_object_may_have_more_fields(kind: str) -> None:
+    header = header_of(stored(kind))
+    for at in [(), *paths(header)]:
+        if isinstance(taken(header, at), dict) and "args" not in at:
+            changed = put(header, (*at, "surplus"), 1)
+            refused(
+                forged(stored(kind), lambda h, to=changed: (h.clear(), h.update(to))), "surplus"
+            )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_tensor_may_be_missing_surplus_or_of_another_type_or_length(kind: str) -> None:
+    data = stored(kind)
+    for name, tensor in safetensors.torch.load(data).items():
+        flat = tensor.reshape(-1)
+        other = torch.float64 if tensor.is_floating_point() else torch.float32
+        for new in (
+            None, tensor.to(other), tensor.to(torch.float16), flat[:-1], flat[None],
+            torch.cat([tensor, tensor]), tensor.reshape(-1)[0], tensor[:0],
+        ):  # fmt: skip
+
+            def change(tensors: Tensors, name: str = name, new: Any = new) -> None:
+                tensors.pop(name)
+                if new is not None:
+                    tensors[name] = new.contiguous()
+
+            refused(forged(data, tensors=change), f"the tensor {name} is")
+    extra: Callable[[Tensors], object] = lambda t: t.update(more=torch.zeros(1))  # noqa: E731
+    refused(forged(data, tensors=extra), "the tensor more is none of")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_numbers_that_no_model_has_are_refused_by_the_name_of_the_layer(kind: str) -> None:
+    data = stored(kind)
+    layer = files.from_bytes(data, "model").graph.convs[0].name
+    cases = {"mean": (np.nan, np.inf, -np.inf), "sigma": (np.nan, np.inf, -1.0), "codebook": ()}
+    for name, values in cases.items():
+        tensor = safetensors.torch.load(data).get(name)
+        if tensor is None or not tensor.is_floating_point():
+            continue
+        for value in values or (np.nan, np.inf, -1.0):
+            refused(forged(data, tensors=lambda t, n=name, v=value: put_first(t[n], v)), layer)
+    for column, values in ((0, (np.nan, np.inf)), (1, (np.nan, np.inf, -0.1))):
+        for value in values:
+            refused(
+                forged(data, tensors=lambda t, c=column, v=value: put_at(t, "bias", c, v)), layer
+            )
+    if "scale" not in safetensors.torch.load(data):
+        return
+    columns = safetensors.torch.load(data)["scale"].shape[1]
+    for column in range(columns):
+        for value in (np.nan, np.inf, -0.1, *((0.0,) if column == 0 else ())):
+            refused(
+                forged(data, tensors=lambda t, c=column, v=value: put_at(t, "scale", c, v)), layer
+            )
+
+
+def put_first(tensor: torch.Tensor, value: float) -> None:
+    tensor.reshape(-1)[0] = value
+
+
+def put_at(tensors: Tensors, name: str, column: int, value: float) -> None:
+    tensors[name][0, column] = value
+
+
+def test_all_weight_scales_zero_are_refused() -> None:
+    refused(forged(stored("INT8"), tensors=lambda t: t["scale"].zero_()), "a weight scale of layer")
+
+
+def test_steps_and_means_of_4_bits_out_of_range_are_refused() -> None:
+    for step in (0, 19):
+        refused(
+            forged(stored("INT4"), tensors=lambda t, s=step: t["step"].fill_(s)), "step of a mean"
+        )
+    refused(forged(stored("INT4"), tensors=lambda t: t["mean"].fill_(0x88)), "a mean of -8")
+    refused(forged(stored("INT8"), tensors=lambda t: t["mean"].fill_(-128)), "a mean of layer")
+
+
+def test_truth_values_are_0_or_1() -> None:
+    shape = {"constants": {"c": {"shape": [1], "type": "bool"}}}
+    data = forged(
+        stored("INT8"),
+        lambda h: h.update(shape),
+        lambda t: t.update(index=torch.tensor([2])),
+    )
+    refused(data, "the constant c holds what bool does not")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (lambda t: t.replace('"format":', '"format":"INT8","format":', 1), "'format' twice"),
+        (lambda t: t.replace('"scale":', '"scale":1e999,"x":', 1), "1e999"),
+        (lambda t: t.replace('"scale":', '"scale":NaN,"x":', 1), "NaN"),
+        (
+            lambda t: t.replace('"nodes":', '"nodes":' + "[" * 10**5 + "]" * 10**5 + ',"n":', 1),
+            "deep",
+        ),
+    ],
+)
+def test_json_that_can_be_read_in_two_ways_is_refused(
+    text: Callable[[str], str], says: str
+) -> None:
+    refused(forged(stored("INT8"), text=text), says)
+
+
+@pytest.mark.parametrize("field", ["schema", "noise_stream"])
+@pytest.mark.parametrize("value", ["1", None, 0, -1, 1.0, True, [1]])
+def test_versions_are_whole_numbers(field: str, value: Any) -> None:
+    refused(forged(stored("INT8"), lambda h: h.update({field: value})), "schema or noise_stream")
+
+
+def test_what_is_no_artefact_is_told_in_one_sentence() -> None:
+    """The first was found by fuzzing: brackets, a hundred thousand deep."""
+    one = '{"mean":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"__metadata__":{"%s":%s}}'
+    for metadata in (json.dumps("[" * 10**5), '"3"', '"null"', '"{}"', '"[]"', '"\\ud800"'):
+        header = (one % (files.KEY, metadata)).encode()
+        refused(len(header).to_bytes(8, "little") + header + b"\0")
+    for data in (b"", b"\xff" * 8, b"\xff" * 100, (2**40).to_bytes(8, "little") + b"{}"):
+        refused(data)
+
+
+def test_a_type_that_no_format_has_is_refused() -> None:
+    """Found by fuzzing: σ as float8, which numpy does not know."""
+    half = {"sigma": torch.float8_e4m3fn}
+    data = forged(
+        stored("INT8"), tensors=lambda t: t.update({n: t[n].to(d) for n, d in half.items()})
+    )
+    refused(data, "the tensor sigma is F8_E4M3")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("sigma_grid", "cubic"), ("rounding", "up"), ("range", "wide"), ("granularity", "row"),
+     ("sigma_offset", "half"), ("calibration", "none"), ("format", "INT9")],
+)  # fmt: skip
+def test_choices_that_there_are_not_are_refused(field: str, value: str) -> None:
+    refused(forged(stored("INT8"), lambda h: h.update({field: value})), field)
+
+
+def test_float_formats_have_no_grid() -> None:
+    refused(forged(stored("FP32"), lambda h: h.update(rounding="dithered")), "rounding")
+    refused(forged(stored("codebook"), lambda h: h.update(granularity="-")), "granularity")
+
+
+def step(header: dict[str, Any], target: str) -> dict[str, Any]:
+    return next(one for one in header["graph"]["steps"] if target in one.get("target", ""))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda h: step(h, "mul").update(args=[]), "PyTorch cannot compute"),
+        (lambda h: step(h, "mul").update(shape=[1, 3, 32, 31]), "makes (1, 3, 32, 32)"),
+        (lambda h: step(h, "mul").update(multiply_adds=7), "0 multiplications"),
+        (lambda h: step(h, "amax").update(args=[{"value": "input"}, [9]]), "cannot compute"),
+        (lambda h: step(h, "square").update(
+            target="aten.reshape.default", args=[{"value": "input"}, [1, 5, 7]]), "cannot compute"),
+        (lambda h: step(h, "square").update(
+            target="aten.dropout.default", args=[{"value": "second"}, 0.5, True]), "draw numbers"),
+        (lambda h: h["graph"]["steps"][0].update(shape=[1, 3, 16, 64]), "makes"),
+        (lambda h: h["graph"]["steps"][0].update(tokens=True), "as a map"),
+        (lambda h: h["graph"]["steps"][-1].update(nodes=0), "nodes"),
+        (lambda h: h.update(constants={"c": {"shape": [0]}}), "constant"),
+    ],
+)  # fmt: skip
+def test_steps_that_do_not_fit_are_refused(change: Callable[[dict], None], says: str) -> None:
+    refused(forged(stored("divided"), change), says)
+
+
+def same(artefact: Artefact) -> bool:
+    """Whether every backend that takes an artefact computes the same logits, bit for bit."""
+    graph = artefact.graph
+    x = torch.randn(2, *graph.activations[graph.input].shape, generator=torch.Generator())
+    found = []
+    for name in ("reference", "native", "drawn"):
+        backend = BACKENDS.get(name)
+        if name == "native" and not artefact.header.compiled_sampler:
+            continue
+        if backend.unavailable() is None:
+            found.append(backend.load(artefact, 1).logits(x, 0, range(2)))
+    return all(torch.equal(found[0], one) for one in found[1:])
+
+
+numbers = st.integers(-2, 8) | st.floats(allow_nan=False, width=32) | st.booleans() | st.none()
+anything = st.recursive(
+    numbers | st.sampled_from(["", "input", "stem", "side", "conv", "max", "codebook", "relu"]),
+    lambda one: (
+        st.lists(one, max_size=4) | st.dictionaries(st.sampled_from(["name", "value"]), one)
+    ),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=150)
+@given(data=st.data(), kind=st.sampled_from(["INT8", "codebook", "divided"]))
+def test_a_changed_header_is_refused_or_computed_alike_by_every_backend(
+    data: st.DataObject, kind: str
+) -> None:
+    header = header_of(stored(kind))
+    at = data.draw(st.sampled_from(list(paths(header))))
+    others = [one for one in paths(header) if type(taken(header, one)) is type(taken(header, at))]
+    new = data.draw(anything | st.sampled_from([taken(header, one) for one in others]))
+    changed = put(header, at, new)
+    whole = forged(stored(kind), lambda h: (h.clear(), h.update(changed)))
+    try:
+        artefact = files.from_bytes(whole, "model")
+    except UserError as refusal:
+        said = str(refusal)
+    else:
+        said = "" if same(artefact) else "other numbers\n"
+    assert "\n" not in said
+
+
+def wide(products: int) -> tuple[FloatModel, Calibration]:
+    """A linear layer that reads so many numbers."""
+    module = nn.Sequential(nn.Flatten(), nn.Linear(products, 2)).eval()
+    model = fold(module, moped(module, 0.1), (1, products, 1))
+    return model, observe_ranges(model, torch.ones(1, 1, products, 1), "minmax")
+
+
+def test_sums_that_int32_cannot_hold_are_refused_at_quantization_and_load(monkeypatch) -> None:
+    """The most that fit are computed in `test_native_checks`."""
+    assert MOST_PRODUCTS * 255 * 127 < 2**31 <= (MOST_PRODUCTS + 1) * 255 * 127
+    says = r"the layer 1 sums 66312 products, and more than 66311 can exceed int32; "
+    model, ranges = wide(MOST_PRODUCTS + 1)
+    files.from_bytes(files.to_bytes(quantize(model, "FP32")), "model")
+    for format in ("INT8", "DNN_INT8", "INT4"):
+        with pytest.raises(UserError, match=f"For {format}, {says}use a float format"):
+            quantize(model, format, ranges)
+    monkeypatch.setattr(ptq, "overflow", lambda convs: None)
+    with pytest.raises(UserError, match=says):
+        files.from_bytes(files.to_bytes(quantize(model, "INT8", ranges)), "model")
+
+
+def test_the_widest_layer_that_fits_is_quantized() -> None:
+    model, ranges = wide(MOST_PRODUCTS)
+    files.from_bytes(files.to_bytes(quantize(model, "INT8_SIGMA1", ranges)), "model")
+
+
+def test_a_function_that_is_not_known_is_refused() -> None:
+    artefact = small("INT8")
+    nodes = tuple(
+        replace(node, function="sine") if isinstance(node, Join) else node
+        for node in artefact.graph.nodes
+    )
+    changed = replace(artefact.header, graph=replace(artefact.graph, nodes=nodes))
+    refused(files.to_bytes(replace(artefact, header=changed)), "sine")
