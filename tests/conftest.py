@@ -3,21 +3,52 @@
 from __future__ import annotations
 
 import os
+import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
 from torch import Tensor, nn
 from toy import RESIDUAL_SHAPE, Residual
 
 from sigmabench.harness.posterior import Posterior, initial
 
 # The machines that run this are shared: a slow example is not a failure.
-settings.register_profile("sigmabench", deadline=None, max_examples=40)
+settings.register_profile(
+    "sigmabench", deadline=None, max_examples=40, derandomize=True, database=None
+)
+#: For `--hypothesis-seed`: the examples of that seed (`tests/test_random_seeds.py`).
+settings.register_profile("seeded", settings.get_profile("sigmabench"), derandomize=False)
 settings.load_profile("sigmabench")
+# Hypothesis tries numbers that it reads in whatever local modules are loaded by then, which depends
+# on the tests that ran before; without them a test has the same examples alone and in the suite.
+providers.is_local_module_file = lambda path: False
 
 torch.set_num_threads(1)
+
+
+def _start_generator(name: str) -> None:
+    """PyTorch's global generator, at a seed that depends on the name alone."""
+    torch.manual_seed(zlib.crc32(name.encode()))
+
+
+# Modules, fixtures and tests each start the generator, so none depends on what ran before it.
+@pytest.hookimpl(tryfirst=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> None:
+    _start_generator(collector.name)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef: Any) -> None:
+    _start_generator(fixturedef.argname)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> None:
+    _start_generator(item.name)
 
 
 @pytest.fixture(scope="session")

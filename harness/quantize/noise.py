@@ -278,7 +278,17 @@ def perturb(
     bits: int,
     epsilon: NDArray[np.int16],
 ) -> NDArray[np.int8]:
-    """Sampled weights w_q = clamp(μ_q ± d, -127, 127), int8 of the shape of `mean_q` [O, ...]."""
+    """Sampled weights w_q = clamp(μ_q ± d, -127, 127), int8 of the shape of `mean_q` [O, ...].
+
+    How far they are from clamp(μ_q + step·ε_q) in real arithmetic: A and B are within half a unit
+    of 2^(shift - 15) grid steps, A is taken σ_q/2^n times, and the product is rounded to a unit,
+    so that g loses at most e = 1/2 units at σ_q = 0, and 1 + σ_q/2^(n + 1) above; d is rounded to a
+    grid step. Neither cap nor clamp adds to it:
+
+        |w_q - real| <= 1/2 + |ε_q|·2^(shift - 15)·e
+
+    Where A, B or g is cut to 32767, this holds for the step that is cut as they are.
+    """
     return move(mean_q, step_table(sigma_q, channel, bits), channel.shift, epsilon)
 
 

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 from golden import GOLDEN
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import chisquare, norm
 
@@ -143,16 +143,59 @@ def test_perturbation_is_the_integer_formula(case):
         assert result[c, 0] == max(-127, min(127, w))
 
 
+def one_channel(bits, scale, offset, weight, sigma, mean, epsilon):
+    floats = (np.array([value], np.float32) for value in (scale, offset, weight))
+    integers = np.array([[sigma]], np.uint8), np.array([[mean]], np.int8)
+    return bits, *floats, *integers, np.array([[epsilon]], np.int16)
+
+
+# σ_q = 0 beside a scale so wide that a unit of g is 2⁻⁷ of a grid step: 0.114 steps lost in B.
+COARSE = one_channel(7, 1.0, 0.9027799, 0.02342401, 0, 0, 73)
+# A no longer fits, even with the widest shift.
+CUT = one_channel(8, 1.0, 2**-20, 2**-20, 1, 0, 1)
+
+
 @given(layers())
-def test_perturbation_is_within_a_step_of_real_arithmetic(case):
-    """Half a step of rounding, and what 15-bit constants lose: at most 0.1 % of the move."""
+@example(COARSE)
+@example(CUT)
+def test_perturbation_is_as_far_from_real_arithmetic_as_derived(case):
+    """The bound of `perturb`, against float64 without any rounding."""
     bits, scale, offset, weight, sigma, mean, epsilon = case
-    result = noise.perturb(mean, sigma, noise.constants(scale, offset, weight, bits), bits, epsilon)
-    std = offset.astype(float)[:, None] + scale.astype(float)[:, None] * sigma
-    move = std * noise.SCALE / weight.astype(float)[:, None] * epsilon
-    exact = np.clip(mean + move, -127, 127)
-    tolerance = 0.5 + 0.001 * np.minimum(np.abs(move), 254) + 0.02
-    assert (np.abs(result - exact) <= tolerance).all()
+    constants = noise.constants(scale, offset, weight, bits)
+    result = noise.perturb(mean, sigma, constants, bits, epsilon)
+    unit = 2.0 ** (constants.shift.astype(float) - 15)[:, None]
+    cut = 32767 * unit
+    per_weight = noise.SCALE / weight.astype(float)[:, None]
+    slope = np.minimum(scale.astype(float)[:, None] * per_weight, cut / 2**bits)
+    base = np.minimum(offset.astype(float)[:, None] * per_weight, cut)
+    step = np.minimum(slope * sigma + base, cut)
+    exact = np.clip(mean + step * epsilon, -127, 127)
+    lost = 0.5 + np.where(sigma > 0, 0.5 + 0.5 * sigma / 2.0**bits, 0.0)
+    units = noise.step_table(sigma, constants, bits)
+    assert (np.abs(units - step / unit) <= lost + 1e-9).all()  # 1e-9: float64's own rounding
+    assert (np.abs(result - exact) <= 0.5 + np.abs(epsilon) * unit * lost + 1e-9).all()
+
+
+@pytest.mark.parametrize(
+    ("case", "real", "drawn"), [(COARSE, 88.6135, 88), (CUT, 4 / 127 * 2**20, 1)]
+)
+def test_what_coarse_constants_lose(case, real, drawn):
+    bits, scale, offset, weight, sigma, mean, epsilon = case
+    std = float(offset[0]) + float(scale[0]) * float(sigma[0, 0])
+    assert std * noise.SCALE / float(weight[0]) * float(epsilon[0, 0]) == pytest.approx(real, 1e-6)
+    constants = noise.constants(scale, offset, weight, bits)
+    assert noise.perturb(mean, sigma, constants, bits, epsilon).item() == drawn
+
+
+@given(layers())
+def test_a_unit_is_small_beside_the_widest_step_of_its_channel(case):
+    """With any shift but 0 one less would not fit: A, B or their sum has more than 32767/2 units,
+    and the widest step no less than half of that."""
+    bits, scale, offset, weight, *_ = case
+    shift = noise.constants(scale, offset, weight, bits).shift
+    widest = offset.astype(float) + scale.astype(float) * (2**bits - 1)
+    units = widest * noise.SCALE / weight.astype(float) * 2.0 ** (15 - shift.astype(float))
+    assert (units[shift > 0] > 32767 / 4).all()
 
 
 @pytest.mark.parametrize("bits", [1, 4, 8])

@@ -1,0 +1,21 @@
+"""The property tests on other examples than those of every run: those of twenty seeds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20))
+def test_every_property_holds_on_the_examples_of(seed: int) -> None:
+    command = f"-m pytest -n 1 -m hypothesis --hypothesis-profile seeded --hypothesis-seed {seed}"
+    run = subprocess.run(
+        [sys.executable, *command.split(), str(TESTS)], cwd=TESTS.parent, capture_output=True
+    )
+    assert run.returncode == 0, run.stdout.decode()
