@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -176,6 +178,39 @@ def test_noise_says_whose_it_is(model, images, sampler):
 def test_without_the_extension_draws_are_normal_too(model, monkeypatch):
     without_extension(monkeypatch)
     test_draws_are_normal_with_the_posterior_s_moments(backend.FloatPredictor, model)
+
+
+def test_the_seed_of_a_pass_is_splitmix64_s():
+    """The first outputs of Vigna's reference implementation, for the states 0 and 1234567."""
+    assert [stack.pass_seed(0, mc) for mc in range(3)] == [
+        0xE220A8397B1DCDAF,
+        0x6E789E6AA1B965F4,
+        0x06C45D188009454F,
+    ]
+    assert [stack.pass_seed(1234567, mc) for mc in range(3)] == [
+        6457827717110365317,
+        3203168211198807973,
+        9817491932198370423,
+    ]
+
+
+def test_without_the_extension_each_stacked_pass_draws_from_its_own_seed(model, monkeypatch):
+    without_extension(monkeypatch)
+    artefact = replace(quantize(model, "FP32"), first_layer=3)
+    draws = stack.Draws(artefact, torch.float32)
+    out = torch.empty(3 * draws.size)
+    draws.fill(out, 11, range(4, 7))
+    for row, mc in enumerate((4, 5, 6)):
+        seed = stack.pass_seed(11, (3 << 32) + mc)
+        z = torch.empty(draws.size).normal_(generator=torch.Generator().manual_seed(seed))
+        for name, slots in draws.slots.items():
+            layer, order = artefact.layers[name], draws.order(name)
+            tensors = ((layer.mean, layer.real_std(), order), (layer.bias, layer.bias_std, (0,)))
+            for slot, (mean, std, axes) in zip(slots, tensors, strict=True):
+                noise = z[slot.start : slot.start + slot.size].view(slot.shape)
+                expected = mean.transpose(axes) + std.transpose(axes) * noise.numpy()
+                drawn = draws.part(out, slot, 3)[row].numpy()
+                np.testing.assert_allclose(drawn, expected, rtol=1e-6, atol=1e-7)
 
 
 def test_measuring_draws_no_weights_that_count(load, model, images):

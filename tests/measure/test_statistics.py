@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom
+from scipy.stats import binom, t
 
 from sigmabench.harness.measure.clock import Samples
 from sigmabench.harness.measure.statistics import (
@@ -59,6 +61,70 @@ def test_median_interval_is_that_of_the_ratio_to_a_constant() -> None:
     assert found is not None
     ends = np.exp(np.array(found.interval()) - found.value)
     assert (low / middle, high / middle) == pytest.approx(tuple(ends))
+
+
+def t_half(resampled: list[float], slices: int) -> float:
+    """Half of a 95 % interval: Student's t times the error, widened for few slices."""
+    error = np.std(resampled, ddof=1) * np.sqrt(slices / (slices - 1))
+    return float(t.ppf(0.975, slices - 1) * error)
+
+
+def lower_median(values: list[int]) -> int:
+    return sorted(values)[(len(values) - 1) // 2]
+
+
+def resampled_medians(
+    parts: list[list[int]], rng: np.random.Generator
+) -> tuple[list[float], np.ndarray]:
+    """Log of the lower median of 2,000 resamples of whole slices, one by one."""
+    drawn = rng.multinomial(len(parts), [1 / len(parts)] * len(parts), size=2000)
+    return resampled_as(parts, drawn), drawn
+
+
+def resampled_as(parts: list[list[int]], drawn: np.ndarray) -> list[float]:
+    return [
+        math.log(
+            lower_median([v for part, n in zip(parts, row, strict=True) for v in part * int(n)])
+        )
+        for row in drawn
+    ]
+
+
+def parted(samples: list[int], slices: int) -> list[list[int]]:
+    size = len(samples) // slices
+    return [samples[i : i + size] for i in range(0, len(samples), size)]
+
+
+def test_median_interval_is_the_slices_bootstrap_by_brute_force() -> None:
+    """Neither narrower nor wider than the definition."""
+    samples = latencies(np.random.default_rng(8), 1e6, slices=6)
+    values, _ = resampled_medians(parted(samples, 6), np.random.default_rng(0))
+    half, middle = t_half(values, 6), float(np.median(samples))
+    expected = (middle * math.exp(-half), middle * math.exp(half))
+    assert min(samples) < expected[0] < expected[1] < max(samples)
+    assert median_ci95(samples, [25] * 6) == pytest.approx(expected, rel=1e-12)
+    assert median_ci95(samples, [25] * 6, seed=1) != median_ci95(samples, [25] * 6)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_ratio_interval_is_the_slices_bootstrap_by_brute_force(paired: bool) -> None:
+    rng = np.random.default_rng(9)
+    first, second = latencies(rng, 1.3e6, slices=5), latencies(rng, 1e6, slices=5)
+    rng = np.random.default_rng(4)
+    a, drawn = resampled_medians(parted(first, 5), rng)
+    if paired:
+        b = resampled_as(parted(second, 5), drawn)
+        half = t_half([x - y for x, y in zip(a, b, strict=True)], 5)
+    else:
+        b, _ = resampled_medians(parted(second, 5), rng)
+        # Welch, Biometrika 1947.
+        variances = [np.var(x, ddof=1) * 5 / 4 for x in (a, b)]
+        freedom = sum(variances) ** 2 / sum(v**2 / 4 for v in variances)
+        half = float(t.ppf(0.975, freedom) * math.sqrt(sum(variances)))
+    ratio = float(np.median(first) / np.median(second))
+    found = ratio_of_medians((first, second), ([25] * 5,) * 2, paired=paired, seed=4)
+    expected = (ratio, ratio * math.exp(-half), ratio * math.exp(half))
+    assert (found.value, found.low, found.high) == pytest.approx(expected, rel=1e-12)
 
 
 def test_robust_spread_is_the_standard_deviation_of_a_normal() -> None:

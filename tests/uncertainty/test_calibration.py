@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -125,6 +126,18 @@ def test_floor_of_one_bin_is_the_binomials_mean_deviation() -> None:
     floor = ece_floor(from_confidence([p] * n), torch.zeros(n))
     # 200 draws: the mean's standard error is about 5 % of it.
     assert floor == pytest.approx(100 * deviation, rel=0.2)
+
+
+def test_floor_is_the_mean_ece_of_200_calibrated_draws_of_one_stream() -> None:
+    """Every draw scored image after image; 200 draws of seed 0 are what records hold."""
+    summary, _ = make_case(4, N=37, C=3)
+    confidence = sorted(summary.confidence.tolist())
+    generator = np.random.Generator(np.random.PCG64(0))
+    shown = []
+    for _ in range(200):
+        right = [u < c for u, c in zip(generator.random(37).tolist(), confidence, strict=True)]
+        shown.append(brute_force_gap(confidence, confidence, right))
+    assert ece_floor(summary, torch.zeros(37)) == pytest.approx(sum(shown) / 200, rel=1e-12)
 
 
 def test_floor_is_what_calibrated_labels_show() -> None:

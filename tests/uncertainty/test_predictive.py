@@ -127,6 +127,40 @@ def test_disagreement_between_certain_passes_is_all_mutual_information() -> None
     assert summary.expected_entropy.item() == 0.0
 
 
+def test_mutual_information_of_two_opposite_passes_by_hand() -> None:
+    """p̄ is even and each pass has the binary entropy of 0.9: log 2 − h(0.9), on every way to it."""
+    logits = torch.tensor([[9.0, 1.0], [1.0, 9.0]], dtype=torch.float64).log()[:, None]
+    expected = np.log(2) + 0.9 * np.log(0.9) + 0.1 * np.log(0.1)
+    summary, labels = summarise(logits.repeat(1, 3, 1)), torch.zeros(3, dtype=torch.int64)
+    reduced = summary.outcomes(labels)
+    for kept in (
+        summary,
+        reduced,
+        Summary.cat([summary, summary]),
+        Outcomes.cat([reduced, reduced]),
+    ):
+        assert kept.mutual_information.tolist() == pytest.approx([expected] * kept.images)
+        repeated = labels.repeat(kept.images // 3)
+        assert score(kept, repeated)["mutual_information"] == pytest.approx(expected, rel=1e-12)
+
+
+def test_mutual_information_of_halves_is_that_of_their_passes() -> None:
+    logits = make_logits(3, T=8, N=5, C=4)
+    predictive = Predictive([8], groups=4)
+    predictive.update(logits)
+    halves = predictive.summaries()[8].halves
+    groups = logits.view(4, 2, 5, 4)
+    choices = list(itertools.combinations(range(4), 2))
+    assert len(halves) == len(choices)
+    alone = [summarise(groups[list(choice)].flatten(0, 1)) for choice in choices]
+    for half in halves:
+        assert half.T == 4
+        assert any(
+            torch.allclose(half.mutual_information, one.mutual_information, rtol=1e-12, atol=0)
+            for one in alone
+        )
+
+
 def test_mutual_information_is_undefined_without_a_draw() -> None:
     logits = make_logits(0, T=3, N=4, C=3)
     assert summarise(logits[:1]).mutual_information is None
