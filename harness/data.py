@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import UserError
+from .errors import DeclarationError, UserError
 from .images import Images
 
 DATA_VARIABLE = "SIGMABENCH_DATA"
@@ -52,28 +52,52 @@ class Split:
     def __post_init__(self) -> None:
         count = len(self.images)
         if count == 0:
-            raise UserError(f"The {self.name} split holds no image; give it at least one.")
+            raise DeclarationError(f"The {self.name} split holds no image; give it at least one.")
         if self.images.dtype != torch.uint8 or len(self.images.shape) != 4:
-            raise UserError(
+            raise DeclarationError(
                 f"The {self.name} split's images are {self.images.dtype} of shape "
                 f"{tuple(self.images.shape)}; give uint8 of shape [N, C, H, W]."
             )
+        if not isinstance(self.labels, Tensor) or (
+            self.labels.ndim != 1 or self.labels.dtype != torch.int64
+        ):
+            shape = list(np.shape(self.labels))
+            kind = getattr(self.labels, "dtype", type(self.labels).__name__)
+            raise DeclarationError(
+                f"The {self.name} split's labels are {kind} of shape {shape}; give torch.int64 of "
+                f"shape [{count}], a class for each image."
+            )
         if len(self.labels) != count:
-            raise UserError(
+            raise DeclarationError(
                 f"The {self.name} split has {count} images and {len(self.labels)} labels; "
                 "give one label for each image."
             )
         if self.sources is not None and self.sources.shape != (count,):
-            raise UserError(
+            raise DeclarationError(
                 f"The {self.name} split has {count} images and sources of shape "
                 f"{tuple(self.sources.shape)}; give one source for each image, or none."
             )
+        self._check_labels()
+        self._check_scale()
+
+    def _check_labels(self) -> None:
         wrong = self.labels[(self.labels < 0) | (self.labels >= self.classes)]
         if len(wrong):
-            raise UserError(
+            raise DeclarationError(
                 f"The {self.name} split has label {int(wrong[0])}; labels of {self.classes} "
                 f"classes run from 0 to {self.classes - 1}."
             )
+
+    def _check_scale(self) -> None:
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            wrong = [value for value in values if not 0 <= value <= 1]  # NaN too
+            if name == "std":
+                wrong += [value for value in values if value == 0]
+            if wrong:
+                raise DeclarationError(
+                    f"{name} of the {self.name} split has {wrong[0]}; give shares of pixel / 255, "
+                    f"{'above' if name == 'std' else 'from'} 0 up to 1."
+                )
 
     def __len__(self) -> int:
         return len(self.images)

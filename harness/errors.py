@@ -12,6 +12,10 @@ class UserError(Exception):
     """Bad input. The CLI prints the message and exits with status 2; there is no traceback."""
 
 
+class DeclarationError(UserError):
+    """What a workload or a split declares does not fit; whoever knows the workload names it."""
+
+
 def first_line(reason: BaseException) -> str:
     """The first line of an exception's text, or its kind where it has none."""
     return (str(reason).strip().splitlines() or [type(reason).__name__])[0]

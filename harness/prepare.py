@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from .declared import check_network, splits_of
 from .formats import FORMATS, Format
 from .quantize.artefact import Artefact
 from .quantize.calibrate import Calibration, calibrate
@@ -128,9 +129,15 @@ def prepare(plan: Plan, networks: Networks | None = None) -> Prepared:
     Args:
         plan: what is asked for.
         networks: loaded already; the plan's otherwise.
+
+    Raises:
+        UserError: as `load_networks` and `fold`; what the workload declares does not fit its data
+            or its network.
     """
     networks = networks or load_networks(plan)
-    splits = plan.workload.splits(plan.data)
+    splits = splits_of(plan.workload, plan.data)
+    network = networks.posterior.load_into(plan.workload.model())
+    check_network(plan.workload, splits, network)
 
     def part(posterior: Posterior, content_hash: str) -> Part:
         source = Source(plan.workload.name, plan.workload.version, content_hash)

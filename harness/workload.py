@@ -103,10 +103,11 @@ class Workload:
             data: data root, see `data.data_root`.
         """
         from .data import CALIBRATION_IMAGES
+        from .declared import splits_of
 
         if not self.digest_data:
             return ""
-        splits = self.splits(data)
+        splits = splits_of(self, data)
         parts = (splits.scored(split), splits.train.limit(CALIBRATION_IMAGES))
         joined = " ".join(part.digest() for part in parts)
         return hashlib.sha256(joined.encode()).hexdigest()[:16]

@@ -279,9 +279,7 @@ def test_what_cannot_be_read_is_left_out_and_named(folders: Path) -> None:
     assert kept.readable() is kept
     with pytest.raises(UserError, match=r"bee/0\.png cannot be read \(.*\); mend or remove it"):
         split.images[2:3]
-    with pytest.raises(
-        UserError, match=r"1\.png cannot be read \(no image that Pillow knows as one of .*\)"
-    ):
+    with pytest.raises(UserError, match=r"1\.png cannot be read \(no image that Pillow knows .*\)"):
         split.images[5:6]
     with pytest.raises(UserError, match="None of the 1 images of the test split can be read"):
         split.take(torch.tensor([5])).readable()

@@ -26,6 +26,7 @@ from rich.progress import (
 
 from ..checks import check_seed
 from ..data import Split, Splits
+from ..declared import check_network, splits_of
 from ..errors import UserError, first_line
 from ..workload import Workload
 from .checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
@@ -106,7 +107,9 @@ def train(
     chosen = recipe if isinstance(recipe, Recipe) else workload.recipe(recipe)
     if out.is_dir():
         raise UserError(f"{out} is a directory; name the posterior's file.")
-    splits = workload.splits(data)
+    splits = splits_of(workload, data)
+    with torch.random.fork_rng(devices=[]):
+        check_network(workload, splits, workload.model())
     train, validation = splits.train.limit(limit).readable(), splits.validation.readable()
     splits = replace(splits, train=train, validation=validation)
     given, start = start, _start_of(workload, chosen, start, data)
