@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .cores import quota, usable_cores
 from .errors import UserError
-from .machine import usable_cores
 
 LONGEST = 86_400.0  # seconds: a day; the clock's nanoseconds overflow far beyond
 MOST_SEED = 2**63
@@ -51,13 +51,15 @@ def cores_for(threads: int | None) -> int:
     """How many cores a measurement may use: `threads`, or all there are where that is None.
 
     Raises:
-        UserError: it is not counted from 1, or there are fewer cores, which would time waiting.
+        UserError: it is not counted from 1, or there are fewer cores, or a quota of fewer, which
+            would time waiting.
     """
-    cores = len(usable_cores())
+    cores = usable_cores()
     if threads is None:
         return cores
     check_counts("--threads", (threads,))
     if threads > cores:
-        there = "1 core" if cores == 1 else f"{cores} cores"
-        raise UserError(f"--threads is {threads}, but this process may use {there}.")
+        there, limit = "1 core" if cores == 1 else f"{cores} cores", quota()
+        why = "" if limit is None else f" (the CPU quota of its control group is {limit:g} cores)"
+        raise UserError(f"--threads is {threads}, but this process may use {there}{why}.")
     return threads

@@ -1,9 +1,9 @@
 """Two sets of records, cell by cell: what differs, and what the data could not have shown.
 
-Latency. The ratio of medians, with its error from a bootstrap over slices
-(`measure.statistics.log_median_ratio`). What is tested is not "equal" but "within the smallest
-effect that matters" (2 % unless told otherwise), since two runs at two times differ by some drift
-of the machine.
+Latency. The ratio of medians of two records of one race, with its error from a bootstrap over
+slices (`measure.statistics.log_median_ratio`). What is tested is not "equal" but "within the
+smallest effect that matters" (2 % unless told otherwise). Two runs at two times, or on two
+machines, are not one race: their medians stand side by side, and no ratio is formed.
 
 Quality. Welch's t-test over the seeds of the MC draw, of the same kind (`SCORE_EFFECTS`). It says
 nothing about other test images, for which each accuracy carries the interval of a difference of two
@@ -24,6 +24,7 @@ import numpy as np
 
 from .cell import Cell
 from .errors import UserError, unknown
+from .fingerprint import IN_PART
 from .formats import FORMATS
 from .measure.statistics import log_median_ratio
 from .record import Record
@@ -48,8 +49,9 @@ class Latency:
         key: of the cell.
         a_p50_ns: median of A.
         b_p50_ns: median of B.
-        ratio: B over A; above 1, B is slower.
-        ci95: 95 % confidence interval of the ratio; None where a side has fewer than two slices.
+        ratio: B over A; above 1, B is slower. None where the two were not measured in one race.
+        ci95: 95 % confidence interval of the ratio; None without one, and where a side has fewer
+            than two slices.
         p_value: of a ratio within the smallest effect that matters; None likewise.
         p_holm: the same, corrected for all tests of the comparison.
         detectable: the smallest measured slowdown, as a share, that would have been shown whatever
@@ -60,7 +62,7 @@ class Latency:
     key: str
     a_p50_ns: float
     b_p50_ns: float
-    ratio: float
+    ratio: float | None
     ci95: tuple[float, float] | None
     p_value: float | None
     p_holm: float | None
@@ -189,7 +191,7 @@ def compare(
         if metric not in METRICS:
             raise unknown("metric", metric, METRICS.names())
     of_a, of_b = _newest(a), _newest(b)
-    pairs = [(of_a[cell], of_b[cell]) for cell in of_a if cell in of_b]
+    pairs = [_pair(of_a[cell], of_b[cell]) for cell in of_a if cell in of_b]
     rng = np.random.Generator(np.random.PCG64(seed))
     effects = {name: score_effects.get(name, 0.0) for name in metrics}
     latency, scores, tests = _judged(pairs, effects, alpha, math.log1p(smallest_effect), rng)
@@ -198,7 +200,10 @@ def compare(
     fingerprints = _fingerprints([x for x, _ in pairs] or a, [y for _, y in pairs] or b)
     notes = _notes(pairs, only_a, only_b, bool(fingerprints))
     if len(of_a) < len(a) or len(of_b) < len(b):
-        notes.append("A cell measured several times counts by its newest record.")
+        notes.append(
+            "A cell measured several times counts by its newest record, of a machine that both "
+            "sides have where there is one."
+        )
     return Comparison(
         cells=tuple(x.cell for x, _ in pairs),
         only_a=only_a,
@@ -215,24 +220,37 @@ def compare(
     )
 
 
-def _newest(records: Iterable[Record]) -> dict[Cell, Record]:
-    found: dict[Cell, Record] = {}
-    for record in records:
-        held = found.get(record.cell)
-        if held is None or record.created > held.created:
-            found[record.cell] = record
+#: The newest record of a cell from each machine.
+Newest = dict[tuple[object, ...], Record]
+
+
+def _newest(records: Iterable[Record]) -> dict[Cell, Newest]:
+    found: dict[Cell, Newest] = {}
+    for record in sorted(records, key=lambda record: record.created):
+        found.setdefault(record.cell, {})[record.fingerprint.place] = record
     return found
+
+
+def _pair(a: Newest, b: Newest) -> tuple[Record, Record]:
+    """One record a side: of a machine that both have, else the newest of each."""
+    shared = [place for place in a if place in b]
+    if shared:
+        place = max(shared, key=lambda place: (a[place].created, b[place].created))
+        return a[place], b[place]
+    newest_a, newest_b = (max(one.values(), key=lambda record: record.created) for one in (a, b))
+    return newest_a, newest_b
 
 
 def _latency(a: Record, b: Record, rng: np.random.Generator) -> tuple[Latency, Estimate | None]:
     """Both medians and what is known of their ratio, not yet judged."""
     p50_a, p50_b = (float(np.median(r.timing.latency_ns)) for r in (a, b))
+    untested = Latency(a.cell.key, p50_a, p50_b, None, None, None, None, None, "not testable")
+    if not a.raced(b):
+        return untested, None
     estimate = log_median_ratio(
         (b.timing.latency_ns, a.timing.latency_ns), (b.timing.slices, a.timing.slices), rng
     )
-    ratio = p50_b / p50_a
-    untested = Latency(a.cell.key, p50_a, p50_b, ratio, None, None, None, None, "not testable")
-    return untested, estimate
+    return replace(untested, ratio=p50_b / p50_a), estimate
 
 
 def _scores(pairs: Sequence[tuple[Record, Record]], effects: Mapping[str, float]) -> list[Score]:
@@ -302,7 +320,7 @@ def _judge_latency(
     alpha: float,
     tests: int,
 ) -> Latency:
-    if estimate is None or p_holm is None:
+    if estimate is None or p_holm is None or item.ratio is None:
         return item
     shown = "slower" if item.ratio > 1 else "faster"
     low, high = map(math.exp, estimate.interval())
@@ -348,7 +366,9 @@ def _values(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
     found: dict[str, set[str]] = {}
     for record in records:
         flat: dict[str, Any] = {"dispatched_isa": record.dispatched_isa}
-        for field, value in asdict(record.fingerprint).items():
+        fingerprint = asdict(record.fingerprint)
+        fingerprint["machine"] = fingerprint["machine"] or IN_PART
+        for field, value in fingerprint.items():
             inner = value.items() if isinstance(value, Mapping) else None
             flat |= {f"{field}.{k}": v for k, v in inner} if inner is not None else {field: value}
         for field, value in flat.items():
@@ -372,10 +392,11 @@ def _notes(
             + "."
         )
         return notes
-    notes.append(
-        "The sides were measured at two times: a drift of the machine between them looks like a "
-        "difference. Interleave them in one run, or repeat both, before acting on a few percent."
-    )
+    if any(not a.raced(b) for a, b in pairs):
+        notes.append(
+            "Times that were not measured in turns, in one race, stand side by side and are not "
+            "divided: a drift of the machine between two runs looks like a difference."
+        )
     notes.append(
         "Scores are tested over MC draws alone, for these test images; accuracy also carries the "
         "interval over draws of the test set, unpaired and so rather wide. Seeds that all score "

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import posixpath
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -26,6 +25,7 @@ from PIL import Image
 from torch import Tensor
 
 from .archive import Archive, refuse
+from .cores import usable_cores
 from .decode import SUFFIXES, UndecodableError, check_pixels, decoded
 from .errors import UserError
 
@@ -125,7 +125,7 @@ class ImageFiles:
     archive: Archive
     names: tuple[str, ...]
     crop: Crop
-    threads: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    threads: int = field(default_factory=usable_cores)
 
     def __len__(self) -> int:
         return len(self.names)

@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import subprocess
+from dataclasses import asdict
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,8 +16,9 @@ from typing import Any
 
 import psutil
 
+from .cores import allowed, binding, quota, usable_cores
+from .fingerprint import Fingerprint, Machine
 from .measure import counters
-from .record import Fingerprint
 
 #: Instruction sets that decide which kernel runs, as Linux and this project spell them.
 ISAS = (
@@ -53,6 +55,8 @@ _CODE = ("harness", "workloads", "pyproject.toml", "CMakeLists.txt")
 _PACKAGE = Path(__file__).parent
 _CPUS = Path("/sys/devices/system/cpu")
 _NODES = Path("/sys/devices/system/node")
+_HYPERVISOR = Path("/sys/hypervisor/type")
+_FIRMWARE = Path("/sys/class/dmi/id/sys_vendor")
 
 
 def fingerprint() -> Fingerprint:
@@ -61,7 +65,7 @@ def fingerprint() -> Fingerprint:
     return Fingerprint(
         cpu=cpu,
         isa=isa,
-        cores=len(usable_cores()),
+        cores=usable_cores(),
         numa_nodes=max(1, len(_numa_nodes())),
         memory_bytes=psutil.virtual_memory().total,
         governor=_read(_CPUS / "cpu0/cpufreq/scaling_governor"),
@@ -71,7 +75,40 @@ def fingerprint() -> Fingerprint:
         code=_code_hash(),
         commit=_running_commit(),
         environment=_environment(),
+        machine=_identity(cpu, isa),
+        cpu_quota=quota(),
     )
+
+
+def _identity(cpu: str, isa: tuple[str, ...]) -> Machine:
+    """What the system tells of the whole machine, whatever of it this process may use."""
+    vendor, family, model, stepping = (
+        _cpuinfo(field) for field in ("vendor_id", "cpu family", "model", "stepping")
+    )
+    return Machine(
+        vendor=vendor,
+        name=cpu,
+        family=family,
+        model=model,
+        stepping=stepping,
+        isa=isa,
+        cores=psutil.cpu_count(logical=False) or 0,
+        threads=psutil.cpu_count() or 0,
+        caches={name: size for name, (size, _) in _caches().items()},
+        hypervisor=_hypervisor(),
+    )
+
+
+def _told(machine: Machine) -> dict[str, Any]:
+    return {"hash": machine.hash, **asdict(machine), "isa": list(machine.isa)}
+
+
+def _hypervisor() -> str:
+    """By the name the system gives, else by the firmware's vendor, which is the host's."""
+    if "hypervisor" not in _cpuinfo("flags").split():
+        return ""
+    names = (_read(_HYPERVISOR), _read(_FIRMWARE))
+    return next((name for name in names if name), "unnamed")
 
 
 def describe() -> dict[str, Any]:
@@ -86,18 +123,23 @@ def describe() -> dict[str, Any]:
     return {
         "cpu": seen.cpu,
         "isa": list(seen.isa),
+        "machine": _told(_identity(seen.cpu, seen.isa)),
         "cores": {
             "usable": seen.cores,
+            "may_run_on": allowed(),
             "logical": psutil.cpu_count(),
             "physical": psutil.cpu_count(logical=False),
         },
-        "caches": _caches() or "unavailable: the system does not describe them",
+        "cpu_quota": "none" if seen.cpu_quota is None else f"{seen.cpu_quota:g} cores",
+        "binding": binding() or "none",
+        "caches": {name: f"{size}, cpus {shared}" for name, (size, shared) in _caches().items()}
+        or "unavailable: the system does not describe them",
         "numa": _numa_nodes() or "unavailable: the system does not describe its nodes",
         "memory": {"total_bytes": memory.total, "available_bytes": memory.available},
         "governor": seen.governor
         or "unavailable: no cpufreq driver here (in a virtual machine the host decides)",
         "turbo": _turbo(),
-        "virtual_machine": "hypervisor" in _cpuinfo_flags(),
+        "virtual_machine": bool(_hypervisor()),
         "load_average": list(os.getloadavg()),
         "kernel": seen.kernel,
         "python": seen.python,
@@ -124,9 +166,7 @@ def _read(path: Path) -> str | None:
 
 def _processor() -> tuple[str, tuple[str, ...]]:
     """Model name and instruction sets: Linux's own account, else py-cpuinfo's (which is slow)."""
-    flags = _cpuinfo_flags()
-    match = re.search(r"^model name\s*:\s*(.+)$", _read(Path("/proc/cpuinfo")) or "", re.M)
-    name = match[1].strip() if match else ""
+    flags, name = set(_cpuinfo("flags").split()), _cpuinfo("model name")
     if not flags or not name:
         import cpuinfo
 
@@ -137,16 +177,10 @@ def _processor() -> tuple[str, tuple[str, ...]]:
     return name, tuple(isa for isa in ISAS if isa in flags)
 
 
-def _cpuinfo_flags() -> set[str]:
-    match = re.search(r"^flags\s*:\s*(.+)$", _read(Path("/proc/cpuinfo")) or "", re.M)
-    return set(match[1].split()) if match else set()
-
-
-def usable_cores() -> list[int]:
-    """Cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
+def _cpuinfo(field: str) -> str:
+    """What Linux tells of the first core under a name; empty if it does not."""
+    match = re.search(rf"^{field}\s*:\s*(.+)$", _read(Path("/proc/cpuinfo")) or "", re.M)
+    return match[1].strip() if match else ""
 
 
 def _numa_nodes() -> dict[str, str]:
@@ -155,13 +189,14 @@ def _numa_nodes() -> dict[str, str]:
     return {name: cpus for name, cpus in found.items() if cpus}
 
 
-def _caches() -> dict[str, str]:
-    """Size of each cache of the first core, with the cores that share it."""
+def _caches() -> dict[str, tuple[str, str]]:
+    """Size of each cache of the first core, and the cores that share it."""
     caches = {}
     for index in sorted((_CPUS / "cpu0/cache").glob("index*")):
         level, kind, size = (_read(index / name) for name in ("level", "type", "size"))
         suffix = {"Data": "d", "Instruction": "i"}.get(kind or "", "")
-        caches[f"L{level}{suffix}"] = f"{size}, cpus {_read(index / 'shared_cpu_list')}"
+        shared = _read(index / "shared_cpu_list")
+        caches[f"L{level}{suffix}"] = size or "", shared or "not told"
     return caches
 
 

@@ -14,44 +14,11 @@ import re
 from dataclasses import MISSING, dataclass, field, fields
 
 from .cell import Cell
+from .fingerprint import Fingerprint, Machine
 from .verdict import Judgement, Verdict
 
 #: 2: cells of adaptive T, which a reader of 1 would take for fixed ones. 3: a verdict in three.
 SCHEMA_VERSION = 3
-
-
-@dataclass(frozen=True)
-class Fingerprint:
-    """Machine and software a record was made on.
-
-    Attributes:
-        cpu: model name of the processor.
-        isa: instruction sets that matter here and that the processor has.
-        cores: cores this process may run on.
-        numa_nodes: memory nodes.
-        memory_bytes: physical memory.
-        governor: frequency governor, or None where the machine does not tell.
-        kernel: operating system and its release.
-        python: version.
-        packages: versions of sigmabench, torch, oneDNN and what else computes.
-        code: first 16 hex digits of the SHA-256 of the installed code, compiled part included.
-        commit: git commit of the code, with `+dirty.` and a digest of the difference if the code
-            differs from it; None outside a checkout.
-        environment: thread and allocator settings that change speed, by variable.
-    """
-
-    cpu: str
-    isa: tuple[str, ...]
-    cores: int
-    numa_nodes: int
-    memory_bytes: int
-    governor: str | None
-    kernel: str
-    python: str
-    packages: dict[str, str]
-    code: str
-    commit: str | None
-    environment: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -122,6 +89,8 @@ class Timing:
         images_per_second: batch over median latency; over mean latency where T is adaptive.
         noise: run-to-run noise: robust standard deviation of the slices' medians over their median;
             where T is adaptive, of latency per pass and image.
+        race: name of the one measurement in turns, the same for all its cells and no other's;
+            empty in records made before it had one.
     """
 
     latency_ns: tuple[int, ...]
@@ -133,6 +102,7 @@ class Timing:
     p50_ci95_ns: tuple[float, float]
     images_per_second: float
     noise: float
+    race: str = ""
 
 
 @dataclass(frozen=True)
@@ -339,6 +309,21 @@ class Record:
     paired: Paired | None = None
     schema_version: int = SCHEMA_VERSION
 
+    def raced(self, other: Record) -> bool:
+        """Whether the two took turns in one measurement, the only case in which their times may be
+        divided: each names the other, under one name of the race. Where a race had none, both must
+        be of one machine and code, and of two cells: one cell measured twice is two races."""
+        mine, its = self.timing, other.timing
+        together = bool(mine.race) or (
+            self.fingerprint == other.fingerprint and self.cell != other.cell
+        )
+        return (
+            together
+            and mine.race == its.race
+            and other.cell.key in mine.interleaved_with
+            and self.cell.key in its.interleaved_with
+        )
+
 
 def to_markdown() -> str:
     """`docs/record.md`: each class of the schema as a table, from its docstring and annotations."""
@@ -360,6 +345,7 @@ _SCHEMA = (
     Record,
     Cell,
     Fingerprint,
+    Machine,
     Quality,
     Paired,
     Timing,
@@ -376,8 +362,8 @@ _PREAMBLE = """# The record, field by field
 
 Made by `python -m sigmabench.harness.record > docs/record.md`; schema version {version}. One JSON
 file a cell: `<results>/<workload>/<fingerprint hash>/<cell key>.json`. The fingerprint hash is the
-first 8 hex digits of the SHA-256 of all fields of `fingerprint`; the cell key the first 16 of that
-of all fields of `cell`, less those that are as they are by default:
+first 8 hex digits of the SHA-256 of all fields of `fingerprint`, less those that are as they are by
+default; the cell key the first 16 of that of all fields of `cell`, less those likewise:
 {later}.
 Units are in the field names. `null` (None in Python) means not defined or not measurable here; the
 reason, where one is needed, is in `unavailable`. NaN and infinity do not occur, nor does a number too

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from .cell import Cell
 from .errors import UserError, unknown
 from .files import content_hash, json_text, write_atomically
-from .record import SCHEMA_VERSION, Fingerprint, Record
+from .fingerprint import Fingerprint
+from .record import SCHEMA_VERSION, Record
 from .verdict import upgrade
 
 if TYPE_CHECKING:
@@ -99,8 +100,14 @@ class Policy(str, Enum):
 
 
 def fingerprint_hash(fingerprint: Fingerprint) -> str:
-    """8 hex digits of the SHA-256 of all fields of a fingerprint."""
-    text = json.dumps(asdict(fingerprint), sort_keys=True, separators=(",", ":"))
+    """8 hex digits of the SHA-256 of all fields of a fingerprint that are not as by default.
+
+    So records from before a field was there keep their place, and no fresh run reads them as its
+    own: what is measured now has the whole identity of its machine.
+    """
+    values = asdict(fingerprint)
+    told = {f.name: values[f.name] for f in fields(fingerprint) if values[f.name] != f.default}
+    text = json.dumps(told, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
@@ -288,7 +295,8 @@ class Store(Generic[R]):
         Args:
             workload: only this one.
             fingerprint: only this machine and code (a `Fingerprint` or its hash); None for all.
-            latest: of several records of one cell (other machines or commits), only the youngest.
+            latest: of several records of one cell from one machine (other software or code), only
+                the youngest.
             where: any other field of `Cell`, with a value or a collection of values.
 
         Raises:
@@ -305,8 +313,9 @@ class Store(Generic[R]):
         found = [record for record in map(self.load, files) if _matches(record.cell, where)]
         found.sort(key=lambda record: record.created)
         if latest:
-            youngest = {record.cell: record for record in found}
-            found = [record for record in found if youngest[record.cell] is record]
+            youngest = {(record.cell, record.fingerprint.place): record for record in found}
+            kept = set(map(id, youngest.values()))
+            found = [record for record in found if id(record) in kept]
         return found
 
     def workloads(self) -> list[str]:

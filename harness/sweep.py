@@ -8,15 +8,18 @@ whole records, and the next one measures the rest.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import torch
 
 from .backends.base import BACKENDS, Predictor
 from .checks import cores_for
+from .cores import give_back
 from .errors import UserError
+from .fingerprint import Fingerprint
 from .machine import fingerprint
 from .measure import audits
 from .measure.adaptive import adaptive
@@ -29,11 +32,12 @@ from .measure.paired import paired
 from .measure.posterior import fidelities
 from .measure.timing import timing
 from .measure.traffic import bandwidth
+from .measure.watch import CoreWatch
 from .predict import summarise
 from .prepare import Prepared, load_networks, prepare
 from .quantize.artefact import Artefact, size
 from .query import Query, image_passes, passes, ring
-from .record import Fidelity, Fingerprint, Paired, Record, Size, Timing
+from .record import Fidelity, Paired, Record, Size, Timing
 from .scoring import Scorer, Scores, compared_with, other_of
 from .scratch import Scratch
 from .store import Policy, Store
@@ -114,6 +118,7 @@ def run(
         store.records(plan.workload.name)  # a damaged or newer one is noticed now, not hours later
     wanted = store.missing(cells, here, policy)
     if wanted:
+        give_back()
         torch.set_num_threads(plan.threads)
         report("Quantizing", 0, 1)
         sweep = _Sweep(prepare(plan, networks), store, command, here, report)
@@ -209,6 +214,7 @@ class _Sweep:
         for query in tasks:
             query.warm()  # plans and buffers are made here, not while draws are counted
         before = {cell: query.predictor.draws for cell, query in around.items()}
+        watch = CoreWatch()
         samples = interleave(
             tasks,
             self.plan.seconds,
@@ -216,6 +222,7 @@ class _Sweep:
             max_samples=MAX_SAMPLES,
             rest=lambda: self.report("Timing", *done),
         )
+        race = _Race(tuple(cell.key for cell in group), watch.audits(), watch.findings())
         of = dict(zip(tasks, samples, strict=True))
         timed = [
             _Timed(
@@ -228,13 +235,12 @@ class _Sweep:
             )
             for cell, query in around.items()
         ]
-        keys = tuple(cell.key for cell in group)
         return [
             self._record(
                 one,
                 loaded[one.query.cell.format],
                 self._paired(one.query.cell, scores),
-                keys,
+                race,
                 copy,
             )
             for one in timed
@@ -264,7 +270,7 @@ class _Sweep:
         one: _Timed,
         loaded: Loaded,
         beside: Paired | None,
-        keys: tuple[str, ...],
+        race: _Race,
         copy: float,
     ) -> Record:
         cell, predictor = one.query.cell, loaded.predictor
@@ -276,7 +282,8 @@ class _Sweep:
             one.samples,
             batch=cell.batch,
             inputs=inputs,
-            interleaved_with=keys,
+            interleaved_with=race.keys,
+            race=race.name,
             work=[image_passes(each) for each in rounds] if cell.adaptive else None,
         )
         if cell.adaptive and loaded.scores.adaptive is not None:
@@ -305,12 +312,29 @@ class _Sweep:
             size=loaded.size,
             peak_memory_bytes=one.peak_bytes,
             fidelity=loaded.fidelity,
-            verdict=_verdict(one, loaded, timed, isa, self._findings(loaded.artefact.format)),
+            verdict=_verdict(
+                one,
+                loaded,
+                timed,
+                isa,
+                race.audits,
+                (*self._findings(loaded.artefact.format), *race.findings),
+            ),
             unavailable=_unavailable(),
             adaptive=spent,
             operations=operations(loaded.artefact.graph),
             paired=beside,
         )
+
+
+@dataclass(frozen=True)
+class _Race:
+    """Keys of the cells that took turns, what befell the cores, and the name of the measurement."""
+
+    keys: tuple[str, ...]
+    audits: Mapping[str, str]
+    findings: tuple[str, ...]
+    name: str = field(default_factory=lambda: uuid4().hex[:16])
 
 
 @dataclass(frozen=True, eq=False)
@@ -330,7 +354,12 @@ class _Timed:
 
 
 def _verdict(
-    one: _Timed, loaded: Loaded, timed: Timing, isa: str, findings: Sequence[str]
+    one: _Timed,
+    loaded: Loaded,
+    timed: Timing,
+    isa: str,
+    cores: Mapping[str, str],
+    findings: Sequence[str],
 ) -> Verdict:
     weights = loaded.artefact.sampled_weights
     checks = {
@@ -346,6 +375,7 @@ def _verdict(
         else audits.inputs_not_cached(one.samples, one.repeated),
         "instruction set": audits.isa_dispatched(loaded.claimed_isa, isa),
         "noise": audits.noise_bounded(timed.noise),
+        **cores,
     }
     notes = (
         *findings,

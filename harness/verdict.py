@@ -23,6 +23,8 @@ ABOUT: dict[str, tuple[str, ...]] = {
     "inputs not cached": (SPEED,),
     "instruction set": (SPEED,),
     "noise": (SPEED,),
+    "cores free": (SPEED,),
+    "not throttled": (SPEED,),
     "same deterministic network": (QUALITY,),
     "same Bayesian network": (QUALITY,),
     "same σ": (QUALITY, FIDELITY),

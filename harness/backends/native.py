@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import native
+from ..cores import give_back
 from ..errors import UserError
 from ..formats import FORMATS
 from ..quantize import functions, noise
@@ -156,6 +157,7 @@ def started(backend: str, make: Callable[[], Any]) -> Any:
     Raises:
         UserError: the network cannot run, or the system has not as many threads.
     """
+    give_back()  # what threads are started inherit the cores of this one
     try:
         return make()
     except ValueError as reason:

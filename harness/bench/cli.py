@@ -93,19 +93,21 @@ def sampler(
 ) -> None:
     """Draw weights with σ in 1 to 8 bits, against a plain copy of the same bytes."""
     from ..checks import cores_for
+    from ..measure.watch import CoreWatch
     from ..store import RECORDS, Store
     from . import sampler as measured
 
     plan = measured.Plan(weights, cores_for(threads), seconds, seed)
     Store(results, RECORDS).ensure_writable()
     with progress(not as_json) as report:
+        watch = CoreWatch()
         widths = measured.measure(plan, lambda: report("Drawing", 0, 1))
-    run = measured.record_of(plan, command_line(), widths)
+    run = measured.record_of(plan, command_line(), widths, watch.told())
     path = measured.save(run, results)
     if as_json:
         echo_json(measured.to_dict(run))
         return
-    show(measured.table(run), f"Record: {path}\n")
+    show(measured.table(run), *measured.notes(run), f"Record: {path}\n")
 
 
 @bench.command()

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from ..backends.base import BACKENDS
 from ..checks import check_counts, check_seed
+from ..cores import give_back
 from ..errors import UserError
 from ..formats import FORMATS
 from ..machine import fingerprint
@@ -108,6 +109,7 @@ def _run(plan: Plan, artefact: Path, batch: int) -> dict[str, Any]:
         "threads": plan.threads,
         "seed": plan.seed,
     }
+    give_back()  # a process is born with the cores of the thread that starts it
     called = f"The process that runs {plan.network.name} at batch {batch}"
     try:
         done = subprocess.run(

@@ -11,6 +11,7 @@ from pathlib import Path
 from ..checks import check_counts, check_seconds, check_seed
 from ..errors import UserError
 from ..machine import fingerprint
+from ..measure.watch import CoreWatch
 from ..peers.contender import remotes_of
 from ..peers.environment import ENVIRONMENTS, Peer, find
 from .contenders import FORMAT_NAMES, Local, locals_of
@@ -80,6 +81,10 @@ def race(plan: Plan, command: str, progress: Progress | None = None) -> Iterator
     machine = fingerprint()
     for done, batch in enumerate(plan.batches):
         told(f"Loading peers at batch {batch}", done, len(plan.batches))
+        watch = CoreWatch()
+        contenders = _contenders(
+            plan, ours, batch, partial(told, f"Batch {batch}", done, len(plan.batches))
+        )
         yield Race(
             network=plan.network.name,
             posterior=POSTERIOR,
@@ -89,12 +94,11 @@ def race(plan: Plan, command: str, progress: Progress | None = None) -> Iterator
             inputs=INPUTS,
             seed=plan.seed,
             seconds=plan.seconds,
-            contenders=_contenders(
-                plan, ours, batch, partial(told, f"Batch {batch}", done, len(plan.batches))
-            ),
+            contenders=contenders,
             fingerprint=machine,
             command=command,
             created=datetime.now(timezone.utc).isoformat(),
+            findings=watch.told(),
         )
 
 

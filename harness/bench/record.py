@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import UserError
-from ..record import Fingerprint
+from ..fingerprint import Fingerprint
 from ..store import Kind, digest, fingerprint_hash, read_record, write_record
 
 SCHEMA_VERSION = 1
@@ -70,6 +70,7 @@ class Race:
         fingerprint: machine, software and code.
         command: the command line that made it.
         created: when, UTC, ISO 8601.
+        findings: what befell the cores meanwhile, a line each.
         schema_version: of this layout; a reader refuses newer ones.
     """
 
@@ -85,6 +86,7 @@ class Race:
     fingerprint: Fingerprint
     command: str
     created: str
+    findings: tuple[str, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
     @property

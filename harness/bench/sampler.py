@@ -22,13 +22,13 @@ from .. import native
 from ..backends.native import build
 from ..checks import check_counts, check_seconds, check_seed
 from ..errors import UserError
+from ..fingerprint import Fingerprint
 from ..formats import FORMATS
 from ..machine import fingerprint
 from ..measure.clock import interleave
 from ..measure.statistics import Ratio, ratio_of_medians
 from ..quantize.artefact import Artefact, Header, Layer
 from ..quantize.graph import Activation, Conv, Graph
-from ..record import Fingerprint
 from ..report.text import plural
 from ..store import digest, fingerprint_hash, write_record
 from .record import FOLDER
@@ -96,6 +96,7 @@ class SamplerRun:
         fingerprint: machine, software and code.
         command: the command line that made it.
         created: when, UTC, ISO 8601.
+        findings: what befell the cores meanwhile, a line each.
         schema_version: of this layout.
     """
 
@@ -107,6 +108,7 @@ class SamplerRun:
     fingerprint: Fingerprint
     command: str
     created: str
+    findings: tuple[str, ...] = ()
     schema_version: int = 1
 
     @property
@@ -175,7 +177,9 @@ def measure(plan: Plan, told: Callable[[], None] | None = None) -> tuple[Width, 
     )
 
 
-def record_of(plan: Plan, command: str, widths: tuple[Width, ...]) -> SamplerRun:
+def record_of(
+    plan: Plan, command: str, widths: tuple[Width, ...], findings: tuple[str, ...] = ()
+) -> SamplerRun:
     """The record of a measurement."""
     return SamplerRun(
         threads=plan.threads,
@@ -186,6 +190,7 @@ def record_of(plan: Plan, command: str, widths: tuple[Width, ...]) -> SamplerRun
         fingerprint=fingerprint(),
         command=command,
         created=datetime.now(timezone.utc).isoformat(),
+        findings=findings,
     )
 
 
@@ -222,6 +227,11 @@ def table(run: SamplerRun) -> Table:
             f"{width.share.low:.2f}–{width.share.high:.2f}",
         )
     return shown
+
+
+def notes(run: SamplerRun) -> list[str]:
+    """What a reader of the table should know, a sentence each."""
+    return [f"Mind the cores: {finding}." for finding in run.findings]
 
 
 def to_dict(run: SamplerRun) -> dict[str, Any]:

@@ -68,6 +68,7 @@ def notes(race: Race) -> list[str]:
     ]
     if layouts:
         told.append(f"Input in the faster of the memory formats tried: {'; '.join(layouts)}.")
+    told += [f"Mind the cores: {finding}." for finding in race.findings]
     for contender in race.contenders:
         reason = contender.unavailable
         if reason:

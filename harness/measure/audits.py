@@ -7,7 +7,7 @@ stands in `verdict.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -198,6 +198,31 @@ def noise_bounded(noise: float, bound: float = NOISE_BOUND) -> str:
     if noise <= bound:
         return PASS
     return f"fail: run-to-run noise {100 * noise:.0f} % is above {100 * bound:.0f} %"
+
+
+def not_throttled(periods: int, quota: float | None) -> str:
+    """The CPU quota stopped nothing while the clock ran.
+
+    Args:
+        periods: in which it did, of the process's control group and all above it.
+        quota: in cores; None without one.
+    """
+    if periods:
+        limit = "" if quota is None else f" of {quota:g} cores"
+        return f"fail: the CPU quota{limit} stopped the process in {periods} periods of the timing"
+    return PASS if quota is not None else "not applicable: no CPU quota is set"
+
+
+def cores_free(variables: Collection[str], bound: str | None) -> str:
+    """The threads that were timed could run on all cores that the process was started with.
+
+    Args:
+        variables: that are set and bind threads to cores.
+        bound: why the threads could not, see `cores.bound`; None if they could.
+    """
+    if not variables:
+        return "not applicable: no variable binds threads to cores"
+    return PASS if bound is None else f"fail: {bound}"
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from ..cores import give_back
+
 #: Runs query `index`. What it returns is its own account of the nanoseconds it took, for a query
 #: that another process times; None, and the time of the call counts.
 Task = Callable[[int], "int | None"]
@@ -95,9 +97,11 @@ def interleave(
         max_samples=max_samples,
     )
     meters = [_Meter(task, count) for task, count in zip(tasks, least, strict=True)]
+    give_back()
     with _no_garbage_collection():
         for meter in meters:
             meter.warm(warmup, limit.total_ns)
+        give_back()  # OpenMP's runtime may bind a thread where it first uses others
         while running := [meter for meter in meters if not meter.finished(limit)]:
             for meter in running:
                 meter.turn(limit)

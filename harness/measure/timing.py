@@ -19,6 +19,7 @@ def timing(
     inputs: int,
     interleaved_with: tuple[str, ...] = (),
     work: Sequence[int] | None = None,
+    race: str = "",
 ) -> Timing:
     """Summarise the queries of one cell.
 
@@ -29,6 +30,7 @@ def timing(
         interleaved_with: keys of the cells measured in turns with this one.
         work: passes times images of each timed query, where T is adaptive: queries do not take the
             same time then, so throughput goes by the mean, and noise is that of latency per work.
+        race: name of the one measurement in turns.
     """
     latency = samples.latency_ns
     typical, alike = samples.median_ns, list(latency)
@@ -45,4 +47,5 @@ def timing(
         p50_ci95_ns=statistics.median_ci95(latency, samples.slices),
         images_per_second=batch * 1e9 / typical,
         noise=statistics.run_noise(alike, samples.slices),
+        race=race,
     )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..measure.audits import FLOAT_TOLERANCE, noise_bounded
 from ..measure.statistics import run_noise
+from ..measure.watch import CoreWatch
 from ..uncertainty.predictive import Summary
 from ..verdict import PASS, Verdict
 from ..verdict import verdict as verdict_of
@@ -31,6 +32,7 @@ def verdict(
     mc: int,
     weights: Mapping[str, float],
     draws: int,
+    watch: CoreWatch,
 ) -> Verdict:
     """The audits of a comparison.
 
@@ -40,6 +42,7 @@ def verdict(
         mc: passes of Bayesian contenders, T.
         weights: by layer, how many weights its rms σ is of (`effective`).
         draws: passes that `std_ratio` comes from.
+        watch: of the cores, made before they were timed.
     """
     bayesian = [r.contender.name for r in rows if not r.contender.format.startswith("DNN_")]
     found = {
@@ -52,8 +55,9 @@ def verdict(
         "same σ": same_std([row for row in rows if row.contender.format == "FP32"], weights, draws),
         "draws": passes_differ({n: summaries[n] for n in bayesian if n in summaries}, mc),
         "noise": quiet(rows),
+        **watch.audits(),
     }
-    return verdict_of(found, findings(rows))
+    return verdict_of(found, (*findings(rows), *watch.findings()))
 
 
 def _names(rows: Sequence[Row], format: str) -> list[str]:

@@ -17,6 +17,7 @@ from ..bench.record import Contender
 from ..bench.turns import INPUTS, Turns, take_turns
 from ..errors import UserError
 from ..machine import fingerprint
+from ..measure.watch import CoreWatch
 from ..prepare import Networks, Prepared, load_networks, prepare
 from ..store import Policy
 from . import record
@@ -139,6 +140,7 @@ class _Comparing:
             ) as (remotes, absent):
                 theirs, failed = self._theirs(remotes, folder)
                 running = [*ours, *theirs]
+                watch = CoreWatch()
                 turns = Turns(self.plan.mc, asked.threads, asked.seconds, QUERY_SECONDS)
                 timed = take_turns(
                     [one.runner for one in running], turns, lambda: self.report("Timing", 0, 1)
@@ -159,6 +161,7 @@ class _Comparing:
                 self.plan.mc,
                 self._weights(),
                 DRAWS,
+                watch,
             ),
             fingerprint=fingerprint(),
             command=command,

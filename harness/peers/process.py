@@ -16,6 +16,8 @@ from typing import Any
 
 import psutil
 
+from ..cores import binding, give_back
+
 GRACE_SECONDS = 5.0  # to leave by itself when its input ends
 _CHUNK = 1 << 16
 
@@ -38,9 +40,11 @@ class Process:
         self.name = name
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
         self._rest = b""
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+        unbound = set(os.environ) - set(binding())
+        environment = {k: os.environ[k] for k in unbound if not k.startswith("PYTHON")}
         environment["OMP_NUM_THREADS"] = str(threads)
         environment["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # no pool of compilers stays behind
+        give_back()  # it is born with this thread's cores, and has all of them, as ours do
         try:
             self._process = subprocess.Popen(
                 [str(python), str(worker)],

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..bench.record import Contender, check_samples
 from ..errors import UserError
-from ..record import Fingerprint
+from ..fingerprint import Fingerprint
 from ..store import Kind, digest, fingerprint_hash, read_record, write_record
 from ..verdict import Verdict, upgrade
 

@@ -60,7 +60,8 @@ def latency_sheet(
         f"B is slower or faster where a change of more than {100 * found.smallest_effect:g} % is "
         f"shown at the {100 * found.alpha:g} % level over all {text.plural(found.tests, 'test')} "
         "(Holm). – says that none is shown, not that the sides are equal: a measured "
-        'change of "shown from" or more would have been.',
+        'change of "shown from" or more would have been. Untested: not of one race, or too few '
+        "slices.",
     )
     return Sheet("Latency, B against A", columns, tuple(cells), {}, 2, notes)
 
@@ -117,13 +118,16 @@ def _effect(metric: str, smallest: float) -> str:
 def _headline(found: Comparison) -> str:
     verdicts = [item.verdict for item in found.latency]
     slower, faster = verdicts.count("slower"), verdicts.count("faster")
+    timed = f"B slower in {slower}, faster in {faster}"
+    if all(item.ratio is None for item in found.latency):
+        timed = "times not compared, for they are of no common race"
     scores = [score.verdict.removesuffix(HERE) for score in found.scores]
     here = sum(score.verdict.endswith(HERE) for score in found.scores)
     which = f" ({here} of them on these images)" if here else ""
     better = text.plural(scores.count("better"), "score")
     return (
-        f"{text.plural(len(found.cells), 'cell')} on both sides: B slower in {slower}, faster in "
-        f"{faster}; {better} better, {scores.count('worse')} worse{which}."
+        f"{text.plural(len(found.cells), 'cell')} on both sides: {timed}; {better} better, "
+        f"{scores.count('worse')} worse{which}."
     )
 
 

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..files import write_atomically
+from ..fingerprint import IN_PART, Machine
 from ..record import Record
 from ..verdict import KINDS, QUALITY, SPEED
 from . import sheets, text, verdicts
@@ -130,8 +131,10 @@ def _machine(section: Section) -> list[tuple[str, str]]:
     """Facts of the machine and software, each with all the values the records have."""
     prints = [record.fingerprint for record in section.records]
     facts: list[tuple[str, Sequence[str]]] = [
-        ("Processor", [p.cpu for p in prints]),
+        ("Processor", [p.shown for p in prints]),
+        ("Machine", [_identity(p.machine) for p in prints]),
         ("Cores", [str(p.cores) for p in prints]),
+        ("CPU quota", [_quota(p.cpu_quota) for p in prints]),
         ("NUMA nodes", [str(p.numa_nodes) for p in prints]),
         ("Instruction sets", [", ".join(p.isa) for p in prints]),
         ("Dispatched", [r.dispatched_isa for r in section.records]),
@@ -145,6 +148,24 @@ def _machine(section: Section) -> list[tuple[str, str]]:
         ("Environment", [" ".join(f"{k}={v}" for k, v in p.environment.items()) for p in prints]),
     ]
     return [(name, "; ".join(dict.fromkeys(v)) or text.MISSING) for name, v in facts]
+
+
+def _identity(machine: Machine | None) -> str:
+    """Vendor, numbers, cores, caches and hypervisor."""
+    if machine is None:
+        return IN_PART
+    told = [
+        machine.vendor,
+        f"family {machine.family}, model {machine.model}, stepping {machine.stepping}",
+        f"{text.plural(machine.cores, 'core')}, {text.plural(machine.threads, 'thread')}",
+        *(f"{name} {size}" for name, size in machine.caches.items()),
+        f"hypervisor {machine.hypervisor}" if machine.hypervisor else "no hypervisor",
+    ]
+    return ", ".join(told)
+
+
+def _quota(cores: float | None) -> str:
+    return text.MISSING if cores is None else f"{cores:g} cores"
 
 
 def _audits(section: Section) -> list[tuple[str, str, int, int, int]]:

@@ -28,9 +28,9 @@ class Row:
     Attributes:
         record: the record.
         label: its format, with a letter where the section holds several variants of that format.
-        speedup: median latency (mean, where T is adaptive) of the fastest FP32 record that is valid
-            in speed and has the same T, batch, threads, instances and scenario, over this one's;
-            None without one.
+        speedup: median latency (mean, where T is adaptive) of the FP32 record of the same race that
+            is valid in speed and has the same T, batch, threads, instances and scenario, over this
+            one's; None without one: times of different races are not divided.
     """
 
     record: Record
@@ -76,7 +76,7 @@ class Section:
     Attributes:
         title: workload, split and corruption in words.
         slug: the same, fit for a file name.
-        machine: processor, cores and software in words.
+        machine: machine, threads and software in words.
         rows: one a record, by T, batch, format and variant.
         variants: letter to what sets it apart, where formats come in several variants.
         notes: failed audits, findings and what could not be measured, each once.
@@ -96,12 +96,15 @@ class Section:
 
 
 def sections(records: Iterable[Record]) -> list[Section]:
-    """Group records into tables: one a subject and machine, in order of first appearance."""
+    """Group records into tables: one a subject and machine, in order of first appearance.
+
+    A machine is its whole identity with the cores and quota that were there for the taking, see
+    `Fingerprint.place`.
+    """
     groups: dict[tuple[object, ...], list[Record]] = {}
     for record in records:
         subject = tuple(getattr(record.cell, field) for field in SUBJECT)
-        machine = (record.fingerprint.cpu, record.fingerprint.cores)
-        groups.setdefault((*subject, *machine), []).append(record)
+        groups.setdefault((*subject, record.fingerprint.place), []).append(record)
     built = [_section(group) for group in groups.values()]
     return _distinct(built)
 
@@ -200,7 +203,7 @@ def _machine(records: Sequence[Record]) -> str:
     commits = sorted({r.fingerprint.commit or "no commit" for r in records})
     return "; ".join(
         [
-            f"{first.cpu}, {text.plural(first.cores, 'core')}",
+            first.shown,
             f"threads {', '.join(map(str, threads))}",
             f"ran {', '.join(isas)}",
             ", ".join([*software, " or ".join(map(_short, commits))]),
@@ -273,6 +276,7 @@ def _speedup(record: Record, records: Sequence[Record]) -> float | None:
         if r.cell.format == "FP32"
         and r.verdict.of(SPEED) != INVALID
         and setting(r) == setting(record)
+        and (r is record or r.raced(record))
         for typical in text.known([_typical_ns(r)])
     ]
     own = _typical_ns(record)

@@ -111,7 +111,8 @@ def speed(section: Section) -> Sheet:
     notes = (
         "Latency of one query: a batch, T passes, fresh weights each. Images/s: batch over p50"
         f"{_ADAPTIVE if any(row.record.adaptive for row in rows) else ''}.",
-        "÷ FP32: how many times faster than FP32 at the same T and batch. Moved: bytes a pass of "
+        "÷ FP32: how many times faster than FP32 at the same T and batch, measured in turns with "
+        "it; – where it was not. Moved: bytes a pass of "
         "μ, σ, sampled weights and activations, counted, not measured. Copy: the bandwidth that "
         "takes as a share of a large plain copy's on this machine.",
     )

@@ -112,6 +112,8 @@ def summary(record: Record) -> dict[str, Any]:
             "p50_ci95_ns": list(timing.p50_ci95_ns),
             "images_per_second": timing.images_per_second,
             "noise": timing.noise,
+            "race": timing.race,
+            "interleaved_with": list(timing.interleaved_with),
         },
         "bandwidth": asdict(record.bandwidth),
         "size": asdict(record.size),
@@ -142,6 +144,7 @@ def csv(records: Iterable[Record]) -> str:
         for row in section.rows:
             whole = summary(row.record)
             flat = {"key": whole["key"], **whole["cell"], "images": whole["images"]}
+            flat["machine"] = row.record.fingerprint.shown
             flat["speedup_over_fp32"] = row.speedup
             for name, value in whole["scores"].items():
                 flat |= {f"{name}_mean": value["mean"], f"{name}_std": value["std"]}
@@ -149,6 +152,7 @@ def csv(records: Iterable[Record]) -> str:
             timing = dict(whole["timing"])
             low, high = timing.pop("p50_ci95_ns")
             flat["latency_noise"] = timing.pop("noise")
+            del timing["interleaved_with"]  # keys of a whole race; `race` names it in a word
             flat |= {**timing, "p50_ci95_low_ns": low, "p50_ci95_high_ns": high}
             flat |= {**whole["bandwidth"], **whole["size"]}
             flat |= {k: whole[k] for k in ("peak_memory_bytes", "dispatched_isa")}

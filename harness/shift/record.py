@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cell import Cell
-from ..record import Fingerprint
+from ..fingerprint import Fingerprint
 from ..store import Kind, cell_key
 
 if TYPE_CHECKING:

@@ -25,14 +25,15 @@ import torch
 from .. import decode
 from ..backends.base import BACKENDS, Predictor
 from ..commands import parse_policy
+from ..cores import give_back
 from ..errors import UserError
+from ..fingerprint import Fingerprint
 from ..formats import FORMATS
 from ..images import ImageFiles
 from ..machine import fingerprint
 from ..plan import DRAWN_BACKEND
 from ..predict import batch_of, images_at_a_time, outcomes
 from ..prepare import load_networks, prepare
-from ..record import Fingerprint
 from ..store import Policy, Store
 from ..terminal import command_line, tell
 from ..uncertainty.metrics import score, whole_needed
@@ -75,7 +76,7 @@ def run(
 
     Returns:
         The records of all the plan's cells that there are, in the plan's order; with the policy
-        `never` those of other machines and code too, the youngest of each cell.
+        `never` those of any code and of the one machine that has most, the youngest of each cell.
 
     Raises:
         UserError: the results directory cannot be written, or holds a record that cannot be read;
@@ -87,9 +88,10 @@ def run(
     networks = load_networks(plan.base)
     cells = plan.cells(networks)
     # All are read: a damaged one is noticed now, not hours later.
-    there = {record.cell: record for record in store.records(plan.base.workload.name)}
+    stored = store.records(plan.base.workload.name)
     if policy is Policy.NEVER:
-        return [there[cell] for group in cells.values() for cell in group if cell in there]
+        return _of_one_machine(stored, [cell for group in cells.values() for cell in group])
+    there = {record.cell for record in stored}
     store.ensure_writable()
     wanted = {c: store.missing(group, here, policy) for c, group in cells.items()}
     wanted = {condition: group for condition, group in wanted.items() if group}
@@ -103,6 +105,22 @@ def run(
         report("Quantizing", 0, 1)
         _score_all(_job(plan, networks, wanted, store, command, here), wanted, workers, report)
     return [r for group in cells.values() for c in group if (r := store.find(c, here)) is not None]
+
+
+def _of_one_machine(records: Iterable[ShiftRecord], cells: Sequence[Cell]) -> list[ShiftRecord]:
+    """Of records from old to young, those of the cells from the machine that has most of them; of
+    several such machines, from the one that scored last."""
+    machines: dict[tuple[object, ...], dict[Cell, ShiftRecord]] = {}
+    wanted = set(cells)
+    for record in records:
+        if record.cell in wanted:
+            machines.setdefault(record.fingerprint.place, {})[record.cell] = record
+    most = max(
+        machines.values(),
+        key=lambda one: (len(one), max(record.created for record in one.values())),
+        default={},
+    )
+    return [most[cell] for cell in cells if cell in most]
 
 
 def studied(
@@ -263,6 +281,7 @@ def _score_all(
 
 
 def _here(job: _Job, wanted: Mapping[Condition, Sequence[Cell]]) -> Iterator[int]:
+    give_back()
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -286,6 +305,7 @@ def _side_by_side(
     this process stops or is killed, still stores the cell it is at."""
     context = multiprocessing.get_context("spawn")
     job = replace(job, one_decoder=True)
+    give_back()  # processes are born with the cores of the thread that starts them
     with _born_deaf():
         budget = decode.Budget.of_processes(context)
         team = dict(_worker(context, job, budget) for _ in range(min(workers, len(wanted))))
@@ -369,6 +389,7 @@ def _born_deaf() -> Iterator[None]:
 
 def _work(job: _Job, connection: Connection, budget: decode.Budget) -> None:
     """A worker's life: it ends with its connection."""
+    give_back()
     decode.share(budget)
     torch.set_num_threads(1)
     try:

@@ -18,6 +18,7 @@ from sigmabench.harness.backends.base import BACKENDS
 from sigmabench.harness.bench.record import Contender
 from sigmabench.harness.cli import main
 from sigmabench.harness.errors import UserError
+from sigmabench.harness.measure.watch import CoreWatch
 from sigmabench.harness.peers import audits, judge, record, table
 from sigmabench.harness.peers.compare import compare
 from sigmabench.harness.peers.environment import ENVIRONMENTS, PEERS
@@ -132,7 +133,7 @@ def test_inflated_posteriors_are_told_too(rows, compared):
     ):
         row = replace(drawn, std_ratio=ratios)
         assert audits.findings([rows["fake GOOD"], row]) == told
-        found = audits.verdict([row], {}, 12, {}, 32)
+        found = audits.verdict([row], {}, 12, {}, 32, CoreWatch())
         assert found.findings == told
         assert not any(r.startswith("fail") for n, r in found.audits.items() if n != "noise")
     assert not any("INFLATED" in finding for finding in compared[2].verdict.findings)

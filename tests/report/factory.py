@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -88,7 +89,7 @@ def latencies(
     return tuple(int(v) for v in median_ns * shift * tail)
 
 
-def timing(samples: tuple[int, ...], slices: int, batch: int) -> Timing:
+def timing(samples: tuple[int, ...], slices: int, batch: int, key: str) -> Timing:
     """A timing of equal slices."""
     p = {f"p{q}": float(np.percentile(samples, q)) for q in (50, 90, 99)}
     enough = {"p50": 20, "p90": 100, "p99": 1000}
@@ -97,11 +98,12 @@ def timing(samples: tuple[int, ...], slices: int, batch: int) -> Timing:
         slices=(len(samples) // slices,) * slices,
         warmup_queries=3,
         inputs=4,
-        interleaved_with=(),
+        interleaved_with=(key,),
         percentiles_ns={k: v if len(samples) >= enough[k] else None for k, v in p.items()},
         p50_ci95_ns=(p["p50"] * 0.98, p["p50"] * 1.03),
         images_per_second=batch * 1e9 / p["p50"],
         noise=0.012,
+        race="0123456789abcdef",
     )
 
 
@@ -207,7 +209,7 @@ def record(
         quality=quality(
             np.random.default_rng([which.mc, *which.format.encode()]), which.seeds, which.mc
         ),
-        timing=timing(samples, slices, which.batch),
+        timing=timing(samples, slices, which.batch, which.key),
         bandwidth=Bandwidth(
             61_470,
             61_470,
@@ -237,12 +239,21 @@ def grid(
     batches: tuple[int, ...] = (1, 32),
     **changes: Any,
 ) -> list[Record]:
-    """One record a format, T and batch."""
-    return [
+    """One record a format, T and batch, all of one race."""
+    return one_race(
         record(format=name, mc=mc, batch=batch, **changes)
         for name in formats
         for mc in mcs
         for batch in batches
+    )
+
+
+def one_race(records: Iterable[Record], race: str = "0123456789abcdef") -> list[Record]:
+    """The records as if all had taken turns."""
+    found = list(records)
+    keys = tuple(one.cell.key for one in found)
+    return [
+        replace(one, timing=replace(one.timing, interleaved_with=keys, race=race)) for one in found
     ]
 
 

@@ -47,10 +47,12 @@ def adapted(confidence: float = 0.99, **changes) -> Record:
 @pytest.fixture(scope="module")
 def mixed() -> list[Record]:
     cells = [(name, batch) for name in ("FP32", "INT8", "INT8_SIGMA4") for batch in (1, 32)]
-    return [
-        *factory.grid(("FP32", "INT8", "INT8_SIGMA4")),
-        *(adapted(format=name, batch=batch) for name, batch in cells),
-    ]
+    return factory.one_race(
+        [
+            *factory.grid(("FP32", "INT8", "INT8_SIGMA4")),
+            *(adapted(format=name, batch=batch) for name, batch in cells),
+        ]
+    )
 
 
 def test_fixed_and_adaptive_t_share_a_format_and_no_letters(mixed):
