@@ -14,6 +14,7 @@ from sigmabench.harness import scoring, sweep
 from sigmabench.harness.backends.base import BACKENDS
 from sigmabench.harness.backends.reference import ReferencePredictor
 from sigmabench.harness.errors import UserError
+from sigmabench.harness.measure import watch
 from sigmabench.harness.plan import Plan
 from sigmabench.harness.record import Record
 from sigmabench.harness.scratch import Scratch
@@ -222,6 +223,30 @@ def test_cells_of_one_batch_and_mc_are_timed_in_turns(tmp_path):
         together = [by_key[key].cell for key in record.timing.interleaved_with]
         assert {(cell.batch, cell.mc) for cell in together} == {(1, record.cell.mc)}
         assert len(together) == (2 if record.cell.mc > 1 else 1)
+        by_race = {r.cell for r in records if r.timing.race == record.timing.race}
+        assert by_race == set(together)
+        assert record.verdict.audits["cores free"].startswith(("pass", "not applicable"))
+        assert record.verdict.audits["not throttled"].startswith(("pass", "not applicable"))
+
+
+def test_a_quota_is_a_finding_and_throttling_an_audit_of_every_record(tmp_path, monkeypatch):
+    """The control group says that it stopped the process twice more at each look."""
+    looks = iter(range(0, 100, 2))
+    monkeypatch.setattr(watch, "throttled", lambda: next(looks))
+    monkeypatch.setattr(watch, "quota", lambda: 1.5)
+    plan = Plan(
+        resolve_workload("lenet-digits"),
+        formats=("INT8", "FP32"),
+        mc=(1,),
+        batches=(1,),
+        limit=8,
+        seconds=0.02,
+        seeds=1,
+    )
+    for record in sweep.run(plan, Store(tmp_path, RECORDS), "test"):
+        assert "the CPU quota allows 1.5 cores" in record.verdict.findings
+        assert record.verdict.audits["not throttled"].startswith("fail: the CPU quota of 1.5 cores")
+        assert not record.verdict.valid
 
 
 @pytest.mark.parametrize("adaptive", [False, True])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import psutil
 import pytest
 from peer_fakes import fake_peer
 
+from sigmabench.harness import cores
 from sigmabench.harness.bench.networks import LENET5
 from sigmabench.harness.peers.environment import find
 from sigmabench.harness.peers.process import PeerError, Process
@@ -49,6 +51,26 @@ def test_it_times_itself_and_takes_its_faster_form(tmp_path):
         assert 0 <= process.idle_share(0.05) < 0.9
     with pytest.raises(psutil.NoSuchProcess):
         psutil.Process(process._process.pid)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity here")
+def test_it_has_all_cores_whatever_openmp_binds(tmp_path, monkeypatch):
+    """It is born with ours, and without the variables that would bind it."""
+    before = os.sched_getaffinity(0)
+    worker = (
+        "import json, os, sys\nsys.stdin.readline()\n"
+        "print(json.dumps({'cores': len(os.sched_getaffinity(0)), 'bound': sorted("
+        "set(os.environ) & {'OMP_PROC_BIND', 'GOMP_CPU_AFFINITY'})}))\n"
+    )
+    monkeypatch.setenv("OMP_PROC_BIND", "close")
+    monkeypatch.setenv("GOMP_CPU_AFFINITY", "0")
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        with start(tmp_path, worker) as process:
+            told = process.ask({}, PATIENCE)
+    finally:
+        os.sched_setaffinity(0, before)
+    assert told == {"cores": len(cores.allowed()), "bound": []}
 
 
 @pytest.mark.parametrize(

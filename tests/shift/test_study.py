@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import shift_factory
 
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.shift import study
@@ -222,6 +223,24 @@ def test_records_of_another_machine_are_read_but_not_used(
         assert {record.fingerprint.cpu for record in scored} == {"another"}
     assert len(told) == 1
     assert told[0].startswith(f"{len(scored)} cells have records of another machine")
+
+
+def test_a_study_is_never_put_together_from_two_machines() -> None:
+    """The one with most cells counts, of equals the one that scored last; then the youngest."""
+    first, second, third, *_ = shift_factory.study(types=("fog",), severities=(1,))
+
+    def on(record: ShiftRecord, cpu: str, created: str) -> ShiftRecord:
+        return replace(
+            record, created=created, fingerprint=replace(record.fingerprint, cpu=cpu, code=created)
+        )
+
+    one = [on(first, "one", "1"), on(second, "one", "2"), on(first, "one", "3")]
+    other = [on(first, "other", "4"), on(third, "other", "5")]
+    cells = [first.cell, second.cell, third.cell]
+    assert study._of_one_machine([*one, other[0]], cells) == [one[2], one[1]]
+    assert study._of_one_machine([*one, *other], cells) == other
+    assert study._of_one_machine([*one, *other], cells[:2]) == [one[2], one[1]]
+    assert study._of_one_machine([], cells) == []
 
 
 def test_batches_of_images_change_no_record(
