@@ -198,7 +198,7 @@ def test_published_records_are_read_anywhere(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SIGMABENCH_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(checks, "usable_cores", lambda: [0, 1])
+    monkeypatch.setattr(checks, "usable_cores", lambda: 2)
     results = str(Path(__file__).parents[2] / "results")
     command = ["peers", name, "--policy", "never", "--results", results, "--json"]
     done = CliRunner().invoke(main, command)
@@ -206,7 +206,7 @@ def test_published_records_are_read_anywhere(name, tmp_path, monkeypatch):
     told = json.loads(done.stdout)
     assert told["asked"]["workload"] == name
     assert told["figures"]["INT8"]["ms_a_pass"] > 0
-    monkeypatch.setattr(checks, "usable_cores", lambda: [0, 1, 2, 3])
+    monkeypatch.setattr(checks, "usable_cores", lambda: 4)
     other = CliRunner().invoke(main, command)
     assert "(the nearest has threads 2, not 4); ask for one that is there" in other.stderr
     assert CliRunner().invoke(main, [*command, "--threads", "2"]).exit_code == 0
