@@ -366,12 +366,12 @@ first 8 hex digits of the SHA-256 of all fields of `fingerprint`, less those tha
 default; the cell key the first 16 of that of all fields of `cell`, less those likewise:
 {later}.
 Units are in the field names. `null` (None in Python) means not defined or not measurable here; the
-reason, where one is needed, is in `unavailable`. NaN and infinity do not occur, nor does a number too
-large for a float64.
+reason, where one is needed, is in `unavailable`. NaN and infinity do not occur, nor does a number
+too large for a float64.
 
-Last in a file stands `sha256`, the hash of all else in it as JSON without spaces, keys sorted. A file
-that was changed since, or that stands under another record's name, is refused; files from before
-have no hash and are believed as they are."""
+Last in a file stands `sha256`, the hash of all else in it as JSON without spaces, keys sorted. A
+file that was changed since, or that stands under another record's name, is refused; files from
+before have no hash and are believed as they are."""
 
 
 def _documentation(schema: type) -> tuple[str, dict[str, str]]:
