@@ -150,7 +150,7 @@ def run(
     if as_json:
         click.echo(table.to_json(records))
         return
-    show(table.wide(records) if wide else table.narrow(records), width=240 if wide else None)
+    show(table.wide(records) if wide else table.narrow(records))
     stored = sum(record.created < started for record in records)
     if stored:
         click.echo(
@@ -313,8 +313,8 @@ def report(workload: str | None, results: Path, out: Path | None, form: str, as_
         return
     from .commands import render_report
 
-    rendered, width = render_report(records, form)
-    click.echo(rendered) if isinstance(rendered, str) else show(rendered, width=width)
+    rendered = render_report(records, form)
+    click.echo(rendered) if isinstance(rendered, str) else show(rendered)
 
 
 @main.command()

@@ -12,12 +12,12 @@ from .terminal import AUTO
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table
 
     from .formats import Format
     from .plan import Plan
     from .record import Record
     from .registry import Registry
+    from .report.sheet import RichSheet
     from .store import Policy
     from .workload import Workload
 
@@ -140,26 +140,23 @@ def _format_facts(format: Format) -> dict[str, Any]:
     }
 
 
-def _table(title: str, rows: Sequence[dict[str, Any]]) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+def _table(title: str, rows: Sequence[dict[str, Any]]) -> RichSheet:
+    from .report.sheet import Column, RichSheet, Sheet
 
     shown = [key for key in rows[0] if any(row[key] not in ("", None) for row in rows)]
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    for key in shown:
-        numeric = all(isinstance(row[key], (int, float)) for row in rows)
-        table.add_column(
+    columns = tuple(
+        Column(
             key,
-            justify="right" if numeric else "left",
-            overflow="fold",
-            no_wrap=key in ("name", "recipes"),
+            numeric=all(isinstance(row[key], (int, float)) for row in rows),
+            whole=key in ("name", "recipes"),
         )
-    for row in rows:
-        table.add_row(*(str(row[key]) for key in shown))
-    return table
+        for key in shown
+    )
+    cells = tuple(tuple(str(row[key]) for key in shown) for row in rows)
+    return RichSheet(Sheet(title, columns, cells, {}))
 
 
-def listing_tables() -> list[Table]:
+def listing_tables() -> list[RichSheet]:
     """`listing` for a person."""
     found = listing()
     for facts in found["workloads"]:
@@ -195,7 +192,7 @@ def diagnosis(seconds: float, environments: Path | None = None) -> dict[str, Any
     }
 
 
-def diagnosis_tables(found: dict[str, Any]) -> list[Table]:
+def diagnosis_tables(found: dict[str, Any]) -> list[RichSheet]:
     """`diagnosis` for a person."""
     noise = found["noise_check"]
     tail = noise["p99_over_p50"]
@@ -213,7 +210,7 @@ def diagnosis_tables(found: dict[str, Any]) -> list[Table]:
     ]
 
 
-def _facts(title: str, facts: dict[str, Any]) -> Table:
+def _facts(title: str, facts: dict[str, Any]) -> RichSheet:
     rows = [{"what": name.replace("_", " "), "value": _shown(v)} for name, v in facts.items()]
     return _table(title, rows)
 
@@ -242,7 +239,7 @@ def write_artefacts(plan: Plan, out: Path) -> list[dict[str, Any]]:
     return written
 
 
-def size_table(written: Sequence[dict[str, Any]]) -> Table:
+def size_table(written: Sequence[dict[str, Any]]) -> RichSheet:
     """`write_artefacts` for a person."""
     rows = [
         {
@@ -333,7 +330,7 @@ def _rms(values: Any) -> float:
     return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
 
 
-def inspection_tables(found: dict[str, Any]) -> list[Table]:
+def inspection_tables(found: dict[str, Any]) -> list[RichSheet]:
     """`inspection` for a person."""
     facts = {name: value for name, value in found.items() if name not in ("layers", "file")}
     if log := facts.get("log"):
@@ -345,25 +342,25 @@ def inspection_tables(found: dict[str, Any]) -> list[Table]:
     return [_facts(found["file"], facts), _table("Layers", rows)]
 
 
-def render_report(records: Sequence[Record], form: str) -> tuple[RenderableType | str, int | None]:
-    """One of the report's tables and the width it wants."""
+def render_report(records: Sequence[Record], form: str) -> RenderableType | str:
+    """One of the report's tables."""
     from .report import table
 
     paper = _paper(records)
     forms: dict[str, Any] = {
-        "table": lambda: (table.narrow(records), None),
-        "wide": lambda: (table.wide(records), 240),
-        "fidelity": lambda: (table.fidelity(records), None),
-        "size": lambda: (table.size(records), None),
-        "paper": lambda: (table.paper(records, paper or {}), None),
-        "markdown": lambda: (table.markdown(records, paper), None),
-        "csv": lambda: (table.csv(records), None),
+        "table": lambda: table.narrow(records),
+        "wide": lambda: table.wide(records),
+        "fidelity": lambda: table.fidelity(records),
+        "size": lambda: table.size(records),
+        "paper": lambda: table.paper(records, paper or {}),
+        "markdown": lambda: table.markdown(records, paper),
+        "csv": lambda: table.csv(records),
     }
     if form not in forms:
         raise unknown("report format", form, forms)
     if form == "paper" and not paper:
         raise UserError("The paper has no figures for this; name one workload that it measured.")
-    rendered: tuple[RenderableType | str, int | None] = forms[form]()
+    rendered: RenderableType | str = forms[form]()
     return rendered
 
 

@@ -88,8 +88,13 @@ def progress(wanted: bool) -> Iterator[Report]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
+    bar_width = max(4, min(40, console.width - 40))  # the words and the time stay whole
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=bar_width),
+        TimeElapsedColumn(),
+    )
     with Progress(
         *columns, console=console, transient=True, disable=not (wanted and console.is_terminal)
     ) as bar:
@@ -101,10 +106,10 @@ def progress(wanted: bool) -> Iterator[Report]:
         yield report
 
 
-def show(*renderables: Any, width: int | None = None) -> None:
-    """Print tables and text for a person."""
+def show(*renderables: Any) -> None:
+    """Print tables and text for a person; what is wider than the console is not cut."""
     from rich.console import Console
 
-    console = Console(width=width)
+    console = Console()
     for renderable in renderables:
-        console.print(renderable)
+        console.print(renderable, crop=False)

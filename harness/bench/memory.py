@@ -12,9 +12,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
 from ..backends.base import BACKENDS
 from ..checks import check_counts, check_seed
 from ..cores import give_back
@@ -25,6 +22,7 @@ from ..plan import FLOAT_BACKEND, INT8_BACKEND
 from ..quantize.artefact import Artefact, save
 from ..quantize.ptq import Options, Source, quantize
 from ..quantize.sigma import packed_bytes
+from ..report.sheet import Column, RichSheet, Sheet
 from ..report.text import plural, times
 from .networks import POSTERIOR, Network
 from .record import MemoryUse
@@ -167,35 +165,30 @@ def _use(
     )
 
 
-def table(use: MemoryUse) -> Table:
+def table(use: MemoryUse) -> Sheet:
     """The bound, what the program holds, and how the process has grown, in MiB (2²⁰ bytes)."""
     shape = "×".join(map(str, use.input_shape))
-    shown = Table(
-        title=f"{use.network} {shape}, {use.format}, batch {use.batch}, T = {use.mc}, "
-        f"{plural(use.threads, 'thread')}",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
+    title = (
+        f"{use.network} {shape}, {use.format}, batch {use.batch}, T = {use.mc}, "
+        f"{plural(use.threads, 'thread')}"
     )
-    shown.add_column("memory")
-    shown.add_column("MiB", justify="right")
-    shown.add_column("÷ bound", justify="right")
     concurrent = plural(min(use.mc, use.threads // use.team), "pass").replace("passs", "passes")
-    for name, count in (
-        ("μ, packed", use.mean_bytes),
-        ("σ, packed", use.std_bytes),
-        (f"largest layer's sampled weights × {concurrent}", use.weights_bytes),
-        (f"activations alive at once × {concurrent}", use.live_bytes),
-    ):
-        shown.add_row(name, _mib(count), "")
-    shown.add_row("bound", _mib(use.bound_bytes), "1", style="bold", end_section=True)
-    for purpose, count in use.program.items():
-        shown.add_row(PURPOSES[purpose], _mib(count), "")
-    shown.add_row(*_ratio(use, "the program", use.allocated_bytes), style="bold", end_section=True)
-    shown.add_row(*_ratio(use, "growth of the process", use.growth_bytes), style="bold")
-    peak = use.peak_bytes - use.base_bytes
-    shown.add_row(*_ratio(use, "its peak, the artefact being loaded", peak))
-    return shown
+    parts = {
+        "μ, packed": use.mean_bytes,
+        "σ, packed": use.std_bytes,
+        f"largest layer's sampled weights × {concurrent}": use.weights_bytes,
+        f"activations alive at once × {concurrent}": use.live_bytes,
+    }
+    rows = (
+        *((name, _mib(count), "") for name, count in parts.items()),
+        ("bound", _mib(use.bound_bytes), "1"),
+        *((PURPOSES[purpose], _mib(count), "") for purpose, count in use.program.items()),
+        _ratio(use, "the program", use.allocated_bytes),
+        _ratio(use, "growth of the process", use.growth_bytes),
+        _ratio(use, "its peak, the artefact being loaded", use.peak_bytes - use.base_bytes),
+    )
+    columns = (Column("memory", numeric=False), Column("MiB"), Column("÷ bound"))
+    return Sheet(title, columns, rows, {})
 
 
 def notes(use: MemoryUse) -> list[str]:
@@ -207,9 +200,9 @@ def notes(use: MemoryUse) -> list[str]:
     ]
 
 
-def renderables(use: MemoryUse) -> list[Table | str]:
+def renderables(use: MemoryUse) -> list[RichSheet | str]:
     """Table and notes, for a person."""
-    return [table(use), *notes(use)]
+    return [RichSheet(table(use)), *notes(use)]
 
 
 def to_dict(use: MemoryUse) -> dict[str, Any]:

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from .. import native
 from ..backends.native import build
@@ -29,6 +27,7 @@ from ..measure.clock import interleave
 from ..measure.statistics import Ratio, ratio_of_medians
 from ..quantize.artefact import Artefact, Header, Layer
 from ..quantize.graph import Activation, Conv, Graph
+from ..report.sheet import Column, RichSheet, Sheet
 from ..report.text import plural
 from ..store import digest, fingerprint_hash, write_record
 from .record import FOLDER
@@ -206,19 +205,15 @@ def save(run: SamplerRun, results: Path) -> Path:
     return path
 
 
-def table(run: SamplerRun) -> Table:
+def table(run: SamplerRun) -> RichSheet:
     """For every σ width: weights and bytes a second, and the copy of the same bytes."""
-    shown = Table(
-        title=f"Drawing {run.widths[0].weights / 1e6:.0f} M weights, "
-        f"{plural(run.threads, 'thread')}, {run.sampler}",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
+    title = (
+        f"Drawing {run.widths[0].weights / 1e6:.0f} M weights, "
+        f"{plural(run.threads, 'thread')}, {run.sampler}"
     )
-    for heading in ("σ bits", "10⁹ weights/s", "GB/s", "copy GB/s", "of the copy", "95 %"):
-        shown.add_column(heading, justify="right", no_wrap=True)
-    for width in run.widths:
-        shown.add_row(
+    headings = ("σ bits", "10⁹ weights/s", "GB/s", "copy GB/s", "of the copy", "95 %")
+    rows = tuple(
+        (
             str(width.bits),
             f"{width.weights_per_second / 1e9:.2f}",
             f"{width.gb_per_s:.1f}",
@@ -226,7 +221,9 @@ def table(run: SamplerRun) -> Table:
             f"{width.share.value:.2f}",
             f"{width.share.low:.2f}–{width.share.high:.2f}",
         )
-    return shown
+        for width in run.widths
+    )
+    return RichSheet(Sheet(title, tuple(map(Column, headings)), rows, {}))
 
 
 def notes(run: SamplerRun) -> list[str]:

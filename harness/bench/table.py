@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
 from ..measure.statistics import Ratio, median_ci95, ratio_of_medians
+from ..report.sheet import Column, RichSheet, Sheet
 from ..report.text import plural
 from .record import Contender, Race
 
@@ -40,22 +38,14 @@ def pass_ratio(contender: Contender, base: Contender) -> Ratio:
     return Ratio(found.value * scale, found.low * scale, found.high * scale)
 
 
-def table(race: Race) -> Table:
+def table(race: Race) -> Sheet:
     """One race; what could not be measured is in the notes below it."""
     shape = "×".join(map(str, race.input_shape))
-    shown = Table(
-        title=f"{race.network} {shape}, batch {race.batch}, {plural(race.threads, 'thread')}",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-    )
-    shown.add_column("contender", overflow="fold")
-    for heading in ("T", "ms a pass", "95 %", f"÷ {BASE} pass", "95 %"):
-        shown.add_column(heading, justify="right", no_wrap=True)
+    title = f"{race.network} {shape}, batch {race.batch}, {plural(race.threads, 'thread')}"
+    headings = ("T", "ms a pass", "95 %", f"÷ {BASE} pass", "95 %")
     base = base_of(race)
-    for contender in race.contenders:
-        shown.add_row(contender.name, *_cells(contender, base))
-    return shown
+    rows = tuple((one.name, *_cells(one, base)) for one in race.contenders)
+    return Sheet(title, (Column("contender", numeric=False), *map(Column, headings)), rows, {})
 
 
 def notes(race: Race) -> list[str]:
@@ -76,9 +66,9 @@ def notes(race: Race) -> list[str]:
     return list(dict.fromkeys(told))
 
 
-def renderables(race: Race) -> list[Table | str]:
+def renderables(race: Race) -> list[RichSheet | str]:
     """Table and notes, for a person."""
-    return [table(race), *notes(race)]
+    return [RichSheet(table(race)), *notes(race)]
 
 
 def to_dict(race: Race) -> dict[str, Any]:

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
-from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.style import Style
-from rich.table import Table
 
 from ..errors import UserError
 from ..files import write_atomically
 from ..profile import KINDS, Profile, Step
+from .sheet import Column, RichSheet, Sheet
 from .style import FAINT, figure, legend_above, render, styled
 from .text import MISSING, fixed, percent, plural, significant
 
@@ -60,30 +59,31 @@ def summary(profile: Profile) -> list[str]:
     ]
 
 
-def table(profile: Profile, every: bool = False) -> Table:
+def table(profile: Profile, every: bool = False) -> RichSheet:
     """The steps in the order of execution; the heaviest ones unless `every` is true.
 
     µs are thread-time a pass; % is the step's share of all thread-time, waiting included; TOP/s are
     those of one thread inside the kernel.
     """
-    shown = Table(box=SIMPLE_HEAD, padding=0, show_edge=False)
-    shown.add_column("step", no_wrap=True)
-    shown.add_column("O×I×KH×KW", no_wrap=True)
-    shown.add_column("kernel", no_wrap=True)
-    for heading in ("sample", "comp.", "rest", "%", "TOP/s"):
-        shown.add_column(heading, justify="right", no_wrap=True)
+    words = ("step", "O×I×KH×KW", "kernel")
+    columns = (
+        *(Column(heading, numeric=False, whole=True) for heading in words),
+        *map(Column, ("sample", "comp.", "rest", "%", "TOP/s")),
+    )
     kept = set(profile.steps) if every else set(_heaviest(profile, HEAVIEST))
-    for step in profile.steps:
-        if step in kept:
-            shown.add_row(
-                _shorten(step.name),
-                "×".join(map(str, step.shape)) or MISSING,
-                short_kernel(step),
-                *(_microseconds(getattr(step, f"{kind}_us")) for kind in KINDS[:3]),
-                percent(step.total_us / profile.total_us),
-                fixed(step.tops, 2),
-            )
-    return shown
+    rows = tuple(
+        (
+            _shorten(step.name),
+            "×".join(map(str, step.shape)) or MISSING,
+            short_kernel(step),
+            *(_microseconds(getattr(step, f"{kind}_us")) for kind in KINDS[:3]),
+            percent(step.total_us / profile.total_us),
+            fixed(step.tops, 2),
+        )
+        for step in profile.steps
+        if step in kept
+    )
+    return RichSheet(Sheet("", columns, rows, {}))
 
 
 def notes(profile: Profile, every: bool = False) -> list[str]:

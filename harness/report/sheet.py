@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from rich import box
@@ -23,12 +24,14 @@ class Column:
     Attributes:
         name: of the quantity.
         unit: its unit, or the second line of a longer name.
-        numeric: aligned to the right.
+        numeric: aligned to the right, and never folded.
+        whole: never folded.
     """
 
     name: str
     unit: str = ""
     numeric: bool = True
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,24 +57,56 @@ class Sheet:
 
 @dataclass(frozen=True)
 class RichSheet:
-    """A sheet for a terminal. Columns move together, then long names fold, where 80 would not do.
+    """A sheet for people. No cell is ever cut, for half a number is another number.
 
-    A terminal that is narrower still shows the left part whole, not all of it mutilated.
+    Columns move together, then long names fold, to fit the console. What is piped is as wide as it
+    has to be; on a terminal that is too narrow the columns stand in parts, one below the other.
     """
 
     sheet: Sheet
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        heads = _heads(self.sheet)
-        width = max(_width(self.sheet, heads, _gap(self.sheet, heads)), options.max_width)
-        yield from console.render(_table(self.sheet), options.update(width=width))
+        room = options.max_width
+        parts = _parts(self.sheet, room) if console.is_terminal else [self.sheet]
+        for part in parts:
+            width = max(_width(part, _heads(part), _gap(part, room)), room)
+            yield from console.render(_table(part, room), options.update(width=width))
+        if len(parts) > 1:
+            yield Text(f"In {len(parts)} parts, for want of width.", style="dim")
 
 
-def _table(sheet: Sheet) -> Table:
+def _parts(sheet: Sheet, room: int) -> list[Sheet]:
+    """The sheet, or its columns in as many parts as it takes; each begins with what names a row."""
+    if _fits(sheet, room):
+        return [sheet]
+    columns = sheet.columns
+    named = next((i for i, column in enumerate(columns) if not column.numeric), 0) + 1
+    first = list(range(max(named, sheet.grouped)))
+    parts = [first]
+    for place in range(len(first), len(columns)):
+        wider = [*parts[-1], place]
+        if parts[-1] == first or _fits(_of(sheet, wider), room):
+            parts[-1] = wider
+        else:
+            parts.append([*first, place])
+    return [replace(_of(sheet, part), title=sheet.title * (part is parts[0])) for part in parts]
+
+
+def _of(sheet: Sheet, places: Sequence[int]) -> Sheet:
+    """Some columns of a sheet."""
+    rows = tuple(tuple(row[place] for place in places) for row in sheet.rows)
+    return replace(sheet, columns=tuple(sheet.columns[place] for place in places), rows=rows)
+
+
+def _fits(sheet: Sheet, room: int) -> bool:
+    return _width(sheet, _heads(sheet), gap=1) <= room
+
+
+def _table(sheet: Sheet, room: int) -> Table:
     heads = _heads(sheet)
-    gap = _gap(sheet, heads)
+    gap = _gap(sheet, room)
     table = Table(
-        title=sheet.title,
+        title=sheet.title or None,
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
@@ -83,11 +118,13 @@ def _table(sheet: Sheet) -> Table:
     )
     for column, head, widest in zip(sheet.columns, heads, _widest(sheet, heads), strict=True):
         justify: Literal["left", "right"] = "right" if column.numeric else "left"
+        whole = column.numeric or column.whole or widest <= _NAME
         table.add_column(
             Text("\n".join(head)),
             justify=justify,
-            no_wrap=column.numeric or widest <= _NAME,
-            overflow="ellipsis" if column.numeric or widest <= _NAME else "fold",
+            no_wrap=whole,
+            overflow="ignore" if whole else "fold",
+            min_width=widest if whole else _NAME,
         )
     for index, row in enumerate(sheet.rows):
         above = sheet.rows[index - 1][: sheet.grouped] if index else ()
@@ -113,20 +150,25 @@ def _heads(sheet: Sheet) -> list[tuple[str, ...]]:
 
 def _widest(sheet: Sheet, heads: list[tuple[str, ...]]) -> list[int]:
     """Terminal cells that each column takes; headings stand in the first."""
-    columns = list(zip(*sheet.rows, strict=True))
+    columns = list(zip(*sheet.rows, strict=True)) or [()] * len(heads)
     columns[0] = (*columns[0], *sheet.headings.values())
-    return [max(map(cell_len, (*head, *cells))) for head, cells in zip(heads, columns, strict=True)]
+    lines = [
+        [line for cell in (*head, *cells) for line in cell.split("\n")]
+        for head, cells in zip(heads, columns, strict=True)
+    ]
+    return [max(map(cell_len, column)) for column in lines]
 
 
-def _gap(sheet: Sheet, heads: list[tuple[str, ...]]) -> int:
-    """1 where that makes the sheet fit 80 columns, else 2."""
-    return 1 if _width(sheet, heads, gap=1) <= 80 < _width(sheet, heads, gap=2) else 2
+def _gap(sheet: Sheet, room: int) -> int:
+    """1 where that makes the sheet fit, else 2."""
+    heads = _heads(sheet)
+    return 1 if _width(sheet, heads, gap=1) <= room < _width(sheet, heads, gap=2) else 2
 
 
 def _width(sheet: Sheet, heads: list[tuple[str, ...]], gap: int) -> int:
     """Terminal cells that the sheet takes with its long names folded."""
     widest = [
-        width if column.numeric else min(width, _NAME)
+        width if column.numeric or column.whole else min(width, _NAME)
         for width, column in zip(_widest(sheet, heads), sheet.columns, strict=True)
     ]
     return sum(widest) + gap * (len(widest) - 1)
