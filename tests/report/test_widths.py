@@ -39,7 +39,7 @@ def profiled() -> Profile:
     times = ((1.5, 2.5, 0.25, 3.0), (10.125, 33.0, 0.5, 7.0))
     steps = tuple(
         Step(
-            f"layer4.1.conv{i}",
+            f"conv{i}",
             "conv",
             (512, 512, 3, 3),
             "brgconv:avx512_core_amx",
