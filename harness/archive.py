@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
+from .contents import stamp_of
 from .errors import UserError
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ class Archive(Protocol):
         """
         ...
 
-    def size(self, name: str) -> int:
-        """A file's bytes; −1 where it is gone, may not be read, or is a link to nothing."""
+    def stamp(self, name: str) -> list[int]:
+        """See `contents.Readable`."""
         ...
 
 
@@ -66,12 +67,9 @@ class Folder:
         """See `Archive`."""
         return (self.path / name).open("rb")
 
-    def size(self, name: str) -> int:
+    def stamp(self, name: str) -> list[int]:
         """See `Archive`."""
-        try:
-            return (self.path / name).stat().st_size
-        except OSError:
-            return -1
+        return stamp_of((self.path / name).stat())
 
 
 def _inside(folder: Path, prefix: str = "", above: frozenset[str] = frozenset()) -> Iterator[str]:
@@ -128,9 +126,9 @@ class Tar:
         """See `Archive`."""
         return cast(BinaryIO, io.BufferedReader(_Member(self._handle, *self.members[name])))
 
-    def size(self, name: str) -> int:
+    def stamp(self, name: str) -> list[int]:
         """See `Archive`."""
-        return self.members[name][1]
+        return [*self.members[name], *stamp_of(os.fstat(self._handle))]
 
     def __del__(self) -> None:
         if self._handle >= 0:

@@ -44,8 +44,13 @@ class Cell:
         rounding: of sampled weights: `nearest` or `dithered`.
         shifted: where corrupted images came from: `generated SEED` or `official DIGEST`; empty
             without corruption.
-        data: digest of the images scored and calibrated on, where users bring them
-            (`Workload.digest_data`); empty where the workload's version says what they are.
+        data: digest of the images scored and calibrated on and of their preprocessing, where the
+            workload is the user's own or they bring the images (`Workload.digest_data`); empty
+            where the workload's version says what they are.
+        network: digest of what the network computes, where the workload is the user's own; empty
+            where its version says it.
+        seconds: timed at least; of cells that are not timed as by default. Records from before do
+            not hold it and stand as those of one second.
     """
 
     workload: str
@@ -77,6 +82,8 @@ class Cell:
     rounding: str = "nearest"
     shifted: str = ""
     data: str = ""
+    network: str = ""
+    seconds: float = 1.0
 
     @property
     def adaptive(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .contents import cache_home
 from .errors import DeclarationError, UserError
+from .files import content_hash
 from .images import Images
 
 DATA_VARIABLE = "SIGMABENCH_DATA"
@@ -133,16 +136,23 @@ class Split:
         return replace(self, images=chosen, labels=self.labels[index], sources=sources)
 
     def digest(self) -> str:
-        """64 hex digits of what the images and labels are, whatever their order: of names and sizes
-        where they are files, else of all pixels."""
-        labels = self.labels.tolist()
+        """64 hex digits of all that the network gets from it: images, labels and sources in their
+        order, by which records are paired image by image, and how images become its input."""
+        facts: dict[str, object] = {
+            "shape": list(self.images.shape),
+            "mean": self.mean,
+            "std": self.std,
+            "classes": self.classes,
+        }
+        arrays = {"labels": self.labels}
+        if self.sources is not None:
+            arrays["sources"] = self.sources
         if isinstance(self.images, Tensor):
-            each = [hashlib.sha256(image.numpy().tobytes()).hexdigest() for image in self.images]
+            arrays["images"] = self.images
         else:
-            sizes = self.images.sizes()
-            each = [f"{n} {size}" for n, size in zip(self.images.names, sizes, strict=True)]
-        lines = sorted(f"{one} {label}" for one, label in zip(each, labels, strict=True))
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+            facts["images"] = self.images.identity()
+        raw = {name: value.contiguous().numpy().data for name, value in arrays.items()}
+        return content_hash(json.dumps(facts, sort_keys=True), raw)
 
     def readable(self, advance: Callable[[int], None] | None = None) -> Split:
         """Without images that cannot be decoded; their names are added to `skipped`.
@@ -254,8 +264,7 @@ def data_root(root: Path | None) -> Path | None:
 
 def cache_root() -> Path:
     """Where downloads go: `sigmabench/data` under XDG_CACHE_HOME or ~/.cache."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "sigmabench" / "data"
+    return cache_home() / "data"
 
 
 MNIST_FILES = {

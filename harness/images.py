@@ -16,8 +16,8 @@ import posixpath
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeVar
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from PIL import Image
 from torch import Tensor
 
 from .archive import Archive, refuse
+from .contents import digests
 from .cores import usable_cores
 from .decode import SUFFIXES, UndecodableError, check_pixels, decoded
 from .errors import UserError
@@ -98,8 +99,8 @@ class Images(Protocol):
         """The chosen images, none of them made yet."""
         ...
 
-    def sizes(self) -> list[int]:
-        """Bytes of each image's file."""
+    def identity(self) -> dict[str, Any]:
+        """What they are made of and how, as JSON types: files by their content."""
         ...
 
     def readable(self, advance: Callable[[int], None] | None = None) -> tuple[bool, ...]:
@@ -169,9 +170,10 @@ class ImageFiles:
             raise self._unreadable(self.names[index], found)
         return found
 
-    def sizes(self) -> list[int]:
+    def identity(self) -> dict[str, Any]:
         """See `Images`."""
-        return [self.archive.size(name) for name in self.names]
+        files = digests(self.archive, self.names, self.threads)
+        return {"files": files, "crop": asdict(self.crop)}
 
     def readable(self, advance: Callable[[int], None] | None = None) -> tuple[bool, ...]:
         """See `Images`."""

@@ -131,7 +131,9 @@ class Plan:
             )
         return self.backend
 
-    def cells(self, networks: Networks, data: str | None = None) -> list[Cell]:
+    def cells(
+        self, networks: Networks, data: str | None = None, network: str | None = None
+    ) -> list[Cell]:
         """Every cell, grouped by (batch, T): the cells of a group are timed in turns.
 
         A deterministic twin has one pass, whatever T the others have.
@@ -139,14 +141,21 @@ class Plan:
         Args:
             networks: what the formats are made of.
             data: digest of the images, where it was taken already.
+            network: digest of the network, where it was taken already.
         """
         if data is None:
-            data = self.workload.data_digest(self.split, self.data)
+            data = self.workload.data_digest(self.split, self.data, self.limit)
+        if network is None:
+            network = self.workload.network_digest()
         counts = [(mc, FIXED) for mc in self.mc]
         if self.adaptive:
             counts.append((self.rule.limit, f"auto {self.confidence!r}"))
         return [
-            replace(self._cell(FORMATS.get(name), mc, stopping, batch, networks), data=data)
+            replace(
+                self._cell(FORMATS.get(name), mc, stopping, batch, networks),
+                data=data,
+                network=network,
+            )
             for batch in self.batches
             for mc, stopping in counts
             for name in self.formats
@@ -185,4 +194,5 @@ class Plan:
             team=self.team,
             sigma_grid=self.options.sigma_grid if quantized and bayesian else "affine",
             rounding=self.options.rounding if quantized and bayesian else "nearest",
+            seconds=self.seconds,
         )

@@ -77,6 +77,11 @@ class Registry(Generic[T]):
         found = {name: self._get_or_leave_out(name) for name in self.names()}
         return {name: thing for name, thing in found.items() if thing is not None}
 
+    def built_in(self, name: str) -> T | None:
+        """The thing called `name`, if it is one of our own and not another package's."""
+        self._scan()
+        return self.get(name) if name in self._targets and name not in self._foreign else None
+
     def __contains__(self, name: object) -> bool:
         return name in self.names()
 

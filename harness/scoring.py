@@ -168,7 +168,7 @@ class Scorer:
             named = {str(T): one for T, one in stopped.full.items()}
             return {**named, "adaptive": stopped.adaptive}, {"spent": stopped.spent}
 
-        timing_alone = ("scenario", "batch", "mc", "stopping", "seeds")
+        timing_alone = ("scenario", "batch", "mc", "stopping", "seeds", "seconds")
         facts = {k: v for k, v in asdict(mine[0]).items() if k not in timing_alone}
         rules = None if rule is None else asdict(rule)
         key = {**facts, "seed": seed, "rule": rules, "whole": whole, "opening": opening}

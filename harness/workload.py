@@ -58,8 +58,8 @@ class Workload:
             name and a colon; conclusions of a study begin with the others.
         outside: sets of `OOD_SETS` that belong to this data: images that have none of its classes.
         needs_data: one sentence on the data the user must have, empty if it comes with a package.
-        digest_data: whether cells tell the images by a digest, because users bring their own and
-            `version` cannot know them.
+        digest_data: whether cells tell the images of a workload that ships by a digest too, because
+            users bring their own and `version` cannot know them.
     """
 
     name: str
@@ -94,21 +94,44 @@ class Workload:
         """What `--split` may name."""
         return ("test", "validation", *self.other_splits)
 
-    def data_digest(self, split: str, data: Path | None = None) -> str:
-        """16 hex digits of the images of a split and of those to calibrate on; empty without
-        `digest_data`.
+    @property
+    def ships(self) -> bool:
+        """Whether it is one of ours as it stands, whose `version` says what it is: a test holds
+        network, preprocessing and images of each version (`tests/workloads/test_versions.py`)."""
+        return WORKLOADS.built_in(self.name) is self
+
+    def network_digest(self) -> str:
+        """16 hex digits of what the network computes; empty where `version` says it.
+
+        Raises:
+            UserError: the network cannot be captured.
+        """
+        import torch
+
+        from .quantize.identity import network_digest
+
+        if self.ships:
+            return ""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # constants that are drawn are the same in every process
+            return network_digest(self.model(), self.input_shape)[:16]
+
+    def data_digest(self, split: str, data: Path | None = None, limit: int | None = None) -> str:
+        """16 hex digits of the images of a split and of those to calibrate on; empty where
+        `version` says what they are.
 
         Args:
             split: one of `scored_splits`.
             data: data root, see `data.data_root`.
+            limit: images scored; None for all.
         """
         from .data import CALIBRATION_IMAGES
         from .declared import splits_of
 
-        if not self.digest_data:
+        if self.ships and not self.digest_data:
             return ""
         splits = splits_of(self, data)
-        parts = (splits.scored(split), splits.train.limit(CALIBRATION_IMAGES))
+        parts = (splits.scored(split).limit(limit), splits.train.limit(CALIBRATION_IMAGES))
         joined = " ".join(part.digest() for part in parts)
         return hashlib.sha256(joined.encode()).hexdigest()[:16]
 

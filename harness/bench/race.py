@@ -99,6 +99,7 @@ def race(plan: Plan, command: str, progress: Progress | None = None) -> Iterator
             command=command,
             created=datetime.now(timezone.utc).isoformat(),
             findings=watch.told(),
+            mc=plan.mc,
         )
 
 

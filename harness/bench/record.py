@@ -71,6 +71,7 @@ class Race:
         command: the command line that made it.
         created: when, UTC, ISO 8601.
         findings: what befell the cores meanwhile, a line each.
+        mc: passes a query at most, as asked; 0 in records from before, which do not say it.
         schema_version: of this layout; a reader refuses newer ones.
     """
 
@@ -87,13 +88,16 @@ class Race:
     command: str
     created: str
     findings: tuple[str, ...] = ()
+    mc: int = 0
     schema_version: int = SCHEMA_VERSION
 
     @property
     def key(self) -> str:
-        """16 hex digits of the SHA-256 of what was asked for."""
-        asked = [self.network, self.posterior, self.batch, self.threads, self.seed, self.seconds]
-        asked += [[c.name for c in self.contenders]]
+        """16 hex digits of the SHA-256 of what was asked for, with the peers' versions."""
+        asked: list[object] = [self.network, self.posterior, self.batch, self.threads, self.seed]
+        asked += [self.seconds, [c.name for c in self.contenders]]
+        if self.mc:
+            asked += [self.mc, [c.packages for c in self.contenders]]
         return digest(asked)
 
 

@@ -8,7 +8,7 @@ draws kept of σ. Units are in the field names; None means not defined.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 from ..bench.record import Contender, check_samples
@@ -40,6 +40,7 @@ class Asked:
         seconds: timed seconds a contender at least.
         formats: ours.
         peers: by name, the versions in its environment; empty where there is none to be used.
+        network: as `Cell.network`.
     """
 
     workload: str
@@ -56,11 +57,16 @@ class Asked:
     seconds: float
     formats: tuple[str, ...]
     peers: dict[str, dict[str, str]]
+    network: str = ""
 
     @property
     def key(self) -> str:
-        """16 hex digits of the SHA-256 of all fields."""
-        return digest(asdict(self))
+        """16 hex digits of the SHA-256 of all fields, less what is as it was by default."""
+        values = asdict(self)
+        for one in fields(self):
+            if one.default is not MISSING and values[one.name] == one.default:
+                del values[one.name]
+        return digest(values)
 
     @property
     def anywhere(self) -> Asked:

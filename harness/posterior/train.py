@@ -94,6 +94,7 @@ def train(
     Returns:
         The posterior, its path and its metadata: `workload`, `workload_version`, `recipe` (every
         field), `command`, `seed`, `epochs`, `kl_temperature`, `prior_std`, `train_images`,
+        `train_data` (a digest of them), `network` (a digest, empty where the version says it),
         `versions`, `device`, `threads`, `final_loss` (mean negative ELBO of the last epoch), `log`
         (mean loss and mean negative log-likelihood of each epoch) and `validation` (`mc`, `seed`,
         `images` and the scores of `score.REPORTED`), and `skipped`, names of images that were left
@@ -222,6 +223,8 @@ def _identity(
         "recipe": recipe.as_metadata(),
         "seed": seed,
         "train_images": len(splits.train),
+        "train_data": splits.train.digest(),
+        "network": workload.network_digest(),
         "start": start.content_hash() if start else "scratch",
         "device": device,
     }

@@ -13,7 +13,9 @@ from ..verdict import INVALID, SPEED
 from . import text
 
 #: Fields of a cell that say what was predicted: records that differ here never share a table.
-SUBJECT = ("workload", "workload_version", "split", "corruption", "severity", "limit", "data")
+SUBJECT = (
+    "workload", "workload_version", "network", "split", "corruption", "severity", "limit", "data",
+)  # fmt: skip
 #: Fields that every table shows in its own columns.
 SHOWN = ("format", "mc", "batch", "stopping")
 ALL = "all cells"

@@ -18,11 +18,14 @@ from ..quantize.ptq import Options
 from ..report import ablation as ablation_report
 from ..report import weights as weights_report
 from ..report.sheet import RichSheet, markdown
+from ..store import digest
 from .ablation import TYPES, Report, ablation, ablation_images
 from .similarity import verdicts
 from .weights import weight_ranges
 
 if TYPE_CHECKING:
+    from ..plan import Plan
+    from ..prepare import Networks
     from ..workload import Workload
 
 WEIGHT_FORMATS = ("FP32", "INT8", "INT8_SIGMA4", "INT8_SIGMA2", "INT8_SIGMA1")
@@ -79,15 +82,17 @@ def run_ablation(
     Raises:
         UserError: a choice is none, or data or posterior cannot be read.
     """
+    types = tuple(TYPES if types is None else types)
     plan = plan_from(
         workload, split=split, mc=(mc,), batch=(1,), limit=limit, seed=seed, seeds=seeds,
         threads=threads, data=data, posterior=posterior,
     )  # fmt: skip
     networks = load_networks(plan)
+    facts = _facts(plan, networks, command, types=types, severity=severity)
     base = prepare(plan, networks)
     images = ablation_images(
         base.splits.scored(split),
-        TYPES if types is None else types,
+        types,
         severity,
         clean=limit,
         corrupted=max(1, limit // 2),
@@ -109,10 +114,8 @@ def run_ablation(
         threads=plan.threads,
         report=report,
     )
-    posterior_hash = networks.posterior.content_hash()[:16]
     values = {
-        **_facts(workload, command),
-        "posterior": posterior_hash,
+        **facts,
         **ablation_report.to_dict(found),
     }
     shown = (ablation_report.table(found),)
@@ -142,6 +145,7 @@ def sampled_weights(
     if any(not FORMATS.get(name).bayesian for name in plan.formats):
         raise UserError("--formats has a deterministic twin, which samples nothing; leave it out.")
     networks = load_networks(plan)
+    facts = _facts(plan, networks, command, ranges=tuple(ranges), passes=passes, draws=seed)
     prepared = prepare(plan, networks)
     artefacts = {}
     for place, name in enumerate(ranges):
@@ -157,8 +161,7 @@ def sampled_weights(
     }
     found = weight_ranges(artefacts, predictors, passes, seed)
     values = {
-        **_facts(workload, command),
-        "posterior": networks.posterior.content_hash()[:16],
+        **facts,
         "passes": passes,
         "seed": seed,
         "layers": [one.to_dict() for one in found],
@@ -173,10 +176,14 @@ def sampled_weights(
     return Findings(values, tuple(shown), "\n".join(map(markdown, sheets)), draw)
 
 
-def _facts(workload: Workload, command: str) -> dict[str, Any]:
+def _facts(plan: Plan, networks: Networks, command: str, **choices: Any) -> dict[str, Any]:
+    """Of a run; of two with the same `key` one is the other again, on one machine and code."""
+    cells = sorted(cell.key for cell in plan.cells(networks))
     return {
         "command": command,
-        "workload": workload.name,
-        "workload_version": workload.version,
+        "key": digest([cells, choices]),
+        "workload": plan.workload.name,
+        "workload_version": plan.workload.version,
+        "posterior": networks.posterior_hash[:16],
         "fingerprint": asdict(fingerprint()),
     }

@@ -17,7 +17,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..archive import Folder
 from ..arrays import read_images
+from ..contents import digests
 from ..data import Split, cache_root, data_root, mnist
 from ..decode import SUFFIXES, UndecodableError, decoded
 from ..errors import UserError
@@ -47,9 +49,14 @@ class OodSet:
         """Tells two local sets of one name apart: a digest of their files in order."""
         if self.path is None:
             return ""
+        home = self.path.parent if self.path.is_file() else self.path
+        names = [file.relative_to(home).as_posix() for file in _files(self.path)]
         digest = hashlib.sha256()
-        for file in _files(self.path):
-            digest.update(hashlib.sha256(_bytes(file)).digest())
+        for name, one in zip(names, digests(Folder(home), names), strict=True):
+            if not one:
+                gone = "it may not be read" if (home / name).exists() else "No such file"
+                raise UserError(f"{home / name} is no picture ({gone}); remove it.")
+            digest.update(bytes.fromhex(one))
         return f"files {digest.hexdigest()[:12]}"
 
 
@@ -150,13 +157,6 @@ def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     return sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
-
-
-def _bytes(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as reason:  # a link to nothing, or gone since it was listed
-        raise UserError(f"{file} is no picture ({reason}); remove it.") from None
 
 
 def _pictures(path: Path, limit: int | None) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,6 +21,7 @@ from .ood import OOD, OodSet, available, ood_sets
 from .source import GENERATED, NONE, published_file, published_identity
 
 if TYPE_CHECKING:
+    from ..data import Split
     from ..prepare import Networks
     from ..workload import Workload
 
@@ -133,25 +135,38 @@ class ShiftPlan:
             published = published_file(
                 base.split, type, root=base.data, official=workload.official_corruptions
             )
-            generated = f"{GENERATED} {self.corruption_seed}"
-            where = generated if published is None else published_identity(published)
-            found += [Condition(type, s, where, base.split) for s in self.severities]
+            for s in self.severities:
+                where = f"{GENERATED} {self.corruption_seed}"
+                if published is not None:
+                    clean = self._clean if published.is_dir() else None
+                    where = published_identity(published, s, clean)
+                found.append(Condition(type, s, where, base.split))
         found += [Condition(f"{OOD}{one.name}", 0, one.identity, base.split) for one in self.ood]
         return found + [Condition(NONE, 0, "", name) for name in self.splits]
+
+    @cached_property
+    def _clean(self) -> Split:
+        """The images that are corrupted, as they are."""
+        from ..declared import splits_of
+
+        base = self.base
+        return splits_of(base.workload, base.data).scored(base.split).limit(base.limit)
 
     def cells(self, networks: Networks) -> dict[Condition, list[Cell]]:
         """Every cell, by the images it is about."""
         seeds = range(self.base.seed, self.base.seed + self.base.seeds)
         digests = {
-            name: self.base.workload.data_digest(name, self.base.data)
+            name: self.base.workload.data_digest(name, self.base.data, self.base.limit)
             for name in (self.base.split, *self.splits)
         }
-        own = digests[self.base.split]
+        own = (digests[self.base.split], self.base.workload.network_digest())
         timed = [
             cell
             for options in self.options.values()
             for seed in seeds
-            for cell in replace(self.base, options=options, seed=seed, seeds=1).cells(networks, own)
+            for cell in replace(self.base, options=options, seed=seed, seeds=1).cells(
+                networks, *own
+            )
         ]
         return {
             condition: _scored(timed, condition, digests[condition.split])
@@ -185,6 +200,7 @@ def _scored(timed: Sequence[Cell], condition: Condition, data: str) -> list[Cell
             batch=0,
             threads=0,
             instances=0,
+            seconds=1.0,  # as by default: nothing is timed
             seed=cell.seed if FORMATS.get(cell.format).bayesian else 0,
         )
         for cell in timed

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..archive import open_archive
+from ..archive import Folder, open_archive
 from ..arrays import planes
+from ..contents import digests
 from ..data import Split, data_root
 from ..errors import UserError, first_line
 from ..images import ImageFiles, Images
 from .corruptions import CORRUPTIONS, SEVERITIES, check_severity, corrupt
 
 CLEAN, GENERATED, OFFICIAL = "clean", "generated", "official"
-_ENDS = 1 << 20
 NONE = "none"
 """The corruption, of severity 0, that leaves a split as it is."""
 
@@ -124,9 +124,13 @@ class Corrupted:
         """See `Images`."""
         return replace(self, images=self.images.take(index), places=self.places[index])
 
-    def sizes(self) -> list[int]:
+    def identity(self) -> dict[str, Any]:
         """See `Images`."""
-        return self.images.sizes()
+        return {
+            "of": self.images.identity(),
+            "corruption": [self.corruption, self.severity, self.seed],
+            "places": self.places.tolist(),
+        }
 
     def readable(self, advance: Callable[[int], None] | None = None) -> tuple[bool, ...]:
         """See `Images`."""
@@ -153,23 +157,25 @@ def published_file(
     return folder if folder.is_dir() else None
 
 
-def published_identity(path: Path) -> str:
-    """`official` and a digest of the file's size, first and last MiB (all of it takes seconds a
-    file), or of the names and sizes of a folder's files: what tells two releases apart."""
+def published_identity(path: Path, severity: int, clean: Split | None = None) -> str:
+    """`official` and a digest of what is published: of the whole file, or of the images of a folder
+    that stand for those of the split.
+
+    Args:
+        path: as `published_file` gives it.
+        severity: 1 … 5.
+        clean: the split; needed for a folder alone.
+
+    Raises:
+        UserError: images of the split are missing in the folder.
+    """
     if path.is_dir():
-        found = sorted((f.relative_to(path).as_posix(), f.stat().st_size) for f in _files(path))
-        return f"{OFFICIAL} {hashlib.sha256(repr(found).encode()).hexdigest()[:12]}"
-    size = path.stat().st_size
-    digest = hashlib.sha256(f"{size}".encode())
-    with path.open("rb") as stream:
-        for start in (0, max(0, size - _ENDS)):
-            stream.seek(start)
-            digest.update(stream.read(_ENDS))
-    return f"{OFFICIAL} {digest.hexdigest()[:12]}"
-
-
-def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
+        if clean is None:
+            raise ValueError("the split says which images of a folder count")
+        found = _published_files(clean, path, severity).digest()
+    else:
+        (found,) = digests(Folder(path.parent), [path.name])
+    return f"{OFFICIAL} {found[:12]}"
 
 
 def _published_files(split: Split, folder: Path, severity: int) -> Split:

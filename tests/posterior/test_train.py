@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -142,6 +143,16 @@ def test_seeds_differ_and_the_callers_generator_is_left_alone(tmp_path: Path) ->
     assert torch.equal(torch.rand(1), expected)
 
 
+class Doubled(nn.Sequential):
+    """The same layers under the same names, another forward function."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__(OrderedDict(network.named_children()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
 def test_resume_refuses_another_run_and_a_damaged_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,6 +171,16 @@ def test_resume_refuses_another_run_and_a_damaged_checkpoint(
         train(WORKLOAD, out=out, seed=5, resume=True, progress=False)
     with pytest.raises(UserError, match="another recipe"):
         train(WORKLOAD, replace(RECIPE, lr=0.1), out=out, resume=True, progress=False)
+
+    def repainted(root: Path | None) -> Splits:
+        found = WORKLOAD.splits(root)
+        return replace(found, train=replace(found.train, images=255 - found.train.images))
+
+    with pytest.raises(UserError, match="another train_data"):
+        train(replace(WORKLOAD, splits=repainted), out=out, resume=True, progress=False)
+    louder = replace(WORKLOAD, model=lambda: Doubled(WORKLOAD.model()))
+    with pytest.raises(UserError, match="another network"):
+        train(louder, out=out, resume=True, progress=False)
     checkpoint = checkpoint_path(out)
     pickled = checkpoint.read_bytes()
     middle = len(pickled) // 2

@@ -66,17 +66,17 @@ def test_published_images_of_the_test_split(root: Path, severity: int, limit: in
 
 def test_releases_of_published_images_have_identities_of_their_own(root: Path) -> None:
     fog = root / "TOY-C" / "fog.npy"
-    first = published_identity(fog)
+    first = published_identity(fog, 1)
     assert re.fullmatch(r"official [0-9a-f]{12}", first)
-    assert published_identity(fog) == first
+    assert published_identity(fog, 1) == first
     data = bytearray(fog.read_bytes())
-    for place in (500, -1):
+    for place in (500, len(data) // 2, -1):
         other = data.copy()
         other[place] ^= 1
         fog.write_bytes(other)
-        assert published_identity(fog) != first
+        assert published_identity(fog, 1) != first
     fog.write_bytes(data + b"\0")
-    assert published_identity(fog) != first
+    assert published_identity(fog, 1) != first
 
 
 def test_published_images_are_of_this_type_and_the_test_split_alone(
@@ -178,10 +178,16 @@ def test_releases_of_published_files_have_identities_of_their_own(
     files: Split, tmp_path: Path
 ) -> None:
     folder = tmp_path / "TOY-C" / "fog"
-    before = published_identity(folder)
+    before = published_identity(folder, 1, files)
     assert re.fullmatch("official [0-9a-f]{12}", before)
-    (folder / "1" / "wnid" / "val_0.png").write_bytes(b"other")
-    assert published_identity(folder) != before
+    image = folder / "1" / "wnid" / "val_1.png"
+    good = image.read_bytes()
+    image.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    assert published_identity(folder, 1, files) != before, "as many bytes, other ones"
+    assert published_identity(folder, 1, files.limit(2)) not in (before, "")
+    image.write_bytes(good)
+    assert published_identity(folder, 1, files) == before
+    assert published_identity(folder, 2, files) != before
 
 
 def test_published_files_of_another_size_are_not_enlarged(files: Split, tmp_path: Path) -> None:

@@ -1,0 +1,250 @@
+"""The key of every kind of record covers every choice of its command that can change a result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import own_workload
+import pytest
+
+from sigmabench.harness import cli
+from sigmabench.harness.bench import memory, race, record, sampler
+from sigmabench.harness.bench.contenders import Local
+from sigmabench.harness.bench.record import Contender
+from sigmabench.harness.peers import compare
+from sigmabench.harness.peers.contender import Absent
+from sigmabench.harness.peers.environment import Environment
+from sigmabench.harness.posterior import load, save
+from sigmabench.harness.prepare import load_networks
+from sigmabench.harness.shift import choices
+from sigmabench.harness.workload import Workload
+
+OWN = "own_workload:WORKLOAD"
+POSTERIOR, OTHER_DATA, SETS = "{tmp}/other.safetensors", "{tmp}/data", "{tmp}/sets"
+
+#: Options that change no result, in any command, and why.
+PRINTED = "says how and where results are shown or written"
+NO_RESULT = {
+    "results": "says where records are kept",
+    "policy": "says whether a record is made again",
+    "workers": "which process makes a record changes nothing in it",
+    "json": PRINTED,
+    "out": PRINTED,
+    "wide": PRINTED,
+    "detailed": PRINTED,
+}
+#: A study of selective prediction asks these of its records; none is stored.
+ASKED = "asked of the records whenever they are shown"
+COMMANDS: dict[str, tuple[list[str], dict[str, str], dict[str, str]]] = {
+    "run": (
+        [OWN, "--threads", "1", "--formats", "FP32,INT8"],
+        {
+            "workload": "lenet-digits", "formats": "FP32", "posterior": POSTERIOR, "delta": "0.2",
+            "data": OTHER_DATA, "mc": "7", "batch": "3", "threads": "2", "team": "1",
+            "backend": "reference", "limit": "9", "seed": "5", "seeds": "2", "split": "validation",
+            "seconds": "2", "range": "paper", "granularity": "tensor", "sigma-offset": "integer",
+            "sigma-grid": "codebook", "rounding": "dithered", "observer": "mse",
+            "calibrate": "sampled", "confidence": "--mc 9,auto --confidence 0.9",
+        },
+        {},
+    ),
+    "shift": (
+        [OWN, "--profile", "quick", "--formats", "FP32,INT8", "--types", "contrast"],
+        {
+            "workload": "lenet-digits", "profile": "regular", "formats": "FP32", "types": "fog",
+            "severities": "1", "mc": "7", "limit": "9", "ood": SETS, "seed": "5", "seeds": "2",
+            "corruption-seed": "1", "split": "validation", "backend": "reference",
+            "data": OTHER_DATA, "posterior": POSTERIOR, "range": "paper",
+        },
+        {},
+    ),
+    "selective": (
+        [OWN, "--formats", "FP32,INT8"],
+        {
+            "workload": "lenet-digits", "formats": "INT8_SIGMA1", "splits": "test", "mc": "7",
+            "seed": "5", "seeds": "2", "limit": "9", "ood": SETS, "backend": "reference",
+            "range": "paper", "data": OTHER_DATA, "posterior": POSTERIOR,
+        },
+        {"by": ASKED, "coverage": ASKED, "bound": ASKED, "tiles": PRINTED},
+    ),
+    "ablation": (
+        [OWN],
+        {
+            "workload": "lenet-digits", "split": "test", "types": "fog", "severity": "4",
+            "mc": "7", "limit": "9", "seed": "5", "seeds": "2", "threads": "2",
+            "data": OTHER_DATA, "posterior": POSTERIOR,
+        },
+        {},
+    ),
+    "weights": (
+        [OWN],
+        {
+            "workload": "lenet-digits", "formats": "FP32", "range": "paper", "passes": "7",
+            "seed": "5", "data": OTHER_DATA, "posterior": POSTERIOR,
+        },
+        {},
+    ),
+    "peers": (
+        [OWN],
+        {
+            "workload": "lenet-digits", "peers": "ipex", "formats": "FP32", "mc": "7",
+            "batch": "3", "threads": "2", "limit": "9", "split": "validation",
+            "posterior": POSTERIOR, "data": OTHER_DATA, "seed": "5", "seconds": "2",
+            "environments": "elsewhere",
+        },
+        {},
+    ),
+    "bench passes": (
+        ["lenet5", "--batch", "2"],
+        {
+            "network": "resnet20", "batch": "3", "mc": "10", "threads": "2", "formats": "FP32",
+            "peers": "none", "environments": "elsewhere", "seconds": "2", "seed": "5",
+        },
+        {},
+    ),
+    "bench sampler": ([], {"weights": "70000", "threads": "2", "seconds": "1", "seed": "5"}, {}),
+    "bench memory": (
+        ["lenet5", "--batch", "2"],
+        {"network": "resnet20", "format": "FP32", "batch": "3", "mc": "7", "threads": "2",
+         "seed": "5"},
+        {},
+    ),
+}  # fmt: skip
+
+
+class Stop(Exception):  # noqa: N818
+    """Carries the keys of what a command would have measured."""
+
+    def __init__(self, keys: object) -> None:
+        self.keys = keys
+
+
+def stop(keys: Callable[..., object]) -> Callable[..., None]:
+    def call(*given: Any, **named: Any) -> None:
+        raise Stop(keys(*given, **named))
+
+    return call
+
+
+def environment(peer: Any, folder: Path) -> Environment:
+    return Environment(peer, folder / "python", {"torch": f"of {folder}"}, "not here")
+
+
+@contextmanager
+def absent(job: object, environments: list[Environment]) -> Iterator[tuple[list[Any], list[Any]]]:
+    yield [], [Absent(one, "FP32", "not here") for one in environments]
+
+
+def local(network: object, made: object, formats: tuple[str, ...], threads: int, seed: int) -> Any:
+    return [Local(name, "any", None, seed) for name in formats]  # type: ignore[arg-type]
+
+
+def not_timed(runners: list[Any], turns: Any, rest: object) -> tuple[Contender, ...]:
+    return tuple(Contender(one.name, one.by, one.format, one.backend, 1) for one in runners)
+
+
+def shift_keys(plan: Any, *_: object) -> set[str]:
+    cells = plan.cells(load_networks(plan.base))
+    return {cell.key for group in cells.values() for cell in group}
+
+
+def compared(plan: Any, *_: object) -> str:
+    found = [environment(peer, plan.environments) for peer in plan.peers]
+    ready = [replace(one, unavailable="") for one in found]
+    return compare._asked(plan, load_networks(plan.ours), ready).key
+
+
+@pytest.fixture
+def nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Commands go as far as the keys of what they would measure."""
+    set_ = monkeypatch.setattr
+    set_("sigmabench.harness.checks.cores_for", lambda wanted: wanted or 1)
+    set_(
+        "sigmabench.harness.sweep.run",
+        stop(lambda plan, *_: {cell.key for cell in plan.cells(load_networks(plan))}),
+    )
+    set_("sigmabench.harness.shift.study.studied", stop(shift_keys))
+    set_("sigmabench.harness.peers.compare.compare", stop(compared))
+    for name in ("find", "remotes_of", "take_turns", "locals_of"):
+        fake = {"find": environment, "remotes_of": absent, "take_turns": not_timed,
+                "locals_of": local}[name]  # fmt: skip
+        set_(race, name, fake)
+    set_(record, "save", stop(lambda one, _: one.key))
+    set_(sampler, "measure",
+         lambda plan, _: (sampler.Width(1, plan.weights, 1, (1,), (1,), (1,), (1,)),))  # fmt: skip
+    set_(sampler, "save", stop(lambda one, _: one.key))
+    program = dict.fromkeys(["largest", "live", *memory.PURPOSES], 1)
+    told = {"team": 1, "program": program, "base_bytes": 1, "now_bytes": 2, "peak_bytes": 2,
+            "peak_method": "sampled"}  # fmt: skip
+    set_(memory, "_run", lambda plan, path, batch: told)
+    set_(choices, "digest", stop(lambda asked: repr(asked)))
+    set_(Workload, "network_digest", lambda _: "as it was")  # captured once is enough, below
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "turn.txt").write_text("1")
+    (tmp_path / "sets").mkdir()
+    (tmp_path / "sets" / "a.png").write_bytes(b"not opened")
+    set_("sigmabench.harness.shift.plan.available", lambda sets, *_: (sets, ()))
+    set_("sigmabench.harness.selective.plan.available", lambda sets, *_: (sets, ()))
+    set_("sigmabench.harness.shift.plan._check_that_they_can_be_made", lambda *_: None)
+    return tmp_path
+
+
+def command_of(name: str) -> click.Command:
+    found: Any = cli.main
+    for part in name.split():
+        found = found.commands[part]
+    return found
+
+
+def option(parameter: click.Parameter) -> str:
+    return max(parameter.opts, key=len).removeprefix("--")
+
+
+def keys(name: str, arguments: list[str], tmp: Path) -> object:
+    given = [one.format(tmp=tmp) for one in arguments]
+    if POSTERIOR in arguments:
+        posterior, _ = load(own_workload.DIGITS.posterior)
+        save(posterior.scaled(0.5), tmp / "other.safetensors", {})
+    with pytest.raises(Stop) as stopped:
+        command_of(name).main(given, standalone_mode=False)
+    return stopped.value.keys
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_choice_is_part_of_the_key_or_changes_no_result(
+    name: str, nothing_runs: Path
+) -> None:
+    base, changes, exempt = COMMANDS[name]
+    parameters = {option(one): one for one in command_of(name).params}
+    without = set(parameters) - set(changes) - set(exempt) - set(NO_RESULT)
+    assert not without, "say how each option changes the key, or why it changes no result"
+    assert not set(changes) & (set(exempt) | set(NO_RESULT))
+    first = keys(name, base, nothing_runs)
+    assert keys(name, base, nothing_runs) == first
+    for change, value in changes.items():
+        if isinstance(parameters[change], click.Argument):
+            arguments = [value, *base[1:]]
+        else:
+            arguments = [*base, *([f"--{change}", value] if value[:2] != "--" else value.split())]
+        other = keys(name, arguments, nothing_runs)
+        assert other != first, f"--{change} {value}"
+
+
+def test_every_command_that_stores_or_writes_results_is_asked() -> None:
+    """A new command has to be put into one of the two lists."""
+    others = {"list", "doctor", "train", "quantize", "convert", "report", "compare", "profile",
+              "inspect", "corruptions"}  # fmt: skip
+    found = set(cli.main.commands) - {"bench"} | {f"bench {n}" for n in cli.bench.commands}
+    assert found - others == set(COMMANDS)
+
+
+def test_an_adaptive_cells_confidence_counts(nothing_runs: Path) -> None:
+    base = [*COMMANDS["run"][0], "--mc", "9,auto"]
+    assert keys("run", [*base, "--confidence", "0.9"], nothing_runs) != keys(
+        "run", base, nothing_runs
+    )
