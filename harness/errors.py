@@ -16,6 +16,21 @@ class DeclarationError(UserError):
     """What a workload or a split declares does not fit; whoever knows the workload names it."""
 
 
+class NotFiniteImageError(UserError):
+    """An image that holds NaN or infinity.
+
+    Attributes:
+        index: of the image, counted from 0.
+    """
+
+    def __init__(self, index: int) -> None:
+        super().__init__(
+            f"Image {index} (counted from 0) holds a number that is not finite; mend it, or leave "
+            "it out."
+        )
+        self.index = index
+
+
 def first_line(reason: BaseException) -> str:
     """The first line of an exception's text, or its kind where it has none."""
     return (str(reason).strip().splitlines() or [type(reason).__name__])[0]

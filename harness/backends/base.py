@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from ..errors import UserError
+from ..errors import NotFiniteImageError, UserError
 from ..registry import Registry
 
 if TYPE_CHECKING:
@@ -65,6 +65,20 @@ def check_call(x: Tensor, graph: Graph, seed: int, passes: range) -> None:
         )
     if not 0 <= seed < 2**64:
         raise UserError(f"A seed lies between 0 and 2^64 - 1; {seed} does not.")
+
+
+def check_finite(x: Tensor) -> None:
+    """Refuse images with NaN or infinity, where no loop that converts them does.
+
+    Raises:
+        NotFiniteImageError: with the number of the first.
+    """
+    import torch
+
+    low, high = torch.aminmax(x)  # NaN goes through
+    if not torch.isfinite(low) or not torch.isfinite(high):
+        good = torch.isfinite(x.flatten(1)).all(dim=1)
+        raise NotFiniteImageError(int(good.int().argmin()))
 
 
 def check_threads(threads: int, team: int = 0) -> None:

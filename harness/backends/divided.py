@@ -16,9 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..errors import NotFiniteImageError, UserError
 from ..quantize import floats
 from ..quantize.artefact import Artefact
-from .base import Predictor, Traffic, check_call, widest
+from .base import Predictor, Traffic, check_call, check_finite, widest
 
 FLOAT_BYTES = 4
 
@@ -75,6 +76,7 @@ class DividedPredictor:
     def logits(self, x: Tensor, seed: int, passes: range) -> Tensor:
         """Float32 [len(passes), N, classes]; see `Predictor.logits`."""
         check_call(x, self.artefact.graph, seed, passes)
+        check_finite(x)
         with torch.no_grad(), _torch_threads(self.threads):
             return torch.stack([self._pass(x, seed, mc) for mc in passes])
 
@@ -82,7 +84,13 @@ class DividedPredictor:
         """[N, classes]."""
 
         def segment(name: str, maps: Tensor) -> Tensor:
-            return self.parts[name].logits(maps, seed, range(mc, mc + 1))[0]
+            try:
+                return self.parts[name].logits(maps, seed, range(mc, mc + 1))[0]
+            except NotFiniteImageError as reason:
+                raise UserError(
+                    f"What the float operations before {name} make of image {reason.index} is not "
+                    "finite; train the network again, or leave the image out."
+                ) from reason
 
         return floats.run(self.artefact.graph, self._constants, x, segment)
 

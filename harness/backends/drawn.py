@@ -21,7 +21,7 @@ from ..formats import FORMATS
 from ..quantize import noise
 from ..quantize.artefact import Artefact, Layer
 from ..quantize.forward import forward
-from .base import Predictor, Traffic, check_call, check_threads
+from .base import Predictor, Traffic, check_call, check_finite, check_threads
 from .divided import DividedPredictor
 from .float import DTYPES, float_traffic
 from .float_program import ProgramPredictor, load_program
@@ -77,6 +77,7 @@ class _TorchProgram:
 
     def logits(self, x: Tensor, seed: int, passes: range) -> Tensor:
         """Float32 [1, N, classes]."""
+        check_finite(x)
         with torch.inference_mode():
             return forward(self._graph, self._weights, x.to(self._dtype))[None].float()
 

@@ -27,7 +27,7 @@ from ..errors import UserError
 from ..formats import FORMATS
 from ..quantize.artefact import Artefact
 from ..quantize.graph import Graph, reads
-from .base import Traffic, check_call
+from .base import Traffic, check_call, check_finite
 from .divided import DividedPredictor
 from .float_program import ProgramPredictor, load_program
 from .stack import Draws, Slot, Stack, noise_source
@@ -103,6 +103,7 @@ class FloatPredictor:
     def logits(self, x: Tensor, seed: int, passes: range) -> Tensor:
         """Float32 [len(passes), N, classes]; see `Predictor.logits`."""
         check_call(x, self.graph, seed, passes)
+        check_finite(x)
         plan = self._plan(x, seed, len(passes))
         with _settings(plan):
             out = self._logits(x, seed, passes, plan)

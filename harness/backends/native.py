@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .. import native
 from ..cores import give_back
-from ..errors import UserError
+from ..errors import NotFiniteImageError, UserError
 from ..formats import FORMATS
 from ..quantize import functions, noise
 from ..quantize.artefact import Artefact
@@ -207,6 +207,8 @@ class NativePredictor:
         images = x.contiguous().numpy()
         try:
             out = self.program.logits(images, seed, passes.start, len(passes))
+        except native.load().NotFiniteError as reason:
+            raise NotFiniteImageError(int(str(reason))) from reason
         except ValueError as reason:
             raise UserError(f"The compiled program cannot compute this: {reason}.") from reason
         except MemoryError as reason:

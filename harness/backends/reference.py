@@ -14,7 +14,7 @@ from ..formats import FORMATS
 from ..quantize import functions, noise
 from ..quantize.artefact import Artefact, Layer
 from ..quantize.graph import Activation, Conv, Graph, Join, Pool, reads
-from .base import Predictor, Traffic, check_call
+from .base import Predictor, Traffic, check_call, check_finite
 from .divided import DividedPredictor
 
 I8 = NDArray[np.int8]
@@ -108,6 +108,7 @@ class ReferencePredictor:
         """Every activation of one pass, integers [N, C, H, W]; the logits float32."""
         graph = self.artefact.graph
         check_call(x, graph, seed, range(mc, mc + 1))
+        check_finite(x)
         values: dict[str, NDArray[Any]] = {
             graph.input: quantize_activation(x.numpy(), graph.activations[graph.input])
         }

@@ -12,23 +12,29 @@ namespace sigmabench {
 namespace {
 
 SIGMABENCH_VECTORIZE
-void quantize_u8(const float* x, std::int64_t size, float scale, std::uint8_t* out) {
+std::int32_t quantize_u8(const float* x, std::int64_t size, float scale, std::uint8_t* out) {
+    std::int32_t largest = 0;
     for (std::int64_t k = 0; k < size; ++k) {
+        largest = std::max(largest, magnitude(x[k]));
         float v = std::nearbyint(x[k] / scale);
-        v = v > 0.f ? v : 0.f;  // not a number becomes 0, and is defined
+        v = v > 0.f ? v : 0.f;  // not a number becomes 0, and is defined: it is refused after
         v = v < 255.f ? v : 255.f;
         out[k] = static_cast<std::uint8_t>(static_cast<std::int32_t>(v));
     }
+    return largest;
 }
 
 SIGMABENCH_VECTORIZE
-void quantize_s8(const float* x, std::int64_t size, float scale, std::int8_t* out) {
+std::int32_t quantize_s8(const float* x, std::int64_t size, float scale, std::int8_t* out) {
+    std::int32_t largest = 0;
     for (std::int64_t k = 0; k < size; ++k) {
+        largest = std::max(largest, magnitude(x[k]));
         float v = std::nearbyint(x[k] / scale);
         v = v > -128.f ? v : -128.f;
         v = v < 127.f ? v : 127.f;
         out[k] = static_cast<std::int8_t>(static_cast<std::int32_t>(v));
     }
+    return largest;
 }
 
 // Rows first: their maxima and sums run along memory, whatever the number of channels.
@@ -196,19 +202,21 @@ void interleave(const std::uint8_t* planes, const Image& image, std::uint8_t* ou
 namespace {
 
 // Row `at` of a batch, as interleaved integers. `planes` is scratch of a row.
-void quantize_row(const float* x, std::int64_t at, const Image& image, float scale, Type type,
+std::int32_t quantize_row(const float* x, std::int64_t at, const Image& image, float scale, Type type,
                   std::uint8_t* planes, std::uint8_t* out) {
     const std::int64_t width = image.width, n = at / image.height, h = at % image.height;
+    std::int32_t largest = 0;
     for (std::int64_t c = 0; c < image.channels; ++c) {
         const float* from = x + n * image.size() + (c * image.height + h) * width;
         std::uint8_t* to = image.channels == 1 ? out : planes + c * width;
-        if (type == Type::u8) {
-            quantize_u8(from, width, scale, to);
-        } else {
-            quantize_s8(from, width, scale, reinterpret_cast<std::int8_t*>(to));
-        }
+        const std::int32_t found =
+            type == Type::u8
+                ? quantize_u8(from, width, scale, to)
+                : quantize_s8(from, width, scale, reinterpret_cast<std::int8_t*>(to));
+        largest = std::max(largest, found);
     }
     if (image.channels > 1) interleave(planes, {image.channels, 1, width}, out);
+    return largest;
 }
 
 // From a padded row, the bytes under the kernel at every output column.
@@ -232,23 +240,27 @@ void unfold_row(const std::uint8_t* row, const Folding& f, std::uint8_t* out) {
 
 }  // namespace
 
-void quantize_input(const float* x, Rows rows, const Image& image, float scale, Type type,
-                    std::uint8_t* scratch, std::uint8_t* out) {
+std::int32_t quantize_input(const float* x, Rows rows, const Image& image, float scale, Type type,
+                            std::uint8_t* scratch, std::uint8_t* out) {
+    std::int32_t largest = 0;
     for (std::int64_t at = rows.first; at < rows.last; ++at) {
-        quantize_row(x, at, image, scale, type, scratch,
-                     out + at * image.width * image.channels);
+        largest = std::max(largest, quantize_row(x, at, image, scale, type, scratch,
+                                                 out + at * image.width * image.channels));
     }
+    return largest;
 }
 
-void fold_input(const float* x, Rows rows, const Folding& f, float scale, Type type,
-                std::uint8_t* scratch, std::uint8_t* out) {
+std::int32_t fold_input(const float* x, Rows rows, const Folding& f, float scale, Type type,
+                        std::uint8_t* scratch, std::uint8_t* out) {
+    std::int32_t largest = 0;
     std::uint8_t* planes = scratch + f.row_bytes();
     std::memset(scratch, 0, f.row_bytes());
     for (std::int64_t at = rows.first; at < rows.last; ++at) {
-        quantize_row(x, at, f.image, scale, type, planes,
-                     scratch + f.padding * f.image.channels);
+        largest = std::max(largest, quantize_row(x, at, f.image, scale, type, planes,
+                                                 scratch + f.padding * f.image.channels));
         unfold_row(scratch, f, out + at * f.out_width * f.folded);
     }
+    return largest;
 }
 
 void fold_columns(const std::uint8_t* x, Rows rows, const Folding& f, std::uint8_t* scratch,

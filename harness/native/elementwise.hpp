@@ -3,6 +3,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
+#include <stdexcept>
+#include <string>
 
 #include "conv.hpp"
 
@@ -21,8 +24,22 @@ struct Rows {
     std::int64_t first = 0, last = 0;
 };
 
-// rint(x / scale), saturated to u8 or s8; float32 NCHW to NHWC. `scratch` holds a row.
-void quantize_input(const float* x, Rows rows, const Image& image, float scale, Type type,
+// An image has a number that is NaN or infinite.
+struct NotFinite : std::runtime_error {
+    explicit NotFinite(std::int64_t image) : std::runtime_error(std::to_string(image)) {}
+};
+
+// |x| by its bits, which order as the numbers do; above `kLargestFinite` it is not finite.
+inline std::int32_t magnitude(float x) {
+    std::int32_t bits;
+    std::memcpy(&bits, &x, sizeof(bits));
+    return bits & 0x7fffffff;
+}
+constexpr std::int32_t kLargestFinite = 0x7f7fffff;
+
+// rint(x / scale), saturated to u8 or s8; float32 NCHW to NHWC. `scratch` holds a row. Gives the
+// largest `magnitude` of the rows.
+std::int32_t quantize_input(const float* x, Rows rows, const Image& image, float scale, Type type,
                     std::uint8_t* scratch, std::uint8_t* out);
 
 // NCHW to NHWC, bytes.
@@ -43,7 +60,7 @@ struct Folding {
 void fold_columns(const std::uint8_t* x, Rows rows, const Folding& folding, std::uint8_t* scratch,
                   std::uint8_t* out);
 // quantize_input and fold_columns in one go. `scratch` holds a padded row and a plain one.
-void fold_input(const float* x, Rows rows, const Folding& folding, float scale, Type type,
+std::int32_t fold_input(const float* x, Rows rows, const Folding& folding, float scale, Type type,
                 std::uint8_t* scratch, std::uint8_t* out);
 
 struct PoolSpec {

@@ -41,6 +41,32 @@ const float* images_of(const Program& program, const AnyArray& x) {
     return images;
 }
 
+// Of images that were refused, the first that is not finite, whichever a thread met first.
+std::int64_t first_not_finite(const float* images, std::int64_t batch, std::int64_t size) {
+    const float* bad = std::find_if(images, images + batch * size, [](float x) {
+        return magnitude(x) > kLargestFinite;
+    });
+    return (bad - images) / size;
+}
+
+// Other Python threads run while this one computes, or waits for the program.
+template <class Work>
+auto released(Work work) {
+    const nb::gil_scoped_release release;
+    return work();
+}
+
+// Work on images, which are refused by number where one is not finite.
+template <class Work>
+auto on_images(const Program& program, const float* images, std::int64_t batch, Work work) {
+    try {
+        return released(work);
+    } catch (const NotFinite&) {
+        const Network& network = program.network();
+        throw NotFinite(first_not_finite(images, batch, network.at(network.input).image.size()));
+    }
+}
+
 nb::ndarray<nb::numpy, float> logits(Program& program, const AnyArray& x, std::uint64_t seed,
                                      std::int64_t first, std::int64_t count) {
     const Network& network = program.network();
@@ -49,19 +75,10 @@ nb::ndarray<nb::numpy, float> logits(Program& program, const AnyArray& x, std::u
     const std::uint32_t begin = first_of(first, count);
     const std::int64_t size = network.at(network.output).image.size();
     std::vector<float> out(static_cast<std::size_t>(count * batch * size));
-    {
-        const nb::gil_scoped_release release;
-        program.logits(images, batch, seed, begin, count, out.data());
-    }
+    on_images(program, images, batch,
+              [&] { program.logits(images, batch, seed, begin, count, out.data()); });
     return owned(std::move(out), {static_cast<std::size_t>(count), static_cast<std::size_t>(batch),
                                   static_cast<std::size_t>(size)});
-}
-
-// Other Python threads run while this one computes, or waits for the program.
-template <class Work>
-auto released(Work work) {
-    const nb::gil_scoped_release release;
-    return work();
 }
 
 // [O, I, KH, KW], int8, or float32 of a float network
@@ -174,8 +191,9 @@ nb::dict profile(Program& program, const AnyArray& x, std::uint64_t seed, std::i
     const std::uint32_t begin = first_of(first, count);
     std::vector<float> out(
         static_cast<std::size_t>(count * batch * network.at(network.output).image.size()));
-    const ProfileReport report = released(
-        [&] { return program.profile(images, batch, seed, begin, count, out.data()); });
+    const ProfileReport report = on_images(program, images, batch, [&] {
+        return program.profile(images, batch, seed, begin, count, out.data());
+    });
     nb::list steps;
     for (std::size_t k = 0; k < report.steps.size(); ++k) {
         nb::dict step;
@@ -198,7 +216,7 @@ int team(Program& program, const AnyArray& x, std::int64_t count) {
     const float* images = images_of(program, x);
     const auto batch = static_cast<std::int64_t>(x.shape(0));
     first_of(0, count);
-    return released([&] { return program.team(images, batch, count); });
+    return on_images(program, images, batch, [&] { return program.team(images, batch, count); });
 }
 
 nb::dict memory(Program& program) {
@@ -276,6 +294,7 @@ void fill_normal(const NormalTensors& tensors, const Output& out, std::uint64_t 
 }  // namespace
 
 NB_MODULE(_native, m) {
+    nb::exception<NotFinite>(m, "NotFiniteError", PyExc_ValueError);
     m.def("onednn_isa", &onednn_isa, "Widest instruction set oneDNN may use here.");
     m.def("sampler_paths", [] {
         std::vector<std::string> names;

@@ -25,32 +25,43 @@ inline void put(float value, std::int16_t* out) {
 // Several channels' planes, which lie `plane` numbers apart, side by side: as many stores as there
 // are channels, which vectorizes where their number is known.
 template <std::int64_t channels, class T>
-inline void interleave_known(const float* x, std::int64_t pixels, std::int64_t plane, T* out) {
+inline std::int32_t interleave_known(const float* x, std::int64_t pixels, std::int64_t plane,
+                                     T* out) {
+    std::int32_t largest = 0;
     for (std::int64_t p = 0; p < pixels; ++p) {
-        for (std::int64_t c = 0; c < channels; ++c) put(x[c * plane + p], out + p * channels + c);
+        for (std::int64_t c = 0; c < channels; ++c) {
+            largest = std::max(largest, magnitude(x[c * plane + p]));
+            put(x[c * plane + p], out + p * channels + c);
+        }
     }
+    return largest;
 }
 
 template <class T>
-inline void interleave_any(const float* x, std::int64_t channels, std::int64_t pixels,
-                           std::int64_t plane, T* out) {
+inline std::int32_t interleave_any(const float* x, std::int64_t channels, std::int64_t pixels,
+                                   std::int64_t plane, T* out) {
     if (channels == 1) return interleave_known<1>(x, pixels, plane, out);
     if (channels == 3) return interleave_known<3>(x, pixels, plane, out);
+    std::int32_t largest = 0;
     for (std::int64_t c = 0; c < channels; ++c) {
-        for (std::int64_t p = 0; p < pixels; ++p) put(x[c * plane + p], out + p * channels + c);
+        for (std::int64_t p = 0; p < pixels; ++p) {
+            largest = std::max(largest, magnitude(x[c * plane + p]));
+            put(x[c * plane + p], out + p * channels + c);
+        }
     }
+    return largest;
 }
 
 SIGMABENCH_VECTORIZE
-void interleave_f32(const float* x, std::int64_t channels, std::int64_t pixels, std::int64_t plane,
-                    float* out) {
-    interleave_any(x, channels, pixels, plane, out);
+std::int32_t interleave_f32(const float* x, std::int64_t channels, std::int64_t pixels,
+                            std::int64_t plane, float* out) {
+    return interleave_any(x, channels, pixels, plane, out);
 }
 
 SIGMABENCH_VECTORIZE
-void interleave_bf16(const float* x, std::int64_t channels, std::int64_t pixels,
-                     std::int64_t plane, std::int16_t* out) {
-    interleave_any(x, channels, pixels, plane, out);
+std::int32_t interleave_bf16(const float* x, std::int64_t channels, std::int64_t pixels,
+                             std::int64_t plane, std::int16_t* out) {
+    return interleave_any(x, channels, pixels, plane, out);
 }
 
 // Rows are maxima of keys, floats being their own.
@@ -190,18 +201,19 @@ void pool_as(const T* x, Rows rows, const PoolSpec& spec, std::int32_t* scratch,
 
 }  // namespace
 
-void convert_input(const float* x, Rows rows, const Image& image, Type type, void* out) {
+std::int32_t convert_input(const float* x, Rows rows, const Image& image, Type type, void* out) {
     const std::int64_t width = image.width, height = image.height, line = width * image.channels;
+    std::int32_t largest = 0;
     for (std::int64_t at = rows.first; at < rows.last; ++at) {
         const float* from = x + at / height * image.size() + at % height * width;
-        if (type == Type::bf16) {
-            interleave_bf16(from, image.channels, width, height * width,
-                            static_cast<std::int16_t*>(out) + at * line);
-        } else {
-            interleave_f32(from, image.channels, width, height * width,
-                           static_cast<float*>(out) + at * line);
-        }
+        const std::int32_t found =
+            type == Type::bf16 ? interleave_bf16(from, image.channels, width, height * width,
+                                                 static_cast<std::int16_t*>(out) + at * line)
+                               : interleave_f32(from, image.channels, width, height * width,
+                                                static_cast<float*>(out) + at * line);
+        largest = std::max(largest, found);
     }
+    return largest;
 }
 
 void pool_real(const void* x, Rows rows, const PoolSpec& spec, std::int32_t* scratch, void* out) {

@@ -206,13 +206,15 @@ void Team::input(std::size_t member, const float* x) {
     const Rows rows = step.pieces[member].rows;
     std::uint8_t *row = members_[member]->row.data(),
                  *out = arena_.data() + step.pieces[member].dst;
+    std::int32_t largest = 0;
     if (network_.real()) {
-        convert_input(x, rows, in.image, in.type(), out);
+        largest = convert_input(x, rows, in.image, in.type(), out);
     } else if (step.folding.columns > 0) {
-        fold_input(x, rows, step.folding, in.scale, in.type(), row, out);
+        largest = fold_input(x, rows, step.folding, in.scale, in.type(), row, out);
     } else {
-        quantize_input(x, rows, in.image, in.scale, in.type(), row, out);
+        largest = quantize_input(x, rows, in.image, in.scale, in.type(), row, out);
     }
+    if (largest > kLargestFinite) throw NotFinite(rows.first / in.image.height);
 }
 
 void Team::draw(std::size_t member, std::size_t index, const Draw& draw) {

@@ -229,9 +229,10 @@ def test_float_formats_are_refused() -> None:
         BACKEND.load(Artefact(header, artefact.layers), 1)
 
 
-def test_not_a_number_is_computed_as_something() -> None:
+def test_what_is_not_finite_is_refused_by_the_number_of_the_first_image() -> None:
     artefact = lenet(4)
-    x = images(artefact, 2)
-    x[0] = torch.nan
-    x[1] = torch.inf
-    assert np.isfinite(build(artefact, 1).logits(x.numpy(), 0, 0, 1)).all()
+    x = images(artefact, 3)
+    x[1] = torch.nan
+    x[2] = torch.inf
+    with pytest.raises(ValueError, match=r"^1$"):
+        build(artefact, 1).logits(x.numpy(), 0, 0, 1)
