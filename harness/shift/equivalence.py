@@ -10,20 +10,21 @@ positive. θ is the expected harm over images of the same kind, δ the margin of
     worse        H₀: θ ≤ δ
     improved     H₀: θ ≥ −δ
 
-Draws of θ come from a bootstrap clustered by image: a resample draws N images with replacement,
-each with all its types in both formats, because an image that is hard is hard in all of them. A
-one-sided p-value is (1 + draws on the side of H₀) / (resamples + 1).
+Draws of θ come from a bootstrap clustered by unit (`units.Units`: what images were cut from, else
+the image): a resample draws as many units as there are with replacement, each with all its images
+and types in both formats, because an image that is hard is hard in all of them. A one-sided p-value
+is (1 + draws on the side of H₀) / (resamples + 1). Fewer than `LEAST_UNITS` units judge nothing.
 
-ECE is computed anew in every resample, type by type. It is biased upwards, in a resample once more,
-so its draws are centred at the estimate. θ then is what N images show on average, not infinitely
+ECE is computed anew in every resample, type by type, around gaps that are shrunk by their noise
+(`ece_draws`). It is biased upwards, so its draws are centred at the estimate. θ then is what N images show on average, not infinitely
 many: near its noise floor the ECE of N images hardly changes where that of infinitely many would.
 There (`near_floor`) "equivalent" is about the figure, not about the calibration, and NLL, which has
 no floor, is the one to read.
 
-NLL's draws are studentized (`mean_draws`): few images make most of a loss. Images on which two
+NLL's draws are studentized (`Means.studentized`): few images make most of a loss. Images on which two
 formats disagree may be so few that none is in the sample, and no resample can then show one. So
-draws of accuracy and of ECE have half a pseudo-image more that is right in one format alone, and
-half a one in the other (`pseudo_images`).
+draws of accuracy and of ECE have half a pseudo-unit more that is right in one format alone, and
+half a one in the other (`pseudo_units`).
 
 Holm's correction covers severities and the variants of a kind (`Results.kind`), of which each claim
 is made, within a metric and a hypothesis; these are not corrected for one another. A verdict is
@@ -31,11 +32,12 @@ is made, within a metric and a hypothesis; these are not corrected for one anoth
     equivalent     TOST rejected after Holm
     worse          H₀ of `worse` rejected after Holm
     inconclusive   neither: too few images to tell, or an improvement beyond the margin
+    not judged     fewer than `LEAST_UNITS` units
 
 Images are what is random here, and the MC draw; the network, its training and the corruption types
 are as given. Seeds of the MC draw are averaged first: values an image, and for ECE the scores. A
 pass has the same weights for all images, so no resample of the images shows its luck. Halves of the
-passes do, and what they tell is added to the draws (`Luck`).
+passes do, and what they tell of all images alike is added to the draws (`Luck`).
 """
 
 from __future__ import annotations
@@ -47,7 +49,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..significance import holm
-from .bootstrap import Array, luck_draws, pseudo_images, resampled
+from ..units import ALPHA, too_few
+from .bootstrap import Array, Luck, luck_draws, pseudo_units, resampled
 from .paired import Pair, Sample, pairs_at
 from .results import Results
 
@@ -62,9 +65,9 @@ SIGN = {"accuracy": -1.0, "nll": 1.0, "ece": 1.0}
 
 RESAMPLES = 10_000
 SEED = 0
-ALPHA = 0.05
 EQUIVALENT, WORSE, INCONCLUSIVE = "equivalent", "worse", "inconclusive"
-_OF_CORRECTNESS = ("accuracy", "ece")  # one image changes either by at most 100 / N
+NOT_JUDGED = "not judged"
+_OF_CORRECTNESS = ("accuracy", "ece")  # one image changes either by at most 100 / N; within ±100
 
 
 @dataclass(frozen=True)
@@ -78,15 +81,19 @@ class Outcome:
         metric: a name of `MARGINS`; `effect`, `low` and `high` are in its unit (points of %, nats).
         severity: 0 (clean) to 5.
         images: how many both were scored on.
+        units: how many independent ones they come from (`units.Units`).
         types: corruption types that both were scored on.
         luck: whether the luck of the MC draw is in the interval; not where there are too few passes
             to tell, nor for deterministic networks, which have none.
+        apart: of that luck, whether what all images share was told apart from each image's own part
+            (`Luck`); else it is an upper bound, and the interval is wider than it need be.
         effect: mean over types of (quantized − float).
-        low: of its 95 % interval.
-        high: of its 95 % interval.
-        p: hypothesis (`equivalent`, `worse`, `improved`) to its p-value.
+        low: of its 95 % interval; None from one unit, which tells no error.
+        high: of its 95 % interval; None likewise.
+        p: hypothesis (`equivalent`, `worse`, `improved`) to its p-value; empty where nothing is
+            judged.
         p_holm: the same after Holm.
-        verdict: `equivalent`, `worse` or `inconclusive`.
+        verdict: `equivalent`, `worse`, `inconclusive` or `not judged`.
         improved: an improvement beyond the margin is shown, after Holm.
         near_floor: of ECE: the float one's, over types, is less than `NEAR` times its noise floor.
     """
@@ -97,11 +104,13 @@ class Outcome:
     metric: str
     severity: int
     images: int
+    units: int
     types: tuple[str, ...]
     luck: bool
+    apart: bool
     effect: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     p: dict[str, float]
     p_holm: dict[str, float] = field(default_factory=dict)
     verdict: str = INCONCLUSIVE
@@ -134,27 +143,42 @@ def equivalence(
 
 
 def _tested(sample: Sample, resamples: int, seed: int) -> list[Outcome]:
-    effects = sample.effects()
-    chunks = [sample.draws(counts) for counts in resampled(sample.images, resamples, seed)]
+    effects, units = sample.effects(), sample.units.count
+    if units < 2:
+        return [
+            _outcome(sample, pair, metric, float(effects[metric][column]), None)
+            for metric in MARGINS
+            for column, pair in enumerate(sample.pairs)
+        ]
+    chunks = [sample.draws(counts) for counts in resampled(units, resamples, seed)]
     found = []
     for metric in MARGINS:
         draws = np.concatenate([chunk[metric] for chunk in chunks])
         if metric in _OF_CORRECTNESS:
-            draws += pseudo_images(draws.shape, sample.images, [seed, 1])
+            draws += pseudo_units(draws.shape, units, [seed, 1])
         for column, pair in enumerate(sample.pairs):
             luck = sample.luck(pair, metric)
             moved = draws[:, column] + luck_draws(luck, len(draws), [seed, 2, column])
             effect = float(effects[metric][column])
-            found.append(_outcome(sample, pair, metric, effect, moved, bool(luck)))
+            if metric == "ece":
+                moved = moved - (moved.mean() - effect)
+            found.append(_outcome(sample, pair, metric, effect, moved, luck))
     return found
 
 
 def _outcome(
-    sample: Sample, pair: Pair, metric: str, effect: float, draws: Array, luck: bool
+    sample: Sample,
+    pair: Pair,
+    metric: str,
+    effect: float,
+    draws: Array | None,
+    luck: Sequence[Luck] = (),
 ) -> Outcome:
-    if metric == "ece":
-        draws = draws - (draws.mean() - effect)
-    low, high = np.quantile(draws, [0.025, 0.975])
+    low = high = None
+    if draws is not None:
+        most = 100.0 if metric in _OF_CORRECTNESS else np.inf
+        low, high = np.clip(np.quantile(draws, [0.025, 0.975]), -most, most).tolist()
+    judged = draws is not None and not too_few(sample.units.count)
     return Outcome(
         variant=pair.variant,
         reference=pair.reference,
@@ -162,12 +186,15 @@ def _outcome(
         metric=metric,
         severity=sample.severity,
         images=sample.images,
+        units=sample.units.count,
         types=pair.types,
-        luck=luck,
+        luck=bool(luck),
+        apart=all(one.apart for one in luck),
         effect=effect,
-        low=float(low),
-        high=float(high),
-        p=_p_values(SIGN[metric] * draws, MARGINS[metric]),
+        low=low,
+        high=high,
+        p=_p_values(SIGN[metric] * draws, MARGINS[metric]) if judged and draws is not None else {},
+        verdict=INCONCLUSIVE if judged else NOT_JUDGED,
         near_floor=metric == "ece" and sample.near_floor(pair),
     )
 
@@ -191,13 +218,15 @@ def _corrected(raw: Sequence[Outcome], alpha: float) -> list[Outcome]:
     adjusted: dict[int, dict[str, float]] = {index: {} for index in range(len(raw))}
     families: dict[tuple[str, str], list[int]] = {}
     for index, outcome in enumerate(raw):
+        if not outcome.p:
+            continue
         families.setdefault((outcome.kind, outcome.metric), []).append(index)
     for which in families.values():
         for hypothesis in ("equivalent", "worse", "improved"):
             values = holm([raw[i].p[hypothesis] for i in which])
             for i, value in zip(which, values, strict=True):
                 adjusted[i][hypothesis] = value
-    return [_judged(outcome, adjusted[i], alpha) for i, outcome in enumerate(raw)]
+    return [_judged(o, adjusted[i], alpha) if o.p else o for i, o in enumerate(raw)]
 
 
 def _judged(outcome: Outcome, p_holm: dict[str, float], alpha: float) -> Outcome:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from .bootstrap import Array, Luck, binned_gaps, mean_draws
+from ..errors import UserError
+from ..units import Units
+from .blocks import shares_of
+from .bootstrap import Array, Luck, Means, ece_draws, gaps_of
 from .record import ShiftRecord
 from .results import Results
 
@@ -49,23 +52,24 @@ class Sample:
         }
         self._types = {name: list(found) for name, found in self._records.items()}
         first = pairs[0]
-        self.images = self._records[first.variant][first.types[0]][0].images
-        self._differences = {
-            "accuracy": 100.0 * self._difference("correct"),
-            "nll": self._difference("nll"),
+        self.units = _same_units(self._records)
+        self.images = len(self.units.which)
+        self._means = {
+            "accuracy": Means.of(100.0 * self._difference("correct"), self.units),
+            "nll": Means.of(self._difference("nll"), self.units),
         }
 
     def effects(self) -> dict[str, Array]:
         """Metric to [pairs], on the images as they are."""
-        means = {name: values.mean(axis=0) for name, values in self._differences.items()}
-        return {**means, "ece": self._ece_effects(np.ones((1, self.images)))[0]}
+        means = {name: found.centre for name, found in self._means.items()}
+        return {**means, "ece": self._ece_effects(lambda gaps: _ece(gaps))[0]}
 
     def draws(self, counts: Array) -> dict[str, Array]:
-        """Metric to [B, pairs] draws of the effect, from counts [B, N] of `resampled`."""
+        """Metric to [B, pairs] draws of the effect, from counts [B, U] of `resampled`."""
         return {
-            "accuracy": counts @ self._differences["accuracy"] / self.images,
-            "nll": mean_draws(self._differences["nll"], counts),
-            "ece": self._ece_effects(counts),
+            "accuracy": self._means["accuracy"].draws(counts),
+            "nll": self._means["nll"].studentized(counts),
+            "ece": self._ece_effects(lambda gaps: ece_draws(gaps, counts)),
         }
 
     def luck(self, pair: Pair, metric: str) -> list[Luck]:
@@ -92,25 +96,45 @@ class Sample:
             columns.append(sides[0] - sides[1])
         return np.stack(columns, axis=1)
 
-    def _ece_effects(self, counts: Array) -> Array:
-        """[B, pairs]"""
-        by_type = {name: self._ece(name, counts) for name in self._records}
+    def _ece_effects(self, ece: Callable[[Means], Array]) -> Array:
+        """[B, pairs], from what gives [B] of the gaps of a record; mean over types and seeds."""
+        found = {
+            name: {
+                t: np.mean([ece(Means.of(gaps_of(r), self.units)) for r in records], axis=0)
+                for t, records in types.items()
+            }
+            for name, types in self._records.items()
+        }
         columns = []
         for pair in self.pairs:
             sides = [
-                by_type[v][:, [self._types[v].index(t) for t in pair.types]].mean(axis=1)
+                np.mean([found[v][t] for t in pair.types], axis=0)
                 for v in (pair.variant, pair.reference)
             ]
             columns.append(sides[0] - sides[1])
         return np.stack(columns, axis=1)
 
-    def _ece(self, name: str, counts: Array) -> Array:
-        """[B, types of this variant], %; mean over seeds."""
-        columns = []
-        for records in self._records[name].values():
-            gaps = np.concatenate([binned_gaps(record) for record in records], axis=1)
-            columns.append(np.abs(counts @ gaps).sum(axis=1) / len(records))
-        return 100.0 / self.images * np.stack(columns, axis=1)
+
+def _ece(gaps: Means) -> Array:
+    """[1], %."""
+    return 100.0 * np.abs(gaps.centre).sum(keepdims=True)
+
+
+def _same_units(records: Mapping[str, Mapping[str, Sequence[ShiftRecord]]]) -> Units:
+    """Of all records, which hold the same images.
+
+    Raises:
+        UserError: some say what images were cut from and others say otherwise or nothing.
+    """
+    every = [r for types in records.values() for found in types.values() for r in found]
+    units = every[0].units
+    if any(not np.array_equal(r.units.which, units.which) for r in every[1:]):
+        cell = every[0].cell
+        raise UserError(
+            f"Records of {cell.workload} at severity {cell.severity} disagree about which images "
+            "have one source; score them again with --policy always."
+        )
+    return units
 
 
 def luck_of(
@@ -132,21 +156,29 @@ def luck_of(
     Returns:
         Empty where a side draws no weights, or too few to tell.
     """
-    sides = [_halves(records, metric) for records in (variant, reference)]
+    every = [r for records in itertools.chain(variant, reference) for r in records if r.halves]
+    apart = bool(every) and all(metric in r.blocks for r in every)
+    shares = shares_of(every[0].units) if apart else (1.0,)
+    sides = [_halves(records, metric, apart) for records in (variant, reference)]
     noises = [{r.cell.noise for r in itertools.chain(*side)} for side in (variant, reference)]
     one, other = sides
     if one and noises[0] == noises[1] and one.keys() == other.keys():
-        return [Luck.of(np.stack([one[seed] - other[seed] for seed in one]))]
-    return [Luck.of(np.stack(list(side.values()))) for side in sides if side]
+        return [Luck.of(np.stack([one[seed] - other[seed] for seed in one]), shares)]
+    return [Luck.of(np.stack(list(side.values())), shares) for side in sides if side]
 
 
-def _halves(records: Sequence[Sequence[ShiftRecord]], metric: str) -> dict[int, Array]:
-    """Seed to [halves] scores in the mean over types; empty if some type has too few passes."""
-    found: dict[int, list[tuple[float, ...]]] = {}
-    for record in itertools.chain(*records):
-        found.setdefault(record.cell.seed, []).append(record.halves.get(metric, ()))
-    if not all(map(len, itertools.chain(*found.values()))):
+def _halves(
+    records: Sequence[Sequence[ShiftRecord]], metric: str, apart: bool
+) -> dict[int, Array]:
+    """Seed to [K, halves] scores in the mean over types, of blocks or of all images as one block;
+    empty if some type has too few passes."""
+    every = list(itertools.chain(*records))
+    if not all(record.halves.get(metric) for record in every):
         return {}
+    found: dict[int, list[Array]] = {}
+    for record in every:
+        halves = record.block_scores(metric) if apart else np.array([record.halves[metric]])
+        found.setdefault(record.cell.seed, []).append(halves)
     whole = {seed: halves for seed, halves in found.items() if len(halves) == len(records)}
     return {seed: np.asarray(np.mean(whole[seed], axis=0)) for seed in sorted(whole)}
 

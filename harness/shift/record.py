@@ -3,12 +3,16 @@
 Beside the scores it keeps what each image got at the largest T, so that formats can be compared
 image by image (`equivalence`), figures drawn and out-of-distribution detection computed without
 running anything again. Arrays are little-endian bytes in base64, their types in `ARRAYS`.
+
+What halves of the passes scored is kept for blocks of the images too. What a draw of the weights
+does to all images alike moves all blocks together; what it does to each image on its own moves them
+apart, and the images' own spread holds that already (`bootstrap.Luck`).
 """
 
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +21,7 @@ from numpy.typing import NDArray
 from ..cell import Cell
 from ..fingerprint import Fingerprint
 from ..store import Kind, cell_key
+from ..units import Units
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,6 +69,11 @@ class ShiftRecord:
             `prediction`, `label` and `source`.
         halves: metric to its score by half of the passes, for every choice of half of `GROUPS`
             groups of them; empty without labels and where there are fewer passes.
+        blocks: `HALVED`' names to base64 of float32 [K, halves], what each of K blocks of images
+            (`blocks.blocks_of`) contributes to the score by each half: accuracy, NLL and AURC are that of
+            the block times its share of the images. ECE's is made linear: the gaps of confidence
+            have the signs that they have in their bins with all passes and images. Records of
+            before have none.
         skipped: files of images that cannot be read and were left out.
         schema_version: of this format.
     """
@@ -77,6 +87,7 @@ class ShiftRecord:
     scores: dict[str, tuple[float | None, ...]]
     per_image: dict[str, str]
     halves: dict[str, tuple[float, ...]]
+    blocks: dict[str, str] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
@@ -94,6 +105,20 @@ class ShiftRecord:
         """
         values = np.frombuffer(base64.b64decode(self.per_image[name]), ARRAYS[name])
         return values.astype(bool) if name == "correct" else values
+
+    @property
+    def units(self) -> Units:
+        """What is independent among the images."""
+        return Units.of(self.images, self.array("source") if "source" in self.per_image else None)
+
+    def block_scores(self, metric: str) -> NDArray[np.float64]:
+        """[K, halves] of `blocks`.
+
+        Raises:
+            KeyError: the record has none.
+        """
+        values = np.frombuffer(base64.b64decode(self.blocks[metric]), "<f4")
+        return values.reshape(-1, len(self.halves[metric])).astype(np.float64)
 
     @property
     def labelled(self) -> bool:
@@ -124,10 +149,7 @@ def per_image(
         arrays["label"] = labels
     if sources is not None:
         arrays["source"] = sources
-    return {
-        name: base64.b64encode(values.numpy().astype(ARRAYS[name]).tobytes()).decode()
-        for name, values in arrays.items()
-    }
+    return {name: encoded(values.numpy(), ARRAYS[name]) for name, values in arrays.items()}
 
 
 def scored_halves(summary: Predicted, labels: Tensor) -> dict[str, tuple[float, ...]]:
@@ -146,6 +168,11 @@ def scored_halves(summary: Predicted, labels: Tensor) -> dict[str, tuple[float, 
         name: tuple(compute(half, labels) for half in summary.halves)
         for name, compute in metrics.items()
     }
+
+
+def encoded(values: NDArray[Any], type_: str) -> str:
+    """Base64 of little-endian values of a type."""
+    return base64.b64encode(values.astype(type_).tobytes()).decode()
 
 
 SHIFT_RECORDS: Kind[ShiftRecord] = Kind("shift record", ShiftRecord, SCHEMA_VERSION, cell_key)

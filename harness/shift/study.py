@@ -37,6 +37,7 @@ from ..prepare import load_networks, prepare
 from ..store import Policy, Store
 from ..terminal import command_line, tell
 from ..uncertainty.metrics import score, whole_needed
+from .blocks import scored_blocks
 from .ood import OOD, OodSet, ood_split
 from .plan import Condition, ShiftPlan
 from .record import GROUPS, SHIFT_RECORDS, ShiftRecord, per_image, scored_halves
@@ -209,10 +210,12 @@ class _Job:
         last = found[prefixes[-1]]
         scores: dict[str, tuple[float | None, ...]] = {}
         halves: dict[str, tuple[float, ...]] = {}
+        blocks: dict[str, str] = {}
         if labels is not None:
             by_prefix = [score(found[T], labels) for T in prefixes]
             scores = {name: tuple(one[name] for one in by_prefix) for name in by_prefix[0]}
             halves = scored_halves(last, labels)
+            blocks = scored_blocks(last, labels, images.sources)
         return ShiftRecord(
             cell=cell,
             fingerprint=self.here,
@@ -224,6 +227,7 @@ class _Job:
             scores=scores,
             per_image=per_image(last, labels, images.sources),
             halves=halves,
+            blocks=blocks,
         )
 
 

@@ -101,7 +101,12 @@ def aurc(summary: Predicted, labels: Tensor) -> float:
     Geifman, Uziel and El-Yaniv, "Bias-Reduced Uncertainty Estimation for Deep Neural
     Classifiers", ICLR 2019, section 3.
     """
-    return exact_mean(_risks(summary.confidence, ~summary.correct(labels)))
+    return area(summary.confidence, ~summary.correct(labels))
+
+
+def area(confidence: Tensor, wrong: Tensor) -> float:
+    """`aurc` of [N] confidences and [N] bool, whether each prediction is wrong."""
+    return exact_mean(_risks(confidence, wrong))
 
 
 def eaurc(summary: Predicted, labels: Tensor) -> float:

@@ -19,6 +19,7 @@ from report import factory
 
 from sigmabench.harness.cell import Cell
 from sigmabench.harness.formats import FORMATS
+from sigmabench.harness.shift.blocks import scored_blocks
 from sigmabench.harness.shift.corruptions import CORRUPTIONS
 from sigmabench.harness.shift.plan import FORMATS_OF_STUDY
 from sigmabench.harness.shift.record import ARRAYS, GROUPS, ShiftRecord, per_image, scored_halves
@@ -137,26 +138,47 @@ def study(
 
 
 def _scored(cell: Cell, images: int, mc: tuple[int, ...], harm: float) -> ShiftRecord:
-    """A cell scored with the library's own metrics."""
-    predictive = Predictive(mc, deterministic=not FORMATS.get(cell.format).bayesian, groups=GROUPS)
-    predictive.update(_logits(cell, images, harm))
-    summaries = predictive.summaries()
     labels = None if cell.corruption.startswith("ood:") else _labels(images)
-    scores, halves = {}, {}
+    return scored(cell, _logits(cell, images, harm), labels, mc)
+
+
+def scored(
+    cell: Cell,
+    logits: torch.Tensor,
+    labels: torch.Tensor | None,
+    mc: tuple[int, ...],
+    sources: torch.Tensor | None = None,
+) -> ShiftRecord:
+    """A cell scored with the library's own metrics.
+
+    Args:
+        cell: of the record.
+        logits: [T, N, C].
+        labels: [N], or None from outside the distribution.
+        mc: prefixes.
+        sources: as `Split.sources`.
+    """
+    predictive = Predictive(mc, deterministic=not FORMATS.get(cell.format).bayesian, groups=GROUPS)
+    predictive.update(logits)
+    summaries = predictive.summaries()
+    last = summaries[mc[-1]]
+    scores, halves, blocks = {}, {}, {}
     if labels is not None:
         each = [score(summaries[T], labels, SCORES) for T in mc]
         scores = {name: tuple(one[name] for one in each) for name in SCORES}
-        halves = scored_halves(summaries[mc[-1]], labels)
+        halves = scored_halves(last, labels)
+        blocks = scored_blocks(last, labels, sources)
     return ShiftRecord(
         cell=cell,
         fingerprint=factory.fingerprint(),
         command="sigmabench shift",
         created="2025-01-01T00:00:00+00:00",
-        images=images,
+        images=logits.shape[1],
         mc=mc,
         scores=scores,
-        per_image=per_image(summaries[mc[-1]], labels),
+        per_image=per_image(last, labels, sources),
         halves=halves,
+        blocks=blocks,
     )
 
 
