@@ -7,8 +7,9 @@ machines, are not one race: their medians stand side by side, and no ratio is fo
 
 Quality. Welch's t-test over the seeds of the MC draw, of the same kind (`SCORE_EFFECTS`). It says
 nothing about other test images, for which each accuracy carries the interval of a difference of two
-proportions; where that covers 0, a verdict is on these images alone. Scores of a few seeds that tie
-give no error to test by, but those of a deterministic twin have none.
+proportions, of as many as there are independent images; where that covers 0, a verdict is on these
+images alone, and where there are fewer than `units.LEAST_UNITS` of them there is no verdict. Scores
+of a few seeds that tie give no error to test by, but those of a deterministic twin have none.
 
 All p-values of one comparison are corrected together (Holm, 1979).
 """
@@ -30,13 +31,14 @@ from .measure.statistics import log_median_ratio
 from .record import Record
 from .significance import Estimate, holm, mean_difference, newcombe
 from .uncertainty.metrics import METRICS
+from .units import ALPHA, too_few
 from .verdict import INVALID, KINDS
 
 METRIC_NAMES = ("accuracy", "ece", "uce", "nll", "brier")
-ALPHA = 0.05
 SMALLEST_EFFECT = 0.02
 #: Change of a score that matters, in its unit; of a metric that is not named, any.
 SCORE_EFFECTS: Mapping[str, float] = {"accuracy": 0.1, "ece": 0.1, "nll": 0.002, "brier": 0.001}
+NOT_JUDGED = "not judged"
 #: What a verdict ends with that may not hold for other test images.
 HERE = " on these images"
 
@@ -79,22 +81,25 @@ class Score:
         metric: its name.
         a: values on side A, one a seed.
         b: values on side B.
+        units: independent images that both were scored on.
         difference: mean of B less mean of A; None where a side has no value.
         ci95: its 95 % interval by Welch, over MC draws alone; None for fewer than two seeds.
         test_set_ci95: for accuracy, the 95 % interval of the difference over draws of test images;
-            else None.
+            else, and from one independent image, None.
         p_value: of a difference within the smallest effect that matters, over MC draws; None where
             it is not defined.
         p_holm: the same, corrected for all tests of the comparison.
         verdict: `identical`, `better`, `worse`, `different` (a metric without a direction),
-            `none shown` or `not testable`; it is about B. `better on these images` and `worse on
-            these images` where the interval over draws of test images covers 0.
+            `none shown`, `not testable` or `not judged` (too few units); it is about B. `better on
+            these images` and `worse on these images` where the interval over draws of test images
+            covers 0.
     """
 
     keys: tuple[str, ...]
     metric: str
     a: tuple[float | None, ...]
     b: tuple[float | None, ...]
+    units: int
     difference: float | None
     ci95: tuple[float, float] | None
     test_set_ci95: tuple[float, float] | None
@@ -199,6 +204,7 @@ def compare(
     only_b = tuple(cell for cell in of_b if cell not in of_a)
     fingerprints = _fingerprints([x for x, _ in pairs] or a, [y for _, y in pairs] or b)
     notes = _notes(pairs, only_a, only_b, bool(fingerprints))
+    notes += _unjudged(scores)
     if len(of_a) < len(a) or len(of_b) < len(b):
         notes.append(
             "A cell measured several times counts by its newest record, of a machine that both "
@@ -270,21 +276,31 @@ def _scores(pairs: Sequence[tuple[Record, Record]], effects: Mapping[str, float]
 def _score(keys: tuple[str, ...], name: str, effect: float, a: Record, b: Record) -> Score:
     sides = [r.quality.scores[name] for r in (a, b)]
     x, y = ([v for v in values if v is not None] for values in sides)
-    base = Score(keys, name, sides[0], sides[1], None, None, None, None, None, "not testable")
+    units = _units(a, b)
+    base = Score(
+        keys, name, sides[0], sides[1], units, None, None, None, None, None, "not testable"
+    )
     if not x or not y:
         return base
     base = replace(base, difference=float(np.mean(y) - np.mean(x)))
-    if name == "accuracy" and a.quality.images == b.quality.images:
+    if name == "accuracy" and a.quality.images == b.quality.images and units > 1:
         shares = [min(1.0, float(np.mean(v)) / 100) for v in (x, y)]
-        low, high = newcombe(shares[0], shares[1], a.quality.images)
+        low, high = newcombe(shares[0], shares[1], units)
         base = replace(base, test_set_ci95=(100 * low, 100 * high))
     if sides[0] == sides[1]:
         return replace(base, verdict="identical")
+    if too_few(units):
+        return replace(base, verdict=NOT_JUDGED)
     twin = a.cell.format in FORMATS and not FORMATS.get(a.cell.format).bayesian
     estimate = mean_difference(x, y, exact=twin)
     if estimate is None:
         return base
     return replace(base, ci95=estimate.interval(), p_value=estimate.p_value(effect))
+
+
+def _units(a: Record, b: Record) -> int:
+    """Independent images; in records of before each image counts for one."""
+    return min(r.quality.units or r.quality.images for r in (a, b))
 
 
 def _judged(
@@ -409,6 +425,14 @@ def _notes(
         if invalid:
             notes.append(f"Of {invalid} of {len(pairs)} cells the {kind} is invalid on a side.")
     return notes
+
+
+def _unjudged(scores: Sequence[Score]) -> list[str]:
+    """Of scores on too few independent images."""
+    few = [score for score in scores if score.verdict == NOT_JUDGED]
+    if not few:
+        return []
+    return [f"{len(few)} of {len(scores)} scores are not judged: {too_few(few[0].units)}."]
 
 
 def _apart(only_a: Sequence[Cell], only_b: Sequence[Cell]) -> list[str]:

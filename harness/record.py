@@ -38,6 +38,7 @@ class Quality:
             that confident (None where there are none), and their `share`, all in [0, 1].
         risk_coverage: of the first seed, at up to 101 coverages: `coverage` and `risk`, in [0, 1].
         skipped: files of images that cannot be read and were left out.
+        units: independent images among them (`Paired.units`); None in records of before.
     """
 
     images: int
@@ -48,6 +49,7 @@ class Quality:
     accuracy_vs_confidence: dict[str, tuple[float | None, ...]]
     risk_coverage: dict[str, tuple[float, ...]]
     skipped: tuple[str, ...] = ()
+    units: int | None = None
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,16 @@ class Paired:
         differences: `accuracy_percent` and `nll_nats`, this one's less the other's: mean over the
             images.
         intervals: 95 % confidence intervals of the differences, of the images: what other images of
-            the same kind might have shown.
+            the same kind might have shown. None where all images have one source.
+        units: independent images: sources, where what the images were cut from is known. None in
+            records of before.
     """
 
     reference: str
     seeds: tuple[int, int]
     differences: dict[str, float]
-    intervals: dict[str, tuple[float, float]]
+    intervals: dict[str, tuple[float, float] | None]
+    units: int | None = None
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
 """What a format scores less than another one on the same images, and what the images can tell.
 
 Both sides are averaged over their seeds image by image, and the error is that of the images: with
-N of them, cut from G sources, and d̄ the mean of the differences d_i,
+N of them in G units (`units.Units`), n = N / G in each, and d̄ the mean of the differences d_i,
 
-    s² = G / (G − 1) · Σ_g (Σ_{i in g} (d_i − d̄))²,    standard error = √(s² + a) / (N + 2a)
+    s² = G / (G − 1) · Σ_g (Σ_{i in g} (d_i − d̄))²,    standard error = √(s² + a n²) / (N + 2 a n)
 
-with a = 0 for NLL, the usual error by clusters, and a = 1 for accuracy: half an image is added to
+with a = 0 for NLL, the usual error by clusters, and a = 1 for accuracy: half a unit is added to
 either side (Agresti and Min, Statistics in Medicine 24, 2005), because where no prediction differs
-the spread that was seen, 0, is not the one there is.
+the spread that was seen, 0, is not the one there is. One unit tells no error.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ..formats import FORMATS
 from ..record import Paired
 from ..significance import Estimate
 from ..uncertainty.predictive import Predicted
+from ..units import Units
 
 F64 = NDArray[np.float64]
 
@@ -68,32 +69,37 @@ def paired(
         others: of the reference, likewise; there may be fewer seeds or more.
         sources: as `Split.sources`.
     """
-    count = len(mine[0].nll)
-    groups = np.arange(count) if sources is None else sources.numpy()
+    units = Units.of(len(mine[0].nll), sources)
     accuracy = _mean(mine, "correct") - _mean(others, "correct")
     found = {
-        "accuracy_percent": _estimate(100 * accuracy, groups, 100.0),
-        "nll_nats": _estimate(_mean(mine, "nll") - _mean(others, "nll"), groups, 0.0),
+        "accuracy_percent": _estimate(100 * accuracy, units, 100.0),
+        "nll_nats": _estimate(_mean(mine, "nll") - _mean(others, "nll"), units, math.inf),
     }
     return Paired(
         reference,
         (len(mine), len(others)),
-        {name: estimate.value for name, estimate in found.items()},
-        {name: estimate.interval() for name, estimate in found.items()},
+        {name: value for name, (value, _) in found.items()},
+        {name: interval for name, (_, interval) in found.items()},
+        units.count,
     )
 
 
-def _estimate(differences: F64, sources: NDArray[np.int64], image: float) -> Estimate:
-    """Their mean; `image` is the difference that one image more makes, 0 to add none."""
-    count = len(differences)
-    value = float(differences.mean())
-    _, which = np.unique(sources, return_inverse=True)
-    sums = np.bincount(which, differences - value)
-    groups = len(sums)
-    spread = float(np.square(sums).sum()) * groups / max(groups - 1, 1)
-    added = int(image > 0)
-    error = math.sqrt(spread + image**2) / (count + 2 * added)
-    return Estimate(value, error, max(groups - 1, 1))
+def _estimate(
+    differences: F64, units: Units, most: float
+) -> tuple[float, tuple[float, float] | None]:
+    """Their mean and its 95 % interval, None from one unit; `most` is the largest difference that
+    one image can make, infinity where there is none."""
+    value, count = float(differences.mean()), units.count
+    if count < 2:
+        return value, None
+    spread = float(np.square(units.sums(differences - value)).sum()) * count / (count - 1)
+    added = 0.0
+    if math.isfinite(most):
+        added = len(differences) / count
+        spread += (most * added) ** 2
+    error = math.sqrt(spread) / (len(differences) + 2 * added)
+    low, high = Estimate(value, error, count - 1).interval()
+    return value, (max(low, -most), min(high, most))
 
 
 def _mean(seeds: Sequence[PerImage], name: str) -> F64:

@@ -10,6 +10,7 @@ from ..record import Quality
 from ..uncertainty.calibration import reliability_diagram
 from ..uncertainty.metrics import METRICS, score
 from ..uncertainty.selective import accuracy_against_confidence, risk_coverage
+from ..units import Units
 
 if TYPE_CHECKING:
     from ..data import Split
@@ -54,6 +55,7 @@ def quality(summaries: Sequence[Predicted], split: Split, seeds: Sequence[int]) 
             "risk": tuple(curve.risk.tolist()),
         },
         skipped=split.skipped,
+        units=Units.of(len(split), split.sources).count,
     )
 
 

@@ -100,7 +100,8 @@ def _differences(found: Ablation, metric: str) -> Sheet:
     )
     note = (
         f"Mean over images of its own less FP32's, in {unit}; interval by {found.resamples:,} "
-        "resamples of the images, which do not show the luck that all share in a draw of weights."
+        "resamples of the independent images, which do not show the luck that all share in a draw "
+        "of weights."
     )
     title = f"Ablation: difference in {heading(metric)[0]} to FP32"
     return Sheet(title, columns, rows, {}, 0, (note,))
@@ -119,7 +120,8 @@ def _short(metric: str) -> tuple[str, str]:
 
 
 def _difference(found: Difference, factor: float, digits: int) -> tuple[str, str]:
-    value, low, high = (
-        text.signed(factor * number, digits) for number in (found.value, found.low, found.high)
-    )
+    value = text.signed(factor * found.value, digits)
+    if found.low is None or found.high is None:
+        return value, text.MISSING
+    low, high = (text.signed(factor * number, digits) for number in (found.low, found.high))
     return value, f"{low} … {high}"

@@ -202,12 +202,15 @@ def _bar(
 
 def _arms(found: Interval, scale: float) -> Array:
     """[2, 1] from the estimate to either end of its interval."""
+    if found.low is None or found.high is None:
+        return np.zeros((2, 1))
     low, high = found.value - found.low, found.high - found.value
     return scale * np.maximum([[low], [high]], 0.0)
 
 
 def _band(panel: Axes, luck: Interval, scale: float) -> None:
-    panel.axhspan(scale * luck.low, scale * luck.high, color=FAINT, alpha=0.15, linewidth=0)
+    if luck.low is not None and luck.high is not None:
+        panel.axhspan(scale * luck.low, scale * luck.high, color=FAINT, alpha=0.15, linewidth=0)
     panel.axhline(scale * luck.value, color=INK, linewidth=0.8, linestyle="--")
 
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from ..formats import FORMATS
 from ..selective.agreement import LESS, MORE, SEEDS, UNDECIDED, Agreement, Comparison
 from ..selective.findings import DETECTORS, Findings, Told
-from ..selective.sample import FEW_SOURCES, SCORES, Interval
+from ..selective.sample import SCORES, Interval
 from ..selective.selection import Selection
+from ..units import LEAST_UNITS
 from ..workload import Workload
 from . import text
 from .sheet import Column, Sheet
@@ -95,7 +96,7 @@ def referred(found: Findings, *, intervals: bool = False) -> Sheet:
         "with other noise, the luck of the draw, which − luck is taken from; its interval has the "
         "seeds' variation too. more, fewer: shown at 5 % after Holm over both, formats and splits; "
         "?: not told apart; –: not judged, which "
-        f"takes {SEEDS} seeds and {FEW_SOURCES} independent images. {_interval(intervals)}",
+        f"takes {SEEDS} seeds and {LEAST_UNITS} independent images. {_interval(intervals)}",
     )
     return Sheet("Who is referred", columns, rows, headings, 0, notes)
 
@@ -262,19 +263,29 @@ def _spread(found: Interval | None, digits: int, interval: bool, scale: float = 
     """The value with its interval, or shorter with half of its width."""
     if found is None:
         return text.MISSING
-    value, low, high = (text.fixed(scale * v, digits) for v in (found.value, found.low, found.high))
-    if interval:
-        return f"{value} ({low}–{high})"
-    return f"{value} ±{text.fixed(scale * (found.high - found.low) / 2, digits)}"
+    return _bounded_by(found, text.fixed, "–", digits, interval, scale)
 
 
 def _change(found: Interval, digits: int, interval: bool, scale: float = 1.0) -> str:
     """A difference with its interval, or shorter with half of its width."""
-    value, low, high = (
-        text.signed(scale * v, digits) for v in (found.value, found.low, found.high)
-    )
+    return _bounded_by(found, text.signed, " … ", digits, interval, scale)
+
+
+def _bounded_by(
+    found: Interval,
+    write: Callable[[float, int], str],
+    to: str,
+    digits: int,
+    interval: bool,
+    scale: float,
+) -> str:
+    value = write(scale * found.value, digits)
+    if found.low is None or found.high is None:
+        return f"{value} ({text.MISSING})" if interval else f"{value} ±{text.MISSING}"
     if interval:
-        return f"{value} ({low} … {high})"
+        return (
+            f"{value} ({write(scale * found.low, digits)}{to}{write(scale * found.high, digits)})"
+        )
     return f"{value} ±{text.fixed(scale * (found.high - found.low) / 2, digits)}"
 
 

@@ -334,8 +334,10 @@ def _paired_cells(row: Row, kept: Mapping[tuple[object, ...], float | None]) -> 
 
 
 def _plus_minus(found: Paired, metric: str, digits: int) -> str:
-    low, high = found.intervals[metric]
-    return f"{text.signed(found.differences[metric], digits)} ± {(high - low) / 2:.{digits}f}"
+    interval, value = found.intervals[metric], text.signed(found.differences[metric], digits)
+    if interval is None:
+        return f"{value} ± {text.MISSING}"
+    return f"{value} ± {(interval[1] - interval[0]) / 2:.{digits}f}"
 
 
 def _speed_columns(unit: str) -> tuple[Column, ...]:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from ..formats import FORMATS
 from ..shift.conclusions import NAMES
-from ..shift.equivalence import EQUIVALENT, MARGINS, WORSE, Outcome
+from ..shift.equivalence import EQUIVALENT, MARGINS, NOT_JUDGED, WORSE, Outcome
 from ..shift.paired import NEAR
+from ..units import too_few
 from . import text
 from .sheet import Column, Sheet
 from .sheets import decimals, heading
@@ -18,6 +19,7 @@ SYMBOLS = {
     "worse": "!",
     "better": "+",
     "inconclusive": "?",
+    "not judged": "·",
 }
 
 
@@ -45,7 +47,8 @@ def grid(outcomes: Sequence[Outcome]) -> Sheet:
         "is shown. ? inconclusive. "
         f"≈ equivalent, but the float format's ECE is less than {NEAR:g} times its noise floor, so "
         "ECE could hardly tell. Level 5 % after Holm over formats and severities."
-        + _few_passes(outcomes),
+        + _few_passes(outcomes)
+        + _few_units(outcomes),
     )
     return Sheet("Does quantization hurt?", columns, tuple(rows), headings, 0, notes)
 
@@ -69,10 +72,12 @@ def details(outcomes: Sequence[Outcome]) -> Sheet:
         Column("verdict", numeric=False),
     )
     images = " or ".join(f"{n:,}" for n in sorted({o.images for o in outcomes}))
+    units = " or ".join(f"{n:,}" for n in sorted({o.units for o in outcomes}))
     types = " or ".join(map(str, sorted({len(o.types) for o in outcomes if o.severity})))
     notes = (
         f"Effect: mean of (quantized − float) over {types or 'no'} corruption types, {images} "
-        "images. p after Holm over formats and severities; the interval is that of one effect.",
+        f"images, {units} independent. p after Holm over formats and severities; the interval is "
+        "that of one effect." + _upper_bound(outcomes),
     )
     return Sheet("Equivalence tests", columns, tuple(rows), headings, 0, notes)
 
@@ -81,8 +86,8 @@ def kind(outcome: Outcome) -> str:
     """Which of `SYMBOLS` an outcome has."""
     if outcome.verdict == EQUIVALENT:
         return "near" if outcome.near_floor else "equivalent"
-    if outcome.verdict == WORSE:
-        return "worse"
+    if outcome.verdict in (WORSE, NOT_JUDGED):
+        return outcome.verdict
     return "better" if outcome.improved else "inconclusive"
 
 
@@ -92,22 +97,41 @@ def _few_passes(outcomes: Sequence[Outcome]) -> str:
     return " Too few passes: how far the draw of the weights moved this is not counted." * few
 
 
+def _few_units(outcomes: Sequence[Outcome]) -> str:
+    """Why there is no verdict where there is none."""
+    few = sorted({o.units for o in outcomes if o.verdict == NOT_JUDGED})
+    return "".join(f" · not judged: {too_few(units)}." for units in few)
+
+
+def _upper_bound(outcomes: Sequence[Outcome]) -> str:
+    """Of records that do not tell the images' own part of the draw's luck apart."""
+    whole = any(o.luck and not o.apart for o in outcomes)
+    return (
+        " These records hold no scores of blocks of the images: the luck of the draw in the "
+        "intervals is an upper bound, and they are wider than they need be."
+    ) * whole
+
+
 def _detail_cells(outcome: Outcome) -> tuple[str, ...]:
     digits = decimals(outcome.metric)
-    interval = f"{text.signed(outcome.low, digits)} … {text.signed(outcome.high, digits)}"
+    interval = text.MISSING
+    if outcome.low is not None and outcome.high is not None:
+        interval = f"{text.signed(outcome.low, digits)} … {text.signed(outcome.high, digits)}"
     word = {"near": "equivalent ≈"}.get(kind(outcome), kind(outcome))
     return (
         outcome.variant,
         str(outcome.severity),
         text.signed(outcome.effect, digits),
         interval,
-        _p(outcome.p_holm["equivalent"]),
-        _p(outcome.p_holm["worse"]),
+        _p(outcome.p_holm.get("equivalent")),
+        _p(outcome.p_holm.get("worse")),
         word,
     )
 
 
-def _p(value: float) -> str:
+def _p(value: float | None) -> str:
+    if value is None:
+        return text.MISSING
     return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 

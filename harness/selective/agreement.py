@@ -17,11 +17,11 @@ import numpy as np
 
 from ..shift.bootstrap import Array, Luck, luck_draws
 from ..significance import holm
+from ..units import ALPHA
 from .ranking import Ranked, once
-from .sample import FEW_SOURCES, RESAMPLES, SEED, Interval, Sample
+from .sample import RESAMPLES, SEED, Interval, Sample
 from .selection import Choices, joined
 
-ALPHA = 0.05
 SEEDS = 3
 """Of the MC draw that a verdict takes: their own variation is told by leaving one out, and one must
 be left to pair with."""
@@ -165,7 +165,7 @@ def _compared(
             continue
         excess = _excess(one, by, ranked, choices)
         moved = draws[one]["switched"] - draws[by]["switched"]
-        moved = moved + luck_draws(excess.seeds, resamples, [seed, 3])
+        moved = moved + luck_draws(excess.seeds, len(moved), [seed, 3])
         found.append(_comparison(sample, made[one], made[by], excess, moved))
     return found
 
@@ -289,9 +289,8 @@ def _comparison(
         few = f"fewer than {SEEDS} seeds of the draw"
         return Comparison(found, luck, None, {}, {}, "", few)
     interval = Interval.of(excess.value, draws)
-    if sample.few_sources:
-        few = f"fewer than {FEW_SOURCES} independent images to resample"
-        return Comparison(found, luck, interval, {}, {}, "", few)
+    if sample.too_few:
+        return Comparison(found, luck, interval, {}, {}, "", sample.too_few)
     p = {
         MORE: (1 + int((draws <= 0).sum())) / (len(draws) + 1),
         LESS: (1 + int((draws >= 0).sum())) / (len(draws) + 1),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ..formats import FORMATS
-from ..report.text import signed
+from ..report.text import MISSING, fixed, signed
+from ..units import LEAST_UNITS
 from ..workload import Workload
 from .agreement import LESS, MORE, SEEDS, Comparison
 from .findings import Findings
-from .sample import FEW_SOURCES
+from .sample import Interval
 from .selection import Selection
 
 QUESTION = "Would quantization change who is referred?"
@@ -38,7 +39,7 @@ def answer(found: Findings) -> str:
     if not judged:
         return (
             f"{QUESTION} Not judged: it takes a quantized Bayesian format, {SEEDS} seeds of the "
-            f"draw, which are the yardstick, and {FEW_SOURCES} independent images."
+            f"draw, which are the yardstick, and {LEAST_UNITS} independent images."
         )
     more = [c for c in judged if c.verdict == MORE]
     less = sum(c.verdict == LESS for c in judged)
@@ -63,7 +64,7 @@ def _halved(found: Findings, one: Selection) -> str:
     return (
         f"{one.split}, {one.variant}: at {coverage} coverage the error is "
         f"{one.error_kept.value:.2f} % against {one.error.value:.2f} % at full coverage, "
-        f"{one.ratio.value:.2f} times ({one.ratio.low:.2f} to {one.ratio.high:.2f}): {reached}."
+        f"{one.ratio.value:.2f} times ({_ends(one.ratio, 2)}): {reached}."
     )
 
 
@@ -85,7 +86,7 @@ def _within(found: Findings, one: Selection) -> Iterator[str]:
     yield (
         f"{kept}{got.coverage.value:.1f} % of the images, of {got.classes} of "
         f"{len(one.classes)} classes, whose balanced error is "
-        f"{error.value:.2f} % ({error.low:.2f} to {error.high:.2f}), {holds} the bound of {bound}; "
+        f"{error.value:.2f} % ({_ends(error, 2)}), {holds} the bound of {bound}; "
         f"with the labels known, {got.oracle:.1f} % could be kept."
     )
 
@@ -116,7 +117,7 @@ def _verdict(one: Comparison) -> str:
     wrong = f"{got.wrong.value:.1f} of those newly kept are wrong"
     if one.luck is None:
         alone = "" if _draws(got.reference) else ", which draws nothing"
-        return f"{start}({got.switched.low:.1f} to {got.switched.high:.1f}{alone}); {wrong}."
+        return f"{start}({_ends(got.switched, 1)}{alone}); {wrong}."
     lucky = f"the {one.luck.switched.value:.1f} that change with other noise"
     wrong = f"{wrong}, by luck {one.luck.wrong.value:.1f}"
     if one.excess is None or one.unjudged:
@@ -124,8 +125,15 @@ def _verdict(one: Comparison) -> str:
     words = {MORE: "more than", LESS: "fewer than"}.get(one.verdict, "not told apart from")
     return (
         f"{start}with the same noise, {words} {lucky} (difference {signed(one.excess.value, 1)}, "
-        f"{signed(one.excess.low, 1)} to {signed(one.excess.high, 1)}); {wrong}."
+        f"{_ends(one.excess, 1, signed)}); {wrong}."
     )
+
+
+def _ends(found: Interval, digits: int, write: Callable[[float, int], str] = fixed) -> str:
+    """Of the interval, in words."""
+    if found.low is None or found.high is None:
+        return MISSING
+    return f"{write(found.low, digits)} to {write(found.high, digits)}"
 
 
 def _draws(variant: str) -> bool:

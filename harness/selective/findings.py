@@ -150,9 +150,9 @@ def findings(
         letters=widest.letters,
         missing=tuple(_missing(found, samples, chosen)),
         sources={
-            name: sample.source_count
+            name: sample.units.count
             for name, sample in samples.items()
-            if sample.source_count < sample.images
+            if sample.units.count < sample.images
         },
         samples=samples,
         selections=tuple(chosen),
@@ -193,10 +193,9 @@ def _missing(
 ) -> list[str]:
     lines = [f"{study.split}: {line}" for study in found.values() for line in study.missing()]
     lines += [
-        f"{name}: {sample.source_count} independent images are too few to resample: intervals are "
-        "too narrow, and nothing is judged."
+        f"{name}: nothing is judged: {sample.too_few}."
         for name, sample in samples.items()
-        if sample.few_sources
+        if sample.too_few
     ]
     if VALIDATION not in found:
         return [*lines, "The validation split was not scored, so no threshold could be chosen."]

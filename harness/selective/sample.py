@@ -12,6 +12,7 @@ from ..errors import UserError
 from ..shift.bootstrap import Array, resampled
 from ..shift.record import ShiftRecord
 from ..shift.results import Results
+from ..units import Units, too_few
 from .ranking import Ranked
 
 SCORES = ("confidence", "entropy", "mutual_information")
@@ -19,8 +20,6 @@ SCORES = ("confidence", "entropy", "mutual_information")
 
 RESAMPLES = 2000
 SEED = 0
-FEW_SOURCES = 10
-"""Below so many, resamples of them are too alike to tell anything: two sources have three."""
 _COUNTS = 1 << 21  # counts at a time: 16 MB
 
 
@@ -76,14 +75,14 @@ class Sample:
         outputs: variant (`Results.formats`) to one for each seed, in that order; of a variant
             without seeds there is one.
         references: variant to the float one it is compared with; none for floats.
-        sources: [N] number, from 0, of what each image was cut from: what is resampled.
+        units: what is independent among the images, and is resampled.
         skipped: files of images that could not be read and were left out.
     """
 
     split: str
     outputs: dict[str, tuple[Outputs, ...]]
     references: dict[str, str]
-    sources: NDArray[np.int64]
+    units: Units
     skipped: tuple[str, ...] = ()
 
     @classmethod
@@ -104,31 +103,24 @@ class Sample:
                 "passes; give --by confidence or --by entropy."
             )
         first = next(iter(found.values()))[0]
-        own = np.arange(first.images)
-        sources = first.array("source") if "source" in first.per_image else own
         names = {variant: results.reference(variant) for variant in found}
         return cls(
             first.cell.split,
             {variant: tuple(map(Outputs.of, records)) for variant, records in found.items()},
             {variant: name for variant, name in names.items() if name in found},
-            np.unique(sources, return_inverse=True)[1].astype(np.int64),
+            first.units,
             first.skipped,
         )
 
     @property
     def images(self) -> int:
         """How many."""
-        return len(self.sources)
+        return len(self.units.which)
 
     @property
-    def source_count(self) -> int:
-        """How many sources the images were cut from."""
-        return int(self.sources.max()) + 1
-
-    @property
-    def few_sources(self) -> bool:
-        """Whether they are too few to resample."""
-        return self.source_count < FEW_SOURCES
+    def too_few(self) -> str:
+        """Why its units judge nothing; empty where they are enough."""
+        return too_few(self.units.count)
 
     @property
     def labels(self) -> NDArray[np.integer]:
@@ -136,12 +128,15 @@ class Sample:
         return next(iter(self.outputs.values()))[0].labels
 
     def draws(self, resamples: int = RESAMPLES, seed: int = SEED) -> Iterator[Array]:
-        """Counts [b, N] of images in resamples of their sources, some resamples at a time: tiles
-        of one image are alike, and come and go together."""
+        """Counts [b, N] of images in resamples of their units, some resamples at a time: tiles of
+        one image are alike, and come and go together. One unit has no resamples."""
+        if self.units.count < 2:
+            yield np.empty((0, self.images))
+            return
         rows = max(1, _COUNTS // self.images)
-        for drawn in resampled(self.source_count, resamples, seed):
+        for drawn in resampled(self.units.count, resamples, seed):
             for start in range(0, len(drawn), rows):
-                yield drawn[start : start + rows, self.sources]
+                yield drawn[start : start + rows, self.units.which]
 
 
 @dataclass(frozen=True)
@@ -150,17 +145,19 @@ class Interval:
 
     Attributes:
         value: on the images as they are; the mean over seeds of the MC draw.
-        low: 2.5th percentile.
-        high: 97.5th percentile.
+        low: 2.5th percentile; None without resamples, from one independent image.
+        high: 97.5th percentile; None likewise.
     """
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
     @classmethod
     def of(cls, value: float, draws: Sequence[float] | Array) -> Interval:
         """From draws of the estimate; those that are not defined have no part."""
         known = np.asarray(draws)[np.isfinite(draws)]
-        low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (value, value)
+        if not len(known):
+            return cls(value, None, None)
+        low, high = np.quantile(known, [0.025, 0.975])
         return cls(value, float(low), float(high))

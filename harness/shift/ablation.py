@@ -2,7 +2,8 @@
 
 Each configuration differs from the default of its σ width in one choice. All see the same images
 and the same noise, FP32 too, so a difference to FP32 is paired image by image; its 95 % interval
-comes from a bootstrap over images, in which an image counts with all its corruptions.
+comes from a bootstrap over independent units (`units.Units`), in which an image counts with all its
+corruptions.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from ..quantize import artefact as files
 from ..quantize.ptq import Options
 from ..uncertainty.metrics import score
 from ..uncertainty.predictive import Summary
+from ..units import Units
 from .ablation_result import METRICS, PAIRED, SHIFTED, Ablation, AblationRow, Difference
-from .bootstrap import mean_draws, pseudo_images, resampled
+from .bootstrap import Means, pseudo_units, resampled
 from .configurations import BASE, Choice, default_choices
 from .source import CLEAN, shifted
 
@@ -72,6 +74,14 @@ class Images:
     severity: int = SEVERITY
     seed: int = 0
     origins: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def units(self) -> dict[str, Units]:
+        """`clean`, and `shifted` where there is a corruption, to what is independent of it."""
+        sets = {CLEAN: self.clean}
+        for split in self.corrupted.values():
+            sets[SHIFTED] = split
+        return {name: Units.of(len(split), split.sources) for name, split in sets.items()}
 
     def __post_init__(self) -> None:
         if len({len(split) for split in self.corrupted.values()}) > 1:
@@ -150,17 +160,20 @@ def ablation(
         model = made(choice.options, choice.observer, choice.sampled).artefact(choice.format)
         fp32 = fp32 or model
         found.append(scorer.scored(choice, model, fp32))
+    units = images.units
     return Ablation(
         split=images.clean.name,
         images=len(images.clean),
         corrupted_images=len(next(iter(images.corrupted.values()), ())),
+        units=units[CLEAN].count,
+        corrupted_units=units[SHIFTED].count if SHIFTED in units else 0,
         origins=dict(images.origins),
         severity=images.severity,
         corruption_seed=images.seed,
         mc=mc,
         seeds=tuple(seeds),
         resamples=resamples,
-        rows=_compared(found, resamples),
+        rows=_compared(found, units, resamples),
     )
 
 
@@ -247,16 +260,18 @@ def _paired(summary: Summary, split: Split) -> NDArray[np.float64]:
     return np.stack([100.0 * summary.correct(labels).double().numpy(), nll.numpy()])
 
 
-def _compared(found: Sequence[_Scored], resamples: int) -> tuple[AblationRow, ...]:
+def _compared(
+    found: Sequence[_Scored], units: Mapping[str, Units], resamples: int
+) -> tuple[AblationRow, ...]:
     """The rows with their differences to the first; the same resamples serve all of them."""
     base, others = found[0], found[1:]
     differences: list[dict[str, dict[str, Difference]]] = [{} for _ in others]
     for name, reference in base.values.items() if others else ():
         columns = np.stack([other.values[name] - reference for other in others])
         for index, metric in enumerate(PAIRED):
-            numbers = _intervals(columns[:, index].T, resamples, metric == "accuracy")
-            for one, (value, low, high) in zip(differences, numbers, strict=True):
-                one.setdefault(name, {})[metric] = Difference(value, low, high)
+            numbers = _intervals(columns[:, index].T, units[name], resamples, metric == "accuracy")
+            for one, number in zip(differences, numbers, strict=True):
+                one.setdefault(name, {})[metric] = number
     rows = [
         replace(other.row, differences=one) for other, one in zip(others, differences, strict=True)
     ]
@@ -264,23 +279,25 @@ def _compared(found: Sequence[_Scored], resamples: int) -> tuple[AblationRow, ..
 
 
 def _intervals(
-    values: NDArray[np.float64], resamples: int, correctness: bool
-) -> list[tuple[float, float, float]]:
+    values: NDArray[np.float64], units: Units, resamples: int, correctness: bool
+) -> list[Difference]:
     """Mean of each column of [N, K] and the ends of its 95 % interval, as in `equivalence`.
 
     Args:
         values: a row an image.
-        resamples: of the images.
+        units: what is independent among the images.
+        resamples: of the units.
         correctness: values are of correctness, in %; else losses.
     """
-    count = len(values)
-    chunks = resampled(count, resamples, 0)
+    means = Means.of(values, units)
+    if units.count < 2:
+        return [Difference(float(value), None, None) for value in means.centre]
+    chunks = resampled(units.count, resamples, 0)
     if correctness:
-        draws = np.concatenate([weights @ values / count for weights in chunks])
-        draws += pseudo_images((len(draws), 1), count, 0)
+        draws = np.concatenate([means.draws(counts) for counts in chunks])
+        draws += pseudo_units((len(draws), 1), units.count, 0)
+        draws = np.clip(draws, -100.0, 100.0)
     else:
-        draws = np.concatenate([mean_draws(values, weights) for weights in chunks])
+        draws = np.concatenate([means.studentized(counts) for counts in chunks])
     ends = np.quantile(draws, [0.025, 0.975], axis=0)
-    return [
-        (float(m), float(a), float(b)) for m, a, b in zip(values.mean(axis=0), *ends, strict=True)
-    ]
+    return [Difference(*map(float, one)) for one in zip(means.centre, *ends, strict=True)]

@@ -20,13 +20,13 @@ class Difference:
 
     Attributes:
         value: points of % for accuracy, nats for NLL.
-        low: of the interval.
-        high: of the interval.
+        low: of the interval; None from one independent image.
+        high: of the interval; None likewise.
     """
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,8 @@ class Ablation:
         split: `validation` or `test`.
         images: clean images.
         corrupted_images: images of each corruption.
+        units: independent clean images (`units.Units`).
+        corrupted_units: independent images of each corruption.
         origins: corruption type to `official` or `generated`.
         severity: of the corruptions.
         corruption_seed: of generated corruptions.
@@ -85,6 +87,8 @@ class Ablation:
     split: str
     images: int
     corrupted_images: int
+    units: int
+    corrupted_units: int
     origins: dict[str, str]
     severity: int
     corruption_seed: int

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..uncertainty.selective import area
 from ..units import Units
-from .bootstrap import binned_gaps
+from .bootstrap import Means, binned_gaps, slopes
 from .record import HALVED, encoded
 
 if TYPE_CHECKING:
@@ -46,22 +46,20 @@ def scored_blocks(
     if not summary.halves or units.count < 2:
         return {}
     blocks = blocks_of(units)
-    signs = np.sign(_gaps(summary, labels).sum(axis=0))
-    each = [_contributions(half, labels, blocks, signs) for half in summary.halves]
-    return {
-        name: encoded(np.stack([one[name] for one in each], axis=1), "<f4") for name in HALVED
-    }
+    slope = slopes(Means.of(_gaps(summary, labels), units))
+    each = [_contributions(half, labels, blocks, slope) for half in summary.halves]
+    return {name: encoded(np.stack([one[name] for one in each], axis=1), "<f4") for name in HALVED}
 
 
 def _contributions(
-    half: Predicted, labels: Tensor, blocks: NDArray[np.int64], signs: NDArray[np.float64]
+    half: Predicted, labels: Tensor, blocks: NDArray[np.int64], slope: NDArray[np.float64]
 ) -> dict[str, NDArray[np.float64]]:
     """Metric to [K]."""
     wrong = ~half.correct(labels)
     values = {
         "accuracy": 100.0 * (~wrong).double().numpy(),
         "nll": half.nll(labels).numpy(),
-        "ece": 100.0 * _gaps(half, labels) @ signs,
+        "ece": 100.0 * _gaps(half, labels) @ slope,
     }
     found = {name: np.bincount(blocks, own) / len(labels) for name, own in values.items()}
     sizes = np.bincount(blocks)

@@ -6,11 +6,13 @@ images and all their corruptions in every format.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
 from ..significance import welch
 from ..uncertainty.calibration import BINS
@@ -20,6 +22,18 @@ from .record import GROUPS, ShiftRecord
 Array = NDArray[np.float64]
 
 _COUNTS = 1 << 22  # counts at a time: 32 MB
+
+
+def _fit_by_groups() -> Array:
+    """[halves, halves] projection of deviations onto what the groups in each half add up to."""
+    chosen = list(itertools.combinations(range(GROUPS), GROUPS // 2))
+    members = np.array([[group in half for group in range(GROUPS)] for half in chosen], float)
+    members -= members.mean(axis=0)
+    projection: Array = members @ np.linalg.pinv(members)
+    return projection
+
+
+_BY_GROUPS = _fit_by_groups()
 
 
 def resampled(units: int, resamples: int, seed: int) -> Iterator[Array]:
@@ -126,7 +140,9 @@ class Luck:
     def of(cls, halves: Array, shares: ArrayLike = (1.0,)) -> Luck:
         """Told by half-sampling the passes: the delete-d jackknife (Shao and Wu, Annals of
         Statistics 1989) with d half of their groups, whose factor (n − d) / d is 1. Leaving out
-        less is too pessimistic about what is not smooth, accuracy and ECE.
+        less is too pessimistic about what is not smooth, accuracy and ECE. Half of the passes are
+        noisier than all in what is not linear in the passes, so of blocks only what each group adds
+        by itself counts: the least-squares fit of the halves by the groups in them.
 
         A draw of the weights moves every image on its own, too, and the spread between images holds
         that already. Images and draws are crossed random effects (Searle, Casella and McCulloch,
@@ -136,15 +152,17 @@ class Luck:
             variance = Σ_{k ≠ l} cov(w_k x_k, w_l x_l) / (1 − Σ_k w_k²), at least 0.
 
         Args:
-            halves: [seeds, K, halves] contributions w_k x_k; the score is the sum over blocks of
-                their seeds' mean.
+            halves: [seeds, K, halves] contributions w_k x_k, of all halves of `GROUPS` groups in
+                the order of `Predictive`; the score is the sum over blocks of their seeds' mean.
             shares: [K] w_k. A single block cannot be told apart.
         """
         seeds, blocks, _ = halves.shape
-        variance = float(halves.sum(axis=1).var(axis=1).sum())
-        if blocks > 1:
-            own = float(halves.var(axis=2).sum())
-            variance = max(variance - own, 0.0) / (1.0 - float(np.square(shares).sum()))
+        if blocks == 1:
+            variance = float(halves.var(axis=2).sum())
+        else:
+            moved = (halves - halves.mean(axis=2, keepdims=True)) @ _BY_GROUPS
+            common = float(moved.sum(axis=1).var(axis=1).sum() - moved.var(axis=2).sum())
+            variance = max(common, 0.0) / (1.0 - float(np.square(shares).sum()))
         return cls(variance / seeds**2, seeds * (GROUPS - 1), blocks > 1)
 
 
@@ -193,8 +211,23 @@ def ece_draws(gaps: Means, counts: Array) -> Array:
     shrunk by what noise makes of them, g max(0, 1 − s² / g²) (the positive part of James and
     Stein's estimator, bin by bin), which leaves clear gaps as they are.
     """
-    square = np.square(gaps.centre)
-    kept = np.divide(gaps.variance, square, out=np.ones_like(square), where=square > 0)
-    centre = gaps.centre * np.maximum(0.0, 1.0 - kept)
-    draws: Array = 100.0 * np.abs(centre + gaps.moved(counts)).sum(axis=1)
+    draws: Array = 100.0 * np.abs(shrunk(gaps) + gaps.moved(counts)).sum(axis=1)
     return draws
+
+
+def shrunk(gaps: Means) -> Array:
+    """[15] gaps of the bins, nearer to 0 by what noise makes of them."""
+    square = np.square(gaps.centre)
+    noise = np.divide(gaps.variance, square, out=np.ones_like(square), where=square > 0)
+    centre: Array = gaps.centre * np.maximum(0.0, 1.0 - noise)
+    return centre
+
+
+def slopes(gaps: Means) -> Array:
+    """[15] what a change of each bin's gap adds to ECE on average: the slope of E|g + s z|, z being
+    standard normal, at the shrunk gap g: 2 Φ(g / s) − 1. Where a gap is clear that is its sign."""
+    centre, error = shrunk(gaps), np.sqrt(gaps.variance)
+    sign = np.sign(centre)
+    size = np.divide(centre, error, out=np.zeros_like(centre), where=error > 0)
+    found: Array = np.where(error > 0, 2.0 * stats.norm.cdf(size) - 1.0, sign)
+    return found

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .equivalence import EQUIVALENT, INCONCLUSIVE, MARGINS, WORSE, Outcome
+from ..units import too_few
+from .equivalence import EQUIVALENT, INCONCLUSIVE, MARGINS, NOT_JUDGED, WORSE, Outcome
 from .results import HEADROOM, PAPER_RANGE, TWIN
 
 CLAIM = "no significant degradation in accuracy and model calibration under dataset shift"
@@ -45,6 +46,9 @@ def claims(outcomes: Sequence[Outcome]) -> list[str]:
 def _judgement(shifted: Sequence[Outcome]) -> str:
     if not shifted:
         return "not tested, nothing was compared under shift"
+    few = [outcome for outcome in shifted if outcome.verdict == NOT_JUDGED]
+    if few:
+        return f"not judged: {too_few(min(outcome.units for outcome in few))}"
     worse = [outcome for outcome in shifted if outcome.verdict == WORSE]
     equivalent = sum(outcome.verdict == EQUIVALENT for outcome in shifted)
     improved = sum(outcome.improved for outcome in shifted)
@@ -81,7 +85,8 @@ def _sentence(group: Sequence[Outcome]) -> str:
             clauses.append(f"{words.format(first.reference)} at {_severities(where)}")
     near = [o.severity for o in group if o.near_floor and o.verdict == EQUIVALENT]
     floor = f" (near the noise floor at {severity_ranges(near)})" if near else ""
-    return f"{first.variant}, {NAMES[first.metric]}: {'; '.join(clauses)}{floor}."
+    why = f" ({too_few(first.units)})" if first.verdict == NOT_JUDGED else ""
+    return f"{first.variant}, {NAMES[first.metric]}: {'; '.join(clauses)}{floor}{why}."
 
 
 _IMPROVED = "improved"
@@ -90,6 +95,7 @@ _WORDS = {
     WORSE: "worse than {}",
     _IMPROVED: "better than {}",
     INCONCLUSIVE: "inconclusive",
+    NOT_JUDGED: "not judged",
 }
 
 

@@ -16,13 +16,13 @@ and types in both formats, because an image that is hard is hard in all of them.
 is (1 + draws on the side of H₀) / (resamples + 1). Fewer than `LEAST_UNITS` units judge nothing.
 
 ECE is computed anew in every resample, type by type, around gaps that are shrunk by their noise
-(`ece_draws`). It is biased upwards, so its draws are centred at the estimate. θ then is what N images show on average, not infinitely
-many: near its noise floor the ECE of N images hardly changes where that of infinitely many would.
-There (`near_floor`) "equivalent" is about the figure, not about the calibration, and NLL, which has
-no floor, is the one to read.
+(`ece_draws`). It is biased upwards, so its draws are centred at the estimate. θ then is what N
+images show on average, not infinitely many: near its noise floor the ECE of N images hardly changes
+where that of infinitely many would. There (`near_floor`) "equivalent" is about the figure, not
+about the calibration, and NLL, which has no floor, is the one to read.
 
-NLL's draws are studentized (`Means.studentized`): few images make most of a loss. Images on which two
-formats disagree may be so few that none is in the sample, and no resample can then show one. So
+NLL's draws are studentized (`Means.studentized`): few images make most of a loss. Images on which
+two formats disagree may be so few that none is in the sample, and no resample can then show one. So
 draws of accuracy and of ECE have half a pseudo-unit more that is right in one format alone, and
 half a one in the other (`pseudo_units`).
 

@@ -50,8 +50,6 @@ class Sample:
             name: {t: results.at(name, t, severity) for t in results.types(name, severity)}
             for name in names
         }
-        self._types = {name: list(found) for name, found in self._records.items()}
-        first = pairs[0]
         self.units = _same_units(self._records)
         self.images = len(self.units.which)
         self._means = {
@@ -167,9 +165,7 @@ def luck_of(
     return [Luck.of(np.stack(list(side.values())), shares) for side in sides if side]
 
 
-def _halves(
-    records: Sequence[Sequence[ShiftRecord]], metric: str, apart: bool
-) -> dict[int, Array]:
+def _halves(records: Sequence[Sequence[ShiftRecord]], metric: str, apart: bool) -> dict[int, Array]:
     """Seed to [K, halves] scores in the mean over types, of blocks or of all images as one block;
     empty if some type has too few passes."""
     every = list(itertools.chain(*records))

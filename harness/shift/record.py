@@ -70,10 +70,10 @@ class ShiftRecord:
         halves: metric to its score by half of the passes, for every choice of half of `GROUPS`
             groups of them; empty without labels and where there are fewer passes.
         blocks: `HALVED`' names to base64 of float32 [K, halves], what each of K blocks of images
-            (`blocks.blocks_of`) contributes to the score by each half: accuracy, NLL and AURC are that of
-            the block times its share of the images. ECE's is made linear: the gaps of confidence
-            have the signs that they have in their bins with all passes and images. Records of
-            before have none.
+            (`blocks.blocks_of`) contributes to the score by each half: accuracy, NLL and AURC are
+            that of the block times its share of the images. ECE's is made linear:
+            the gaps of confidence are weighted by what their bin's gap adds to the ECE of all
+            passes and images (`bootstrap.slopes`). Records of before have none.
         skipped: files of images that cannot be read and were left out.
         schema_version: of this format.
     """

@@ -10,6 +10,7 @@ import numpy as np
 from sigmabench.harness.selective.findings import Findings
 from sigmabench.harness.selective.sample import Outputs, Sample
 from sigmabench.harness.selective.selection import Choices
+from sigmabench.harness.units import Units
 
 CLASSES = 4
 
@@ -48,7 +49,7 @@ def sample(
             for name, each in runs.items()
         },
         references if references is not None else {n: "FP32" for n in runs if n != "FP32"},
-        np.arange(images) if sources is None else sources,
+        Units.of(images, sources),
     )
 
 

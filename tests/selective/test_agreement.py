@@ -125,7 +125,7 @@ def test_the_interval_has_the_jackknife_over_seeds() -> None:
     ("seeds", "sources", "why"),
     [
         (2, np.arange(200), "fewer than 3 seeds"),
-        (3, np.repeat(np.arange(2), 100), "fewer than 10 independent images"),
+        (3, np.repeat(np.arange(2), 100), "2 independent images, 72 needed"),
     ],
 )
 def test_too_little_is_not_judged(seeds: int, sources: np.ndarray, why: str) -> None:

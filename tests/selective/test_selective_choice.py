@@ -336,12 +336,12 @@ def test_resamples_take_all_tiles_of_an_image() -> None:
 def test_intervals_ignore_what_is_not_defined() -> None:
     found = Interval.of(1.0, [np.nan, 0.0, 2.0, np.nan])
     assert (found.low, found.high) == (pytest.approx(0.05), pytest.approx(1.95))
-    assert Interval.of(1.0, [np.nan]) == Interval(1.0, 1.0, 1.0)
+    assert Interval.of(1.0, [np.nan]) == Interval(1.0, None, None)
 
 
 def test_sources_of_a_record_are_numbered_from_0() -> None:
     (record,) = shift_factory.study(("FP32",), (), images=4, ood=())
     packed = base64.b64encode(np.array([7, 3, 7, 9], "<i4").tobytes()).decode()
     (study,) = results([replace(record, per_image={**record.per_image, "source": packed})])
-    assert Sample.of(study, "confidence").sources.tolist() == [1, 0, 1, 2]
+    assert Sample.of(study, "confidence").units.which.tolist() == [1, 0, 1, 2]
     assert isinstance(Sample.of(study, "entropy").outputs["FP32"][0], Outputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from shift.shift_factory import TYPES, cell, record, study
 
 from sigmabench.harness.shift import bootstrap
 from sigmabench.harness.shift import equivalence as module
-from sigmabench.harness.shift.bootstrap import Luck, binned_gaps, mean_draws, resampled
+from sigmabench.harness.shift.bootstrap import Luck, Means, binned_gaps, gaps_of, resampled
 from sigmabench.harness.shift.equivalence import MARGINS, equivalence
 from sigmabench.harness.shift.record import GROUPS, HALVED, scored_halves
 from sigmabench.harness.shift.results import results
@@ -19,6 +20,7 @@ from sigmabench.harness.significance import holm
 from sigmabench.harness.uncertainty.calibration import ece
 from sigmabench.harness.uncertainty.metrics import score
 from sigmabench.harness.uncertainty.predictive import Predictive
+from sigmabench.harness.units import Units
 
 N = 3000
 
@@ -82,12 +84,18 @@ def test_worse_calibration_is_seen():
     sure = fair | {"confidence": confidence + 0.05}
     outcome = single([(fair, sure)])["ece"]
     assert outcome.verdict == "worse"
-    assert outcome.low <= 5.0 <= outcome.high
+    right = rng.random((200, N)) < confidence  # what 200 other sets of images show on average
+    gaps = [
+        [binned_gaps(c, r).mean(axis=0) for r in right] for c in (confidence, confidence + 0.05)
+    ]
+    truth = 100 * np.diff(np.abs(gaps).sum(axis=2).mean(axis=1))[0]
+    assert 3.0 < truth < 5.0
+    assert outcome.low <= truth <= outcome.high
 
 
 def test_few_noisy_images_are_inconclusive():
     rng = np.random.default_rng(3)
-    for outcome in single([(arrays(rng, 40), arrays(rng, 40))]).values():
+    for outcome in single([(arrays(rng, 90), arrays(rng, 90))]).values():
         assert outcome.verdict == "inconclusive"
 
 
@@ -116,7 +124,7 @@ def test_ece_of_a_resample_is_that_of_a_loop_over_its_images():
                 if inside:
                     gap = np.mean(correct[inside]) - np.mean(confidence[inside], dtype=np.float64)
                     total += len(inside) / 50 * abs(gap)
-            fast = 100 * np.abs(weights @ binned_gaps(one)).sum() / 50
+            fast = 100 * np.abs(weights @ gaps_of(one)).sum() / 50
             assert fast == pytest.approx(100 * total, abs=1e-9)
 
 
@@ -139,7 +147,7 @@ def test_gaps_fall_in_the_library_s_bins_at_their_edges():
     labels = torch.zeros(16, dtype=torch.int64)
     values = {"confidence": summary.confidence.numpy(), "correct": summary.correct(labels).numpy()}
     one = record(cell(), {**values, "nll": np.zeros(16)})
-    fast = 100 * np.abs(binned_gaps(one).sum(axis=0)).sum() / 16
+    fast = 100 * np.abs(gaps_of(one).sum(axis=0)).sum() / 16
     assert fast == pytest.approx(ece(summary, labels), abs=1e-5)
 
 
@@ -184,7 +192,7 @@ def test_draws_of_a_loss_are_those_of_a_loop_over_resamples():
     rng = np.random.default_rng(9)
     values = np.stack([rng.exponential(size=12), np.full(12, 0.25)], axis=1)
     counts = next(resampled(12, 50, seed=3))
-    draws = mean_draws(values, counts)
+    draws = Means.of(values, Units.of(12)).studentized(counts)
     mean, deviation = values[:, 0].mean(), values[:, 0].std()
     for row, weights in zip(draws[:, 0], counts, strict=True):
         drawn = np.repeat(values[:, 0], weights.astype(int))
@@ -253,7 +261,7 @@ AT_THE_MARGIN = {
 
 
 def test_holm_covers_severities_and_variants_of_a_kind_within_a_metric_and_a_hypothesis():
-    (found,) = results(study(types=TYPES[:2], severities=(1, 2), images=60, ood=()))
+    (found,) = results(study(types=TYPES[:2], severities=(1, 2), images=80, ood=()))
     outcomes = equivalence(found, resamples=100)
     assert len(outcomes) == 5 * 3 * 3  # variants, metrics, severities
     for metric in MARGINS:
@@ -340,6 +348,12 @@ def test_a_variant_is_compared_with_the_float_of_its_own_network_and_t():
     assert found.letters[found.reference("INT8").split()[-1]] == "posterior B, mc 4"
 
 
+def halves_of(middle, error, signs=(1, -1, 1, -1, 1, -1)):
+    """20 halves of six groups of passes, whose mean has the standard error `error`."""
+    groups = middle + error * np.sqrt(5) * np.array(signs)  # error² = 6 (error² 5) / 5 / 6
+    return tuple(groups[list(half)].mean() for half in itertools.combinations(range(6), 3))
+
+
 def test_luck_that_a_pass_shares_among_all_images_widens_the_interval():
     """Half-samples that differ by ±0.004, and two seeds of them."""
     rng = np.random.default_rng(10)
@@ -350,7 +364,7 @@ def test_luck_that_a_pass_shares_among_all_images_widens_the_interval():
         made = []
         for seed in range(seeds):
             same = dict.fromkeys(("accuracy", "nll", "ece"), (1.0,) * 20)
-            halves = same | {"nll": (1.0 - spread, 1.0 + spread) * 10}
+            halves = same | {"nll": halves_of(1.0, spread)}
             for name, values, scores in (("FP32", a, same), ("INT8", moved, halves)):
                 which = cell(format=name, corruption="fog", severity=1, seed=seed)
                 made.append(record(which, values, halves=scores))
@@ -375,8 +389,8 @@ def test_luck_that_both_formats_share_does_not_count():
     rng = np.random.default_rng(11)
     a = arrays(rng, 400)
     moved = a | {"nll": a["nll"] + 0.004}
-    common = np.tile([-0.02, 0.02], 10)
-    own = {"FP32": np.zeros(20), "INT8": np.repeat([-0.004, 0.004], 10)}
+    common = np.array(halves_of(0.0, 0.02))
+    own = {"FP32": np.zeros(20), "INT8": np.array(halves_of(0.0, 0.004, (1, 1, 1, -1, -1, -1)))}
 
     def outcome(noises, seeds=(0, 0)):
         made = []
@@ -433,7 +447,7 @@ def test_halves_tell_how_far_another_draw_of_the_passes_would_have_come_out():
     told = [scored_halves(summary(GROUPS), labels) for _ in range(60)]
     for name in HALVED:
         truth = np.std([other[name] for other in others])
-        lucks = [Luck.of(np.array([each[name]])) for each in told]
+        lucks = [Luck.of(np.array([[each[name]]])) for each in told]
         assert {luck.freedom for luck in lucks} == {5}
         estimate = np.sqrt(np.mean([luck.variance for luck in lucks]))
         assert 0.87 * truth < estimate < 1.4 * truth, name  # half the passes err a little more

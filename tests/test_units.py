@@ -1,0 +1,143 @@
+"""Independent units: one resampling unit everywhere, and how few are too few."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from report import factory
+from scipy import stats
+from shift.shift_factory import cell, record
+
+from sigmabench.harness.compare import compare
+from sigmabench.harness.errors import UserError
+from sigmabench.harness.measure.paired import PerImage, paired
+from sigmabench.harness.report.shift_tables import markdown
+from sigmabench.harness.shift.ablation import _intervals
+from sigmabench.harness.shift.conclusions import claims
+from sigmabench.harness.shift.equivalence import MARGINS, equivalence
+from sigmabench.harness.shift.results import results
+from sigmabench.harness.units import ALPHA, LEAST_UNITS, RARE, Units, too_few
+
+
+def test_units_are_numbered_and_summed_like_a_loop_over_them():
+    sources = np.array([7, -1, 7, 3, -1, 7])
+    units = Units.of(6, sources)
+    values = np.arange(12.0).reshape(6, 2)
+    assert units.count == 3
+    assert units.sizes.tolist() == [2, 1, 3]
+    loop = [values[sources == s].sum(axis=0) for s in (-1, 3, 7)]
+    np.testing.assert_array_equal(units.sums(values), loop)
+    assert Units.of(4).which.tolist() == [0, 1, 2, 3]
+    with pytest.raises(UserError, match="4 images but sources of shape"):
+        Units.of(4, sources)
+
+
+def study(images, sources=None, seed=0):
+    """FP32 and INT8 on the same images, each `sources` times where that is a number."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for name in ("FP32", "INT8"):
+        values = {
+            "confidence": rng.uniform(0.3, 1.0, images),
+            "correct": rng.random(images) < 0.8,
+            "nll": rng.gamma(1.0, 0.4, images),
+        }
+        if sources is not None:
+            which = np.tile(np.arange(images), sources)
+            values = {name: value[which] for name, value in values.items()} | {"source": which}
+        made.append(record(cell(format=name, corruption="fog", severity=1), values))
+    (found,) = results(made)
+    return found
+
+
+def test_copies_of_images_tell_a_study_no_more_than_the_images():
+    once, eight = (equivalence(study(90, n), resamples=300) for n in (None, 8))
+    for a, b in zip(once, eight, strict=True):
+        assert (a.units, b.units) == (90, 90)
+        assert b.images == 720
+        assert (b.effect, b.low, b.high) == pytest.approx((a.effect, a.low, a.high))
+        assert b.p == pytest.approx(a.p)
+
+
+def test_copies_of_images_tell_a_run_and_an_ablation_no_more():
+    rng = np.random.default_rng(1)
+    mine, other = (PerImage(rng.random(60) < 0.8, rng.gamma(1.0, size=60)) for _ in range(2))
+    which = torch.arange(60).repeat(8)
+    eight = [PerImage(one.correct[which], one.nll[which]) for one in (mine, other)]
+    a = paired("FP32", [mine], [other])
+    b = paired("FP32", [eight[0]], [eight[1]], which)
+    assert (a.units, b.units) == (60, 60)
+    for name, interval in a.intervals.items():
+        assert b.intervals[name] == pytest.approx(interval)
+    values = np.stack([100.0 * mine.correct, 100.0 * other.correct], axis=1)
+    for correctness in (True, False):
+        one = _intervals(values, Units.of(60), 100, correctness)
+        many = _intervals(values[which], Units.of(480, which), 100, correctness)
+        for a, b in zip(one, many, strict=True):
+            assert (b.low, b.high) == pytest.approx((a.low, a.high))
+
+
+def test_one_unit_tells_no_error_and_no_accuracy_is_beyond_100_points():
+    for images, sources in ((1, None), (1, 100)):
+        outcomes = equivalence(study(images, sources), resamples=50)
+        assert {(o.low, o.high, o.verdict) for o in outcomes} == {(None, None, "not judged")}
+    one = PerImage(np.array([True]), np.array([0.1]))
+    found = paired("FP32", [one], [one])
+    assert found.intervals == {"accuracy_percent": None, "nll_nats": None}
+    two = [PerImage(np.array([r, not r]), np.zeros(2)) for r in (True, False)]
+    assert paired("FP32", [two[0]], [two[1]]).intervals["accuracy_percent"] == (-100.0, 100.0)
+    assert _intervals(np.ones((1, 1)), Units.of(1), 50, True)[0].low is None
+
+
+def test_too_few_units_are_not_judged_and_it_is_said():
+    few = study(LEAST_UNITS - 1)
+    outcomes = equivalence(few, resamples=50)
+    assert {o.verdict for o in outcomes} == {"not judged"}
+    assert not any(o.p or o.p_holm for o in outcomes)
+    assert all(o.low < o.effect < o.high for o in outcomes)
+    why = f"not judged: {LEAST_UNITS - 1} independent images, {LEAST_UNITS} needed"
+    assert why in markdown(few, outcomes)
+    assert claims(outcomes)[0].endswith(f"{why}.")
+    assert too_few(1).startswith("1 independent image, ")
+    assert {o.verdict for o in equivalence(study(LEAST_UNITS), resamples=50)} != {"not judged"}
+
+
+def test_compare_counts_units_and_judges_too_few_not_at_all():
+    def side(accuracy, units):
+        one = factory.record(factory.cell(format="INT8"))
+        scores = {"accuracy": (accuracy, accuracy + 0.1, accuracy + 0.2)}
+        return [replace(one, quality=replace(one.quality, scores=scores, units=units))]
+
+    def judged(units):
+        found = compare(side(90.0, units), side(50.0, units), metrics=["accuracy"])
+        return found, found.scores[0]
+
+    (_, many), (_, some), (few, none) = judged(None), judged(100), judged(10)
+    width = [np.ptp(score.test_set_ci95) for score in (many, some)]
+    assert width[1] > width[0]
+    assert (many.verdict, some.verdict, none.verdict) == ("worse", "worse", "not judged")
+    assert any("not judged: 10 independent images" in note for note in few.notes)
+    assert judged(1)[1].test_set_ci95 is None
+
+
+def rare_loss(count, studies, rng):
+    """[studies, count] losses, all of twice the margin in a share `RARE` of the images."""
+    return 2 * MARGINS["nll"] / RARE * (rng.random((studies, count)) < RARE)
+
+
+def test_the_least_number_of_units_is_the_one_of_its_derivation():
+    assert (1 - RARE) ** LEAST_UNITS <= ALPHA / 2 < (1 - RARE) ** (LEAST_UNITS - 1)
+
+
+@pytest.mark.parametrize(("units", "most"), [(LEAST_UNITS, ALPHA), (20, 1.0)])
+def test_a_rare_loss_is_called_equivalent_less_than_once_in_twenty(units, most):
+    """By Student's one-sided test, which is what a sample without spread would pass."""
+    losses = rare_loss(units, 4000, np.random.default_rng(2))
+    error = np.maximum(losses.std(axis=1, ddof=1) / np.sqrt(units), 1e-12)
+    claims_ = stats.t.sf((MARGINS["nll"] - losses.mean(axis=1)) / error, units - 1) <= ALPHA
+    assert claims_.mean() <= most
+    if units < LEAST_UNITS:
+        assert claims_.mean() > 0.3
