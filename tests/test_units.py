@@ -107,7 +107,7 @@ def test_too_few_units_are_not_judged_and_it_is_said():
 
 def test_compare_counts_units_and_judges_too_few_not_at_all():
     def side(accuracy, units):
-        one = factory.record(factory.cell(format="INT8"))
+        one = factory.record(format="INT8")
         scores = {"accuracy": (accuracy, accuracy + 0.1, accuracy + 0.2)}
         return [replace(one, quality=replace(one.quality, scores=scores, units=units))]
 

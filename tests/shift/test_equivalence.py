@@ -451,3 +451,42 @@ def test_halves_tell_how_far_another_draw_of_the_passes_would_have_come_out():
         assert {luck.freedom for luck in lucks} == {5}
         estimate = np.sqrt(np.mean([luck.variance for luck in lucks]))
         assert 0.87 * truth < estimate < 1.4 * truth, name  # half the passes err a little more
+
+
+def test_luck_is_what_blocks_of_images_have_in_common():
+    """Groups of passes move all blocks by N(0, 1), and each of 16 blocks by N(0, 4) of its own."""
+    rng = np.random.default_rng(13)
+    chosen = [list(half) for half in itertools.combinations(range(GROUPS), GROUPS // 2)]
+    shares = np.full(16, 1 / 16)
+    told, whole = [], []
+    for _ in range(2000):
+        groups = rng.normal(size=GROUPS) + 2.0 * rng.normal(size=(16, GROUPS))
+        halves = np.stack([groups[:, half].mean(axis=1) for half in chosen], axis=1) / 16
+        told.append(Luck.of(halves[None], shares))
+        whole.append(Luck.of(halves.sum(axis=0)[None, None]))
+    assert all(one.apart for one in told)
+    assert not any(one.apart for one in whole)
+    # The variance of the mean of six groups; its relative error is √(2 / 5) in one study.
+    for found, truth in ((told, 1 / 6), (whole, 1 / 6 + 4 / 16 / 6)):
+        error = 5 * np.sqrt(2 / 5 / len(found)) * (1 / 6 + 4 / 16 / 6)
+        assert np.mean([one.variance for one in found]) == pytest.approx(truth, abs=error)
+
+
+def test_blocks_add_up_to_the_scores_of_the_halves():
+    (found,) = results(study(("FP32",), TYPES[:1], (2,), images=60, mc=(12,), ood=()))
+    (one,) = found.at("FP32", TYPES[0], 2)
+    for metric in ("accuracy", "nll"):
+        blocks = one.block_scores(metric)
+        assert blocks.shape == (16, 20)
+        np.testing.assert_allclose(blocks.sum(axis=0), one.halves[metric], rtol=1e-5)
+
+
+def test_the_slope_of_ece_is_that_of_its_mean_over_noise():
+    rng = np.random.default_rng(14)
+    values = rng.normal(0.08, 1.0, (400, 15))
+    gaps = Means.of(values, Units.of(400))
+    centre, error = bootstrap.shrunk(gaps), np.sqrt(gaps.variance)
+    noise = error * rng.normal(size=(40_000, 15))
+    up, down = (np.abs(centre + step * error + noise).mean(axis=0) for step in (0.05, -0.05))
+    np.testing.assert_allclose((up - down) / (0.1 * error), bootstrap.slopes(gaps), atol=0.02)
+    assert (np.abs(centre) < np.abs(gaps.centre)).all()
