@@ -2,8 +2,9 @@
 
     python -m shift.shift_simulation [studies]      (from tests/)
 
-prints the table that docs/shift.md has the first setting of. A study draws new images and new weights. A pass has the same
-weights for all images: its logits are those of the mean network, plus what the pass's weights make
+prints the table that docs/shift.md has the first setting of. A study draws new images and new
+weights. A pass has the same weights for all images: its logits are those of the mean
+network, plus what the pass's weights make
 of each image's features, plus a bias that is the same for every image. INT8 has the noise of FP32
 and a little that its grid makes of that. The truth is the mean effect of all studies of a setting.
 """
