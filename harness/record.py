@@ -293,6 +293,10 @@ class Record:
         operations: what of a divided network stays float; None where nothing does.
         paired: the differences to another format; None where the plan did not name that one, and
             where T is adaptive.
+        saturation: share of values beyond their range, in [0, 1], by activation that is quantized:
+            the input, layers with their sums, pools and joins, on calibration images, in sampled
+            passes of the float network, or in its one pass where it is deterministic; empty for
+            floats.
     """
 
     cell: Cell
@@ -312,6 +316,7 @@ class Record:
     adaptive: Adaptive | None = None
     operations: Operations | None = None
     paired: Paired | None = None
+    saturation: dict[str, float] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     def raced(self, other: Record) -> bool:

@@ -30,6 +30,7 @@ from .measure.memory import PeakMemory
 from .measure.operations import finding, operations
 from .measure.paired import paired
 from .measure.posterior import fidelities
+from .measure.saturation import activations_in_range, saturation_findings
 from .measure.timing import timing
 from .measure.traffic import bandwidth
 from .measure.watch import CoreWatch
@@ -324,6 +325,7 @@ class _Sweep:
             adaptive=spent,
             operations=operations(loaded.artefact.graph),
             paired=beside,
+            saturation=loaded.artefact.header.saturation,
         )
 
 
@@ -361,9 +363,10 @@ def _verdict(
     cores: Mapping[str, str],
     findings: Sequence[str],
 ) -> Verdict:
-    weights = loaded.artefact.sampled_weights
+    weights, header = loaded.artefact.sampled_weights, loaded.artefact.header
     checks = {
         "moments": audits.moments(loaded.fidelity),
+        "activations in range": activations_in_range(header.saturation),
         "draws differ": loaded.draws_differ,
         "every timed pass drew": audits.every_pass_drew(0, one.draws, one.passes, weights),
         "timed passes differ": audits.passes_differ(
@@ -380,6 +383,7 @@ def _verdict(
     notes = (
         *findings,
         *finding(loaded.artefact.graph, loaded.artefact.format),
+        *saturation_findings(header.saturation, header.calibration, header.observer),
         *audits.posterior_findings(loaded.fidelity),
     )
     return verdict(checks, notes)

@@ -17,6 +17,7 @@ QUALITY, SPEED, FIDELITY = KINDS = ("quality", "speed", "fidelity")
 ABOUT: dict[str, tuple[str, ...]] = {
     "moments": (QUALITY, FIDELITY),
     "draws differ": (QUALITY, FIDELITY),
+    "activations in range": (QUALITY,),
     "scored the timed path": (QUALITY, SPEED),
     "every timed pass drew": (SPEED,),
     "timed passes differ": (SPEED,),

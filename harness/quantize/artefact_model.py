@@ -37,7 +37,8 @@ class Header(Stored):
         rounding: of sampled weights: `nearest` or `dithered`.
         noise_stream: version of the noise stream.
         graph: operations and activations.
-        saturation: share of sampled activations the ranges cut off, by activation.
+        saturation: share of values that the ranges cut off, by activation: in sampled passes, or
+            in the one pass of a deterministic format.
         constants: what operations of a divided network read beside values, by name.
     """
 

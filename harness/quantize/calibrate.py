@@ -7,7 +7,7 @@ its range, so ranges can also be observed over K sampled passes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,7 +19,7 @@ from ..registry import Registry
 from .fold import FloatModel, mean_weights
 from .forward import Weights, forward
 from .functions import signs
-from .graph import Activation, Conv, Graph, Pool
+from .graph import Conv, Graph, Pool
 from .selection import only_selects
 
 BINS = 4096
@@ -89,13 +89,15 @@ class Calibration:
         observer: which observer chose the ranges.
         sampled: whether sampled passes were observed beside the mean network.
         graph: the graph, every activation but the logits with its scale.
-        saturation: share of values at the end of their range over sampled passes, by activation.
+        saturation: share of the values of sampled passes beyond their range, by activation.
+        mean_saturation: the same of the mean network, which is all that deterministic formats run.
     """
 
     observer: str
     sampled: bool
     graph: Graph
     saturation: dict[str, float]
+    mean_saturation: dict[str, float]
 
 
 def calibrate(
@@ -130,8 +132,8 @@ def observe_ranges(
 ) -> Calibration:
     """`calibrate` on as many images as there are; what a timing needs, and no more."""
     choose = OBSERVERS.get(observer)
-    draws = [_draw(model, seed, index) for index in range(SAMPLED_PASSES)]
-    passes = [mean_weights(model), *(draws if sampled else ())]
+    draws, mean = sampled_passes(model, seed), [mean_weights(model)]
+    passes = [*mean, *(draws if sampled else ())]
     signed = signs(model.graph)
     ceilings = {c.name: c.ceiling for c in model.graph.convs if c.ceiling is not None}
     histograms = _histograms(model, passes, images)
@@ -142,18 +144,20 @@ def observe_ranges(
         activations[name] = replace(
             activations[name], scale=_float32(top / levels), signed=signed[name]
         )
-    for node in model.graph.nodes:
+    graph = inherit_ranges(model, replace(model.graph, activations=activations))
+    of_draws = saturation(model, graph, draws, images)
+    of_mean = saturation(model, graph, mean, images)
+    return Calibration(observer, sampled, graph, of_draws, of_mean)
+
+
+def inherit_ranges(model: FloatModel, graph: Graph) -> Graph:
+    """A pool, and a layer that only selects, has scale and sign of what it reads."""
+    activations = dict(graph.activations)
+    for node in graph.nodes:
         if isinstance(node, Pool) or (isinstance(node, Conv) and _only_selects(model, node)):
             source = activations[node.input]
-            activations[node.name] = Activation(
-                activations[node.name].shape, source.scale, source.signed
-            )
-    graph = replace(model.graph, activations=activations)
-    largest = max(math.prod(activation.shape) for activation in activations.values())
-    few = min(MINIMUM_IMAGES, max(1, SATURATION_VALUES // largest))
-    first = images.limit(few) if isinstance(images, Split) else images[:few]
-    saturation = _saturation(model, graph, draws, first)
-    return Calibration(observer, sampled, graph, saturation)
+            activations[node.name] = replace(source, shape=activations[node.name].shape)
+    return replace(graph, activations=activations)
 
 
 def _only_selects(model: FloatModel, conv: Conv) -> bool:
@@ -163,6 +167,11 @@ def _only_selects(model: FloatModel, conv: Conv) -> bool:
 
 def _float32(value: float) -> float:
     return float(torch.tensor(value, dtype=torch.float32))
+
+
+def sampled_passes(model: FloatModel, seed: int = 0) -> list[Weights]:
+    """Weights of the `SAMPLED_PASSES` passes that are observed."""
+    return [_draw(model, seed, index) for index in range(SAMPLED_PASSES)]
 
 
 def _draw(model: FloatModel, seed: int, index: int) -> Weights:
@@ -179,7 +188,7 @@ def _draw(model: FloatModel, seed: int, index: int) -> Weights:
 
 def _run(
     model: FloatModel,
-    passes: list[Weights],
+    passes: Sequence[Weights],
     images: Tensor | Split,
     observe: Callable[[str, Tensor], None],
 ) -> None:
@@ -195,7 +204,7 @@ def _run(
 
 
 def _histograms(
-    model: FloatModel, passes: list[Weights], images: Tensor | Split
+    model: FloatModel, passes: Sequence[Weights], images: Tensor | Split
 ) -> dict[str, Histogram]:
     """Two runs, the first for the largest value: bins then never have to be merged."""
     graph = model.graph
@@ -222,19 +231,36 @@ def _histograms(
     return {name: Histogram(value, tops[name]) for name, value in counts.items()}
 
 
-def _saturation(
-    model: FloatModel, graph: Graph, draws: list[Weights], images: Tensor | Split
+def saturation(
+    model: FloatModel, graph: Graph, passes: Sequence[Weights], images: Tensor | Split
 ) -> dict[str, float]:
-    """Share of sampled activations that the chosen ranges cut off, by layer."""
-    cut: dict[str, float] = {}
+    """Share of the float values that the ranges cut off, of every activation that is quantized.
+
+    Args:
+        model: folded float model.
+        graph: its graph with ranges.
+        passes: weights of the passes that are counted.
+        images: as in `calibrate`; the first are used, fewer where activations are large.
+
+    Returns:
+        The shares by activation: the input, sums with a residual, pools and joins included; the
+        logits and other outputs that stay float are not.
+    """
+    largest = max(math.prod(activation.shape) for activation in graph.activations.values())
+    few = min(MINIMUM_IMAGES, max(1, SATURATION_VALUES // largest))
+    first = images.limit(few) if isinstance(images, Split) else images[:few]
+    cut: dict[str, int] = {}
     total: dict[str, int] = {}
 
     def count(name: str, value: Tensor) -> None:
         activation = graph.activations[name]
         if activation.scale:
-            end = activation.scale * ((127 if activation.signed else 255) + 0.5)
-            cut[name] = cut.get(name, 0.0) + float((value.abs() > end).sum())
+            low, high = (-128, 127) if activation.signed else (0, 255)
+            beyond = (value > (high + 0.5) * activation.scale) | (
+                value < (low - 0.5) * activation.scale
+            )
+            cut[name] = cut.get(name, 0) + int(beyond.sum())
             total[name] = total.get(name, 0) + value.numel()
 
-    _run(model, draws, images, count)
+    _run(model, passes, first, count)
     return {name: cut[name] / total[name] for name in cut}

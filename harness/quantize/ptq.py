@@ -149,7 +149,7 @@ def _how(format: Format, options: Options, calibration: Calibration) -> dict[str
         "rounding": options.rounding,
         "observer": calibration.observer,
         "calibration": "sampled" if calibration.sampled else "mean",
-        "saturation": calibration.saturation,
+        "saturation": calibration.saturation if format.bayesian else calibration.mean_saturation,
     }
 
 

@@ -317,17 +317,22 @@ def _over_layers(findings: Sequence[tuple[str, Row]]) -> list[tuple[str, Row]]:
     said = []
     for finding, row in findings:
         layer, _, rest = finding.partition(": ")
-        measured = layer in {one.layer for one in row.record.fidelity}
+        measured = layer in _layers(row.record)
         said.append((finding, row, text.pattern(rest) if measured else None))
         if measured:
             layers.setdefault(text.pattern(rest), set()).add(layer)
-    every = len({one.layer for _, row in findings for one in row.record.fidelity})
+    every = len({name for _, row in findings for name in _layers(row.record)})
     return [
         (finding, row)
         if pattern is None or len(layers[pattern]) <= LAYERS_APART
         else (f"{len(layers[pattern])} of {every} layers: {finding.partition(': ')[2]}", row)
         for finding, row, pattern in said
     ]
+
+
+def _layers(record: Record) -> set[str]:
+    """Names that findings on layers begin with."""
+    return {one.layer for one in record.fidelity} | set(record.saturation)
 
 
 def _where(cells: Sequence[Row], rows: Sequence[Row]) -> str:

@@ -87,9 +87,8 @@ def summary(record: Record) -> dict[str, Any]:
 
     Returns:
         The cell's key and fields, `scores` (mean, standard deviation, number of seeds that have
-        one), `timing`,
-        `bandwidth`, `size`, `fidelity`, `verdict` and, where there is one, `adaptive`,
-        `operations` and `paired`; units are in the names.
+        one), `timing`, `bandwidth`, `size`, `fidelity`, `saturation`, `verdict` and, where there is
+        one, `adaptive`, `operations` and `paired`; units are in the names.
     """
     quality, timing = record.quality, record.timing
     return {
@@ -119,6 +118,7 @@ def summary(record: Record) -> dict[str, Any]:
         "size": asdict(record.size),
         "peak_memory_bytes": record.peak_memory_bytes,
         "fidelity": [asdict(layer) for layer in record.fidelity],
+        "saturation": record.saturation,
         "verdict": as_dict(record.verdict),
         "adaptive": None if record.adaptive is None else asdict(record.adaptive),
         "operations": None if record.operations is None else asdict(record.operations),

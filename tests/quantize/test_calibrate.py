@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional
 from toy import RESIDUAL_SHAPE
 
 from sigmabench.harness.data import Split
 from sigmabench.harness.errors import UserError
+from sigmabench.harness.posterior import initial
 from sigmabench.harness.quantize.calibrate import (
     BATCH,
     BINS,
@@ -16,9 +21,12 @@ from sigmabench.harness.quantize.calibrate import (
     minmax,
     mse,
     percentile,
+    sampled_passes,
+    saturation,
 )
 from sigmabench.harness.quantize.fold import fold
 from sigmabench.harness.quantize.forward import forward
+from sigmabench.harness.quantize.ptq import quantize
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +110,76 @@ def test_sampled_passes_widen_ranges_and_cut_less(model, images):
         assert both.graph.activations[name].scale >= alone.graph.activations[name].scale
         assert share <= alone.saturation[name]
     assert max(both.saturation.values()) < max(alone.saturation.values())
+
+
+def counted(model, graph, passes, images):
+    """Shares by a loop of its own: what rounds beyond the ends of the integers."""
+    beyond, total = {}, {}
+
+    def count(name, value):
+        activation = graph.activations[name]
+        if name == graph.output:
+            return
+        low, high = (-128, 127) if activation.signed else (0, 255)
+        for number in value.double().flatten().tolist():
+            step = round(number / activation.scale)
+            beyond[name] = beyond.get(name, 0) + (step < low or step > high)
+            total[name] = total.get(name, 0) + 1
+
+    for weights in passes:
+        forward(graph, weights, images, count)
+    return {name: beyond[name] / total[name] for name in total}
+
+
+def narrowed(model, graph, factor):
+    activations = {
+        name: replace(one, scale=factor * one.scale) for name, one in graph.activations.items()
+    }
+    return replace(graph, activations=activations)
+
+
+def test_every_quantized_activation_is_counted_in_sampled_passes(model, images):
+    graph = narrowed(model, calibrate(model, images).graph, 0.3)
+    passes = sampled_passes(model, 3)[:2]
+    found = saturation(model, graph, passes, images[:6])
+    assert found == counted(model, graph, passes, images[:6])
+    # the input, layers, the sum with a residual (conv2 or its shortcut) and both pools
+    assert set(found) == set(graph.activations) - {graph.output}
+    assert all(share > 0 for share in found.values())
+
+
+class Joined(nn.Module):
+    """Two layers side by side, through a function that can be negative."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 3, padding=1)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x):
+        y = functional.leaky_relu(torch.cat([self.one(x), self.two(x)], 1), 0.5)
+        return self.head(functional.adaptive_avg_pool2d(y, 1).flatten(1))
+
+
+def test_concatenations_are_counted(images):
+    torch.manual_seed(3)
+    module = Joined().eval()
+    joined = fold(module, initial(module, 0.1), RESIDUAL_SHAPE)
+    graph = narrowed(joined, calibrate(joined, images).graph, 0.3)
+    (join,) = (node for node in graph.nodes if node.op == "join")
+    passes = sampled_passes(joined)[:2]
+    found = saturation(joined, graph, passes, images[:6])
+    assert found == counted(joined, graph, passes, images[:6])
+    assert found[join.name] > 0
+
+
+def test_deterministic_formats_carry_the_shares_of_their_own_pass(model, images):
+    found = calibrate(model, images)
+    assert max(found.saturation.values()) > 0
+    assert set(found.mean_saturation) == set(found.saturation)
+    assert not any(found.mean_saturation.values())  # minmax of the mean network cuts nothing
+    assert quantize(model, "DNN_INT8", found).header.saturation == found.mean_saturation
+    assert quantize(model, "INT8", found).header.saturation == found.saturation
 
 
 def test_calibration_repeats(model, images):
