@@ -11,8 +11,9 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
+
+from .control_groups import groups
 
 #: Variables that bind threads to cores, and the values with which they do not.
 _BINDING = {
@@ -98,48 +99,13 @@ def quota(proc: Path = _PROC) -> float | None:
     Args:
         proc: of the process; its `cgroup` and `mountinfo` are read.
     """
-    found = [limit for group in _groups(proc) if (limit := _limit(group)) is not None]
+    found = [limit for group in groups("cpu", proc) if (limit := _limit(group)) is not None]
     return min(found, default=None)
 
 
 def throttled(proc: Path = _PROC) -> int:
     """In how many periods so far a CPU quota has stopped the process's group, or one above it."""
-    return sum(_throttled_periods(group) for group in _groups(proc))
-
-
-def _groups(proc: Path) -> Iterator[Path]:
-    """Folders of the control groups that can limit the process's time, each up to its mount."""
-    try:
-        lines = (proc / "cgroup").read_text().splitlines()
-        mounts = (proc / "mountinfo").read_text().splitlines()
-    except OSError:
-        return
-    paths = {}
-    for line in lines:
-        number, controllers, path = line.split(":", 2)
-        if number == "0" or "cpu" in controllers.split(","):
-            paths[number == "0"] = path
-    for mount in mounts:
-        before, _, after = mount.partition(" - ")
-        root, point = (_unescaped(field) for field in before.split()[3:5])
-        kind, _, options = after.split()[:3]
-        unified = kind == "cgroup2"
-        if unified in paths and (unified or (kind == "cgroup" and "cpu" in options.split(","))):
-            yield from _up(Path(point), os.path.relpath(paths[unified], root))
-
-
-def _up(mount: Path, relative: str) -> Iterator[Path]:
-    """A group and all above it, the mount's own last; the mount's alone where the group is not
-    below it, as in a container that sees no other."""
-    group = mount if relative.startswith("..") else mount / relative
-    yield group
-    while group != mount:
-        group = group.parent
-        yield group
-
-
-def _unescaped(field: str) -> str:
-    return re.sub(r"\\([0-7]{3})", lambda digits: chr(int(digits[1], 8)), field)
+    return sum(_throttled_periods(group) for group in groups("cpu", proc))
 
 
 def _limit(group: Path) -> float | None:

@@ -23,7 +23,9 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..files import write_atomically
+from ..memory_limit import require
 from .file import is_posterior, load, save
+from .pickled import read_pickled
 from .posterior import Posterior
 
 _WEIGHTS = {"kernel": "weight", "weight": "weight", "bias": "bias"}
@@ -133,8 +135,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     in the file is executed.
 
     Raises:
-        UserError: the file is missing, damaged, or holds something else; an entry has no text for
-            a name, or is no ordinary tensor of real numbers.
+        UserError: the file is missing, damaged, needs more memory than there is, or holds something
+            else; an entry has no text for a name, or is no ordinary tensor of real numbers, all of
+            them stored.
     """
     path = Path(path)
     if not path.is_file():
@@ -148,9 +151,13 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             import safetensors.torch
 
+            require(str(path), path.stat().st_size)
             found = safetensors.torch.load(path.read_bytes())
         else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            with path.open("rb") as stream:
+                found = read_pickled(stream, str(path))
+    except UserError:
+        raise
     except Exception:  # the readers trip over foreign bytes in any way
         raise foreign from None
     if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):

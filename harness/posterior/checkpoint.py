@@ -11,6 +11,8 @@ import torch
 
 from ..errors import UserError
 from ..files import write_atomically
+from ..memory_limit import require
+from .pickled import read_pickled
 
 _DIGEST = hashlib.sha256().digest_size
 
@@ -39,7 +41,8 @@ def load_checkpoint(path: Path, run: dict[str, Any]) -> dict[str, Any]:
         run: what identifies the run that wants to go on; it must be what was saved.
 
     Raises:
-        UserError: there is no checkpoint, it is damaged, or it is of another run.
+        UserError: there is no checkpoint, it is damaged, is of another run, or needs more memory
+            than there is.
     """
     if not path.is_file():
         raise UserError(f"There is no checkpoint {path} to resume; start again without --resume.")
@@ -47,13 +50,16 @@ def load_checkpoint(path: Path, run: dict[str, Any]) -> dict[str, Any]:
         f"The checkpoint {path} is damaged or of another version; remove it and start again "
         "without --resume."
     )
+    require(str(path), path.stat().st_size)
     data = path.read_bytes()
     digest, content = data[:_DIGEST], data[_DIGEST:]
     if hashlib.sha256(content).digest() != digest:
         raise UserError(damaged)
     try:
-        saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        saved = read_pickled(io.BytesIO(content), str(path))
         state, saved_run = dict(saved["state"]), dict(saved["run"])
+    except UserError:
+        raise
     except Exception as reason:  # the reader trips over foreign bytes in any way
         raise UserError(damaged) from reason
     for key, value in run.items():

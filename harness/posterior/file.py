@@ -21,7 +21,8 @@ import safetensors.torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..files import write_atomically
+from ..files import read_json, write_atomically
+from ..memory_limit import require
 from .posterior import Posterior
 
 FORMAT = "sigmabench-posterior"
@@ -74,6 +75,7 @@ def load(path: Path) -> tuple[Posterior, dict[str, Any]]:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"There is no posterior file {path}; check the path or train one.")
+    require(str(path), path.stat().st_size)
     header, tensors = _read(path)
     if FORMAT not in header:
         raise UserError(f"{path} is no SigmaBench posterior; give a file `sigmabench train` wrote.")
@@ -87,6 +89,7 @@ def load(path: Path) -> tuple[Posterior, dict[str, Any]]:
             "upgrade sigmabench."
         )
     posterior = _assemble(path, tensors, metadata["names"])
+    posterior.check_types(str(path))
     if posterior.content_hash() != metadata["content_hash"]:
         raise _damaged(path, "its tensors do not match the content hash")
     posterior.validate(source=str(path))
@@ -116,13 +119,16 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 def _metadata(path: Path, text: str) -> dict[str, Any]:
     """Its fields, where all that reading needs are there."""
     try:
-        found = json.loads(text)
+        found = read_json(text)
     except ValueError as reason:
         raise _damaged(path, f"its metadata is no JSON ({reason})") from reason
     if not isinstance(found, dict):
         raise _damaged(path, "its metadata is no JSON object")
     if lacking := [name for name in REQUIRED if name not in found]:
         raise _damaged(path, f"its metadata has no {' and no '.join(lacking)}")
+    names = found["names"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise _damaged(path, "the names in its metadata are no list of text")
     return found
 
 

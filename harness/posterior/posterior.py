@@ -10,6 +10,7 @@ over any ordinary `torch.nn.Module`. Definitions: docs/spec.md, "Posterior".
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
@@ -124,6 +125,26 @@ class Posterior:
         module.load_state_dict({**self.state, **self.mean})
         return module
 
+    def check_types(self, source: str = "the posterior") -> None:
+        """Check that every tensor is of a type that a posterior holds, and every name is text.
+
+        Args:
+            source: what the messages call this posterior, such as its file's path.
+
+        Raises:
+            UserError: one is not; with its name.
+        """
+        drawn = ((torch.float32,), "float32")
+        kept = ((torch.float32, *_WHOLE), "float32, integers or booleans")
+        trees = ((self.mean, drawn), (self.rho, drawn), (self.state, kept))
+        for tree, (allowed, wanted) in trees:
+            for name, tensor in tree.items():
+                if _SURROGATE.search(name):
+                    raise UserError(f"The name {name!a} in {source} is no text; rename it.")
+                if tensor.dtype not in allowed:
+                    kind = str(tensor.dtype).removeprefix("torch.")
+                    raise UserError(f"{name} in {source} is {kind}, not {wanted}; {_RETRAIN}")
+
     def validate(self, module: nn.Module | None = None, source: str = "the posterior") -> None:
         """Check the values and, given a module, that names and shapes are the module's.
 
@@ -135,6 +156,7 @@ class Posterior:
             UserError: a tensor is missing, unexpected or of another shape; μ or `state` is not
                 finite; σ is NaN or infinite.
         """
+        self.check_types(source)
         for name, mean in self.mean.items():
             _check_values(name, mean, self.rho[name], source)
         for name, tensor in self.state.items():
@@ -144,6 +166,8 @@ class Posterior:
             _check_names_and_shapes(module, {**self.mean, **self.state}, source)
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, which UTF-8 has no bytes for
+_WHOLE = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 _RETRAIN = "train or export the posterior again."
 
 
@@ -153,8 +177,6 @@ def _check_values(name: str, mean: Tensor, rho: Tensor, source: str) -> None:
             f"μ and ρ of {name} in {source} have shapes {tuple(mean.shape)} and "
             f"{tuple(rho.shape)}, which must be equal; {_RETRAIN}"
         )
-    if mean.dtype != torch.float32 or rho.dtype != torch.float32:
-        raise UserError(f"μ and ρ of {name} in {source} must be float32; {_RETRAIN}")
     if not torch.isfinite(mean).all():
         raise UserError(f"μ of {name} in {source} holds NaN or infinity; {_RETRAIN}")
     if not torch.isfinite(functional.softplus(rho)).all():
