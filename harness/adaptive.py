@@ -39,6 +39,7 @@ from torch import Tensor
 
 from .errors import UserError
 from .predict import BATCH, PASSES, batches
+from .torch_state import plain
 from .uncertainty.predictive import Outcomes, Predictive, Summary
 
 if TYPE_CHECKING:
@@ -196,6 +197,7 @@ def ladder(images: int, left: int) -> int:
     return min(size for size in sizes if size >= left)
 
 
+@plain
 def predict_adaptive(predictor: Predictor, x: Tensor, rule: StoppingRule, seed: int = 0) -> Adapted:
     """Predict a batch with as many passes as each image needs.
 
@@ -246,6 +248,7 @@ class Evaluated:
     spent: Tensor
 
 
+@plain
 def evaluate_adaptive(
     predictor: Predictor,
     split: Split,

@@ -19,6 +19,7 @@ from .contents import cache_home
 from .errors import DeclarationError, UserError
 from .files import content_hash
 from .images import Images
+from .torch_state import plain
 
 DATA_VARIABLE = "SIGMABENCH_DATA"
 CALIBRATION_IMAGES = 1024
@@ -112,10 +113,13 @@ class Split:
     def normalise(self, pixels: Tensor) -> Tensor:
         """(pixels − mean) / std per channel; [B, C, H, W] float32, contiguous."""
         shape = (1, -1, 1, 1)
-        mean = torch.tensor(self.mean, device=pixels.device).view(shape)
-        std = torch.tensor(self.std, device=pixels.device).view(shape)
+        mean, std = (
+            torch.tensor(values, dtype=torch.float32, device=pixels.device).view(shape)
+            for values in (self.mean, self.std)
+        )
         return ((pixels - mean) / std).contiguous()
 
+    @plain
     def batch(self, index: slice | Tensor) -> Tensor:
         """The chosen images, normalised: the network's input, [B, C, H, W] float32, contiguous."""
         return self.normalise(self.pixels(index))
@@ -231,6 +235,7 @@ class Splits:
         return {"validation": self.validation, "test": self.test, **self.others}[name]
 
 
+@plain
 def hold_out(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Split the indices of `labels` in two, stratified by class, the same way everywhere.
 

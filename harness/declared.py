@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .data import Split, Splits
 from .errors import DeclarationError, UserError, first_line
+from .torch_state import plain
 
 if TYPE_CHECKING:
     from .workload import Workload
@@ -43,6 +44,7 @@ def splits_of(workload: Workload, data: Path | None) -> Splits:
     return splits
 
 
+@plain
 def check_network(workload: Workload, splits: Splits, network: nn.Module) -> None:
     """Whether the network gives a logit for each class, on two training images.
 

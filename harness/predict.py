@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from .torch_state import plain
 from .uncertainty.predictive import Outcomes, Predictive, Summary
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def batch_of(graph: Graph) -> int:
     return min(BATCH, images_at_a_time(graph))
 
 
+@plain
 def predict(
     predictor: Predictor,
     x: Tensor,
@@ -66,6 +68,7 @@ def predict(
     return _passes(predictor, x, (mc,), seed, deterministic, predictions)[mc]
 
 
+@plain
 def evaluate(
     predictor: Predictor,
     split: Split,
@@ -98,6 +101,7 @@ def evaluate(
     return {T: Summary.cat(summaries) for T, summaries in parts.items()}
 
 
+@plain
 def outcomes(
     predictor: Predictor,
     split: Split,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import UserError, first_line, unknown
 from .registry import Registry
+from .torch_state import PlainCall, plain
 
 if TYPE_CHECKING:
     from torch import nn
@@ -84,6 +85,12 @@ class Workload:
     outside: tuple[str, ...] = ()
     needs_data: str = ""
     digest_data: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("model", "splits", "pretrained"):
+            given = getattr(self, name)
+            if given is not None and not isinstance(given, PlainCall):
+                object.__setattr__(self, name, PlainCall(given))
 
     def class_name(self, label: int) -> str:
         """What tables call a class: its name, or its number where it has none."""
@@ -251,6 +258,7 @@ WORKLOADS: Registry[Workload] = Registry(
 )
 
 
+@plain
 def resolve_workload(name: str) -> Workload:
     """The workload registered as `name`, a network of a collection on ImageNet
     (`torchvision:resnet18`, `timm:resnet18`), or the one at `"package.module:attribute"`.

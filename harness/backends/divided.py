@@ -19,6 +19,7 @@ from torch import Tensor
 from ..errors import NotFiniteImageError, UserError
 from ..quantize import floats
 from ..quantize.artefact import Artefact
+from ..torch_state import plain
 from .base import Predictor, Traffic, check_call, check_finite, widest
 
 FLOAT_BYTES = 4
@@ -73,6 +74,7 @@ class DividedPredictor:
         """See `Predictor`; counted by the segments."""
         return sum(part.draws for part in self.parts.values())
 
+    @plain
     def logits(self, x: Tensor, seed: int, passes: range) -> Tensor:
         """Float32 [len(passes), N, classes]; see `Predictor.logits`."""
         check_call(x, self.artefact.graph, seed, passes)

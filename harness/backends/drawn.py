@@ -21,6 +21,7 @@ from ..formats import FORMATS
 from ..quantize import noise
 from ..quantize.artefact import Artefact, Layer
 from ..quantize.forward import forward
+from ..torch_state import plain
 from .base import Predictor, Traffic, check_call, check_finite, check_threads
 from .divided import DividedPredictor
 from .float import DTYPES, float_traffic
@@ -121,6 +122,7 @@ class DrawnPredictor:
         """The bias of one pass, float32 [O]."""
         return self._definition.sample_bias(layer, seed, mc)
 
+    @plain
     def logits(self, x: Tensor, seed: int, passes: range) -> Tensor:
         """Float32 [len(passes), N, classes]; see `Predictor.logits`."""
         check_call(x, self.artefact.graph, seed, passes)

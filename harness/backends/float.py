@@ -27,6 +27,7 @@ from ..errors import UserError
 from ..formats import FORMATS
 from ..quantize.artefact import Artefact
 from ..quantize.graph import Graph, reads
+from ..torch_state import plain
 from .base import Traffic, check_call, check_finite
 from .divided import DividedPredictor
 from .float_program import ProgramPredictor, load_program
@@ -100,6 +101,7 @@ class FloatPredictor:
         self.noise = self._weights.noise
         self.kernels: dict[str, str] = {}
 
+    @plain
     def logits(self, x: Tensor, seed: int, passes: range) -> Tensor:
         """Float32 [len(passes), N, classes]; see `Predictor.logits`."""
         check_call(x, self.graph, seed, passes)
@@ -167,12 +169,14 @@ class FloatPredictor:
             self._stacks[count] = Stack(self.graph, self._weights, count)
         return self._stacks[count]
 
+    @plain
     def sample(self, layer: str, seed: int, mc: int) -> NDArray[np.float32]:
         """The weights of one pass in real units, float32 [O, I, KH, KW]."""
         order = self._weights.order(layer)
         stored = self._sample(self._weights.slots[layer][0], seed, mc)
         return np.ascontiguousarray(stored.transpose(np.argsort(order)))
 
+    @plain
     def sample_bias(self, layer: str, seed: int, mc: int) -> NDArray[np.float32]:
         """The bias of one pass, float32 [O]."""
         return self._sample(self._weights.slots[layer][1], seed, mc)
@@ -226,6 +230,7 @@ class FloatBackend:
         """See `Backend`."""
         return torch.backends.cpu.get_cpu_capability().lower()
 
+    @plain
     def load(
         self, artefact: Artefact, threads: int, team: int = 0
     ) -> ProgramPredictor | FloatPredictor | DividedPredictor:

@@ -18,6 +18,7 @@ from ..posterior import moped
 from ..quantize.calibrate import Calibration, observe_ranges
 from ..quantize.fold import FloatModel, fold
 from ..registry import Registry
+from ..torch_state import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,11 +64,13 @@ class Network:
         assert spec is not None
         return f"{spec.origin}:{attribute}"
 
+    @plain
     def images(self, count: int, seed: int) -> Tensor:
         """Normal numbers, float32 [count, C, H, W]."""
         generator = torch.Generator().manual_seed(seed)
         return torch.randn(count, *self.input_shape, generator=generator)
 
+    @plain
     def synthetic(self, seed: int = 0) -> Synthetic:
         """A folded posterior and its activation ranges; the same for the same seed."""
         with torch.random.fork_rng(devices=[]):

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from ..errors import UserError
 from ..files import write_atomically
 from ..memory_limit import require
+from ..torch_state import plain
 from .file import is_posterior, load, save
 from .pickled import read_pickled
 from .posterior import Posterior
@@ -38,6 +39,7 @@ _SCRATCH = tuple(
 _PARALLEL = "module."
 
 
+@plain
 def from_bayesian_torch(
     source: nn.Module | Mapping[str, Tensor], module: nn.Module | None = None
 ) -> Posterior:
@@ -105,6 +107,7 @@ def _trees(
     return trees["mu"], trees["rho"], trees[""]
 
 
+@plain
 def to_bayesian_torch(posterior: Posterior) -> dict[str, Tensor]:
     """The state dict that a bayesian-torch model of the same network loads.
 
@@ -185,6 +188,7 @@ def _foreign(value: Tensor) -> str:
     return next((kind for kind, applies in kinds.items() if applies), "")
 
 
+@plain
 def convert(source: Path, out: Path, module: nn.Module | None = None) -> None:
     """Write the posterior of a bayesian-torch checkpoint, or the checkpoint of a posterior.
 

@@ -23,6 +23,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..files import read_json, write_atomically
 from ..memory_limit import require
+from ..torch_state import plain
 from .posterior import Posterior
 
 FORMAT = "sigmabench-posterior"
@@ -30,6 +31,7 @@ SCHEMA = 1
 REQUIRED = ("schema", "content_hash", "names")
 
 
+@plain
 def save(posterior: Posterior, path: Path, metadata: Mapping[str, Any] | None = None) -> str:
     """Write `posterior` to `path`, atomically; the directory is made if it is missing.
 
@@ -65,6 +67,7 @@ def save(posterior: Posterior, path: Path, metadata: Mapping[str, Any] | None = 
     return content_hash
 
 
+@plain
 def load(path: Path) -> tuple[Posterior, dict[str, Any]]:
     """Read a posterior and its metadata, verifying both hashes.
 

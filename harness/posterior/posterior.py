@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import UserError
+from ..torch_state import plain
 from .elbo import gaussian_kl
 
 BAYESIAN_LAYERS = (
@@ -87,6 +88,7 @@ class Posterior:
             self, rho={name: inverse_softplus(factor * std) for name, std in self.std().items()}
         )
 
+    @plain
     def sample(self, generator: torch.Generator) -> dict[str, Tensor]:
         """One draw w = μ + σ·ε, ε ~ N(0, 1), per parameter name, float32.
 
@@ -250,6 +252,7 @@ def bayesian_parameters(
     return [name for name, parameter in module.named_parameters() if id(parameter) in chosen]
 
 
+@plain
 def moped(
     module: nn.Module,
     delta: float,
@@ -275,6 +278,7 @@ def moped(
     return from_std(mean, std, _others(module, names))
 
 
+@plain
 def initial(
     module: nn.Module, std: float = 0.01, *, bayesian: Collection[str] | None = None
 ) -> Posterior:
@@ -289,7 +293,22 @@ def initial(
     )
 
 
+def check_has_numbers(module: nn.Module) -> None:
+    """Refuse a network whose tensors are on PyTorch's meta device.
+
+    Raises:
+        UserError: one of them is, with its name.
+    """
+    for name, value in (*module.named_parameters(), *module.named_buffers()):
+        if value.is_meta:
+            raise UserError(
+                f"{name} of the network is on the meta device and holds no numbers; build the "
+                "network on the CPU and load its weights."
+            )
+
+
 def _chosen(module: nn.Module, bayesian: Collection[str] | None) -> list[str]:
+    check_has_numbers(module)
     if bayesian is None:
         names = bayesian_parameters(module)
     else:

@@ -7,6 +7,7 @@ from torch import nn
 from torch.func import functional_call
 
 from ..data import Split
+from ..torch_state import plain
 from ..uncertainty.metrics import METRICS
 from ..uncertainty.predictive import Predictive, Summary
 from .posterior import Posterior
@@ -47,6 +48,7 @@ def predict(
     return predictive.summaries()[mc]
 
 
+@plain
 def score(
     module: nn.Module, posterior: Posterior, split: Split, *, mc: int, seed: int
 ) -> dict[str, float]:

@@ -28,6 +28,7 @@ from ..checks import check_seed
 from ..data import Split, Splits
 from ..declared import check_network, splits_of
 from ..errors import UserError, first_line
+from ..torch_state import plain
 from ..workload import Workload
 from .checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
 from .file import save
@@ -55,6 +56,7 @@ class Trained:
     path: Path
 
 
+@plain
 def train(
     workload: Workload,
     recipe: Recipe | str | None = None,

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..errors import UserError, first_line
 from ..files import content_hash, read_json, write_atomically
 from ..formats import FORMATS, Format
+from ..torch_state import plain
 from . import constants as constant_tensors
 from . import noise
 from .artefact_model import F32, Artefact, Header, Layer
@@ -110,6 +111,7 @@ def to_bytes(artefact: Artefact) -> bytes:
     return safetensors.torch.save(tensors, {KEY: _sealed(text, content_hash(text, raw))})
 
 
+@plain
 def save(artefact: Artefact, path: Path) -> None:
     """Write the file, atomically.
 
@@ -119,6 +121,7 @@ def save(artefact: Artefact, path: Path) -> None:
     write_atomically(Path(path), to_bytes(artefact))
 
 
+@plain
 def load(path: Path) -> Artefact:
     """Read an artefact, checking its content hash.
 
@@ -136,6 +139,7 @@ def load(path: Path) -> Artefact:
     return from_bytes(data, str(path))
 
 
+@plain
 def from_bytes(data: bytes, source: str) -> Artefact:
     """The inverse of `to_bytes`; `source` names the data in errors."""
     from .artefact_check import check_artefact, check_header, check_tensors

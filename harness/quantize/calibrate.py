@@ -16,6 +16,7 @@ from torch import Tensor
 from ..data import Split
 from ..errors import UserError
 from ..registry import Registry
+from ..torch_state import plain
 from .fold import FloatModel, mean_weights
 from .forward import Weights, forward
 from .functions import signs
@@ -100,6 +101,7 @@ class Calibration:
     mean_saturation: dict[str, float]
 
 
+@plain
 def calibrate(
     model: FloatModel,
     images: Tensor | Split,
@@ -127,6 +129,7 @@ def calibrate(
     return observe_ranges(model, images, observer, sampled, seed)
 
 
+@plain
 def observe_ranges(
     model: FloatModel, images: Tensor | Split, observer: str, sampled: bool = False, seed: int = 0
 ) -> Calibration:

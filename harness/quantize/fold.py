@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import UserError, first_line
-from ..posterior import Posterior
+from ..posterior import Posterior, check_has_numbers
+from ..torch_state import plain
 from .divide import divide
 from .forward import forward
 from .graph import Conv, Graph
@@ -52,6 +54,7 @@ class FloatModel:
     constants: dict[str, Tensor] = field(default_factory=dict)
 
 
+@plain
 def fold(module: nn.Module, posterior: Posterior, input_shape: tuple[int, int, int]) -> FloatModel:
     """Capture a module, attach the posterior and fold its batch norms.
 
@@ -59,7 +62,8 @@ def fold(module: nn.Module, posterior: Posterior, input_shape: tuple[int, int, i
     posterior's means.
 
     Args:
-        module: the deterministic network the posterior is over; its own weights are not used.
+        module: the deterministic network the posterior is over; its own weights are not used. It
+            is put into evaluation mode.
         posterior: μ, ρ and the rest of the module's state.
         input_shape: (C, H, W) of one image.
 
@@ -70,6 +74,7 @@ def fold(module: nn.Module, posterior: Posterior, input_shape: tuple[int, int, i
             logits; or the graph does not compute what it does on random images.
     """
     posterior.validate(module)
+    module = _plain_module(module)
     try:
         model = _folded(trace(module, input_shape), posterior)
         _check(model, module, posterior, input_shape)
@@ -81,6 +86,16 @@ def fold(module: nn.Module, posterior: Posterior, input_shape: tuple[int, int, i
         _check_bayesian(traced, posterior)
         _check(model, module, posterior, input_shape)
     return model
+
+
+def _plain_module(module: nn.Module) -> nn.Module:
+    """The same with parameters in float32 on the CPU, as images and posterior are: a copy, where
+    they are of another type or elsewhere."""
+    check_has_numbers(module)
+    kinds = {(p.dtype, p.device.type, p.is_inference()) for p in module.parameters()}
+    if kinds <= {(torch.float32, "cpu", False)}:
+        return module
+    return deepcopy(module).to("cpu").float()
 
 
 def _folded(traced: Traced, posterior: Posterior) -> FloatModel:
@@ -124,7 +139,13 @@ def _check(
     x = torch.randn(CHECKED_IMAGES, *input_shape, generator=generator)
     with torch.no_grad():
         means = {**posterior.state, **posterior.mean}
-        expected = torch.func.functional_call(module.eval(), means, (x.clone(),)).flatten(1)
+        try:
+            expected = torch.func.functional_call(module.eval(), means, (x.clone(),)).flatten(1)
+        except RuntimeError as reason:
+            raise UserError(
+                f"{type(module).__name__} cannot be computed on float32 images of shape "
+                f"{input_shape}: {first_line(reason)}"
+            ) from reason
         try:
             found = forward(model.graph, mean_weights(model), x, constants=model.constants)
         except RuntimeError as reason:

@@ -19,12 +19,14 @@ from torch.fx import Node as FxNode
 
 from ..errors import UserError
 from ..files import content_hash
+from ..torch_state import plain
 from .trace import export
 
 #: Operators that check and compute nothing; versions of PyTorch differ in them.
 _CHECKS = ("aten._assert", "aten.sym_", "aten._functional_assert", "profiler.")
 
 
+@plain
 def network_digest(module: nn.Module, input_shape: tuple[int, int, int]) -> str:
     """64 hex digits of what a network computes.
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import UserError, unknown
 from ..formats import FORMATS, Format
+from ..torch_state import plain
 from . import noise
 from .artefact_model import MEAN_STEPS, Artefact, Header, Layer
 from .calibrate import Calibration
@@ -83,6 +84,7 @@ class Source:
     posterior: str = ""
 
 
+@plain
 def quantize(
     model: FloatModel,
     format: str,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from ..registry import Registry
+from ..torch_state import plain
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,6 +66,7 @@ METRICS: Registry[Metric] = Registry(
 )
 
 
+@plain
 def score(
     summary: Predicted, labels: Tensor, names: Iterable[str] | None = None
 ) -> dict[str, float | None]:

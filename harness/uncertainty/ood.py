@@ -9,6 +9,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 
 from ..errors import UserError
+from ..torch_state import plain
 from .predictive import Summary
 
 
@@ -53,6 +54,7 @@ def detection(inside: Tensor, outside: Tensor) -> Detection:
     )
 
 
+@plain
 def detections(inside: Summary, outside: Summary) -> dict[str, Detection | None]:
     """Detection by predictive entropy and by mutual information.
 
