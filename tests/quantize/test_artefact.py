@@ -132,6 +132,41 @@ def test_size_is_the_closed_form_and_the_rest_is_small(name, model, ranges):
     assert rest == sum((found.scale_bytes, found.bias_bytes, found.graph_bytes, found.header_bytes))
 
 
+@pytest.mark.parametrize("name", ["FP32", "BF16", "INT8_SIGMA4", "INT4"])
+def test_size_is_what_the_file_holds_item_by_item(name, model, ranges):
+    artefact, fp32 = quantize(model, name, ranges), quantize(model, "FP32")
+    stored = files.to_bytes(artefact)
+    length = int.from_bytes(stored[:8], "little")
+    header = json.loads(stored[8 : 8 + length])
+    spans = {n: one["data_offsets"] for n, one in header.items() if n != "__metadata__"}
+    held = {n: end - start for n, (start, end) in spans.items()}
+    found = files.size(artefact, fp32)
+    assert found.file_bytes == len(stored)
+    assert found.weight_bytes == held.pop("mean") + held.pop("sigma")
+    assert found.bias_bytes == held.pop("bias")
+    assert found.scale_bytes == sum(held.values())  # nothing else, in a network that is whole
+    assert set(held) <= {"scale", "step", "codebook"}
+    assert found.constant_bytes == 0
+    graph = json.loads(artefact_file._opened(stored)[0])["graph"]
+    assert found.graph_bytes == len(json.dumps(graph, separators=(",", ":")).encode())
+    items = found.weight_bytes + found.bias_bytes + found.scale_bytes + found.graph_bytes
+    assert found.header_bytes == len(stored) - items
+    assert found.weights == sum(layer.mean.numel() for layer in model.layers.values())
+    assert found.ratio_file == len(files.to_bytes(fp32)) / len(stored)
+    assert files.size(artefact).ratio_file is None
+
+
+def test_size_of_constants_and_codebooks(model, ranges):
+    artefact = quantize(model, "INT8_SIGMA2", ranges, Options(sigma_grid="codebook"))
+    plain = files.size(artefact)
+    codebooks = artefact_file.tensors_of(artefact)["codebook"].nbytes
+    assert 0 < codebooks < plain.scale_bytes
+    constants = {"shift": np.zeros((2, 3), np.float32), "order": np.arange(5)}
+    found = files.size(replace(artefact, constants=constants))
+    assert found.constant_bytes == 2 * 3 * 4 + 5 * 8
+    assert found.scale_bytes == plain.scale_bytes
+
+
 def test_weight_grid_covers_the_range(model):
     layer = model.layers["conv1"]
     top = layer.mean.abs().flatten(1).amax(1)

@@ -1,0 +1,160 @@
+"""Mutation run: faults planted one by one in code that numbers are believed by (docs/testing.md).
+
+`python tests/mutation.py [GROUP ...]` mutates the modules of each group in a copy of the tree below
+`.mutation/`, tries a seeded sample of each module's mutants against the module's own tests, with
+mutmut, and prints what survived. Stopped and started again it goes on where it was; remove
+`.mutation/GROUP` to begin anew after a change.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+SAMPLE = 40  # mutants of a module, all where it has no more
+SEED = 0
+SURVIVED = (0, 33)  # mutmut: every test passed; no test calls the function
+
+
+@dataclass(frozen=True)
+class Group:
+    """Modules below `harness/`, without suffix, and the tests below `tests/` that are theirs."""
+
+    modules: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+def _group(modules: str, tests: str) -> Group:
+    return Group(tuple(modules.split()), tuple(tests.split()))
+
+
+GROUPS = {
+    "metrics": _group(
+        "uncertainty/calibration uncertainty/metrics uncertainty/ood uncertainty/predictive "
+        "uncertainty/scores uncertainty/selective",
+        "uncertainty",
+    ),
+    "latency": _group("measure/statistics", "measure/test_statistics.py"),
+    "law": _group("measure/law measure/fidelity", "measure/test_law.py measure/test_fidelity.py"),
+    "sizes": _group(
+        "quantize/artefact_size measure/traffic measure/operations",
+        "measure/test_sizes.py quantize/test_artefact.py",
+    ),
+    "paired": _group(
+        "measure/paired significance",
+        "measure/test_paired.py measure/test_statistics.py test_compare.py",
+    ),
+    "shift": _group(
+        "shift/paired shift/bootstrap shift/equivalence",
+        "shift/test_equivalence.py shift/test_conclusions.py",
+    ),
+    "selective": _group(
+        "selective/agreement selective/bound selective/ranking selective/selection",
+        "selective/test_agreement.py selective/test_ranking.py selective/test_selective_choice.py",
+    ),
+    "audits": _group(
+        "measure/audits peers/audits", "measure/test_audits.py peers/test_peer_comparison.py"
+    ),
+    "keys": _group("cell store files", "test_store.py test_keys.py"),
+}
+
+CONFIGURATION = """
+[tool.mutmut]
+source_paths = ["sigmabench"]
+only_mutate = {modules}
+pytest_add_cli_args = ["-p", "no:cacheprovider", "-m", "not slow and not peers"]
+pytest_add_cli_args_test_selection = {tests}
+process_isolation = "forkserver"
+timeout_constant = 60.0
+use_git_change_detection = false
+
+[tool.pytest.ini_options]
+pythonpath = ["tests"]
+markers = ["slow: minutes", "peers: other implementations"]
+"""
+
+
+def prepare(group: Group, place: Path) -> None:
+    """The tree that mutmut works in: package, tests, configuration."""
+    from sigmabench.harness import native
+
+    package = place / "sigmabench"
+    for folder in ("harness", "workloads"):
+        shutil.copytree(ROOT / folder, package / folder)
+    for library in Path(native.__file__).parent.glob("*.so"):
+        shutil.copy2(library, package / "harness" / "native")
+    shutil.copytree(ROOT / "tests", place / "tests")
+    modules = [f"sigmabench/harness/{module}.py" for module in group.modules]
+    tests = [f"tests/{test}" for test in group.tests if (ROOT / "tests" / test).exists()]
+    text = CONFIGURATION.format(modules=json.dumps(modules), tests=json.dumps(tests))
+    (place / "pyproject.toml").write_text(text)
+
+
+def results(place: Path, module: str) -> dict[str, int | None]:
+    """Exit code of the tests on every mutant of a module; None of what was not tried."""
+    meta = place / "mutants/sigmabench/harness" / f"{module}.py.meta"
+    found: dict[str, int | None] = json.loads(meta.read_text())["exit_code_by_key"]
+    return found
+
+
+def sample(names: list[str]) -> list[str]:
+    """`SAMPLE` of the names, the same ones on every run; a larger sample has them too."""
+    chosen = np.random.default_rng(SEED).permutation(len(names))[:SAMPLE]
+    return [names[i] for i in sorted(chosen)]
+
+
+def run(group: Group, place: Path) -> None:
+    if not place.exists():
+        prepare(group, place)
+    # From there `sigmabench` is the copy, whatever else is installed.
+    environment = {**os.environ, "PYTHONPATH": os.environ.get("MUTMUT_PATH", "")}
+
+    def mutmut(*names: str) -> None:
+        command = [sys.executable, "-m", "mutmut", "run", "--max-children", "1", *names]
+        with (place / "log").open("ab") as log:
+            subprocess.run(command, cwd=place, env=environment, stdout=log, stderr=log, check=False)
+
+    if not (place / "mutants/mutmut-stats.json").exists():
+        mutmut("none")  # makes mutants, learns which test calls what, and finds no such name
+    left = [
+        name
+        for module in group.modules
+        for name in sample(list(results(place, module)))
+        if results(place, module)[name] is None
+    ]
+    if left:
+        mutmut(*left)
+
+
+def report(group: Group, place: Path) -> None:
+    """A row for each module of the page's table, then the names of what survived."""
+    alive = []
+    for module in group.modules:
+        every = results(place, module)
+        tried = [every[name] for name in sample(list(every))]
+        here = [name for name in sample(list(every)) if every[name] in SURVIVED]
+        untried = f", {tried.count(None)} not tried" if None in tried else ""
+        killed = len(tried) - len(here) - tried.count(None)
+        print(f"| `{module}` | {len(every)} | {len(tried)}{untried} | {killed} | {len(here)} |")
+        alive += here
+    for name in alive:
+        print(f"{name}: {'no test' if every.get(name) == 33 else 'survived'}")
+
+
+def main(names: list[str]) -> None:
+    for name in names or GROUPS:
+        place = ROOT / ".mutation" / name
+        run(GROUPS[name], place)
+        report(GROUPS[name], place)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
