@@ -1,15 +1,15 @@
 """Mutation run: faults planted one by one in code that numbers are believed by (docs/testing.md).
 
-`python tests/mutation.py [GROUP ...]` mutates the modules of each group in a copy of the tree below
-`.mutation/`, tries a seeded sample of each module's mutants against the module's own tests, with
-mutmut, and prints what survived. Stopped and started again it goes on where it was; remove
-`.mutation/GROUP` to begin anew after a change.
+`python tests/mutation.py [GROUP ...] [--sample 40]` mutates the modules of each group in a copy of
+the tree below `.mutation/`, tries a seeded sample of each module's mutants against the module's own
+tests, with mutmut, and prints what survived. Stopped and started again it goes on where it was;
+remove `.mutation/GROUP` to begin anew after a change.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
-SAMPLE = 40  # mutants of a module, all where it has no more
 SEED = 0
 SURVIVED = (0, 33)  # mutmut: every test passed; no test calls the function
 
@@ -105,56 +104,55 @@ def results(place: Path, module: str) -> dict[str, int | None]:
     return found
 
 
-def sample(names: list[str]) -> list[str]:
-    """`SAMPLE` of the names, the same ones on every run; a larger sample has them too."""
-    chosen = np.random.default_rng(SEED).permutation(len(names))[:SAMPLE]
+def sample(names: list[str], size: int) -> list[str]:
+    """So many of the names, the same ones on every run; a larger sample has them too."""
+    chosen = np.random.default_rng(SEED).permutation(len(names))[:size]
     return [names[i] for i in sorted(chosen)]
 
 
-def run(group: Group, place: Path) -> None:
+def run(group: Group, place: Path, size: int) -> None:
+    """Try what of the sample was not tried yet."""
     if not place.exists():
         prepare(group, place)
-    # From there `sigmabench` is the copy, whatever else is installed.
-    environment = {**os.environ, "PYTHONPATH": os.environ.get("MUTMUT_PATH", "")}
 
     def mutmut(*names: str) -> None:
         command = [sys.executable, "-m", "mutmut", "run", "--max-children", "1", *names]
         with (place / "log").open("ab") as log:
-            subprocess.run(command, cwd=place, env=environment, stdout=log, stderr=log, check=False)
+            subprocess.run(command, cwd=place, stdout=log, stderr=log, check=False)
 
     if not (place / "mutants/mutmut-stats.json").exists():
         mutmut("none")  # makes mutants, learns which test calls what, and finds no such name
     left = [
         name
         for module in group.modules
-        for name in sample(list(results(place, module)))
+        for name in sample(list(results(place, module)), size)
         if results(place, module)[name] is None
     ]
     if left:
         mutmut(*left)
 
 
-def report(group: Group, place: Path) -> None:
+def report(group: Group, place: Path, size: int) -> None:
     """A row for each module of the page's table, then the names of what survived."""
     alive = []
     for module in group.modules:
-        every = results(place, module)
-        tried = [every[name] for name in sample(list(every))]
-        here = [name for name in sample(list(every)) if every[name] in SURVIVED]
-        untried = f", {tried.count(None)} not tried" if None in tried else ""
-        killed = len(tried) - len(here) - tried.count(None)
-        print(f"| `{module}` | {len(every)} | {len(tried)}{untried} | {killed} | {len(here)} |")
-        alive += here
-    for name in alive:
-        print(f"{name}: {'no test' if every.get(name) == 33 else 'survived'}")
+        found = results(place, module)
+        tried = [name for name in sample(list(found), size) if found[name] is not None]
+        alive += (here := [name for name in tried if found[name] in SURVIVED])
+        print(f"| `{module}` | {len(found)} | {len(tried)} | {len(tried) - len(here)} |")
+    print(*alive, sep="\n", flush=True)
 
 
-def main(names: list[str]) -> None:
-    for name in names or GROUPS:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=", ".join(GROUPS))
+    parser.add_argument("--sample", type=int, default=40, help="mutants of each module")
+    given = parser.parse_args()
+    for name in given.groups or GROUPS:
         place = ROOT / ".mutation" / name
-        run(GROUPS[name], place)
-        report(GROUPS[name], place)
+        run(GROUPS[name], place, given.sample)
+        report(GROUPS[name], place, given.sample)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
