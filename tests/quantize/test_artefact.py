@@ -142,6 +142,7 @@ def test_size_is_what_the_file_holds_item_by_item(name, model, ranges):
     held = {n: end - start for n, (start, end) in spans.items()}
     found = files.size(artefact, fp32)
     assert found.file_bytes == len(stored)
+    assert isinstance(found.weight_bytes, int)
     assert found.weight_bytes == held.pop("mean") + held.pop("sigma")
     assert found.bias_bytes == held.pop("bias")
     assert found.scale_bytes == sum(held.values())  # nothing else, in a network that is whole
