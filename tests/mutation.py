@@ -93,6 +93,9 @@ def prepare(group: Group, place: Path) -> None:
     for library in Path(native.__file__).parent.glob("*.so"):
         shutil.copy2(library, package / "harness" / "native")
     shutil.copytree(ROOT / "tests", place / "tests")
+    (place / "mutants").mkdir()
+    for folder in ("docs", "results"):  # that tests read
+        (place / "mutants" / folder).symlink_to(ROOT / folder)
     modules = [f"sigmabench/harness/{module}.py" for module in group.modules]
     tests = [f"tests/{test}" for test in group.tests]
     text = CONFIGURATION.format(modules=json.dumps(modules), tests=json.dumps(tests))
