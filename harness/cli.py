@@ -18,7 +18,7 @@ from .peers.cli import peers
 from .peers.environment import ENVIRONMENTS
 from .selective.cli import selective
 from .shift.cli import ablation, corruptions, shift, weights
-from .terminal import Counts, Names, Numbers, command_line, echo_json, progress, show
+from .terminal import MEMORY, Counts, Names, Numbers, command_line, echo_json, progress, show
 
 if TYPE_CHECKING:
     from .record import Record
@@ -129,6 +129,7 @@ CELLS = (
 @click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="Directory.")
 @click.option("--policy", default="only-missing", help="only-missing, always or never (read only).")
 @click.option("--wide", is_flag=True, help="One wide table, a row a cell.")
+@MEMORY
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
 def run(
     workload: str, results: Path, policy: str, wide: bool, as_json: bool, **choices: Any
@@ -199,6 +200,7 @@ def doctor(as_json: bool, seconds: float, environments: Path) -> None:
     help="Posterior file to write.  [default: named after the run]",
 )
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint beside --out.")
+@MEMORY
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
 def train(
     workload: str,
@@ -240,6 +242,7 @@ def train(
 @click.argument("workload", default=DEFAULT_WORKLOAD)
 @_options((*SOURCE, *QUANTIZATION))
 @click.option("--out", type=click.Path(path_type=Path), default=".", help="Directory to write to.")
+@MEMORY
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
 def quantize(workload: str, out: Path, as_json: bool, **choices: Any) -> None:
     """Write WORKLOAD's artefacts, one file a format."""
@@ -251,6 +254,7 @@ def quantize(workload: str, out: Path, as_json: bool, **choices: Any) -> None:
 
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path))
+@MEMORY
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
 def inspect(file: Path, as_json: bool) -> None:
     """What an artefact or a posterior FILE holds."""
@@ -264,6 +268,7 @@ def inspect(file: Path, as_json: bool) -> None:
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--workload", help="Check the names and shapes against this one's network.")
+@MEMORY
 def convert(source: Path, out: Path, workload: str | None) -> None:
     """A posterior OUT from bayesian-torch's checkpoint SOURCE, or the other way round.
 
@@ -342,6 +347,7 @@ def compare(a: Path, b: Path, as_json: bool) -> None:
 @click.option("--posterior", type=click.Path(path_type=Path), help="Posterior file of a workload.")
 @click.option("--all", "every", is_flag=True, help="Every step, not the heaviest alone.")
 @click.option("--out", type=click.Path(path_type=Path), help="Draw it here too: .png or .svg.")
+@MEMORY
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
 def profile(
     target: str,

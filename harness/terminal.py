@@ -67,6 +67,23 @@ class Names(click.ParamType):
         return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
+def _allow(_: click.Context, __: click.Parameter, gib: float | None) -> None:
+    from .memory_limit import set_limit
+
+    if gib is not None:
+        set_limit(gib)
+
+
+#: Of every command that loads artefacts.
+MEMORY = click.option(
+    "--memory",
+    type=float,
+    expose_value=False,
+    callback=_allow,
+    help="GiB that may be taken.  [default: 80 % of what is free]",
+)
+
+
 def command_line() -> str:
     """The command as a user would type it again."""
     return shlex.join(["sigmabench", *sys.argv[1:]])

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ..quantize.artefact import Artefact
     from ..quantize.graph import Graph
+    from .need import Need
 
 MOST_THREADS = 1024  # of a compiled program
 
@@ -113,9 +114,11 @@ class Predictor(Protocol):
 
     Attributes:
         threads: how many cores a call may use.
+        need: the memory that a call takes.
     """
 
     threads: int
+    need: Need
 
     @property
     def isa(self) -> str:

@@ -21,6 +21,7 @@ from ..quantize import floats
 from ..quantize.artefact import Artefact
 from ..torch_state import plain
 from .base import Predictor, Traffic, check_call, check_finite, widest
+from .need import divided
 
 FLOAT_BYTES = 4
 
@@ -52,6 +53,7 @@ class DividedPredictor:
         self.artefact = artefact
         self.parts = {name: load(part) for name, part in artefact.parts().items()}
         self.threads = max(part.threads for part in self.parts.values())
+        self.need = divided(artefact.graph, [part.need for part in self.parts.values()])
         self._of: dict[str, Any] = {
             conv.name: self.parts[name]
             for name, graph in artefact.graph.parts().items()
@@ -78,6 +80,7 @@ class DividedPredictor:
     def logits(self, x: Tensor, seed: int, passes: range) -> Tensor:
         """Float32 [len(passes), N, classes]; see `Predictor.logits`."""
         check_call(x, self.artefact.graph, seed, passes)
+        self.need.check(len(x), len(passes))
         check_finite(x)
         with torch.no_grad(), _torch_threads(self.threads):
             return torch.stack([self._pass(x, seed, mc) for mc in passes])

@@ -29,6 +29,7 @@ from .float_program import ProgramPredictor, load_program
 from .float_program import build as build_float
 from .native import BACKEND as NATIVE
 from .native import NativePredictor, build, started
+from .need import drawn
 from .reference import ReferenceBackend, ReferencePredictor, drawn_bias
 
 
@@ -92,6 +93,8 @@ class DrawnPredictor:
     def __init__(self, artefact: Artefact, threads: int) -> None:
         self.artefact = artefact
         self.threads = threads
+        self.need = drawn(artefact.graph)
+        self.need.check_load(artefact)
         quantized = artefact.format.quantized
         self._definition = ReferencePredictor(artefact) if quantized else StreamNormals(artefact)
         means = {name: _fixed(layer, layer.mean, layer.bias) for name, layer in self._layers()}
@@ -126,6 +129,7 @@ class DrawnPredictor:
     def logits(self, x: Tensor, seed: int, passes: range) -> Tensor:
         """Float32 [len(passes), N, classes]; see `Predictor.logits`."""
         check_call(x, self.artefact.graph, seed, passes)
+        self.need.check(len(x), len(passes))
         return torch.cat([self._pass(x, seed, mc) for mc in passes])
 
     def traffic(self, batch: int) -> Traffic:

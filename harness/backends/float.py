@@ -31,6 +31,7 @@ from ..torch_state import plain
 from .base import Traffic, check_call, check_finite
 from .divided import DividedPredictor
 from .float_program import ProgramPredictor, load_program
+from .need import stacked
 from .stack import Draws, Slot, Stack, noise_source
 
 STACK_IMAGES = 1024  # images x passes that one call stacks at most
@@ -94,6 +95,8 @@ class FloatPredictor:
         self.dtype = DTYPES[artefact.format.arithmetic]
         self.isa = torch.backends.cpu.get_cpu_capability().lower()
         self._convs = {conv.name: conv for conv in self.graph.convs}
+        self.need = stacked(self.graph, max(1, STACK_WEIGHTS // max(1, artefact.weights)))
+        self.need.check_load(artefact)
         self._weights = Draws(artefact, self.dtype)
         self._stacks: dict[int, Stack] = {}
         self._seconds: dict[tuple[int, Schedule], float] = {}
@@ -105,6 +108,7 @@ class FloatPredictor:
     def logits(self, x: Tensor, seed: int, passes: range) -> Tensor:
         """Float32 [len(passes), N, classes]; see `Predictor.logits`."""
         check_call(x, self.graph, seed, passes)
+        self.need.check(len(x), len(passes))
         check_finite(x)
         plan = self._plan(x, seed, len(passes))
         with _settings(plan):

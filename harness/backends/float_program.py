@@ -18,6 +18,7 @@ from ..quantize.artefact import Artefact
 from ..quantize.graph import Conv
 from .base import check_threads
 from .native import NativePredictor, assemble
+from .need import compiled
 from .stack import noise_source
 
 # As PyTorch names them, from narrow to wide.
@@ -65,6 +66,7 @@ class ProgramPredictor(NativePredictor):
     """See `Predictor`. `noise` says whose normal numbers are drawn."""
 
     noise = "normal"
+    width = 4
 
     @property
     def kernels(self) -> dict[str, str]:
@@ -95,6 +97,7 @@ def load_program(artefact: Artefact, threads: int, team: int = 0) -> ProgramPred
     if noise_source() != "normal":
         return None
     check_threads(threads, team)
+    compiled(artefact.graph, ProgramPredictor.width, threads).check_load(artefact)
     try:
         program = build(artefact, threads, team=team)
     except ValueError:

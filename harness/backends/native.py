@@ -23,6 +23,7 @@ from ..quantize.artefact import Artefact
 from ..quantize.graph import Conv, Graph, Join, Pool
 from .base import Traffic, check_call, check_threads
 from .divided import DividedPredictor
+from .need import compiled
 
 # From narrow to wide, as they occur in the names of oneDNN's kernels.
 _ISAS = ("portable", "avx2_vnni", "avx512_core_vnni", "avx512_core_amx")
@@ -172,11 +173,15 @@ def started(backend: str, make: Callable[[], Any]) -> Any:
 
 
 class NativePredictor:
-    """See `Predictor`. `program` is the compiled program."""
+    """See `Predictor`. `program` is the compiled program, and `width` the bytes of an activation's
+    number at most."""
+
+    width = 1
 
     def __init__(self, program: Any, graph: Graph, threads: int) -> None:
         self.program = program
         self.threads = threads
+        self.need = compiled(graph, self.width, threads)
         self._graph = graph
 
     @property
@@ -204,6 +209,7 @@ class NativePredictor:
     def logits(self, x: Tensor, seed: int, passes: range) -> Tensor:
         """Float32 [len(passes), N, classes]; see `Predictor.logits`."""
         check_call(x, self._graph, seed, passes)
+        self.need.check(len(x), len(passes))
         images = x.contiguous().numpy()
         try:
             out = self.program.logits(images, seed, passes.start, len(passes))
@@ -286,6 +292,7 @@ class NativeBackend:
         check_threads(threads, team)
         if artefact.graph.steps:
             return DividedPredictor(artefact, lambda part: self.load(part, threads, team))
+        compiled(artefact.graph, NativePredictor.width, threads).check_load(artefact)
         program = started(self.name, lambda: build(artefact, threads, team=team))
         return NativePredictor(program, artefact.graph, threads)
 

@@ -16,6 +16,7 @@ from ..quantize.artefact import Artefact, Layer
 from ..quantize.graph import Activation, Conv, Graph, Join, Pool, reads
 from .base import Predictor, Traffic, check_call, check_finite
 from .divided import DividedPredictor
+from .need import integer
 
 I8 = NDArray[np.int8]
 F32 = NDArray[np.float32]
@@ -75,6 +76,7 @@ class ReferencePredictor:
         self.isa = "numpy"
         self.kernels = {conv.name: "numpy int32" for conv in artefact.graph.convs}
         self.draws = 0
+        self.need = integer(artefact.graph)
         self._ordinal = artefact.ordinals
 
     def sample(self, layer: str, seed: int, mc: int) -> I8:
@@ -100,6 +102,7 @@ class ReferencePredictor:
     def logits(self, x: Tensor, seed: int, passes: range) -> Tensor:
         """Float32 [len(passes), N, classes]; see `Predictor.logits`."""
         check_call(x, self.artefact.graph, seed, passes)
+        self.need.check(len(x), len(passes))
         output = self.artefact.graph.output
         logits = [self.activations(x, seed, mc)[output] for mc in passes]
         return torch.from_numpy(np.stack(logits).reshape(len(passes), len(x), -1))
@@ -199,8 +202,13 @@ class ReferenceBackend:
                 "--backend float."
             )
         if artefact.graph.steps:
-            return DividedPredictor(artefact, ReferencePredictor)
-        return ReferencePredictor(artefact)
+            return DividedPredictor(artefact, _predictor)
+        return _predictor(artefact)
+
+
+def _predictor(artefact: Artefact) -> ReferencePredictor:
+    integer(artefact.graph).check_load(artefact)
+    return ReferencePredictor(artefact)
 
 
 BACKEND = ReferenceBackend()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..peers.environment import ENVIRONMENTS
-from ..terminal import Names, Numbers, command_line, echo_json, progress, show
+from ..terminal import MEMORY, Names, Numbers, command_line, echo_json, progress, show
 
 if TYPE_CHECKING:
     from .record import MemoryUse, Race
@@ -38,6 +38,7 @@ def bench() -> None:
 @click.option("--seconds", type=float, default=5.0, help="Timed seconds a contender.")
 @click.option("--seed", type=int, default=0, help="Of weights, images and noise.")
 @click.option("--results", type=click.Path(path_type=Path), default="results", help="Directory.")
+@MEMORY
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
 def passes(
     network: str,
@@ -87,6 +88,7 @@ def passes(
 @click.option("--seconds", type=float, default=2.0, help="Timed seconds a width.")
 @click.option("--seed", type=int, default=0, help="Of the posterior and the draws.")
 @click.option("--results", type=click.Path(path_type=Path), default="results", help="Directory.")
+@MEMORY
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
 def sampler(
     weights: int, threads: int | None, seconds: float, seed: int, results: Path, as_json: bool
@@ -118,6 +120,7 @@ def sampler(
 @click.option("--threads", type=int, help="Cores the program may use.  [default: all]")
 @click.option("--seed", type=int, default=0, help="Of weights, images and noise.")
 @click.option("--results", type=click.Path(path_type=Path), default="results", help="Directory.")
+@MEMORY
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
 def memory(
     network: str,

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..terminal import Names, command_line, echo_json, progress, show, tell
+from ..terminal import MEMORY, Names, command_line, echo_json, progress, show, tell
 from .environment import ENVIRONMENTS
 
 
@@ -37,6 +37,7 @@ from .environment import ENVIRONMENTS
 )
 @click.option("--results", type=click.Path(path_type=Path), default="results", help="Directory.")
 @click.option("--policy", default="only-missing", help="only-missing, always or never (read only).")
+@MEMORY
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
 def peers(
     workload: str,

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..errors import UserError, first_line
 from ..files import content_hash, read_json, write_atomically
 from ..formats import FORMATS, Format
+from ..memory_limit import require
 from ..torch_state import plain
 from . import constants as constant_tensors
 from . import noise
@@ -126,13 +127,14 @@ def load(path: Path) -> Artefact:
     """Read an artefact, checking its content hash.
 
     Raises:
-        UserError: the file is missing, damaged, foreign, of a newer schema or noise stream, or has
-            a graph or numbers that no model has (`artefact_check`).
+        UserError: the file is missing, damaged, foreign, too large for memory, of a newer schema or
+            noise stream, or has a graph or numbers that no model has (`artefact_check`).
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"There is no artefact {path}; check the path or make one by `quantize`.")
     try:
+        require(str(path), 2 * path.stat().st_size)  # the file, and its tensors
         data = path.read_bytes()
     except OSError as reason:
         raise UserError(f"{path} cannot be read ({reason}); check its permissions.") from reason

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..terminal import Names, echo_json, progress, show, tell
+from ..terminal import MEMORY, Names, echo_json, progress, show, tell
 
 if TYPE_CHECKING:
     from ..workload import Workload
@@ -39,6 +39,7 @@ RESULTS = "results/selective"
 @click.option("--policy", default="only-missing", help="only-missing, always or never (read only).")
 @click.option("--out", type=click.Path(path_type=Path), help="Write figures and tables here too.")
 @click.option("--tiles", type=int, default=24, help="Images on the sheet of the least sure.")
+@MEMORY
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
 def selective(
     workload: str,

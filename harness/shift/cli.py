@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UserError
-from ..terminal import Names, Numbers, command_line, echo_json, progress, show, tell
+from ..terminal import MEMORY, Names, Numbers, command_line, echo_json, progress, show, tell
 
 if TYPE_CHECKING:
     from ..workload import Workload
@@ -47,6 +47,7 @@ def _workload(name: str) -> Workload:
 @click.option("--policy", default="only-missing", help="only-missing, always or never (read only).")
 @click.option("--out", type=click.Path(path_type=Path), help="Write figures and tables here too.")
 @click.option("--detailed", is_flag=True, help="Every test's effect, interval and p-values.")
+@MEMORY
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
 def shift(
     workload: str,
@@ -82,6 +83,7 @@ def shift(
 @click.option("--seed", type=int, default=0, help="Of the corruptions.")
 @click.option("--data", type=click.Path(path_type=Path), help="Data root.")
 @click.option("--out", type=click.Path(path_type=Path), help="File: .png, .svg or .pdf.")
+@MEMORY
 def corruptions(
     workload: str,
     types: tuple[str, ...] | None,
@@ -121,6 +123,7 @@ def corruptions(
 @click.option("--data", type=click.Path(path_type=Path), help="Data root.")
 @click.option("--posterior", type=click.Path(path_type=Path), help="Posterior file.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write JSON and Markdown here too.")
+@MEMORY
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
 def ablation(workload: str, out: Path | None, as_json: bool, **choices: Any) -> None:
     """Change every choice of quantization alone: size, accuracy, NLL, ECE, clean and shifted.
@@ -143,6 +146,7 @@ def ablation(workload: str, out: Path | None, as_json: bool, **choices: Any) -> 
 @click.option("--data", type=click.Path(path_type=Path), help="Data root.")
 @click.option("--posterior", type=click.Path(path_type=Path), help="Posterior file.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write figures and JSON here too.")
+@MEMORY
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
 def weights(workload: str, out: Path | None, as_json: bool, **choices: Any) -> None:
     """Range and noise of WORKLOAD's sampled weights, layer by layer and format by format.
