@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 from .contents import stamp_of
 from .errors import UserError
+from .files import open_regular
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -65,7 +66,7 @@ class Folder:
 
     def open(self, name: str) -> BinaryIO:
         """See `Archive`."""
-        return (self.path / name).open("rb")
+        return open_regular(self.path / name)
 
     def stamp(self, name: str) -> list[int]:
         """See `Archive`."""

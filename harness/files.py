@@ -2,52 +2,103 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import math
 import os
-import tempfile
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from .errors import UserError
+from .temporary import temporary_beside
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, durable: bool = False) -> None:
     """Put `data` at `path` whole or not at all; the directory is made if it is missing.
+
+    Args:
+        path: where the file belongs.
+        data: its content.
+        durable: see `put_atomically`.
 
     Raises:
         UserError: the place cannot be written.
     """
-    put_atomically(path, lambda temporary: temporary.write_bytes(data))
+    put_atomically(path, lambda temporary: temporary.write_bytes(data), durable)
 
 
-def put_atomically(path: Path, write: Callable[[Path], object]) -> None:
+def put_atomically(path: Path, write: Callable[[Path], object], durable: bool = False) -> None:
     """Like `write_atomically`, for what need not be in memory as one piece.
 
     Args:
         path: where the file belongs.
         write: fills a file beside it that is there and empty.
+        durable: whether it is on the disk when this returns, so that it outlives a power cut.
 
     Raises:
         UserError: the place cannot be written, or `write` raised an OSError.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-        temporary = Path(name)
+        temporary = temporary_beside(path)
+        mode = stat.S_IMODE(temporary.stat().st_mode)
         try:
             write(temporary)
-            os.chmod(temporary, 0o644)
+            os.chmod(temporary, mode)  # safetensors puts a file of its own in place
+            if durable:
+                _sync(temporary)
             os.replace(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+        if durable:
+            with contextlib.suppress(OSError):  # not every file system syncs folders
+                _sync(path.parent)
     except OSError as reason:
         raise UserError(
             f"{path} cannot be written ({reason}); choose another place for it."
+        ) from reason
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file's content, or a folder's names, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """A file's content; a pipe, a socket or a device, which may never end, is not waited for.
+
+    Raises:
+        OSError: it is not there, may not be read, or is no regular file.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return open(handle, "rb")
+
+
+def inside(folder: Path) -> list[Path]:
+    """What is in a folder, sorted by name; nothing where there is no such folder.
+
+    Raises:
+        UserError: it cannot be listed.
+    """
+    try:
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as reason:
+        raise UserError(
+            f"The folder {folder} cannot be listed ({reason.strerror}); correct its permissions."
         ) from reason
 
 

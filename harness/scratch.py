@@ -2,7 +2,8 @@
 
     <results>/<workload>/<fingerprint hash>/.predictions/<key>.safetensors
 
-They are bound to machine and code as records are, and gone once all records are there. A file whose
+They are bound to machine and code as records are, and gone once all records of the run are there;
+runs may share the folder. A file whose
 content does not match its hash, that has none (as those of before), or that is of something else is
 as good as none: what it held is predicted again.
 """
@@ -11,8 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from .files import content_hash, put_atomically
+from .errors import UserError
+from .files import content_hash, put_atomically, read_json
 from .uncertainty.predictive import Outcomes, Summary
 
 #: Outcomes by name, such as `50` for T = 50, and tensors of one value an image.
@@ -39,10 +41,17 @@ class Scratch:
 
     Args:
         folder: of its records.
+        reuse: whether what runs before have made counts.
+
+    Attributes:
+        findings: why something could not be kept, a sentence; empty where all was.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, reuse: bool = True) -> None:
         self.folder = folder / FOLDER
+        self.findings: tuple[str, ...] = ()
+        self._reuse = reuse
+        self._own: set[Path] = set()
 
     def get(
         self, key: Mapping[str, Any], needed: Collection[str], make: Callable[[], Made]
@@ -53,22 +62,28 @@ class Scratch:
             key: everything that the predictions depend on beside machine and code; JSON types.
             needed: names of outcomes; what was made before counts if it has them all.
             make: outcomes without halves, and other tensors.
-
-        Raises:
-            UserError: it cannot be written.
         """
         text = json.dumps(key, sort_keys=True)
         path = self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
-        kept = _read(path, text)
+        kept = _read(path, text) if self._reuse or path in self._own else None
+        self._own.add(path)
         if kept is not None and set(needed) <= set(kept[0]):
             return kept
         made = make()
-        put_atomically(path, lambda temporary: _write(temporary, made, text))
+        try:
+            put_atomically(path, lambda temporary: _write(temporary, made, text))
+        except UserError as reason:
+            self.findings = (f"predictions were not kept for a run that is stopped: {reason}",)
         return made
 
     def clear(self) -> None:
-        """Forget everything."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Forget what this one was asked for; what other runs keep stays."""
+        for path in self._own:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+        self._own.clear()
+        with suppress(OSError):  # there is more in it
+            self.folder.rmdir()
 
 
 def _write(path: Path, made: Made, key: str) -> None:
@@ -109,10 +124,8 @@ def _read(path: Path, key: str) -> Made | None:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if about["sha256"] != _hash(key, about["facts"], tensors):
             return None
-        found = {
-            name: _outcomes(tensors, name, T, classes)
-            for name, (T, classes) in json.loads(about["facts"]).items()
-        }
+        facts = dict(read_json(about["facts"]))
+        found = {name: _outcomes(tensors, name, *one) for name, one in facts.items()}
     except (OSError, SafetensorError, KeyError, ValueError, TypeError):  # bfloat16 is no array's
         return None
     others = {n.removeprefix("other/"): v for n, v in tensors.items() if n.startswith("other/")}

@@ -13,7 +13,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from enum import Enum
 from functools import cached_property
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from .cell import Cell
 from .errors import UserError, unknown
-from .files import content_hash, json_text, write_atomically
+from .files import content_hash, inside, json_text, open_regular, write_atomically
 from .fingerprint import Fingerprint
 from .record import SCHEMA_VERSION, Record
 from .verdict import upgrade
@@ -81,7 +81,7 @@ RECORDS: Kind[Record] = Kind("record", Record, SCHEMA_VERSION, cell_key, upgrade
 #: Last field of a file: the hash of all others. Files from before it have none, and are believed.
 HASH = "sha256"
 #: A folder of records; others of a results directory hold what was made of them.
-_FINGERPRINT = "[0-9a-f]" * 8
+_FINGERPRINT = re.compile("[0-9a-f]{8}")
 _CELL_FIELDS = tuple(field.name for field in fields(Cell))
 
 
@@ -142,7 +142,7 @@ def write_record(path: Path, record: Any) -> None:
         ValueError: a number is NaN or infinite.
         UserError: the place cannot be written to.
     """
-    write_atomically(path, to_json(record).encode())
+    write_atomically(path, to_json(record).encode(), durable=True)
 
 
 def from_json(data: bytes, source: str | Path, kind: Kind[T]) -> T:
@@ -203,7 +203,8 @@ def read_record(path: str | Path, kind: Kind[T]) -> T:
             name.
     """
     try:
-        data = Path(path).read_bytes()
+        with open_regular(Path(path)) as stream:
+            data = stream.read()
     except OSError as reason:
         raise UserError(f"The record {path} cannot be read: {reason.strerror}.") from reason
     found = from_json(data, path, kind)
@@ -307,9 +308,8 @@ class Store(Generic[R]):
                 raise unknown("cell field", name, _CELL_FIELDS)
         if isinstance(fingerprint, Fingerprint):
             fingerprint = fingerprint_hash(fingerprint)
-        below = self._folder(workload) if workload is not None else self.path
-        prefix = "" if workload is not None else "*/"
-        files = sorted(below.glob(f"{prefix}{fingerprint or _FINGERPRINT}/*.json"))
+        homes = inside(self.path) if workload is None else [self._folder(workload)]
+        files = [file for home in homes for file in _files(home, fingerprint)]
         found = [record for record in map(self.load, files) if _matches(record.cell, where)]
         found.sort(key=lambda record: record.created)
         if latest:
@@ -320,8 +320,7 @@ class Store(Generic[R]):
 
     def workloads(self) -> list[str]:
         """Names of the workloads that have records."""
-        files = self.path.glob(f"*/{_FINGERPRINT}/*.json")
-        return sorted({path.parent.parent.name for path in files})
+        return [home.name for home in inside(self.path) if any(_files(home))]
 
     def _folder(self, workload: str) -> Path:
         if not re.fullmatch(r"\w[\w.-]*", workload):
@@ -336,6 +335,18 @@ class Store(Generic[R]):
             f"Results cannot be written to {self.path}: {reason.strerror or reason}; "
             f"name another directory with --results."
         )
+
+
+def _files(home: Path, fingerprint: str | None = None) -> Iterator[Path]:
+    """The records in a workload's folder, of one fingerprint or of all.
+
+    Raises:
+        UserError: a folder cannot be listed.
+    """
+    for folder in inside(home):
+        wanted = folder.name == fingerprint if fingerprint else _FINGERPRINT.fullmatch(folder.name)
+        if wanted:
+            yield from (file for file in inside(folder) if file.suffix == ".json")
 
 
 def _matches(cell: Cell, where: dict[str, Any]) -> bool:

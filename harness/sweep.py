@@ -122,9 +122,8 @@ def run(
         give_back()
         torch.set_num_threads(plan.threads)
         report("Quantizing", 0, 1)
-        sweep = _Sweep(prepare(plan, networks), store, command, here, report)
-        if policy is Policy.ALWAYS:
-            sweep.scratch.clear()
+        reuse = policy is not Policy.ALWAYS
+        sweep = _Sweep(prepare(plan, networks), store, command, here, report, reuse)
         sweep.measure(wanted, cells)
     return [record for cell in cells if (record := store.find(cell, here)) is not None]
 
@@ -137,10 +136,11 @@ class _Sweep:
         command: str,
         here: Fingerprint,
         report: Report,
+        reuse: bool,
     ) -> None:
         self.prepared, self.plan, self.store = prepared, prepared.plan, store
         self.command, self.here, self.report = command, here, report
-        self.scratch = Scratch(store.folder(self.plan.workload.name, here))
+        self.scratch = Scratch(store.folder(self.plan.workload.name, here), reuse)
         split: Split = prepared.splits.scored(self.plan.split)
         split = split.limit(self.plan.limit)
         self.split = split.readable(lambda _: report("Reading images", 0, 1))
@@ -264,6 +264,7 @@ class _Sweep:
             *audits.skipped_findings(lost, "calibration images"),
             *self.split.findings,
             *self.prepared.findings,
+            *self.scratch.findings,
         )
 
     def _record(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import tracemalloc
 from pathlib import Path
 
@@ -13,7 +15,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors import SafetensorError
 
-from sigmabench.harness.errors import UserError
 from sigmabench.harness.scratch import Made, Scratch
 from sigmabench.harness.uncertainty.predictive import Outcomes, Predictive
 
@@ -176,20 +177,43 @@ def test_what_cannot_be_kept_leaves_nothing_behind(tmp_path: Path, monkeypatch, 
 
     monkeypatch.setattr(safetensors.torch, "save_file", full)
     scratch = Scratch(tmp_path)
-    with pytest.raises(UserError, match=r"cannot be written \(No space left\)"):
-        scratch.get(KEY, ("3",), made)
+    assert same(scratch.get(KEY, ("3",), made)[0]["3"], made()[0]["3"])
+    (finding,) = scratch.findings
+    assert re.search(r"^predictions were not kept .*cannot be written \(No space left\)", finding)
     assert not list(scratch.folder.iterdir())
 
 
-def test_clearing_forgets(tmp_path: Path) -> None:
-    scratch = Scratch(tmp_path)
+def test_clearing_forgets_ones_own_and_nothing_else(tmp_path: Path) -> None:
+    scratch, other = Scratch(tmp_path), Scratch(tmp_path)
     scratch.clear()
     scratch.get(KEY, ("3",), made)
+    other.get(KEY | {"seed": 77}, ("3",), made)
+    scratch.clear()
+    assert same(other.get(KEY | {"seed": 77}, ("3",), fail)[0]["3"], made()[0]["3"])
+    scratch.get(KEY, ("3",), made)  # it was forgotten
+    other.clear()
     scratch.clear()
     assert not scratch.folder.exists()
 
 
-def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_what_another_run_clears_meanwhile_is_made_again(tmp_path: Path) -> None:
+    scratch = Scratch(tmp_path)
+    scratch.get(KEY, ("3",), made)
+    shutil.rmtree(scratch.folder)
+    assert same(scratch.get(KEY, ("3",), made)[0]["3"], made()[0]["3"])
+    assert not scratch.findings
+
+
+def test_a_run_that_measures_all_again_uses_what_it_made_itself(tmp_path: Path) -> None:
+    Scratch(tmp_path).get(KEY, ("3",), made)
+    again, asked = Scratch(tmp_path, reuse=False), []
+    for _ in range(2):
+        again.get(KEY, ("3",), lambda: asked.append(1) or made())
+    assert len(asked) == 1
+
+
+def test_a_place_that_cannot_be_written_ends_no_run(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot be written"):
-        Scratch(tmp_path / "file").get(KEY, ("3",), made)
+    scratch = Scratch(tmp_path / "file")
+    assert same(scratch.get(KEY, ("3",), made)[0]["3"], made()[0]["3"])
+    assert "cannot be written" in scratch.findings[0]

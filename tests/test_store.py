@@ -275,7 +275,7 @@ def test_read_only_directory(
     monkeypatch.setattr(Path, "write_text", refuse)
     with pytest.raises(UserError, match="Permission denied; name another directory"):
         Store(tmp_path, RECORDS).ensure_writable()
-    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(UserError, match="Permission denied"):
         Store(tmp_path, RECORDS).save(record)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..bench.record import Contender, check_samples
 from ..errors import UserError
+from ..files import inside
 from ..fingerprint import Fingerprint
 from ..store import Kind, digest, fingerprint_hash, read_record, write_record
 from ..verdict import Verdict, upgrade
@@ -153,7 +154,8 @@ def youngest(results: Path, asked: Asked) -> tuple[Comparison, Path]:
     Raises:
         UserError: there is none, or one of the workload's cannot be read.
     """
-    paths = sorted((results / FOLDER / asked.workload).glob("*/*.json"))
+    folders = inside(results / FOLDER / asked.workload)
+    paths = [path for one in folders for path in inside(one) if path.suffix == ".json"]
     found = [(load(path), path) for path in paths]
     same = [one for one in found if one[0].asked.anywhere == asked.anywhere]
     if same:

@@ -30,7 +30,7 @@ def save_checkpoint(path: Path, run: dict[str, Any], state: dict[str, Any]) -> N
     buffer = io.BytesIO()
     torch.save({"run": run, "state": state}, buffer)
     content = buffer.getvalue()
-    write_atomically(path, hashlib.sha256(content).digest() + content)
+    write_atomically(path, hashlib.sha256(content).digest() + content, durable=True)
 
 
 def load_checkpoint(path: Path, run: dict[str, Any]) -> dict[str, Any]:

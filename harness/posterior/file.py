@@ -63,7 +63,7 @@ def save(posterior: Posterior, path: Path, metadata: Mapping[str, Any] | None = 
     }
     text = json.dumps(facts, sort_keys=True, ensure_ascii=False)
     header = {FORMAT: f"{_sha256(text)}\n{text}"}
-    write_atomically(path, safetensors.torch.save(tensors, header))
+    write_atomically(path, safetensors.torch.save(tensors, header), durable=True)
     return content_hash
 
 

@@ -119,7 +119,7 @@ def save(artefact: Artefact, path: Path) -> None:
     Raises:
         UserError: the place cannot be written.
     """
-    write_atomically(Path(path), to_bytes(artefact))
+    write_atomically(Path(path), to_bytes(artefact), durable=True)
 
 
 @plain

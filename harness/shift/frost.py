@@ -13,6 +13,7 @@ from PIL import Image
 from ..data import DATA_VARIABLE, data_root
 from ..decode import UndecodableError, decoded
 from ..errors import UserError
+from ..files import open_regular
 from .context import Context
 from .corruptions import Corruption
 
@@ -71,7 +72,7 @@ def photograph(path: Path, scale: float, height: int, width: int) -> np.ndarray:
         UserError: the file is no picture.
     """
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             picture = decoded(stream, Image.Image.copy)
     except (UndecodableError, OSError) as reason:
         raise UserError(f"{path} is no picture ({reason}); fetch it again.") from None

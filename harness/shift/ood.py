@@ -23,6 +23,7 @@ from ..contents import digests
 from ..data import Split, cache_root, data_root, mnist
 from ..decode import SUFFIXES, UndecodableError, decoded
 from ..errors import UserError
+from ..files import open_regular
 from ..histology import other_cohort
 from ..registry import Registry
 
@@ -156,7 +157,7 @@ def _fit(picture: Image.Image, channels: int, height: int, width: int) -> Tensor
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    return sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+    return sorted(path / name for name in Folder(path).names if name.lower().endswith(SUFFIXES))
 
 
 def _pictures(path: Path, limit: int | None) -> list[Path]:
@@ -170,7 +171,7 @@ def _pictures(path: Path, limit: int | None) -> list[Path]:
 def _picture(file: Path) -> Image.Image:
     """The centre square of a picture in a file."""
     try:
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             return decoded(stream, _square)
     except (UndecodableError, OSError) as reason:
         raise UserError(f"{file} is no picture ({reason}); remove it.") from None
