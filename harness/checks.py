@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from .cores import quota, usable_cores
 from .errors import UserError
+from .report.text import plural
 
 LONGEST = 86_400.0  # seconds: a day; the clock's nanoseconds overflow far beyond
 MOST_SEED = 2**63
@@ -59,7 +60,9 @@ def cores_for(threads: int | None) -> int:
         return cores
     check_counts("--threads", (threads,))
     if threads > cores:
-        there, limit = "1 core" if cores == 1 else f"{cores} cores", quota()
-        why = "" if limit is None else f" (the CPU quota of its control group is {limit:g} cores)"
+        there, limit = plural(cores, "core"), quota()
+        why = ""
+        if limit is not None:
+            why = f" (the CPU quota of its control group is {plural(limit, 'core')})"
         raise UserError(f"--threads is {threads}, but this process may use {there}{why}.")
     return threads

@@ -141,6 +141,7 @@ def run(
     """
     from .commands import parse_policy, plan_from
     from .report import table
+    from .report.text import plural, verb
     from .store import RECORDS, Store
     from .sweep import run as sweep
 
@@ -154,9 +155,8 @@ def run(
     show(table.wide(records) if wide else table.narrow(records))
     stored = sum(record.created < started for record in records)
     if stored:
-        click.echo(
-            f"{stored} of {len(records)} cells were stored before; --policy always measures again."
-        )
+        told = f"{stored} of {plural(len(records), 'cell')} {verb(stored, 'was', 'were')}"
+        click.echo(f"{told} stored before; --policy always measures again.")
 
 
 @main.command("list")

@@ -143,7 +143,8 @@ def _format_facts(format: Format) -> dict[str, Any]:
 def _table(title: str, rows: Sequence[dict[str, Any]]) -> RichSheet:
     from .report.sheet import Column, RichSheet, Sheet
 
-    shown = [key for key in rows[0] if any(row[key] not in ("", None) for row in rows)]
+    keys = dict.fromkeys(key for row in rows for key in row)
+    shown = [key for key in keys if any(row[key] not in ("", None) for row in rows)]
     columns = tuple(
         Column(
             key,
@@ -332,14 +333,17 @@ def _rms(values: Any) -> float:
 
 def inspection_tables(found: dict[str, Any]) -> list[RichSheet]:
     """`inspection` for a person."""
+    from .report.text import plural
+
     facts = {name: value for name, value in found.items() if name not in ("layers", "file")}
     if log := facts.get("log"):
-        facts["log"] = f"the last of {len(log)} epochs: {_shown(log[-1])}"
+        facts["log"] = f"the last of {plural(len(log), 'epoch')}: {_shown(log[-1])}"
     rows = [
         {k: float(f"{v:.3g}") if isinstance(v, float) else v for k, v in layer.items()}
         for layer in found["layers"]
     ]
-    return [_facts(found["file"], facts), _table("Layers", rows)]
+    layers = [_table("Layers", rows)] if rows else []
+    return [_facts(found["file"], facts), *layers]
 
 
 def render_report(records: Sequence[Record], form: str) -> RenderableType | str:

@@ -29,6 +29,7 @@ from .fingerprint import IN_PART
 from .formats import FORMATS
 from .measure.statistics import log_median_ratio
 from .record import Record
+from .report.text import plural, verb
 from .significance import Estimate, holm, mean_difference, newcombe
 from .uncertainty.metrics import METRICS
 from .units import ALPHA, too_few
@@ -423,7 +424,8 @@ def _notes(
     for kind in KINDS:
         invalid = sum(INVALID in (a.verdict.of(kind), b.verdict.of(kind)) for a, b in pairs)
         if invalid:
-            notes.append(f"Of {invalid} of {len(pairs)} cells the {kind} is invalid on a side.")
+            cells = plural(len(pairs), "cell")
+            notes.append(f"On one side or both, the {kind} of {invalid} of {cells} is invalid.")
     return notes
 
 
@@ -432,7 +434,8 @@ def _unjudged(scores: Sequence[Score]) -> list[str]:
     few = [score for score in scores if score.verdict == NOT_JUDGED]
     if not few:
         return []
-    return [f"{len(few)} of {len(scores)} scores are not judged: {too_few(few[0].units)}."]
+    count = f"{len(few)} of {plural(len(scores), 'score')} {verb(len(few))} not judged"
+    return [f"{count}: {too_few(min(score.units for score in few))}."]
 
 
 def _apart(only_a: Sequence[Cell], only_b: Sequence[Cell]) -> list[str]:

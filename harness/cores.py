@@ -14,6 +14,7 @@ import re
 from pathlib import Path
 
 from .control_groups import groups
+from .report.text import plural
 
 #: Variables that bind threads to cores, and the values with which they do not.
 _BINDING = {
@@ -85,7 +86,7 @@ def bound() -> str | None:
     found = " ".join(f"{name}={value}" for name, value in binding().items())
     if not found or not _TOO_LATE or len(_STARTED) == os.cpu_count():
         return None
-    cores = "1 core" if len(_STARTED) == 1 else f"{len(_STARTED)} cores"
+    cores = plural(len(_STARTED), "core")
     return (
         f"{found} bound this process to {cores} when an OpenMP library (torch has one) was loaded; "
         "import sigmabench before it, or unset the variable"

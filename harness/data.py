@@ -19,6 +19,7 @@ from .contents import cache_home
 from .errors import DeclarationError, UserError
 from .files import content_hash
 from .images import Images
+from .report.text import plural
 from .torch_state import plain
 
 DATA_VARIABLE = "SIGMABENCH_DATA"
@@ -73,12 +74,12 @@ class Split:
             )
         if len(self.labels) != count:
             raise DeclarationError(
-                f"The {self.name} split has {count} images and {len(self.labels)} labels; "
-                "give one label for each image."
+                f"The {self.name} split has {plural(count, 'image')} and "
+                f"{plural(len(self.labels), 'label')}; give one label for each image."
             )
         if self.sources is not None and self.sources.shape != (count,):
             raise DeclarationError(
-                f"The {self.name} split has {count} images and sources of shape "
+                f"The {self.name} split has {plural(count, 'image')} and sources of shape "
                 f"{tuple(self.sources.shape)}; give one source for each image, or none."
             )
         self._check_labels()
@@ -88,8 +89,8 @@ class Split:
         wrong = self.labels[(self.labels < 0) | (self.labels >= self.classes)]
         if len(wrong):
             raise DeclarationError(
-                f"The {self.name} split has label {int(wrong[0])}; labels of {self.classes} "
-                f"classes run from 0 to {self.classes - 1}."
+                f"The {self.name} split has label {int(wrong[0])}; labels of "
+                f"{plural(self.classes, 'class', 'classes')} run from 0 to {self.classes - 1}."
             )
 
     def _check_scale(self) -> None:
@@ -177,8 +178,8 @@ class Split:
         lost = tuple(n for n, kept in zip(self.images.names, good, strict=True) if not kept)
         if not any(good):
             raise UserError(
-                f"None of the {len(good)} images of the {self.name} split can be read, such as "
-                f"{lost[0]}; give images that Pillow opens."
+                f"The {self.name} split has {plural(len(good), 'image')}, none of which can be "
+                f"read, such as {lost[0]}; give images that Pillow opens."
             )
         index = torch.tensor(good).nonzero().flatten()
         return replace(self.take(index), skipped=(*self.skipped, *lost))

@@ -79,7 +79,7 @@ def check_network(workload: Workload, splits: Splits, network: nn.Module) -> Non
             f"{workload.name}: The network returns {found.dtype} of shape {list(found.shape)} for "
             f"{len(found)} images; {wanted}, or declare other `classes`."
         )
-    if workload.classes > 1 and are_probabilities(found):
+    if are_probabilities(found):
         raise UserError(
             f"{workload.name}: The network returns probabilities (none below 0, each image's sum "
             f"is 1), and softmax would be taken of them again; {wanted}: leave out its softmax."
@@ -109,8 +109,8 @@ def _check_names(workload: Workload) -> None:
     shape = workload.input_shape
     if len(shape) != 3 or not all(isinstance(side, int) and side > 0 for side in shape):
         raise DeclarationError(f"input_shape is {shape}; give (C, H, W), whole numbers above 0.")
-    if workload.classes < 1:
-        raise DeclarationError(f"classes is {workload.classes}; give at least 1.")
+    if workload.classes < 2:
+        raise DeclarationError(f"classes is {workload.classes}; give at least 2.")
     names = workload.class_names
     if names and len(names) != workload.classes:
         raise DeclarationError(

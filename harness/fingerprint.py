@@ -6,6 +6,8 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
+from .report.text import plural
+
 IN_PART = "machine recorded in part"
 _INT8_UNITS = {"avx512_vnni": "AVX-512 VNNI", "avx_vnni": "AVX-VNNI", "avx2": "AVX2"}
 
@@ -100,7 +102,7 @@ class Fingerprint:
         cores = f"{self.cores} core{'' if self.cores == 1 else 's'}"
         told = [self.cpu, *_units(self.isa), cores]
         if self.cpu_quota is not None:
-            told.append(f"CPU quota {self.cpu_quota:g} cores")
+            told.append(f"CPU quota {plural(self.cpu_quota, 'core')}")
         named = IN_PART if self.machine is None else f"machine {self.machine.hash}"
         return f"{', '.join(told)} ({named})"
 

@@ -19,6 +19,7 @@ import psutil
 from .cores import allowed, binding, quota, usable_cores
 from .fingerprint import Fingerprint, Machine
 from .measure import counters
+from .report.text import plural
 
 #: Instruction sets that decide which kernel runs, as Linux and this project spell them.
 ISAS = (
@@ -130,7 +131,7 @@ def describe() -> dict[str, Any]:
             "logical": psutil.cpu_count(),
             "physical": psutil.cpu_count(logical=False),
         },
-        "cpu_quota": "none" if seen.cpu_quota is None else f"{seen.cpu_quota:g} cores",
+        "cpu_quota": "none" if seen.cpu_quota is None else plural(seen.cpu_quota, "core"),
         "binding": binding() or "none",
         "caches": {name: f"{size}, cpus {shared}" for name, (size, shared) in _caches().items()}
         or "unavailable: the system does not describe them",

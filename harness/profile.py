@@ -168,9 +168,13 @@ class Profile:
         sleep, and threads that had no pass to do."""
         return self.total_us / (self.wall_us * self.threads)
 
-    def share(self, kind: str) -> float:
-        """Share of `total_us` of one of `KINDS`, in 0 … 1."""
-        return sum(getattr(step, f"{kind}_us") for step in self.steps) / self.total_us
+    def part(self, spent_us: float) -> float | None:
+        """Of `total_us`, in 0 … 1; None where no step took any time."""
+        return spent_us / self.total_us if self.total_us else None
+
+    def share(self, kind: str) -> float | None:
+        """Share of `total_us` of one of `KINDS`, as `part`."""
+        return self.part(sum(getattr(step, f"{kind}_us") for step in self.steps))
 
 
 def load_target(

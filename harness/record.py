@@ -206,12 +206,12 @@ class Fidelity:
         layer: name.
         weights: how many.
         std_ratio: rms standard deviation of the sampled weights over rms of the original FP32 σ,
-            from the exact law of the integers.
+            from the exact law of the integers; None where no weight of the layer has a σ.
         clamped_share: share of draws that end on ±127 by saturation.
         immovable_share: share of weights no draw can move.
         zero_sigma_share: share of weights with quantized σ = 0.
         w2: 2-Wasserstein distance between the quantized Gaussian N(μ̂, σ̂²) and N(μ, σ²), per
-            weight, rms, in units of the layer's rms σ.
+            weight, rms, in units of the layer's rms σ; None where no weight has one.
         moment_mean_z: z-score of the empirical mean of the draws against the exact law.
         moment_var_z: z-score of their second moment.
         moment_draws: how many draws the two come from.
@@ -221,11 +221,11 @@ class Fidelity:
 
     layer: str
     weights: int
-    std_ratio: float
+    std_ratio: float | None
     clamped_share: float
     immovable_share: float
     zero_sigma_share: float
-    w2: float
+    w2: float | None
     moment_mean_z: float
     moment_var_z: float
     moment_draws: int

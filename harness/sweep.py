@@ -39,6 +39,7 @@ from .prepare import Prepared, load_networks, prepare
 from .quantize.artefact import Artefact, size
 from .query import Query, image_passes, passes, ring
 from .record import Fidelity, Paired, Record, Size, Timing
+from .report.text import plural, verb
 from .scoring import Scorer, Scores, compared_with, other_of
 from .scratch import Scratch
 from .store import Policy, Store
@@ -146,8 +147,9 @@ class _Sweep:
         self.split = split.readable(lambda _: report("Reading images", 0, 1))
         if max(self.plan.batches) > len(self.split):
             raise UserError(
-                f"--batch is {max(self.plan.batches)}, but only {len(self.split)} images are "
-                "scored; give a smaller batch or a larger --limit."
+                f"--batch is {max(self.plan.batches)}, more than the "
+                f"{plural(len(self.split), 'image')} that {verb(len(self.split))} scored; give a "
+                "smaller batch or a larger --limit."
             )
 
     def measure(self, cells: Sequence[Cell], every: Sequence[Cell]) -> None:

@@ -84,9 +84,10 @@ def test_a_quota_caps_threads_and_the_fingerprint(
     assert (seen.cores, seen.cpu_quota) == (usable, quota)
     told = machine.describe()
     assert told["cores"]["usable"] == usable
-    assert told["cpu_quota"] == ("none" if quota is None else f"{quota:g} cores")
+    shown = f"{quota:g} core{'s' * (quota != 1)}" if quota else "none"
+    assert told["cpu_quota"] == shown
     if usable < 4:
-        with pytest.raises(UserError, match=f"may use {usable} core.*CPU quota.*{quota:g} cores"):
+        with pytest.raises(UserError, match=f"may use {usable} core.*CPU quota.*{shown}"):
             checks.cores_for(4)
 
 
@@ -204,7 +205,8 @@ def test_what_cannot_be_given_back_is_named() -> None:
         "fail: OMP_PROC_BIND=close bound this process to 1 core"
     )
     _, given, _, audited = child(TORCH_FIRST)
-    assert (given, audited["cores free"]) == (CORES, "pass")
+    assert given == CORES
+    assert audited["cores free"].startswith("not applicable")
 
 
 RUN = """

@@ -126,7 +126,7 @@ def test_data_that_do_not_fit(changed: dict[str, Any], message: str) -> None:
         ({"class_names": ("a", "b", "c", "a")}, "class_names has 'a' twice"),
         ({"other_splits": ("test",)}, "other_splits has 'test' twice"),
         ({"other_splits": ("far",)}, r"other_splits is \['far'\], but .* are \[\]"),
-        ({"classes": 0}, "classes is 0; give at least 1"),
+        ({"classes": 1}, "classes is 1; give at least 2"),
     ],
 )
 def test_declarations_that_do_not_fit(changed: dict[str, Any], message: str) -> None:

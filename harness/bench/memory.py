@@ -172,7 +172,7 @@ def table(use: MemoryUse) -> Sheet:
         f"{use.network} {shape}, {use.format}, batch {use.batch}, T = {use.mc}, "
         f"{plural(use.threads, 'thread')}"
     )
-    concurrent = plural(min(use.mc, use.threads // use.team), "pass").replace("passs", "passes")
+    concurrent = plural(min(use.mc, use.threads // use.team), "pass", "passes")
     parts = {
         "μ, packed": use.mean_bytes,
         "σ, packed": use.std_bytes,

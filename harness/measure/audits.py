@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
 from ..record import Fidelity
+from ..report.text import beyond, plural
 from ..verdict import PASS
 from .clock import Samples
 from .fidelity import MIN_DRAWS
@@ -50,7 +51,7 @@ def moments(fidelities: Sequence[Fidelity]) -> str:
     limit = float(norm.isf(FALSE_ALARM / (2 * 2 * len(fidelities))))
     for layer in fidelities:
         if layer.moment_draws < MIN_DRAWS:
-            return f"fail: {layer.layer} was judged by {layer.moment_draws} draws"
+            return f"fail: {layer.layer} was judged by {plural(layer.moment_draws, 'draw')}"
         for moment, z in (("mean", layer.moment_mean_z), ("variance", layer.moment_var_z)):
             if not abs(z) < limit:
                 return f"fail: {layer.layer}, {moment} of the draws: |z| {abs(z):.1f} ≥ {limit:.1f}"
@@ -91,7 +92,8 @@ def every_pass_drew(draws_before: int, draws_after: int, passes: int, weights: i
     drawn, expected = draws_after - draws_before, passes * weights
     if drawn == expected:
         return PASS
-    return f"fail: {drawn} weights drawn in {passes} passes, {expected} expected"
+    made = f"{plural(drawn, 'weight')} drawn in {plural(passes, 'pass', 'passes')}"
+    return f"fail: {made}, {expected:,} expected"
 
 
 def passes_differ(queries: Sequence[ArrayLike], weights: int) -> str:
@@ -113,7 +115,8 @@ def passes_differ(queries: Sequence[ArrayLike], weights: int) -> str:
         distinct = len(np.unique(passes.reshape(len(passes), -1), axis=0))
         if distinct <= len(passes) // 2:
             return (
-                f"fail: {distinct} of {len(passes)} passes of a timed query have different outputs"
+                f"fail: {plural(distinct, 'distinct output')} in the {len(passes)} passes of a "
+                "timed query"
             )
     return PASS
 
@@ -160,7 +163,8 @@ def adaptive_outputs_match(
     same = timed[1] == rescored[1]
     moved = int((~same).sum())
     if moved > (0 if exact else max(1, len(same) // 10)):
-        return f"fail: {moved} of {len(same)} images had other passes when timed than when scored"
+        total = plural(len(same), "image")
+        return f"fail: {moved} of {total} had other passes when timed than when scored"
     if not same.any():
         return PASS
     return outputs_match(timed[0][same], rescored[0][same], exact, tolerance)
@@ -197,7 +201,8 @@ def noise_bounded(noise: float, bound: float = NOISE_BOUND) -> str:
     """Run-to-run noise is below the bound."""
     if noise <= bound:
         return PASS
-    return f"fail: run-to-run noise {100 * noise:.0f} % is above {100 * bound:.0f} %"
+    shown = beyond(100 * noise, 100 * bound, 0)
+    return f"fail: run-to-run noise {shown} % is above {100 * bound:g} %"
 
 
 def not_throttled(periods: int, quota: float | None) -> str:
@@ -208,8 +213,9 @@ def not_throttled(periods: int, quota: float | None) -> str:
         quota: in cores; None without one.
     """
     if periods:
-        limit = "" if quota is None else f" of {quota:g} cores"
-        return f"fail: the CPU quota{limit} stopped the process in {periods} periods of the timing"
+        limit = "" if quota is None else f" of {plural(quota, 'core')}"
+        often = plural(periods, "period")
+        return f"fail: the CPU quota{limit} stopped the process in {often} of the timing"
     return PASS if quota is not None else "not applicable: no CPU quota is set"
 
 
@@ -262,6 +268,8 @@ def posterior_findings(fidelities: Sequence[Fidelity]) -> tuple[str, ...]:
     for watch in _WATCHED:
         for layer in fidelities:
             value = getattr(layer, watch.field)
+            if value is None:
+                continue
             if value < watch.limit if watch.below else value > watch.limit:
                 found.append(f"{layer.layer}: {watch.text.format(value)}")
     return tuple(found)

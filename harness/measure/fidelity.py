@@ -59,7 +59,7 @@ def layer_fidelity(
         scale: real value of one unit of the law: [O], or a number.
         saturation: passed on.
 
-    A layer whose σ is zero everywhere has nothing to lose: its ratio is 1 and its distance 0.
+    A layer whose σ is zero everywhere has nothing to lose, and no unit to measure a distance in.
     """
     mean_z, var_z, draws = moment_scores(law, draw)
     sigma = _rms(original.std)
@@ -76,11 +76,11 @@ def layer_fidelity(
     return Fidelity(
         layer=name,
         weights=original.std.size,
-        std_ratio=kept / base if base else 1.0,
+        std_ratio=kept / base if base else None,
         clamped_share=float(law.clamped.mean()),
         immovable_share=float(law.immovable.mean()),
         zero_sigma_share=float(np.mean(quantized.std == 0)),
-        w2=distance / sigma if sigma else 0.0,
+        w2=distance / sigma if sigma else None,
         moment_mean_z=mean_z,
         moment_var_z=var_z,
         moment_draws=draws,

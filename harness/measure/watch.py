@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..cores import binding, bound, give_back, quota, throttled
+from ..report.text import plural
 from . import audits
 
 
@@ -27,7 +28,7 @@ class CoreWatch:
     def findings(self) -> tuple[str, ...]:
         """What a reader of the times should know, a line each."""
         limit = quota()
-        return () if limit is None else (f"the CPU quota allows {limit:g} cores",)
+        return () if limit is None else (f"the CPU quota allows {plural(limit, 'core')}",)
 
     def told(self) -> tuple[str, ...]:
         """`findings`, and which audits failed, for a record without a verdict."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..measure.audits import FLOAT_TOLERANCE, noise_bounded
 from ..measure.statistics import run_noise
 from ..measure.watch import CoreWatch
+from ..uncertainty.metrics import NO_INFORMATION
 from ..uncertainty.predictive import Summary
 from ..verdict import PASS, Verdict
 from ..verdict import verdict as verdict_of
@@ -21,7 +22,6 @@ from .record import Row
 STD_TOLERANCE = 0.02  # of what float32 draws keep of σ
 ERRORS = 6.0  # standard errors beside it that a layer of few weights is allowed
 NEVER_ALIKE = 3.0  # times the rms of chance at its largest
-NO_INFORMATION = 1e-9  # nats, rounding of passes that are all the same
 LOST = 0.5  # of σ, any layer
 INFLATED = 1.5  # times σ, any layer
 
@@ -70,7 +70,7 @@ def same_network(summaries: Mapping[str, Summary]) -> str:
         apart = float((first.probs - second.probs).abs().max())
         if not apart <= FLOAT_TOLERANCE:
             return (
-                f"fail: {one} and {other}: probabilities differ by {apart:.2g}, "
+                f"fail: {one} and {other}: probabilities differ by {apart:.3g}, "
                 f"{FLOAT_TOLERANCE:g} allowed"
             )
     return PASS if len(summaries) > 1 else "not applicable: nobody to agree with"
@@ -91,7 +91,7 @@ def same_posterior(summaries: Mapping[str, Summary], mc: int) -> str:
         chance = ((p * (1 - p) + q * (1 - q)) / mc).sqrt()
         bound = NEVER_ALIKE * float(chance.amax(1).mean())
         if not apart <= bound + FLOAT_TOLERANCE:
-            return f"fail: {one} and {other}: probabilities {apart:.2g} apart, {bound:.2g} allowed"
+            return f"fail: {one} and {other}: probabilities {apart:.3g} apart, {bound:.3g} allowed"
     return PASS if len(summaries) > 1 else "not applicable: nobody to agree with"
 
 
@@ -133,7 +133,7 @@ def same_std(rows: Sequence[Row], weights: Mapping[str, float], draws: int) -> s
             error = 1 / math.sqrt(2 * (draws - 1) * max(weights.get(layer, 1.0), 1.0))
             if not abs(kept - 1) <= STD_TOLERANCE + ERRORS * error:
                 return f"fail: {row.contender.name} draws {kept:.3f} of σ of {layer} in float32"
-    return PASS if measured else "not applicable: nobody draws in float32"
+    return PASS if measured else "not applicable: nobody draws weights with a σ in float32"
 
 
 def quiet(rows: Sequence[Row]) -> str:

@@ -19,6 +19,7 @@ from ..errors import UserError
 from ..machine import fingerprint
 from ..measure.watch import CoreWatch
 from ..prepare import Networks, Prepared, load_networks, prepare
+from ..report.text import plural, verb
 from ..store import Policy
 from . import record
 from .audits import effective, verdict
@@ -122,8 +123,8 @@ class _Comparing:
         self.split = split.limit(plan.ours.limit).readable()
         if plan.batch > len(self.split):
             raise UserError(
-                f"--batch is {plan.batch}, but only {len(self.split)} images are scored; give a "
-                "smaller batch or a larger --limit."
+                f"--batch is {plan.batch}, more than the {plural(len(self.split), 'image')} that "
+                f"{verb(len(self.split))} scored; give a smaller batch or a larger --limit."
             )
 
     def run(self, asked: Asked, command: str) -> Comparison:

@@ -54,7 +54,8 @@ def notes(comparison: Comparison) -> list[str]:
     """What a reader of the table should know, a sentence or two each."""
     told = [
         "ms a pass, in turns. σ kept: standard deviation of the weights that were drawn, over the "
-        f"posterior's; rms of a layer from {comparison.draws} draws, median layer. DNN_ is the "
+        f"posterior's; rms of a layer from {plural(comparison.draws, 'draw')}, median layer. DNN_ "
+        "is the "
         "deterministic twin, one pass. MB as saved.",
         *(
             f"{by}: {', '.join(f'{name} {v}' for name, v in versions.items())}."

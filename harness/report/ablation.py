@@ -48,7 +48,8 @@ def sheets(found: Ablation) -> list[Sheet]:
     if found.corrupted_images:
         title = f"Ablation: corruptions of severity {found.severity}"
         shown.append(_scores(found, title, AblationRow.shifted, sizes=False))
-    return [*shown, *(_differences(found, metric) for metric in ("nll", "accuracy"))]
+    shown += [_differences(found, metric) for metric in ("nll", "accuracy")]
+    return [sheet for sheet in shown if sheet.rows]
 
 
 def _scores(

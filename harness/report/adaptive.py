@@ -28,7 +28,7 @@ def spent(section: Section) -> list[Sheet]:
             Column("same", "%"),
         )
         notes = (
-            f"At: confidence that the decision is the one after {looks[-1]} passes; same: images "
+            f"At: confidence that the decision is the one after {_passes(looks)}; same: images "
             "where it is, in fact. Between: share of images that stopped after so many passes. "
             "All over seeds together.",
         )
@@ -87,7 +87,7 @@ def _scores(row: Row) -> tuple[object, ...]:
 
 
 def _spent_cells(found: Adaptive) -> tuple[str, ...]:
-    totals = [sum(images) for images in zip(*found.images, strict=True)]
+    totals = [sum(images) for images in zip(*found.images, strict=True)] or [0] * len(found.looks)
     shares = [count / sum(totals) if sum(totals) else None for count in totals]
     return (
         f"{100 * found.confidence:g}",
@@ -104,6 +104,11 @@ def _difference(found: Adaptive, name: str) -> str:
     digits = 3 if METRICS.get(name).unit == "%" else 5
     _, bracket, spread = text.concise(values, digits).partition("(")
     return text.signed(text.mean(values), digits) + bracket + spread
+
+
+def _passes(looks: Sequence[int]) -> str:
+    """At most."""
+    return text.plural(looks[-1], "pass", "passes")
 
 
 def _paired(looks: Sequence[int]) -> str:

@@ -58,8 +58,8 @@ def latency_sheet(
     )
     notes = (
         f"B is slower or faster where a change of more than {100 * found.smallest_effect:g} % is "
-        f"shown at the {100 * found.alpha:g} % level over all {text.plural(found.tests, 'test')} "
-        "(Holm). – says that none is shown, not that the sides are equal: a measured "
+        f"shown at the {_level(found)}. – says that none is shown, not that the sides are equal: a "
+        "measured "
         'change of "shown from" or more would have been. Untested: not of one race, or too few '
         "slices.",
     )
@@ -100,14 +100,21 @@ def score_sheet(
     beyond = f" of more than {', '.join(effects)} (others: any)" if effects else ""
     notes = (
         f"+ better, ! worse, * different: a change{beyond} is shown at the "
-        f"{100 * found.alpha:g} % level over all {text.plural(found.tests, 'test')} (Holm); in "
+        f"{_level(found)}; in "
         "brackets where it may not hold for other test images: the test set CI, 95 % of the "
-        f"accuracy's difference, covers 0. {same} of {len(found.scores)} scores identical.",
+        "accuracy's difference, covers 0. "
+        f"{same} of {text.plural(len(found.scores), 'score')} identical.",
     )
     return Sheet("Scores, B − A", columns, tuple(cells), {}, 1, notes)
 
 
 _SIGNS = {"better": "+", "worse": "!", "different": "*"}
+
+
+def _level(found: Comparison) -> str:
+    """At which a change is shown."""
+    over = f" over all {found.tests:,} tests (Holm)" if found.tests > 1 else ""
+    return f"{100 * found.alpha:g} % level{over}"
 
 
 def _effect(metric: str, smallest: float) -> str:
@@ -119,6 +126,8 @@ def _headline(found: Comparison) -> str:
     verdicts = [item.verdict for item in found.latency]
     slower, faster = verdicts.count("slower"), verdicts.count("faster")
     timed = f"B slower in {slower}, faster in {faster}"
+    if untested := verdicts.count("not testable"):
+        timed += f", untested in {untested}"
     if all(item.ratio is None for item in found.latency):
         timed = "times not compared, for they are of no common race"
     scores = [score.verdict.removesuffix(HERE) for score in found.scores]
@@ -166,7 +175,7 @@ def _size_line(found: Comparison) -> str:
         return "Bytes on disk and bytes moved a pass are the same in every cell."
     worst = max(changed, key=lambda item: abs(item.b - item.a) / max(item.a, 1))
     return (
-        f"Bytes differ in {len(changed)} of {len(found.sizes)} counts; most in "
+        f"Bytes differ in {len(changed)} of {text.plural(len(found.sizes), 'count')}; most in "
         f"{worst.quantity.replace('_', ' ')} of {worst.key}: {worst.a:,} → {worst.b:,}."
     )
 

@@ -117,7 +117,7 @@ def _sentence(section: Section) -> str:
     best = max(others, key=lambda row: row.speedup or 0.0)
     return (
         f"With T = {top} passes at batch {batch}, {best.label} runs {text.times(best.speedup)} as "
-        f"fast as FP32, from a file {text.times(best.record.size.ratio_file)} smaller, with "
+        f"fast as FP32, whose file is {text.times(best.record.size.ratio_file)} as large, with "
         f"{_score(best, 'accuracy', 2)} % accuracy (FP32: {_score(base, 'accuracy', 2)} %) and "
         f"NLL {_score(best, 'nll', 4)} (FP32: {_score(base, 'nll', 4)}). {trust}"
     )
@@ -165,7 +165,7 @@ def _identity(machine: Machine | None) -> str:
 
 
 def _quota(cores: float | None) -> str:
-    return text.MISSING if cores is None else f"{cores:g} cores"
+    return text.MISSING if cores is None else text.plural(cores, "core")
 
 
 def _audits(section: Section) -> list[tuple[str, str, int, int, int]]:

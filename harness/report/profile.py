@@ -17,7 +17,7 @@ from ..files import write_atomically
 from ..profile import KINDS, Profile, Step
 from .sheet import Column, RichSheet, Sheet
 from .style import FAINT, figure, legend_above, render, styled
-from .text import MISSING, fixed, percent, plural, significant
+from .text import MISSING, fixed, percent, plural, significant, verb
 
 HEAVIEST = 15  # steps the table shows unless all are asked for
 LABELLED = 8  # steps the bar names
@@ -53,7 +53,8 @@ def summary(profile: Profile) -> list[str]:
         f"{profile.target}, {profile.format}, batch {profile.batch}, T = {profile.mc}, "
         f"{plural(profile.threads, 'thread')}, {profile.cpu}; μ and σ: {profile.posterior}.",
         f"A pass takes {significant(profile.wall_us / 1e3)} ms: a query's time over T, median of "
-        f"{profile.queries} queries; {plural(profile.team, 'thread')} on a pass{together}.",
+        f"{plural(profile.queries, 'query', 'queries')}; {plural(profile.team, 'thread')} on a "
+        f"pass{together}.",
         f"Thread-time: {shares}; in all {significant(profile.total_us / 1e3)} ms a pass, "
         f"{percent(profile.spent)} % of a pass's time × threads.",
     ]
@@ -77,7 +78,7 @@ def table(profile: Profile, every: bool = False) -> RichSheet:
             "×".join(map(str, step.shape)) or MISSING,
             short_kernel(step),
             *(_microseconds(getattr(step, f"{kind}_us")) for kind in KINDS[:3]),
-            percent(step.total_us / profile.total_us),
+            percent(profile.part(step.total_us)),
             fixed(step.tops, 2),
         )
         for step in profile.steps
@@ -93,8 +94,8 @@ def notes(profile: Profile, every: bool = False) -> list[str]:
     if left and not every:
         total = sum(step.total_us for step in left)
         told.append(
-            f"{len(left)} more steps take {significant(total)} µs, "
-            f"{percent(total / profile.total_us)} %; --all shows them."
+            f"{plural(len(left), 'more step')} {verb(len(left), 'takes', 'take')} "
+            f"{significant(total)} µs, {percent(profile.part(total))} %; --all shows all."
         )
     if any(step.path not in ("", "direct") for step in profile.steps):
         told.append("* weights are drawn aside, then brought into the kernel's layout.")
@@ -124,7 +125,7 @@ class Bar:
             yield Segment(f" {kind} {percent(self.profile.share(kind))} %   ")
         yield Segment.line()
         for step, letter in letters.items():
-            share = percent(step.total_us / self.profile.total_us)
+            share = percent(self.profile.part(step.total_us))
             yield Segment(f"{letter} {_shorten(step.name):{NAME}} {share:>5} %")
             yield Segment("\n" if letter in "bdfh" or step is named[-1] else "      ")
 

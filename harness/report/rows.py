@@ -178,7 +178,7 @@ def _distinct(built: list[Section]) -> list[Section]:
 
 def _title(record: Record) -> str:
     cell = record.cell
-    scored = f"{cell.split} split, {record.quality.images:,} images"
+    scored = f"{cell.split} split, {text.plural(record.quality.images, 'image')}"
     shift = "" if cell.corruption == "none" else f", {cell.corruption} severity {cell.severity}"
     return f"{cell.workload}: {scored}{shift}"
 

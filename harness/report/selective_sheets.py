@@ -132,7 +132,7 @@ def classes(found: Findings, split: str, workload: Workload, *, every: bool = Fa
             rows.append((workload.class_name(own.label), str(own.images), *cells))
     left = ""
     if len(places) < len(everyone):
-        left = f" The {_MOST} of {len(everyone)} classes with most referred; files have all."
+        left = f" The {len(places)} of {len(everyone)} classes with most referred; files have all."
     columns = (
         Column("class", numeric=False),
         Column("images"),
@@ -306,7 +306,9 @@ def _interval(whole: bool) -> str:
 def _seeds(found: Findings) -> str:
     """Of the Bayesian formats: twins draw nothing."""
     bayesian = [one for one in found.selections if FORMATS.get(found.formats[one.variant]).bayesian]
-    counts = {one.seeds for one in bayesian} or {1}
+    counts = {one.seeds for one in bayesian}
+    if not counts:
+        return "Nothing is drawn."
     low, high = min(counts), max(counts)
     if high == 1:
         return "One seed of the draw."

@@ -75,20 +75,20 @@ def to_dict(found: Findings, workload: Workload) -> dict[str, Any]:
 
 
 def csv(found: Findings, workload: Workload) -> dict[str, str]:
-    """Files by name: selections, classes, agreements and detection, a row each."""
-    return {
-        "selections": text.csv_lines(list(_selections(found))),
-        "classes": text.csv_lines(
-            [
-                {"split": one.split, "variant": one.variant, **asdict(each)}
-                | {"class": workload.class_name(each.label)}
-                for one in found.selections
-                for each in one.classes
-            ]
-        ),
-        "referred": text.csv_lines(list(_agreements(found))),
-        "outside": text.csv_lines([asdict(one) for one in found.outside]),
+    """Files by name: selections, classes, agreements and detection, a row each. What has no row
+    has no file."""
+    rows: dict[str, list[dict[str, Any]]] = {
+        "selections": list(_selections(found)),
+        "classes": [
+            {"split": one.split, "variant": one.variant, **asdict(each)}
+            | {"class": workload.class_name(each.label)}
+            for one in found.selections
+            for each in one.classes
+        ],
+        "referred": list(_agreements(found)),
+        "outside": [asdict(one) for one in found.outside],
     }
+    return text.csv_files(rows)
 
 
 def title(found: Findings) -> str:
@@ -111,8 +111,9 @@ def _notes(found: Findings, workload: Workload) -> list[str]:
     lines = [*variant_lines(found.letters), *found.missing]
     for split, count in found.sources.items():
         lines.append(
-            f"{split}: its {found.samples[split].images:,} images were cut from {count:,} larger "
-            "ones, which are what is resampled."
+            f"{split}: its {text.plural(found.samples[split].images, 'image')} "
+            f"{text.verb(found.samples[split].images, 'was', 'were')} cut from "
+            f"{text.plural(count, 'larger one')}, which {text.verb(count)} what is resampled."
         )
     lines += [f"{s}: {workload.split_notes[s]}" for s in found.splits if s in workload.split_notes]
     if "validation" in found.splits:

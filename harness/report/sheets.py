@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from ..record import Fidelity, Paired, Record
-from ..uncertainty.metrics import METRICS
+from ..uncertainty.metrics import METRICS, NO_INFORMATION
 from ..verdict import FIDELITY, KINDS, QUALITY, SPEED, worst
 from . import adaptive, text
-from .rows import Row, Section, largest_mc, passes, unique
+from .rows import Row, Section, deterministic, largest_mc, passes, unique
 from .sheet import Column, Sheet
 from .verdicts import mark
 
@@ -45,7 +45,7 @@ def quality(section: Section, write: Writer = text.concise) -> Sheet:
         (row.passes, row.label, *written[id(row)], _mark_all(row, section, QUALITY)) for row in rows
     ]
     keys = [(r.label, *_count(r)) for r in rows]
-    notes = [_seeds_note(section.records, write)]
+    notes = [_scores_note(section.records, write)]
     if len(set(keys)) < len(keys):
         notes.append(
             "Formats that stand twice at one T: batches score differently, smallest first."
@@ -78,11 +78,10 @@ def paired(section: Section) -> list[Sheet]:
         Column("MI", "kept, %"),
     )
     counts = sorted({row.record.quality.images for row in rows})
-    images = " or ".join(f"{count:,}" for count in counts)
     notes = (
-        f"On the same {images} images; ± half of the 95 % interval, which is of the images: 1 "
-        f"point is {' or '.join(f'{count / 100:g}' for count in counts)} images. MI: mean mutual "
-        "information, and its share of FP32's.",
+        f"On the same {text.either(counts, 'image')}; ± half of the 95 % interval, which is of the "
+        f"images: 1 image is {' or '.join(map(_points, counts))}. MI: "
+        f"mean mutual information, and its share of FP32's, {text.MISSING} where that has none.",
     )
     cells = tuple(_paired_cells(row, kept) for row in rows)
     return [Sheet("Beside FP32, image by image", columns, cells, {}, 1, notes)]
@@ -152,7 +151,7 @@ def size(section: Section, exact: bool = False) -> Sheet:
     )
     counts = sorted({r.record.size.weights for r in rows})
     notes = (
-        f"{' or '.join(f'{c:,}' for c in counts)} weights. ÷: FP32's bytes over this format's; "
+        f"{text.either(counts, 'weight')}. ÷: FP32's bytes over this format's; "
         "form: its closed form, 64 bits a weight (μ and σ in float32) over this format's bits.",
         *(["Float: parameters of operations that stay float."] if divided else ()),
     )
@@ -294,15 +293,25 @@ def _score_columns() -> tuple[Column, ...]:
     return (*columns[:2], Column("floor", columns[1].unit), *columns[2:])
 
 
-def _seeds_note(records: Sequence[Record], write: Writer) -> str:
-    counts = sorted({len(r.quality.seeds) for r in records})
-    seeds = " or ".join(map(str, counts))
-    if counts == [1]:
-        drawn = "One seed of the MC draw, so no standard deviation."
-    else:
-        drawn = f"Mean over {seeds} seeds of the MC draw; {_SPREADS[write]}."
+def seeds_note(counts: Sequence[int], write: Writer) -> str:
+    """What scores are means of, and a blank; nothing where nothing is drawn.
+
+    Args:
+        counts: of seeds, of the formats that draw their weights.
+        write: of the scores.
+    """
+    if not counts:
+        return ""
+    if set(counts) == {1}:
+        return "One seed of the MC draw, so no standard deviation. "
+    return f"Mean over {text.either(counts, 'seed')} of the MC draw; {_SPREADS[write]}. "
+
+
+def _scores_note(records: Sequence[Record], write: Writer) -> str:
+    counts = [len(r.quality.seeds) for r in records if not deterministic(r.cell.format)]
     return (
-        f"{drawn} Floor: the ECE that a perfectly calibrated model would show with so many images."
+        f"{seeds_note(counts, write)}Floor: the ECE that a perfectly calibrated model would show "
+        "with so many images."
     )
 
 
@@ -321,7 +330,9 @@ def _paired_cells(row: Row, kept: Mapping[tuple[object, ...], float | None]) -> 
     _, *rest = _key(row)
     mine = text.mean(_mutual(row))
     whole = kept.get(("FP32", *rest)) if found.reference == "FP32" else None
-    share = mine / whole if mine is not None and whole else None
+    share = None
+    if mine is not None and whole is not None and whole > NO_INFORMATION:
+        share = mine / whole
     return (
         row.passes,
         row.label,
@@ -331,6 +342,11 @@ def _paired_cells(row: Row, kept: Mapping[tuple[object, ...], float | None]) -> 
         text.fixed(mine, 4),
         text.percent(share, 0),
     )
+
+
+def _points(images: int) -> str:
+    """Of accuracy, that one of so many images makes."""
+    return text.plural(float(f"{100 / images:.3g}"), "point")
 
 
 def _plus_minus(found: Paired, metric: str, digits: int) -> str:

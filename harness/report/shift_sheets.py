@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from ..shift.results import Results
 from . import shift_numbers as numbers
 from . import text
+from .rows import deterministic
 from .sheet import Column, Sheet
-from .sheets import HEADINGS, PAPER_COLUMNS, Writer, decimals, heading
+from .sheets import HEADINGS, PAPER_COLUMNS, Writer, decimals, heading, seeds_note
 
 _MI = "mutual_information"
 _SHORT = {"entropy": "entropy", _MI: "MI"}
@@ -27,18 +28,12 @@ def clean(found: Results, write: Writer = text.concise) -> Sheet:
             rows.append((variant, *cells[:2], text.fixed(floor, decimals("ece")), *cells[2:]))
     columns = [Column(*_heading(m)) for m in numbers.METRICS]
     columns.insert(2, Column("floor", columns[1].unit))
-    seeds = max((len(found.at(v)) for v in found.formats), default=0)
-    spread = (
-        "One seed of the MC draw, so no standard deviation."
-        if seeds < 2
-        else f"Mean over {seeds} seeds of the MC draw (a deterministic network has one); "
-        + (
-            "± standard deviation."
-            if write is text.spread
-            else "in brackets the standard deviation, in units of the last digit."
-        )
+    drawn = [v for v in found.formats if found.at(v) and not deterministic(found.formats[v])]
+    seeds = sorted({len(found.at(v)) for v in drawn})
+    note = (
+        f"{seeds_note(seeds, write)}Floor: the ECE of a perfectly calibrated model. MI: mutual "
+        "information."
     )
-    note = f"{spread} Floor: the ECE of a perfectly calibrated model. MI: mutual information."
     columns_ = (Column("format", numeric=False), *columns)
     return Sheet("Clean images", columns_, tuple(_aligned(rows)), {}, 0, (note,))
 
@@ -83,7 +78,7 @@ def boxes(found: Results, ranges: bool = False) -> Sheet:
         *(Column(*heading(m)) for m in numbers.BOXES),
     )
     types = sorted({n for severity, ns in counts.items() if severity for n in ns})
-    over = f" over {' or '.join(map(str, types))} corruption types" if types else ""
+    over = f" over {text.either(types, 'corruption type')}" if types else ""
     ends = ", in brackets least and largest" if ranges else ""
     note = f"Median{over}{ends}; severity 0: the clean images."
     return Sheet("By severity", columns, tuple(rows), {}, 1, (note,))

@@ -22,7 +22,6 @@ from . import text
 from .rows import variant_lines
 from .sheet import RichSheet, Sheet, escape
 from .sheet import markdown as markdown_sheet
-from .text import csv_lines
 
 Reference = Mapping[str, Mapping[str, float]]
 
@@ -105,7 +104,7 @@ def csv(found: Results, outcomes: Sequence[Outcome]) -> dict[str, str]:
         "ood": numbers.outside(found),
         "equivalence": flat,
     }
-    return {name: csv_lines(each) for name, each in rows.items() if each}
+    return text.csv_files(rows)
 
 
 def to_dict(

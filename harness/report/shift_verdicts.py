@@ -71,13 +71,14 @@ def details(outcomes: Sequence[Outcome]) -> Sheet:
         Column("p", "worse"),
         Column("verdict", numeric=False),
     )
-    images = " or ".join(f"{n:,}" for n in sorted({o.images for o in outcomes}))
+    types = {len(o.types) for o in outcomes if o.severity}
+    over = f"{text.either(types, 'corruption type')}, " if types else ""
+    images = text.either({o.images for o in outcomes}, "image")
     units = " or ".join(f"{n:,}" for n in sorted({o.units for o in outcomes}))
-    types = " or ".join(map(str, sorted({len(o.types) for o in outcomes if o.severity})))
     notes = (
-        f"Effect: mean of (quantized − float) over {types or 'no'} corruption types, {images} "
-        f"images, {units} independent. p after Holm over formats and severities; the interval is "
-        "that of one effect." + _upper_bound(outcomes),
+        f"Effect: mean of (quantized − float) over {over}{images}, {units} independent. p after "
+        "Holm over formats and severities; the interval is that of one effect."
+        + _upper_bound(outcomes),
     )
     return Sheet("Equivalence tests", columns, tuple(rows), headings, 0, notes)
 

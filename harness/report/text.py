@@ -11,6 +11,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 MISSING = "–"
+_MOST_DECIMALS = 12
 
 #: A number standing alone: not part of a name such as `conv1`, `INT8_SIGMA4` or `layer.0.weight`.
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?(?!\w|\.\w)")
@@ -108,6 +109,11 @@ def byte_unit(values: Iterable[float]) -> tuple[str, float]:
     return "B", 1.0
 
 
+def csv_files(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, str]:
+    """Tables by name as CSV. What has no row has no file."""
+    return {name: csv_lines(rows) for name, rows in tables.items() if rows}
+
+
 def csv_lines(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows as CSV, a column for every name that one of them has."""
     out = io.StringIO()
@@ -118,9 +124,36 @@ def csv_lines(rows: Sequence[Mapping[str, Any]]) -> str:
     return out.getvalue()
 
 
-def plural(count: int, noun: str) -> str:
-    """`1 cell`, `2 cells`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+def plural(count: float, noun: str, many: str = "") -> str:
+    """`1 cell`, `2 cells`, `0.5 cells`.
+
+    Args:
+        count: how many.
+        noun: of one.
+        many: of several, where it is not the noun with an s.
+    """
+    shown = f"{count:,}" if isinstance(count, int) else f"{count:g}"
+    return f"{shown} {noun if count == 1 else many or f'{noun}s'}"
+
+
+def verb(count: int, one: str = "is", many: str = "are") -> str:
+    """The form of a verb that goes with so many."""
+    return one if count == 1 else many
+
+
+def either(counts: Iterable[int], noun: str) -> str:
+    """`3 seeds`, `1 or 3 seeds`: each of the counts once, ascending."""
+    *others, last = sorted(set(counts)) or [0]
+    return " or ".join([*(f"{count:,}" for count in others), plural(last, noun)])
+
+
+def beyond(value: float, bound: float, decimals: int) -> str:
+    """A number with the decimals it takes to show that it is not the bound."""
+    while decimals < _MOST_DECIMALS and value != bound:
+        if f"{value:.{decimals}f}" != f"{bound:.{decimals}f}":
+            break
+        decimals += 1
+    return f"{value:,.{decimals}f}"
 
 
 def first(items: Sequence[str], count: int = 3) -> str:

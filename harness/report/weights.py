@@ -33,7 +33,7 @@ def weight_sheets(ranges: Sequence[LayerRange], tolerance: float = TOLERANCE) ->
     passes = max(r.passes for r in ranges)
     return [
         _by_layer(
-            f"Range of the sampled weights, {passes} passes",
+            f"Range of the sampled weights, {text.plural(passes, 'pass', 'passes')}",
             "width",
             ranges,
             found,
@@ -43,7 +43,7 @@ def weight_sheets(ranges: Sequence[LayerRange], tolerance: float = TOLERANCE) ->
             "as multiples of it",
         ),
         _by_layer(
-            f"Noise of the sampled weights, {passes} passes",
+            f"Noise of the sampled weights, {text.plural(passes, 'pass', 'passes')}",
             "noise",
             ranges,
             found,
@@ -163,8 +163,9 @@ def _by_layer(
         Column(REFERENCE, unit),
         *(Column(_short(formats[v.label]), _variant_of(v, formats) or "× FP32") for v in order),
     )
-    tolerance = text.percent(found[0].tolerance, 0) if found else ""
-    return Sheet(title, columns, tuple(rows), {}, 0, (f"{note}; * differs by over {tolerance} %.",))
+    if found:
+        note += f"; * differs by over {text.percent(found[0].tolerance, 0)} %"
+    return Sheet(title, columns, tuple(rows), {}, 0, (f"{note}.",))
 
 
 def _verdict_sheet(found: Sequence[Verdict], tolerance: float) -> Sheet:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ..formats import FORMATS
-from ..report.text import MISSING, fixed, signed
+from ..report.text import MISSING, beyond, fixed, plural, signed, verb
 from ..units import LEAST_UNITS
 from ..workload import Workload
 from .agreement import LESS, MORE, SEEDS, Comparison
@@ -45,8 +45,9 @@ def answer(found: Findings) -> str:
     less = sum(c.verdict == LESS for c in judged)
     rest = len(judged) - len(more) - less
     counts = (
-        f"of {len(judged)} comparisons {less} change fewer images than another draw of the weights "
-        f"does, {rest} cannot be told from it, {len(more)} change more"
+        f"of {plural(len(judged), 'comparison')} {less} {verb(less, 'changes', 'change')} fewer "
+        f"images than another draw of the weights does, {rest} cannot be told from it, {len(more)} "
+        f"{verb(len(more), 'changes', 'change')} more"
     )
     if more:
         named = ", ".join(f"{c.found.variant} on {c.found.split}" for c in more)
@@ -59,12 +60,13 @@ def answer(found: Findings) -> str:
 def _halved(found: Findings, one: Selection) -> str:
     coverage = f"{100 * found.choices.coverage:g} %"
     if one.ratio is None:
-        return f"{one.split}, {one.variant}: no error on {one.images} images, nothing to refer."
+        images = plural(one.images, "image")
+        return f"{one.split}, {one.variant}: no error on {images}, nothing to refer."
     reached = "half the error or less" if one.halved else "not half"
     return (
         f"{one.split}, {one.variant}: at {coverage} coverage the error is "
         f"{one.error_kept.value:.2f} % against {one.error.value:.2f} % at full coverage, "
-        f"{one.ratio.value:.2f} times ({_ends(one.ratio, 2)}): {reached}."
+        f"{beyond(one.ratio.value, 0.5, 2)} times ({_ends(one.ratio, 2)}): {reached}."
     )
 
 
@@ -76,17 +78,20 @@ def _within(found: Findings, one: Selection) -> Iterator[str]:
     if not got.held:
         yield f"{start}no threshold held {bound} on the validation split, so nothing is kept."
         return
-    some = "" if got.held == one.seeds else f" (in {got.held} of {one.seeds} seeds there is one)"
+    some = ""
+    if got.held < one.seeds:
+        some = f" (there is one in {got.held} of {plural(one.seeds, 'seed')})"
     kept = f"{start}the threshold chosen on the validation split{some} keeps "
     if got.balanced_error is None:
         yield f"{kept}nothing here."
         return
     error = got.balanced_error
     holds = "within" if error.value <= 100 * found.choices.bound else "above"
+    shown = beyond(error.value, 100 * found.choices.bound, 2)
     yield (
         f"{kept}{got.coverage.value:.1f} % of the images, of {got.classes} of "
-        f"{len(one.classes)} classes, whose balanced error is "
-        f"{error.value:.2f} % ({_ends(error, 2)}), {holds} the bound of {bound}; "
+        f"{plural(len(one.classes), 'class', 'classes')}, whose balanced error is "
+        f"{shown} % ({_ends(error, 2)}), {holds} the bound of {bound}; "
         f"with the labels known, {got.oracle:.1f} % could be kept."
     )
 
@@ -111,8 +116,9 @@ def _own_thresholds(found: Findings, split: str) -> Iterator[str]:
 def _verdict(one: Comparison) -> str:
     got = one.found
     start = (
-        f"{got.split}, {got.variant}: {got.switched.value:.1f} of {got.referred:.0f} referred "
-        f"images change places with others against {got.reference} "
+        f"{got.split}, {got.variant}: {got.switched.value:.1f} of "
+        f"{plural(round(got.referred), 'referred image')} change places with others against "
+        f"{got.reference} "
     )
     wrong = f"{got.wrong.value:.1f} of those newly kept are wrong"
     if one.luck is None:

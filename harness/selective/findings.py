@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
+from ..report.text import plural
 from ..shift.record import ShiftRecord
 from ..shift.results import CLEAN, OOD, Results, detected, results
 from .agreement import Comparison, comparisons
@@ -180,6 +181,11 @@ def _check_coverage(sample: Sample, choices: Choices) -> None:
     kept = round(choices.coverage * images)
     if 0 < kept < images:
         return
+    if images < 2:
+        raise UserError(
+            f"The {sample.split} split has {plural(images, 'image')}, too few to keep one and refer"
+            " another; score at least 2."
+        )
     wrong = "keeps all" if kept else "keeps none"
     raise UserError(
         f"--coverage {100 * choices.coverage:g} {wrong} of the {images} images of the "
@@ -201,12 +207,13 @@ def _missing(
         return [*lines, "The validation split was not scored, so no threshold could be chosen."]
     without = dict.fromkeys(one.variant for one in chosen if one.bounded is None)
     lines += [
-        f"{variant} has no threshold: seeds of it lack on the validation split."
+        f"{variant} has no threshold: not all its seeds were scored on the validation split."
         for variant in without
     ]
     partly = dict.fromkeys(
-        f"{one.variant}: {one.bounded.held} of {one.seeds} seeds have a threshold; the others keep "
-        "nothing, which the mean coverage counts as 0 % and the error leaves out."
+        f"{one.variant} has a threshold in {one.bounded.held} of {plural(one.seeds, 'seed')}; "
+        "nothing is kept in the rest, which the mean coverage counts as 0 % and the error leaves "
+        "out."
         for one in chosen
         if one.bounded is not None and 0 < one.bounded.held < one.seeds
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..report.text import plural, verb
 from ..units import too_few
 from .equivalence import EQUIVALENT, INCONCLUSIVE, MARGINS, NOT_JUDGED, WORSE, Outcome
 from .results import HEADROOM, PAPER_RANGE, TWIN
@@ -40,28 +41,31 @@ def claims(outcomes: Sequence[Outcome]) -> list[str]:
         if mine:
             shifted = [outcome for outcome in mine if outcome.severity > 0]
             lines.append(f'The paper\'s "{CLAIM}", {words}: {_judgement(shifted)}.')
-    return lines or [f'The paper\'s "{CLAIM}": not tested, no format of its has its float here.']
+    return lines or [
+        f'The paper\'s "{CLAIM}": not tested, for no format of the paper has its float one here.'
+    ]
 
 
 def _judgement(shifted: Sequence[Outcome]) -> str:
     if not shifted:
         return "not tested, nothing was compared under shift"
     few = [outcome for outcome in shifted if outcome.verdict == NOT_JUDGED]
-    if few:
-        return f"not judged: {too_few(min(outcome.units for outcome in few))}"
     worse = [outcome for outcome in shifted if outcome.verdict == WORSE]
+    if few and not worse:
+        return f"not judged: {too_few(min(outcome.units for outcome in few))}"
     equivalent = sum(outcome.verdict == EQUIVALENT for outcome in shifted)
     improved = sum(outcome.improved for outcome in shifted)
-    total = len(shifted)
-    undecided = total - equivalent - len(worse) - improved
+    undecided = len(shifted) - equivalent - len(worse) - improved - len(few)
+    total = plural(len(shifted), "comparison")
     better = f", {improved} better beyond the margin" if improved else ""
-    rest = f"{equivalent} equivalent{better}, {undecided} inconclusive"
+    unjudged = f", {len(few)} not judged" if few else ""
+    rest = f"{equivalent} equivalent{better}, {undecided} inconclusive{unjudged}"
     if worse:
-        count = f"{len(worse)} of {total} comparisons are worse beyond the margin"
+        count = f"{len(worse)} of {total} {verb(len(worse))} worse beyond the margin"
         return f"contradicted. {count} ({_named(worse)}), {rest}"
     if undecided:
-        return f"not decided. Of {total} comparisons none is shown to be worse, {rest}"
-    return f"borne out. Of {total} comparisons {equivalent} are equivalent{better}"
+        return f"not decided. Of {total} none is shown to be worse, {rest}"
+    return f"borne out. Of {total} {equivalent} {verb(equivalent)} equivalent{better}"
 
 
 def severity_ranges(severities: Sequence[int]) -> str:
@@ -85,7 +89,8 @@ def _sentence(group: Sequence[Outcome]) -> str:
             clauses.append(f"{words.format(first.reference)} at {_severities(where)}")
     near = [o.severity for o in group if o.near_floor and o.verdict == EQUIVALENT]
     floor = f" (near the noise floor at {severity_ranges(near)})" if near else ""
-    why = f" ({too_few(first.units)})" if first.verdict == NOT_JUDGED else ""
+    few = [outcome.units for outcome in group if outcome.verdict == NOT_JUDGED]
+    why = f" ({too_few(min(few))})" if few else ""
     return f"{first.variant}, {NAMES[first.metric]}: {'; '.join(clauses)}{floor}{why}."
 
 

@@ -12,6 +12,7 @@ import torch
 from ..cell import Cell
 from ..formats import FORMATS
 from ..report.rows import label
+from ..report.text import plural, verb
 from ..uncertainty.ood import Detection, detection
 from .record import ShiftRecord
 
@@ -119,15 +120,16 @@ class Results:
             counts = {c: len(self.at(variant, *c)) for c in wanted}
             seeds = self._seeds(variant)
             if variant in drawn and seeds < most:
-                lines.append(f"{variant} has {seeds} of {most} seeds of the draw.")
+                lines.append(f"{variant} has {seeds} of {plural(most, 'seed')} of the draw.")
             gone = [_words(c) for c in wanted if counts[c] == 0]
             short = [_words(c) for c in wanted if 0 < counts[c] < seeds]
             if gone:
                 lines.append(
-                    f"{variant} lacks {len(gone)} of {len(wanted)} conditions: {_few(gone)}."
+                    f"{variant} lacks {len(gone)} of {plural(len(wanted), 'condition')}: "
+                    f"{_few(gone)}."
                 )
             if short:
-                lines.append(f"{variant} has fewer than {seeds} seeds at {_few(short)}.")
+                lines.append(f"{variant} has fewer than {plural(seeds, 'seed')} at {_few(short)}.")
             alone = self.formats[variant] not in ("FP32", "DNN_FP32")
             if alone and self.reference(variant) is None:
                 lines.append(f"{variant} is compared with nothing: its float is not there.")
@@ -192,7 +194,7 @@ def _study(records: list[ShiftRecord]) -> Results:
         formats[variant] = record.cell.format
     cell = kept[0].cell
     images = max(r.images for r in kept if r.labelled or not any(k.labelled for k in kept))
-    title = f"{cell.workload}: {cell.split} split, {images:,} images"
+    title = f"{cell.workload}: {cell.split} split, {plural(images, 'image')}"
     return Results(title, table, formats, letters, notes)
 
 
@@ -209,7 +211,8 @@ def _same_images(records: list[ShiftRecord]) -> tuple[list[ShiftRecord], tuple[s
         if common[r.cell.corruption, r.cell.severity] == (r.cell.shifted, r.cell.data, r.images)
     ]
     left = len(records) - len(kept)
-    note = f"{left} of {len(records)} records are left out: they saw other images than the rest."
+    out = f"{left} of {plural(len(records), 'record')} {verb(left)} left out"
+    note = f"{out}, made on other images than the rest."
     return kept, (note,) if left else ()
 
 

@@ -112,10 +112,10 @@ def weight_ranges(
         By layer, then in the order of the labels; layers without σ are left out.
 
     Raises:
-        UserError: too few passes, no FP32, or a format with other layers than FP32.
+        UserError: too few passes, no FP32, no σ, or a format with other layers than FP32.
     """
     if passes < 2:
-        raise UserError(f"{passes} passes do not show what moves; give at least 2.")
+        raise UserError(f"--passes {passes} does not show what moves; give at least 2.")
     base = _reference(prepared_artefacts)
     artefact = prepared_artefacts[base]
     found = []
@@ -133,6 +133,10 @@ def weight_ranges(
                 else _sampled(predictors[label], its_layer, conv.name, seed, range(passes))
             )
             found.append(_describe(label, other.format.name, conv.name, its_layer, own, ground))
+    if not found:
+        raise UserError(
+            "No layer's weights have a σ, so there is no noise to look at; give another posterior."
+        )
     return found
 
 

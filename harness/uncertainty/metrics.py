@@ -45,6 +45,9 @@ class Metric:
     per_image: bool = False
 
 
+#: Mutual information (nats) up to which passes are all the same, but for rounding.
+NO_INFORMATION = 1e-9
+
 _HERE = "sigmabench.harness.uncertainty"
 
 METRICS: Registry[Metric] = Registry(

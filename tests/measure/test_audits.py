@@ -205,3 +205,21 @@ def test_findings_name_layer_and_figure_and_are_short() -> None:
     assert max(map(len, found)) < 80
     at_the_bound = replace(FINE, std_ratio=0.5, clamped_share=0.01, immovable_share=0.05)
     assert audits.posterior_findings([FINE, at_the_bound]) == ()
+
+
+def test_sentences_follow_a_count_of_one():
+    assert audits.every_pass_drew(0, 1, 1, 5) == "fail: 1 weight drawn in 1 pass, 5 expected"
+    assert "1 period of" in audits.not_throttled(1, 1.0)
+    assert "quota of 1 core " in audits.not_throttled(1, 1.0)
+    assert ": 1 distinct output in the 2 passes of" in audits.passes_differ(
+        [np.zeros((2, 1, 3))], 5
+    )
+
+
+def test_noise_just_above_the_bound_does_not_read_as_the_bound():
+    assert audits.noise_bounded(0.1502) == "fail: run-to-run noise 15.02 % is above 15 %"
+
+
+def test_a_layer_without_sigma_has_lost_nothing():
+    still = replace(FINE, std_ratio=None, w2=None)
+    assert audits.posterior_findings([still]) == ()

@@ -400,7 +400,7 @@ def test_the_noisiest_is_named():
         (("lenet-digits", "--formats", "INT9"), "no format named 'INT9'"),
         (("lenet-digits", "--mc", "0"), "--mc is 0"),
         (("lenet-digits", "--limit", "-1"), "--limit is -1"),
-        (("lenet-digits", "--batch", "99", "--limit", "9"), "only 9 images are scored"),
+        (("lenet-digits", "--batch", "99", "--limit", "9"), "more than the 9 images"),
         (("lenet-digits", "--split", "train"), "split 'train' is not scored"),
         (("lenet-digits", "--policy", "nevr"), "did you mean never"),
         (("lenet-digits", "--policy", "never"), "leave out --policy never"),

@@ -351,7 +351,7 @@ def test_differences_name_what_they_are_to_and_what_is_kept():
     )
     assert rows["INT8"][6] == f"{100 * mine / whole:.0f}"
     assert rows["FP32"][6] == "–"
-    assert "1 point is" in sheet.notes[0]
+    assert "1 image is 0.01 points" in sheet.notes[0]
 
 
 def test_older_records_have_no_differences():

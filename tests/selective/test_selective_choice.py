@@ -223,7 +223,7 @@ def bounded_by(thresholds: tuple[float | None, ...], kept: float | None) -> list
     [
         ((None, None), None, "no threshold held 10 % on the validation split, so nothing is kept"),
         ((0.1, 0.2), None, "the threshold chosen on the validation split keeps nothing here."),
-        ((0.1, None), 40.0, "split (in 1 of 2 seeds there is one) keeps 40.0 % of the images"),
+        ((0.1, None), 40.0, "split (there is one in 1 of 2 seeds) keeps 40.0 % of the images"),
         ((0.1, 0.2), 40.0, "the threshold chosen on the validation split keeps 40.0 %"),
     ],
 )

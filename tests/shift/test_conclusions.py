@@ -77,3 +77,18 @@ def test_the_claim_is_told_by_network_and_range():
     assert "contradicted. 1 of 1" in paper
     assert "deterministic twin" in network
     assert "borne out. Of 3 comparisons" in network
+
+
+def test_sentences_follow_a_count_of_one():
+    (one,) = [outcome("INT8", "ece", 1, "equivalent")]
+    assert claimed([one]).endswith("borne out. Of 1 comparison 1 is equivalent.")
+    worse = claimed([outcome("INT8", "ece", 1, "worse")])
+    assert "contradicted. 1 of 1 comparison is worse beyond the margin" in worse
+
+
+def test_too_few_images_somewhere_hide_no_loss_shown_elsewhere():
+    few = outcome("INT8", "ece", 1, "not judged")
+    told = claimed([few, outcome("INT8", "ece", 2, "worse")])
+    assert "contradicted. 1 of 2 comparisons is worse" in told
+    assert told.endswith("1 not judged.")
+    assert "not judged: " in claimed([few, outcome("INT8", "ece", 2, "equivalent")])

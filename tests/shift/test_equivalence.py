@@ -317,7 +317,7 @@ def test_variants_of_a_format_and_what_saw_other_images_stay_apart():
     made.append(record(other, {name: kept.array(name) for name in kept.per_image}))
     (found,) = results(made)
     assert list(found.formats) == ["FP32", "INT8", "INT8 paper"]
-    assert any("1 of 10 records are left out" in note for note in found.notes)
+    assert any("1 of 10 records is left out" in note for note in found.notes)
     assert {o.variant for o in equivalence(found, resamples=10)} == {"INT8", "INT8 paper"}
 
 

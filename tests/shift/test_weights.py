@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -178,6 +179,15 @@ def test_what_cannot_be_compared_is_a_user_error(artefacts, predictors):
     twin = {"FP32": artefacts["FP32"], "DNN_INT8": prepared("paper").artefact("DNN_INT8")}
     with pytest.raises(UserError, match="DNN_INT8 samples no layer conv1"):
         weight_ranges(twin, predictors, 2)
+    still = replace(
+        artefacts["FP32"],
+        layers={
+            name: replace(layer, std=np.zeros_like(layer.std))
+            for name, layer in artefacts["FP32"].layers.items()
+        },
+    )
+    with pytest.raises(UserError, match="No layer's weights have a σ"):
+        weight_ranges({"FP32": still}, predictors, 2)
 
 
 NONE = Histogram((0.0, 1.0), (0,))
