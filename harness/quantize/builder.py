@@ -14,7 +14,7 @@ from torch.fx import Node as FxNode
 from ..errors import UserError
 from .functions import signs
 from .graph import Conv, Graph, Join, Node
-from .selection import recognise
+from .selection import Selection, recognise
 
 Shape = tuple[int, int, int]
 
@@ -148,7 +148,13 @@ class Builder:
         self.add(conv, self.map_shape(node), node)
 
     def add_fixed(
-        self, name: str, source: str, weight: Tensor, node: FxNode | None = None, **how: Any
+        self,
+        name: str,
+        source: str,
+        weight: Tensor,
+        node: FxNode | None,
+        shape: Shape,
+        **how: Any,
     ) -> None:
         """A convolution whose weight is a constant, which nothing is sampled for."""
         key = f"{name}.weight"
@@ -157,7 +163,6 @@ class Builder:
         self.constants[key] = weight
         self.biases[name] = None
         conv = Conv(name, source, tuple(weight.shape), key, **how)  # type: ignore[arg-type]
-        shape = self.shapes[source] if node is None else self.map_shape(node)
         self.add(conv, shape, node)
 
     def add_copy(
@@ -167,7 +172,8 @@ class Builder:
         convolution of ones."""
         channels = self.shapes[source][0]
         ones = torch.ones(channels, 1, 1, 1)
-        self.add_fixed(name, source, ones, node, groups=channels, residual=residual)
+        shape = self.shapes[source]
+        self.add_fixed(name, source, ones, node, shape, groups=channels, residual=residual)
 
     def add_join(
         self, node: FxNode, sources: tuple[str, ...], function: str, parameter: float | None
@@ -177,8 +183,23 @@ class Builder:
         join = Join(node.name, sources, function, parameter)
         self.add(join, (channels, *self.shapes[sources[0]][1:]), node)
 
+    def add_selection(
+        self, name: str, source: str, selection: Selection, node: FxNode | None, shape: Shape
+    ) -> None:
+        """A convolution that nothing is sampled for.
+
+        Raises:
+            UserError: none does this.
+        """
+        found = selection.layer(self.shapes[source][0])
+        if found is None:
+            raise UserError(f"{name} takes pixels that no convolution takes.")
+        weight, how = found
+        # What is not negative stays so: a ReLU changes nothing here, and keeps the map unsigned.
+        self.add_fixed(name, source, weight, node, shape, relu=not self.signed(source), **how)
+
     def _select(self, node: FxNode, origin: FxNode, before: Tensor, after: Any) -> None:
-        """A selection becomes a convolution that nothing is sampled for."""
+        """A selection becomes a layer."""
         source = self.source(origin)
         channels = self.shapes[source][0]
         # A flattened map is numbers, no channels.
@@ -187,12 +208,9 @@ class Builder:
         if selection is None:
             raise UserError(
                 f"{node.name} is not a flattening, nor does it take whole channels and every k-th "
-                "row and column or pad with zero channels, which alone is supported."
+                "row and column or pad with zeros, which alone is supported."
             )
         if selection.keeps_all(channels):
             self.alias[node] = source
             return
-        weight = selection.weight(channels)
-        # What is not negative stays so: a ReLU changes nothing here, and keeps the map unsigned.
-        relu = not self.signed(source)
-        self.add_fixed(node.name, source, weight, node, stride=selection.stride, relu=relu)
+        self.add_selection(node.name, source, selection, node, self.map_shape(node))

@@ -44,7 +44,10 @@ _SAME = (aten.dropout.default, aten.feature_dropout.default)
 
 
 def divide(
-    module: nn.Module, input_shape: tuple[int, int, int], tensors: Mapping[str, Tensor]
+    module: nn.Module,
+    input_shape: tuple[int, int, int],
+    tensors: Mapping[str, Tensor],
+    sampled: Collection[str] = (),
 ) -> Traced:
     """Capture a module in steps.
 
@@ -52,12 +55,14 @@ def divide(
         module: an image classifier. It is put into evaluation mode.
         input_shape: (C, H, W) of one image.
         tensors: parameters and buffers by name, for what is made of them alone.
+        sampled: parameters that have a σ: a layer of such weights is one though all that it reads
+            is the same for every image, such as the embedding of a position.
 
     Raises:
         UserError: the module cannot be captured, has an operator that cannot stay float either, or
             makes no logits; the message names the node.
     """
-    return _Division(module, input_shape, tensors).traced()
+    return _Division(module, input_shape, tensors, sampled).traced()
 
 
 class _Division:
@@ -66,6 +71,7 @@ class _Division:
         module: nn.Module,
         input_shape: tuple[int, int, int],
         tensors: Mapping[str, Tensor],
+        sampled: Collection[str],
     ) -> None:
         exported = export(module, input_shape, batch=1)
         signature = exported.graph_signature
@@ -84,7 +90,9 @@ class _Division:
             else:
                 name = {**self.names, **lifted}[node.name]
                 self.fixed[node], self.origins[node] = known[name], frozenset({name})
-        without_writes(exported.graph, self.fixed)
+        #: Weights that no number is computed of before they are drawn.
+        self.drawn = {node for node in self.fixed if self.origins[node] & set(sampled)}
+        without_writes(exported.graph, self.fixed, self.drawn)
         self.output = output_of(exported, module)
         self.live = _leads_to(self.output) | {exported.graph.output_node()}
         self.computed: dict[str, FxNode] = {}  # those of them that operators made
@@ -102,7 +110,7 @@ class _Division:
     def traced(self) -> Traced:
         """All steps."""
         for node in self.nodes:
-            if _is_fixed(node, self.fixed):
+            if _is_fixed(node, self.fixed, self.drawn):
                 self._fix(node)
             elif node in self.live and node not in self.inside and not self._segment(node):
                 self._operation(node)
@@ -142,7 +150,7 @@ class _Division:
         nodes = [_marked(node, builder.constants) for node in ordered(builder)]
         name = builder.alias[end]
         shape = tuple(int(size) for size in end.meta["val"].shape)
-        value = self.value[source]
+        value = self._value(source)
         self.steps.append(Segment(name, value, builder.input, len(nodes), shape, tokens))
         self.graph_nodes += nodes
         for made, size in builder.shapes.items():
@@ -156,6 +164,16 @@ class _Division:
         self.value[end] = name
         return True
 
+    def _value(self, source: FxNode) -> str:
+        """The value that a segment reads; of what is the same for every image, a copy."""
+        if source not in self.value:
+            name = self.value[source] = self._unique(f"{source.name}.copy")
+            self.taken.add(name)
+            shape = tuple(int(size) for size in source.meta["val"].shape)
+            step = Operation(name, "aten.clone.default", [self._encoded(source)], shape)
+            self.steps.append(step)
+        return self.value[source]
+
     def _use_computed(self, builder: Builder) -> None:
         """What a segment has that is made of parameters is a constant of it."""
         names = [node.weight for node in builder.nodes if isinstance(node, Conv)]
@@ -168,7 +186,7 @@ class _Division:
 
     def _builder(self, source: FxNode, tokens: bool) -> Builder:
         """Of a segment that reads a value."""
-        name = self._unique(f"{self.value[source]}.quantized")
+        name = self._unique(f"{self.value.get(source, source.name)}.quantized")
         builder = Builder(self.names, name, tokens, self.taken)
         builder.alias[source] = name
         builder.shapes[name] = builder.map_shape(source)
@@ -178,7 +196,7 @@ class _Division:
         """The nodes of the largest segment that begins with a layer, the last of them that is read
         outside, and whether it has tokens; None if no segment begins there."""
         source = start.args[0]
-        if not isinstance(source, FxNode) or source in self.fixed:
+        if not isinstance(source, FxNode):
             return None
         shape = tuple(source.meta["val"].shape)
         if start.target is aten.linear.default:
@@ -191,7 +209,8 @@ class _Division:
         members: dict[FxNode, None] = {}
         best: tuple[list[FxNode], FxNode, bool] | None = None
         for node in self.nodes[self.place[start] :]:
-            if node in self.inside or not self._may_join(node, members, source):
+            ready = node is start or self._may_join(node, members, source)
+            if node in self.inside or not ready:
                 continue
             try:
                 _handle(builder, node)
@@ -299,8 +318,11 @@ def _marked(node: Node, constants: Collection[str]) -> Node:
     return node
 
 
-def _is_fixed(node: FxNode, fixed: Collection[FxNode]) -> bool:
-    """Whether a node is the same for every image, by those that are."""
+def _is_fixed(node: FxNode, fixed: Collection[FxNode], drawn: Collection[FxNode] = ()) -> bool:
+    """Whether a node is the same for every image and pass, by those that are; `drawn` are weights
+    that are not when a layer reads them."""
+    if node.target in LAYERS and any(weight in drawn for weight in node.args[1:3]):
+        return False
     return node.target in _OF_SHAPE or all(source in fixed for source in node.all_input_nodes)
 
 
@@ -314,7 +336,9 @@ def _leads_to(output: FxNode) -> set[FxNode]:
     return found
 
 
-def without_writes(graph: FxGraph, constants: Collection[FxNode]) -> None:
+def without_writes(
+    graph: FxGraph, constants: Collection[FxNode], drawn: Collection[FxNode] = ()
+) -> None:
     """Replace operators that change their input in place by those that do not, in place.
 
     What depends on `constants` alone stays: it is computed once, in order.
@@ -325,7 +349,7 @@ def without_writes(graph: FxGraph, constants: Collection[FxNode]) -> None:
     order = {node: index for index, node in enumerate(graph.nodes)}
     fixed = set(constants)
     for node in list(graph.nodes):
-        if node.op == "call_function" and _is_fixed(node, fixed):
+        if node.op == "call_function" and _is_fixed(node, fixed, drawn):
             fixed.add(node)
         if node.op != "call_function" or node in fixed or not writes(node):
             continue

@@ -149,7 +149,7 @@ class Block:
 
     Attributes:
         operations: in order.
-        reads: values from before.
+        reads: values from before; the images at least, to know how many there are.
         keeps: values that are read after it.
     """
 
@@ -191,7 +191,7 @@ def blocks(graph: Graph) -> list[Segment | Block]:
             continue
         own = [step.name for step in group]
         needed = list(dict.fromkeys(name for step in group for name in reads(step)))
-        outside = tuple(name for name in needed if name not in own)
+        outside = tuple(name for name in needed if name not in own) or (graph.input,)
         found.append(Block(tuple(group), outside, tuple(n for n in own if n in wanted)))
         wanted += outside
     return found[::-1]

@@ -79,7 +79,9 @@ def fold(module: nn.Module, posterior: Posterior, input_shape: tuple[int, int, i
         model = _folded(trace(module, input_shape), posterior)
         _check(model, module, posterior, input_shape)
     except UserError as reason:
-        traced = divide(module, input_shape, {**posterior.state, **posterior.mean})
+        sampled = {name for name, rho in posterior.rho.items() if torch.isfinite(rho).any()}
+        tensors = {**posterior.state, **posterior.mean}
+        traced = divide(module, input_shape, tensors, sampled)
         if not traced.graph.segments:
             raise reason
         model = _folded(traced, posterior)

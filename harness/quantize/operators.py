@@ -15,7 +15,7 @@ from torch.fx import Node as FxNode
 from ..errors import UserError
 from .builder import Builder, Norm
 from .graph import Conv, Join, Pool
-from .selection import numbered
+from .selection import Axis, Selection, numbered
 
 aten = torch.ops.aten
 Handler = Callable[[Builder, FxNode], None]
@@ -36,11 +36,13 @@ def _conv(b: Builder, node: FxNode) -> None:
     shape = tuple(int(size) for size in node.args[1].meta["val"].shape)  # type: ignore[union-attr]
     dilation = _pair(_argument(node, 5, "dilation", 1))
     padding = _argument(node, 4, "padding", 0)
+    source = b.source(node.args[0])
+    name = weight.removesuffix(".weight")
     if isinstance(padding, str):
-        padding = _named_padding(node, padding, shape[2:], dilation)
+        source, padding = _named_padding(b, f"{name}.padded", source, padding, shape[2:], dilation)
     conv = Conv(
-        name=weight.removesuffix(".weight"),
-        input=b.source(node.args[0]),
+        name=name,
+        input=source,
         shape=shape,  # type: ignore[arg-type]
         weight=weight,
         stride=_pair(_argument(node, 3, "stride", 1)),
@@ -52,17 +54,29 @@ def _conv(b: Builder, node: FxNode) -> None:
 
 
 def _named_padding(
-    node: FxNode, name: str, kernel: tuple[int, ...], dilation: tuple[int, int]
-) -> tuple[int, int]:
-    if name == "valid":
-        return (0, 0)
+    b: Builder,
+    name: str,
+    source: str,
+    padding: str,
+    kernel: tuple[int, ...],
+    dilation: tuple[int, int],
+) -> tuple[str, tuple[int, int]]:
+    """What a convolution reads and how it pads that; with an even kernel `same` is more on the far
+    side, which a layer `name` does."""
+    if padding == "valid":
+        return source, (0, 0)
     both = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
-    if any(total % 2 for total in both):
-        raise UserError(
-            f"The convolution {node.name} pads by the name of {name!r}, which with an even kernel "
-            "is more on one side, which is not supported."
-        )
-    return (both[0] // 2, both[1] // 2)
+    before = (both[0] // 2, both[1] // 2)
+    if not any(total % 2 for total in both):
+        return source, before
+    channels, *size = b.shapes[source]
+    rows, columns = (
+        Axis(length, length + total, -first)
+        for length, total, first in zip(size, both, before, strict=True)
+    )
+    shape = (channels, rows.count, columns.count)
+    b.add_selection(name, source, Selection(rows, columns, tuple(range(channels))), None, shape)
+    return name, (0, 0)
 
 
 def _linear(b: Builder, node: FxNode) -> None:
@@ -245,7 +259,8 @@ def _avg_pool(b: Builder, node: FxNode) -> None:
     channels = b.shapes[pool.input][0]
     weight = torch.full((channels, 1, *kernel), 1 / (divisor or math.prod(kernel)))
     how = {"stride": pool.stride, "padding": padding, "groups": channels}
-    b.add_fixed(node.name, pool.input, weight, node, relu=not b.signed(pool.input), **how)
+    relu = not b.signed(pool.input)
+    b.add_fixed(node.name, pool.input, weight, node, b.map_shape(node), relu=relu, **how)
 
 
 def _adaptive_pool(b: Builder, node: FxNode) -> None:
@@ -285,6 +300,13 @@ def _same(b: Builder, node: FxNode) -> None:
         _move(b, node)
 
 
+def _typed(b: Builder, node: FxNode) -> None:
+    """A conversion to what an activation already is."""
+    if node.meta["val"].dtype != node.args[0].meta["val"].dtype:  # type: ignore[union-attr]
+        raise UserError(f"{node.name} converts to another type, which is not supported.")
+    _same(b, node)
+
+
 def _move(b: Builder, node: FxNode) -> None:
     """The operator itself moves the numbers, on from where those before it left them."""
     source: FxNode = node.args[0]  # type: ignore[assignment]
@@ -301,8 +323,8 @@ def _move(b: Builder, node: FxNode) -> None:
 def _pad(b: Builder, node: FxNode) -> None:
     if _argument(node, 2, "mode", "constant") != "constant" or _argument(node, 3, "value", 0):
         raise UserError(
-            f"{node.name} pads with more than zeros; with zeros, every k-th row and column and "
-            "whole channels alone are supported."
+            f"{node.name} pads with more than zeros; every k-th row and column, whole channels and "
+            "zeros around them alone are supported."
         )
     _move(b, node)
 
@@ -358,6 +380,8 @@ HANDLERS: dict[Any, Handler] = {
     aten.contiguous.default: _same,
     aten.clone.default: _same,
     aten.alias.default: _same,
+    aten.to.dtype: _typed,
+    aten.detach.default: _same,
     aten.slice.Tensor: _move,
     aten.split.Tensor: _move,
     aten.split_with_sizes.default: _move,

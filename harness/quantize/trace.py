@@ -17,6 +17,7 @@ from torch.fx import Node as FxNode
 from ..errors import UserError, first_line
 from .builder import Builder, Norm, writes
 from .graph import Activation, Conv, Graph, Node, reads
+from .inline import inline_regions
 from .operators import HANDLERS
 
 aten = torch.ops.aten
@@ -103,6 +104,7 @@ def export(module: nn.Module, input_shape: tuple[int, int, int], batch: int = 2)
         ) from reason
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+    inline_regions(exported.graph_module)
     for node in exported.graph.nodes:
         _refuse_training(node)
     return exported

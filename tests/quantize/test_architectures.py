@@ -408,10 +408,6 @@ def test_groups_dilation_and_named_padding() -> None:
             nn.Sequential(nn.Conv2d(3, 3, 3), nn.Softplus(), nn.Flatten(), nn.LazyLinear(2)),
             "softplus",
         ),
-        (
-            nn.Sequential(nn.Conv2d(3, 3, 2, padding="same"), nn.Flatten(), nn.LazyLinear(2)),
-            "conv2d",
-        ),
         (nn.Sequential(nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.LazyLinear(2)), "evenly"),
         (nn.Sequential(nn.GELU("tanh"), nn.Flatten(), nn.LazyLinear(2)), "GELU gelu"),
         (nn.Sequential(nn.SELU(), nn.Flatten(), nn.LazyLinear(2)), "node selu"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -16,6 +18,7 @@ from sigmabench.harness.quantize.calibrate import observe_ranges
 from sigmabench.harness.quantize.fold import FloatModel, fold
 from sigmabench.harness.quantize.forward import forward
 from sigmabench.harness.quantize.ptq import quantize
+from sigmabench.harness.quantize.selection import numbered, recognise
 from sigmabench.harness.quantize.trace import trace
 from sigmabench.workloads.resnet20 import ResNet20
 
@@ -109,6 +112,12 @@ class Select(nn.Module):
         lambda x: x[:, 2:4][:, 1:],
         lambda x: x.reshape(-1, 2, 2, 11, 13).transpose(1, 2).reshape(-1, 4, 11, 13),
         lambda x: functional.channel_shuffle(x, 2)[:, 1:],
+        lambda x: x[:, :, 1:],
+        lambda x: x[:, :, 1::2, 2::3],
+        lambda x: x.split(6, 2)[1][:, :, :5],
+        lambda x: functional.pad(x, (1, 1)),
+        lambda x: functional.pad(torch.relu(x), (0, 3, 2, -4)),
+        lambda x: functional.pad(x, (1, 2, 1, 0))[:, 1:, ::2],
     ],
 )
 def test_selections(select):
@@ -119,14 +128,36 @@ def test_selections(select):
     torch.testing.assert_close(forward(model.graph, means(model), x), expected)
 
 
+pads = st.integers(-3, 5)
+
+
+@given(
+    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    pad=st.tuples(pads, pads, pads, pads),
+    stride=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    channels=st.lists(st.integers(0, 2), min_size=1, max_size=4),
+)
+def test_a_convolution_takes_what_slices_and_pads_take(size, pad, stride, channels):
+    """Found by what moved, made by PyTorch's convolution."""
+    x = numbered((1, 3, *size))
+    assume(size[1] + min(pad[0], 0) + min(pad[1], 0) > 0)
+    assume(size[0] + min(pad[2], 0) + min(pad[3], 0) > 0)
+    moved = functional.pad(x, pad)[:, channels, :: stride[0], :: stride[1]]
+    assume(moved.any())
+    found = recognise(x, moved)
+    assert found is not None
+    layer = found.layer(3)
+    assert layer is not None
+    made = functional.conv2d(x, layer[0].double(), **layer[1])
+    assert torch.equal(made, moved)
+    assert found.keeps_all(3) == (moved.shape == x.shape and torch.equal(moved, x))
+
+
 @pytest.mark.parametrize(
     ("select", "named"),
     [
-        (lambda x: x[:, :, 1:], "slice"),
         (lambda x: x.transpose(2, 3), "transpose"),
-        (lambda x: x.split(6, 2)[1][:, :, :5], "slice"),
         (lambda x: x.reshape(-1, 2, 2, 12, 12).transpose(1, 3).reshape(-1, 4, 12, 12), "reshape"),
-        (lambda x: functional.pad(x, (1, 1)), "pad"),
         (lambda x: functional.pad(x, (0, 0, 0, 0, 1, 1), value=1.0), "pad"),
     ],
 )
