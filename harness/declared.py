@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .data import Split, Splits
-from .errors import DeclarationError, UserError, first_line
+from .errors import DeclarationError, UserError, first_line, quiet
 from .torch_state import plain
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def check_network(workload: Workload, splits: Splits, network: nn.Module) -> Non
     wanted = f"give logits, float [B, {workload.classes}] for {workload.classes} classes"
     training = network.training
     try:
-        with torch.no_grad():
+        with torch.no_grad(), quiet():
             found = network.eval()(_batch(splits.train))
     except (RuntimeError, TypeError, ValueError, IndexError) as reason:
         shape = list(workload.input_shape)

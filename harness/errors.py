@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 MOST_NAMED = 30
 
@@ -55,3 +57,12 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
         more = f" and {len(choices) - MOST_NAMED} more" if len(choices) > MOST_NAMED else ""
         hint = "known: " + ", ".join(choices[:MOST_NAMED]) + more + "."
     return UserError(f"There is no {kind} named {name!r}; {hint}")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No Python warnings while it lasts: what PyTorch has to say of a module that is only tried
+    concerns its developers."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -156,7 +156,7 @@ class Posterior:
 
         Raises:
             UserError: a tensor is missing, unexpected or of another shape; μ or `state` is not
-                finite; σ is NaN or infinite.
+                finite; σ is NaN or infinite; two layers share a tensor that has a σ.
         """
         self.check_types(source)
         for name, mean in self.mean.items():
@@ -166,6 +166,7 @@ class Posterior:
                 raise UserError(f"{name} in {source} holds NaN or infinity; {_RETRAIN}")
         if module is not None:
             _check_names_and_shapes(module, {**self.mean, **self.state}, source)
+            check_untied(module, (n for n, rho in self.rho.items() if torch.isfinite(rho).any()))
 
 
 _SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, which UTF-8 has no bytes for
@@ -199,6 +200,30 @@ def _check_names_and_shapes(module: nn.Module, found: Mapping[str, Tensor], sour
     for name in found:
         if name not in expected:
             raise UserError(f"{name} in {source} is not a tensor of the network; {way_out}")
+
+
+def check_untied(module: nn.Module, names: Iterable[str]) -> None:
+    """Refuse parameters that two layers share: each layer draws and learns its own.
+
+    Args:
+        module: the network.
+        names: of the parameters that are looked at.
+
+    Raises:
+        UserError: one is shared; the message says what the layers call it.
+    """
+    called: dict[int, list[str]] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        called.setdefault(id(parameter), []).append(name)
+    wanted = set(names)
+    for several in called.values():
+        if len(several) > 1 and wanted & set(several):
+            first, second = several[:2]
+            raise UserError(
+                f"{first} and {second} are one tensor (tied weights), and each layer draws weights "
+                "of its own; give the second layer a copy in the module "
+                f"(`{second} = nn.Parameter({first}.detach().clone())`)."
+            )
 
 
 def from_std(
@@ -319,6 +344,7 @@ def _chosen(module: nn.Module, bayesian: Collection[str] | None) -> list[str]:
         names = [name for name in known if name in bayesian]
     if not names:
         raise UserError("The network has no convolution or linear layer to make Bayesian.")
+    check_untied(module, names)
     return names
 
 

@@ -21,7 +21,14 @@ from ..data import Split
 from ..errors import UserError
 from ..workload import Workload
 from .elbo import gaussian_kl, negative_elbo
-from .posterior import SAMPLED_LAYERS, Posterior, bayesian_parameters, initial, moped
+from .posterior import (
+    SAMPLED_LAYERS,
+    Posterior,
+    bayesian_parameters,
+    check_untied,
+    initial,
+    moped,
+)
 from .recipe import Recipe
 
 MOMENTUM = 0.9
@@ -57,6 +64,7 @@ class Run:
         torch.manual_seed(seed)
         module = workload.model().to(device)
         start = _start(recipe, module, start)
+        check_untied(module, (name for name, _ in module.named_parameters()))
         mean = torch.cat([m.flatten() for m in start.mean.values()]).to(device)
         rho = torch.cat([r.flatten() for r in start.rho.values()]).to(device)
         trained = dict(module.named_parameters())

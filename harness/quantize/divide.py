@@ -134,8 +134,11 @@ class _Division:
             self.fixed[node] = node.target(*args, **kwargs)  # type: ignore[operator]
         sources = (self.origins.get(source, frozenset()) for source in node.all_input_nodes)
         self.origins[node] = frozenset().union(*sources)
-        self.names[node.name] = node.name
-        self.computed[node.name] = node
+        name = _layer_tensor(node)
+        if name is None or name in self.computed or name in self.names.values():
+            name = node.name
+        self.names[node.name] = name
+        self.computed[name] = node
 
     def _segment(self, start: FxNode) -> bool:
         """Whether a segment begins with a node; then it is there."""
@@ -324,6 +327,17 @@ def _is_fixed(node: FxNode, fixed: Collection[FxNode], drawn: Collection[FxNode]
     if node.target in LAYERS and any(weight in drawn for weight in node.args[1:3]):
         return False
     return node.target in _OF_SHAPE or all(source in fixed for source in node.all_input_nodes)
+
+
+def _layer_tensor(node: FxNode) -> str | None:
+    """How a module would call the weight or bias that an operation computes for one of its layers,
+    such as a pruned one: by the layer's name; None where no layer reads it."""
+    for user in node.users:
+        stack = user.meta.get("nn_module_stack")
+        if user.target in LAYERS and stack and node in user.args[1:3]:
+            path = list(stack.values())[-1][0]
+            return f"{path}.weight" if user.args[1] is node else f"{path}.bias"
+    return None
 
 
 def _leads_to(output: FxNode) -> set[FxNode]:

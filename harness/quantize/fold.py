@@ -8,10 +8,12 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
-from ..errors import UserError, first_line
+from ..errors import UserError, first_line, quiet
 from ..posterior import Posterior, check_has_numbers
 from ..torch_state import plain
+from . import floats
 from .divide import divide
 from .forward import forward
 from .graph import Conv, Graph
@@ -119,14 +121,32 @@ def _folded(traced: Traced, posterior: Posterior) -> FloatModel:
 
 def _check_bayesian(traced: Traced, posterior: Posterior) -> None:
     """Nothing is sampled for what stays float, so no weight there may have a σ."""
-    for names in traced.origins.values():
+    layers = {conv.weight: conv.name for conv in traced.graph.convs}
+    layers |= {bias: name for name, bias in traced.biases.items() if bias is not None}
+    readers = {
+        constant: step.name
+        for step in traced.graph.operations
+        for constant in floats.reads(step, "constant")
+    }
+    for constant, names in traced.origins.items():
         for name in sorted(names & posterior.rho.keys()):
             if torch.isfinite(posterior.rho[name]).any():
-                raise UserError(
-                    f"{name} is Bayesian, but an operation that stays float reads it, and nothing "
-                    "is sampled there; make a posterior without it (`bayesian=` of `moped` or "
-                    "`initial`)."
-                )
+                raise _not_sampled(name, layers.get(name), readers.get(constant, constant))
+
+
+def _not_sampled(name: str, layer: str | None, operation: str) -> UserError:
+    """The error of a Bayesian parameter that an operation reads, and perhaps a layer, too."""
+    if layer is not None:
+        return UserError(
+            f"The layer {layer} is called more than once (again as {operation}), and each layer of "
+            "a quantized network draws weights of its own; give the module one layer for each call "
+            f"(`copy.deepcopy({layer})`)."
+        )
+    return UserError(
+        f"{name} is Bayesian, but {operation}, an operation that stays float, reads it, and "
+        "nothing is sampled there; replace that operation in the module, or make a posterior in "
+        "which the parameter has no σ (in Python, `moped(..., bayesian=...)`)."
+    )
 
 
 def _check(
@@ -142,7 +162,8 @@ def _check(
     with torch.no_grad():
         means = {**posterior.state, **posterior.mean}
         try:
-            expected = torch.func.functional_call(module.eval(), means, (x.clone(),)).flatten(1)
+            with quiet():
+                expected = functional_call(module.eval(), means, (x.clone(),), tie_weights=False)
         except RuntimeError as reason:
             raise UserError(
                 f"{type(module).__name__} cannot be computed on float32 images of shape "
@@ -155,6 +176,7 @@ def _check(
                 f"{type(module).__name__} has an operation that PyTorch cannot compute for each "
                 f"image of a batch by itself: {first_line(reason)}"
             ) from reason
+    expected = expected.flatten(1)
     error = (found - expected).abs().max()
     if not error <= CHECK_TOLERANCE * expected.abs().max():
         raise UserError(

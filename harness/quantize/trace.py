@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import Node as FxNode
 
-from ..errors import UserError, first_line
+from ..errors import UserError, first_line, quiet
 from .builder import Builder, Norm, writes
 from .graph import Activation, Conv, Graph, Node, reads
 from .inline import inline_regions
@@ -96,7 +96,8 @@ def export(module: nn.Module, input_shape: tuple[int, int, int], batch: int = 2)
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # one operator for all of an attention
     try:
-        exported = torch.export.export(module.eval(), (example,), strict=False)
+        with quiet():
+            exported = torch.export.export(module.eval(), (example,), strict=False)
     except Exception as reason:  # torch.export raises many kinds
         raise UserError(
             f"{type(module).__name__} cannot be captured by torch.export on images of shape "
