@@ -324,7 +324,7 @@ def bad(module: nn.Module) -> nn.Module:
     ("make", "named"),
     [
         (lambda: Mixes(BODIES["product"]), "may mix the images of a batch"),
-        (lambda: Body(BODIES["chain behind"]), "second.weight is Bayesian, but .*stays float"),
+        (lambda: Body(BODIES["chain behind"]), "The layer second is called more than once"),
         (lambda: Body(lambda y, m: torch.fft.fft(y).real), "fft_fft.default .node"),
         (
             lambda: nn.Sequential(nn.Conv2d(3, 2, 1), nn.Softplus()),
