@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
+from ..torch_state import PlainCall
 from .process import PeerError
 
 INSTALLED = ("torch", "torchvision", "timm")  # what every peer's environment has
@@ -34,16 +35,17 @@ class Source:
 
 
 def source_of(factory: Callable[..., Any]) -> Source:
-    """The source of a function or class at the top level of a module, or of a `partial` of one.
+    """The source of a function or class at the top level of a module, or of a `partial` of one,
+    guarded by `PlainCall` or not: a peer's own process has PyTorch as it ships.
 
     Raises:
         PeerError: it is something else, or its arguments are no JSON types.
     """
     arguments: tuple[Any, ...] = ()
     keywords: dict[str, Any] = {}
-    called = factory
-    if isinstance(factory, partial):
-        called, arguments, keywords = factory.func, factory.args, factory.keywords
+    called = factory.function if isinstance(factory, PlainCall) else factory
+    if isinstance(called, partial):
+        called, arguments, keywords = called.func, called.args, called.keywords
     name, module = getattr(called, "__qualname__", ""), getattr(called, "__module__", "")
     if not name.isidentifier() or getattr(sys.modules.get(module), name, None) is not called:
         raise PeerError(

@@ -33,6 +33,7 @@ from sigmabench.harness.peers.workers.drawn import Drawn, Probe
 from sigmabench.harness.posterior import Posterior, moped
 from sigmabench.harness.posterior.bayesian_torch import from_bayesian_torch
 from sigmabench.harness.prepare import Networks
+from sigmabench.harness.torch_state import PlainCall
 from sigmabench.harness.workload import WORKLOADS, resolve_workload
 
 
@@ -72,6 +73,7 @@ def test_the_far_end_builds_every_workload_s_network():
 
 def test_a_partial_is_a_call_with_arguments():
     found = source_of(partial(tiny, 3, classes=2))
+    assert source_of(PlainCall(partial(tiny, 3, classes=2))) == found
     assert found.source == f"{Path(__file__)}:tiny"
     made = far.make(*found.job().values())
     assert (made.in_features, made.out_features) == (3, 2)
