@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 FIXED = "fixed"
 
@@ -101,9 +102,18 @@ class Cell:
 
         What came later takes part only where it is not as it was before: older cells keep theirs.
         """
-        values = asdict(self)
-        for field in fields(self):
-            if field.default is not MISSING and values[field.name] == field.default:
-                del values[field.name]
-        text = json.dumps(values, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return _key(self)
+
+
+def not_by_default(one: Any) -> dict[str, Any]:
+    """The fields of a dataclass whose values are not their defaults, as JSON types.
+
+    A field that came later takes part in a key by this, and changes none of those from before.
+    """
+    values = asdict(one)
+    return {f.name: values[f.name] for f in fields(one) if values[f.name] != f.default}
+
+
+def _key(cell: Cell) -> str:
+    text = json.dumps(not_by_default(cell), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -46,8 +46,12 @@ class Machine:
     @property
     def hash(self) -> str:
         """8 hex digits of the SHA-256 of all fields: the machine's name among machines."""
-        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:8]
+        return _hash(self)
+
+
+def _hash(machine: Machine) -> str:
+    text = json.dumps(asdict(machine), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
@@ -92,9 +96,7 @@ class Fingerprint:
     def place(self) -> tuple[object, ...]:
         """What records must share to stand in one table: the machine, and how much of it a process
         may use. A machine recorded in part has a place of its own kind."""
-        if self.machine is None:
-            return IN_PART, self.cpu, self.isa, self.cores, self.memory_bytes
-        return self.machine.hash, self.cores, self.cpu_quota
+        return _place(self)
 
     @property
     def shown(self) -> str:
@@ -105,6 +107,12 @@ class Fingerprint:
             told.append(f"CPU quota {plural(self.cpu_quota, 'core')}")
         named = IN_PART if self.machine is None else f"machine {self.machine.hash}"
         return f"{', '.join(told)} ({named})"
+
+
+def _place(made: Fingerprint) -> tuple[object, ...]:
+    if made.machine is None:
+        return IN_PART, made.cpu, made.isa, made.cores, made.memory_bytes
+    return made.machine.hash, made.cores, made.cpu_quota
 
 
 def _units(isa: tuple[str, ...]) -> list[str]:

@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from .cell import Cell
+from .cell import Cell, not_by_default
 from .errors import UserError, unknown
 from .files import content_hash, inside, json_text, open_regular, write_atomically
 from .fingerprint import Fingerprint
@@ -105,9 +105,7 @@ def fingerprint_hash(fingerprint: Fingerprint) -> str:
     So records from before a field was there keep their place, and no fresh run reads them as its
     own: what is measured now has the whole identity of its machine.
     """
-    values = asdict(fingerprint)
-    told = {f.name: values[f.name] for f in fields(fingerprint) if values[f.name] != f.default}
-    text = json.dumps(told, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(not_by_default(fingerprint), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 

@@ -94,11 +94,15 @@ class Race:
     @property
     def key(self) -> str:
         """16 hex digits of the SHA-256 of what was asked for, with the peers' versions."""
-        asked: list[object] = [self.network, self.posterior, self.batch, self.threads, self.seed]
-        asked += [self.seconds, [c.name for c in self.contenders]]
-        if self.mc:
-            asked += [self.mc, [c.packages for c in self.contenders]]
-        return digest(asked)
+        return _race_key(self)
+
+
+def _race_key(race: Race) -> str:
+    asked: list[object] = [race.network, race.posterior, race.batch, race.threads, race.seed]
+    asked += [race.seconds, [c.name for c in race.contenders]]
+    if race.mc:
+        asked += [race.mc, [c.packages for c in race.contenders]]
+    return digest(asked)
 
 
 @dataclass(frozen=True)
@@ -180,12 +184,16 @@ class MemoryUse:
     @property
     def key(self) -> str:
         """`memory-`, and 16 hex digits of the SHA-256 of what was asked for."""
-        asked = [self.network, self.posterior, self.format, self.batch, self.mc, self.threads]
-        return f"memory-{digest([*asked, self.seed])}"
+        return _memory_key(self)
 
 
-RACES = Kind("runtime record", Race, SCHEMA_VERSION, lambda race: race.key)
-MEMORY = Kind("runtime record", MemoryUse, SCHEMA_VERSION, lambda use: use.key)
+def _memory_key(use: MemoryUse) -> str:
+    asked = [use.network, use.posterior, use.format, use.batch, use.mc, use.threads, use.seed]
+    return f"memory-{digest(asked)}"
+
+
+RACES = Kind("runtime record", Race, SCHEMA_VERSION, _race_key)
+MEMORY = Kind("runtime record", MemoryUse, SCHEMA_VERSION, _memory_key)
 
 
 def save(record: Race | MemoryUse, results: Path) -> Path:

@@ -8,10 +8,11 @@ draws kept of σ. Units are in the field names; None means not defined.
 
 from __future__ import annotations
 
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..bench.record import Contender, check_samples
+from ..cell import not_by_default
 from ..errors import UserError
 from ..files import inside
 from ..fingerprint import Fingerprint
@@ -63,11 +64,7 @@ class Asked:
     @property
     def key(self) -> str:
         """16 hex digits of the SHA-256 of all fields, less what is as it was by default."""
-        values = asdict(self)
-        for one in fields(self):
-            if one.default is not MISSING and values[one.name] == one.default:
-                del values[one.name]
-        return digest(values)
+        return digest(not_by_default(self))
 
     @property
     def anywhere(self) -> Asked:

@@ -43,7 +43,7 @@ def source_of(factory: Callable[..., Any]) -> Source:
     """
     arguments: tuple[Any, ...] = ()
     keywords: dict[str, Any] = {}
-    called = factory.function if isinstance(factory, PlainCall) else factory
+    called: Any = factory.function if isinstance(factory, PlainCall) else factory
     if isinstance(called, partial):
         called, arguments, keywords = called.func, called.args, called.keywords
     name, module = getattr(called, "__qualname__", ""), getattr(called, "__module__", "")
