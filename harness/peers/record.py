@@ -8,7 +8,7 @@ draws kept of σ. Units are in the field names; None means not defined.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from ..bench.record import Contender, check_samples
