@@ -38,6 +38,7 @@ from scipy.stats import t as student
 from torch import Tensor
 
 from .errors import UserError
+from .given import as_tensor
 from .predict import BATCH, PASSES, batches
 from .torch_state import plain
 from .uncertainty.predictive import Outcomes, Predictive, Summary
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
     from .backends.base import Predictor
     from .data import Split
+    from .given import Given
 
 CONFIDENCE = 0.99
 FIRST_LOOK = 5  # the least t at which images with equal margins are settled at 0.99 and T = 50
@@ -198,7 +200,7 @@ def ladder(images: int, left: int) -> int:
 
 
 @plain
-def predict_adaptive(predictor: Predictor, x: Tensor, rule: StoppingRule, seed: int = 0) -> Adapted:
+def predict_adaptive(predictor: Predictor, x: Given, rule: StoppingRule, seed: int = 0) -> Adapted:
     """Predict a batch with as many passes as each image needs.
 
     An image's result is that of its first `spent` passes, bit for bit on a backend whose logits do
@@ -206,10 +208,11 @@ def predict_adaptive(predictor: Predictor, x: Tensor, rule: StoppingRule, seed: 
 
     Args:
         predictor: a loaded model.
-        x: images, float32 [N, C, H, W], normalised.
+        x: images, float32 [N, C, H, W], normalised; a tensor or a NumPy array.
         rule: when to stop.
         seed: of the noise; pass t draws with MC index t.
     """
+    x = as_tensor(x, "The images", "a torch.Tensor or a NumPy array, float32 [N, C, H, W]")
     margins, batch, rounds = Margins(rule), x, []
     rows, opening = np.arange(len(x)), torch.empty(0)
     probs, spent = np.empty((0, 0)), np.full(len(x), rule.limit)

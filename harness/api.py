@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from .adaptive import StoppingRule, predict_adaptive
 from .backends.base import BACKENDS
-from .data import Split, Splits
+from .data import Split, Splits, hold_out
 from .errors import UserError
 from .posterior import Posterior, initial, moped
 from .posterior import load as load_posterior
 from .posterior import save as save_posterior
+from .posterior.augment import Chain, CropAndFlip, RandomAffine, Symmetries
 from .posterior.bayesian_torch import from_bayesian_torch, to_bayesian_torch
+from .posterior.recipe import OneCycle, Piecewise, Recipe
+from .posterior.train import train
 from .predict import evaluate, predict
 from .quantize.artefact import load as load_artefact
 from .quantize.artefact import save as save_artefact
@@ -22,11 +25,18 @@ from .workload import Workload, resolve_workload
 
 __all__ = [
     "BACKENDS",
+    "Chain",
+    "CropAndFlip",
+    "OneCycle",
     "Options",
+    "Piecewise",
     "Posterior",
+    "RandomAffine",
+    "Recipe",
     "Split",
     "Splits",
     "StoppingRule",
+    "Symmetries",
     "UserError",
     "Workload",
     "calibrate",
@@ -34,6 +44,7 @@ __all__ = [
     "evaluate",
     "fold",
     "from_bayesian_torch",
+    "hold_out",
     "initial",
     "load_artefact",
     "load_posterior",
@@ -46,4 +57,5 @@ __all__ = [
     "save_posterior",
     "score",
     "to_bayesian_torch",
+    "train",
 ]

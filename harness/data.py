@@ -18,6 +18,7 @@ from torch import Tensor
 from .contents import cache_home
 from .errors import DeclarationError, UserError
 from .files import content_hash
+from .given import GivenLabels, as_labels, as_tensor
 from .images import Images
 from .report.text import plural
 from .torch_state import plain
@@ -33,8 +34,10 @@ class Split:
 
     Attributes:
         name: `train`, `validation` or `test`.
-        images: [N, C, H, W] uint8, in memory or made when they are indexed.
-        labels: [N] int64, from 0 to `classes` − 1.
+        images: [N, C, H, W] uint8, in memory or made when they are indexed; given as a tensor or
+            a NumPy array.
+        labels: [N] int64, from 0 to `classes` − 1; given as a tensor, an array or a list of
+            integers.
         mean: per channel, of pixel / 255.
         std: per channel, of pixel / 255.
         classes: number of classes.
@@ -55,6 +58,7 @@ class Split:
     findings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        self._take_over()
         count = len(self.images)
         if count == 0:
             raise DeclarationError(f"The {self.name} split holds no image; give it at least one.")
@@ -63,14 +67,11 @@ class Split:
                 f"The {self.name} split's images are {self.images.dtype} of shape "
                 f"{tuple(self.images.shape)}; give uint8 of shape [N, C, H, W]."
             )
-        if not isinstance(self.labels, Tensor) or (
-            self.labels.ndim != 1 or self.labels.dtype != torch.int64
-        ):
-            shape = list(np.shape(self.labels))
-            kind = getattr(self.labels, "dtype", type(self.labels).__name__)
+        if self.labels.ndim != 1 or self.labels.dtype != torch.int64:
             raise DeclarationError(
-                f"The {self.name} split's labels are {kind} of shape {shape}; give torch.int64 of "
-                f"shape [{count}], a class for each image."
+                f"The {self.name} split's labels are {self.labels.dtype} of shape "
+                f"{list(self.labels.shape)}; give integers of shape [{count}], a class for each "
+                "image."
             )
         if len(self.labels) != count:
             raise DeclarationError(
@@ -84,6 +85,25 @@ class Split:
             )
         self._check_labels()
         self._check_scale()
+
+    def _take_over(self) -> None:
+        """Make tensors of what came as arrays and lists.
+
+        Raises:
+            DeclarationError: no tensor can be made of it.
+        """
+        part, found = f"The {self.name} split's", {}
+        try:
+            if isinstance(self.images, Tensor | np.ndarray) or not hasattr(self.images, "take"):
+                wanted = "uint8 of shape [N, C, H, W], a torch.Tensor or a NumPy array"
+                found["images"] = as_tensor(self.images, f"{part} images", wanted)
+            found["labels"] = as_labels(self.labels, f"{part} labels")
+            if self.sources is not None:
+                found["sources"] = as_labels(self.sources, f"{part} sources")
+        except UserError as reason:
+            raise DeclarationError(str(reason)) from None
+        for name, tensor in found.items():
+            object.__setattr__(self, name, tensor)
 
     def _check_labels(self) -> None:
         wrong = self.labels[(self.labels < 0) | (self.labels >= self.classes)]
@@ -237,11 +257,11 @@ class Splits:
 
 
 @plain
-def hold_out(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
+def hold_out(labels: GivenLabels, count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Split the indices of `labels` in two, stratified by class, the same way everywhere.
 
     Args:
-        labels: [N] int64.
+        labels: [N] integers: a tensor, an array or a list.
         count: how many to hold out.
         seed: of the NumPy generator whose stream is frozen for good (`RandomState`).
 
@@ -250,19 +270,21 @@ def hold_out(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
     """
     from sklearn.model_selection import train_test_split
 
+    classes = as_labels(labels).numpy()
     kept, held = train_test_split(
-        np.arange(len(labels)), test_size=count, random_state=seed, stratify=labels.numpy()
+        np.arange(len(classes)), test_size=count, random_state=seed, stratify=classes
     )
     return torch.from_numpy(np.sort(kept)), torch.from_numpy(np.sort(held))
 
 
-def data_root(root: Path | None) -> Path | None:
+def data_root(root: Path | str | None) -> Path | None:
     """`root`, else the directory that SIGMABENCH_DATA names, else None.
 
     Raises:
         UserError: the directory that was named does not exist.
     """
-    named = root or (Path(value) if (value := os.environ.get(DATA_VARIABLE)) else None)
+    value = root or os.environ.get(DATA_VARIABLE)
+    named = Path(value) if value else None
     if named is not None and not named.is_dir():
         raise UserError(f"There is no data directory {named}; correct --data or {DATA_VARIABLE}.")
     return named

@@ -22,7 +22,7 @@ _TRIED = 8  # images of which some are perhaps unreadable
 _ONE = 1e-3  # how near to 1 a sum of probabilities in half precision is
 
 
-def splits_of(workload: Workload, data: Path | None) -> Splits:
+def splits_of(workload: Workload, data: Path | str | None) -> Splits:
     """The workload's splits, checked against what it declares.
 
     Args:
@@ -35,7 +35,7 @@ def splits_of(workload: Workload, data: Path | None) -> Splits:
     """
     try:
         _check_names(workload)
-        splits = workload.splits(data)
+        splits = workload.splits(None if data is None else Path(data))
         for split in _parts(splits):
             _check_split(workload, split)
         _check_parts(workload, splits)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from .backends.base import Predictor
     from .data import Split
+    from .given import Given
     from .quantize.graph import Graph
 
 BATCH = 250
@@ -46,7 +47,7 @@ def batch_of(graph: Graph) -> int:
 @plain
 def predict(
     predictor: Predictor,
-    x: Tensor,
+    x: Given,
     mc: int,
     seed: int = 0,
     deterministic: bool = False,
@@ -56,7 +57,7 @@ def predict(
 
     Args:
         predictor: a loaded model.
-        x: images, float32 [N, C, H, W], normalised.
+        x: images, float32 [N, C, H, W], normalised; a tensor or a NumPy array.
         mc: number of Monte Carlo passes T.
         seed: of the noise; pass t draws with MC index t.
         deterministic: the model samples nothing, so mutual information is not defined.
@@ -158,7 +159,7 @@ def summarise(logits: Tensor, deterministic: bool = False) -> Summary:
 
 def _passes(
     predictor: Predictor,
-    x: Tensor,
+    x: Given,
     mc: Sequence[int],
     seed: int,
     deterministic: bool,

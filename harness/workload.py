@@ -91,6 +91,10 @@ class Workload:
             given = getattr(self, name)
             if given is not None and not isinstance(given, PlainCall):
                 object.__setattr__(self, name, PlainCall(given))
+        for name in ("posterior", "twin"):
+            if (file := getattr(self, name)) is not None:
+                object.__setattr__(self, name, Path(file))
+        object.__setattr__(self, "replicas", tuple(map(Path, self.replicas)))
 
     def class_name(self, label: int) -> str:
         """What tables call a class: its name, or its number where it has none."""
@@ -169,7 +173,11 @@ class Workload:
         return self.twin is not None or self.pretrained is not None
 
     def load_posterior(
-        self, path: Path | None = None, *, data: Path | None = None, delta: float | None = None
+        self,
+        path: Path | str | None = None,
+        *,
+        data: Path | str | None = None,
+        delta: float | None = None,
     ) -> tuple[Posterior, dict[str, Any]]:
         """A posterior checked against this network, and its metadata.
 
@@ -202,7 +210,7 @@ class Workload:
         posterior.validate(self.model(), str(source))
         return posterior, metadata
 
-    def load_twin(self, data: Path | None = None) -> tuple[Posterior, dict[str, Any]]:
+    def load_twin(self, data: Path | str | None = None) -> tuple[Posterior, dict[str, Any]]:
         """The deterministic twin, checked against this network, and its metadata.
 
         Args:
@@ -213,6 +221,7 @@ class Workload:
         """
         from .posterior import moped
 
+        data = None if data is None else Path(data)
         if self.twin is None and self.pretrained is not None:
             origin = {"weights": self.weights_origin(data)} if self.weights_origin else {}
             return moped(self.pretrained(data), 0.0), {"made": "pretrained", **origin}
@@ -223,7 +232,9 @@ class Workload:
             )
         return self.load_posterior(self.twin)
 
-    def _moped(self, data: Path | None, delta: float | None) -> tuple[Posterior, dict[str, Any]]:
+    def _moped(
+        self, data: Path | str | None, delta: float | None
+    ) -> tuple[Posterior, dict[str, Any]]:
         from .posterior import SAMPLED_LAYERS, bayesian_parameters, moped
 
         if delta is None:

@@ -100,7 +100,7 @@ HOT = nn.functional.one_hot(split("test").labels, CLASSES)
             {"labels": HOT[:, 0].float()},
             r"labels are torch.float32 of shape \[6\]; give",
         ),
-        ({"labels": [0] * 6}, r"labels are list of shape \[6\]; give torch.int64"),
+        ({"labels": [0.5] * 6}, r"labels are torch.float64 of shape \[6\]; give integers"),
         ({"labels": torch.arange(6)}, "has label 4; labels of 4 classes run from 0 to 3"),
         ({"labels": torch.arange(5) % 4}, "has 6 images and 5 labels"),
         ({"sources": torch.arange(5)}, r"has 6 images and sources of shape \(5,\)"),

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from ..errors import NotFiniteImageError, UserError
+from ..given import as_input
 from ..registry import Registry
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from ..given import Given
     from ..quantize.artefact import Artefact
     from ..quantize.graph import Graph
     from .need import Need
@@ -45,20 +47,18 @@ class Traffic:
         return self.mean + self.std + self.sampled + self.activations
 
 
-def check_call(x: Tensor, graph: Graph, seed: int, passes: range) -> None:
+def check_call(x: Given, graph: Graph, seed: int, passes: range) -> Tensor:
     """Refuse arguments of `Predictor.logits` that cannot be right, before anything is computed.
+
+    Returns:
+        The images, as a tensor on the CPU that requires no gradient.
 
     Raises:
         UserError: wrong dtype or shape, an empty batch, no passes, an index or a seed that the
             noise stream's counter cannot hold.
     """
-    shape = graph.activations[graph.input].shape
-    if str(x.dtype) != "torch.float32" or tuple(x.shape[1:]) != shape or x.ndim != 4:
-        raise UserError(
-            f"The network takes float32 images of shape [N, {', '.join(map(str, shape))}], not "
-            f"{x.dtype} of shape {list(x.shape)}."
-        )
-    if not len(x):
+    images = as_input(x, graph.activations[graph.input].shape)
+    if not len(images):
         raise UserError("The batch is empty; give at least one image.")
     if not len(passes) or passes.step != 1 or passes.start < 0 or passes.stop > 2**32:
         raise UserError(
@@ -66,6 +66,7 @@ def check_call(x: Tensor, graph: Graph, seed: int, passes: range) -> None:
         )
     if not 0 <= seed < 2**64:
         raise UserError(f"A seed lies between 0 and 2^64 - 1; {seed} does not.")
+    return images
 
 
 def check_finite(x: Tensor) -> None:
@@ -136,11 +137,11 @@ class Predictor(Protocol):
         model's Bayesian weights."""
         ...
 
-    def logits(self, x: Tensor, seed: int, passes: range) -> Tensor:
+    def logits(self, x: Given, seed: int, passes: range) -> Tensor:
         """Logits of the MC passes in `passes` on one batch; pass t draws with MC index t.
 
         Args:
-            x: images, float32 [N, C, H, W], normalised.
+            x: images, float32 [N, C, H, W], normalised; a tensor or a NumPy array.
             seed: of the noise, 0 <= seed < 2**64.
             passes: MC indices, step 1.
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import NotFiniteImageError, UserError
+from ..given import Given
 from ..quantize import floats
 from ..quantize.artefact import Artefact
 from ..torch_state import plain
@@ -77,9 +78,9 @@ class DividedPredictor:
         return sum(part.draws for part in self.parts.values())
 
     @plain
-    def logits(self, x: Tensor, seed: int, passes: range) -> Tensor:
+    def logits(self, x: Given, seed: int, passes: range) -> Tensor:
         """Float32 [len(passes), N, classes]; see `Predictor.logits`."""
-        check_call(x, self.artefact.graph, seed, passes)
+        x = check_call(x, self.artefact.graph, seed, passes)
         self.need.check(len(x), len(passes))
         check_finite(x)
         with torch.no_grad(), _torch_threads(self.threads):

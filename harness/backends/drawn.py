@@ -18,6 +18,7 @@ from torch import Tensor
 
 from .. import native
 from ..formats import FORMATS
+from ..given import Given
 from ..quantize import noise
 from ..quantize.artefact import Artefact, Layer
 from ..quantize.forward import forward
@@ -126,9 +127,9 @@ class DrawnPredictor:
         return self._definition.sample_bias(layer, seed, mc)
 
     @plain
-    def logits(self, x: Tensor, seed: int, passes: range) -> Tensor:
+    def logits(self, x: Given, seed: int, passes: range) -> Tensor:
         """Float32 [len(passes), N, classes]; see `Predictor.logits`."""
-        check_call(x, self.artefact.graph, seed, passes)
+        x = check_call(x, self.artefact.graph, seed, passes)
         self.need.check(len(x), len(passes))
         return torch.cat([self._pass(x, seed, mc) for mc in passes])
 

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..formats import FORMATS
+from ..given import Given
 from ..quantize.artefact import Artefact
 from ..quantize.graph import Graph, reads
 from ..torch_state import plain
@@ -105,9 +106,9 @@ class FloatPredictor:
         self.kernels: dict[str, str] = {}
 
     @plain
-    def logits(self, x: Tensor, seed: int, passes: range) -> Tensor:
+    def logits(self, x: Given, seed: int, passes: range) -> Tensor:
         """Float32 [len(passes), N, classes]; see `Predictor.logits`."""
-        check_call(x, self.graph, seed, passes)
+        x = check_call(x, self.graph, seed, passes)
         self.need.check(len(x), len(passes))
         check_finite(x)
         plan = self._plan(x, seed, len(passes))

@@ -18,6 +18,7 @@ from .. import native
 from ..cores import give_back
 from ..errors import NotFiniteImageError, UserError
 from ..formats import FORMATS
+from ..given import Given
 from ..quantize import functions, noise
 from ..quantize.artefact import Artefact
 from ..quantize.graph import Conv, Graph, Join, Pool
@@ -206,9 +207,9 @@ class NativePredictor:
         """See `Predictor`; counted where the weights are drawn."""
         return int(self.program.draws)
 
-    def logits(self, x: Tensor, seed: int, passes: range) -> Tensor:
+    def logits(self, x: Given, seed: int, passes: range) -> Tensor:
         """Float32 [len(passes), N, classes]; see `Predictor.logits`."""
-        check_call(x, self._graph, seed, passes)
+        x = check_call(x, self._graph, seed, passes)
         self.need.check(len(x), len(passes))
         images = x.contiguous().numpy()
         try:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..formats import FORMATS
+from ..given import Given
 from ..quantize import functions, noise
 from ..quantize.artefact import Artefact, Layer
 from ..quantize.graph import Activation, Conv, Graph, Join, Pool, reads
@@ -99,9 +100,9 @@ class ReferencePredictor:
         """The bias of one pass, float32 [O]."""
         return drawn_bias(self.artefact.layers[layer], seed, mc, self._ordinal[layer])
 
-    def logits(self, x: Tensor, seed: int, passes: range) -> Tensor:
+    def logits(self, x: Given, seed: int, passes: range) -> Tensor:
         """Float32 [len(passes), N, classes]; see `Predictor.logits`."""
-        check_call(x, self.artefact.graph, seed, passes)
+        x = check_call(x, self.artefact.graph, seed, passes)
         self.need.check(len(x), len(passes))
         output = self.artefact.graph.output
         logits = [self.activations(x, seed, mc)[output] for mc in passes]
@@ -110,7 +111,7 @@ class ReferencePredictor:
     def activations(self, x: Tensor, seed: int, mc: int) -> dict[str, NDArray[Any]]:
         """Every activation of one pass, integers [N, C, H, W]; the logits float32."""
         graph = self.artefact.graph
-        check_call(x, graph, seed, range(mc, mc + 1))
+        x = check_call(x, graph, seed, range(mc, mc + 1))
         check_finite(x)
         values: dict[str, NDArray[Any]] = {
             graph.input: quantize_activation(x.numpy(), graph.activations[graph.input])

@@ -189,7 +189,7 @@ def _foreign(value: Tensor) -> str:
 
 
 @plain
-def convert(source: Path, out: Path, module: nn.Module | None = None) -> None:
+def convert(source: Path | str, out: Path | str, module: nn.Module | None = None) -> None:
     """Write the posterior of a bayesian-torch checkpoint, or the checkpoint of a posterior.
 
     Args:
@@ -200,6 +200,7 @@ def convert(source: Path, out: Path, module: nn.Module | None = None) -> None:
     Raises:
         UserError: the source cannot be read or does not fit, or `out` exists or cannot be written.
     """
+    source, out = Path(source), Path(out)
     if out.exists():
         raise UserError(f"{out} is there already; remove it or choose another place.")
     if is_posterior(source):

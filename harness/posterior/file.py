@@ -32,7 +32,7 @@ REQUIRED = ("schema", "content_hash", "names")
 
 
 @plain
-def save(posterior: Posterior, path: Path, metadata: Mapping[str, Any] | None = None) -> str:
+def save(posterior: Posterior, path: Path | str, metadata: Mapping[str, Any] | None = None) -> str:
     """Write `posterior` to `path`, atomically; the directory is made if it is missing.
 
     Args:
@@ -46,6 +46,7 @@ def save(posterior: Posterior, path: Path, metadata: Mapping[str, Any] | None = 
     Raises:
         UserError: the posterior holds bad values, or the file cannot be written.
     """
+    path = Path(path)
     posterior.validate(source=str(path))
     tensors: dict[str, Tensor] = {}
     for role, tree in (
@@ -68,7 +69,7 @@ def save(posterior: Posterior, path: Path, metadata: Mapping[str, Any] | None = 
 
 
 @plain
-def load(path: Path) -> tuple[Posterior, dict[str, Any]]:
+def load(path: Path | str) -> tuple[Posterior, dict[str, Any]]:
     """Read a posterior and its metadata, verifying both hashes.
 
     Raises:

@@ -61,9 +61,9 @@ def train(
     workload: Workload,
     recipe: Recipe | str | None = None,
     *,
-    out: Path,
+    out: Path | str,
     seed: int = 0,
-    data: Path | None = None,
+    data: Path | str | None = None,
     device: str = "cpu",
     resume: bool = False,
     start: Posterior | None = None,
@@ -107,6 +107,7 @@ def train(
             cannot be written.
     """
     check_seed(seed)
+    out = Path(out)
     chosen = recipe if isinstance(recipe, Recipe) else workload.recipe(recipe)
     if out.is_dir():
         raise UserError(f"{out} is a directory; name the posterior's file.")
@@ -149,7 +150,7 @@ def train(
 
 
 def _start_of(
-    workload: Workload, recipe: Recipe, start: Posterior | None, data: Path | None
+    workload: Workload, recipe: Recipe, start: Posterior | None, data: Path | str | None
 ) -> Posterior | None:
     """What was given, else the twin where the recipe starts from a trained network."""
     if start is None and recipe.delta is not None:

@@ -113,7 +113,7 @@ def to_bytes(artefact: Artefact) -> bytes:
 
 
 @plain
-def save(artefact: Artefact, path: Path) -> None:
+def save(artefact: Artefact, path: Path | str) -> None:
     """Write the file, atomically.
 
     Raises:
@@ -123,7 +123,7 @@ def save(artefact: Artefact, path: Path) -> None:
 
 
 @plain
-def load(path: Path) -> Artefact:
+def load(path: Path | str) -> Artefact:
     """Read an artefact, checking its content hash.
 
     Raises:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..data import Split
 from ..errors import UserError
+from ..given import Given, as_input
 from ..registry import Registry
 from ..torch_state import plain
 from .fold import FloatModel, mean_weights
@@ -104,7 +105,7 @@ class Calibration:
 @plain
 def calibrate(
     model: FloatModel,
-    images: Tensor | Split,
+    images: Given | Split,
     observer: str = "minmax",
     sampled: bool = False,
     seed: int = 0,
@@ -113,8 +114,8 @@ def calibrate(
 
     Args:
         model: folded float model.
-        images: *training* images, N >= 512; a tensor is float32 [N, C, H, W], normalised, a split
-            is read a batch at a time, and several times.
+        images: *training* images, N >= 512; a tensor or NumPy array is float32 [N, C, H, W],
+            normalised, a split is read a batch at a time, and several times.
         observer: name in `OBSERVERS`.
         sampled: observe `SAMPLED_PASSES` sampled passes too, not the mean network alone.
         seed: of the sampled passes.
@@ -122,6 +123,8 @@ def calibrate(
     Raises:
         UserError: there are too few images, or an activation is not finite.
     """
+    if not isinstance(images, Split):
+        images = as_input(images, model.graph.activations[model.graph.input].shape)
     if len(images) < MINIMUM_IMAGES:
         raise UserError(
             f"Calibration got {len(images)} images; give at least {MINIMUM_IMAGES} training images."
@@ -131,10 +134,12 @@ def calibrate(
 
 @plain
 def observe_ranges(
-    model: FloatModel, images: Tensor | Split, observer: str, sampled: bool = False, seed: int = 0
+    model: FloatModel, images: Given | Split, observer: str, sampled: bool = False, seed: int = 0
 ) -> Calibration:
     """`calibrate` on as many images as there are; what a timing needs, and no more."""
     choose = OBSERVERS.get(observer)
+    if not isinstance(images, Split):
+        images = as_input(images, model.graph.activations[model.graph.input].shape)
     draws, mean = sampled_passes(model, seed), [mean_weights(model)]
     passes = [*mean, *(draws if sampled else ())]
     signed = signs(model.graph)

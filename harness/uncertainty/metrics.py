@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
+from ..given import as_labels
 from ..registry import Registry
 from ..torch_state import plain
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..given import GivenLabels
     from .predictive import Predicted
 
 
@@ -71,14 +73,14 @@ METRICS: Registry[Metric] = Registry(
 
 @plain
 def score(
-    summary: Predicted, labels: Tensor, names: Iterable[str] | None = None
+    summary: Predicted, labels: GivenLabels, names: Iterable[str] | None = None
 ) -> dict[str, float | None]:
     """Score a predictive distribution.
 
     Args:
         summary: over N images and C classes; outcomes have to be `whole` for metrics that are not
             `per_image`.
-        labels: [N] integer class indices in 0 … C − 1.
+        labels: [N] integer class indices in 0 … C − 1: a tensor, an array or a list.
         names: which metrics, in this order; by default every one that is registered.
 
     Returns:
@@ -88,6 +90,7 @@ def score(
     Raises:
         UserError: a metric is unknown, or the labels do not fit the summary (`Summary.check`).
     """
+    labels = as_labels(labels)
     summary.check(labels)
     metrics = [METRICS.get(name) for name in (METRICS.usable() if names is None else names)]
     undefined = summary.mutual_information is None
