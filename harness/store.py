@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -25,6 +24,7 @@ from .errors import UserError, unknown
 from .files import content_hash, inside, json_text, open_regular, write_atomically
 from .fingerprint import Fingerprint
 from .record import SCHEMA_VERSION, Record
+from .record_check import check_record
 from .verdict import upgrade
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class Kind(Generic[T]):
         schema_version: the newest that can be read.
         key: of a record: its file's name.
         upgrade: from the JSON of an older one to this one's, where fields alone do not tell.
+        check: raises ValueError where the parts of one do not fit one another.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Kind(Generic[T]):
     schema_version: int
     key: Callable[[T], str]
     upgrade: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    check: Callable[[T], None] | None = None
 
     @cached_property
     def adapter(self) -> TypeAdapter[T]:
@@ -77,11 +79,13 @@ def cell_key(record: Stored) -> str:
     return record.cell.key
 
 
-RECORDS: Kind[Record] = Kind("record", Record, SCHEMA_VERSION, cell_key, upgrade)
+RECORDS: Kind[Record] = Kind("record", Record, SCHEMA_VERSION, cell_key, upgrade, check_record)
 #: Last field of a file: the hash of all others. Files from before it have none, and are believed.
 HASH = "sha256"
 #: A folder of records; others of a results directory hold what was made of them.
 _FINGERPRINT = re.compile("[0-9a-f]{8}")
+#: Nothing that is measured comes near it, and sums of what lies below are finite.
+_MOST = 1e100
 _CELL_FIELDS = tuple(field.name for field in fields(Cell))
 
 
@@ -158,7 +162,9 @@ def from_json(data: bytes, source: str | Path, kind: Kind[T]) -> T:
     from pydantic import ValidationError
 
     try:
-        tree = json.loads(data, parse_constant=_refuse_constant, parse_float=_finite)
+        tree = json.loads(
+            data, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_whole
+        )
     except (ValueError, RecursionError) as reason:
         raise UserError(
             f"{source} is not a record, or is cut short ({reason}); delete it and run again."
@@ -190,6 +196,13 @@ def from_json(data: bytes, source: str | Path, kind: Kind[T]) -> T:
             f"{source} was changed after it was written: its content does not match its {HASH}; "
             "restore it, or delete it and run again."
         )
+    try:
+        if kind.check is not None:
+            kind.check(found)
+    except ValueError as reason:
+        raise UserError(
+            f"{source} is not a valid {kind.name}: {reason}; delete it and run again."
+        ) from reason
     return found
 
 
@@ -364,6 +377,11 @@ def _refuse_constant(name: str) -> float:
 
 def _finite(text: str) -> float:
     number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"it holds {text}, which is too large for a number")
+    if not abs(number) <= _MOST:
+        raise ValueError(f"it holds {text[:40]}, which is too large")
     return number
+
+
+def _whole(text: str) -> int:
+    _finite(text)
+    return int(text)
