@@ -27,7 +27,7 @@ from ..memory_limit import require
 from ..torch_state import plain
 from .file import is_posterior, load, save
 from .pickled import read_pickled
-from .posterior import Posterior
+from .posterior import SAMPLED_LAYERS, Posterior
 
 _WEIGHTS = {"kernel": "weight", "weight": "weight", "bias": "bias"}
 #: Buffers that older versions of the library keep in the state dict; no part of the posterior.
@@ -36,7 +36,11 @@ _SCRATCH = tuple(
     for part in _WEIGHTS
     for kind, rest in (("eps", ""), ("prior", "_mu"), ("prior", "_sigma"))
 )
-_PARALLEL = "module."
+_PARALLEL = "module."  # of nn.DataParallel
+_COMPILED = "_orig_mod"  # of torch.compile, wherever a compiled module stands
+_UNDER = ("state_dict", "model", "model_state_dict")  # where checkpoints have it
+#: What a kernel of so many dimensions is, beside those that are sampled.
+_CONVOLUTIONS = {3: "1-D convolution", 5: "3-D convolution"}
 
 
 @plain
@@ -46,8 +50,8 @@ def from_bayesian_torch(
     """The posterior of a bayesian-torch model.
 
     Args:
-        source: the model, or its state dict; names may begin with `module.`, as those of
-            `nn.DataParallel` do.
+        source: the model, or its state dict; names may have what `nn.DataParallel` (`module.`)
+            and `torch.compile` (`_orig_mod.`) add to them.
         module: the ordinary network it is over; the names and shapes are checked against it, and
             draws are taken in the order of its parameters.
 
@@ -56,13 +60,11 @@ def from_bayesian_torch(
 
     Raises:
         UserError: there is no Bayesian layer, a μ lacks its ρ or the other way round, two entries
-            are one parameter, a layer is of a kind without counterpart, a tensor is float64, or the
-            posterior does not fit the network.
+            are one parameter, a layer is of a kind without counterpart, or one that no format
+            samples, a tensor is float64, or the posterior does not fit the network.
     """
-    tensors = source.state_dict() if isinstance(source, nn.Module) else dict(source)
-    if all(name.startswith(_PARALLEL) for name in tensors):
-        tensors = {name.removeprefix(_PARALLEL): value for name, value in tensors.items()}
-    mean, rho, state = _trees(tensors)
+    tensors = source.state_dict() if isinstance(source, nn.Module) else source
+    mean, rho, state = _trees(_unwrapped(tensors))
     for name in sorted(set(mean) ^ set(rho)):
         lacking = "ρ" if name in mean else "μ"
         raise UserError(f"The state dict has no {lacking} of {name}; save the whole model's.")
@@ -80,7 +82,61 @@ def from_bayesian_torch(
         )
     else:
         posterior.validate(source="the bayesian-torch model")
+    _check_layers(posterior, module)
     return posterior
+
+
+def _unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The entries under the names that they have in the model itself.
+
+    Raises:
+        UserError: two have the same one.
+    """
+    found: dict[str, Tensor] = {}
+    for name, value in tensors.items():
+        own = ".".join(part for part in name.split(".") if part != _COMPILED)
+        if own in found:
+            raise UserError(
+                f"{name} and {own} are both {own} of the network; remove the one that is not meant."
+            )
+        found[own] = value
+    if all(name.startswith(_PARALLEL) for name in found):
+        found = {name.removeprefix(_PARALLEL): value for name, value in found.items()}
+    return found
+
+
+def _check_layers(posterior: Posterior, module: nn.Module | None) -> None:
+    """Refuse a layer with a σ that no format samples; without its module, as far as names and
+    shapes tell.
+
+    Raises:
+        UserError: with the layer's name and kind.
+    """
+    for name in posterior.mean:
+        layer, _, own = name.rpartition(".")
+        if own == "weight" and torch.isfinite(posterior.rho[name]).any():
+            kind = _unsampled(layer, posterior.mean) if module is None else ""
+            if module is not None and not isinstance(module.get_submodule(layer), SAMPLED_LAYERS):
+                kind = type(module.get_submodule(layer)).__name__
+            if kind:
+                raise UserError(
+                    f"The layer {layer or 'itself'} is of the kind {kind}, which no format samples "
+                    "(2-D convolutions and linear layers are sampled); make it an ordinary layer "
+                    "in the model and save it again."
+                )
+
+
+def _unsampled(layer: str, mean: Mapping[str, Tensor]) -> str:
+    """What kind a layer is, in words; empty where nothing says that it is not sampled."""
+    prefix = f"{layer}." if layer else ""
+    weight, bias = mean[f"{prefix}weight"], mean.get(f"{prefix}bias")
+    around, _, last = layer.rpartition(".")
+    pair = [f"{around}.{name}.weight".removeprefix(".") for name in ("ih", "hh")]
+    if last in ("ih", "hh") and all(name in mean for name in pair):
+        return "LSTM"
+    if weight.ndim == 4 and bias is not None and len(bias) != len(weight):
+        return "transposed convolution"
+    return _CONVOLUTIONS.get(weight.ndim, "")
 
 
 def _trees(
@@ -132,7 +188,7 @@ def to_bayesian_torch(posterior: Posterior) -> dict[str, Tensor]:
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """The tensors in a checkpoint: a `.safetensors` file, or what `torch.save` wrote of a state
-    dict, bare or under `state_dict`.
+    dict, bare or under `state_dict`, `model` or `model_state_dict`.
 
     The latter is read with `weights_only=True`: tensors and plain containers are built, and nothing
     in the file is executed.
@@ -163,8 +219,13 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise
     except Exception:  # the readers trip over foreign bytes in any way
         raise foreign from None
-    if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
-        found = found["state_dict"]
+    if isinstance(found, Mapping):
+        under = [key for key in _UNDER if isinstance(found.get(key), Mapping)]
+        if len(under) > 1:
+            raise UserError(
+                f"{path} has state dicts under {' and '.join(under)}; save the one that is meant."
+            )
+        found = found[under[0]] if under else found
     if not isinstance(found, Mapping) or not all(isinstance(v, Tensor) for v in found.values()):
         raise foreign
     for name, value in found.items():

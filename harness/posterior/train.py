@@ -103,14 +103,19 @@ def train(
         out, where there are some.
 
     Raises:
-        UserError: bad seed, recipe name, data, device or checkpoint; training diverged; `out`
-            cannot be written.
+        UserError: bad seed, recipe name, data, device or checkpoint; training diverged; `out` is
+            there already or cannot be written.
     """
     check_seed(seed)
     out = Path(out)
     chosen = recipe if isinstance(recipe, Recipe) else workload.recipe(recipe)
     if out.is_dir():
         raise UserError(f"{out} is a directory; name the posterior's file.")
+    if out.exists() and not resume:
+        raise UserError(
+            f"{out} is there already; choose another name for --out, or remove it. --resume goes "
+            "on with a run that was stopped."
+        )
     splits = splits_of(workload, data)
     with torch.random.fork_rng(devices=[]):
         check_network(workload, splits, workload.model())

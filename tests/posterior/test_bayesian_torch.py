@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from sigmabench.harness.cli import main
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.peers.environment import BAYESIAN_TORCH, ENVIRONMENTS, find
-from sigmabench.harness.posterior import Posterior, initial, load, moped, save
+from sigmabench.harness.posterior import Posterior, from_std, initial, load, moped, save
 from sigmabench.harness.posterior.bayesian_torch import (
     from_bayesian_torch,
     read_state_dict,
@@ -195,6 +196,74 @@ def test_names_of_data_parallel_and_buffers_of_old_versions_make_no_difference()
     assert from_bayesian_torch(wrapped, ordinary()).content_hash() == plain.content_hash()
 
 
+@pytest.mark.parametrize("wrap", ["_orig_mod.{}", "module._orig_mod.{}", "_orig_mod.module.{}"])
+def test_names_of_compiled_models_make_no_difference(wrap: str) -> None:
+    plain = from_bayesian_torch(theirs())
+    wrapped = {wrap.format(name): value for name, value in theirs().items()}
+    assert from_bayesian_torch(wrapped, ordinary()).content_hash() == plain.content_hash()
+
+
+def test_a_compiled_part_of_a_model_makes_no_difference() -> None:
+    source = {name.replace("4.", "4._orig_mod."): value for name, value in theirs().items()}
+    found = from_bayesian_torch(source, ordinary())
+    assert found.content_hash() == from_bayesian_torch(theirs()).content_hash()
+    source["4.mu_bias"] = torch.zeros(2)
+    with pytest.raises(UserError, match=r"4\.mu_bias are both 4\.mu_bias of the network"):
+        from_bayesian_torch(source)
+
+
+def test_the_names_are_those_that_torch_gives() -> None:
+    compiled = torch.compile(nn.Sequential(nn.Linear(2, 2)))
+    assert list(compiled.state_dict()) == ["_orig_mod.0.weight", "_orig_mod.0.bias"]
+    assert list(nn.DataParallel(nn.Linear(2, 2)).state_dict()) == ["module.weight", "module.bias"]
+
+
+def of_layer(layer: nn.Module, name: str = "odd") -> dict[str, Tensor]:
+    """What a bayesian-torch model of `theirs` and one more layer has in its state dict."""
+    more = {f"{name}.{own}": torch.zeros_like(value) for own, value in layer.named_parameters()}
+    return {**theirs(), **to_bayesian_torch(from_std(more, more))}
+
+
+def sampled(layer: nn.Module) -> dict[str, Tensor]:
+    state = of_layer(layer)
+    return {name: value.clamp_min(-3) if "rho" in name else value for name, value in state.items()}
+
+
+CELL = nn.ModuleDict({"ih": nn.Linear(3, 8), "hh": nn.Linear(2, 8)})  # as LSTMReparameterization
+UNSAMPLED = {
+    "LSTM": CELL,
+    "1-D convolution": nn.Conv1d(2, 3, 3),
+    "3-D convolution": nn.Conv3d(2, 3, 3, bias=False),
+    "transposed convolution": nn.ConvTranspose2d(2, 3, 3),
+}
+
+
+@pytest.mark.parametrize("kind", UNSAMPLED)
+def test_layers_that_no_format_samples_are_named(kind: str, tmp_path: Path) -> None:
+    torch.save(sampled(UNSAMPLED[kind]), tmp_path / "a.pth")
+    code, output = convert(str(tmp_path / "a.pth"), str(tmp_path / "b.safetensors"))
+    said = " ".join(output.split())
+    assert code == 2
+    assert re.search(rf"The layer odd(\.ih|\.hh)? is of the kind {kind}, which no format", said)
+    assert not (tmp_path / "b.safetensors").exists()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in UNSAMPLED if kind != "LSTM"])
+def test_the_network_tells_what_kind_a_layer_is(kind: str) -> None:
+    layer = UNSAMPLED[kind]
+    network = ordinary()
+    network.add_module("odd", layer)
+    with pytest.raises(UserError, match=f"The layer odd is of the kind {type(layer).__name__}, "):
+        from_bayesian_torch(sampled(layer), network)
+    assert from_bayesian_torch(of_layer(layer), network).parameter_count  # no σ: nothing to sample
+
+
+def test_linear_layers_of_a_cell_s_names_are_taken_with_their_network() -> None:
+    network = ordinary()
+    network.add_module("odd", CELL)
+    assert "odd.ih.weight" in from_bayesian_torch(sampled(CELL), network).mean
+
+
 def test_draws_follow_the_networks_order() -> None:
     backwards = dict(reversed(theirs().items()))
     found = from_bayesian_torch(backwards, ordinary())
@@ -258,9 +327,14 @@ def test_checkpoints_are_read_and_never_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "model.pth"
-    for content in (theirs(), {"epoch": 3, "state_dict": theirs()}):
+    under = ({"epoch": 3, name: theirs()} for name in ("state_dict", "model", "model_state_dict"))
+    for content in (theirs(), *under):
         torch.save(content, file)
         assert read_state_dict(file).keys() == theirs().keys()
+    torch.save({"model": theirs(), "state_dict": theirs()}, file)
+    with pytest.raises(UserError, match="has state dicts under state_dict and model; save the one"):
+        read_state_dict(file)
+    torch.save({"epoch": 3, "state_dict": theirs()}, file)
     safetensors.torch.save_file(theirs(), tmp_path / "model.safetensors")
     assert read_state_dict(tmp_path / "model.safetensors").keys() == theirs().keys()
     whole = file.read_bytes()

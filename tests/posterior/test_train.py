@@ -106,11 +106,22 @@ def test_the_command_is_recorded_only_where_it_repeats_the_run(tmp_path: Path) -
     out = tmp_path / "toy.safetensors"
     one = train(WORKLOAD, out=out, seed=2, progress=False).metadata
     assert one["command"] == "sigmabench train toy --recipe best --seed 2"
-    other = train(WORKLOAD, out=out, seed=2, limit=40, progress=False).metadata
+    other = train(WORKLOAD, out=tmp_path / "b", seed=2, limit=40, progress=False).metadata
     assert other["command"] == "sigmabench train toy --recipe best --seed 2 --limit 40"
     assert other["train_images"] == 40
     changed = replace(WORKLOAD.recipe("best"), lr=0.002)
-    assert "Python" in train(WORKLOAD, changed, out=out, progress=False).metadata["command"]
+    assert (
+        "Python" in train(WORKLOAD, changed, out=tmp_path / "c", progress=False).metadata["command"]
+    )
+
+
+def test_a_file_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
+    out = tmp_path / "toy.safetensors"
+    out.write_text("precious")
+    with pytest.raises(UserError, match=r"toy\.safetensors is there already; choose another name"):
+        train(WORKLOAD, out=out, progress=False)
+    assert [file.name for file in tmp_path.iterdir()] == [out.name]
+    assert out.read_text() == "precious"
 
 
 @pytest.mark.parametrize("steps", [0, 3, 12])
@@ -136,7 +147,9 @@ def test_seeds_differ_and_the_callers_generator_is_left_alone(tmp_path: Path) ->
     expected = torch.rand(1)
     torch.manual_seed(11)
     hashes = {
-        train(WORKLOAD, out=tmp_path / "p", seed=seed, progress=False).posterior.content_hash()
+        train(
+            WORKLOAD, out=tmp_path / f"{seed}", seed=seed, progress=False
+        ).posterior.content_hash()
         for seed in (0, 1)
     }
     assert len(hashes) == 2
