@@ -112,3 +112,17 @@ def _read(place: Path) -> dict[str, tuple[list[int], str]]:
         return {name: (stamp, digest) for name, (stamp, digest) in json.loads(text).items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
+
+
+def superseded(data: str, machine: object | None) -> str:
+    """Why the images of a record are not proven to be those that it names; empty where they are.
+
+    Digests came to be of contents after machines had got their identity.
+
+    Args:
+        data: as `Cell.data`.
+        machine: as `Fingerprint.machine`.
+    """
+    if not data or machine is not None:
+        return ""
+    return "superseded: images are told apart by their names and sizes, not by their contents"

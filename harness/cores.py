@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from .control_groups import groups
@@ -49,9 +50,9 @@ _STARTED = _affinity()
 _TOO_LATE = _runtime_is_loaded()
 
 
-def binding() -> dict[str, str]:
+def binding(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Variables that are set such that OpenMP's runtime binds threads to cores."""
-    given = {name: value for name in _BINDING if (value := os.environ.get(name, "").strip())}
+    given = {name: value for name in _BINDING if (value := environment.get(name, "").strip())}
     ignored = _PLACES if given.get("OMP_PROC_BIND", "").lower() == "false" else ()
     return {
         name: value

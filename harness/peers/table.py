@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..bench.record import Contender
+from ..contents import superseded
 from ..report.sheet import Column, RichSheet, Sheet
 from ..report.text import MISSING, first, fixed, plural, significant
 from ..report.verdicts import outcomes
@@ -67,6 +68,8 @@ def notes(comparison: Comparison) -> list[str]:
         told.append(f"{plural(len(lost), 'image')} could not be read: {first(lost)}.")
     told += _reasons(comparison)
     told += comparison.verdict.findings
+    if old := superseded(comparison.asked.data, comparison.fingerprint.machine):
+        told.append(f"{old}.")
     failed = {n: r for n, r in comparison.verdict.audits.items() if r.startswith("fail")}
     told += [
         f"NOT VALID, {name}: {result.removeprefix('fail: ')}" for name, result in failed.items()

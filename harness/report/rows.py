@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from ..cell import FIXED, Cell
+from ..contents import superseded
 from ..formats import FORMATS
 from ..record import Record
 from ..verdict import INVALID, SPEED
@@ -301,6 +302,8 @@ def _notes(rows: Sequence[Row]) -> list[Note]:
                 reason = outcome.removeprefix("fail").lstrip(": ")
                 said["fail"].append((f"{name}: {reason}" if reason else name, row))
         said["finding"] += [(finding, row) for finding in verdict.findings]
+        if told := superseded(row.record.cell.data, row.record.fingerprint.machine):
+            said["finding"].append((told, row))
         said["unavailable"] += [(f"{k}: {v}", row) for k, v in row.record.unavailable.items()]
     said["finding"] = _over_layers(said["finding"])
     return [

@@ -81,7 +81,8 @@ def paired(section: Section) -> list[Sheet]:
     notes = (
         f"On the same {text.either(counts, 'image')}; ± half of the 95 % interval, which is of the "
         f"images: 1 image is {' or '.join(map(_points, counts))}. MI: "
-        f"mean mutual information, and its share of FP32's, {text.MISSING} where that has none.",
+        f"mean mutual information, and its share of FP32's, {text.MISSING} where that has none."
+        + _uncounted(rows),
     )
     cells = tuple(_paired_cells(row, kept) for row in rows)
     return [Sheet("Beside FP32, image by image", columns, cells, {}, 1, notes)]
@@ -347,6 +348,17 @@ def _paired_cells(row: Row, kept: Mapping[tuple[object, ...], float | None]) -> 
 def _points(images: int) -> str:
     """Of accuracy, that one of so many images makes."""
     return text.plural(float(f"{100 / images:.3g}"), "point")
+
+
+def _uncounted(rows: Sequence[Row]) -> str:
+    """What intervals of records from before independent images were counted cannot tell."""
+    told = (row.record.paired for row in rows)
+    if all(one is None or one.units is not None for one in told):
+        return ""
+    return (
+        " Superseded where several images come from one source: these records do not count "
+        "sources, and their intervals of accuracy are too narrow there."
+    )
 
 
 def _plus_minus(found: Paired, metric: str, digits: int) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ..cell import Cell
+from ..contents import superseded
 from ..formats import FORMATS
 from ..report.rows import label
 from ..report.text import plural, verb
@@ -113,7 +114,7 @@ class Results:
 
     def missing(self) -> list[str]:
         """What an unfinished study lacks, a sentence each."""
-        wanted, lines = self.conditions, list(self.notes)
+        wanted, lines = self.conditions, [*self.notes, *self._superseded()]
         drawn = [v for v, format in self.formats.items() if FORMATS.get(format).bayesian]
         most = max((self._seeds(variant) for variant in drawn), default=0)
         for variant in self.formats:
@@ -134,6 +135,12 @@ class Results:
             if alone and self.reference(variant) is None:
                 lines.append(f"{variant} is compared with nothing: its float is not there.")
         return lines
+
+    def _superseded(self) -> list[str]:
+        """What is said of records that can be shown and are not current anywhere."""
+        every = (one for found in self.records.values() for one in found)
+        told = {superseded(one.cell.data, one.fingerprint.machine) for one in every}
+        return [f"{line}." for line in sorted(told) if line]
 
     def _seeds(self, variant: str) -> int:
         """Of the condition that has most."""

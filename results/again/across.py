@@ -1,0 +1,145 @@
+"""What several records say together, by the rules of before and by those of now."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from scipy import stats
+
+from sigmabench.harness.record import Paired, Record
+from sigmabench.harness.report import text
+from sigmabench.harness.report.rows import Row, sections
+from sigmabench.harness.units import Units
+
+ACCURACY = "accuracy_percent"
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A speed-up over FP32.
+
+    Attributes:
+        row: of the table.
+        before: over the fastest valid FP32 record of the table.
+        now: over that of the same race; None without one.
+    """
+
+    row: Row
+    before: float
+    now: float | None
+
+
+def speedups(records: Sequence[Record]) -> Iterator[Ratio]:
+    """The speed-ups in the tables of these records that are others now, as they are shown."""
+    for section in sections(records):
+        for row in section.rows:
+            before = fastest(row.record, section.records)
+            if before is not None and _shown(before) != _shown(row.speedup):
+                yield Ratio(row, before, row.speedup)
+
+
+def fastest(record: Record, records: Sequence[Record]) -> float | None:
+    """Speed-up as it was formed before: over the fastest FP32 record of the table that is valid in
+    everything, whichever race it ran in."""
+    alike = [
+        _typical(one)
+        for one in records
+        if one.cell.format == "FP32" and one.verdict.valid and _setting(one) == _setting(record)
+    ]
+    known, own = text.known(alike), _typical(record)
+    return min(known) / own if known and own else None
+
+
+def _setting(record: Record) -> tuple[object, ...]:
+    cell = record.cell
+    return cell.mc, cell.stopping, cell.batch, cell.threads, cell.instances, cell.scenario
+
+
+def _typical(record: Record) -> float | None:
+    if record.adaptive is not None:
+        return record.adaptive.mean_latency_ns
+    return record.timing.percentiles_ns.get("p50")
+
+
+def _shown(ratio: float | None) -> str:
+    return text.MISSING if ratio is None else f"{ratio:.2f}"
+
+
+def wider(held: Paired, images: int, units: Units) -> tuple[float, float]:
+    """95 % interval of the paired difference of accuracy, in points, by half a unit on either side
+    where there was half an image (`measure.paired`).
+
+    The spread of the units is got back from the interval that is stored.
+
+    Args:
+        held: as stored, with half an image on either side.
+        images: N.
+        units: that they come from.
+
+    Raises:
+        ValueError: the interval is narrower than what was added makes it, so it was made otherwise.
+    """
+    interval, value = held.intervals[ACCURACY], held.differences[ACCURACY]
+    assert interval is not None
+    t = float(stats.t.ppf(0.975, units.count - 1))
+    each = images / units.count
+    spread = ((interval[1] - interval[0]) / 2 / t * (images + 2)) ** 2 - 100.0**2
+    if spread < -1e-6 * 100.0**2:
+        raise ValueError(f"the interval {interval} is not one of {units.count} units")
+    error = math.sqrt(max(spread, 0.0) + (100.0 * each) ** 2) / (images + 2 * each)
+    return max(value - t * error, -100.0), min(value + t * error, 100.0)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A row of a published table whose verdict is another one now.
+
+    Attributes:
+        row: what it is about, in words.
+        before: verdict as it was published.
+        now: as it is rendered.
+    """
+
+    row: str
+    before: str
+    now: str
+
+
+def moved(
+    before: Sequence[Mapping[str, str]], now: Sequence[Mapping[str, str]], keys: Sequence[str]
+) -> list[Moved]:
+    """Rows of a table whose `verdict` differs; a row that is in one of the tables alone has –.
+
+    Args:
+        before: rows of the CSV file as it was published.
+        now: of the same file as it is rendered now.
+        keys: columns that name a row.
+    """
+    old, new = ({tuple(row[k] for k in keys): row for row in rows} for rows in (before, now))
+    return [
+        Moved(" ".join(key), *pair)
+        for key in dict.fromkeys((*old, *new))
+        for pair in [(_verdict(old.get(key)), _verdict(new.get(key)))]
+        if pair[0] != pair[1]
+    ]
+
+
+def _verdict(row: Mapping[str, str] | None) -> str:
+    return text.MISSING if row is None else row["verdict"] or "not judged"
+
+
+def widths(
+    before: Sequence[Mapping[str, str]], now: Sequence[Mapping[str, str]], keys: Sequence[str]
+) -> dict[str, float]:
+    """By metric, the median of the widths of intervals now over those of before."""
+    old = {tuple(row[k] for k in keys): row for row in before}
+    found: dict[str, list[float]] = {}
+    for row in now:
+        was = old.get(tuple(row[k] for k in keys))
+        if was is not None and was["low"] and row["low"]:
+            width = float(was["high"]) - float(was["low"])
+            ratio = (float(row["high"]) - float(row["low"])) / width
+            found.setdefault(row["metric"], []).append(ratio)
+    return {metric: sorted(ratios)[len(ratios) // 2] for metric, ratios in found.items()}
