@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Everything that is rendered from records, from the records alone: tables, figures and pages of
+# results/report, and what became of verdicts (results/JUDGED-AGAIN.md). Nothing is measured. Studies
+# that compute anew (ablation, weights, profile) are not rendered here, and sheets of histology's tiles are not
+# committed.
+set -euo pipefail
+report=results/report
+formats=FP32,INT8,INT8_SIGMA4,INT8_SIGMA2,INT8_SIGMA1,DNN_FP32,DNN_INT8
+
+for workload in lenet5-mnist resnet20-cifar10 resnet50-imagenet histology-colorectal; do
+  sigmabench report $workload --out $report/$workload > /dev/null
+done
+sigmabench shift resnet20-cifar10 --ood svhn,cifar100,mnist,photographs,histology.npz \
+  --range headroom,paper --policy never --out $report/resnet20-cifar10 > /dev/null
+sigmabench shift resnet50-imagenet --profile quick --limit 100 --mc 10 --formats $formats \
+  --policy never --out $report/resnet50-imagenet > /dev/null
+sigmabench selective histology-colorectal --policy never --out $report/histology-colorectal > /dev/null
+python -m results.again
