@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .adaptive import StoppingRule, predict_adaptive
+from .adaptive import predict_adaptive
 from .backends.base import BACKENDS
 from .data import Split, Splits, hold_out
 from .errors import UserError
@@ -18,7 +18,9 @@ from .quantize.artefact import load as load_artefact
 from .quantize.artefact import save as save_artefact
 from .quantize.calibrate import calibrate
 from .quantize.fold import fold
-from .quantize.ptq import Options, quantize
+from .quantize.options import Options
+from .quantize.ptq import quantize
+from .stopping import StoppingRule
 from .uncertainty.metrics import score
 from .uncertainty.ood import detections
 from .workload import Workload, resolve_workload

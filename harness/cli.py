@@ -143,19 +143,24 @@ def run(
     from .report import table
     from .report.text import plural, verb
     from .store import RECORDS, Store
-    from .sweep import run as sweep
+    from .stored import stored
 
     plan = plan_from(_workload(workload), **choices)
     started = datetime.now(timezone.utc).isoformat()
-    with progress(not as_json) as report:
-        records = sweep(plan, Store(results, RECORDS), command_line(), parse_policy(policy), report)
+    store, chosen = Store(results, RECORDS), parse_policy(policy)
+    records = stored(plan, store, chosen)
+    if records is None:
+        from .sweep import run as sweep
+
+        with progress(not as_json) as report:
+            records = sweep(plan, store, command_line(), chosen, report)
     if as_json:
         click.echo(table.to_json(records))
         return
     show(table.wide(records) if wide else table.narrow(records))
-    stored = sum(record.created < started for record in records)
-    if stored:
-        told = f"{stored} of {plural(len(records), 'cell')} {verb(stored, 'was', 'were')}"
+    before = sum(record.created < started for record in records)
+    if before:
+        told = f"{before} of {plural(len(records), 'cell')} {verb(before, 'was', 'were')}"
         click.echo(f"{told} stored before; --policy always measures again.")
 
 

@@ -29,8 +29,8 @@ def plan_from(workload: Workload, **choices: Any) -> Plan:
     from .checks import cores_for
     from .formats import DEFAULT_FORMATS
     from .plan import Plan
-    from .quantize.calibrate import OBSERVERS
-    from .quantize.ptq import Options
+    from .quantize.observers import OBSERVERS
+    from .quantize.options import Options
 
     given = {name: value for name, value in choices.items() if value is not None}
     calibrate = given.pop("calibrate", "mean")
@@ -82,10 +82,10 @@ def listing() -> dict[str, list[dict[str, Any]]]:
     from .bench.networks import NETWORKS
     from .formats import FORMATS
     from .peers.environment import PEERS
-    from .quantize.calibrate import OBSERVERS
+    from .quantize.observers import OBSERVERS
     from .scenarios import SCENARIOS
     from .shift.corruptions import CORRUPTIONS
-    from .shift.ood import OOD_SETS
+    from .shift.known_sets import OOD_SETS
     from .uncertainty.metrics import METRICS
     from .workload import WORKLOADS
 

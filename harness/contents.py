@@ -72,7 +72,7 @@ def digests(archive: Readable, names: Sequence[str], threads: int = 1) -> list[s
         threads: that read.
     """
     place = _place(archive.path)
-    known = _read(place)
+    known = read_kept(place)
 
     def one(name: str) -> tuple[list[int], str]:
         try:
@@ -87,7 +87,7 @@ def digests(archive: Readable, names: Sequence[str], threads: int = 1) -> list[s
     settled = time.time_ns() - _SETTLED_NS
     keep = {n: one for n, one in found.items() if one[0] and max(one[0][-2:]) < settled}
     if any(known.get(name) != one for name, one in keep.items()):
-        _write(place, known | keep)
+        write_kept(place, known | keep)
     return [found[name][1] for name in names]
 
 
@@ -96,7 +96,8 @@ def _place(path: Path) -> Path:
     return cache_home() / "digests" / f"{name}.json"
 
 
-def _write(place: Path, found: dict[str, tuple[list[int], str]]) -> None:
+def write_kept(place: Path, found: dict[str, tuple[list[int], str]]) -> None:
+    """Keep what was found, by name with its stamp; nothing is kept where that cannot be written."""
     text = json.dumps(found)
     try:
         write_atomically(place, f"{content_hash(text)}\n{text}".encode())
@@ -104,7 +105,8 @@ def _write(place: Path, found: dict[str, tuple[list[int], str]]) -> None:
         return  # it is read again next time
 
 
-def _read(place: Path) -> dict[str, tuple[list[int], str]]:
+def read_kept(place: Path) -> dict[str, tuple[list[int], str]]:
+    """What `write_kept` wrote; nothing where the file is missing or damaged."""
     try:
         expected, _, text = place.read_text().partition("\n")
         if content_hash(text) != expected:

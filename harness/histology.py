@@ -28,8 +28,8 @@ from .arrays import planes, stored_arrays
 from .data import DATA_VARIABLE, data_root
 from .decode import UndecodableError, decoded
 from .errors import UserError
+from .tissues import TISSUES
 
-TISSUES = ("tumor", "stroma", "complex", "lympho", "debris", "mucosa", "adipose", "empty")
 FOLDER, FILE = "colorectal-histology", "kather2016_64x64_gray.npz"
 OTHER_COHORT = "crcval7k_subset108_64x64.npz"
 ARCHIVE = "Kather_texture_2016_image_tiles_5000"

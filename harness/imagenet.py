@@ -20,14 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import safetensors
-import safetensors.torch
-import torch
 
-from .archive import Archive, open_archive
-from .data import DATA_VARIABLE, Split, Splits, data_root
 from .errors import UserError, first_line
-from .images import Crop, labelled
+
+if TYPE_CHECKING:
+    from .archive import Archive
+    from .data import Split, Splits
+    from .images import Crop
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -60,6 +59,11 @@ def splits(
     Raises:
         UserError: there is no data root, a part is missing, or its labels do not fit.
     """
+    import torch
+
+    from .data import DATA_VARIABLE, Split, Splits, data_root
+    from .images import labelled
+
     home = data_root(root)
     if home is None:
         raise UserError(
@@ -101,6 +105,8 @@ def _held_out(train: Split) -> tuple[Split, Split]:
 
 
 def _archive(home: Path, names: Sequence[str]) -> Archive | None:
+    from .archive import open_archive
+
     for name in names:
         for path in (home / name, home / f"{name}.tar"):
             if path.exists():
@@ -131,6 +137,8 @@ def with_weights(
     Raises:
         UserError: the file is damaged or of another architecture, or nothing can be downloaded.
     """
+    from .data import DATA_VARIABLE
+
     path = _weights_file(names, root)
     if path is not None:
         network.load_state_dict(_fitting(_read(path), network, path))
@@ -158,6 +166,8 @@ def weights_origin(names: Sequence[str], root: Path | None) -> str:
 
 
 def _weights_file(names: Sequence[str], root: Path | None) -> Path | None:
+    from .data import data_root
+
     home = data_root(root)
     if home is None:
         return None
@@ -166,6 +176,8 @@ def _weights_file(names: Sequence[str], root: Path | None) -> Path | None:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
+    import safetensors.torch
+
     try:
         return safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, OSError, ValueError) as reason:
@@ -174,6 +186,8 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 def _fitting(found: dict[str, Tensor], network: nn.Module, path: Path) -> dict[str, Tensor]:
     """The tensors, if they are the network's; counters of batch norm may be missing."""
+    import torch
+
     own = network.state_dict()
     way_out = "give weights of this architecture, under its own names."
     for name, tensor in own.items():

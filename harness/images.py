@@ -17,18 +17,20 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from .archive import Archive, refuse
 from .contents import digests
 from .cores import usable_cores
 from .decode import SUFFIXES, UndecodableError, check_pixels, decoded
 from .errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 T = TypeVar("T")
 
@@ -138,6 +140,8 @@ class ImageFiles:
 
     def __getitem__(self, index: slice | Tensor | Sequence[int]) -> Tensor:
         """See `Images`."""
+        import torch
+
         chosen = self.take(index).names
         with ThreadPoolExecutor(self.threads) as pool:
             images = list(pool.map(self._decode, chosen))
@@ -151,6 +155,8 @@ class ImageFiles:
     @property
     def dtype(self) -> torch.dtype:
         """See `Images`."""
+        import torch
+
         return torch.uint8
 
     def take(self, index: slice | Tensor | Sequence[int]) -> ImageFiles:
@@ -217,6 +223,8 @@ def labelled(archive: Archive, classes: Sequence[str], crop: Crop) -> tuple[Imag
         UserError: the archive has no images, several tables, one that names missing images or
             labels out of range, or a folder that is no class's.
     """
+    import torch
+
     table = _table_of(archive)
     if table is not None:
         names, labels = _table(archive, table, len(classes))

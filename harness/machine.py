@@ -18,6 +18,7 @@ import psutil
 
 from .cores import allowed, binding, quota, usable_cores
 from .fingerprint import Fingerprint, Machine
+from .installed import told_once, torch_installed
 from .measure import counters
 from .report.text import plural
 
@@ -51,6 +52,8 @@ _PACKAGES = ("sigmabench", "torch", "torchvision", "numpy", "scipy", "timm", "on
 _VARIABLES = re.compile(
     r"(OMP|GOMP|KMP|MKL|OPENBLAS|MALLOC|DNNL|ONEDNN|ATEN|GLIBC)_\w+|LD_PRELOAD|SIGMABENCH_ISA"
 )
+#: What scikit-learn sets when it is imported, by now or later; of Intel's OpenMP, not of speed.
+_BY_SKLEARN = {"KMP_DUPLICATE_LIB_OK": "True", "KMP_INIT_AT_FORK": "FALSE"}
 #: What of a checkout computes a result; records and documents do not.
 _CODE = ("harness", "workloads", "pyproject.toml", "CMakeLists.txt")
 _PACKAGE = Path(__file__).parent
@@ -61,7 +64,8 @@ _FIRMWARE = Path("/sys/class/dmi/id/sys_vendor")
 
 
 def fingerprint() -> Fingerprint:
-    """Machine, software and code of this process. Imports torch, to ask for its oneDNN."""
+    """Machine, software and code of this process. torch is asked for its oneDNN once, when it is
+    new (`installed.told_once`)."""
     cpu, isa = _processor()
     return Fingerprint(
         cpu=cpu,
@@ -178,6 +182,11 @@ def _processor() -> tuple[str, tuple[str, ...]]:
     return name, tuple(isa for isa in ISAS if isa in flags)
 
 
+def instruction_sets() -> tuple[str, ...]:
+    """Those of `ISAS` that this CPU has."""
+    return _processor()[1]
+
+
 def _cpuinfo(field: str) -> str:
     """What Linux tells of the first core under a name; empty if it does not."""
     match = re.search(rf"^{field}\s*:\s*(.+)$", _read(Path("/proc/cpuinfo")) or "", re.M)
@@ -218,13 +227,18 @@ def _turbo() -> str:
 
 def _packages() -> dict[str, str]:
     """Versions of what computes; `torch-onednn` is the oneDNN inside torch."""
+    found = {name: told for name in _PACKAGES if (told := _version(name))}
+    onednn = told_once("torch-onednn", torch_installed(), _onednn_of_torch)
+    if onednn:
+        found["torch-onednn"] = onednn
+    return found
+
+
+def _onednn_of_torch() -> str | None:
     import torch
 
-    found = {name: told for name in _PACKAGES if (told := _version(name))}
     match = re.search(r"(?:MKL-DNN|oneDNN) v([\d.]+)", torch.__config__.show())
-    if match:
-        found["torch-onednn"] = match[1]
-    return found
+    return match[1] if match else None
 
 
 def _version(package: str) -> str | None:
@@ -235,7 +249,11 @@ def _version(package: str) -> str | None:
 
 
 def _environment() -> dict[str, str]:
-    return {k: v for k, v in sorted(os.environ.items()) if _VARIABLES.fullmatch(k)}
+    return {
+        name: value
+        for name, value in sorted(os.environ.items())
+        if _VARIABLES.fullmatch(name) and _BY_SKLEARN.get(name) != value
+    }
 
 
 @lru_cache(maxsize=1)

@@ -6,17 +6,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .adaptive import CONFIDENCE, StoppingRule
 from .backends.base import BACKENDS
 from .cell import FIXED, Cell
 from .checks import check_counts, check_seconds, check_seed
 from .errors import UserError
 from .formats import DEFAULT_FORMATS, FORMATS, Format
-from .quantize.ptq import Options
+from .quantize.options import Options
+from .stopping import CONFIDENCE, StoppingRule
 from .workload import Workload
 
 if TYPE_CHECKING:
-    from .prepare import Networks
+    from .stored import Identity
 
 #: One arithmetic each, so a cell never runs on a backend that computes in something else.
 FLOAT_BACKEND = "float"
@@ -132,14 +132,14 @@ class Plan:
         return self.backend
 
     def cells(
-        self, networks: Networks, data: str | None = None, network: str | None = None
+        self, networks: Identity, data: str | None = None, network: str | None = None
     ) -> list[Cell]:
         """Every cell, grouped by (batch, T): the cells of a group are timed in turns.
 
         A deterministic twin has one pass, whatever T the others have.
 
         Args:
-            networks: what the formats are made of.
+            networks: content hashes of what the formats are made of.
             data: digest of the images, where it was taken already.
             network: digest of the network, where it was taken already.
         """
@@ -162,7 +162,7 @@ class Plan:
             if FORMATS.get(name).bayesian or (mc, stopping) == min(counts, key=lambda c: c[0])
         ]
 
-    def _cell(self, format: Format, mc: int, stopping: str, batch: int, networks: Networks) -> Cell:
+    def _cell(self, format: Format, mc: int, stopping: str, batch: int, networks: Identity) -> Cell:
         quantized, bayesian = format.quantized, format.bayesian
         affine = quantized and bayesian and self.options.sigma_grid == "affine"
         noise = BACKENDS.get(self.backend_of(format)).noise

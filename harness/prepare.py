@@ -11,7 +11,8 @@ from .formats import FORMATS, Format
 from .quantize.artefact import Artefact
 from .quantize.calibrate import Calibration, calibrate
 from .quantize.fold import FloatModel, fold
-from .quantize.ptq import Options, Source, quantize
+from .quantize.options import Options
+from .quantize.ptq import Source, quantize
 
 if TYPE_CHECKING:
     from .data import Splits

@@ -28,7 +28,8 @@ from .plan import FLOAT_BACKEND, INT8_BACKEND, Plan
 from .prepare import prepare
 from .quantize.artefact import Artefact
 from .quantize.graph import Conv, Graph, Node, Pool
-from .quantize.ptq import Options, Source, quantize
+from .quantize.options import Options
+from .quantize.ptq import Source, quantize
 from .workload import WORKLOADS, resolve_workload
 
 INPUTS = 4  # different batches the queries go round

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .adaptive import StoppingRule, ladder, predict_adaptive
+from .adaptive import ladder, predict_adaptive
+from .stopping import StoppingRule
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -117,12 +117,12 @@ class Workload:
         Raises:
             UserError: the network cannot be captured.
         """
+        if self.ships:
+            return ""
         import torch
 
         from .quantize.identity import network_digest
 
-        if self.ships:
-            return ""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # constants that are drawn are the same in every process
             return network_digest(self.model(), self.input_shape)[:16]
@@ -136,11 +136,11 @@ class Workload:
             data: data root, see `data.data_root`.
             limit: images scored; None for all.
         """
+        if self.ships and not self.digest_data:
+            return ""
         from .data import CALIBRATION_IMAGES
         from .declared import splits_of
 
-        if self.ships and not self.digest_data:
-            return ""
         splits = splits_of(self, data)
         parts = (splits.scored(split).limit(limit), splits.train.limit(CALIBRATION_IMAGES))
         joined = " ".join(part.digest() for part in parts)
@@ -199,8 +199,7 @@ class Workload:
             )
         if delta is not None or (path is None and self.posterior is None and self.pretrained):
             return self._moped(data, self.delta if delta is None else delta)
-        named = {replica.stem: replica for replica in self.replicas}
-        source = named.get(str(path), path or self.posterior)
+        source = self.posterior_file(path)
         if source is None:
             raise UserError(
                 f"No posterior ships with {self.name}; train one with "
@@ -209,6 +208,15 @@ class Workload:
         posterior, metadata = load(source)
         posterior.validate(self.model(), str(source))
         return posterior, metadata
+
+    def posterior_file(self, path: Path | str | None = None) -> Path | None:
+        """The file that `load_posterior` reads; None where it makes the posterior, or none ships.
+
+        Args:
+            path: as `load_posterior`.
+        """
+        named = {replica.stem: replica for replica in self.replicas}
+        return named.get(str(path), path or self.posterior)
 
     def load_twin(self, data: Path | str | None = None) -> tuple[Posterior, dict[str, Any]]:
         """The deterministic twin, checked against this network, and its metadata.

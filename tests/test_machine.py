@@ -144,3 +144,16 @@ def test_last_level_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         folder.mkdir(parents=True)
         (folder / "size").write_text(size)
     assert machine.last_level_cache_bytes() == 480 * 2**20
+
+
+def test_what_scikit_learn_sets_when_it_is_imported_is_not_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    code = "import os; a = set(os.environ); import sklearn; print(*(set(os.environ) - a))"
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("KMP_")}
+    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, env=clean)
+    assert set(ran.stdout.decode().split()) <= set(machine._BY_SKLEARN)
+    monkeypatch.setattr(os, "environ", dict(machine._BY_SKLEARN))
+    assert machine._environment() == {}
+    os.environ["KMP_INIT_AT_FORK"] = "TRUE"  # a user's
+    assert machine._environment() == {"KMP_INIT_AT_FORK": "TRUE"}

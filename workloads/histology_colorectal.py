@@ -14,12 +14,9 @@ from one of validation, and 5 from neither. What holds elsewhere is told by `hel
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-
-from sigmabench.harness.data import Split, Splits
-from sigmabench.harness.histology import TISSUES, Tiles, no_other_cohort, other_cohort, tiles
+from sigmabench.harness.deferred import Deferred
 from sigmabench.harness.posterior.augment import (
     Chain,
     Lighting,
@@ -28,9 +25,14 @@ from sigmabench.harness.posterior.augment import (
     Symmetries,
 )
 from sigmabench.harness.posterior.recipe import OneCycle, Recipe
+from sigmabench.harness.tissues import TISSUES
 from sigmabench.harness.workload import Workload
 
-from .histology_net import HistologyNet
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sigmabench.harness.data import Split, Splits
+    from sigmabench.harness.histology import Tiles
 
 POSTERIORS = Path(__file__).parent / "posteriors"
 MEAN, STD = (0.5382,), (0.3003,)
@@ -51,12 +53,15 @@ def splits(root: Path | None) -> Splits:
     """Training and validation parts of seven slides, apart by the image that tiles were cut from;
     622 other tiles of these slides, most of the same images, to test on; 1,280 tiles of three other
     slides; and 84 of another cohort whose tissue is one of the eight, where its file is."""
+    from sigmabench.harness.data import Split, Splits
+    from sigmabench.harness.histology import no_other_cohort, tiles
+
     found = tiles(root)
     parts = found.parts()
     train, validation = _by_parent(found, parts["rest"])
     sources = _sources(found)
 
-    def part(name: str, index: torch.Tensor) -> Split:
+    def part(name: str, index: Tensor) -> Split:
         mixed = index[_mixed(len(index))]
         return Split(
             name,
@@ -82,26 +87,37 @@ def splits(root: Path | None) -> Splits:
 
 
 def _cohort(root: Path | None) -> Split:
+    from sigmabench.harness.data import Split
+    from sigmabench.harness.histology import other_cohort
+
     images, labels = other_cohort(root)
     known = (labels >= 0).nonzero().flatten()
     known = known[_mixed(len(known))]
     return Split(COHORT, images[known], labels[known], MEAN, STD, len(TISSUES))
 
 
-def _mixed(count: int) -> torch.Tensor:
+def _mixed(count: int) -> Tensor:
     """A fixed order of so many tiles. They are stored tissue by tissue, and the first of a part
     (what ranges are calibrated on, what a limit leaves) should be a sample of it."""
+    import numpy as np
+    import torch
+
     return torch.from_numpy(np.random.RandomState(ORDER_SEED).permutation(count))
 
 
-def _sources(found: Tiles) -> torch.Tensor:
+def _sources(found: Tiles) -> Tensor:
     """The image that each tile was cut from, by number."""
+    import numpy as np
+    import torch
+
     _, numbers = np.unique(found.parents, return_inverse=True)
     return torch.from_numpy(numbers.astype(np.int64))
 
 
-def _by_parent(found: Tiles, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _by_parent(found: Tiles, index: Tensor) -> tuple[Tensor, Tensor]:
     """Indices to train on and to validate on: tiles of one image are never on both sides."""
+    import torch
+
     held = torch.tensor([found.parents[i] in VALIDATION_IMAGES for i in index.tolist()])
     return index[~held], index[held]
 
@@ -148,7 +164,7 @@ WORKLOAD = Workload(
     name="histology-colorectal",
     version="1",
     title="Colorectal histology, 8 tissues (Kather et al. 2016); slides held out, another cohort",
-    model=HistologyNet,
+    model=Deferred("sigmabench.workloads.histology_net:HistologyNet"),
     splits=splits,
     input_shape=(1, 64, 64),
     classes=len(TISSUES),

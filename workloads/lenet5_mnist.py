@@ -7,15 +7,17 @@ has the lowest NLL of the three on the validation split; the other two are `repl
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from sigmabench.harness.data import Split, Splits, hold_out, mnist
+from sigmabench.harness.deferred import Deferred
 from sigmabench.harness.posterior.augment import RandomAffine
 from sigmabench.harness.posterior.recipe import OneCycle, Piecewise, Recipe
 from sigmabench.harness.workload import Workload
 
-from .models import lenet5
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sigmabench.harness.data import Split, Splits
 
 POSTERIORS = Path(__file__).parent / "posteriors"
 MEAN, STD = (0.1307,), (0.3081,)
@@ -24,12 +26,14 @@ VALIDATION, VALIDATION_SEED = 5000, 2021
 
 def splits(root: Path | None) -> Splits:
     """55,000 training, 5,000 validation (stratified, seeded) and MNIST's 10,000 test images."""
+    from sigmabench.harness.data import Split, Splits, hold_out, mnist
+
     arrays = mnist(root)
     images = arrays["train-images-idx3-ubyte"].unsqueeze(1)
     labels = arrays["train-labels-idx1-ubyte"].long()
     kept, held = hold_out(labels, VALIDATION, VALIDATION_SEED)
 
-    def part(name: str, pixels: torch.Tensor, classes: torch.Tensor) -> Split:
+    def part(name: str, pixels: Tensor, classes: Tensor) -> Split:
         return Split(name, pixels, classes, MEAN, STD, 10)
 
     return Splits(
@@ -67,7 +71,7 @@ WORKLOAD = Workload(
     name="lenet5-mnist",
     version="1",
     title="LeNet-5 on MNIST (61,706 weights), the 2021 paper's smaller workload",
-    model=lenet5,
+    model=Deferred("sigmabench.workloads.models:lenet5"),
     splits=splits,
     input_shape=(1, 28, 28),
     classes=10,

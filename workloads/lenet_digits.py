@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from sklearn.datasets import load_digits
-
-from sigmabench.harness.data import Split, Splits, hold_out
+from sigmabench.harness.deferred import Deferred
 from sigmabench.harness.posterior.augment import RandomAffine
 from sigmabench.harness.posterior.recipe import OneCycle, Recipe
 from sigmabench.harness.workload import Workload
 
-from .models import small_lenet
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sigmabench.harness.data import Split, Splits
 
 POSTERIORS = Path(__file__).parent / "posteriors"
 MEAN, STD = (0.305,), (0.376,)
@@ -26,13 +27,18 @@ def splits(root: Path | None = None) -> Splits:
     not needed: the images come with scikit-learn (Alpaydin & Kaynak, "Optical recognition of
     handwritten digits", UCI).
     """
+    import torch
+    from sklearn.datasets import load_digits
+
+    from sigmabench.harness.data import Split, Splits, hold_out
+
     digits = load_digits()
     images = torch.from_numpy(digits.images).mul(255 / 16).round().to(torch.uint8).unsqueeze(1)
     labels = torch.from_numpy(digits.target).long()
     others, test = hold_out(labels, TEST, SEED)
     kept, held = hold_out(labels[others], VALIDATION, SEED)
 
-    def part(name: str, index: torch.Tensor) -> Split:
+    def part(name: str, index: Tensor) -> Split:
         return Split(name, images[index], labels[index], MEAN, STD, 10)
 
     return Splits(part("train", others[kept]), part("validation", others[held]), part("test", test))
@@ -53,7 +59,7 @@ WORKLOAD = Workload(
     name="lenet-digits",
     version="1",
     title="small LeNet on scikit-learn's 8×8 handwritten digits, ready to run",
-    model=small_lenet,
+    model=Deferred("sigmabench.workloads.models:small_lenet"),
     splits=splits,
     input_shape=(1, 8, 8),
     classes=10,

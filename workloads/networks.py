@@ -6,7 +6,10 @@ network.
 
 from __future__ import annotations
 
-from torch import nn
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def torchvision_network(name: str) -> nn.Module:

@@ -6,16 +6,17 @@ The twin is trained first (recipe `twin`); recipe `best` starts from it (MOPED) 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from sigmabench.harness.cifar import cifar10
-from sigmabench.harness.data import Split, Splits, hold_out
+from sigmabench.harness.deferred import Deferred
 from sigmabench.harness.posterior.augment import CropAndFlip
 from sigmabench.harness.posterior.recipe import OneCycle, Piecewise, Recipe
 from sigmabench.harness.workload import Workload
 
-from .resnet20 import ResNet20
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sigmabench.harness.data import Split, Splits
 
 POSTERIORS = Path(__file__).parent / "posteriors"
 CLASSES = (
@@ -27,11 +28,14 @@ VALIDATION, VALIDATION_SEED = 5000, 2021
 
 def splits(root: Path | None) -> Splits:
     """45,000 training, 5,000 validation (stratified, seeded) and the 10,000 test images."""
+    from sigmabench.harness.cifar import cifar10
+    from sigmabench.harness.data import Split, Splits, hold_out
+
     arrays = cifar10(root)
     images, labels = arrays["train_images"], arrays["train_labels"]
     kept, held = hold_out(labels, VALIDATION, VALIDATION_SEED)
 
-    def part(name: str, pixels: torch.Tensor, classes: torch.Tensor) -> Split:
+    def part(name: str, pixels: Tensor, classes: Tensor) -> Split:
         return Split(name, pixels, classes, MEAN, STD, 10)
 
     return Splits(
@@ -91,7 +95,7 @@ WORKLOAD = Workload(
     name="resnet20-cifar10",
     version="1",
     title="ResNet-20 on CIFAR-10 (269,722 weights), the 2021 paper's larger workload",
-    model=ResNet20,
+    model=Deferred("sigmabench.workloads.resnet20:ResNet20"),
     splits=splits,
     input_shape=(3, 32, 32),
     classes=10,

@@ -1,6 +1,7 @@
 """What a backend is: something that turns an artefact into a predictor.
 
-Every backend is one module with an object that satisfies `Backend`, and one line in `BACKENDS`.
+A backend is an object that satisfies `Backend`, and one line in `BACKENDS`. Ours are in `shipped`,
+and compute in a module each.
 """
 
 from __future__ import annotations
@@ -209,10 +210,10 @@ class Backend(Protocol):
 BACKENDS: Registry[Backend] = Registry(
     "backend",
     {
-        "float": "sigmabench.harness.backends.float:BACKEND",
-        "reference": "sigmabench.harness.backends.reference:BACKEND",
-        "native": "sigmabench.harness.backends.native:BACKEND",
-        "drawn": "sigmabench.harness.backends.drawn:BACKEND",
+        "float": "sigmabench.harness.backends.shipped:FLOAT",
+        "reference": "sigmabench.harness.backends.shipped:REFERENCE",
+        "native": "sigmabench.harness.backends.shipped:NATIVE",
+        "drawn": "sigmabench.harness.backends.shipped:DRAWN",
     },
     lambda thing: all(hasattr(thing, part) for part in ("description", "needs", "load")),
 )

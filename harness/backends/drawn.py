@@ -16,22 +16,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .. import native
-from ..formats import FORMATS
 from ..given import Given
 from ..quantize import noise
 from ..quantize.artefact import Artefact, Layer
 from ..quantize.forward import forward
 from ..torch_state import plain
-from .base import Predictor, Traffic, check_call, check_finite, check_threads
+from .base import Traffic, check_call, check_finite, check_threads
 from .divided import DividedPredictor
 from .float import DTYPES, float_traffic
 from .float_program import ProgramPredictor, load_program
 from .float_program import build as build_float
-from .native import BACKEND as NATIVE
 from .native import NativePredictor, build, started
 from .need import drawn
-from .reference import ReferenceBackend, ReferencePredictor, drawn_bias
+from .reference import ReferencePredictor, drawn_bias
 
 
 class StreamNormals:
@@ -174,29 +171,9 @@ def _fixed(layer: Layer, weight: NDArray[Any], bias: NDArray[np.float32]) -> Lay
     )
 
 
-class DrawnBackend(ReferenceBackend):
-    """See `Backend`."""
-
-    name = "drawn"
-    description = "int8 with any σ grid and rounding, or float; drawn in numpy, then compiled"
-    needs = "numpy; much faster with what `native` needs"
-
-    def supports(self, format: str) -> bool:
-        """All formats."""
-        return format in FORMATS
-
-    def claimed_isa(self) -> str:
-        """Of the int8 arithmetic."""
-        return super().claimed_isa() if native.unavailable() else NATIVE.claimed_isa()
-
-    def load(self, artefact: Artefact, threads: int, team: int = 0) -> Predictor:
-        """See `Backend.load`; `team` makes no difference."""
-        if artefact.format.quantized and native.unavailable():
-            return super().load(artefact, threads)
-        check_threads(threads)
-        if artefact.graph.steps:
-            return DividedPredictor(artefact, lambda part: self.load(part, threads, team))
-        return DrawnPredictor(artefact, threads)
-
-
-BACKEND = DrawnBackend()
+def load(artefact: Artefact, threads: int) -> DrawnPredictor | DividedPredictor:
+    """See `Backend.load`; the extension is there where the format is an int8 one."""
+    check_threads(threads)
+    if artefact.graph.steps:
+        return DividedPredictor(artefact, lambda part: load(part, threads))
+    return DrawnPredictor(artefact, threads)

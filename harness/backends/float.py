@@ -23,8 +23,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import UserError
-from ..formats import FORMATS
 from ..given import Given
 from ..quantize.artefact import Artefact
 from ..quantize.graph import Graph, reads
@@ -33,7 +31,7 @@ from .base import Traffic, check_call, check_finite
 from .divided import DividedPredictor
 from .float_program import ProgramPredictor, load_program
 from .need import stacked
-from .stack import Draws, Slot, Stack, noise_source
+from .stack import Draws, Slot, Stack
 
 STACK_IMAGES = 1024  # images x passes that one call stacks at most
 STACK_WEIGHTS = 1 << 22  # weights x passes
@@ -211,43 +209,11 @@ def float_traffic(artefact: Artefact, batch: int, noise_bytes: int) -> Traffic:
     )
 
 
-class FloatBackend:
-    """See `Backend`."""
-
-    name = "float"
-    description = "FP32 and BF16: oneDNN, normals drawn in the kernels' layout; or stacked PyTorch"
-    needs = "PyTorch; much faster with the compiled extension and onednn-cpu-gomp"
-
-    @property
-    def noise(self) -> str:
-        """See `Backend`."""
-        return noise_source()
-
-    def unavailable(self) -> str | None:
-        """It runs wherever PyTorch does."""
-        return None
-
-    def supports(self, format: str) -> bool:
-        """The float formats."""
-        return not FORMATS.get(format).quantized
-
-    def claimed_isa(self) -> str:
-        """See `Backend`."""
-        return torch.backends.cpu.get_cpu_capability().lower()
-
-    @plain
-    def load(
-        self, artefact: Artefact, threads: int, team: int = 0
-    ) -> ProgramPredictor | FloatPredictor | DividedPredictor:
-        """See `Backend.load`."""
-        if not self.supports(artefact.header.format):
-            raise UserError(
-                f"The float backend computes FP32 and BF16, not {artefact.header.format}; use "
-                "--backend native or reference."
-            )
-        if artefact.graph.steps:
-            return DividedPredictor(artefact, lambda part: self.load(part, threads, team))
-        return load_program(artefact, threads, team) or FloatPredictor(artefact, threads)
-
-
-BACKEND = FloatBackend()
+@plain
+def load(
+    artefact: Artefact, threads: int, team: int
+) -> ProgramPredictor | FloatPredictor | DividedPredictor:
+    """See `Backend.load`; the format is a float one."""
+    if artefact.graph.steps:
+        return DividedPredictor(artefact, lambda part: load(part, threads, team))
+    return load_program(artefact, threads, team) or FloatPredictor(artefact, threads)

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from .. import native
 from ..errors import UserError
+from ..native import noise_source
 from ..quantize.artefact import Artefact
 from ..quantize.graph import Conv
 from .base import check_threads
 from .native import NativePredictor, assemble
 from .need import compiled
-from .stack import noise_source
 
 # As PyTorch names them, from narrow to wide.
 _ISAS = ("default", "avx2", "avx512")

@@ -17,7 +17,6 @@ from torch import Tensor
 from .. import native
 from ..cores import give_back
 from ..errors import NotFiniteImageError, UserError
-from ..formats import FORMATS
 from ..given import Given
 from ..quantize import functions, noise
 from ..quantize.artefact import Artefact
@@ -246,56 +245,11 @@ class NativePredictor:
         return Traffic(**self.program.traffic(batch))
 
 
-class NativeBackend:
-    """See `Backend`."""
-
-    name = "native"
-    description = "int8 on oneDNN (AMX, VNNI), weights sampled in the kernels' layout"
-    needs = "Linux on x86-64, the compiled extension and onednn-cpu-gomp"
-    noise = "stream-v1"
-
-    def unavailable(self) -> str | None:
-        """None if the extension and oneDNN load, else the reason."""
-        return native.unavailable()
-
-    def supports(self, format: str) -> bool:
-        """The int8 formats."""
-        return FORMATS.get(format).quantized
-
-    def claimed_isa(self) -> str:
-        """The widest of oneDNN's exact int8 instruction sets that the CPU has."""
-        from ..machine import fingerprint
-
-        has = fingerprint().isa
-        needs = {"avx512_core_amx": "amx_int8", "avx512_core_vnni": "avx512_vnni"}
-        needs["avx2_vnni"] = "avx_vnni"
-        return next((isa for isa, flag in needs.items() if flag in has), "portable")
-
-    def load(
-        self, artefact: Artefact, threads: int, team: int = 0
-    ) -> NativePredictor | DividedPredictor:
-        """See `Backend.load`."""
-        reason = self.unavailable()
-        if reason is not None:
-            raise UserError(f"The native backend cannot run here: {reason}")
-        if not self.supports(artefact.header.format):
-            raise UserError(
-                f"The native backend computes int8 formats, not {artefact.header.format}; use "
-                "--backend float."
-            )
-        if not artefact.header.compiled_sampler:
-            header = artefact.header
-            raise UserError(
-                "The native backend draws weights from an affine σ grid, rounded to nearest, not "
-                f"from this artefact's ({header.sigma_grid}, {header.rounding}); use --backend "
-                "drawn."
-            )
-        check_threads(threads, team)
-        if artefact.graph.steps:
-            return DividedPredictor(artefact, lambda part: self.load(part, threads, team))
-        compiled(artefact.graph, NativePredictor.width, threads).check_load(artefact)
-        program = started(self.name, lambda: build(artefact, threads, team=team))
-        return NativePredictor(program, artefact.graph, threads)
-
-
-BACKEND = NativeBackend()
+def load(artefact: Artefact, threads: int, team: int) -> NativePredictor | DividedPredictor:
+    """See `Backend.load`; the extension is there, and draws what the artefact wants."""
+    check_threads(threads, team)
+    if artefact.graph.steps:
+        return DividedPredictor(artefact, lambda part: load(part, threads, team))
+    compiled(artefact.graph, NativePredictor.width, threads).check_load(artefact)
+    program = started("native", lambda: build(artefact, threads, team=team))
+    return NativePredictor(program, artefact.graph, threads)

@@ -9,13 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import UserError
-from ..formats import FORMATS
 from ..given import Given
 from ..quantize import functions, noise
 from ..quantize.artefact import Artefact, Layer
 from ..quantize.graph import Activation, Conv, Graph, Join, Pool, reads
-from .base import Predictor, Traffic, check_call, check_finite
+from .base import Traffic, check_call, check_finite
 from .divided import DividedPredictor
 from .need import integer
 
@@ -175,41 +173,13 @@ def _join(join: Join, values: dict[str, NDArray[Any]], graph: Graph) -> NDArray[
     )
 
 
-class ReferenceBackend:
-    """See `Backend`."""
-
-    name = "reference"
-    description = "int8 in numpy integers: slow, defines the bits"
-    needs = "numpy"
-    noise = "stream-v1"
-
-    def unavailable(self) -> str | None:
-        """It runs anywhere."""
-        return None
-
-    def supports(self, format: str) -> bool:
-        """The int8 formats."""
-        return FORMATS.get(format).quantized
-
-    def claimed_isa(self) -> str:
-        """See `Backend`."""
-        return "numpy"
-
-    def load(self, artefact: Artefact, threads: int, team: int = 0) -> Predictor:
-        """See `Backend.load`; `threads` makes no difference."""
-        if not self.supports(artefact.header.format):
-            raise UserError(
-                f"The {self.name} backend computes int8 formats, not {artefact.header.format}; use "
-                "--backend float."
-            )
-        if artefact.graph.steps:
-            return DividedPredictor(artefact, _predictor)
-        return _predictor(artefact)
+def load(artefact: Artefact) -> ReferencePredictor | DividedPredictor:
+    """See `Backend.load`; the format is an int8 one."""
+    if artefact.graph.steps:
+        return DividedPredictor(artefact, _predictor)
+    return _predictor(artefact)
 
 
 def _predictor(artefact: Artefact) -> ReferencePredictor:
     integer(artefact.graph).check_load(artefact)
     return ReferencePredictor(artefact)
-
-
-BACKEND = ReferenceBackend()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache, reduce
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .. import native
+from ..native import noise_source
 from ..quantize import functions
 from ..quantize.artefact import Artefact
 from ..quantize.forward import covers_input, rectified
@@ -38,14 +39,6 @@ def pass_seed(seed: int, mc: int) -> int:
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
     return z ^ (z >> 31)
-
-
-@lru_cache(maxsize=1)
-def noise_source() -> str:
-    """`normal` where the compiled sampler has AES and vector instructions, else `normal-torch`:
-    then PyTorch's generator is the faster one."""
-    paths = [] if native.unavailable() else native.load().normal_paths()
-    return "normal" if paths and paths[0] != "portable" else "normal-torch"
 
 
 @dataclass(frozen=True)

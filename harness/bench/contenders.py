@@ -16,7 +16,8 @@ from ..backends.base import BACKENDS
 from ..errors import UserError
 from ..formats import FORMATS
 from ..plan import FLOAT_BACKEND, INT8_BACKEND
-from ..quantize.ptq import Options, Source, quantize
+from ..quantize.options import Options
+from ..quantize.ptq import Source, quantize
 from .networks import Network, Synthetic
 
 if TYPE_CHECKING:

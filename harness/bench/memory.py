@@ -20,7 +20,8 @@ from ..formats import FORMATS
 from ..machine import fingerprint
 from ..plan import FLOAT_BACKEND, INT8_BACKEND
 from ..quantize.artefact import Artefact, save
-from ..quantize.ptq import Options, Source, quantize
+from ..quantize.options import Options
+from ..quantize.ptq import Source, quantize
 from ..quantize.sigma import packed_bytes
 from ..report.sheet import Column, RichSheet, Sheet
 from ..report.text import plural, times

@@ -6,22 +6,19 @@ record of such a network says that its posterior is synthetic.
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
-
-from ..posterior import moped
-from ..quantize.calibrate import Calibration, observe_ranges
-from ..quantize.fold import FloatModel, fold
+from ..deferred import Deferred
 from ..registry import Registry
 from ..torch_state import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from torch import Tensor, nn
+
+    from ..quantize.calibrate import Calibration
+    from ..quantize.fold import FloatModel
 
 CALIBRATION_IMAGES = 8
 DELTA = 0.05  # σ = DELTA·|w|
@@ -48,9 +45,8 @@ class Network:
 
     def module(self) -> nn.Module:
         """The module with fresh weights, from PyTorch's global generator."""
-        module, _, attribute = self.target.partition(":")
-        make: Callable[[], nn.Module] = getattr(importlib.import_module(module), attribute)
-        return make()
+        made: nn.Module = Deferred(self.target)()
+        return made
 
     def source(self) -> str:
         """`target` for an environment without this package: its own modules as `file.py:attribute`.
@@ -67,12 +63,20 @@ class Network:
     @plain
     def images(self, count: int, seed: int) -> Tensor:
         """Normal numbers, float32 [count, C, H, W]."""
+        import torch
+
         generator = torch.Generator().manual_seed(seed)
         return torch.randn(count, *self.input_shape, generator=generator)
 
     @plain
     def synthetic(self, seed: int = 0) -> Synthetic:
         """A folded posterior and its activation ranges; the same for the same seed."""
+        import torch
+
+        from ..posterior import moped
+        from ..quantize.calibrate import observe_ranges
+        from ..quantize.fold import fold
+
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             module = self.module()
@@ -98,6 +102,9 @@ class Synthetic:
 def settle(module: nn.Module, images: Tensor) -> None:
     """Batch-norm statistics of these images, so that activations have the scale of a trained
     network's; the module ends in evaluation mode."""
+    import torch
+    from torch import nn
+
     norms = [layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)]
     for norm in norms:
         norm.reset_running_stats()

@@ -6,10 +6,15 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.util
+import sys
 from functools import lru_cache
 from types import ModuleType
 
+from ..installed import file_stamp, told_once, torch_installed
 from .locate import RUNTIME, installed_file
+
+_LIBRARY = "libdnnl.so.3"
 
 
 class NativeUnavailableError(Exception):
@@ -21,7 +26,7 @@ def _attempt() -> ModuleType | str:
     # torch first: its libgomp then serves oneDNN too, and there is one OpenMP pool, not two.
     import torch  # noqa: F401
 
-    library = installed_file(RUNTIME, "libdnnl.so.3")
+    library = installed_file(RUNTIME, _LIBRARY)
     if library is None:
         return (
             f"oneDNN's library is not installed ({RUNTIME}, Linux on x86-64 only); "
@@ -54,6 +59,41 @@ def load() -> ModuleType:
 
 
 def unavailable() -> str | None:
-    """Why the extension cannot be loaded here, one sentence with the way out; None if it can."""
+    """Why the extension cannot be loaded here, one sentence with the way out; None if it can.
+
+    Where torch is not in the process yet, that the extension loaded once, as it is installed now,
+    is enough.
+    """
+    if _paths() and "torch" not in sys.modules:
+        return None
     outcome = _attempt()
     return outcome if isinstance(outcome, str) else None
+
+
+@lru_cache(maxsize=1)
+def _paths() -> tuple[str, ...]:
+    """How the extension can draw normal numbers on this CPU, the fastest first; empty where it
+    cannot be loaded."""
+    return tuple((told_once("native", _installed(), _ask) or "").split())
+
+
+def _ask() -> str | None:
+    outcome = _attempt()
+    return None if isinstance(outcome, str) else " ".join(outcome.normal_paths())
+
+
+def _installed() -> list[object]:
+    """What the extension is loaded from and with, and what the CPU has."""
+    from ..machine import instruction_sets
+
+    spec = importlib.util.find_spec(f"{__name__}._native")
+    extension = spec.origin if spec is not None and spec.origin else ""
+    library = installed_file(RUNTIME, _LIBRARY) or ""
+    return [file_stamp(extension), file_stamp(library), torch_installed(), instruction_sets()]
+
+
+def noise_source() -> str:
+    """`normal` where the compiled sampler has AES and vector instructions, else `normal-torch`:
+    then PyTorch's generator is the faster one."""
+    paths = () if unavailable() else _paths()
+    return "normal" if paths and paths[0] != "portable" else "normal-torch"

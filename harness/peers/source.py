@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
+from ..deferred import Deferred
 from ..torch_state import PlainCall
 from .process import PeerError
 
@@ -35,8 +36,8 @@ class Source:
 
 
 def source_of(factory: Callable[..., Any]) -> Source:
-    """The source of a function or class at the top level of a module, or of a `partial` of one,
-    guarded by `PlainCall` or not: a peer's own process has PyTorch as it ships.
+    """The source of a function or class at the top level of a module, `Deferred` or not, or of a
+    `partial` of one, guarded by `PlainCall` or not: a peer's own process has PyTorch as it ships.
 
     Raises:
         PeerError: it is something else, or its arguments are no JSON types.
@@ -46,6 +47,8 @@ def source_of(factory: Callable[..., Any]) -> Source:
     called: Any = factory.function if isinstance(factory, PlainCall) else factory
     if isinstance(called, partial):
         called, arguments, keywords = called.func, called.args, called.keywords
+    if isinstance(called, Deferred):
+        called = called.found
     name, module = getattr(called, "__qualname__", ""), getattr(called, "__module__", "")
     if not name.isidentifier() or getattr(sys.modules.get(module), name, None) is not called:
         raise PeerError(

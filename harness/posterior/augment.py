@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 class Augmentation(Protocol):
@@ -37,6 +37,9 @@ class RandomAffine:
     shift: float = 2.0
 
     def __call__(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        import torch
+        from torch.nn import functional
+
         count, _, height, width = pixels.shape
         draws = torch.rand((5, count), generator=generator).to(pixels.device) * 2 - 1
         angle = draws[0] * math.radians(self.rotation)
@@ -65,6 +68,9 @@ class CropAndFlip:
     flip: bool = True
 
     def __call__(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        import torch
+        from torch.nn import functional
+
         count, _, height, width = pixels.shape
         reach = 2 * self.padding + 1
         top = torch.randint(reach, (count, 1), generator=generator)
@@ -84,6 +90,8 @@ class Symmetries:
     """One of the eight symmetries of the square, each as likely: for images without an upside."""
 
     def __call__(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        import torch
+
         which = torch.randint(8, (len(pixels),), generator=generator).to(pixels.device)
         turned = torch.empty_like(pixels)
         for symmetry in range(8):
@@ -106,6 +114,8 @@ class Lighting:
     contrast: float = 0.2
 
     def __call__(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        import torch
+
         draws = torch.rand((2, len(pixels), 1, 1, 1), generator=generator).to(pixels.device) * 2 - 1
         lit = (pixels - 0.5) * (1 + draws[0] * self.contrast) + 0.5 + draws[1] * self.brightness
         return lit.clamp_(0, 1)
@@ -123,6 +133,9 @@ class Magnification:
     change: float = 1.25
 
     def __call__(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        import torch
+        from torch.nn import functional
+
         draws = torch.rand(len(pixels), generator=generator).to(pixels.device) * 2 - 1
         size = self.change**-draws
         theta = torch.eye(2, 3, device=pixels.device) * size[:, None, None]
@@ -142,6 +155,8 @@ class Staining:
     change: float = 1.5
 
     def __call__(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        import torch
+
         draws = torch.rand((len(pixels), 1, 1, 1), generator=generator).to(pixels.device) * 2 - 1
         return pixels.pow(self.change**draws)
 

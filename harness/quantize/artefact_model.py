@@ -13,6 +13,7 @@ from ..formats import FORMATS, Format
 from . import noise
 from .constants import Constant
 from .graph import Conv, Graph, Stored
+from .options import compiled_sampler
 from .sigma import look_up
 
 F32 = NDArray[np.float32]
@@ -62,7 +63,7 @@ class Header(Stored):
     @property
     def compiled_sampler(self) -> bool:
         """Whether the compiled sampler draws its weights."""
-        return noise.compiled_sampler(self.sigma_grid, self.rounding)
+        return compiled_sampler(self.sigma_grid, self.rounding)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,71 +16,19 @@ from torch import Tensor
 from ..data import Split
 from ..errors import UserError
 from ..given import Given, as_input
-from ..registry import Registry
 from ..torch_state import plain
 from .fold import FloatModel, mean_weights
 from .forward import Weights, forward
 from .functions import signs
 from .graph import Conv, Graph, Pool
+from .observers import BINS, OBSERVERS, Histogram
 from .selection import only_selects
 
-BINS = 4096
 BATCH = 256
 BATCH_BYTES = 1 << 25  # of the largest activation: the C library keeps what is smaller
 SAMPLED_PASSES = 8
 MINIMUM_IMAGES = 512
 SATURATION_VALUES = 1 << 24  # of the largest activation: more would tell the share no better
-
-
-@dataclass(frozen=True, eq=False)
-class Histogram:
-    """Distribution of |x| of one activation.
-
-    Attributes:
-        counts: float64 [BINS], of bins of equal width over [0, top].
-        top: largest |x| seen.
-    """
-
-    counts: Tensor
-    top: float
-
-    @property
-    def centres(self) -> Tensor:
-        """Centres of the bins, float64 [BINS]."""
-        return (torch.arange(BINS, dtype=torch.float64) + 0.5) * (self.top / BINS)
-
-
-#: (histogram, integer levels above zero) -> largest |x| that is represented
-Observer = Callable[[Histogram, int], float]
-
-
-def minmax(histogram: Histogram, levels: int) -> float:
-    """Nothing seen is cut off."""
-    return histogram.top
-
-
-def percentile(histogram: Histogram, levels: int) -> float:
-    """The smallest range that holds 99.99 % of the values seen."""
-    share = histogram.counts.cumsum(0) / histogram.counts.sum()
-    index = int(torch.searchsorted(share, torch.tensor(0.9999, dtype=torch.float64)))
-    return (index + 1) * histogram.top / BINS
-
-
-def mse(histogram: Histogram, levels: int) -> float:
-    """The range whose rounding and clipping lose least in mean square, of 128 candidates."""
-    tops = histogram.top * torch.arange(1, 129, dtype=torch.float64) / 128
-    centres = histogram.centres
-    scales = (tops / levels)[:, None]
-    restored = (centres / scales).round().clamp(max=levels) * scales
-    errors = ((restored - centres) ** 2 * histogram.counts).sum(dim=1)
-    return float(tops[int(errors.argmin())])
-
-
-OBSERVERS: Registry[Observer] = Registry(
-    "observer",
-    {name: f"{__name__}:{name}" for name in ("minmax", "percentile", "mse")},
-    callable,
-)
 
 
 @dataclass(frozen=True)

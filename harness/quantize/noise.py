@@ -27,14 +27,6 @@ _WEYL = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
 _MASK64 = (1 << 64) - 1
 
 
-def compiled_sampler(sigma_grid: str, rounding: str) -> bool:
-    """Whether the compiled sampler draws such weights: from an affine grid, rounded to nearest.
-
-    The definition here draws all of them.
-    """
-    return sigma_grid == "affine" and rounding == "nearest"
-
-
 @lru_cache(maxsize=1)
 def magnitude_weights() -> NDArray[np.int64]:
     """P(|ε_q| = k) x 2^15 for k = 0..127, int64 [128], summing to 2^15 (largest remainder)."""

@@ -3,76 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import UserError, unknown
+from ..errors import UserError
 from ..formats import FORMATS, Format
 from ..torch_state import plain
-from . import noise
 from .artefact_model import MEAN_STEPS, Artefact, Header, Layer
 from .calibrate import Calibration
 from .constants import described
 from .fold import FloatLayer, FloatModel
 from .graph import Conv, Graph, Join, Node
 from .graph_check import overflow
+from .options import Options, Range
 from .sigma import (
-    Granularity,
-    Grid,
-    Offset,
     quantize_sigma,
     quantize_sigma_codebook,
 )
 
-Range = Literal["headroom", "paper"]
-Rounding = Literal["nearest", "dithered"]
 HEADROOM = 3.0  # standard deviations beyond |μ| that the weight grid covers
-
-
-@dataclass(frozen=True)
-class Options:
-    """Choices of post-training quantization; the defaults were chosen on validation data.
-
-    Attributes:
-        range: what the weight grid of an output channel covers: `paper`, max |μ|; `headroom`,
-            max (|μ| + 3σ), so that the noise is not clipped.
-        granularity: of σ's grid: one an output `channel`, or one a `tensor`.
-        sigma_offset: `float`: σ's grid starts at σ_min; `integer`: Algorithm 1's zero point. A
-            codebook has neither.
-        sigma_grid: `affine`: Algorithm 1's equal steps; `codebook`: 2^n levels by Lloyd and Max.
-        rounding: of sampled weights to their grid: `nearest`; `dithered`: up with the probability
-            of the fraction, so that noise below half a step does not vanish.
-    """
-
-    range: Range = "headroom"
-    granularity: Granularity = "channel"
-    sigma_offset: Offset = "float"
-    sigma_grid: Grid = "affine"
-    rounding: Rounding = "nearest"
-
-    def __post_init__(self) -> None:
-        for field, known in CHOICES.items():
-            value = getattr(self, field)
-            if value not in known:
-                raise unknown(field.replace("_", " "), value, known)
-
-    @property
-    def compiled_sampler(self) -> bool:
-        """As `Header.compiled_sampler`."""
-        return noise.compiled_sampler(self.sigma_grid, self.rounding)
-
-
-CHOICES: dict[str, tuple[str, ...]] = {
-    "range": ("headroom", "paper"),
-    "granularity": ("channel", "tensor"),
-    "sigma_offset": ("float", "integer"),
-    "sigma_grid": ("affine", "codebook"),
-    "rounding": ("nearest", "dithered"),
-}
 
 
 @dataclass(frozen=True)

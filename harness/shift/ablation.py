@@ -22,7 +22,7 @@ from ..errors import UserError
 from ..plan import DRAWN_BACKEND, FLOAT_BACKEND
 from ..predict import images_at_a_time, predict
 from ..quantize import artefact as files
-from ..quantize.ptq import Options
+from ..quantize.options import Options
 from ..uncertainty.metrics import score
 from ..uncertainty.predictive import Summary
 from ..units import Units

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from scipy.ndimage import convolve1d, correlate, gaussian_filter
 
 from .context import Context, levels, unit
 from .corruptions import Corruption
@@ -13,6 +12,8 @@ from .corruptions import Corruption
 
 def smooth(images: np.ndarray, sigma: float) -> np.ndarray:
     """[N, H, W, C] blurred by a Gaussian of `sigma` pixels, cut at 4 σ, edges repeated."""
+    from scipy.ndimage import gaussian_filter
+
     return gaussian_filter(images, (0, sigma, sigma, 0), mode="nearest", truncate=4.0)
 
 
@@ -25,6 +26,8 @@ def defocus_blur(
     images: np.ndarray, parameters: tuple[float, float], context: Context
 ) -> np.ndarray:
     """The mean over a disk, edges mirrored."""
+    from scipy.ndimage import correlate
+
     kernel = disk(*parameters)[None, :, :, None]
     return levels(correlate(unit(images), kernel, mode="mirror"))
 
@@ -35,6 +38,8 @@ def disk(radius: float, alias: float) -> np.ndarray:
 
     [K, K], the originals' float32 weights as float64; their sum is near 1.
     """
+    from scipy.ndimage import convolve1d
+
     reach, taps = (8, 3) if radius <= 8 else (int(radius), 5)
     line = np.arange(-reach, reach + 1)
     inside = (line[:, None] ** 2 + line**2 <= radius**2).astype(float)

@@ -14,7 +14,7 @@ from ..files import json_text, write_atomically
 from ..formats import FORMATS
 from ..machine import fingerprint
 from ..prepare import Prepared, load_networks, prepare
-from ..quantize.ptq import Options
+from ..quantize.options import Options
 from ..report import ablation as ablation_report
 from ..report import weights as weights_report
 from ..report.sheet import RichSheet, markdown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..quantize.ptq import Options
+from ..quantize.options import Options
 
 
 @dataclass(frozen=True)

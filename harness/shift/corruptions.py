@@ -10,15 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ..errors import UserError
 from ..registry import Registry
 from .context import Context, contexts
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SEVERITIES = (1, 2, 3, 4, 5)
 SMALL = 64
@@ -103,6 +104,8 @@ def corrupt(
     Raises:
         UserError: an argument is none of these, or frost's photographs are missing.
     """
+    import torch
+
     corruption = CORRUPTIONS.get(type)
     check_severity(severity)
     places = _places(images, indices)
@@ -132,7 +135,7 @@ def is_small(images: Tensor) -> bool:
 def _places(images: Tensor, indices: Tensor | None) -> list[int]:
     """Checks the images; their indices."""
     shape = tuple(images.shape)
-    if images.dtype != torch.uint8 or len(shape) != 4 or shape[1] not in (1, 3):
+    if str(images.dtype) != "torch.uint8" or len(shape) != 4 or shape[1] not in (1, 3):
         raise UserError(
             f"The images to corrupt are {images.dtype} of shape {shape}; give uint8 of shape "
             "[N, C, H, W] with C = 1 or 3."

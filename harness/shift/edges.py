@@ -7,7 +7,6 @@ What OpenCV computes, for `spatter`: `Canny` with a 3 × 3 Sobel and |gx| + |gy|
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import correlate1d, label
 
 _TAN_22_5 = 13573  # · 2¹⁵, rounded as in OpenCV
 _STEPS = {(0, 1): 1.0, (1, 1): 1.4, (1, 2): 2.1969}  # Borgefors' chamfer weights, 5 × 5
@@ -24,6 +23,8 @@ def canny(images: np.ndarray, low: int, high: int) -> np.ndarray:
     Returns:
         [N, H, W] bool.
     """
+    from scipy.ndimage import label
+
     gx, gy = (_sobel(images, axis) for axis in (2, 1))
     size = np.abs(gx) + np.abs(gy)
     ridge = (size > low) & _is_ridge(gx, gy, size)
@@ -37,6 +38,8 @@ def canny(images: np.ndarray, low: int, high: int) -> np.ndarray:
 
 def _sobel(images: np.ndarray, axis: int) -> np.ndarray:
     """Gradient along `axis`, edges repeated."""
+    from scipy.ndimage import correlate1d
+
     across = correlate1d(images.astype(np.int32), [1, 2, 1], 3 - axis, mode="nearest")
     gradient: np.ndarray = correlate1d(across, [-1, 0, 1], axis, mode="nearest")
     return gradient

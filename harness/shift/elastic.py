@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
 from .context import Context, levels
 from .corruptions import Corruption
@@ -18,6 +17,8 @@ def elastic_transform(
 ) -> np.ndarray:
     """Parameters, in sides of the image: displacement, its smoothness σ, and how far the three
     points that define the affine map move."""
+    from scipy.ndimage import gaussian_filter
+
     _, height, width, _ = images.shape
     push, sigma, jump = (min(height, width) * parameter for parameter in parameters)
     moves = context.draw(lambda stream: stream.uniform(-jump, jump, size=(3, 2)))

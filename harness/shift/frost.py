@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..data import DATA_VARIABLE, data_root
 from ..decode import UndecodableError, decoded
 from ..errors import UserError
 from ..files import open_regular
@@ -46,6 +45,8 @@ def photographs(root: Path | None) -> list[Path]:
     Raises:
         UserError: there are none in either place.
     """
+    from ..data import DATA_VARIABLE, data_root
+
     named = data_root(root)
     homes = [] if named is None else [named / "frost"]
     spec = find_spec(PACKAGE)

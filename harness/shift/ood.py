@@ -1,14 +1,13 @@
 """Images from outside the distribution: known data sets, local folders and `.npz` files.
 
-A known set is a function of (data root) in `OOD_SETS`; other packages register theirs through the
-entry-point group `sigmabench.oods`. Images are brought to the workload's size (bilinear, as Pillow
+Known sets are those of `known_sets`. Images are brought to the workload's size (bilinear, as Pillow
 does it) and channels, and have no labels.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,17 +19,13 @@ from torch import Tensor
 from ..archive import Folder
 from ..arrays import read_images
 from ..contents import digests
-from ..data import Split, cache_root, data_root, mnist
+from ..data import Split
 from ..decode import SUFFIXES, UndecodableError, decoded
 from ..errors import UserError
 from ..files import open_regular
-from ..histology import other_cohort
-from ..registry import Registry
+from .known_sets import OOD_SETS
 
 OOD = "ood:"
-
-#: (data root or None) -> images, uint8 [N, C, H, W]
-Loader = Callable[[Path | None], Tensor]
 
 
 @dataclass(frozen=True)
@@ -181,60 +176,3 @@ def _square(picture: Image.Image) -> Image.Image:
     short = min(picture.size)
     left, top = (picture.width - short) // 2, (picture.height - short) // 2
     return picture.crop((left, top, left + short, top + short))
-
-
-def svhn(root: Path | None) -> Tensor:
-    """SVHN's test images (Netzer et al. 2011), uint8 [26032, 3, 32, 32]; torchvision checks MD5."""
-    from torchvision.datasets import SVHN
-
-    named = data_root(root)
-    place = named or cache_root()
-    try:
-        data = SVHN(str(place), split="test", download=named is None)
-    except (OSError, RuntimeError) as reason:
-        raise UserError(_not_there("SVHN", place, named, reason)) from None
-    return torch.from_numpy(np.ascontiguousarray(data.data))
-
-
-def _not_there(title: str, place: Path, named: Path | None, reason: Exception) -> str:
-    if named is None:
-        return f"{title} cannot be downloaded to {place} ({reason})."
-    return (
-        f"{title} is not in {place}; put its files there as torchvision has them, or name no data "
-        "directory and let torchvision download them."
-    )
-
-
-def cifar100(root: Path | None) -> Tensor:
-    """CIFAR-100's test images (Krizhevsky 2009), uint8 [10000, 3, 32, 32], MD5 checked."""
-    from torchvision.datasets import CIFAR100
-
-    named = data_root(root)
-    place = named or cache_root()
-    try:
-        data = CIFAR100(str(place), train=False, download=named is None)
-    except (OSError, RuntimeError) as reason:
-        raise UserError(_not_there("CIFAR-100", place, named, reason)) from None
-    return torch.from_numpy(np.ascontiguousarray(data.data.transpose(0, 3, 1, 2)))
-
-
-def mnist_digits(root: Path | None) -> Tensor:
-    """MNIST's test images (LeCun et al. 1998), uint8 [10000, 1, 28, 28]."""
-    return mnist(root)["t10k-images-idx3-ubyte"].unsqueeze(1)
-
-
-def unseen_tissues(root: Path | None) -> Tensor:
-    """Mucus and muscle of another cohort, in no class of `histology-colorectal`: 24 tiles."""
-    images, labels = other_cohort(root)
-    return images[labels < 0]
-
-
-OOD_SETS: Registry[Loader] = Registry(
-    "ood",
-    {
-        "svhn": f"{__name__}:svhn",
-        "cifar100": f"{__name__}:cifar100",
-        "mnist": f"{__name__}:mnist_digits",
-        "unseen-tissues": f"{__name__}:unseen_tissues",
-    },
-)

@@ -15,7 +15,7 @@ from ..commands import plan_from
 from ..errors import UserError, unknown
 from ..formats import FORMATS
 from ..plan import DRAWN_BACKEND, Plan
-from ..quantize.ptq import Options
+from ..quantize.options import Options
 from .corruptions import CORRUPTIONS, SEVERITIES, check_severity, corrupt
 from .ood import OOD, OodSet, available, ood_sets
 from .source import GENERATED, NONE, published_file, published_identity

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import correlate, uniform_filter
 
 from .blur import smooth
 from .context import Context, levels
@@ -39,6 +38,8 @@ def spatter(
 
 def water(liquid: np.ndarray, opacity: float) -> np.ndarray:
     """How light falls on drops, from the liquid's height [N, H, W]; 0 … `opacity`, float32."""
+    from scipy.ndimage import correlate
+
     height = (liquid * 255).astype(np.uint8)
     distance = np.minimum(chamfer_distance(canny(height, 50, 150), 20), 20)
     even = equalize(_box(distance).astype(np.float32).astype(np.uint8))
@@ -50,6 +51,8 @@ def water(liquid: np.ndarray, opacity: float) -> np.ndarray:
 
 def _box(maps: np.ndarray) -> np.ndarray:
     """Means over 3 × 3 pixels, float64, edges mirrored."""
+    from scipy.ndimage import uniform_filter
+
     return uniform_filter(maps.astype(float), (0, 3, 3), mode="mirror")
 
 

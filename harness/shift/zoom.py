@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import ceil
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
 
 from .context import Context, levels, unit
 from .corruptions import Corruption
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 
 def zoom_blur(images: np.ndarray, parameters: tuple[float, float], context: Context) -> np.ndarray:
@@ -25,6 +28,8 @@ def zoom_blur(images: np.ndarray, parameters: tuple[float, float], context: Cont
 @lru_cache(maxsize=2)
 def _operator(height: int, width: int, stop: float, step: float) -> sparse.csr_matrix:
     """The blur as a matrix over flat pixels, [height · width, height · width]."""
+    from scipy import sparse
+
     factors = np.arange(1, stop, step)
     total = sparse.identity(height * width, format="csr")
     for factor in factors:
@@ -40,6 +45,8 @@ def enlargement(size: int, factor: float) -> sparse.csr_matrix:
     The part of ⌈size / factor⌉ pixels becomes round(part · factor) with the first and the last
     pixel in their places, of which the middle `size` are kept.
     """
+    from scipy import sparse
+
     part = ceil(size / factor)
     length = round(part * factor)
     first, trim = (size - part) // 2, (length - size) // 2

@@ -7,13 +7,16 @@ holds 1 too.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from .metrics import Metric
-from .predictive import Predicted
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .predictive import Predicted
 
 BINS = 15
 FLOOR_DRAWS = 200
@@ -48,6 +51,8 @@ def reliability_diagram(summary: Predicted, labels: Tensor, bins: int = BINS) ->
     Raises:
         UserError: the labels do not fit the summary.
     """
+    import torch
+
     summary.check(labels)
     where = _bin_index(summary.confidence, bins)
     count = torch.bincount(where, minlength=bins).tolist()
@@ -86,6 +91,8 @@ def ece_floor(summary: Predicted, labels: Tensor) -> float:
     Labels play no part: each image is right with the probability that its confidence states; the
     mean ECE over 200 such draws from a fixed seed. An ECE near or below it cannot be told from 0.
     """
+    import torch
+
     # Sorted, the draw does not depend on the order of the images and each bin is one slice.
     confidence = summary.confidence.sort().values
     where = _bin_index(confidence, BINS)
@@ -102,14 +109,20 @@ def ece_floor(summary: Predicted, labels: Tensor) -> float:
 
 def _edges(bins: int) -> Tensor:
     # Not linspace: its edges may be an ulp off the fractions that certain passes average to.
+    import torch
+
     return torch.arange(bins + 1, dtype=torch.float64) / bins
 
 
 def _bin_index(values: Tensor, bins: int) -> Tensor:
+    import torch
+
     return torch.bucketize(values, _edges(bins)[1:-1], right=True)
 
 
 def _sum_per_bin(where: Tensor, values: Tensor, bins: int) -> Tensor:
+    import torch
+
     return torch.bincount(where, weights=values.double(), minlength=bins)
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from .metrics import Metric
-from .predictive import Predicted
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .predictive import Predicted
 
 
 def exact_mean(values: Tensor) -> float:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from .metrics import Metric
-from .predictive import Predicted
 from .scores import exact_mean
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .predictive import Predicted
 
 THRESHOLDS = (*(i / 20 for i in range(20)), 0.99)
 
@@ -71,6 +73,8 @@ class RiskCoverage:
 
     def thin(self, points: int) -> RiskCoverage:
         """At most `points` of the points, evenly spread in coverage, the last always among them."""
+        import torch
+
         K = len(self.coverage)
         last = torch.linspace(K / points, K, points).round().long() if points < K else None
         return self if last is None else RiskCoverage(self.coverage[last - 1], self.risk[last - 1])
@@ -90,6 +94,8 @@ def risk_coverage(summary: Predicted, labels: Tensor) -> RiskCoverage:
     Raises:
         UserError: the labels do not fit the summary.
     """
+    import torch
+
     summary.check(labels)
     kept = torch.arange(1, summary.images + 1, dtype=torch.float64)
     return RiskCoverage(kept / summary.images, _risks(summary.confidence, ~summary.correct(labels)))
@@ -122,6 +128,8 @@ def eaurc(summary: Predicted, labels: Tensor) -> float:
 
 def _risks(confidence: Tensor, wrong: Tensor) -> Tensor:
     """[N] float64: expected error rate of the k most confident images, k = 1 … N."""
+    import torch
+
     order = confidence.argsort(descending=True)
     _, group, size = torch.unique_consecutive(
         confidence[order], return_inverse=True, return_counts=True

@@ -34,7 +34,7 @@ def worker(path: str, batch: int) -> None:
     assert spec.loader is not None
     sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(sys.modules[name])
-    from sigmabench.harness.backends.native import BACKEND
+    from sigmabench.harness.backends.shipped import NATIVE as BACKEND
 
     predictor, x = BACKEND.load(_resnet(), 1), torch.randn(batch, 3, 224, 224)
     predictor.logits(x, 0, range(1))

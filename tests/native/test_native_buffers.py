@@ -11,7 +11,8 @@ from native_nets import artefact, lenet, one_conv, one_linear
 from test_native_layers import CASES
 
 from sigmabench.harness import native
-from sigmabench.harness.backends.native import BACKEND, build
+from sigmabench.harness.backends.native import build
+from sigmabench.harness.backends.shipped import NATIVE as BACKEND
 from sigmabench.harness.quantize.artefact import Artefact
 from sigmabench.harness.quantize.graph import Activation, Conv, Graph
 

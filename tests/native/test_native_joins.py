@@ -21,8 +21,9 @@ from sigmabench.harness.backends.drawn import DrawnPredictor
 from sigmabench.harness.backends.float import FloatPredictor, Schedule
 from sigmabench.harness.backends.float_program import build as build_float
 from sigmabench.harness.backends.float_program import load_program
-from sigmabench.harness.backends.native import BACKEND, build
+from sigmabench.harness.backends.native import build
 from sigmabench.harness.backends.reference import ReferencePredictor
+from sigmabench.harness.backends.shipped import NATIVE as BACKEND
 from sigmabench.harness.profile import Query, Target, profile
 from sigmabench.harness.quantize.forward import forward
 from sigmabench.harness.quantize.functions import FUNCTIONS, signs

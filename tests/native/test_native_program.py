@@ -15,8 +15,9 @@ from native_nets import images, lenet, one_pool, residual_net
 
 from sigmabench.harness import native
 from sigmabench.harness.backends.base import BACKENDS
-from sigmabench.harness.backends.native import BACKEND, build
+from sigmabench.harness.backends.native import build
 from sigmabench.harness.backends.reference import ReferencePredictor
+from sigmabench.harness.backends.shipped import NATIVE as BACKEND
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.quantize.artefact import Artefact
 from sigmabench.harness.quantize.graph import Pool

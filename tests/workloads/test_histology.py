@@ -29,7 +29,7 @@ from sigmabench.harness.histology import (
     tiles,
 )
 from sigmabench.harness.selective.plan import selective_plan
-from sigmabench.harness.shift.ood import OOD_SETS
+from sigmabench.harness.shift.known_sets import OOD_SETS
 from sigmabench.workloads.histology_colorectal import WORKLOAD
 
 #: By the data set's own table: tiles of slides 4, 5 and 10, a tissue each.

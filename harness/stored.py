@@ -1,0 +1,75 @@
+"""A run whose records are all stored: read without a network, an image or PyTorch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from .checks import cores_for
+from .machine import fingerprint
+from .posterior.content import content_hash_of
+from .store import Policy, Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .formats import Format
+    from .plan import Plan
+    from .record import Record
+
+
+class Identity(Protocol):
+    """What tells the networks of a run from others; `prepare.Networks` is one."""
+
+    def hash_of(self, format: Format) -> str:
+        """Content hash of the posterior that a format is made of."""
+        ...
+
+
+@dataclass(frozen=True)
+class Hashes:
+    """Content hashes of a run's networks.
+
+    Attributes:
+        posterior: of what the Bayesian formats are made of.
+        twin: of what the deterministic ones are made of.
+    """
+
+    posterior: str
+    twin: str
+
+    def hash_of(self, format: Format) -> str:
+        """See `Identity`."""
+        return self.posterior if format.bayesian else self.twin
+
+
+def stored(plan: Plan, store: Store[Record], policy: Policy) -> list[Record] | None:
+    """The records of all the plan's cells that there are, in the plan's order, if nothing has to be
+    measured; None where something has, or where only loading the networks tells their cells.
+
+    Raises:
+        UserError: a record cannot be read; more threads than cores.
+    """
+    hashes = None if policy is Policy.ALWAYS else _hashes(plan)
+    if hashes is None:
+        return None
+    cores_for(plan.threads)
+    here, cells = fingerprint(), plan.cells(hashes)
+    if store.missing(cells, here, policy):
+        return None
+    return [record for cell in cells if (record := store.find(cell, here)) is not None]
+
+
+def _hashes(plan: Plan) -> Hashes | None:
+    """From the files of a shipped workload whose `version` says what its data are."""
+    workload = plan.workload
+    made = plan.delta is not None or (workload.has_twin and workload.twin is None)
+    if made or not workload.ships or workload.digest_data:
+        return None
+    posterior = _hash(workload.posterior_file(plan.posterior))
+    twin = _hash(workload.twin) if workload.has_twin else posterior
+    return None if posterior is None or twin is None else Hashes(posterior, twin)
+
+
+def _hash(path: Path | None) -> str | None:
+    return None if path is None else content_hash_of(path)
