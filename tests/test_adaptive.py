@@ -15,16 +15,15 @@ from torch import Tensor
 
 from sigmabench.harness.adaptive import (
     Margins,
-    StoppingRule,
     evaluate_adaptive,
     ladder,
     predict_adaptive,
-    schedule,
 )
 from sigmabench.harness.data import Split
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.measure.audits import adaptive_outputs_match
 from sigmabench.harness.predict import summarise
+from sigmabench.harness.stopping import StoppingRule, schedule
 
 T = 50
 

@@ -23,10 +23,8 @@ from sigmabench.harness.sweep import run
 from sigmabench.harness.workload import WORKLOADS
 
 HEAVY = ("torch", "torchvision", "scipy", "sklearn", "matplotlib")
-RUN = (
-    "run lenet-digits --formats FP32,INT8,DNN_INT8 --mc 1,2 --batch 1 --seconds 0.01 --seeds 1 "
-    "--limit 40 --threads 1"
-).split()
+CELLS = ("--mc", "1,2", "--batch", "1", "--seeds", "1", "--limit", "40", "--threads", "1")
+RUN = ["run", "lenet-digits", "--formats", "FP32,INT8,DNN_INT8", "--seconds", "0.01", *CELLS]
 _SCRIPT = f"""
 import json, sys
 from sigmabench.harness.cli import main

@@ -26,6 +26,7 @@ __all__ = [
     "Posterior",
     "bayesian_parameters",
     "check_has_numbers",
+    "check_has_numbers",
     "from_std",
     "initial",
     "inverse_softplus",
