@@ -26,7 +26,6 @@ __all__ = [
     "Posterior",
     "bayesian_parameters",
     "check_has_numbers",
-    "check_has_numbers",
     "from_std",
     "initial",
     "inverse_softplus",
