@@ -277,7 +277,6 @@ WORKLOADS: Registry[Workload] = Registry(
 )
 
 
-@plain
 def resolve_workload(name: str) -> Workload:
     """The workload registered as `name`, a network of a collection on ImageNet
     (`torchvision:resnet18`, `timm:resnet18`), or the one at `"package.module:attribute"`.
@@ -285,8 +284,12 @@ def resolve_workload(name: str) -> Workload:
     Raises:
         UserError: the name is unknown, or what it points to cannot be imported or is no workload.
     """
-    if ":" not in name:
-        return WORKLOADS.get(name)
+    return _imported(name) if ":" in name else WORKLOADS.get(name)
+
+
+@plain
+def _imported(name: str) -> Workload:
+    """A network of a collection, or the workload of a user's module: either may make tensors."""
     module, _, attribute = name.partition(":")
     if module in COLLECTIONS:
         return COLLECTIONS.get(module)(attribute)
