@@ -216,7 +216,8 @@ class Workload:
             path: as `load_posterior`.
         """
         named = {replica.stem: replica for replica in self.replicas}
-        return named.get(str(path), path or self.posterior)
+        found = named.get(str(path), path or self.posterior)
+        return None if found is None else Path(found)
 
     def load_twin(self, data: Path | str | None = None) -> tuple[Posterior, dict[str, Any]]:
         """The deterministic twin, checked against this network, and its metadata.
