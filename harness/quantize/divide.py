@@ -16,13 +16,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx import Graph as FxGraph
 from torch.fx import Node as FxNode
 
 from ..errors import UserError
 from . import floats
-from .builder import Builder, Norm, writes
+from .builder import Builder, Norm
 from .graph import Activation, Conv, Graph, Node, Operation, Segment, Step, reads
+from .in_place import without_writes
 from .operators import HANDLERS, TOKEN_HANDLERS
 from .trace import Traced, export, ordered, output_of
 
@@ -39,8 +39,6 @@ _OF_SHAPE = (
     aten.ones_like.default,
     aten.full_like.default,
 )
-#: Give back their input where nothing is trained, though their schema does not say so.
-_SAME = (aten.dropout.default, aten.feature_dropout.default)
 
 
 def divide(
@@ -92,7 +90,9 @@ class _Division:
                 self.fixed[node], self.origins[node] = known[name], frozenset({name})
         #: Weights that no number is computed of before they are drawn.
         self.drawn = {node for node in self.fixed if self.origins[node] & set(sampled)}
-        without_writes(exported.graph, self.fixed, self.drawn)
+        without_writes(
+            exported.graph, self.fixed, lambda node, fixed: _is_fixed(node, fixed, self.drawn)
+        )
         self.output = output_of(exported, module)
         self.live = _leads_to(self.output) | {exported.graph.output_node()}
         self.computed: dict[str, FxNode] = {}  # those of them that operators made
@@ -348,64 +348,6 @@ def _leads_to(output: FxNode) -> set[FxNode]:
         found.update(near)
         waiting += near
     return found
-
-
-def without_writes(
-    graph: FxGraph, constants: Collection[FxNode], drawn: Collection[FxNode] = ()
-) -> None:
-    """Replace operators that change their input in place by those that do not, in place.
-
-    What depends on `constants` alone stays: it is computed once, in order.
-
-    Raises:
-        UserError: a view of what is changed, made before, is read after.
-    """
-    order = {node: index for index, node in enumerate(graph.nodes)}
-    fixed = set(constants)
-    for node in list(graph.nodes):
-        if node.op == "call_function" and _is_fixed(node, fixed, drawn):
-            fixed.add(node)
-        if node.op != "call_function" or node in fixed or not writes(node):
-            continue
-        changed: FxNode = node.args[0]
-        place = order[node]
-        seen = [one for one in _views(changed) if one is not changed and order[one] < place]
-        if any(order[user] > place for one in seen for user in one.users):
-            raise UserError(f"{node.name} changes a slice in place, which is not supported.")
-        node.target = _without_write(node)
-        for user in [user for user in changed.users if order[user] > place]:
-            user.replace_input_with(changed, node)
-
-
-def _without_write(node: FxNode) -> Any:
-    """The operator that computes the same and leaves its input as it is."""
-    packet, overload = str(node.target).removeprefix("aten.").split(".")
-    made = getattr(getattr(aten, packet.removesuffix("_"), None), overload, None)
-    if made is None:
-        raise floats.refuse(node.target, node)
-    return made
-
-
-def _views(node: FxNode) -> set[FxNode]:
-    """Nodes that share their numbers with a node, itself included."""
-    found, waiting = {node}, [node]
-    while waiting:
-        one = waiting.pop()
-        near = [user for user in one.users if _looks_at(user, one)]
-        near += [source for source in one.all_input_nodes if _looks_at(one, source)]
-        waiting += [other for other in near if other not in found]
-        found.update(near)
-    return found
-
-
-def _looks_at(node: FxNode, source: FxNode) -> bool:
-    """Whether a node is the same numbers as one it reads, or some of them."""
-    if not node.args or node.args[0] is not source or writes(node):
-        return False
-    if node.target in _SAME or node.target is operator.getitem:
-        return True
-    schema = getattr(node.target, "_schema", None)
-    return schema is not None and schema.arguments[0].alias_info is not None
 
 
 def _handle(builder: Builder, node: FxNode) -> None:

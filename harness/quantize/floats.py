@@ -44,7 +44,7 @@ _VIEWING = """
     alias chunk detach dropout expand expand_as feature_dropout flatten.using_ints movedim.int
     movedim.intlist narrow permute reshape reshape_as select.int slice.Tensor split.Tensor
     split_with_sizes squeeze squeeze.dim squeeze.dims swapaxes t to.dtype transpose.int unbind.int
-    unflatten.int unsqueeze view view_as
+    type_as unflatten.int unfold unsqueeze view view_as
 """
 GETITEM = "getitem"
 #: Types that a number may be changed to, by name.

@@ -20,6 +20,8 @@ from ..errors import unknown
 from .graph import Activation, Conv, Graph, Join, Node, reads
 
 F64 = NDArray[np.float64]
+# Klambauer et al. 2017, "Self-normalizing neural networks".
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,23 @@ FUNCTIONS: dict[str, Function] = {
     "gelu": Function(
         lambda x, _: 0.5 * x * (1.0 + erf(x / math.sqrt(2.0))), lambda x, _: functional.gelu(x)
     ),
+    "gelu_tanh": Function(
+        lambda x, _: 0.5 * x * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3))),
+        lambda x, _: functional.gelu(x, approximate="tanh"),
+    ),
+    "mish": Function(
+        lambda x, _: x * np.tanh(np.logaddexp(0.0, x)), lambda x, _: functional.mish(x)
+    ),
+    "selu": Function(
+        lambda x, _: SELU_SCALE * np.where(x < 0, SELU_ALPHA * np.expm1(np.minimum(x, 0.0)), x),
+        lambda x, _: functional.selu(x),
+    ),
     "tanh": Function(lambda x, _: np.tanh(x), lambda x, _: x.tanh()),
+    "abs": Function(lambda x, _: np.abs(x), lambda x, _: x.abs(), False),
+    "square": Function(lambda x, _: np.square(x), lambda x, _: x.square(), False),
+    # The parameter is what is multiplied by, or added.
+    "scale": Function(lambda x, factor: factor * x, lambda x, factor: factor * x, True, 1.0),
+    "shift": Function(lambda x, number: x + number, lambda x, number: x + number),
 }
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -14,11 +12,11 @@ from torch.fx import Node as FxNode
 
 from ..errors import UserError
 from .builder import Builder, Norm
-from .graph import Conv, Join, Pool
+from .elementwise import ELEMENTWISE, Handler, argument, shift
+from .graph import Conv, Pool
 from .selection import Axis, Selection, numbered
 
 aten = torch.ops.aten
-Handler = Callable[[Builder, FxNode], None]
 
 
 def _pair(value: Any) -> tuple[int, int]:
@@ -26,16 +24,12 @@ def _pair(value: Any) -> tuple[int, int]:
     return (values[0], values[-1])
 
 
-def _argument(node: FxNode, index: int, name: str, default: Any) -> Any:
-    return node.args[index] if len(node.args) > index else node.kwargs.get(name, default)
-
-
 def _conv(b: Builder, node: FxNode) -> None:
     weight = b.parameter(node.args[1])
     assert weight is not None
     shape = tuple(int(size) for size in node.args[1].meta["val"].shape)  # type: ignore[union-attr]
-    dilation = _pair(_argument(node, 5, "dilation", 1))
-    padding = _argument(node, 4, "padding", 0)
+    dilation = _pair(argument(node, 5, "dilation", 1))
+    padding = argument(node, 4, "padding", 0)
     source = b.source(node.args[0])
     name = weight.removesuffix(".weight")
     if isinstance(padding, str):
@@ -45,12 +39,12 @@ def _conv(b: Builder, node: FxNode) -> None:
         input=source,
         shape=shape,  # type: ignore[arg-type]
         weight=weight,
-        stride=_pair(_argument(node, 3, "stride", 1)),
+        stride=_pair(argument(node, 3, "stride", 1)),
         padding=_pair(padding),
         dilation=dilation,
-        groups=_argument(node, 6, "groups", 1),
+        groups=argument(node, 6, "groups", 1),
     )
-    b.add_layer(conv, node, _argument(node, 2, "bias", None))
+    b.add_layer(conv, node, argument(node, 2, "bias", None))
 
 
 def _named_padding(
@@ -98,7 +92,7 @@ def _linear(b: Builder, node: FxNode) -> None:
         shape=(outputs, channels, height, width),
         weight=weight,
     )
-    b.add_layer(conv, node, _argument(node, 2, "bias", None))
+    b.add_layer(conv, node, argument(node, 2, "bias", None))
 
 
 def _batch_norm(b: Builder, node: FxNode) -> None:
@@ -123,64 +117,13 @@ def _batch_norm(b: Builder, node: FxNode) -> None:
     b.norms[b.alias[node]] = Norm(weight, bias, mean, var, float(node.args[7]))  # type: ignore[arg-type]
 
 
-def _relu(b: Builder, node: FxNode, end: float | None = None) -> None:
-    """Into the layer before it, through a max pool too: max(relu(x)) = relu(max(x))."""
-    source = b.source(node.args[0])
-    layer = b.producer(source)
-    while isinstance(layer, Pool) and layer.kind == "max" and len(b.readers(layer.input)) == 1:
-        layer = b.producer(layer.input)
-    if not isinstance(layer, Conv) or not b.free(source, node):
-        _function(b, node, "relu", end)
-        return
-    ends = [value for value in (layer.ceiling, end) if value is not None]
-    b.change(layer.name, relu=True, ceiling=min(ends, default=None))
-    b.alias[node] = source
-
-
-def _clamp(b: Builder, node: FxNode) -> None:
-    low, high = _argument(node, 1, "min", None), _argument(node, 2, "max", None)
-    if node.target in (aten.hardtanh.default, aten.hardtanh_.default):
-        low = _argument(node, 1, "min_val", -1)
-        high = _argument(node, 2, "max_val", 1)
-    if low != 0 or (high is not None and high <= 0):
-        raise UserError(f"{node.name} clamps from {low} to {high}; only from 0 up is supported.")
-    _relu(b, node, None if high is None else float(high))
-
-
-def _function(b: Builder, node: FxNode, name: str, parameter: float | None = None) -> None:
-    """Of what is put side by side before it, or a node of its own."""
-    source = b.source(node.args[0])
-    before = b.producer(source)
-    if isinstance(before, Join) and before.function == "identity" and b.free(source, node):
-        b.change(source, function=name, parameter=parameter)
-        b.alias[node] = source
-    else:
-        b.add_join(node, (source,), name, parameter)
-
-
-def _leaky_relu(b: Builder, node: FxNode) -> None:
-    _function(b, node, "leaky_relu", float(_argument(node, 1, "negative_slope", 0.01)))
-
-
-def _elu(b: Builder, node: FxNode) -> None:
-    scales = (_argument(node, 2, "scale", 1), _argument(node, 3, "input_scale", 1))
-    if scales != (1, 1):
-        raise UserError(f"The ELU {node.name} has scales, which is not supported.")
-    _function(b, node, "elu", float(_argument(node, 1, "alpha", 1.0)))
-
-
-def _gelu(b: Builder, node: FxNode) -> None:
-    if node.kwargs.get("approximate", "none") != "none":
-        raise UserError(f"The GELU {node.name} is approximated, which is not supported.")
-    _function(b, node, "gelu")
-
-
 def _add(b: Builder, node: FxNode) -> None:
-    """Into the later of the two branches, if that is a plain convolution, the other if that is, or
-    one of ones."""
+    """A number, or into the later of the two branches, if that is a plain convolution, the other if
+    that is, or one of ones."""
     first, second = node.args[0], node.args[1]
     if not isinstance(first, FxNode) or not isinstance(second, FxNode):
-        raise UserError(f"The sum {node.name} adds a number, which is not supported.")
+        shift(b, node)
+        return
     if node.kwargs.get("alpha", 1) != 1:
         raise UserError(f"The sum {node.name} scales one side (alpha), which is not supported.")
     one, other = b.source(first), b.source(second)
@@ -204,7 +147,7 @@ def _cat(b: Builder, node: FxNode) -> None:
     dims = len(node.meta["val"].shape)
     sources = tuple(b.source(part) for part in parts)
     vectors = dims == 2 and all(b.shapes[name][1:] == (1, 1) for name in sources)
-    if _argument(node, 1, "dim", 0) % dims != 1 or not (dims == 4 or vectors):
+    if argument(node, 1, "dim", 0) % dims != 1 or not (dims == 4 or vectors):
         raise UserError(f"The concatenation {node.name} is not over channels, which alone is so.")
     if len(sources) == 1:
         b.alias[node] = sources[0]
@@ -235,17 +178,17 @@ def _window(
 
 
 def _max_pool(b: Builder, node: FxNode) -> None:
-    if _pair(_argument(node, 4, "dilation", 1)) != (1, 1):
+    if _pair(argument(node, 4, "dilation", 1)) != (1, 1):
         raise UserError(f"The max-pool {node.name} is dilated, which is not supported.")
-    stride, padding = _argument(node, 2, "stride", None), _argument(node, 3, "padding", 0)
+    stride, padding = argument(node, 2, "stride", None), argument(node, 3, "padding", 0)
     _pool(b, node, "max", node.args[1], stride, padding)
 
 
 def _avg_pool(b: Builder, node: FxNode) -> None:
-    kernel, stride = _pair(node.args[1]), _argument(node, 2, "stride", None)
-    padding = _pair(_argument(node, 3, "padding", 0))
-    counted = _argument(node, 5, "count_include_pad", True) and padding != (0, 0)
-    divisor = _argument(node, 6, "divisor_override", None)
+    kernel, stride = _pair(node.args[1]), argument(node, 2, "stride", None)
+    padding = _pair(argument(node, 3, "padding", 0))
+    counted = argument(node, 5, "count_include_pad", True) and padding != (0, 0)
+    divisor = argument(node, 6, "divisor_override", None)
     if not counted and divisor is None:
         _pool(b, node, "avg", kernel, stride, padding)
         return
@@ -278,7 +221,7 @@ def _adaptive_pool(b: Builder, node: FxNode) -> None:
 
 
 def _mean(b: Builder, node: FxNode) -> None:
-    dims = _argument(node, 1, "dim", None) or ()
+    dims = argument(node, 1, "dim", None) or ()
     rank = len(node.args[0].meta["val"].shape)  # type: ignore[union-attr]
     if rank != 4 or sorted(d % rank for d in dims) != [2, 3]:
         raise UserError(
@@ -321,7 +264,7 @@ def _move(b: Builder, node: FxNode) -> None:
 
 
 def _pad(b: Builder, node: FxNode) -> None:
-    if _argument(node, 2, "mode", "constant") != "constant" or _argument(node, 3, "value", 0):
+    if argument(node, 2, "mode", "constant") != "constant" or argument(node, 3, "value", 0):
         raise UserError(
             f"{node.name} pads with more than zeros; every k-th row and column, whole channels and "
             "zeros around them alone are supported."
@@ -329,37 +272,12 @@ def _pad(b: Builder, node: FxNode) -> None:
     _move(b, node)
 
 
-def _functions() -> dict[Any, Handler]:
-    """Those without a parameter, in place and not."""
-    handlers: dict[Any, Handler] = {}
-    for name in ("sigmoid", "hardsigmoid", "silu", "hardswish", "tanh"):
-        for spelled in (name, f"{name}_"):
-            handlers[getattr(aten, spelled).default] = partial(_function, name=name)
-    return handlers
-
-
 HANDLERS: dict[Any, Handler] = {
     aten.conv2d.default: _conv,
     aten.conv2d.padding: _conv,
     aten.linear.default: _linear,
     aten.batch_norm.default: _batch_norm,
-    aten.relu.default: _relu,
-    aten.relu_.default: _relu,
-    aten.relu6.default: partial(_relu, end=6.0),
-    aten.relu6_.default: partial(_relu, end=6.0),
-    aten.hardtanh.default: _clamp,
-    aten.hardtanh_.default: _clamp,
-    aten.clamp.default: _clamp,
-    aten.clamp_.default: _clamp,
-    aten.clamp_min.default: _clamp,
-    aten.clamp_min_.default: _clamp,
-    aten.leaky_relu.default: _leaky_relu,
-    aten.leaky_relu_.default: _leaky_relu,
-    aten.elu.default: _elu,
-    aten.elu_.default: _elu,
-    aten.gelu.default: _gelu,
-    aten.gelu_.default: _gelu,
-    **_functions(),
+    **ELEMENTWISE,
     aten.add.Tensor: _add,
     aten.add_.Tensor: _add,
     operator.add: _add,
@@ -393,11 +311,9 @@ HANDLERS: dict[Any, Handler] = {
     aten.pad.default: _pad,
 }
 
-_ON_TOKENS = (_linear, _relu, _clamp, _leaky_relu, _elu, _gelu, _add)
-#: Of those, the ones that mean the same where channels are the last dimension.
+#: Those that mean the same where channels are the last dimension.
 TOKEN_HANDLERS: dict[Any, Handler] = {
-    target: handler
-    for target, handler in HANDLERS.items()
-    if handler in _ON_TOKENS or isinstance(handler, partial)
+    **ELEMENTWISE,
+    **{target: made for target, made in HANDLERS.items() if made in (_linear, _add)},
 }
 TOKEN_HANDLERS |= dict.fromkeys((aten.dropout.default, aten.clone.default), _same)

@@ -106,9 +106,19 @@ def export(module: nn.Module, input_shape: tuple[int, int, int], batch: int = 2)
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
     inline_regions(exported.graph_module)
-    for node in exported.graph.nodes:
+    for node in _of_images(exported):
         _refuse_training(node)
     return exported
+
+
+def _of_images(exported: ExportedProgram) -> list[FxNode]:
+    """The nodes that an image changes; the others compute weights, by a batch norm, too."""
+    found: dict[FxNode, None] = {}
+    for node in exported.graph.nodes:
+        image = node.op == "placeholder" and node.name in exported.graph_signature.user_inputs
+        if image or any(source in found for source in node.all_input_nodes):
+            found[node] = None
+    return list(found)
 
 
 def _refuse_training(node: FxNode) -> None:

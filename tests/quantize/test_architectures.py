@@ -334,6 +334,8 @@ BODIES: dict[str, Callable[[Tensor, Tensor, Body], Tensor]] = {
     "norm of a sum": lambda y, x, m: m.norm(m.second(y) + y),
     "norm of a pool": lambda y, x, m: m.norm_again(functional.max_pool2d(m.norm(y), 2)),
     "sum of relus": lambda y, x, m: torch.relu(torch.relu(y) + torch.relu(m.second(y))),
+    "numbers": lambda y, x, m: (m.second(y * 0.5 + 1.0).abs() / -4.0).square(),
+    "a sum that begins with 0": lambda y, x, m: sum([m.second(y), y]),
     "sum with itself": lambda y, x, m: torch.relu(y + y),
     "average that counts its padding": lambda y, x, m: functional.avg_pool2d(
         torch.relu(y), 3, 2, 1
@@ -374,6 +376,9 @@ FUNCTIONS: dict[str, nn.Module] = {
     "hardswish": nn.Hardswish(inplace=True),
     "gelu": nn.GELU(),
     "tanh": nn.Tanh(),
+    "mish": nn.Mish(inplace=True),
+    "selu": nn.SELU(inplace=True),
+    "gelu_tanh": nn.GELU("tanh"),
 }
 
 
@@ -409,8 +414,7 @@ def test_groups_dilation_and_named_padding() -> None:
             "softplus",
         ),
         (nn.Sequential(nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.LazyLinear(2)), "evenly"),
-        (nn.Sequential(nn.GELU("tanh"), nn.Flatten(), nn.LazyLinear(2)), "GELU gelu"),
-        (nn.Sequential(nn.SELU(), nn.Flatten(), nn.LazyLinear(2)), "node selu"),
+        (nn.Sequential(nn.RReLU(), nn.Flatten(), nn.LazyLinear(2)), "node rrelu"),
         (nn.Sequential(nn.Conv2d(3, 2, 1)), "conv2d is no vector of logits but 2 maps of 8x8"),
         (
             nn.Sequential(
@@ -419,8 +423,8 @@ def test_groups_dilation_and_named_padding() -> None:
             "batch_norm keeps no statistics",
         ),
         (Body(lambda y, x, m: m.second(m.second(y))), "second is used more than once"),
-        (Body(lambda y, x, m: y + 1), "adds a number"),
-        (Body(lambda y, x, m: y * y), "mul.Tensor .node mul"),
+        (Body(lambda y, x, m: 1 - y), "rsub.Scalar .node rsub"),
+        (Body(lambda y, x, m: y * y), "mul .aten.mul.Tensor"),
         (Body(lambda y, x, m: torch.cat([y, y], 2)), "concatenation cat is not over channels"),
         (Body(lambda y, x, m: y[:, :, ::2].relu_()), "changes a slice in place"),
         (

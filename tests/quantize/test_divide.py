@@ -278,7 +278,6 @@ BODIES: dict[str, Callable[[Tensor, Body], Tensor]] = {
     "upsampled": lambda y, m: m.second(functional.interpolate(y, scale_factor=2, mode="nearest")),
     "bilinear": lambda y, m: functional.interpolate(y, (11, 13), mode="bilinear"),
     "group norm": lambda y, m: functional.group_norm(y, 3),
-    "selu": lambda y, m: functional.selu(m.second(y)),
     "a number": lambda y, m: 1 - y,
     "rows side by side": lambda y, m: torch.cat([y, y], 2),
     "average that rounds up": lambda y, m: functional.avg_pool2d(y, 3, 2, 1, ceil_mode=True),

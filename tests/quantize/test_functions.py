@@ -30,9 +30,24 @@ ORACLES: dict[str, Callable[[float, float], float]] = {
     "silu": lambda x, _: x * sigmoid(x),
     "hardswish": lambda x, _: x * min(max(x + 3, 0.0), 6.0) / 6,
     "gelu": lambda x, _: x * 0.5 * math.erfc(-x / math.sqrt(2)),
+    "gelu_tanh": lambda x, _: (
+        x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))) / 2
+    ),
+    "mish": lambda x, _: x * math.tanh(math.log(1 + math.exp(x))),
+    "selu": lambda x, _: 1.0507009873554805 * (x if x >= 0 else 1.6732632423543772 * math.expm1(x)),
     "tanh": lambda x, _: math.tanh(x),
+    "abs": lambda x, _: max(x, -x),
+    "square": lambda x, _: x * x,
+    "scale": lambda x, factor: factor * x,
+    "shift": lambda x, number: x + number,
 }
-PARAMETERS = {"relu": [None, 6.0, 0.7], "leaky_relu": [None, 0.2], "elu": [None, 0.5]}
+PARAMETERS = {
+    "relu": [None, 6.0, 0.7],
+    "leaky_relu": [None, 0.2],
+    "elu": [None, 0.5],
+    "scale": [None, -0.7, 3.0],
+    "shift": [None, -1.5, 2.0],
+}
 CASES = [(name, p) for name in FUNCTIONS for p in PARAMETERS.get(name, [None])]
 
 
