@@ -53,6 +53,7 @@ def row(name: str, count: int, found: dict[str, Any]) -> str:
     runs = {"failed": "not measured", "differs": "**differs**"}.get(verdict, verdict)
     error = f"{found['error']:.1e}" if "error" in found else ""
     reason = found.get("reason", "").replace("|", "\\|")
+    count = found.get("parameters", count)
     cells = (f"`{name}`", f"{count / 1e6:.1f}", found.get("size", ""), runs, share(found), error)
     return "| " + " | ".join(str(cell) for cell in (*cells, reason)) + " |"
 
