@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .errors import UserError, first_line
+from .memory_limit import require
 
 IMAGES = ("train_images", "test_images")
 LABELS = ("train_labels", "test_labels")
@@ -72,6 +73,7 @@ def _stored(
         if not isinstance(stored, np.lib.npyio.NpzFile):
             raise UserError(f"{path} holds one bare array; store named ones with numpy.savez.")
         with stored:
+            _check_size(path, stored, choose(stored.files))
             return {key: _array(path, stored, key) for key in choose(stored.files)}
     except UserError:
         raise
@@ -79,6 +81,13 @@ def _stored(
         raise UserError(
             f"{path} is no .npz file or is damaged ({first_line(reason)}); make it again."
         ) from None
+
+
+def _check_size(path: Path, stored: np.lib.npyio.NpzFile, keys: Sequence[str]) -> None:
+    """Whether what the chosen members say that they unpack to fits, before any is read."""
+    chosen = {f"{key}.npy" for key in keys} | set(keys)
+    members = stored.zip.infolist() if stored.zip is not None else []
+    require(str(path), sum(one.file_size for one in members if one.filename in chosen))
 
 
 def _array(path: Path, stored: np.lib.npyio.NpzFile, key: str) -> NDArray[np.generic]:

@@ -85,8 +85,17 @@ MEMORY = click.option(
 
 
 def command_line() -> str:
-    """The command as a user would type it again."""
-    return shlex.join(["sigmabench", *sys.argv[1:]])
+    """The command as a user would type it again; what is no UTF-8 is in the shell's `$'...'`."""
+    return " ".join(map(_quoted, ["sigmabench", *sys.argv[1:]]))
+
+
+def _quoted(word: str) -> str:
+    try:
+        word.encode()
+        return shlex.quote(word)
+    except UnicodeEncodeError:
+        plain = word.replace("\\", r"\\").replace("'", r"\'")
+        return "$'" + plain.encode(errors="surrogateescape").decode(errors="backslashreplace") + "'"
 
 
 def echo_json(value: object) -> None:

@@ -161,3 +161,13 @@ def test_cifar10_of_a_data_root(tmp_path: Path) -> None:
     store(tmp_path / "cifar10.npz", test_images=np.zeros((4, 28, 28, 3), np.uint8))
     with pytest.raises(UserError, match=r"test_images in .* are of \[3, 28, 28\]"):
         cifar10(tmp_path)
+
+
+def test_what_would_unpack_to_more_than_memory_is_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez_compressed(tmp_path / "a.npz", images=np.zeros((64, 256, 256), np.uint8))
+    assert (tmp_path / "a.npz").stat().st_size < 100_000
+    monkeypatch.setenv("SIGMABENCH_MEMORY", str(1 << 20))
+    with pytest.raises(UserError, match=r"a\.npz needs about 0\.00391 GiB of memory, and"):
+        read_images(tmp_path / "a.npz")
