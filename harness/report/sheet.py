@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
-
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -116,12 +114,11 @@ def _table(sheet: Sheet, room: int) -> Table:
         header_style="dim",
         highlight=False,
     )
-    for column, head, widest in zip(sheet.columns, heads, _widest(sheet, heads), strict=True):
-        justify: Literal["left", "right"] = "right" if column.numeric else "left"
+    widths = _widest(sheet, heads)
+    for column, head, widest in zip(sheet.columns, heads, widths, strict=True):
         whole = column.numeric or column.whole or widest <= _NAME
         table.add_column(
-            Text("\n".join(head)),
-            justify=justify,
+            Text("\n".join(_aligned(line, column, widest) for line in head)),
             no_wrap=whole,
             overflow="ignore" if whole else "fold",
             min_width=widest if whole else _NAME,
@@ -133,8 +130,22 @@ def _table(sheet: Sheet, room: int) -> Table:
             table.add_section()
         if index in sheet.headings:
             table.add_row(Text(sheet.headings[index], style="bold"))
-        table.add_row(*_unrepeated(group, above), *map(_styled, row[sheet.grouped :]))
+        cells = [
+            _aligned(cell, column, widest)
+            for cell, column, widest in zip(
+                (*_unrepeated(group, above), *row[sheet.grouped :]),
+                sheet.columns,
+                widths,
+                strict=True,
+            )
+        ]
+        table.add_row(*cells[: sheet.grouped], *map(_styled, cells[sheet.grouped :]))
     return table
+
+
+def _aligned(cell: str, column: Column, width: int) -> str:
+    """Numbers to the right. Rich does not align what it may not cut."""
+    return " " * (width - cell_len(cell)) + cell if column.numeric else cell
 
 
 def _unrepeated(group: tuple[str, ...], above: tuple[str, ...]) -> list[str]:

@@ -190,3 +190,12 @@ def test_parts_are_announced_in_one_line(sheets, monkeypatch):
     assert narrow.count("format") > 1
     assert narrow.count("Speed") == 1
     assert "parts" not in printed(speed, 40, monkeypatch, tty=False)
+
+
+def test_numbers_stand_to_the_right():
+    columns = (Column("format", numeric=False), Column("p50", "ms"))
+    sheet = Sheet("Speed", columns, (("FP32", "9.5"), ("INT8", "1,234.5")), {})
+    console = Console(file=io.StringIO(), width=80)
+    console.print(RichSheet(sheet))
+    lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
+    assert len({len(line) for line in lines if line.endswith(("p50", "ms", ".5"))}) == 1
