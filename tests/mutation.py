@@ -25,14 +25,16 @@ SURVIVED = (0, 33)  # mutmut: every test passed; no test calls the function
 
 @dataclass(frozen=True)
 class Group:
-    """Modules below `harness/`, without suffix, and the tests below `tests/` that are theirs."""
+    """Modules below `harness/`, without suffix, and the tests below `tests/` that are theirs, less
+    those that take seconds, by words of their names."""
 
     modules: tuple[str, ...]
     tests: tuple[str, ...]
+    less: tuple[str, ...]
 
 
-def _group(modules: str, tests: str) -> Group:
-    return Group(tuple(modules.split()), tuple(tests.split()))
+def _group(modules: str, tests: str, less: str = "") -> Group:
+    return Group(tuple(modules.split()), tuple(tests.split()), tuple(less.split()))
 
 
 GROUPS = {
@@ -49,29 +51,34 @@ GROUPS = {
         "quantize/test_artefact.py::test_size_is_what_the_file_holds_item_by_item "
         "quantize/test_artefact.py::test_size_of_constants_and_codebooks",
     ),
-    "paired": _group(
-        "measure/paired significance",
-        "measure/test_paired.py measure/test_statistics.py test_compare.py",
-    ),
+    "paired": _group("measure/paired", "measure/test_paired.py"),
+    "significance": _group("significance", "test_compare.py"),
     "shift": _group(
-        "shift/paired shift/bootstrap shift/equivalence",
-        "shift/test_equivalence.py shift/test_conclusions.py",
+        "units shift/paired shift/blocks shift/bootstrap shift/equivalence",
+        "test_units.py shift/test_equivalence.py shift/test_conclusions.py",
     ),
     "selective": _group(
         "selective/agreement selective/bound selective/ranking selective/selection",
         "selective/test_agreement.py selective/test_ranking.py selective/test_selective_choice.py",
     ),
     "audits": _group(
-        "measure/audits peers/audits", "measure/test_audits.py peers/test_peer_comparison.py"
+        "measure/audits measure/saturation peers/audits verdict",
+        "measure/test_audits.py measure/test_saturation.py peers/test_peer_audits.py "
+        "test_verdict.py",
+        "wide_posterior shipped_posterior committed_results published unequal_sigma told_apart",
     ),
-    "keys": _group("cell store files", "test_store.py test_keys.py"),
+    "keys": _group(
+        "cell fingerprint bench/record contents files store",
+        "test_key_values.py test_contents.py test_files.py test_store.py",
+        "published round_trip light killed waited just_changed",
+    ),
 }
 
 CONFIGURATION = """
 [tool.mutmut]
 source_paths = ["sigmabench"]
 only_mutate = {modules}
-pytest_add_cli_args = ["-p", "no:cacheprovider", "-m", "not slow and not peers"]
+pytest_add_cli_args = ["-p", "no:cacheprovider", "-m", "not slow and not peers", "-k", {less}]
 pytest_add_cli_args_test_selection = {tests}
 process_isolation = "forkserver"
 timeout_constant = 60.0
@@ -98,7 +105,10 @@ def prepare(group: Group, place: Path) -> None:
         (place / "mutants" / folder).symlink_to(ROOT / folder)
     modules = [f"sigmabench/harness/{module}.py" for module in group.modules]
     tests = [f"tests/{test}" for test in group.tests]
-    text = CONFIGURATION.format(modules=json.dumps(modules), tests=json.dumps(tests))
+    less = " and ".join(f"not {word}" for word in group.less) or "test"
+    text = CONFIGURATION.format(
+        modules=json.dumps(modules), tests=json.dumps(tests), less=json.dumps(less)
+    )
     (place / "pyproject.toml").write_text(text)
 
 

@@ -1,0 +1,101 @@
+"""Keys and hashes by known answers: SHA-256 of JSON that is written out here, field by field."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from hashlib import sha256
+
+import pytest
+
+from sigmabench.harness.bench.record import MEMORY, RACES, Contender, MemoryUse, Race
+from sigmabench.harness.bench.sampler import SamplerRun, Width
+from sigmabench.harness.cell import Cell
+from sigmabench.harness.files import content_hash
+from sigmabench.harness.fingerprint import IN_PART, Fingerprint, Machine
+from sigmabench.harness.peers.record import Asked
+from sigmabench.harness.store import digest, fingerprint_hash
+
+MACHINE = Machine("GenuineIntel", "Xeon ®", "6", "143", "8", ("avx2",), 2, 4, {"L1d": "48K"}, "KVM")
+MADE = Fingerprint("Xeon ®", ("avx2",), 2, 1, 1024, None, "Linux 6", "3.11", {"torch": "2"}, "ab",
+                   None, {"OMP": "1"})  # fmt: skip
+
+
+def sha(text: str, digits: int = 16) -> str:
+    return sha256(text.encode()).hexdigest()[:digits]
+
+
+def test_a_cells_key_is_the_hash_of_its_fields_in_alphabetical_order() -> None:
+    cell = Cell("lé", "1", "ab", "INT8", "headroom", "channel", "float", "minmax", "mean",
+                "test", "none", 0, 9, 10, 1, "closed-loop", "native", "auto", 1, 2, "stream-v1", 3, 5)  # fmt: skip
+    first = '{"backend":"native","batch":1,"calibration":"mean","corruption":"none",'
+    middle = (
+        '"format":"INT8","granularity":"channel","instances":2,"isa":"auto","limit":9,"mc":10,'
+        '"noise":"stream-v1","observer":"minmax","posterior":"ab","range":"headroom",'
+        '"scenario":"closed-loop",'
+    )
+    last = (
+        '"seed":3,"seeds":5,"severity":0,"sigma_offset":"float","split":"test","threads":1,'
+        '"workload":"l\\u00e9","workload_version":"1"}'
+    )
+    assert cell.key == sha(first + middle + last)
+    later = replace(cell, data="cd", seconds=2.0)
+    assert later.key == sha(first + '"data":"cd",' + middle + '"seconds":2.0,' + last)
+
+
+def test_a_fingerprints_hash_leaves_out_what_is_as_by_default() -> None:
+    text = (
+        '{"code":"ab","commit":null,"cores":2,"cpu":"Xeon \\u00ae","environment":{"OMP":"1"},'
+        '"governor":null,"isa":["avx2"],"kernel":"Linux 6",%s"memory_bytes":1024,"numa_nodes":1,'
+        '"packages":{"torch":"2"},"python":"3.11"}'
+    )
+    machine = (
+        '{"caches":{"L1d":"48K"},"cores":2,"family":"6","hypervisor":"KVM","isa":["avx2"],'
+        '"model":"143","name":"Xeon \\u00ae","stepping":"8","threads":4,"vendor":"GenuineIntel"}'
+    )
+    assert fingerprint_hash(MADE) == sha(text % "", 8)
+    whole = replace(MADE, machine=MACHINE)
+    assert fingerprint_hash(whole) == sha(text % f'"machine":{machine},', 8)
+    assert MACHINE.hash == sha(machine, 8)
+    assert MADE.place == (IN_PART, "Xeon ®", ("avx2",), 2, 1024)
+    assert replace(whole, cpu_quota=1.5).place == (MACHINE.hash, 2, 1.5)
+
+
+def test_a_digest_is_of_sorted_dense_json_as_it_is_spelt() -> None:
+    assert digest({"b": [1, 2.5], "a": "é"}) == sha('{"a":"é","b":[1,2.5]}')
+
+
+def test_a_content_hash_goes_over_the_text_and_then_each_array_by_name() -> None:
+    arrays = {"b": memoryview(b"\x02"), "a": memoryview(b"\x01")}
+    assert content_hash("text") == sha("text", 64)
+    assert content_hash("text", arrays) == sha256(b"texta\0\x01b\0\x02").hexdigest()
+
+
+@pytest.mark.parametrize("mc", [0, 10])
+def test_a_races_key_has_the_passes_and_versions_where_they_were_told(mc: int) -> None:
+    ours = Contender("FP32", "sigmabench", "FP32", "float", 10)
+    peer = Contender("peer", "peer", "FP32", "x", 10, packages={"torch": "2"})
+    race = Race("lenet5", "ab", (1, 28, 28), 2, 1, 4, 7, 0.5, (ours, peer), MADE, "x", "now", mc=mc)
+    told = f',{mc},[{{}},{{"torch":"2"}}]' * bool(mc)
+    assert race.key == sha(f'["lenet5","ab",2,1,7,0.5,["FP32","peer"]{told}]')
+    assert RACES.key(race) == race.key
+
+
+def test_keys_of_memory_and_of_the_sampler() -> None:
+    use = MemoryUse("lenet5", "ab", (1, 28, 28), "INT8", 2, 10, 1, 7, 1, 1, 1, 1, 1, {}, 1, 2, 3,
+                    "x", MADE, "x", "now")  # fmt: skip
+    assert use.key == MEMORY.key(use) == "memory-" + sha('["lenet5","ab","INT8",2,10,1,7]')
+    width = Width(8, 5000, 1, (1,), (1,), (1,), (1,))
+    run = SamplerRun(2, "avx2", 7, 0.5, (width,), MADE, "x", "now")
+    assert run.key == sha("[5000,2,0.5,7]")
+
+
+def test_a_comparisons_key_is_the_hash_of_what_was_asked() -> None:
+    asked = Asked("lé", "1", "ab", "cd", "test", 9, "", 10, 2, 1, 7, 0.5, ("FP32",),
+                  {"peer": {"torch": "2"}})  # fmt: skip
+    text = (
+        '{"batch":2,"data":"","formats":["FP32"],"limit":9,"mc":10,%s"peers":{"peer":{"torch":'
+        '"2"}},"posterior":"ab","seconds":0.5,"seed":7,"split":"test","threads":1,"twin":"cd",'
+        '"workload":"lé","workload_version":"1"}'
+    )
+    assert asked.key == sha(text % "")
+    assert replace(asked, network="ef").key == sha(text % '"network":"ef",')
