@@ -65,12 +65,14 @@ GROUPS = {
         "measure/audits measure/saturation peers/audits verdict",
         "measure/test_audits.py measure/test_saturation.py peers/test_peer_audits.py "
         "test_verdict.py",
-        "wide_posterior shipped_posterior committed_results published unequal_sigma told_apart",
+        "wide_posterior shipped_posterior committed_results published unequal_sigma told_apart "
+        "code_names",
     ),
     "keys": _group(
         "cell fingerprint bench/record contents files store",
-        "test_key_values.py test_contents.py test_files.py test_store.py",
-        "published round_trip light killed waited just_changed",
+        "test_key_values.py test_contents.py test_files.py test_store.py "
+        "bench/test_runtime_record.py",
+        "published round_trip light killed waited",
     ),
 }
 

@@ -137,3 +137,17 @@ def test_where_nothing_can_be_kept_digests_are_taken_all_the_same(
 def test_what_cannot_be_read_has_none(folder: Path) -> None:
     (folder / "link.png").symlink_to("nowhere")
     assert digests(Folder(folder), ["link.png", *NAMES]) == ["", *expected(folder)]
+
+
+def test_the_cache_is_where_the_system_keeps_them_a_file_for_each_folder(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests(Folder(folder), NAMES)
+    digests(Folder(folder / "sub"), ["b.png"])
+    places = [hashlib.sha256(os.fsencode(one)).hexdigest()[:32] for one in (folder, folder / "sub")]
+    kept = {path.name for path in (contents.cache_home() / "digests").iterdir()}
+    assert kept == {f"{place}.json" for place in places}
+    assert contents.cache_home() == tmp_path / "cache" / "sigmabench"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/somewhere")
+    assert contents.cache_home() == Path("/somewhere/.cache/sigmabench")

@@ -17,7 +17,13 @@ from sigmabench.harness import files, temporary
 from sigmabench.harness.archive import Folder
 from sigmabench.harness.cli import main
 from sigmabench.harness.errors import UserError
-from sigmabench.harness.files import inside, open_regular, write_atomically
+from sigmabench.harness.files import (
+    inside,
+    json_text,
+    open_regular,
+    read_json,
+    write_atomically,
+)
 from sigmabench.harness.posterior.checkpoint import save_checkpoint
 from sigmabench.harness.store import RECORDS, Store, read_record
 from sigmabench.harness.temporary import remove_leftovers, temporary_beside
@@ -128,6 +134,54 @@ def test_what_is_no_file_is_not_waited_for(
     for door in (lambda: open_regular(home / "x.json"), lambda: Folder(home).open("x.json")):
         with pytest.raises(OSError, match=r"no regular file|No such device"):
             door()
+
+
+def test_what_is_no_file_is_closed_again_and_what_is_one_is_read(tmp_path: Path) -> None:
+    strange(tmp_path / "x", "pipe")
+    before = set(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError, match=r"^\[Errno 22\] it is no regular file: '.*x'$"):
+        open_regular(tmp_path / "x")
+    assert set(os.listdir("/proc/self/fd")) == before
+    (tmp_path / "y").write_bytes(b"whole")
+    with open_regular(tmp_path / "y") as stream:
+        assert stream.read() == b"whole"
+        assert not os.get_inheritable(stream.fileno())
+
+
+def test_json_has_a_field_a_line_and_numbers_on_one() -> None:
+    value = {"é": [1, 2.5, None], "b": {"c": [{"d": 1}, [2]], "e": {}}, "f": []}
+    text = """{
+ "\\u00e9": [1,2.5,null],
+ "b": {
+  "c": [
+   {
+    "d": 1
+   },
+   [2]
+  ],
+  "e": {}
+ },
+ "f": []
+}
+"""
+    assert json_text(value) == text
+    assert read_json(text) == value
+    assert json_text({"a": "é"}) == '{\n "a": "é"\n}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"a": 1, "b": 2, "b": 3}', "it has 'b' twice"),
+        ("[NaN]", "it has the number NaN"),
+        ("[-Infinity]", "it has the number -Infinity"),
+        ("[1e999]", "it has the number 1e999"),
+        ("[" * 100_000, "it is nested too deep"),
+    ],
+)
+def test_json_of_which_readers_may_think_otherwise_is_refused(text: str, says: str) -> None:
+    with pytest.raises(ValueError, match=f"^{says}$"):
+        read_json(text)
 
 
 def test_a_folder_that_cannot_be_listed_is_named(

@@ -26,7 +26,8 @@ def sha(text: str, digits: int = 16) -> str:
 
 def test_a_cells_key_is_the_hash_of_its_fields_in_alphabetical_order() -> None:
     cell = Cell("lé", "1", "ab", "INT8", "headroom", "channel", "float", "minmax", "mean",
-                "test", "none", 0, 9, 10, 1, "closed-loop", "native", "auto", 1, 2, "stream-v1", 3, 5)  # fmt: skip
+                "test", "none", 0, 9, 10, 1, "closed-loop", "native", "auto", 1, 2,
+                "stream-v1", 3, 5)  # fmt: skip
     first = '{"backend":"native","batch":1,"calibration":"mean","corruption":"none",'
     middle = (
         '"format":"INT8","granularity":"channel","instances":2,"isa":"auto","limit":9,"mc":10,'
@@ -99,3 +100,21 @@ def test_a_comparisons_key_is_the_hash_of_what_was_asked() -> None:
     )
     assert asked.key == sha(text % "")
     assert replace(asked, network="ef").key == sha(text % '"network":"ef",')
+
+
+@pytest.mark.parametrize(
+    ("isa", "units"),
+    [
+        (("avx2", "avx512f"), "AVX2, no AMX, "),
+        (("avx2", "avx_vnni"), "AVX-VNNI, no AMX, "),
+        (("avx2", "avx512_vnni", "amx_int8"), "AVX-512 VNNI, AMX, "),
+        (("neon",), ""),
+    ],
+)
+def test_a_machine_is_shown_by_name_and_by_what_multiplies(
+    isa: tuple[str, ...], units: str
+) -> None:
+    made = replace(MADE, isa=isa)
+    assert made.shown == f"Xeon ®, {units}2 cores ({IN_PART})"
+    whole = replace(made, cores=1, machine=MACHINE, cpu_quota=0.5)
+    assert whole.shown == f"Xeon ®, {units}1 core, CPU quota 0.5 cores (machine {MACHINE.hash})"

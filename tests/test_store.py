@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import asdict, is_dataclass, replace
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -32,7 +32,15 @@ from sigmabench.harness.record import (
     Timing,
 )
 from sigmabench.harness.shift.record import SHIFT_RECORDS
-from sigmabench.harness.store import RECORDS, Policy, Store, fingerprint_hash, from_json, to_json
+from sigmabench.harness.store import (
+    RECORDS,
+    Kind,
+    Policy,
+    Store,
+    fingerprint_hash,
+    from_json,
+    to_json,
+)
 from sigmabench.harness.verdict import verdict
 
 COMPARED = ("accuracy_percent", "nll_nats")
@@ -278,6 +286,29 @@ def test_what_is_not_a_record_is_refused_by_name(tmp_path: Path, record: Record)
         assert "\n" not in str(error.value)
     with pytest.raises(UserError, match="No such file"):
         Store(tmp_path, RECORDS).load(tmp_path / "absent.json")
+
+
+def test_the_hash_is_of_the_content_in_any_order(record: Record) -> None:
+    tree = json.loads(to_json(record))
+    told = tree.pop("sha256")
+    text = json.dumps(tree, sort_keys=True, separators=(",", ":"))
+    assert told == hashlib.sha256(text.encode()).hexdigest()
+    turned = dict(reversed([*tree.items(), ("sha256", told)]))
+    assert from_json(json.dumps(turned).encode(), "x", RECORDS) == record
+
+
+@dataclass(frozen=True)
+class Small:
+    schema_version: int
+    a: int
+
+
+def test_only_what_is_older_is_brought_up_to_date_and_only_where_a_kind_says_how() -> None:
+    kind = Kind("small", Small, 2, str, lambda tree: {"a": 10 * tree["b"]})
+    assert from_json(b'{"schema_version": 1, "b": 3}', "x", kind) == Small(2, 30)
+    assert from_json(b'{"schema_version": 2, "a": 3}', "x", kind) == Small(2, 3)
+    plain = replace(kind, upgrade=None)
+    assert from_json(b'{"schema_version": 1, "a": 3}', "x", plain) == Small(1, 3)
 
 
 def test_a_file_from_before_the_hash_is_believed(record: Record) -> None:
