@@ -19,12 +19,14 @@ from .backends.base import BACKENDS, Predictor
 from .checks import cores_for
 from .cores import give_back
 from .errors import UserError
+from .estimate import run_seconds
 from .fingerprint import Fingerprint
+from .formats import FORMATS
 from .machine import fingerprint
 from .measure import audits
 from .measure.adaptive import adaptive
 from .measure.bandwidth import copy_bandwidth
-from .measure.clock import Samples, interleave
+from .measure.clock import MIN_SAMPLES, Samples, interleave
 from .measure.counters import dram, energy
 from .measure.memory import PeakMemory
 from .measure.operations import finding, operations
@@ -44,6 +46,7 @@ from .scoring import Scorer, Scores, compared_with, other_of
 from .scratch import Scratch
 from .store import Policy, Store
 from .verdict import PASS, Verdict, verdict
+from .waiting import LONG_SECONDS, about
 
 if TYPE_CHECKING:
     from .cell import Cell
@@ -51,7 +54,6 @@ if TYPE_CHECKING:
     from .formats import Format
     from .plan import Plan
 
-MIN_SAMPLES = 20  # fewer have no median by the rule for percentiles
 MAX_SAMPLES = 2000  # enough for p99 twice over; more would only swell the records
 #: How far mean probabilities of two batch sizes may be apart: float sums round in another order.
 TOLERANCES = {"int8": 0.0, "fp32": 1e-4, "bf16": 2e-2}
@@ -60,7 +62,8 @@ DIVIDED_TOLERANCE = 2e-2
 
 ADAPTIVE_INPUTS = "not applicable: inputs differ in how many passes they need"
 
-#: Told what is being done and how much of it is done, as (phase, done, total).
+#: Told what is being done and how much of it is done, as (phase, done, total); of a total of 0, a
+#: remark, such as how long it will take.
 Report = Callable[[str, int, int], None]
 
 
@@ -122,7 +125,7 @@ def run(
     if wanted:
         give_back()
         torch.set_num_threads(plan.threads)
-        report("Quantizing", 0, 1)
+        report("Loading data", 0, 1)
         reuse = policy is not Policy.ALWAYS
         sweep = _Sweep(prepare(plan, networks), store, command, here, report, reuse)
         sweep.measure(wanted, cells)
@@ -177,9 +180,16 @@ class _Sweep:
         total = len(names) * plan.seeds * len(self.split)
         for index, name in enumerate(names):
             mine = [cell for cell in (*cells, *beside) if cell.format == name]
+            calibrated = FORMATS.get(name).quantized
+            self.report(f"{'Calibrating and quantizing' if calibrated else 'Loading'} {name}", 0, 1)
             artefact = self.prepared.artefact(name)
             backend = BACKENDS.get(plan.backend_of(artefact.format))
             predictor = backend.load(artefact, plan.threads, plan.team)
+            if not index:
+                long = run_seconds(plan, self.split, artefact, predictor, cells, len(names))
+                if long > LONG_SECONDS:
+                    told = f"{plural(len(cells), 'cell')} to score and time: {about(long)}"
+                    self.report(told, 0, 0)
             done = (index * total // len(names), total)
             scores[name] = scorer.score(artefact, predictor, mine, done)
             if name not in timed:
@@ -223,7 +233,7 @@ class _Sweep:
             self.plan.seconds,
             min_samples=MIN_SAMPLES,
             max_samples=MAX_SAMPLES,
-            rest=lambda: self.report("Timing", *done),
+            rest=lambda: self.report("Timing, by batch and T", *done),
         )
         race = _Race(tuple(cell.key for cell in group), watch.audits(), watch.findings())
         of = dict(zip(tasks, samples, strict=True))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .errors import UserError
+from .waiting import Lines, Pace, about
 
 if TYPE_CHECKING:
     from .sweep import Report
@@ -110,24 +111,38 @@ def tell(line: str) -> None:
 
 @contextmanager
 def progress(wanted: bool) -> Iterator[Report]:
-    """A progress bar on standard error; silent where that is not a terminal."""
+    """Progress on standard error: a bar, or lines where that is no terminal.
+
+    Args:
+        wanted: whether a person reads; nothing is shown otherwise.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
-    bar_width = max(4, min(40, console.width - 40))  # the words and the time stay whole
+    if wanted and not console.is_terminal:
+        with Lines(tell) as lines:
+            yield lines
+        return
+    bar_width = max(4, min(40, console.width - 60))  # the words and the times stay whole
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=bar_width),
         TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
     )
-    with Progress(
-        *columns, console=console, transient=True, disable=not (wanted and console.is_terminal)
-    ) as bar:
-        task = bar.add_task("Starting", total=None)
+    pace = Pace()
+    with Progress(*columns, console=console, transient=True, disable=not wanted) as bar:
+        task = bar.add_task("Starting", total=None, left="")
 
         def report(phase: str, done: int, total: int) -> None:
-            bar.update(task, description=phase, completed=done, total=total)
+            if not total:
+                bar.console.print(phase, markup=False, highlight=False)
+                return
+            pace.at(phase, done, total)
+            left = pace.left()
+            told = "" if left is None else f"{about(left)} left"
+            bar.update(task, description=phase, completed=done, total=total, left=told)
 
         yield report
 

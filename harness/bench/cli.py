@@ -103,7 +103,7 @@ def sampler(
     Store(results, RECORDS).ensure_writable()
     with progress(not as_json) as report:
         watch = CoreWatch()
-        widths = measured.measure(plan, lambda: report("Drawing", 0, 1))
+        widths = measured.measure(plan, report)
     run = measured.record_of(plan, command_line(), widths, watch.told())
     path = measured.save(run, results)
     if as_json:
@@ -144,8 +144,9 @@ def memory(
     batches = tuple(dict.fromkeys(batch))
     cores = cores_for(threads)
     plan = measured.Plan(NETWORKS.get(network), format_name(form), batches, mc, cores, seed)
-    uses = measured.measure(plan, command_line())
-    told = _stored(uses, results, None if as_json else measured.renderables, measured.to_dict)
+    with progress(not as_json) as report:
+        uses = measured.measure(plan, command_line(), report)
+        told = _stored(uses, results, None if as_json else measured.renderables, measured.to_dict)
     if as_json:
         echo_json(told)
 

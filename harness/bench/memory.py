@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -73,12 +73,15 @@ class Plan:
         check_seed(self.seed)
 
 
-def measure(plan: Plan, command: str) -> Iterator[MemoryUse]:
+def measure(
+    plan: Plan, command: str, report: Callable[[str, int, int], None] | None = None
+) -> Iterator[MemoryUse]:
     """Look at every batch size, each in a process of its own.
 
     Args:
         plan: what to look at.
         command: the command line, for the record.
+        report: progress, in batch sizes.
 
     Raises:
         UserError: the format's backend or its compiled program is not to be had here, or the
@@ -87,13 +90,16 @@ def measure(plan: Plan, command: str) -> Iterator[MemoryUse]:
     quantized = FORMATS.get(plan.format).quantized
     if reason := BACKENDS.get(INT8_BACKEND if quantized else FLOAT_BACKEND).unavailable():
         raise UserError(f"{plan.format} cannot be measured: {reason}")
+    told = report or (lambda *_: None)
+    told(f"Building {plan.network.name}", 0, len(plan.batches))
     made = plan.network.synthetic(plan.seed)
     source = Source(plan.network.name, "synthetic", "")
     artefact = quantize(made.model, plan.format, made.calibration, Options(), source)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "artefact.safetensors"
         save(artefact, path)
-        for batch in plan.batches:
+        for done, batch in enumerate(plan.batches):
+            told(f"Running at batch {batch}", done, len(plan.batches))
             yield _use(plan, artefact, batch, _run(plan, path, batch), command)
 
 

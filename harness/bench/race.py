@@ -14,10 +14,11 @@ from ..machine import fingerprint
 from ..measure.watch import CoreWatch
 from ..peers.contender import remotes_of
 from ..peers.environment import ENVIRONMENTS, Peer, find
+from ..waiting import LONG_SECONDS, about
 from .contenders import FORMAT_NAMES, Local, locals_of
 from .networks import POSTERIOR, Network
 from .record import Contender, Race
-from .turns import INPUTS, Turns, take_turns
+from .turns import INPUTS, Expected, Turns, take_turns
 
 #: What it is doing, what is done, of how much.
 Progress = Callable[[str, int, int], None]
@@ -83,7 +84,11 @@ def race(plan: Plan, command: str, progress: Progress | None = None) -> Iterator
         told(f"Loading peers at batch {batch}", done, len(plan.batches))
         watch = CoreWatch()
         contenders = _contenders(
-            plan, ours, batch, partial(told, f"Batch {batch}", done, len(plan.batches))
+            plan,
+            ours,
+            batch,
+            partial(told, f"Timing at batch {batch}", done, len(plan.batches)),
+            partial(_tell_how_long, told, plan.batches[done:]),
         )
         yield Race(
             network=plan.network.name,
@@ -103,8 +108,20 @@ def race(plan: Plan, command: str, progress: Progress | None = None) -> Iterator
         )
 
 
+def _tell_how_long(told: Progress, batches: tuple[int, ...], expected: Expected) -> None:
+    """What is left, the batch that was measured first; a pass takes as much longer as there are
+    more images."""
+    long = sum(expected(batch / batches[0]) for batch in batches)
+    if long > LONG_SECONDS:
+        told(f"Timing at batch {', '.join(map(str, batches))} takes {about(long)}", 0, 0)
+
+
 def _contenders(
-    plan: Plan, ours: list[Local], batch: int, rest: Callable[[], None]
+    plan: Plan,
+    ours: list[Local],
+    batch: int,
+    rest: Callable[[], None],
+    expect: Callable[[Expected], None],
 ) -> tuple[Contender, ...]:
     images = list(plan.network.images(INPUTS * batch, plan.seed + 1).split(batch))
     for local in ours:
@@ -120,4 +137,7 @@ def _contenders(
     }
     turns = Turns(plan.mc, plan.threads, plan.seconds)
     with remotes_of(job, environments) as (remotes, absent):
-        return (*take_turns([*ours, *remotes], turns, rest), *(one.contender() for one in absent))
+        return (
+            *take_turns([*ours, *remotes], turns, rest, expect),
+            *(one.contender() for one in absent),
+        )

@@ -8,6 +8,7 @@ weights; sizes go beyond the caches.
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -23,13 +24,14 @@ from ..errors import UserError
 from ..fingerprint import Fingerprint
 from ..formats import FORMATS
 from ..machine import fingerprint
-from ..measure.clock import interleave
+from ..measure.clock import Task, expected_seconds, interleave
 from ..measure.statistics import Ratio, ratio_of_medians
 from ..quantize.artefact import Artefact, Header, Layer
 from ..quantize.graph import Activation, Conv, Graph
 from ..report.sheet import Column, RichSheet, Sheet
 from ..report.text import plural
 from ..store import digest, fingerprint_hash, write_record
+from ..waiting import LONG_SECONDS, about
 from .record import FOLDER
 
 INPUTS = 4096  # of the one linear layer whose weights are drawn
@@ -142,12 +144,12 @@ class Plan:
         check_seed(self.seed)
 
 
-def measure(plan: Plan, told: Callable[[], None] | None = None) -> tuple[Width, ...]:
+def measure(plan: Plan, report: Callable[[str, int, int], None] | None = None) -> tuple[Width, ...]:
     """Time every σ width and the copy of its bytes in turns.
 
     Args:
         plan: what to draw.
-        told: called between rounds.
+        report: progress; told how long it will take, too.
 
     Raises:
         UserError: nothing is compiled here.
@@ -161,7 +163,13 @@ def measure(plan: Plan, told: Callable[[], None] | None = None) -> tuple[Width, 
     sizes = [one["mean"] + one["std"] + weights for one in moved]
     copies = [native.load().Copy(size // 2, plan.threads) for size in sizes]
     tasks = [_draw(program, plan.seed) for program in programs] + [_copy(c) for c in copies]
-    samples = interleave(tasks, plan.seconds, min_samples=MIN_SAMPLES, rest=told)
+    told = report or (lambda *_: None)
+    long = sum(expected_seconds(_seconds(task), plan.seconds, MIN_SAMPLES) for task in tasks)
+    if long > LONG_SECONDS:
+        told(f"Drawing and copying takes {about(long)}", 0, 0)
+    samples = interleave(
+        tasks, plan.seconds, min_samples=MIN_SAMPLES, rest=lambda: told("Drawing", 0, 1)
+    )
     return tuple(
         Width(
             bits=bits,
@@ -174,6 +182,14 @@ def measure(plan: Plan, told: Callable[[], None] | None = None) -> tuple[Width, 
         )
         for k, bits in enumerate(BITS)
     )
+
+
+def _seconds(task: Task) -> float:
+    """A query, buffers made."""
+    task(0)
+    start = time.perf_counter()
+    task(1)
+    return time.perf_counter() - start
 
 
 def record_of(

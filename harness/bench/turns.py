@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ..measure.clock import Samples, interleave
+from ..measure.clock import Samples, expected_seconds, interleave
 from ..peers.contender import PAUSE_SECONDS
 from ..peers.process import PeerError
 from ..plan import INT8_BACKEND
@@ -41,8 +41,15 @@ class Turns:
     query_seconds: float = QUERY_SECONDS
 
 
+#: Seconds of a race, were every pass so many times as long as it was measured.
+Expected = Callable[[float], float]
+
+
 def take_turns(
-    runners: Sequence[Runner], turns: Turns, rest: Callable[[], None]
+    runners: Sequence[Runner],
+    turns: Turns,
+    rest: Callable[[], None],
+    expect: Callable[[Expected], None] | None = None,
 ) -> list[Contender]:
     """Time everyone, one after the other, round after round.
 
@@ -50,21 +57,28 @@ def take_turns(
         runners: loaded.
         turns: how long.
         rest: called between rounds, outside all timing.
+        expect: told how long it will take, once everyone's pass was measured.
 
     Returns:
         What the record says of each, in order; one that failed says why.
     """
     with _torch_threads(turns.threads):
-        return _timed(runners, turns, rest)
+        return _timed(runners, turns, rest, expect or (lambda _: None))
 
 
-def _timed(runners: Sequence[Runner], turns: Turns, rest: Callable[[], None]) -> list[Contender]:
+def _timed(
+    runners: Sequence[Runner],
+    turns: Turns,
+    rest: Callable[[], None],
+    expect: Callable[[Expected], None],
+) -> list[Contender]:
     last = _Last()
     tasks = [_Task(runner, last, turns) for runner in runners]
     # Our int8 formats are one program with and without noise: the same T makes them comparable.
     kin = [task for task in tasks if task.runner.backend == INT8_BACKEND]
     for task in kin:
         task.passes = min(one.passes for one in kin)
+    expect(lambda times: sum(task.expected_seconds(times) for task in tasks))
     samples = interleave(
         tasks,
         turns.seconds,
@@ -106,7 +120,7 @@ class _Task:
         self.runner = runner
         self.failure = ""
         self.passes = min(turns.threads, turns.mc)
-        self._last = last
+        self._last, self._turns = last, turns
         self._give_up_ns = int(turns.seconds * 1e9)
         self._calls = 0
         self._pass_seconds = self._probe()
@@ -120,6 +134,13 @@ class _Task:
             if self._query_seconds < WAKE_SECONDS:
                 self._query()
         return self._query()
+
+    def expected_seconds(self, times: float) -> float:
+        """How long its turns take in all, were a pass so many times as long."""
+        each, turns = self._pass_seconds * times, self._turns
+        query = each * passes_per_query(each, turns.mc, turns.threads, turns.query_seconds)
+        least = MIN_SLOW_SAMPLES if query > QUERY_SECONDS else MIN_SAMPLES
+        return 0.0 if self.failure else expected_seconds(query, turns.seconds, least)
 
     @property
     def min_samples(self) -> int:

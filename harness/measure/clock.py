@@ -23,6 +23,8 @@ Task = Callable[[int], "int | None"]
 _SHARES = 10  # a task's time and samples are spread over at least this many slices
 _MIN_SLICES = 5
 _STABLE = 0.05
+_WARMUP = 3
+MIN_SAMPLES = 20  # fewer have no median by the rule for percentiles
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def interleave(
     min_samples: int | Sequence[int] = 10,
     max_samples: int = 100_000,
     slice_seconds: float = 0.05,
-    warmup: int = 3,
+    warmup: int = _WARMUP,
     rest: Callable[[], None] | None = None,
 ) -> list[Samples]:
     """Time every task for about `seconds`, in turns of about `slice_seconds`.
@@ -108,6 +110,18 @@ def interleave(
             if rest is not None:
                 rest()
     return [Samples(tuple(m.latency), tuple(m.slices), m.warmed) for m in meters]
+
+
+def expected_seconds(query: float, seconds: float, min_samples: int) -> float:
+    """About how long `interleave` takes for one task, both warming and timing it.
+
+    Args:
+        query: seconds a query.
+        seconds: timed seconds a task.
+        min_samples: queries a task at least.
+    """
+    warming = max(_WARMUP * query, min(2 * _WARMUP * query, seconds))
+    return warming + max(seconds, max(min_samples, _MIN_SLICES) * query)
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,14 @@ from torch import Tensor
 from ..backends.base import BACKENDS
 from ..bench.contenders import Local
 from ..bench.record import Contender
-from ..bench.turns import INPUTS, Turns, take_turns
+from ..bench.turns import INPUTS, Expected, Turns, take_turns
 from ..errors import UserError
 from ..machine import fingerprint
 from ..measure.watch import CoreWatch
 from ..prepare import Networks, Prepared, load_networks, prepare
 from ..report.text import plural, verb
 from ..store import Policy
+from ..waiting import LONG_SECONDS, about
 from . import record
 from .audits import effective, verdict
 from .contender import Absent, Remote, remotes_of
@@ -145,7 +146,10 @@ class _Comparing:
                 watch = CoreWatch()
                 turns = Turns(self.plan.mc, asked.threads, asked.seconds, QUERY_SECONDS)
                 timed = take_turns(
-                    [one.runner for one in running], turns, lambda: self.report("Timing", 0, 1)
+                    [one.runner for one in running],
+                    turns,
+                    lambda: self.report("Timing", 0, 1),
+                    self._tell_how_long,
                 )
         rows = [self._row(one, contender) for one, contender in zip(running, timed, strict=True)]
         rows += [Row(one.contender()) for one in [*failed, *absent]]
@@ -169,6 +173,10 @@ class _Comparing:
             command=command,
             created=datetime.now(timezone.utc).isoformat(),
         )
+
+    def _tell_how_long(self, expected: Expected) -> None:
+        if (long := expected(1.0)) > LONG_SECONDS:
+            self.report(f"Timing takes {about(long)}", 0, 0)
 
     def _exam(self, name: str, folder: Path) -> Exam:
         done = 0

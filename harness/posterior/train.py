@@ -29,6 +29,7 @@ from ..data import Split, Splits
 from ..declared import check_network, splits_of
 from ..errors import UserError, first_line
 from ..torch_state import plain
+from ..waiting import about
 from ..workload import Workload
 from .checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
 from .file import save
@@ -265,8 +266,12 @@ def _tell(run: Run, seconds: float) -> None:
     """A line an epoch where nobody watches the bar."""
     done = f"epoch {run.epoch} of {run.recipe.epochs}"
     nll = run.log[-1]["nll_nats"]
+    more = run.recipe.epochs - run.epoch
+    left = f", {about(seconds * more)} left" if more else ""
     print(
-        f"{done}: loss {run.loss:.4f}, nll {nll:.4f}, {seconds:.0f} s", file=sys.stderr, flush=True
+        f"{done}: loss {run.loss:.4f}, nll {nll:.4f}, {seconds:.0f} s{left}",
+        file=sys.stderr,
+        flush=True,
     )
 
 

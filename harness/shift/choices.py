@@ -132,6 +132,7 @@ def sampled_weights(
     seed: int = 0,
     data: Path | None = None,
     posterior: Path | None = None,
+    report: Report | None = None,
 ) -> Findings:
     """`sigmabench weights`.
 
@@ -146,6 +147,8 @@ def sampled_weights(
         raise UserError("--formats has a deterministic twin, which samples nothing; leave it out.")
     networks = load_networks(plan)
     facts = _facts(plan, networks, command, ranges=tuple(ranges), passes=passes, draws=seed)
+    if report:
+        report("Calibrating and quantizing", 0, 1)
     prepared = prepare(plan, networks)
     artefacts = {}
     for place, name in enumerate(ranges):
@@ -159,7 +162,7 @@ def sampled_weights(
         label: BACKENDS.get(plan.backend_of(artefact.format)).load(artefact, threads=1)
         for label, artefact in artefacts.items()
     }
-    found = weight_ranges(artefacts, predictors, passes, seed)
+    found = weight_ranges(artefacts, predictors, passes, seed, report)
     values = {
         **facts,
         "passes": passes,

@@ -155,7 +155,8 @@ def weights(workload: str, out: Path | None, as_json: bool, **choices: Any) -> N
     """
     from .choices import sampled_weights
 
-    found = sampled_weights(_workload(workload), command_line(), **choices)
+    with progress(not as_json) as report:
+        found = sampled_weights(_workload(workload), command_line(), report=report, **choices)
     _tell(found, workload, "weights", out, as_json)
 
 

@@ -8,7 +8,7 @@ the noise alone, w − μ. Where |μ| is much larger than σ the range is that o
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +99,7 @@ def weight_ranges(
     predictors: Mapping[str, Predictor],
     passes: int,
     seed: int = 0,
+    report: Callable[[str, int, int], None] | None = None,
 ) -> list[LayerRange]:
     """Sample every layer in every format and describe what comes out.
 
@@ -107,6 +108,7 @@ def weight_ranges(
         predictors: label to what was loaded from it.
         passes: P, at least 2; 2 P of the reference.
         seed: of the noise.
+        report: progress, in layers.
 
     Returns:
         By layer, then in the order of the labels; layers without σ are left out.
@@ -119,7 +121,10 @@ def weight_ranges(
     base = _reference(prepared_artefacts)
     artefact = prepared_artefacts[base]
     found = []
-    for conv in artefact.graph.convs:
+    convs = artefact.graph.convs
+    for done, conv in enumerate(convs):
+        if report:
+            report("Sampling layers", done, len(convs))
         layer = artefact.layers[conv.name]
         if not layer.real_std().any():
             continue
