@@ -166,7 +166,8 @@ def test_every_function_of_the_api_is_guarded() -> None:
     functions = {name: getattr(api, name) for name in api.__all__}
     functions = {name: one for name, one in functions.items() if inspect.isfunction(one)}
     assert len(functions) > 10
-    assert [name for name, one in functions.items() if not hasattr(one, "__wrapped__")] == []
+    bare = [name for name, one in functions.items() if not hasattr(one, "__wrapped__")]
+    assert bare == ["resolve_workload"], "it guards what imports a user's module alone"
 
 
 def every_logit(module: nn.Module, posterior: Posterior, x: Tensor, shape: tuple[int, ...]) -> str:

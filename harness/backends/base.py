@@ -6,13 +6,16 @@ and compute in a module each.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ..errors import NotFiniteImageError, UserError
+from ..formats import FORMATS
 from ..given import as_input
 from ..registry import Registry
+from ..torch_state import plain_torch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,6 +114,25 @@ def widest(isas: Iterable[str]) -> str:
     return max(isas, key=lambda isa: _ISAS.index(isa) if isa in _ISAS else -1)
 
 
+Load = TypeVar("Load", bound=Callable[..., Any])
+
+
+def checked(load: Load) -> Load:
+    """`Backend.load` that refuses what no artefact is, and runs in plain PyTorch."""
+
+    @wraps(load)
+    def checked_load(self: Backend, artefact: Artefact, threads: int, team: int = 0) -> Predictor:
+        from ..quantize.artefact_check import check_object
+
+        if artefact.header.format not in FORMATS or self.supports(artefact.header.format):
+            check_object(artefact)
+        with plain_torch():
+            loaded: Predictor = load(self, artefact, threads, team)
+        return loaded
+
+    return checked_load  # type: ignore[return-value]
+
+
 class Predictor(Protocol):
     """A loaded model. Calls with the same arguments return the same values.
 
@@ -202,7 +224,8 @@ class Backend(Protocol):
                 measures fastest. No result depends on it.
 
         Raises:
-            UserError: the backend is unavailable here or the format is not supported.
+            UserError: the backend is unavailable here, the format is not supported, or the artefact
+                is none that can be computed (`checked`).
         """
         ...
 

@@ -209,7 +209,6 @@ def float_traffic(artefact: Artefact, batch: int, noise_bytes: int) -> Traffic:
     )
 
 
-@plain
 def load(
     artefact: Artefact, threads: int, team: int
 ) -> ProgramPredictor | FloatPredictor | DividedPredictor:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from .. import native
 from ..errors import UserError
 from ..formats import FORMATS
+from .base import checked
 
 if TYPE_CHECKING:
     from ..quantize.artefact import Artefact
@@ -43,6 +44,7 @@ class FloatBackend:
 
         return torch.backends.cpu.get_cpu_capability().lower()
 
+    @checked
     def load(self, artefact: Artefact, threads: int, team: int = 0) -> Predictor:
         """See `Backend.load`."""
         from .float import load
@@ -75,6 +77,7 @@ class ReferenceBackend:
         """See `Backend`."""
         return "numpy"
 
+    @checked
     def load(self, artefact: Artefact, threads: int, team: int = 0) -> Predictor:
         """See `Backend.load`; `threads` makes no difference."""
         from .reference import load
@@ -112,6 +115,7 @@ class NativeBackend:
         needs["avx2_vnni"] = "avx_vnni"
         return next((isa for isa, flag in needs.items() if flag in has), "portable")
 
+    @checked
     def load(self, artefact: Artefact, threads: int, team: int = 0) -> Predictor:
         """See `Backend.load`."""
         from .native import load
@@ -149,6 +153,7 @@ class DrawnBackend(ReferenceBackend):
         """Of the int8 arithmetic."""
         return super().claimed_isa() if native.unavailable() else NATIVE.claimed_isa()
 
+    @checked
     def load(self, artefact: Artefact, threads: int, team: int = 0) -> Predictor:
         """See `Backend.load`; `team` makes no difference."""
         from .drawn import load

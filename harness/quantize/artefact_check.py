@@ -2,7 +2,7 @@
 hash says, it may come from elsewhere.
 
 `check_tensors` looks at types and lengths before a tensor is read, `check_artefact` at everything
-after; no backend looks again.
+after; `check_object` is for artefacts that come from no file.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import UserError
 from ..formats import FORMATS, Format
 from .artefact_model import MEAN_STEPS, Artefact, Header, Layer
 from .constants import sizes
@@ -107,6 +109,51 @@ def check_tensors(header: Header, tensors: Mapping[str, Stored]) -> None:
         if tensors[name] != wanted[name]:
             (type_, shape), (there, found) = wanted[name], tensors[name]
             raise ValueError(f"the tensor {name} is {there} {found}, not {type_} {shape}")
+
+
+_CHECKED: WeakSet[Artefact] = WeakSet()
+
+
+def check_object(artefact: Artefact) -> None:
+    """Refuse an artefact that no file could hold, whoever made it; each is looked at once.
+
+    Raises:
+        UserError: one sentence, with the name of the field, node, layer or constant.
+    """
+    if artefact in _CHECKED:
+        return
+    try:
+        check_header(artefact.header)
+        _check_arrays(artefact)
+        check_artefact(artefact)
+    except ValueError as reason:
+        raise UserError(
+            f"The artefact cannot be computed: {reason}; make it again by `quantize`."
+        ) from reason
+    _CHECKED.add(artefact)
+
+
+def _check_arrays(artefact: Artefact) -> None:
+    """Types and shapes, which `check_tensors` looks at in a file."""
+    format = artefact.format
+    if list(artefact.layers) != [conv.name for conv in artefact.graph.convs]:
+        raise ValueError("its layers are not those of its graph")
+    for conv in artefact.graph.convs:
+        layer, drawn = artefact.layers[conv.name], format.bayesian and conv.bayesian
+        channel = (np.float32, conv.shape[:1])
+        wanted = {
+            "mean": (np.int8 if format.quantized else np.float32, conv.shape),
+            "std": (np.float32, conv.shape) if drawn and not format.quantized else None,
+            "sigma_q": (np.uint8, conv.shape) if drawn and format.quantized else None,
+            **dict.fromkeys(("weight_scale", "sigma_scale", "sigma_offset"), channel),
+            **dict.fromkeys(("bias", "bias_std"), channel),
+        }
+        for name, kind in wanted.items():
+            array = getattr(layer, name)
+            if kind != (None if array is None else (array.dtype.type, array.shape)):
+                raise ValueError(f"{name} of layer {conv.name} is of another type or shape")
+        if layer.sigma_q is not None and layer.sigma_q.max() >> layer.sigma_bits:
+            raise ValueError(f"a σ_q of layer {conv.name} has more than {layer.sigma_bits} bits")
 
 
 def check_artefact(artefact: Artefact) -> None:

@@ -268,9 +268,7 @@ def _layer(header: Header, format: Format, conv: Conv, reader: _Reader) -> Layer
         scale = (rows[:, 0].copy(), *(rows[:, 1:3].T.copy() if affine else (zeros, zeros)))
     std = sigma_q = None
     if format.bayesian and conv.bayesian and format.quantized:
-        packed = reader.take("sigma", packed_bytes(conv.weights, format.sigma_bits))
-        sigma_q = unpack(packed.astype(np.uint8), format.sigma_bits, conv.weights)
-        sigma_q = sigma_q.reshape(conv.shape)
+        sigma_q = _unpacked(conv, "sigma", format.sigma_bits, reader)
         if header.sigma_grid == "codebook":
             grids = 1 if header.granularity == "tensor" else channels
             levels = reader.take("codebook", grids << format.sigma_bits).astype(np.float32)
@@ -283,6 +281,15 @@ def _layer(header: Header, format: Format, conv: Conv, reader: _Reader) -> Layer
     )  # fmt: skip
 
 
+def _unpacked(conv: Conv, name: str, bits: int, reader: _Reader) -> NDArray[np.uint8]:
+    """A layer's n-bit values, uint8 [O, I, KH, KW]."""
+    packed = reader.take(name, packed_bytes(conv.weights, bits)).astype(np.uint8)
+    used = conv.weights * bits % 8
+    if used and packed[-1] >> used:
+        raise ValueError(f"the last byte of {name} of layer {conv.name} is not padded with zeros")
+    return unpack(packed, bits, conv.weights).reshape(conv.shape)
+
+
 def _read_mean(
     format: Format, conv: Conv, reader: _Reader
 ) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
@@ -290,8 +297,7 @@ def _read_mean(
     if format.mean_bits != 4:
         return reader.take("mean", conv.weights).reshape(conv.shape), None
     step = reader.take("step", conv.shape[0]).astype(np.uint8)
-    packed = reader.take("mean", packed_bytes(conv.weights, 4)).astype(np.uint8)
-    nibbles = unpack(packed, 4, conv.weights).astype(np.int8).reshape(conv.shape)
+    nibbles = _unpacked(conv, "mean", 4, reader).astype(np.int8)
     if (nibbles == 8).any():
         raise ValueError(f"layer {conv.name} has a mean of -8, and -7 is the least in 4 bits")
     multiples = np.where(nibbles > 7, nibbles - 16, nibbles)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -34,6 +36,10 @@ def random_layer(rng: np.random.Generator, shape: tuple[int, int, int, int], bit
 def artefact(graph: Graph, bits: int, seed: int = 0) -> Artefact:
     """An artefact of the graph with random numbers."""
     rng = np.random.default_rng(seed)
+    if not bits:
+        fixed = {"bayesian": False, "bias_bayesian": False}
+        nodes = tuple(replace(n, **fixed) if isinstance(n, Conv) else n for n in graph.nodes)
+        graph = replace(graph, nodes=nodes)
     header = Header(FORMATS[bits], "test", "1", "", graph)
     return Artefact(header, {c.name: random_layer(rng, c.shape, bits) for c in graph.convs})
 

@@ -226,7 +226,7 @@ def test_inconsistent_networks_are_refused() -> None:
 def test_float_formats_are_refused() -> None:
     artefact = lenet(8)
     header = artefact.header.__class__(**{**artefact.header.__dict__, "format": "FP32"})
-    with pytest.raises(UserError, match="FP32"):
+    with pytest.raises(UserError, match="native backend computes int8 formats, not FP32"):
         BACKEND.load(Artefact(header, artefact.layers), 1)
 
 

@@ -410,3 +410,78 @@ def test_a_function_that_is_not_known_is_refused() -> None:
     )
     changed = replace(artefact.header, graph=replace(artefact.graph, nodes=nodes))
     refused(files.to_bytes(replace(artefact, header=changed)), "sine")
+
+
+def swapped(artefact: Artefact, name: str, **changed: Any) -> Artefact:
+    """One layer with other numbers."""
+    return replace(
+        artefact,
+        layers={**artefact.layers, name: replace(artefact.layers[name], **changed)},
+    )
+
+
+STEM = small("INT8").layers["stem"]
+OBJECTS: dict[str, tuple[Callable[[], Artefact], str]] = {
+    "a NaN σ scale": (
+        lambda: swapped(small("INT8"), "stem", sigma_scale=np.full(4, np.nan, np.float32)),
+        "a σ scale of layer stem is not from 0",
+    ),
+    "a negative bias σ": (
+        lambda: swapped(small("INT8"), "stem", bias_std=-STEM.bias_std),
+        "a bias σ of layer stem is not from 0",
+    ),
+    "int16 means": (
+        lambda: swapped(small("INT8"), "stem", mean=STEM.mean.astype(np.int16)),
+        "mean of layer stem is of another type or shape",
+    ),
+    "σ of another shape": (
+        lambda: swapped(small("INT8"), "stem", sigma_q=STEM.sigma_q[:1]),
+        "sigma_q of layer stem is of another type or shape",
+    ),
+    "no σ": (
+        lambda: swapped(small("INT8"), "stem", sigma_q=None),
+        "sigma_q of layer stem is of another type or shape",
+    ),
+    "σ beyond its bits": (
+        lambda: swapped(small("INT8_SIGMA2"), "stem", sigma_q=np.full_like(STEM.sigma_q, 4)),
+        "a σ_q of layer stem has more than 2 bits",
+    ),
+    "a layer too few": (
+        lambda: replace(small("INT8"), layers={"stem": STEM}),
+        "its layers are not those of its graph",
+    ),
+    "no such format": (
+        lambda: replace(small("INT8"), header=replace(small("INT8").header, format="INT3")),
+        "there is no format INT3",
+    ),
+}
+
+
+@pytest.mark.parametrize("backend", ["reference", "native", "drawn"])
+@pytest.mark.parametrize("kind", OBJECTS)
+def test_an_object_is_looked_at_as_a_file_is(kind: str, backend: str) -> None:
+    make, says = OBJECTS[kind]
+    with pytest.raises(UserError, match=f"^The artefact cannot be computed: {says}"):
+        BACKENDS.get(backend).load(make(), threads=1)
+
+
+def test_a_float_object_is_looked_at_too() -> None:
+    wrong = swapped(small("FP32"), "stem", std=-small("FP32").layers["stem"].std)
+    for backend in ("float", "drawn"):
+        with pytest.raises(UserError, match="a σ of layer stem is not from 0"):
+            BACKENDS.get(backend).load(wrong, threads=1)
+
+
+@pytest.mark.parametrize(("format", "name"), [("INT8_SIGMA1", "sigma"), ("INT4", "mean")])
+def test_padding_of_packed_numbers_is_zero(format: str, name: str) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(3, 1)).eval()
+    model = fold(module, moped(module, 0.1), (1, 3, 1))
+    ranges = observe_ranges(model, torch.randn(4, 1, 3, 1), "minmax")
+    data = files.to_bytes(quantize(model, format, ranges))
+
+    def pad(tensors: Tensors) -> None:
+        tensors[name][-1] |= 0x80
+
+    files.from_bytes(forged(data), "model")
+    refused(forged(data, tensors=pad), f"the last byte of {name} of layer 1 is not padded")
