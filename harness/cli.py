@@ -18,7 +18,7 @@ from .peers.cli import peers
 from .peers.environment import ENVIRONMENTS
 from .selective.cli import selective
 from .shift.cli import ablation, corruptions, shift, weights
-from .terminal import MEMORY, Counts, Names, Numbers, command_line, echo_json, progress, show
+from .terminal import MEMORY, Counts, Names, Numbers, command_line, echo, echo_json, progress, show
 
 if TYPE_CHECKING:
     from .record import Record
@@ -42,12 +42,14 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:
+            ctx.exit(0)  # who reads has what they want
         except UserError as error:
-            click.echo(f"sigmabench: {error}", err=True)
+            echo(f"sigmabench: {error}", err=True)
             ctx.exit(2)
         except KeyboardInterrupt:
             again = RESUMING.get(ctx.invoked_subcommand or "", "run the command again.")
-            click.echo(f"sigmabench: interrupted; {again}", err=True)
+            echo(f"sigmabench: interrupted; {again}", err=True)
             ctx.exit(130)
 
 
@@ -155,13 +157,13 @@ def run(
         with progress(not as_json) as report:
             records = sweep(plan, store, command_line(), chosen, report)
     if as_json:
-        click.echo(table.to_json(records))
+        echo(table.to_json(records))
         return
     show(table.wide(records) if wide else table.narrow(records))
     before = sum(record.created < started for record in records)
     if before:
         told = f"{before} of {plural(len(records), 'cell')} {verb(before, 'was', 'were')}"
-        click.echo(f"{told} stored before; --policy always measures again.")
+        echo(f"{told} stored before; --policy always measures again.")
 
 
 @main.command("list")
@@ -240,7 +242,7 @@ def train(
         return
     scores = trained.metadata["validation"]
     shown = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
-    click.echo(f"{trained.path}: validation {shown}")
+    echo(f"{trained.path}: validation {shown}")
 
 
 @main.command()
@@ -283,7 +285,7 @@ def convert(source: Path, out: Path, workload: str | None) -> None:
     from .posterior.bayesian_torch import convert as convert_file
 
     convert_file(source, out, None if workload is None else _workload(workload).model())
-    click.echo(out)
+    echo(out)
 
 
 def _stored(results: Path, workload: str | None, latest: bool = True) -> list[Record]:
@@ -315,16 +317,16 @@ def report(workload: str | None, results: Path, out: Path | None, form: str, as_
 
     records = _stored(results, workload)
     if as_json:
-        click.echo(table.to_json(records))
+        echo(table.to_json(records))
         return
     if out is not None:
         for path in write_report(records, out):
-            click.echo(path)
+            echo(path)
         return
     from .commands import render_report
 
     rendered = render_report(records, form)
-    click.echo(rendered) if isinstance(rendered, str) else show(rendered)
+    echo(rendered) if isinstance(rendered, str) else show(rendered)
 
 
 @main.command()
@@ -338,6 +340,8 @@ def compare(a: Path, b: Path, as_json: bool) -> None:
 
     found = compare_records(_stored(a, None, latest=False), _stored(b, None, latest=False))
     echo_json(found.to_dict()) if as_json else show(comparison(found))
+    if not found.cells:
+        raise UserError(f"{a} and {b} have no cell in common, so nothing was compared.")
 
 
 @main.command()

@@ -14,6 +14,10 @@ class UserError(Exception):
     """Bad input. The CLI prints the message and exits with status 2; there is no traceback."""
 
 
+class OutputError(UserError):
+    """What a command prints cannot be written."""
+
+
 class DeclarationError(UserError):
     """What a workload or a split declares does not fit; whoever knows the workload names it."""
 

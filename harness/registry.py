@@ -14,6 +14,7 @@ from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
 from .errors import UserError, first_line, unknown
+from .escape import visible
 
 T = TypeVar("T")
 
@@ -113,7 +114,8 @@ class Registry(Generic[T]):
 
     def _leave_out(self, name: str, reason: str) -> None:
         if self.broken.setdefault(name, reason) is reason:
-            print(f"sigmabench: goes on without a {self.kind}. {reason}", file=sys.stderr)
+            line = f"sigmabench: goes on without a {self.kind}. {reason}"
+            print(visible(line), file=sys.stderr)
 
     def _load(self, name: str) -> T:
         target = self._targets[name]

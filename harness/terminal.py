@@ -6,15 +6,17 @@ Nothing heavy is imported before it is needed.
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from .errors import UserError
+from .errors import OutputError, UserError
+from .escape import plain, visible
 from .waiting import Lines, Pace, about
 
 if TYPE_CHECKING:
@@ -99,14 +101,62 @@ def _quoted(word: str) -> str:
         return "$'" + plain.encode(errors="surrogateescape").decode(errors="backslashreplace") + "'"
 
 
+def write(text: str, err: bool = False) -> None:
+    """Write to standard output, or to standard error, in characters that its encoding has.
+
+    Raises:
+        OutputError: it cannot be written to.
+        BrokenPipeError: nobody reads it any more.
+    """
+    stream = sys.stderr if err else sys.stdout
+    shown = plain(text, stream.encoding or "utf-8")
+    try:
+        _write_all(stream, shown)
+        stream.flush()
+    except OSError as reason:
+        _give_up(stream)
+        if isinstance(reason, BrokenPipeError):
+            raise
+        raise OutputError(
+            f"The output cannot be written ({reason.strerror or reason}); what is there of it is "
+            "not whole."
+        ) from reason
+
+
+def _write_all(stream: TextIO, text: str) -> None:
+    """As often as it takes: an unbuffered output (PYTHONUNBUFFERED) takes what fits on the disk and
+    says no word of the rest."""
+    binary = getattr(stream, "buffer", None)
+    if binary is None:
+        stream.write(text)
+        return
+    stream.flush()
+    left = memoryview(text.encode(stream.encoding))
+    while left:
+        left = left[binary.write(left) :]
+
+
+def _give_up(stream: TextIO) -> None:
+    """Send what is still buffered nowhere, or the interpreter would try again as it ends."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def echo(words: object, err: bool = False) -> None:
+    """Print a line, or lines, in which nothing steers the terminal."""
+    write(f"{visible(str(words))}\n", err)
+
+
 def echo_json(value: object) -> None:
     """Print a value for a script to read."""
-    click.echo(json.dumps(value, indent=1, ensure_ascii=False))
+    echo(json.dumps(value, indent=1, ensure_ascii=False))
 
 
 def tell(line: str) -> None:
     """Tell the user something on standard error, where it spoils no output."""
-    click.echo(line, err=True)
+    echo(line, err=True)
 
 
 @contextmanager
@@ -126,7 +176,7 @@ def progress(wanted: bool) -> Iterator[Report]:
         return
     bar_width = max(4, min(40, console.width - 60))  # the words and the times stay whole
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=bar_width),
         TimeElapsedColumn(),
         TextColumn("{task.fields[left]}"),
@@ -136,6 +186,7 @@ def progress(wanted: bool) -> Iterator[Report]:
         task = bar.add_task("Starting", total=None, left="")
 
         def report(phase: str, done: int, total: int) -> None:
+            phase = visible(phase)
             if not total:
                 bar.console.print(phase, markup=False, highlight=False)
                 return
@@ -149,8 +200,10 @@ def progress(wanted: bool) -> Iterator[Report]:
 
 def show(*renderables: Any) -> None:
     """Print tables and text for a person; what is wider than the console is not cut."""
-    from rich.console import Console
+    from .report.sheet import SafeConsole, prose
 
-    console = Console()
-    for renderable in renderables:
-        console.print(renderable, crop=False)
+    console = SafeConsole()
+    with console.capture() as shown:
+        for one in renderables:
+            console.print(prose(one) if isinstance(one, str) else one, crop=False)
+    write(shown.get())

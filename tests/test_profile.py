@@ -153,7 +153,7 @@ def test_bar_fits_and_keeps_the_order(steps):
     assert max(map(len, lines)) <= 80
     assert all(len(line) == report.WIDTH for line in lines[: report.HEIGHT])
     assert set("".join(lines[: report.HEIGHT])) <= set(report.GLYPHS.values())
-    places = [found.steps.index(step) for step in report.Bar(found).columns]
+    places = [found.steps.index(step) for step in report._columns(found, report.WIDTH)]
     assert places == sorted(places)
 
 

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -277,16 +279,19 @@ def _tell(run: Run, seconds: float) -> None:
 
 @contextmanager
 def _bar(show: bool, run: Run, split: Split) -> Iterator[Callable[[float], None]]:
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
+    console = Console(stderr=True)
+    room = console.width - 58  # numbers are never cut: first the bar goes, then what is left to do
+    columns: list[ProgressColumn] = [
         MofNCompleteColumn(),
         TextColumn("steps, loss {task.fields[loss]:.4f}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
+    ]
+    if room >= 0:
+        columns += [TimeElapsedColumn(), TimeRemainingColumn()]
+    if room >= 4:
+        columns.insert(0, BarColumn(min(40, room)))
     steps = run.steps(split)
-    with Progress(*columns, disable=not (show and sys.stderr.isatty())) as progress:
+    disable = not (show and sys.stderr.isatty())
+    with Progress(*columns, console=console, disable=disable) as progress:
         task = progress.add_task(
             "", total=run.recipe.epochs * steps, completed=run.epoch * steps, loss=run.loss
         )

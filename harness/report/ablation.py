@@ -7,12 +7,11 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 
 from ..shift.ablation_result import METRICS, Ablation, AblationRow, Difference
 from ..shift.source import CLEAN
 from . import text
-from .sheet import Column, RichSheet, Sheet
+from .sheet import Column, RichSheet, Sheet, prose
 from .sheet import markdown as markdown_sheet
 from .sheets import decimals, heading
 
@@ -23,7 +22,7 @@ def table(found: Ablation) -> RenderableType:
     """Sizes and scores, then differences to FP32, within 80 columns."""
     parts: list[RenderableType] = []
     for sheet in sheets(found):
-        parts += [RichSheet(sheet), Text(" ".join(sheet.notes), style="dim"), Text("")]
+        parts += [RichSheet(sheet), prose(" ".join(sheet.notes), style="dim"), prose("")]
     return Group(*parts[:-1])
 
 

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 
 from ..cell import Cell
 from ..compare import HERE, Comparison, Latency, Score
 from . import text
 from .rows import SHOWN, format_order, label, passes, place, variant_lines
-from .sheet import Column, RichSheet, Sheet
+from .sheet import Column, RichSheet, Sheet, prose
 from .sheets import decimals, heading
 
 
@@ -24,16 +23,16 @@ def comparison(found: Comparison) -> RenderableType:
     names = {cell.key: name for cell, name in zip(order, labels, strict=True)}
     places = {cell.key: (rank, cell) for rank, cell in enumerate(order)}
     sheets = [latency_sheet(found, names, places), score_sheet(found, names, places)]
-    parts: list[RenderableType] = [Text(_headline(found), style="bold")]
+    parts: list[RenderableType] = [prose(_headline(found), style="bold")]
     for sheet in sheets:
         if sheet.rows:
-            notes = Text(" ".join(sheet.notes), style="dim")
-            parts += [Text(""), RichSheet(sheet), notes]
+            notes = prose(" ".join(sheet.notes), style="dim")
+            parts += [prose(""), RichSheet(sheet), notes]
     lines = variant_lines(variants)
     lines += [_size_line(found)] if found.cells else []
     lines += _only_lines(found)
     lines += [f"{name}: {_values(a)} → {_values(b)}" for name, (a, b) in found.fingerprints.items()]
-    return Group(*parts, Text(""), *(Text(line) for line in (*lines, *found.notes)))
+    return Group(*parts, prose(""), *(prose(line) for line in (*lines, *found.notes)))
 
 
 def latency_sheet(

@@ -11,6 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from ..escape import visible
 from ..files import write_atomically
 from ..fingerprint import IN_PART, Machine
 from ..record import Record
@@ -59,7 +60,7 @@ def page(
         undefined=StrictUndefined,
     )
     names = list(dict.fromkeys(s.records[0].cell.workload for s in shown))
-    return environment.get_template("page.html.jinja").render(
+    whole = environment.get_template("page.html.jinja").render(
         title=" · ".join(["SigmaBench", *names]),
         sections=shown,
         parts={s.slug: _parts(s, reference) for s in shown},
@@ -71,6 +72,7 @@ def page(
         link=link,
         missing=text.MISSING,
     )
+    return visible(whole)
 
 
 def write_page(

@@ -21,7 +21,8 @@ from .text import MISSING, fixed, percent, plural, significant, verb
 
 HEAVIEST = 15  # steps the table shows unless all are asked for
 LABELLED = 8  # steps the bar names
-WIDTH, HEIGHT = 78, 8  # of the bar, characters
+WIDTH, HEIGHT = 78, 8  # of the bar at most, characters
+KEY, PAIR = 19, 66  # a colour with its share; two steps with theirs
 NAME = 20  # of a step in the table, characters
 KINDS_OF_FILE = ("png", "svg")
 
@@ -108,26 +109,29 @@ class Bar:
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
-        self.columns = _columns(profile)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Any]:
         colours = console.color_system is not None and not console.no_color
+        width = min(WIDTH, options.max_width)
+        columns = _columns(self.profile, width)
         for row in range(HEIGHT - 1, -1, -1):
-            for column in self.columns:
+            for column in columns:
                 yield _cell(_kind_at(column, (row + 0.5) / HEIGHT), colours)
             yield Segment.line()
         named = _heaviest(self.profile, LABELLED)
         letters = {step: "abcdefgh"[index] for index, step in enumerate(named)}
-        yield Segment("".join(letters.get(column, " ") for column in self.columns).rstrip())
+        yield Segment("".join(letters.get(column, " ") for column in columns).rstrip())
         yield Segment.line()
-        for kind in KINDS:
+        for place, kind in enumerate(KINDS, 1):
             yield _cell(kind, colours)
-            yield Segment(f" {kind} {percent(self.profile.share(kind))} %   ")
-        yield Segment.line()
+            share = f" {kind} {percent(self.profile.share(kind))} %"
+            last = place % max(1, width // KEY) == 0 or kind == KINDS[-1]
+            yield Segment(f"{share}\n" if last else f"{share:{KEY - 1}}")
         for step, letter in letters.items():
             share = percent(self.profile.part(step.total_us))
             yield Segment(f"{letter} {_shorten(step.name):{NAME}} {share:>5} %")
-            yield Segment("\n" if letter in "bdfh" or step is named[-1] else "      ")
+            last = letter in "bdfh" or step is named[-1] or width < PAIR
+            yield Segment("\n" if last else "      ")
 
 
 def renderables(profile: Profile, every: bool = False) -> list[RenderableType]:
@@ -204,14 +208,14 @@ def _heaviest(profile: Profile, count: int) -> list[Step]:
     return [step for step in profile.steps if step in ranked]
 
 
-def _columns(profile: Profile) -> list[Step]:
-    """The step in the middle of each column."""
+def _columns(profile: Profile, width: int) -> list[Step]:
+    """The step in the middle of each of so many columns."""
     steps = iter(profile.steps)
     step = next(steps)
     end = step.total_us
     columns = []
-    for column in range(WIDTH):
-        middle = (column + 0.5) / WIDTH * profile.total_us
+    for column in range(width):
+        middle = (column + 0.5) / width * profile.total_us
         while middle > end and (following := next(steps, None)) is not None:
             step = following
             end += step.total_us

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 
 from ..selective.conclusions import answer, sentences, verdicts
 from ..selective.findings import Findings
@@ -15,21 +14,21 @@ from ..workload import Workload
 from . import selective_sheets as sheets
 from . import text
 from .rows import variant_lines
-from .sheet import RichSheet, Sheet, escape
+from .sheet import RichSheet, Sheet, escape, prose
 from .sheet import markdown as markdown_sheet
 
 
 def tables(found: Findings, workload: Workload) -> RenderableType:
     """All tables and conclusions within 80 columns."""
-    parts: list[RenderableType] = [Text(title(found), style="bold")]
+    parts: list[RenderableType] = [prose(title(found), style="bold")]
     for sheet in _sheets(found, workload, intervals=False):
-        parts += [Text(""), RichSheet(sheet)]
-        parts += [Text(" ".join(sheet.notes), style="dim")] if sheet.notes else []
+        parts += [prose(""), RichSheet(sheet)]
+        parts += [prose(" ".join(sheet.notes), style="dim")] if sheet.notes else []
     notes = _notes(found, workload)
     if notes:
-        parts += [Text(""), *map(Text, notes)]
+        parts += [prose(""), *map(prose, notes)]
     concluded = [*sentences(found, workload), answer(found)]  # verdicts are in a table
-    return Group(*parts, Text(""), Text("Conclusions", style="bold"), *map(Text, concluded))
+    return Group(*parts, prose(""), prose("Conclusions", style="bold"), *map(prose, concluded))
 
 
 def markdown(found: Findings, workload: Workload) -> str:

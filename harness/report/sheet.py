@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from rich import box
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
+
+from ..escape import plain, visible
 
 #: Longer names fold; shorter ones stand whole as long as the numbers do.
 _NAME = 16
@@ -66,12 +69,45 @@ class RichSheet:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         room = options.max_width
-        parts = _parts(self.sheet, room) if console.is_terminal else [self.sheet]
+        sheet = _shown(self.sheet, options.encoding)
+        parts = _parts(sheet, room) if console.is_terminal else [sheet]
         for part in parts:
             width = max(_width(part, _heads(part), _gap(part, room)), room)
             yield from console.render(_table(part, room), options.update(width=width))
         if len(parts) > 1:
             yield Text(f"In {len(parts)} parts, for want of width.", style="dim")
+
+
+class SafeConsole(Console):
+    """A console that sends no control characters but its own."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Segments of what is printed."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)
+
+
+def prose(words: str, style: str = "") -> Text:
+    """Text as it is: no markup, and nothing in it that steers the terminal."""
+    return Text(visible(words), style=style)
+
+
+def _shown(sheet: Sheet, encoding: str) -> Sheet:
+    """The sheet in characters that may be sent, and that the encoding has: widths are theirs."""
+
+    def each(cell: str) -> str:
+        return plain(visible(cell), encoding)
+
+    return Sheet(
+        each(sheet.title),
+        tuple(replace(one, name=each(one.name), unit=each(one.unit)) for one in sheet.columns),
+        tuple(tuple(map(each, row)) for row in sheet.rows),
+        {index: each(heading) for index, heading in sheet.headings.items()},
+        sheet.grouped,
+        sheet.notes,
+    )
 
 
 def _parts(sheet: Sheet, room: int) -> list[Sheet]:
@@ -105,9 +141,8 @@ def _table(sheet: Sheet, room: int) -> Table:
     heads = _heads(sheet)
     gap = _gap(sheet, room)
     table = Table(
-        title=sheet.title or None,
+        title=prose(sheet.title, "bold") if sheet.title else None,
         title_justify="left",
-        title_style="bold",
         box=box.SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
@@ -119,7 +154,7 @@ def _table(sheet: Sheet, room: int) -> Table:
     for column, head, widest in zip(sheet.columns, heads, widths, strict=True):
         whole = column.numeric or column.whole or widest <= _NAME
         table.add_column(
-            Text("\n".join(_aligned(line, column, widest) for line in head)),
+            prose("\n".join(_aligned(line, column, widest) for line in head)),
             no_wrap=whole,
             overflow="ignore" if whole else "fold",
             min_width=widest if whole else _NAME,
@@ -130,7 +165,7 @@ def _table(sheet: Sheet, room: int) -> Table:
         if index and (group != above or index in sheet.headings):
             table.add_section()
         if index in sheet.headings:
-            table.add_row(Text(sheet.headings[index], style="bold"))
+            table.add_row(prose(sheet.headings[index], "bold"))
         cells = [
             _aligned(cell, column, widest)
             for cell, column, widest in zip(
@@ -140,7 +175,7 @@ def _table(sheet: Sheet, room: int) -> Table:
                 strict=True,
             )
         ]
-        table.add_row(*cells[: sheet.grouped], *map(_styled, cells[sheet.grouped :]))
+        table.add_row(*map(prose, cells[: sheet.grouped]), *map(_styled, cells[sheet.grouped :]))
     return table
 
 
@@ -204,10 +239,11 @@ def _md_row(cells: list[str]) -> str:
     return "| " + " | ".join(map(escape, cells)) + " |"
 
 
-def escape(words: str) -> str:
+def escape(line: str) -> str:
     """Words that GitHub's Markdown shows as they are, inside a line."""
-    return re.sub(r"([\\|<>&*_`~$#\[\]])", r"\\\1", " ".join(words.splitlines()))
+    return re.sub(r"([\\|<>&*_`~$#\[\]])", r"\\\1", visible(" ".join(line.split("\n"))))
 
 
 def _styled(cell: str) -> Text:
-    return Text(cell, style={"✓": "green", "✗": "bold red"}.get(cell, ""))
+    styles = {"✓": "green", "✗": "bold red"}
+    return prose(cell, styles.get(cell, ""))

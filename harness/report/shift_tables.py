@@ -10,7 +10,6 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 
 from ..shift.conclusions import claims, sentences
 from ..shift.equivalence import ALPHA, MARGINS, Outcome
@@ -20,7 +19,7 @@ from . import shift_sheets as sheets
 from . import shift_verdicts as verdicts
 from . import text
 from .rows import variant_lines
-from .sheet import RichSheet, Sheet, escape
+from .sheet import RichSheet, Sheet, escape, prose
 from .sheet import markdown as markdown_sheet
 
 Reference = Mapping[str, Mapping[str, float]]
@@ -51,16 +50,16 @@ def tables(
         verdicts.grid(outcomes),
         *([verdicts.details(outcomes)] if detailed else []),
     ]
-    parts: list[RenderableType] = [Text(found.title, style="bold")]
+    parts: list[RenderableType] = [prose(found.title, style="bold")]
     for sheet in shown:
         if sheet.rows:
-            parts += [Text(""), RichSheet(sheet)]
-            parts += [Text(" ".join(sheet.notes), style="dim")] if sheet.notes else []
+            parts += [prose(""), RichSheet(sheet)]
+            parts += [prose(" ".join(sheet.notes), style="dim")] if sheet.notes else []
     lines = [*variant_lines(found.letters), *found.missing()]
     if lines:
-        parts += [Text(""), *map(Text, lines)]
+        parts += [prose(""), *map(prose, lines)]
     concluded = [*sentences(outcomes), *claims(outcomes)]
-    return Group(*parts, Text(""), Text("Conclusions", style="bold"), *map(Text, concluded))
+    return Group(*parts, prose(""), prose("Conclusions", style="bold"), *map(prose, concluded))
 
 
 def markdown(

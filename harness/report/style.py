@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ..escape import visible
 from ..files import write_atomically
 from ..verdict import INVALID
 from .rows import Row, deterministic, format_order
@@ -159,7 +160,7 @@ def render(drawn: Figure, kind: str, salt: str, fonttype: str = "path") -> bytes
     metadata = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}[kind]
     with styled(), mpl.rc_context({"svg.hashsalt": salt, "svg.fonttype": fonttype}):
         drawn.savefig(out, format=kind, metadata=metadata, transparent=kind == "svg")
-    return out.getvalue()
+    return visible(out.getvalue().decode()).encode() if kind == "svg" else out.getvalue()
 
 
 def inline_svg(drawn: Figure, name: str, title: str, description: str) -> str:

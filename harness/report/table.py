@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv as csv_module
-import io
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
@@ -11,13 +9,12 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from ..record import Record
 from ..verdict import KINDS, as_dict
 from . import adaptive, sheets, text, verdicts
 from .rows import Note, Section, sections, variant_lines
-from .sheet import RichSheet, Sheet, escape
+from .sheet import RichSheet, Sheet, escape, prose
 from .sheet import markdown as markdown_sheet
 
 _KINDS = {"fail": "✗", "finding": "•", "unavailable": "–"}
@@ -161,12 +158,7 @@ def csv(records: Iterable[Record]) -> str:
             flat |= {f"{kind}_verdict": row.record.verdict.of(kind) for kind in KINDS}
             flat |= {"created": whole["created"]}
             rows.append(flat)
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    out = io.StringIO()
-    writer = csv_module.DictWriter(out, names, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
+    return text.csv_lines(rows)
 
 
 def _flat_adaptive(record: Record) -> dict[str, Any]:
@@ -188,17 +180,17 @@ def _document(
     parts: list[RenderableType] = []
     said: set[str] = set()  # how to read a table is said once, under the first of its kind
     for section in sections(records):
-        parts += [Text(section.title, style="bold"), Text(section.machine, style="dim")]
+        parts += [prose(section.title, style="bold"), prose(section.machine, style="dim")]
         for sheet in show(section):
             if sheet.rows:
                 notes = [note for note in sheet.notes if note not in said]
                 said.update(notes)
-                parts += [Text(""), RichSheet(sheet)]
-                parts += [Text(" ".join(notes), style="dim")] if notes else []
+                parts += [prose(""), RichSheet(sheet)]
+                parts += [prose(" ".join(notes), style="dim")] if notes else []
         lines = [*variant_lines(section.variants), *(_verdict_lines(section) if judged else ())]
-        parts += [Text(""), _listing(lines)] if lines else []
-        parts.append(Text(""))
-    return Group(*(parts or [Text("There are no records.")]))
+        parts += [prose(""), _listing(lines)] if lines else []
+        parts.append(prose(""))
+    return Group(*(parts or [prose("There are no records.")]))
 
 
 def _listing(lines: list[str]) -> Table:
@@ -206,7 +198,7 @@ def _listing(lines: list[str]) -> Table:
     grid = Table.grid(padding=(0, 1, 0, 0))
     for line in lines:
         mark, _, words = line.partition(" ")
-        grid.add_row(Text(mark), Text(words))
+        grid.add_row(prose(mark), prose(words))
     return grid
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
+from ..escape import visible
+
 MISSING = "–"
 _MOST_DECIMALS = 12
 
@@ -120,8 +122,25 @@ def csv_lines(rows: Sequence[Mapping[str, Any]]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row))
     writer = csv.DictWriter(out, names, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
     return out.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """A CSV cell: text that a spreadsheet would take for a formula begins with an apostrophe."""
+    if not isinstance(value, str):
+        return value
+    shown = visible(value)
+    formula = len(shown) > 1 and shown[0] in "=+-@" and not _is_number(shown)
+    return f"'{shown}" if formula else shown
+
+
+def _is_number(words: str) -> bool:
+    try:
+        float(words)
+    except ValueError:
+        return False
+    return True
 
 
 def plural(count: float, noun: str, many: str = "") -> str:

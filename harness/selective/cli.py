@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..terminal import MEMORY, Names, echo_json, progress, show, tell
+from ..terminal import MEMORY, Names, echo, echo_json, progress, show, tell
 
 if TYPE_CHECKING:
     from ..workload import Workload
@@ -90,7 +90,7 @@ def _conclude(
     echo_json(tables.to_dict(found, workload)) if as_json else show(tables.tables(found, workload))
     if out is not None:
         for path in _write(workload, plan, found, out, tiles):
-            click.echo(path, err=as_json)
+            echo(path, err=as_json)
 
 
 def _write(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UserError
-from ..terminal import MEMORY, Names, Numbers, command_line, echo_json, progress, show, tell
+from ..terminal import MEMORY, Names, Numbers, command_line, echo, echo_json, progress, show, tell
 
 if TYPE_CHECKING:
     from ..workload import Workload
@@ -107,7 +107,7 @@ def corruptions(
             raise UserError(f"--images has {index}; the split has images 0 to {len(part) - 1}.")
     path = out or Path(f"{chosen.name}-corruptions.png")
     contact_sheet(part.images[list(images)], types or tuple(CORRUPTIONS), seed, path, root=data)
-    click.echo(path)
+    echo(path)
 
 
 @click.command()
@@ -165,7 +165,7 @@ def _tell(found: Findings, workload: str, what: str, out: Path | None, as_json: 
     echo_json(found.values) if as_json else show(*found.shown)
     if out is not None:
         for path in found.write(out, f"{_workload(workload).name}-{what}"):
-            click.echo(path, err=as_json)
+            echo(path, err=as_json)
 
 
 def _conclude(
@@ -195,4 +195,4 @@ def _conclude(
             *(out / f"{name}-{part}" for part in files),
             *shift_figures(records, out, name),
         ):
-            click.echo(path, err=as_json)
+            echo(path, err=as_json)
