@@ -1,0 +1,276 @@
+"""What is printed: nothing steers the terminal, every encoding will do, and errors are told."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hostile import HOSTILE, planted, steering
+from hypothesis import given
+from hypothesis import strategies as st
+from report import factory
+from rich.console import Console
+from shift.shift_factory import study
+
+from sigmabench.harness import terminal
+from sigmabench.harness.bench import memory, sampler
+from sigmabench.harness.bench import record as bench_record
+from sigmabench.harness.bench import table as bench_table
+from sigmabench.harness.cli import main
+from sigmabench.harness.compare import compare
+from sigmabench.harness.errors import OutputError
+from sigmabench.harness.escape import STAND_INS, plain, visible
+from sigmabench.harness.peers import record as peers_record
+from sigmabench.harness.peers import table as peers_table
+from sigmabench.harness.posterior import load, save
+from sigmabench.harness.quantize import artefact_file
+from sigmabench.harness.record import Record
+from sigmabench.harness.report import comparison, shift_tables, table, text
+from sigmabench.harness.report.page import page
+from sigmabench.harness.shift.equivalence import equivalence
+from sigmabench.harness.shift.results import results
+from sigmabench.harness.store import RECORDS, Store
+from sigmabench.harness.workload import WORKLOADS
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+@given(st.text())
+def test_nothing_steers_and_json_is_the_same(words):
+    shown = visible(words)
+    assert not steering(shown)
+    assert visible(shown) == shown
+    whole = words.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    dumped = json.dumps({whole: whole}, ensure_ascii=False)
+    assert json.loads(visible(dumped)) == {whole: whole}
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs"])),
+    st.sampled_from(["ascii", "latin-1", "utf-8"]),
+)
+def test_every_encoding_will_do(words, encoding):
+    shown = plain(words, encoding)
+    shown.encode(encoding)
+    assert encoding != "utf-8" or shown == words
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [("✓ σ", "ok sigma"), ("é", "e"), ("3×", "3x"), ("中", "\\u4e2d"), ("😀", "\\ud83d\\ude00")],
+)
+def test_a_plain_character_stands_in(words, shown):
+    assert plain(words, "ascii") == shown
+
+
+def test_stand_ins_are_plain():
+    assert all(words.isascii() for words in STAND_INS.values())
+
+
+def printed(*renderables, width=80, tty=False, monkeypatch):
+    """What `show` sends."""
+    out = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setenv("COLUMNS", str(width))
+    terminal.show(*renderables)
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def records() -> list[Record]:
+    return [planted(one) for one in factory.grid(("FP32", "INT8"), mcs=(10,), batches=(1,))]
+
+
+@pytest.mark.parametrize("form", ["narrow", "wide", "fidelity", "size"])
+def test_tables_of_hostile_records(records, form, monkeypatch):
+    shown = printed(getattr(table, form)(records), monkeypatch=monkeypatch)
+    assert "\\u001b" in shown
+    assert not steering(shown)
+
+
+def test_files_of_hostile_records(records):
+    for whole in (table.markdown(records), table.csv(records), page(records)):
+        assert "\\u001b" in whole
+        assert not steering(whole)
+
+
+def test_json_of_hostile_records(records, monkeypatch):
+    out = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", out)
+    terminal.echo(table.to_json(records))
+    assert not steering(out.getvalue())
+    assert json.loads(out.getvalue())[0]["command"].endswith(HOSTILE)
+
+
+def raced(path: Path) -> list[object]:
+    whole = path.read_text()
+    if '"contenders"' in whole:
+        return bench_table.renderables(planted(bench_record.load(path)))
+    if '"program"' in whole:
+        return memory.renderables(planted(bench_record.load_memory(path)))
+    from pydantic import TypeAdapter
+
+    run = planted(TypeAdapter(sampler.SamplerRun).validate_json(path.read_bytes()))
+    return [sampler.table(run), *sampler.notes(run)]
+
+
+def kinds() -> list[tuple[str, object]]:
+    """A record of every other kind, as its command shows it."""
+    first = {path.parents[1].name: path for path in (RESULTS / "runtime").glob("*/*/*.json")}
+    found = [(name, lambda path=path: raced(path)) for name, path in sorted(first.items())]
+    peers = next((RESULTS / "peers").rglob("*.json"))
+    found.append(("peers", lambda: peers_table.renderables(planted(peers_record.load(peers)))))
+    return found
+
+
+@pytest.mark.parametrize("made", [pytest.param(make, id=name) for name, make in kinds()])
+def test_other_kinds_of_hostile_records(made, monkeypatch):
+    shown = printed(*made(), monkeypatch=monkeypatch)
+    assert "\\u001b" in shown
+    assert not steering(shown)
+
+
+def test_a_hostile_comparison(records, monkeypatch):
+    shown = printed(comparison.comparison(compare(records, records)), monkeypatch=monkeypatch)
+    assert not steering(shown)
+
+
+def test_a_hostile_study(monkeypatch):
+    made = study(("FP32", "INT8"), ("fog",), (1,), images=30, ood=())
+    hostile = [
+        replace(one, cell=replace(one.cell, workload="w" + HOSTILE), command=HOSTILE)
+        for one in made
+    ]
+    (found,) = results(hostile)
+    outcomes = equivalence(found, resamples=10)
+    shown = printed(shift_tables.tables(found, outcomes), monkeypatch=monkeypatch)
+    files = [shift_tables.markdown(found, outcomes), *shift_tables.csv(found, outcomes).values()]
+    for whole in (shown, *files):
+        assert not steering(whole)
+    assert "\\u001b" in shown
+
+
+def called(*arguments: object):
+    return CliRunner().invoke(main, [str(one) for one in arguments])
+
+
+def test_commands_on_a_hostile_store(records, tmp_path):
+    stored = Store(tmp_path, RECORDS)
+    for one in records:
+        stored.save(replace(one, cell=replace(one.cell, workload="synthetic")))
+    asked = [
+        ["report", "--results", tmp_path],
+        *(["report", "--results", tmp_path, "--format", form] for form in ("markdown", "csv")),
+        ["report", "--results", tmp_path, "--json"],
+        ["compare", tmp_path, tmp_path],
+        ["report", "w" + HOSTILE, "--results", tmp_path],
+        ["report", "--results", tmp_path / HOSTILE.replace("/", "")],
+    ]
+    for arguments in asked:
+        done = called(*arguments)
+        assert not isinstance(done.exception, Exception), done.exception
+        assert not steering(done.output), arguments
+        assert arguments[0] == "compare" or "\\u001b" in done.output, arguments
+
+
+def test_inspect_of_a_hostile_posterior(tmp_path):
+    posterior, metadata = load(WORKLOADS.get("lenet-digits").posterior)
+    path = tmp_path / "posterior.safetensors"
+    save(posterior, path, planted(metadata))
+    for arguments in (["inspect", path], ["inspect", path, "--json"]):
+        done = called(*arguments)
+        assert done.exit_code == 0, done.exception
+        assert not steering(done.output)
+        assert "\\u001b" in done.output
+
+
+def test_inspect_of_a_hostile_artefact(tmp_path):
+    assert called("quantize", "--formats", "INT8", "--out", tmp_path).exit_code == 0
+    (path,) = tmp_path.glob("*.safetensors")
+    artefact = artefact_file.load(path)
+    header = replace(artefact.header, workload=HOSTILE, posterior=HOSTILE, workload_version=HOSTILE)
+    artefact_file.save(replace(artefact, header=header), path)
+    done = called("inspect", path)
+    assert done.exit_code == 0, done.output
+    assert not steering(done.output)
+    assert "\\u001b" in done.output
+
+
+def test_progress_shows_what_it_is_given(monkeypatch):
+    out = io.StringIO()
+    monkeypatch.setattr("rich.console.Console", lambda **_: Console(file=out, force_terminal=True))
+    with terminal.progress(True) as report:
+        report("Scoring \u202e\x1b][/b]", 1, 2)
+    assert "\u202e" not in out.getvalue()
+    assert "\x1b]" not in out.getvalue()
+    assert "[/b]" in out.getvalue()
+
+
+def test_text_in_csv_is_no_formula():
+    rows = [{"a": "=1+1", "b": "-", "c": -1.5, "d": "-1.5", "e": "@x", "f": "+cmd|' /C'!A0"}]
+    (row,) = csv.DictReader(io.StringIO(text.csv_lines(rows)))
+    assert list(row.values()) == ["'=1+1", "-", "-1.5", "-1.5", "'@x", "'+cmd|' /C'!A0"]
+
+
+def test_records_without_a_cell_in_common_are_not_compared(tmp_path):
+    for side, mc in (("a", 1), ("b", 10)):
+        Store(tmp_path / side, RECORDS).save(factory.record(mc=mc))
+    done = called("compare", tmp_path / "a", tmp_path / "b")
+    assert done.exit_code == 2
+    assert "have no cell in common" in done.output
+
+
+class Full(io.StringIO):
+    def write(self, _):
+        raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_is_one_sentence(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", Full())
+    with pytest.raises(OutputError, match="No space left on device"):
+        terminal.echo("x")
+
+
+def child(command: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """A shell command in which `$S` is the program."""
+    run = f"{sys.executable} -c 'from sigmabench.harness.cli import main; main()'"
+    return subprocess.run(
+        ["bash", "-c", f'S() {{ {run} "$@"; }}; {command}'],
+        capture_output=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_an_output_that_fills_up_is_no_success(unbuffered, tmp_path):
+    Store(tmp_path, RECORDS).save(factory.record(mc=10))
+    done = child(
+        f"ulimit -f 1; S report --results {tmp_path} --format csv > {tmp_path}/out.csv",
+        PYTHONUNBUFFERED=unbuffered,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count(b"\n") == 1
+    assert b"cannot be written" in done.stderr
+
+
+def test_nobody_reads_on(tmp_path):
+    Store(tmp_path, RECORDS).save(factory.record(mc=10))
+    done = child(f"S report --results {tmp_path} | true; exit ${{PIPESTATUS[0]}}")
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_an_ascii_terminal(tmp_path):
+    Store(tmp_path, RECORDS).save(factory.record(mc=10))
+    done = child(f"S report --results {tmp_path}", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.isascii()
+    assert b"\nok 1 of 1 cell valid" in done.stdout
