@@ -79,6 +79,7 @@ def main() -> None:
     torch.set_num_threads(1)
     path = HERE / "networks.json"
     results = json.loads(path.read_text()) if path.exists() else {"networks": {}}
+    results["limits"] = {"seconds": PROCESSOR_SECONDS, "gib": MEMORY >> 30}
     results["versions"] = {name: version(name) for name in ("torch", "torchvision", "timm")}
     for name in options.names or json.loads((HERE / "list.json").read_text()):
         before = results["networks"].get(name, {}).get("verdict")

@@ -23,7 +23,7 @@ format INT8_SIGMA4. Made by `python results/networks/survey.py`, which goes on w
 | native | all of it runs in int8 |
 | divided | what no int8 graph holds stays float32 between int8 segments; the share is of the multiply–adds of convolutions, linear layers and products of matrices |
 | refused | one sentence says why |
-| not measured | it takes more than {seconds} s of a processor core or {memory} GiB, or was not yet reached |
+| not measured | it takes more than {seconds} s of a processor core or {gib} GiB, or was not yet reached |
 
 Native and divided mean that two Monte Carlo passes of the native backend (its own loops, see
 [the specification](spec.md)) and of the reference agree bit for bit, that the native backend's
@@ -60,8 +60,6 @@ def row(name: str, count: int, found: dict[str, Any]) -> str:
 
 def page(networks: dict[str, int], results: dict[str, Any]) -> str:
     """The whole page."""
-    from survey import MEMORY, PROCESSOR_SECONDS
-
     missing = {"verdict": "failed", "reason": "not yet reached"}
     found = {name: results["networks"].get(name, missing) for name in networks}
     kinds = [one["verdict"] for one in found.values()]
@@ -70,8 +68,7 @@ def page(networks: dict[str, int], results: dict[str, Any]) -> str:
     others = sum(kind not in named for kind in kinds)
     head = HEAD.format(
         counts=f"Of {len(kinds)}: {counts}, {others} not measured.",
-        seconds=PROCESSOR_SECONDS,
-        memory=MEMORY >> 30,
+        **results["limits"],
         **results["versions"],
     )
     return head + "\n".join(row(name, networks[name], found[name]) for name in networks)
