@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..bench.record import Contender, check_samples
 from ..cell import not_by_default
+from ..contents import superseded
 from ..errors import UserError
 from ..files import inside
 from ..fingerprint import Fingerprint
@@ -154,15 +155,25 @@ def youngest(results: Path, asked: Asked) -> tuple[Comparison, Path]:
     folders = inside(results / FOLDER / asked.workload)
     paths = [path for one in folders for path in inside(one) if path.suffix == ".json"]
     found = [(load(path), path) for path in paths]
-    same = [one for one in found if one[0].asked.anywhere == asked.anywhere]
+    same = [one for one in found if _asked(one[0], asked) == asked.anywhere]
     if same:
         return max(same, key=lambda one: one[0].created)
-    nearest = min((_differences(one.asked, asked) for one, _ in found), key=len, default=[])
+    nearest = min(
+        (_differences(_asked(one, asked), asked) for one, _ in found), key=len, default=[]
+    )
     told = f" (the nearest has {'; '.join(nearest)})" if nearest else ""
     raise UserError(
         f"{results} holds no record of this comparison{told}; ask for one that is there, or leave "
         "out --policy never."
     )
+
+
+def _asked(there: Comparison, asked: Asked) -> Asked:
+    """What a record was asked, anywhere; of a superseded one the digest of images is of another
+    kind, and counts as the one that is asked for."""
+    if superseded(there.asked.data, there.fingerprint.machine):
+        return replace(there.asked.anywhere, data=asked.data)
+    return there.asked.anywhere
 
 
 def _differences(there: Asked, asked: Asked) -> list[str]:

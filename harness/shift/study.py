@@ -25,6 +25,7 @@ import torch
 from .. import decode
 from ..backends.base import BACKENDS, Predictor
 from ..commands import parse_policy
+from ..contents import superseded
 from ..cores import give_back
 from ..errors import UserError
 from ..fingerprint import Fingerprint
@@ -110,12 +111,16 @@ def run(
 
 def _of_one_machine(records: Iterable[ShiftRecord], cells: Sequence[Cell]) -> list[ShiftRecord]:
     """Of records from old to young, those of the cells from the machine that has most of them; of
-    several such machines, from the one that scored last."""
+    several such machines, from the one that scored last. Of superseded records the digest of images
+    is of another kind: they answer to the cells that are like theirs in all else."""
     machines: dict[tuple[object, ...], dict[Cell, ShiftRecord]] = {}
-    wanted = set(cells)
+    wanted, alike = set(cells), {replace(cell, data=""): cell for cell in cells}
     for record in records:
-        if record.cell in wanted:
-            machines.setdefault(record.fingerprint.place, {})[record.cell] = record
+        cell: Cell | None = record.cell
+        if superseded(record.cell.data, record.fingerprint.machine):
+            cell = alike.get(replace(record.cell, data=""))
+        if cell is not None and cell in wanted:
+            machines.setdefault(record.fingerprint.place, {})[cell] = record
     most = max(
         machines.values(),
         key=lambda one: (len(one), max(record.created for record in one.values())),

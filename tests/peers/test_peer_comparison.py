@@ -184,6 +184,17 @@ def test_published_records_are_read_anywhere(name, tmp_path, monkeypatch):
     assert CliRunner().invoke(main, [*command, "--threads", "2"]).exit_code == 0
 
 
+def test_a_superseded_comparison_is_shown_whatever_the_digest_of_its_images():
+    results = Path(__file__).parents[2] / "results"
+    (path,) = (results / "peers" / "resnet50-imagenet").glob("*/*.json")
+    stored = record.load(path)
+    asked = replace(stored.asked, data="fedcba9876543210")
+    assert record.youngest(results, asked) == (stored, path)
+    with pytest.raises(UserError, match="the nearest has mc 10, not 11"):
+        record.youngest(results, replace(asked, mc=11))
+    assert any(note.startswith("superseded: ") for note in table.notes(stored))
+
+
 def test_a_full_folder_is_nobody_s_fault(tmp_path, monkeypatch):
     def full(*_: object) -> None:
         raise NoRoomError("No room.")

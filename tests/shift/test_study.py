@@ -17,6 +17,7 @@ import pytest
 import shift_factory
 
 from sigmabench.harness.errors import UserError
+from sigmabench.harness.fingerprint import Machine
 from sigmabench.harness.shift import study
 from sigmabench.harness.shift.corruptions import CORRUPTIONS, corrupt
 from sigmabench.harness.shift.plan import ShiftPlan, shift_plan
@@ -241,6 +242,18 @@ def test_a_study_is_never_put_together_from_two_machines() -> None:
     assert study._of_one_machine([*one, *other], cells) == other
     assert study._of_one_machine([*one, *other], cells[:2]) == [one[2], one[1]]
     assert study._of_one_machine([], cells) == []
+
+
+def test_superseded_records_answer_to_another_digest_of_their_images() -> None:
+    """With the whole identity of its machine a record has the digest of its images' contents."""
+    record = shift_factory.study(types=("fog",), severities=(1,))[0]
+    named = replace(record, cell=replace(record.cell, data="0123456789abcdef"))
+    asked = replace(named.cell, data="fedcba9876543210")
+    assert study._of_one_machine([named], [asked]) == [named]
+    assert study._of_one_machine([named], [replace(asked, mc=asked.mc + 1)]) == []
+    assert study._of_one_machine([record], [asked]) == []
+    whole = replace(named.fingerprint, machine=Machine("v", "n", "6", "1", "1", (), 2, 2, {}, ""))
+    assert study._of_one_machine([replace(named, fingerprint=whole)], [asked]) == []
 
 
 def test_batches_of_images_change_no_record(
