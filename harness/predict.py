@@ -113,7 +113,7 @@ def outcomes(
     labelled: bool = True,
     whole: bool = False,
     opening: int = 0,
-    groups: int = 0,
+    groups: bool = False,
     batch: int = BATCH,
     advance: Callable[[int], None] | None = None,
 ) -> dict[int, Outcomes]:
@@ -129,7 +129,7 @@ def outcomes(
         labelled: whether the split's labels mean something.
         whole: keep the summaries too, all classes of all images.
         opening: images, the first, whose p̄ is kept.
-        groups: of passes, all halves of which are summarised too (`Predictive`).
+        groups: keep what halves of the passes say too (`halves.Halves`).
         batch: images at a time.
         advance: called with the number of images after each batch.
     """
@@ -164,7 +164,7 @@ def _passes(
     seed: int,
     deterministic: bool,
     predictions: bool = False,
-    groups: int = 0,
+    groups: bool = False,
 ) -> dict[int, Summary]:
     total = Predictive(mc, deterministic=deterministic, predictions=predictions, groups=groups)
     for first in range(0, max(mc), PASSES):

@@ -108,7 +108,7 @@ def _upper_bound(outcomes: Sequence[Outcome]) -> str:
     """Of records that do not tell the images' own part of the draw's luck apart."""
     whole = any(o.luck and not o.apart for o in outcomes)
     return (
-        " These records hold no scores of blocks of the images: the luck of the draw in the "
+        " These records do not tell what the draw does to all images alike: its luck in the "
         "intervals is an upper bound, and they are wider than they need be."
     ) * whole
 

@@ -295,7 +295,7 @@ def _intervals(
     chunks = resampled(units.count, resamples, 0)
     if correctness:
         draws = np.concatenate([means.draws(counts) for counts in chunks])
-        draws += pseudo_units((len(draws), 1), units.count, 0)
+        draws += pseudo_units(means, len(draws), 0)
         draws = np.clip(draws, -100.0, 100.0)
     else:
         draws = np.concatenate([means.studentized(counts) for counts in chunks])

@@ -11,15 +11,12 @@ from numpy.typing import NDArray
 from ..uncertainty.selective import area
 from ..units import Units
 from .bootstrap import Means, binned_gaps, slopes
-from .record import HALVED, encoded
+from .record import BLOCKS, HALVED, encoded
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..uncertainty.predictive import Predicted
-
-#: Of images, each of whole units; fewer where there are fewer units.
-BLOCKS = 16
+    from ..uncertainty.predictive import Outcomes
 
 
 def blocks_of(units: Units) -> NDArray[np.int64]:
@@ -32,40 +29,45 @@ def shares_of(units: Units) -> NDArray[np.float64]:
     return np.bincount(blocks_of(units)) / len(units.which)
 
 
-def scored_blocks(
-    summary: Predicted, labels: Tensor, sources: Tensor | None = None
-) -> dict[str, str]:
-    """`ShiftRecord.blocks` of a summary over N images; empty where there is no second unit.
+def contrasts(outcomes: Outcomes, labels: Tensor, sources: Tensor | None = None) -> dict[str, str]:
+    """`ShiftRecord.contrasts` of N images.
 
     Args:
-        summary: at the largest T.
+        outcomes: at the largest T.
         labels: [N] int64.
         sources: as `Split.sources`.
     """
-    units = Units.of(len(labels), sources)
-    if not summary.halves or units.count < 2:
+    units, halves = Units.of(len(labels), sources), outcomes.halves
+    if halves is None or units.count < 2:
         return {}
     blocks = blocks_of(units)
-    slope = slopes(Means.of(_gaps(summary, labels), units))
-    each = [_contributions(half, labels, blocks, slope) for half in summary.halves]
-    return {name: encoded(np.stack([one[name] for one in each], axis=1), "<f4") for name in HALVED}
+    gaps = binned_gaps(outcomes.confidence.numpy(), outcomes.correct(labels).numpy())
+    slope = slopes(Means.of(gaps, units))
+    sides = [
+        [_contributions(*half, blocks, slope) for half in zip(*side, strict=True)]
+        for side in zip(halves.confidence, halves.correct, halves.nll, strict=True)
+    ]
+    found = {}
+    for name in HALVED:
+        half, other = (np.stack([one[name] for one in side], axis=1) for side in sides)
+        found[name] = encoded((half - other) / 2, "<f4")
+    return found
 
 
 def _contributions(
-    half: Predicted, labels: Tensor, blocks: NDArray[np.int64], slope: NDArray[np.float64]
+    confidence: Tensor,
+    correct: Tensor,
+    nll: Tensor,
+    blocks: NDArray[np.int64],
+    slope: NDArray[np.float64],
 ) -> dict[str, NDArray[np.float64]]:
-    """Metric to [K]."""
-    wrong = ~half.correct(labels)
+    """Metric to [K], by one half."""
     values = {
-        "accuracy": 100.0 * (~wrong).double().numpy(),
-        "nll": half.nll(labels).numpy(),
-        "ece": 100.0 * _gaps(half, labels) @ slope,
+        "accuracy": 100.0 * correct.double().numpy(),
+        "nll": nll.double().numpy(),
+        "ece": 100.0 * binned_gaps(confidence.double().numpy(), correct.numpy()) @ slope,
     }
-    found = {name: np.bincount(blocks, own) / len(labels) for name, own in values.items()}
+    found = {name: np.bincount(blocks, own) / len(blocks) for name, own in values.items()}
     sizes = np.bincount(blocks)
-    areas = [area(half.confidence[blocks == k], wrong[blocks == k]) for k in range(len(sizes))]
-    return {**found, "aurc": np.array(areas) * sizes / len(labels)}
-
-
-def _gaps(summary: Predicted, labels: Tensor) -> NDArray[np.float64]:
-    return binned_gaps(summary.confidence.numpy(), summary.correct(labels).numpy())
+    areas = [area(confidence[blocks == k], ~correct[blocks == k]) for k in range(len(sizes))]
+    return {**found, "aurc": np.array(areas) * sizes / len(blocks)}

@@ -6,34 +6,22 @@ images and all their corruptions in every format.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy.special import ndtr
 
 from ..significance import welch
 from ..uncertainty.calibration import BINS
 from ..units import Units
-from .record import GROUPS, ShiftRecord
+from .record import ShiftRecord
 
 Array = NDArray[np.float64]
 
+_STEEP = np.sqrt(np.cos(1.0) / (1.0 - np.cos(1.0)))
 _COUNTS = 1 << 22  # counts at a time: 32 MB
-
-
-def _fit_by_groups() -> Array:
-    """[halves, halves] projection of deviations onto what the groups in each half add up to."""
-    chosen = list(itertools.combinations(range(GROUPS), GROUPS // 2))
-    members = np.array([[group in half for group in range(GROUPS)] for half in chosen], float)
-    members -= members.mean(axis=0)
-    projection: Array = members @ np.linalg.pinv(members)
-    return projection
-
-
-_BY_GROUPS = _fit_by_groups()
 
 
 def resampled(units: int, resamples: int, seed: int) -> Iterator[Array]:
@@ -109,15 +97,25 @@ class Means:
         return draws
 
 
-def pseudo_units(shape: tuple[int, ...], units: int, seed: int | list[int]) -> Array:
-    """What half a pseudo-unit each way adds to draws of accuracy and ECE, points.
+def pseudo_units(means: Means, count: int, seed: int | list[int]) -> Array:
+    """[count, K] what half a pseudo-unit each way adds to draws of accuracy, points.
 
-    Images on which two formats disagree may be so few that none is in the sample, and no resample
-    can then show one (after Agresti and Min, Biometrics 2005; as Poisson counts).
+    Units on which two formats disagree may be so few that none is in the sample, and no resample
+    can then show one (after Agresti and Min, Biometrics 2005; as Poisson counts). A pseudo-unit
+    differs by as much as those that do, in root mean square, or in all its images if none does.
+
+    Args:
+        means: of differences of correctness, points.
+        count: of draws.
+        seed: of the generator.
     """
+    own = means.rest / means.sizes[:, None] + means.centre
+    differ = np.abs(own) > 1e-9
+    squares = np.square(own).sum(axis=0) / np.maximum(differ.sum(axis=0), 1)
+    size = np.where(differ.any(axis=0), np.sqrt(squares), 100.0)
     generator = np.random.Generator(np.random.PCG64(seed))
-    gained, lost = generator.poisson(0.5, (2, *shape))
-    change: Array = 100.0 / units * (gained - lost)
+    gained, lost = generator.poisson(0.5, (2, count, len(size)))
+    change: Array = size / len(own) * (gained - lost)
     return change
 
 
@@ -137,33 +135,31 @@ class Luck:
     apart: bool = False
 
     @classmethod
-    def of(cls, halves: Array, shares: ArrayLike = (1.0,)) -> Luck:
-        """Told by half-sampling the passes: the delete-d jackknife (Shao and Wu, Annals of
-        Statistics 1989) with d half of their groups, whose factor (n − d) / d is 1. Leaving out
-        less is too pessimistic about what is not smooth, accuracy and ECE. Half of the passes are
-        noisier than all in what is not linear in the passes, so of blocks only what each group adds
-        by itself counts: the least-squares fit of the halves by the groups in them.
+    def of(cls, contrasts: Array, shares: ArrayLike, freedom: int) -> Luck:
+        """Told by balanced halves of the passes (`uncertainty.halves`). Leaving out less, as the
+        jackknife does, is far too noisy about what is not smooth: one pass of twenty changes few
+        predictions, but what it changes counts twenty-fold.
 
         A draw of the weights moves every image on its own, too, and the spread between images holds
         that already. Images and draws are crossed random effects (Searle, Casella and McCulloch,
         "Variance Components", 1992), and what is common to all images is the covariance of
-        different images. So with the scores x_k of K blocks, of shares w_k of the images,
+        different images. So with the contrasts d_kh of K blocks, of shares w_k of the images,
 
-            variance = Σ_{k ≠ l} cov(w_k x_k, w_l x_l) / (1 − Σ_k w_k²), at least 0.
+            variance = mean over h of Σ_{k ≠ l} d_kh d_lh / (1 − Σ_k w_k²), at least 0.
 
         Args:
-            halves: [seeds, K, halves] contributions w_k x_k, of all halves of `GROUPS` groups in
-                the order of `Predictive`; the score is the sum over blocks of their seeds' mean.
+            contrasts: [seeds, K, H] half the difference between what a block contributes to the
+                score by a half of the passes and by its complement; the score is the sum over
+                blocks of the seeds' mean.
             shares: [K] w_k. A single block cannot be told apart.
+            freedom: degrees of freedom of one seed's contrasts.
         """
-        seeds, blocks, _ = halves.shape
-        if blocks == 1:
-            variance = float(halves.var(axis=2).sum())
-        else:
-            moved = (halves - halves.mean(axis=2, keepdims=True)) @ _BY_GROUPS
-            common = float(moved.sum(axis=1).var(axis=1).sum() - moved.var(axis=2).sum())
-            variance = max(common, 0.0) / (1.0 - float(np.square(shares).sum()))
-        return cls(variance / seeds**2, seeds * (GROUPS - 1), blocks > 1)
+        seeds, blocks, _ = contrasts.shape
+        variance = float(np.square(contrasts.sum(axis=1)).mean(axis=1).sum())
+        if blocks > 1:
+            own = float(np.square(contrasts).sum(axis=1).mean(axis=1).sum())
+            variance = max(variance - own, 0.0) / (1.0 - float(np.square(shares).sum()))
+        return cls(variance / seeds**2, seeds * freedom, blocks > 1)
 
 
 def luck_draws(sides: Sequence[Luck], count: int, seed: int | list[int]) -> Array:
@@ -201,33 +197,21 @@ def gaps_of(record: ShiftRecord) -> Array:
     return binned_gaps(record.array("confidence").astype(np.float64), record.array("correct"))
 
 
-def ece_draws(gaps: Means, counts: Array) -> Array:
-    """[B] draws of ECE, %, from the gaps of one record and counts [B, U].
-
-    The mean gap of a bin is 0 or nearly so where confidence is right, and the size of what was
-    found is then noise, to which a resample adds its own: it moves a bin by more than another
-    sample would have, because |x| is not smooth at 0 (Andrews, "Inconsistency of the bootstrap when
-    a parameter is on the boundary", Econometrica 2000). So resamples are drawn around gaps that are
-    shrunk by what noise makes of them, g max(0, 1 − s² / g²) (the positive part of James and
-    Stein's estimator, bin by bin), which leaves clear gaps as they are.
-    """
-    draws: Array = 100.0 * np.abs(shrunk(gaps) + gaps.moved(counts)).sum(axis=1)
-    return draws
-
-
-def shrunk(gaps: Means) -> Array:
-    """[15] gaps of the bins, nearer to 0 by what noise makes of them."""
-    square = np.square(gaps.centre)
-    noise = np.divide(gaps.variance, square, out=np.ones_like(square), where=square > 0)
-    centre: Array = gaps.centre * np.maximum(0.0, 1.0 - noise)
-    return centre
-
-
 def slopes(gaps: Means) -> Array:
-    """[15] what a change of each bin's gap adds to ECE on average: the slope of E|g + s z|, z being
-    standard normal, at the shrunk gap g: 2 Φ(g / s) − 1. Where a gap is clear that is its sign."""
-    centre, error = shrunk(gaps), np.sqrt(gaps.variance)
-    sign = np.sign(centre)
-    size = np.divide(centre, error, out=np.zeros_like(centre), where=error > 0)
-    found: Array = np.where(error > 0, 2.0 * stats.norm.cdf(size) - 1.0, sign)
+    """[15] what a change of each bin's gap g changes ECE by. The influence of an image on ECE is
+    then 100 Σ_b slope_b gaps_ib, %.
+
+    Where a gap is clear that is its sign. Where confidence is right g is noise around 0, with a
+    standard error s, and |x| is not smooth there: resamples would add their own noise to what is in
+    g already (Andrews, "Inconsistency of the bootstrap when a parameter is on the boundary",
+    Econometrica 2000). The slope of E|γ + s z|, z being standard normal, is 2 Φ(γ / s) − 1. Here
+
+        slope = 2 Φ(a g / s) − 1,    a² = cos 1 / (1 − cos 1)
+
+    where a makes slope² s² right on average for the variance of |g| at γ = 0 too, which is
+    (1 − 2/π) s²: E(2 Φ(a z) − 1)² = (2/π) arcsin(a² / (1 + a²)).
+    """
+    error = np.sqrt(gaps.variance)
+    size = np.divide(gaps.centre, error, out=np.zeros_like(error), where=error > 0)
+    found: Array = np.where(error > 0, 2.0 * ndtr(_STEEP * size) - 1.0, np.sign(gaps.centre))
     return found

@@ -15,16 +15,15 @@ the image): a resample draws as many units as there are with replacement, each w
 and types in both formats, because an image that is hard is hard in all of them. A one-sided p-value
 is (1 + draws on the side of H₀) / (resamples + 1). Fewer than `LEAST_UNITS` units judge nothing.
 
-ECE is computed anew in every resample, type by type, around gaps that are shrunk by their noise
-(`ece_draws`). It is biased upwards, so its draws are centred at the estimate. θ then is what N
-images show on average, not infinitely many: near its noise floor the ECE of N images hardly changes
-where that of infinitely many would. There (`near_floor`) "equivalent" is about the figure, not
-about the calibration, and NLL, which has no floor, is the one to read.
+ECE is drawn by the influence of each image (`bootstrap.slopes`). It is biased upwards, so θ is what
+N images show on average, not infinitely many: near its noise floor the ECE of N images hardly
+changes where that of infinitely many would. There (`near_floor`) "equivalent" is about the figure,
+not about the calibration, and NLL, which has no floor, is the one to read.
 
 NLL's draws are studentized (`Means.studentized`): few images make most of a loss. Images on which
 two formats disagree may be so few that none is in the sample, and no resample can then show one. So
-draws of accuracy and of ECE have half a pseudo-unit more that is right in one format alone, and
-half a one in the other (`pseudo_units`).
+draws of accuracy have half a pseudo-unit more that is right in one format alone, and half a one in
+the other (`pseudo_units`).
 
 Holm's correction covers severities and the variants of a kind (`Results.kind`), of which each claim
 is made, within a metric and a hypothesis; these are not corrected for one another. A verdict is
@@ -50,7 +49,7 @@ from numpy.typing import NDArray
 
 from ..significance import holm
 from ..units import ALPHA, too_few
-from .bootstrap import Array, Luck, luck_draws, pseudo_units, resampled
+from .bootstrap import Array, Luck, luck_draws
 from .paired import Pair, Sample, pairs_at
 from .results import Results
 
@@ -150,19 +149,15 @@ def _tested(sample: Sample, resamples: int, seed: int) -> list[Outcome]:
             for metric in MARGINS
             for column, pair in enumerate(sample.pairs)
         ]
-    chunks = [sample.draws(counts) for counts in resampled(units, resamples, seed)]
+    draws = sample.draws(resamples, seed)
     found = []
     for metric in MARGINS:
-        draws = np.concatenate([chunk[metric] for chunk in chunks])
-        if metric in _OF_CORRECTNESS:
-            draws += pseudo_units(draws.shape, units, [seed, 1])
         for column, pair in enumerate(sample.pairs):
             luck = sample.luck(pair, metric)
-            moved = draws[:, column] + luck_draws(luck, len(draws), [seed, 2, column])
-            effect = float(effects[metric][column])
-            if metric == "ece":
-                moved = moved - (moved.mean() - effect)
-            found.append(_outcome(sample, pair, metric, effect, moved, luck))
+            moved = draws[metric][:, column] + luck_draws(luck, resamples, [seed, 2, column])
+            found.append(
+                _outcome(sample, pair, metric, float(effects[metric][column]), moved, luck)
+            )
     return found
 
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..errors import UserError
 from ..units import Units
 from .blocks import shares_of
-from .bootstrap import Array, Luck, Means, ece_draws, gaps_of
+from .bootstrap import Array, Luck, Means, gaps_of, pseudo_units, resampled, slopes
 from .record import ShiftRecord
 from .results import Results
 
 NEAR = 2.0
 """Times its noise floor, below which an ECE is near it."""
+
+_FREEDOM = 5  # of halves of 6 groups, `ShiftRecord.halves`
 
 
 @dataclass(frozen=True)
@@ -53,22 +55,28 @@ class Sample:
         self.units = _same_units(self._records)
         self.images = len(self.units.which)
         self._means = {
-            "accuracy": Means.of(100.0 * self._difference("correct"), self.units),
-            "nll": Means.of(self._difference("nll"), self.units),
+            "accuracy": Means.of(self._differences(_correct), self.units),
+            "nll": Means.of(self._differences(_nll), self.units),
+            "ece": replace(
+                Means.of(self._differences(self._influences), self.units),
+                centre=self._differences(self._ece).mean(axis=0),
+            ),
         }
 
     def effects(self) -> dict[str, Array]:
         """Metric to [pairs], on the images as they are."""
-        means = {name: found.centre for name, found in self._means.items()}
-        return {**means, "ece": self._ece_effects(lambda gaps: _ece(gaps))[0]}
+        return {name: found.centre for name, found in self._means.items()}
 
-    def draws(self, counts: Array) -> dict[str, Array]:
-        """Metric to [B, pairs] draws of the effect, from counts [B, U] of `resampled`."""
-        return {
-            "accuracy": self._means["accuracy"].draws(counts),
-            "nll": self._means["nll"].studentized(counts),
-            "ece": self._ece_effects(lambda gaps: ece_draws(gaps, counts)),
-        }
+    def draws(self, resamples: int, seed: int) -> dict[str, Array]:
+        """Metric to [resamples, pairs] draws of the effect."""
+        accuracy, nll, ece = (self._means[name] for name in ("accuracy", "nll", "ece"))
+        chunks = [
+            (accuracy.draws(counts), nll.studentized(counts), ece.draws(counts))
+            for counts in resampled(self.units.count, resamples, seed)
+        ]
+        found = dict(zip(self._means, map(np.concatenate, zip(*chunks, strict=True)), strict=True))
+        found["accuracy"] += pseudo_units(accuracy, resamples, [seed, 1])
+        return found
 
     def luck(self, pair: Pair, metric: str) -> list[Luck]:
         """Of the MC draw, in the mean over types; see `luck_of`."""
@@ -83,39 +91,38 @@ class Sample:
         found, floor = (sum(r.score(name) or 0.0 for r in records) for name in ("ece", "ece_floor"))
         return found < NEAR * floor
 
-    def _difference(self, name: str) -> Array:
-        """[N, pairs] mean over types and seeds of (quantized − float)."""
-        columns = []
-        for pair in self.pairs:
-            sides = [
-                np.mean([_seed_mean(self._records[v][t], name) for t in pair.types], axis=0)
-                for v in (pair.variant, pair.reference)
-            ]
-            columns.append(sides[0] - sides[1])
-        return np.stack(columns, axis=1)
-
-    def _ece_effects(self, ece: Callable[[Means], Array]) -> Array:
-        """[B, pairs], from what gives [B] of the gaps of a record; mean over types and seeds."""
+    def _differences(self, values: Callable[[ShiftRecord], Array]) -> Array:
+        """[N, pairs] mean over types and seeds of (quantized − float), of [N] of a record."""
         found = {
-            name: {
-                t: np.mean([ece(Means.of(gaps_of(r), self.units)) for r in records], axis=0)
-                for t, records in types.items()
-            }
+            name: {t: np.mean([values(r) for r in records], axis=0) for t, records in types.items()}
             for name, types in self._records.items()
         }
-        columns = []
-        for pair in self.pairs:
-            sides = [
-                np.mean([found[v][t] for t in pair.types], axis=0)
-                for v in (pair.variant, pair.reference)
-            ]
-            columns.append(sides[0] - sides[1])
-        return np.stack(columns, axis=1)
+
+        def side(name: str, types: Sequence[str]) -> Array:
+            return np.asarray(np.mean([found[name][t] for t in types], axis=0))
+
+        each = [side(p.variant, p.types) - side(p.reference, p.types) for p in self.pairs]
+        return np.stack(each, axis=1)
+
+    def _influences(self, record: ShiftRecord) -> Array:
+        """[N] of each image on ECE, points."""
+        gaps = gaps_of(record)
+        found: Array = 100.0 * gaps @ slopes(Means.of(gaps, self.units))
+        return found
+
+    def _ece(self, record: ShiftRecord) -> Array:
+        """[1], %."""
+        return 100.0 * np.abs(gaps_of(record).mean(axis=0)).sum(keepdims=True)
 
 
-def _ece(gaps: Means) -> Array:
-    """[1], %."""
-    return 100.0 * np.abs(gaps.centre).sum(keepdims=True)
+def _correct(record: ShiftRecord) -> Array:
+    """[N], points."""
+    return 100.0 * record.array("correct")
+
+
+def _nll(record: ShiftRecord) -> Array:
+    """[N], nats."""
+    return record.array("nll").astype(np.float64)
 
 
 def _same_units(records: Mapping[str, Mapping[str, Sequence[ShiftRecord]]]) -> Units:
@@ -143,8 +150,8 @@ def luck_of(
     """Of the MC draw, in the mean over types: of the difference where both sides have the same
     noise, else of the variant and of its reference.
 
-    A pass has the same weights for all types, so halves of the passes are averaged over types
-    before they are compared.
+    A pass has the same weights for all types, so contrasts of halves are averaged over types before
+    they are compared.
 
     Args:
         variant: of each type its records, one a seed.
@@ -154,32 +161,46 @@ def luck_of(
     Returns:
         Empty where a side draws no weights, or too few to tell.
     """
-    every = [r for records in itertools.chain(variant, reference) for r in records if r.halves]
-    apart = bool(every) and all(metric in r.blocks for r in every)
-    shares = shares_of(every[0].units) if apart else (1.0,)
-    sides = [_halves(records, metric, apart) for records in (variant, reference)]
+    records = [*itertools.chain(*variant, *reference)]
+    apart = _apart(records)
+    one, other = (_contrasts(side, metric) for side in (variant, reference))
     noises = [{r.cell.noise for r in itertools.chain(*side)} for side in (variant, reference)]
-    one, other = sides
+    sides = [side for side in (one, other) if side]
     if one and noises[0] == noises[1] and one.keys() == other.keys():
-        return [Luck.of(np.stack([one[seed] - other[seed] for seed in one]), shares)]
-    return [Luck.of(np.stack(list(side.values())), shares) for side in sides if side]
+        sides = [{seed: one[seed] - other[seed] for seed in one}]
+    shares = shares_of(records[0].units) if apart else np.ones(1)
+    found = [np.stack(list(side.values())) for side in sides]
+    return [Luck.of(each, shares, each.shape[2] if apart else _FREEDOM) for each in found]
 
 
-def _halves(records: Sequence[Sequence[ShiftRecord]], metric: str, apart: bool) -> dict[int, Array]:
-    """Seed to [K, halves] scores in the mean over types, of blocks or of all images as one block;
-    empty if some type has too few passes."""
-    every = list(itertools.chain(*records))
-    if not all(record.halves.get(metric) for record in every):
-        return {}
+def _apart(records: Sequence[ShiftRecord]) -> bool:
+    """Whether they tell what images have in common from what each has of its own.
+
+    Raises:
+        UserError: some do and some, from before `ShiftRecord.contrasts`, do not.
+    """
+    found = {bool(r.contrasts) for r in records if r.contrasts or r.halves}
+    if len(found) > 1:
+        cell = records[0].cell
+        raise UserError(
+            f"Some records of {cell.workload} at severity {cell.severity} were made before records "
+            "told the luck of the draw apart; score them again with --policy always."
+        )
+    return True in found
+
+
+def _contrasts(records: Sequence[Sequence[ShiftRecord]], metric: str) -> dict[int, Array]:
+    """Seed to [K, H] contrasts in the mean over types, of blocks, or of all images as one block
+    (`ShiftRecord.halves`); empty if some type has too few passes."""
     found: dict[int, list[Array]] = {}
-    for record in every:
-        halves = record.block_scores(metric) if apart else np.array([record.halves[metric]])
-        found.setdefault(record.cell.seed, []).append(halves)
-    whole = {seed: halves for seed, halves in found.items() if len(halves) == len(records)}
+    for record in itertools.chain(*records):
+        if metric in record.contrasts:
+            own = record.contrast(metric)
+        elif metric in record.halves:
+            halves = np.array([record.halves[metric]])
+            own = halves - halves.mean()
+        else:
+            return {}
+        found.setdefault(record.cell.seed, []).append(own)
+    whole = {seed: each for seed, each in found.items() if len(each) == len(records)}
     return {seed: np.asarray(np.mean(whole[seed], axis=0)) for seed in sorted(whole)}
-
-
-def _seed_mean(records: Sequence[ShiftRecord], name: str) -> Array:
-    """[N] mean over seeds of a per-image value."""
-    mean: Array = np.mean([r.array(name).astype(np.float64) for r in records], axis=0)
-    return mean

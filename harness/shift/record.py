@@ -4,9 +4,9 @@ Beside the scores it keeps what each image got at the largest T, so that formats
 image by image (`equivalence`), figures drawn and out-of-distribution detection computed without
 running anything again. Arrays are little-endian bytes in base64, their types in `ARRAYS`.
 
-What halves of the passes scored is kept for blocks of the images too. What a draw of the weights
-does to all images alike moves all blocks together; what it does to each image on its own moves them
-apart, and the images' own spread holds that already (`bootstrap.Luck`).
+What halves of the passes score is kept for blocks of the images. What a draw of the weights does to
+all images alike moves all blocks together; what it does to each image on its own moves them apart,
+and the images' own spread holds that already (`bootstrap.Luck`).
 """
 
 from __future__ import annotations
@@ -30,9 +30,11 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 
-#: Groups of passes whose halves are scored: 20 halves, from which the luck of the MC draw is told.
-GROUPS = 6
+#: What is scored by halves of the passes, from which the luck of the MC draw is told.
 HALVED = ("accuracy", "nll", "ece", "aurc")
+
+#: Of images, each of whole units; fewer where there are fewer units.
+BLOCKS = 16
 
 #: Per-image arrays and their types in the file.
 ARRAYS = {
@@ -67,13 +69,13 @@ class ShiftRecord:
             whether the prediction is right (1) or wrong (0), and the label; and what the image was
             cut from (`Split.sources`), where that is known. Records of before have no
             `prediction`, `label` and `source`.
-        halves: metric to its score by half of the passes, for every choice of half of `GROUPS`
-            groups of them; empty without labels and where there are fewer passes.
-        blocks: `HALVED`' names to base64 of float32 [K, halves], what each of K blocks of images
-            (`blocks.blocks_of`) contributes to the score by each half: accuracy, NLL and AURC are
-            that of the block times its share of the images. ECE's is made linear:
-            the gaps of confidence are weighted by what their bin's gap adds to the ECE of all
-            passes and images (`bootstrap.slopes`). Records of before have none.
+        contrasts: `HALVED`' names to base64 of float32 [K, H], half the difference between what
+            each of K blocks of images (`blocks.blocks_of`) contributes to the score by each of H
+            halves of the passes and by its complement (`uncertainty.halves`). Accuracy, NLL and
+            AURC are those of the block times its share of the images; ECE's are made linear
+            (`bootstrap.slopes`). Empty without labels or a second unit, and of fewer passes than 4.
+        halves: of records from before `contrasts`: metric to its score by half of the passes, for
+            every choice of half of 6 groups of them.
         skipped: files of images that cannot be read and were left out.
         schema_version: of this format.
     """
@@ -86,8 +88,8 @@ class ShiftRecord:
     mc: tuple[int, ...]
     scores: dict[str, tuple[float | None, ...]]
     per_image: dict[str, str]
-    halves: dict[str, tuple[float, ...]]
-    blocks: dict[str, str] = field(default_factory=dict)
+    halves: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    contrasts: dict[str, str] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
@@ -111,14 +113,14 @@ class ShiftRecord:
         """What is independent among the images."""
         return Units.of(self.images, self.array("source") if "source" in self.per_image else None)
 
-    def block_scores(self, metric: str) -> NDArray[np.float64]:
-        """[K, halves] of `blocks`.
+    def contrast(self, metric: str) -> NDArray[np.float64]:
+        """[K, H] of `contrasts`, of as many blocks as there are or can be.
 
         Raises:
-            KeyError: the record has none.
+            KeyError: the record has none of this metric.
         """
-        values = np.frombuffer(base64.b64decode(self.blocks[metric]), "<f4")
-        return values.reshape(-1, len(self.halves[metric])).astype(np.float64)
+        values = np.frombuffer(base64.b64decode(self.contrasts[metric]), "<f4")
+        return values.reshape(min(BLOCKS, self.units.count), -1).astype(np.float64)
 
     @property
     def labelled(self) -> bool:
@@ -150,24 +152,6 @@ def per_image(
     if sources is not None:
         arrays["source"] = sources
     return {name: encoded(values.numpy(), ARRAYS[name]) for name, values in arrays.items()}
-
-
-def scored_halves(summary: Predicted, labels: Tensor) -> dict[str, tuple[float, ...]]:
-    """`ShiftRecord.halves` of a summary over N images.
-
-    Args:
-        summary: at the largest T.
-        labels: [N] int64.
-    """
-    from ..uncertainty.metrics import METRICS
-
-    if not summary.halves:
-        return {}
-    metrics = {name: METRICS.get(name).compute for name in HALVED}
-    return {
-        name: tuple(compute(half, labels) for half in summary.halves)
-        for name, compute in metrics.items()
-    }
 
 
 def encoded(values: NDArray[Any], type_: str) -> str:

@@ -38,10 +38,10 @@ from ..prepare import load_networks, prepare
 from ..store import Policy, Store
 from ..terminal import command_line, tell
 from ..uncertainty.metrics import score, whole_needed
-from .blocks import scored_blocks
+from .blocks import contrasts
 from .ood import OOD, OodSet, ood_split
 from .plan import Condition, ShiftPlan
-from .record import GROUPS, SHIFT_RECORDS, ShiftRecord, per_image, scored_halves
+from .record import SHIFT_RECORDS, ShiftRecord, per_image
 from .source import Corrupted, shifted
 
 if TYPE_CHECKING:
@@ -209,18 +209,14 @@ class _Job:
             deterministic=not bayesian,
             labelled=labels is not None,
             whole=labels is not None and whole_needed(),
-            groups=GROUPS,
+            groups=labels is not None,
             batch=images_at_a_time(graph) if cell.backend == DRAWN_BACKEND else batch_of(graph),
         )
         last = found[prefixes[-1]]
         scores: dict[str, tuple[float | None, ...]] = {}
-        halves: dict[str, tuple[float, ...]] = {}
-        blocks: dict[str, str] = {}
         if labels is not None:
             by_prefix = [score(found[T], labels) for T in prefixes]
             scores = {name: tuple(one[name] for one in by_prefix) for name in by_prefix[0]}
-            halves = scored_halves(last, labels)
-            blocks = scored_blocks(last, labels, images.sources)
         return ShiftRecord(
             cell=cell,
             fingerprint=self.here,
@@ -231,8 +227,7 @@ class _Job:
             mc=prefixes,
             scores=scores,
             per_image=per_image(last, labels, images.sources),
-            halves=halves,
-            blocks=blocks,
+            contrasts={} if labels is None else contrasts(last, labels, images.sources),
         )
 
 

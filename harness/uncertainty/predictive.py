@@ -13,7 +13,6 @@ Learning for Classification and Preference Learning", 2011, equation 2). All in 
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+from .halves import Groups, Halves, groups_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +39,7 @@ class Summary:
             is deterministic.
         predictions: [T, N] the class each pass alone would choose, of equal ones the first; None
             where it was not asked for.
-        halves: what half of the passes say, for every choice of half of their groups
-            (`Predictive`); empty where it was not asked for.
+        groups: sums over groups of the passes; None where they were not asked for.
     """
 
     T: int
@@ -50,7 +49,7 @@ class Summary:
     expected_entropy: Tensor
     mutual_information: Tensor | None
     predictions: Tensor | None = None
-    halves: tuple[Summary, ...] = ()
+    groups: Groups | None = None
 
     @property
     def images(self) -> int:
@@ -96,7 +95,7 @@ class Summary:
 
         Args:
             labels: [N] integer class indices; None where there are none.
-            whole: keep the summary too, without halves.
+            whole: keep the summary too, without groups.
             opening: keep p̄ of so many images, the first.
         """
         return Outcomes(
@@ -110,8 +109,8 @@ class Summary:
             nlls=None if labels is None else self.nll(labels),
             briers=None if labels is None else self.brier(labels),
             opening=self.probs[:opening].clone(),
-            halves=tuple(half.outcomes(labels) for half in self.halves),
-            whole=replace(self, halves=()) if whole else None,
+            halves=None if labels is None or not self.groups else self.groups.halves(labels),
+            whole=replace(self, groups=None) if whole else None,
         )
 
     def check(self, labels: Tensor) -> None:
@@ -127,7 +126,7 @@ class Summary:
 
     @classmethod
     def cat(cls, summaries: Sequence[Summary]) -> Summary:
-        """Join summaries of consecutive batches of images.
+        """Join summaries of consecutive batches of images, without groups.
 
         Raises:
             UserError: there is none, or they differ in T, in C or in whether mutual information is
@@ -151,9 +150,6 @@ class Summary:
             expected_entropy=torch.cat([s.expected_entropy for s in summaries]),
             mutual_information=torch.cat(mutual) if mutual else None,
             predictions=torch.cat(chosen, dim=1) if len(chosen) == len(summaries) else None,
-            halves=tuple(
-                cls.cat(each) for each in zip(*(s.halves for s in summaries), strict=True)
-            ),
         )
 
 
@@ -173,7 +169,7 @@ class Outcomes:
         nlls: [N] float64, negative log-likelihood of each label, nats; None without labels.
         briers: [N] float64, Brier score of each image; None without labels.
         opening: [n, C] float64, p̄ of the first images, as many as were asked for.
-        halves: what half of the passes say.
+        halves: what halves of the passes say; None without labels or groups.
         whole: the summary, where it was asked for because a metric needs more.
     """
 
@@ -187,7 +183,7 @@ class Outcomes:
     nlls: Tensor | None
     briers: Tensor | None
     opening: Tensor
-    halves: tuple[Outcomes, ...] = ()
+    halves: Halves | None = None
     whole: Summary | None = None
 
     @property
@@ -225,7 +221,7 @@ class Outcomes:
             T=first.T,
             classes=first.classes,
             **{name: joined(name) for name in (*names, "labels", "nlls", "briers", "opening")},
-            halves=tuple(cls.cat(each) for each in zip(*(p.halves for p in parts), strict=True)),
+            halves=Halves.cat([p.halves for p in parts if p.halves]) if first.halves else None,
             whole=Summary.cat([p.whole for p in parts if p.whole]) if first.whole else None,
         )
 
@@ -306,9 +302,8 @@ class Predictive:
         deterministic: the network draws no weights, so that mutual information is not defined
             however many passes were made.
         predictions: keep each pass's choices, [T, N]; its probabilities are never kept.
-        groups: that the passes fall into, consecutive and of nearly one size, of which all halves
-            are summarised beside the largest prefix: how far they differ tells the luck of the
-            draw. An even number; with fewer passes there are no halves.
+        groups: keep the sums over groups of the passes too, consecutive and of nearly one size
+            (`halves.groups_of`), beside the largest prefix: their halves tell the luck of the draw.
 
     Raises:
         UserError: `prefixes` is empty or holds a count below 1.
@@ -320,7 +315,7 @@ class Predictive:
         *,
         deterministic: bool = False,
         predictions: bool = False,
-        groups: int = 0,
+        groups: bool = False,
     ) -> None:
         if not prefixes or min(prefixes) < 1:
             raise UserError(
@@ -332,7 +327,7 @@ class Predictive:
         self._taken: dict[int, Summary] = {}
         self._predictions: list[Tensor] | None = [] if predictions else None
         self._sums: _Sums | None = None
-        self._groups: list[_Sums | None] = [None] * (groups if self.prefixes[-1] >= groups else 0)
+        self._groups: list[_Sums | None] = [None] * (groups_of(self.prefixes[-1]) * groups)
 
     def update(self, logits: Tensor) -> None:
         """Add the next passes, in the order of the Monte Carlo index.
@@ -397,22 +392,18 @@ class Predictive:
         self.passes += 1
         if self.passes in self.prefixes:
             chosen = None if self._predictions is None else torch.stack(self._predictions)
-            halves = self._halves() if self.passes == self.prefixes[-1] else ()
+            groups = self._summed() if self.passes == self.prefixes[-1] else None
             self._taken[self.passes] = self._sums.summary(
-                self.deterministic, predictions=chosen, halves=halves
+                self.deterministic, predictions=chosen, groups=groups
             )
 
-    def _halves(self) -> tuple[Summary, ...]:
-        groups = [group for group in self._groups if group is not None]
-        halves = itertools.combinations(groups, len(groups) // 2)
-        return tuple(_total(half).summary(self.deterministic) for half in halves if half)
-
-
-def _total(some: Sequence[_Sums]) -> _Sums:
-    total = some[0].copy()
-    for more in some[1:]:
-        total.add(more)
-    return total
+    def _summed(self) -> Groups | None:
+        found = [group for group in self._groups if group is not None]
+        if not found:
+            return None
+        return Groups(
+            [g.probs for g in found], [g.log_probs for g in found], [g.passes for g in found]
+        )
 
 
 def _with(sums: _Sums | None, more: _Sums) -> _Sums:

@@ -19,10 +19,10 @@ from report import factory
 
 from sigmabench.harness.cell import Cell
 from sigmabench.harness.formats import FORMATS
-from sigmabench.harness.shift.blocks import scored_blocks
+from sigmabench.harness.shift.blocks import contrasts
 from sigmabench.harness.shift.corruptions import CORRUPTIONS
 from sigmabench.harness.shift.plan import FORMATS_OF_STUDY
-from sigmabench.harness.shift.record import ARRAYS, GROUPS, ShiftRecord, per_image, scored_halves
+from sigmabench.harness.shift.record import ARRAYS, ShiftRecord, per_image
 from sigmabench.harness.uncertainty.metrics import score
 from sigmabench.harness.uncertainty.predictive import Predictive
 
@@ -64,7 +64,7 @@ def record(
         arrays: names of `ARRAYS` to [N].
         scores: metric to one value a prefix.
         mc: prefixes; the cell's T alone by default.
-        halves: metric to its score by each half of the passes.
+        halves: metric to its score by each half of the passes, as older records have them.
     """
     whole = {
         "entropy": np.zeros(len(arrays["confidence"])),
@@ -158,16 +158,15 @@ def scored(
         mc: prefixes.
         sources: as `Split.sources`.
     """
-    predictive = Predictive(mc, deterministic=not FORMATS.get(cell.format).bayesian, groups=GROUPS)
+    predictive = Predictive(mc, deterministic=not FORMATS.get(cell.format).bayesian, groups=True)
     predictive.update(logits)
     summaries = predictive.summaries()
     last = summaries[mc[-1]]
-    scores, halves, blocks = {}, {}, {}
+    scores, found = {}, {}
     if labels is not None:
         each = [score(summaries[T], labels, SCORES) for T in mc]
         scores = {name: tuple(one[name] for one in each) for name in SCORES}
-        halves = scored_halves(last, labels)
-        blocks = scored_blocks(last, labels, sources)
+        found = contrasts(last.outcomes(labels), labels, sources)
     return ShiftRecord(
         cell=cell,
         fingerprint=factory.fingerprint(),
@@ -177,8 +176,7 @@ def scored(
         mc=mc,
         scores=scores,
         per_image=per_image(last, labels, sources),
-        halves=halves,
-        blocks=blocks,
+        contrasts=found,
     )
 
 
