@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from shift import shift_factory
 from shift.shift_factory import TYPES, cell, record, study
 
+from sigmabench.harness.errors import UserError
+from sigmabench.harness.predict import summarise
 from sigmabench.harness.shift import bootstrap
 from sigmabench.harness.shift import equivalence as module
+from sigmabench.harness.shift.blocks import contrasts
 from sigmabench.harness.shift.bootstrap import Luck, Means, binned_gaps, gaps_of, resampled
 from sigmabench.harness.shift.equivalence import MARGINS, equivalence
-from sigmabench.harness.shift.record import GROUPS, HALVED, scored_halves
+from sigmabench.harness.shift.paired import Sample, pairs_at
 from sigmabench.harness.shift.results import results
 from sigmabench.harness.significance import holm
 from sigmabench.harness.uncertainty.calibration import ece
+from sigmabench.harness.uncertainty.halves import GROUPS, halvings
 from sigmabench.harness.uncertainty.metrics import score
 from sigmabench.harness.uncertainty.predictive import Predictive
 from sigmabench.harness.units import Units
@@ -428,7 +434,7 @@ def test_a_format_is_compared_with_the_float_of_its_own_noise():
     assert found.reference("INT8") == "FP32"
 
 
-def test_halves_tell_how_far_another_draw_of_the_passes_would_have_come_out():
+def test_contrasts_tell_how_far_another_draw_of_the_passes_would_have_come_out():
     """The truth is what 300 draws differ by; the estimate from one of them is of that size."""
     images, classes, passes = 400, 5, 50
     rng = np.random.default_rng(3)
@@ -437,56 +443,104 @@ def test_halves_tell_how_far_another_draw_of_the_passes_would_have_come_out():
     base[np.arange(images), labels] += rng.normal(2.5, 2.0, images)
     shared = rng.normal(0, 0.4, (images, classes, 8)) + rng.normal(0, 0.4, (classes, 8))
 
-    def summary(groups):
+    def outcomes(groups):
         drawn = np.einsum("nck,tk->tnc", shared, rng.normal(size=(passes, 8)))
         whole = Predictive([passes], groups=groups)
         whole.update(torch.from_numpy(base + drawn))
-        return whole.summaries()[passes]
+        return whole.summaries()[passes].outcomes(labels)
 
-    others = [score(summary(0), labels, HALVED) for _ in range(300)]
-    told = [scored_halves(summary(GROUPS), labels) for _ in range(60)]
-    for name in HALVED:
+    others = [score(outcomes(False), labels, ("accuracy", "nll", "ece")) for _ in range(300)]
+    told = [contrasts(outcomes(True), labels) for _ in range(60)]
+    for name in ("accuracy", "nll", "ece"):
         truth = np.std([other[name] for other in others])
-        lucks = [Luck.of(np.array([[each[name]]])) for each in told]
-        assert {luck.freedom for luck in lucks} == {5}
+        found = [decoded(each[name]).sum(axis=0) for each in told]
+        lucks = [Luck.of(each[None, None], (1.0,), each.size) for each in found]
+        assert {luck.freedom for luck in lucks} == {19}
         estimate = np.sqrt(np.mean([luck.variance for luck in lucks]))
-        assert 0.87 * truth < estimate < 1.4 * truth, name  # half the passes err a little more
+        # 60 of 19 degrees tell it to 3 %, 300 the truth to 4 %; what is nearly linear errs by less.
+        assert 0.85 * truth < estimate < 1.15 * truth, name
+
+
+def decoded(contrast):
+    """[K, H] of 16 blocks."""
+    return np.frombuffer(base64.b64decode(contrast), "<f4").reshape(16, -1)
 
 
 def test_luck_is_what_blocks_of_images_have_in_common():
     """Groups of passes move all blocks by N(0, 1), and each of 16 blocks by N(0, 4) of its own."""
     rng = np.random.default_rng(13)
-    chosen = [list(half) for half in itertools.combinations(range(GROUPS), GROUPS // 2)]
+    signs = np.where(halvings(20), 0.5, -0.5) / 10  # half the difference of means of ten groups
     shares = np.full(16, 1 / 16)
     told, whole = [], []
     for _ in range(2000):
-        groups = rng.normal(size=GROUPS) + 2.0 * rng.normal(size=(16, GROUPS))
-        halves = np.stack([groups[:, half].mean(axis=1) for half in chosen], axis=1) / 16
-        told.append(Luck.of(halves[None], shares))
-        whole.append(Luck.of(halves.sum(axis=0)[None, None]))
+        groups = rng.normal(size=20) + 2.0 * rng.normal(size=(16, 20))
+        own = groups @ signs.T / 16
+        told.append(Luck.of(own[None], shares, 19))
+        whole.append(Luck.of(own.sum(axis=0)[None, None], (1.0,), 19))
     assert all(one.apart for one in told)
     assert not any(one.apart for one in whole)
-    # The variance of the mean of six groups; its relative error is √(2 / 5) in one study.
-    for found, truth in ((told, 1 / 6), (whole, 1 / 6 + 4 / 16 / 6)):
-        error = 5 * np.sqrt(2 / 5 / len(found)) * (1 / 6 + 4 / 16 / 6)
+    # The variance of the mean of 20 groups; its relative error is √(2 / 19) in one study.
+    for found, truth in ((told, 1 / 20), (whole, 1 / 20 + 4 / 16 / 20)):
+        error = 5 * np.sqrt(2 / 19 / len(found)) * (1 / 20 + 4 / 16 / 20)
         assert np.mean([one.variance for one in found]) == pytest.approx(truth, abs=error)
 
 
-def test_blocks_add_up_to_the_scores_of_the_halves():
+def test_luck_of_what_is_linear_is_the_jackknife_s():
+    rng = np.random.default_rng(15)
+    for groups in GROUPS:
+        values = rng.normal(size=groups)
+        signs = np.where(halvings(groups), 1.0, -1.0)
+        luck = Luck.of((signs @ values / groups)[None, None], (1.0,), groups - 1)
+        assert luck.variance == pytest.approx(values.var(ddof=1) / groups)
+
+
+def test_contrasts_are_differences_of_what_halves_of_the_passes_score():
     (found,) = results(study(("FP32",), TYPES[:1], (2,), images=60, mc=(12,), ood=()))
     (one,) = found.at("FP32", TYPES[0], 2)
+    logits, labels = shift_factory._logits(one.cell, 60, 0.0), shift_factory._labels(60)
     for metric in ("accuracy", "nll"):
-        blocks = one.block_scores(metric)
-        assert blocks.shape == (16, 20)
-        np.testing.assert_allclose(blocks.sum(axis=0), one.halves[metric], rtol=1e-5)
+        blocks = one.contrast(metric)
+        assert blocks.shape == (16, 11)
+        sides = [
+            [score(summarise(logits[torch.from_numpy(h)]), labels, (metric,))[metric] for h in half]
+            for half in (halvings(12), ~halvings(12))
+        ]
+        differences = np.subtract(*sides) / 2
+        np.testing.assert_allclose(blocks.sum(axis=0), differences, rtol=1e-4, atol=1e-6)
 
 
-def test_the_slope_of_ece_is_that_of_its_mean_over_noise():
+def test_records_of_before_and_of_now_are_not_compared():
+    made = study(("FP32", "INT8"), TYPES[:1], (1,), images=80, ood=())
+    old = replace(made[-1], contrasts={}, halves={"nll": halves_of(1.0, 0.1)})
+    (found,) = results([*made[:-1], old])
+    with pytest.raises(UserError, match="score them again with --policy always"):
+        equivalence(found, resamples=10)
+
+
+def test_where_gaps_are_clear_draws_of_ece_are_those_of_a_loop_over_resamples():
+    rng = np.random.default_rng(16)
+    pair = []
+    for shift in (0.3, 0.35):
+        correct = rng.random(300) < 0.55
+        confidence = rng.uniform(0.5 + shift, 0.55 + shift, 300)
+        pair.append({"confidence": confidence, "correct": correct, "nll": np.ones(300)})
+    made = [put("FP32", "fog", 1, pair[0]), put("INT8", "fog", 1, pair[1])]
+    (found,) = results(made)
+    draws = Sample(found, 1, pairs_at(found, 1)).draws(20, 7)["ece"][:, 0]
+    counts = next(resampled(300, 20, seed=7))
+    for draw, weights in zip(draws, counts, strict=True):
+        eces = [100 * np.abs(weights @ gaps_of(r)).sum() / 300 for r in made]
+        assert draw == pytest.approx(eces[1] - eces[0], abs=1e-6)
+
+
+def test_the_slope_of_ece_is_a_sign_where_clear_and_keeps_the_variance_where_there_is_no_gap():
     rng = np.random.default_rng(14)
-    values = rng.normal(0.08, 1.0, (400, 15))
-    gaps = Means.of(values, Units.of(400))
-    centre, error = bootstrap.shrunk(gaps), np.sqrt(gaps.variance)
-    noise = error * rng.normal(size=(40_000, 15))
-    up, down = (np.abs(centre + step * error + noise).mean(axis=0) for step in (0.05, -0.05))
-    np.testing.assert_allclose((up - down) / (0.1 * error), bootstrap.slopes(gaps), atol=0.02)
-    assert (np.abs(centre) < np.abs(gaps.centre)).all()
+    values = np.stack([rng.normal(0.0, 1.0, 400), np.full(400, -0.25)], axis=1)
+    still = Means.of(values, Units.of(400))
+    clear = Means.of(values + np.array([3.0, 0.0]), Units.of(400))
+    np.testing.assert_allclose(bootstrap.slopes(clear), [1.0, -1.0])
+    assert abs(bootstrap.slopes(still)[0]) < 1.0
+    draws = replace(still, centre=np.sqrt(still.variance[0]) * rng.normal(size=100_000))
+    spread = replace(draws, rest=np.repeat(still.rest[:, :1], 100_000, axis=1))
+    square = np.square(bootstrap.slopes(spread)).mean()
+    assert square == pytest.approx(1 - 2 / np.pi, abs=0.005)

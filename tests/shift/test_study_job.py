@@ -23,8 +23,9 @@ from sigmabench.harness.posterior import Posterior
 from sigmabench.harness.prepare import load_networks
 from sigmabench.harness.shift import study
 from sigmabench.harness.shift.plan import Condition, ShiftPlan, shift_plan
-from sigmabench.harness.shift.record import GROUPS, SHIFT_RECORDS, ShiftRecord
+from sigmabench.harness.shift.record import SHIFT_RECORDS, ShiftRecord
 from sigmabench.harness.store import Store
+from sigmabench.harness.uncertainty.halves import groups_of
 from sigmabench.harness.uncertainty.metrics import METRICS, Metric
 from sigmabench.harness.uncertainty.predictive import Summary
 from sigmabench.harness.workload import WORKLOADS, Workload
@@ -101,7 +102,7 @@ def test_memory_does_not_grow_with_classes_times_images(monkeypatch: pytest.Monk
             study, "per_image", lambda *given: found.append(held()) or original(*given)
         )
         record = scored(images, classes, lambda: found.append(held()))
-        assert len(record.halves["nll"]) == 20
+        assert record.contrast("nll").shape == (16, groups_of(MC) - 1)
         return max(found) - before
 
     few, many = growth(20), growth(400)
@@ -135,7 +136,7 @@ def test_a_metric_that_reads_all_classes_is_given_them(monkeypatch: pytest.Monke
         name: values for name, values in found.scores.items() if name != "top3"
     }
     assert all(a < b for a, b in zip(found.scores["top1"], found.scores["top3"], strict=True))
-    assert (found.per_image, found.halves) == (plain.per_image, plain.halves)
+    assert (found.per_image, found.contrasts) == (plain.per_image, plain.contrasts)
 
 
 def test_images_from_outside_have_no_scores() -> None:
@@ -144,7 +145,7 @@ def test_images_from_outside_have_no_scores() -> None:
         format=FORMAT, backend="native", range="headroom", mc=MC, corruption="ood:mnist"
     )
     record = job(split, Fake(4)).score(cell, split)
-    assert (record.scores, record.halves) == ({}, {})
+    assert (record.scores, record.contrasts) == ({}, {})
     assert set(record.per_image) == {"confidence", "entropy", "prediction", "mutual_information"}
 
 
@@ -153,7 +154,7 @@ def plan(workload: Workload, **choices: Any) -> ShiftPlan:
         "formats": ("INT8_SIGMA1", "DNN_INT8"),
         "types": ("contrast",),
         "severities": (5,),
-        "mc": GROUPS,
+        "mc": 8,
         "limit": 20,
         "ood": (),
         "backend": "reference",

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 import torch
@@ -12,6 +10,7 @@ from torch import Tensor
 from uncertainty_cases import make_logits, summarise
 
 from sigmabench.harness.errors import UserError
+from sigmabench.harness.uncertainty.halves import GROUPS, halvings
 from sigmabench.harness.uncertainty.metrics import score
 from sigmabench.harness.uncertainty.predictive import Outcomes, Predictive, Summary
 
@@ -144,23 +143,6 @@ def test_mutual_information_of_two_opposite_passes_by_hand() -> None:
         assert score(kept, repeated)["mutual_information"] == pytest.approx(expected, rel=1e-12)
 
 
-def test_mutual_information_of_halves_is_that_of_their_passes() -> None:
-    logits = make_logits(3, T=8, N=5, C=4)
-    predictive = Predictive([8], groups=4)
-    predictive.update(logits)
-    halves = predictive.summaries()[8].halves
-    groups = logits.view(4, 2, 5, 4)
-    choices = list(itertools.combinations(range(4), 2))
-    assert len(halves) == len(choices)
-    alone = [summarise(groups[list(choice)].flatten(0, 1)) for choice in choices]
-    for half in halves:
-        assert half.T == 4
-        assert any(
-            torch.allclose(half.mutual_information, one.mutual_information, rtol=1e-12, atol=0)
-            for one in alone
-        )
-
-
 def test_mutual_information_is_undefined_without_a_draw() -> None:
     logits = make_logits(0, T=3, N=4, C=3)
     assert summarise(logits[:1]).mutual_information is None
@@ -246,43 +228,51 @@ def test_keeps_what_each_pass_chooses_where_it_is_asked_to() -> None:
     assert summarise(logits).predictions is None
 
 
-@pytest.mark.parametrize(("T", "groups"), [(6, 6), (13, 6), (50, 6), (7, 2)])
+@pytest.mark.parametrize("groups", GROUPS)
+def test_halvings_are_balanced_and_orthogonal(groups: int) -> None:
+    which = halvings(groups)
+    signs = np.where(which, 1, -1)
+    assert (which.sum(axis=1) == groups // 2).all()
+    np.testing.assert_array_equal(signs @ signs.T, groups * np.eye(groups - 1))
+
+
+@pytest.mark.parametrize(("T", "groups"), [(4, 4), (7, 4), (13, 12), (50, 20)])
 def test_halves_are_what_their_passes_alone_say(T: int, groups: int) -> None:
     logits = make_logits(3, T, 9, 4)
-    whole = Predictive([2, T], groups=groups)
-    whole.update(logits)
-    taken = whole.summaries()
-    assert taken[2].halves == ()
-    of = [t * groups // T for t in range(T)]
-    chosen = list(itertools.combinations(range(groups), groups // 2))
-    assert len(taken[T].halves) == len(chosen)
-    for half, kept in zip(taken[T].halves, chosen, strict=True):
-        alone = summarise(logits[[t for t in range(T) if of[t] in kept]])
-        assert half.T == alone.T
-        for field in FIELDS:
-            torch.testing.assert_close(getattr(half, field), getattr(alone, field))
-    plain = Predictive([2, T])
-    plain.update(logits)
-    assert_same_bits(plain.summaries()[T], taken[T])
-    parts = []
-    for some in (slice(0, 4), slice(4, 9)):
-        part = Predictive([T], groups=groups)
-        part.update(logits[:, some])
-        parts.append(part.summaries()[T])
-    for a, b in zip(Summary.cat(parts).halves, taken[T].halves, strict=True):
-        torch.testing.assert_close(a.probs, b.probs, rtol=0, atol=1e-15)
+    labels = torch.arange(9) % 4
+    taken = passed(logits, [2, T], groups=True)
+    assert taken[2].groups is None
+    halves = taken[T].outcomes(labels).halves
+    assert halves is not None
+    which = halvings(groups)[:, [t * groups // T for t in range(T)]]
+    for side, halved in enumerate((which, ~which)):
+        for h, kept in enumerate(halved):
+            alone = summarise(logits[torch.from_numpy(kept)])
+            torch.testing.assert_close(halves.confidence[side, h], alone.confidence.float())
+            torch.testing.assert_close(halves.nll[side, h], alone.nll(labels).float())
+            assert torch.equal(halves.correct[side, h], alone.correct(labels))
+    assert_same_bits(passed(logits, [2, T])[T], taken[T])
+
+
+def passed(logits: Tensor, prefixes: list[int], groups: bool = False) -> dict[int, Summary]:
+    predictive = Predictive(prefixes, groups=groups)
+    predictive.update(logits)
+    return predictive.summaries()
 
 
 def test_fewer_passes_than_groups_have_no_halves() -> None:
-    few = Predictive([5], groups=6)
-    few.update(make_logits(0, 5, 3, 4))
-    assert few.summaries()[5].halves == ()
+    logits, labels = make_logits(0, 4, 3, 4), torch.arange(3)
+    assert passed(logits[:3], [3], groups=True)[3].outcomes(labels).halves is None
+    assert passed(logits, [4])[4].outcomes(labels).halves is None
+    found = passed(logits, [4], groups=True)[4]
+    assert found.outcomes(None).halves is None
+    assert found.outcomes(labels).halves is not None
 
 
-@pytest.mark.parametrize("groups", [0, 6])
+@pytest.mark.parametrize("groups", [False, True])
 @pytest.mark.parametrize("shape", [(1, 5, 2), (1, 9, 10), (12, 23, 7), (13, 260, 100)])
 def test_outcomes_of_batches_score_as_the_whole_bit_for_bit(
-    shape: tuple[int, int, int], groups: int
+    shape: tuple[int, int, int], groups: bool
 ) -> None:
     T, N, C = shape
     logits = make_logits(5, *shape)
@@ -295,15 +285,19 @@ def test_outcomes_of_batches_score_as_the_whole_bit_for_bit(
         kept.append(parts[-1].outcomes(labels[some], whole=True))
     summary, found = Summary.cat(parts), Outcomes.cat(kept)
     assert (found.images, found.classes, found.T) == (N, C, T)
-    for one, other in ((summary, found), *zip(summary.halves, found.halves, strict=True)):
-        assert score(other, labels) == score(one, labels)
-        assert torch.equal(other.nll(labels), one.nll(labels))
-        assert torch.equal(other.brier(labels), one.brier(labels))
-        assert torch.equal(other.confidence, one.confidence)
-        assert torch.equal(other.prediction, one.prediction)
+    assert score(found, labels) == score(summary, labels)
+    assert torch.equal(found.nll(labels), summary.nll(labels))
+    assert torch.equal(found.brier(labels), summary.brier(labels))
+    assert torch.equal(found.confidence, summary.confidence)
+    assert torch.equal(found.prediction, summary.prediction)
+    halves = passed(logits, [T], groups)[T].outcomes(labels).halves
+    assert (found.halves is None) == (halves is None) == (T < 4 or not groups)
+    if halves is not None and found.halves is not None:
+        for name in ("confidence", "correct", "nll"):
+            assert torch.equal(getattr(found.halves, name), getattr(halves, name))
     assert found.whole is not None
     assert_same_bits(found.whole, summary)
-    assert found.whole.halves == ()
+    assert found.whole.groups is None
 
 
 def test_outcomes_are_of_their_own_labels() -> None:
