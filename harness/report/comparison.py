@@ -8,7 +8,7 @@ from dataclasses import asdict
 from rich.console import Group, RenderableType
 
 from ..cell import Cell
-from ..compare import HERE, Comparison, Latency, Score
+from ..compare_result import HERE, Comparison, Latency, Score
 from . import text
 from .rows import SHOWN, format_order, label, passes, place, variant_lines
 from .sheet import Column, RichSheet, Sheet, prose

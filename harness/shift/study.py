@@ -7,22 +7,14 @@ many there are, changes no record.
 
 from __future__ import annotations
 
-import multiprocessing
-import pickle
-import signal
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .. import decode
 from ..backends.base import BACKENDS, Predictor
 from ..commands import parse_policy
 from ..contents import superseded
@@ -43,10 +35,9 @@ from .ood import OOD, OodSet, ood_split
 from .plan import Condition, ShiftPlan
 from .record import SHIFT_RECORDS, ShiftRecord, per_image
 from .source import Corrupted, shifted
+from .workers import side_by_side
 
 if TYPE_CHECKING:
-    from multiprocessing.context import SpawnContext, SpawnProcess
-
     from ..cell import Cell
     from ..data import Split, Splits
     from ..prepare import Networks
@@ -171,6 +162,18 @@ class _Job:
     one_decoder: bool = False
     predictors: dict[tuple[str, str], Predictor] = field(default_factory=dict)
 
+    def __call__(self, task: tuple[Condition, Sequence[Cell]]) -> Iterator[int]:
+        """Score all formats on the images of one condition, and store their records."""
+        condition, cells = task
+        images = self.images(condition)
+        for cell in cells:
+            self.store.save(self.score(cell, images))
+            yield 1
+
+    def close(self) -> None:
+        """Compiled programs are to end before the interpreter."""
+        self.predictors.clear()
+
     def predictor(self, cell: Cell) -> Predictor:
         """Loaded when it is first needed."""
         which = (cell.format, cell.range)
@@ -289,139 +292,13 @@ def _here(job: _Job, wanted: Mapping[Condition, Sequence[Cell]]) -> Iterator[int
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        for condition, cells in wanted.items():
-            yield from _score_condition(job, condition, cells)
+        for task in wanted.items():
+            yield from job(task)
     finally:
         torch.set_num_threads(before)
-
-
-def _score_condition(job: _Job, condition: Condition, cells: Iterable[Cell]) -> Iterator[int]:
-    images = job.images(condition)
-    for cell in cells:
-        job.store.save(job.score(cell, images))
-        yield 1
 
 
 def _side_by_side(
     job: _Job, wanted: Mapping[Condition, Sequence[Cell]], workers: int
 ) -> Iterator[int]:
-    """One condition after the other to whoever is free. A worker that loses its connection, because
-    this process stops or is killed, still stores the cell it is at."""
-    context = multiprocessing.get_context("spawn")
-    job = replace(job, one_decoder=True)
-    give_back()  # processes are born with the cores of the thread that starts them
-    with _born_deaf():
-        budget = decode.Budget.of_processes(context)
-        team = dict(_worker(context, job, budget) for _ in range(min(workers, len(wanted))))
-    try:
-        waiting = iter(wanted.items())
-        busy = {connection for connection in team if _give(connection, waiting)}
-        while busy:
-            for connection in wait(list(busy)):
-                assert isinstance(connection, Connection)
-                answer = _answer(connection)
-                if isinstance(answer, int):
-                    yield answer
-                elif not _give(connection, waiting):
-                    busy.remove(connection)
-    finally:
-        for connection in team:
-            connection.close()
-        for process in team.values():
-            process.join()
-
-
-def _worker(
-    context: SpawnContext, job: _Job, budget: decode.Budget
-) -> tuple[Connection, SpawnProcess]:
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(job, theirs, budget))
-    try:
-        process.start()
-    except (pickle.PicklingError, AttributeError, TypeError) as reason:  # all are pickle's
-        raise UserError(
-            f"The images cannot be handed to worker processes ({reason}); give --workers 1."
-        ) from reason
-    theirs.close()
-    return ours, process
-
-
-def _give(connection: Connection, waiting: Iterator[tuple[Condition, Sequence[Cell]]]) -> bool:
-    """Whether there was something to do."""
-    task = next(waiting, None)
-    if task is not None:
-        with _alive():
-            connection.send(task)
-    return task is not None
-
-
-def _answer(connection: Connection) -> int | None:
-    """Cells that were stored, or None where a condition is done.
-
-    Raises:
-        Exception: what the worker raised.
-    """
-    with _alive():
-        answer = connection.recv()
-    if isinstance(answer, Exception):
-        raise answer
-    assert answer is None or isinstance(answer, int)
-    return answer
-
-
-@contextmanager
-def _alive() -> Iterator[None]:
-    try:
-        yield
-    except (EOFError, ConnectionError):
-        raise UserError(
-            "A worker of the study was killed, perhaps for want of memory; what was finished is "
-            "stored, so run the same command again with fewer --workers."
-        ) from None
-
-
-@contextmanager
-def _born_deaf() -> Iterator[None]:
-    """Processes started here inherit a mask: Ctrl-C reaches the parent alone, once this ends."""
-    resource_tracker.ensure_running()  # it unblocks the signal when it starts
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _work(job: _Job, connection: Connection, budget: decode.Budget) -> None:
-    """A worker's life: it ends with its connection."""
-    give_back()
-    decode.share(budget)
-    torch.set_num_threads(1)
-    try:
-        for condition, cells in _tasks(connection):
-            stored = _score_condition(job, condition, cells)
-            if not all(_told(connection, count) for count in stored):
-                return
-            _told(connection, None)
-    except Exception as error:
-        if not isinstance(error, UserError):
-            traceback.print_exc()
-        _told(connection, error)
-    finally:
-        job.predictors.clear()  # compiled programs are to end before the interpreter
-
-
-def _tasks(connection: Connection) -> Iterator[tuple[Condition, Sequence[Cell]]]:
-    try:
-        while True:
-            yield connection.recv()
-    except (EOFError, ConnectionError):
-        return
-
-
-def _told(connection: Connection, message: object) -> bool:
-    """Whether someone was there to be told, and goes on listening."""
-    try:
-        connection.send(message)
-    except ConnectionError:
-        return False
-    return not connection.poll()  # nothing is sent meanwhile: the other end is closed
+    return side_by_side(replace(job, one_decoder=True), [*wanted.items()], workers)

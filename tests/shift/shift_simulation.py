@@ -29,8 +29,8 @@ from sigmabench.harness.shift.results import Results, results
 from sigmabench.harness.uncertainty.predictive import Predictive
 
 FEATURES = 3
-RESAMPLES = 1000
-MORE = 100
+RESAMPLES = 500
+MORE = 40
 """Studies that the truth is the mean of, beside those that are judged."""
 
 
@@ -56,8 +56,9 @@ class Setting:
 
 
 SETTINGS = (
-    *(Setting(n, mc, seeds) for n in (500, 2000, 4000) for mc in (20, 40) for seeds in (1, 3)),
+    *(Setting(n, mc, seeds) for n in (500, 2000) for mc in (20, 40) for seeds in (1, 3)),
     Setting(2000, 20, sources=8),
+    *(Setting(4000, mc, seeds) for mc in (20, 40) for seeds in (1, 3)),
     Setting(4000, 20, sources=8),
 )
 

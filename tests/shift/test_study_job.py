@@ -21,7 +21,7 @@ from sigmabench.harness.errors import UserError
 from sigmabench.harness.images import Crop, ImageFiles
 from sigmabench.harness.posterior import Posterior
 from sigmabench.harness.prepare import load_networks
-from sigmabench.harness.shift import study
+from sigmabench.harness.shift import study, workers
 from sigmabench.harness.shift.plan import Condition, ShiftPlan, shift_plan
 from sigmabench.harness.shift.record import SHIFT_RECORDS, ShiftRecord
 from sigmabench.harness.store import Store
@@ -266,7 +266,7 @@ def test_a_worker_decodes_with_one_thread(tmp_path: Path, monkeypatch: pytest.Mo
         given.append(one)
         raise UserError("enough")
 
-    monkeypatch.setattr(study, "_worker", worker)
+    monkeypatch.setattr(workers, "_worker", worker)
     own = job(split, Fake(2))
     with pytest.raises(UserError, match="enough"):
         list(study._side_by_side(own, {CLEAN: ()}, 2))
