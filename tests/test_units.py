@@ -14,7 +14,10 @@ from shift.shift_factory import cell, record
 from sigmabench.harness.compare import compare
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.measure.paired import PerImage, paired
+from sigmabench.harness.report.comparison import score_sheet
+from sigmabench.harness.report.rows import sections
 from sigmabench.harness.report.shift_tables import markdown
+from sigmabench.harness.shift import equivalence as module
 from sigmabench.harness.shift.ablation import _intervals
 from sigmabench.harness.shift.conclusions import claims
 from sigmabench.harness.shift.equivalence import MARGINS, equivalence
@@ -141,3 +144,43 @@ def test_a_rare_loss_is_called_equivalent_less_than_once_in_twenty(units, most):
     assert claims_.mean() <= most
     if units < LEAST_UNITS:
         assert claims_.mean() > 0.3
+
+
+@pytest.mark.parametrize(("units", "least", "most"), [(LEAST_UNITS, 0, 20), (20, 60, 200)])
+@pytest.mark.parametrize("metric", ["nll", "ece"])
+def test_the_studys_own_test_calls_a_rare_loss_equivalent_no_more_often(
+    metric, units, least, most, monkeypatch
+):
+    """200 studies; more than 20 claims at a level of 5 % come once in 1,500."""
+    monkeypatch.setattr(module, "too_few", lambda _: "")
+    rng = np.random.default_rng(3)
+    claims_ = 0
+    for _ in range(200):
+        values = {
+            "confidence": np.full(units, 0.3),
+            "correct": np.ones(units, bool),
+            "nll": np.ones(units),
+        }
+        lost = rare_loss(units, 1, rng)[0] * MARGINS[metric] / MARGINS["nll"]
+        if metric == "nll":
+            after = values | {"nll": values["nll"] + lost}
+        else:
+            after = values | {"confidence": values["confidence"] - lost / 100}
+        made = [
+            record(cell(format=name, corruption="fog", severity=1), one)
+            for name, one in (("FP32", values), ("INT8", after))
+        ]
+        (found,) = results(made)
+        outcomes = {o.metric: o for o in equivalence(found, resamples=200)}
+        claims_ += outcomes[metric].p["equivalent"] <= ALPHA
+    assert least <= claims_ <= most
+
+
+def test_tables_say_how_many_images_are_independent():
+    one = factory.record(format="INT8")
+    images = one.quality.images
+    few = replace(one, quality=replace(one.quality, units=images // 2))
+    assert sections([few])[0].title.endswith(f"{images:,} images, {images // 2:,} independent")
+    assert sections([one])[0].title.endswith(f"{images:,} images")
+    scores = score_sheet(compare([few], [few]), {}, {})
+    assert f"On {images // 2:,} independent images." in scores.notes[0]

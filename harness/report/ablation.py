@@ -72,7 +72,8 @@ def _scores(
 
 def _clean_note(found: Ablation) -> str:
     return (
-        f"{text.plural(found.images, 'image')} of the {found.split} split, T = {found.mc}, "
+        f"{text.plural(found.images, 'image')}{text.independent(found.images, found.units)} of the "
+        f"{found.split} split, T = {found.mc}, "
         f"{text.plural(len(found.seeds), 'seed')}. ÷: FP32's over its own; weights without "
         "codebooks. MI: mutual information."
     )
@@ -80,7 +81,8 @@ def _clean_note(found: Ablation) -> str:
 
 def _shifted_note(found: Ablation) -> str:
     types = ", ".join(name for name in found.rows[0].scores if name != CLEAN)
-    return f"Mean over {types}, {text.plural(found.corrupted_images, 'image')} each."
+    units = text.independent(found.corrupted_images, found.corrupted_units)
+    return f"Mean over {types}, {text.plural(found.corrupted_images, 'image')}{units} each."
 
 
 def _differences(found: Ablation, metric: str) -> Sheet:

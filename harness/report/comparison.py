@@ -95,6 +95,7 @@ def score_sheet(
         Column("accuracy", "test set CI"),
     )
     same = sum(score.verdict == "identical" for score in found.scores)
+    units = text.either((score.units for score in found.scores), "independent image")
     effects = [_effect(metric, size) for metric, size in found.score_effects.items() if size]
     beyond = f" of more than {', '.join(effects)} (others: any)" if effects else ""
     notes = (
@@ -102,7 +103,8 @@ def score_sheet(
         f"{_level(found)}; in "
         "brackets where it may not hold for other test images: the test set CI, 95 % of the "
         "accuracy's difference, covers 0. "
-        f"{same} of {text.plural(len(found.scores), 'score')} identical.",
+        f"{same} of {text.plural(len(found.scores), 'score')} identical. "
+        f"On {units}.",
     )
     return Sheet("Scores, B − A", columns, tuple(cells), {}, 1, notes)
 

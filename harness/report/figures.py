@@ -294,7 +294,9 @@ def _reliability_panel(row: Row, top: Axes, bottom: Axes, first: bool) -> None:
     confidence, accuracy = (
         np.array(diagram[name], dtype=float)[filled] for name in ("confidence", "accuracy")
     )
-    low, high = wilson(accuracy, count[filled])
+    quality = row.record.quality
+    units = quality.units or quality.images
+    low, high = wilson(accuracy, count[filled] * units / quality.images)
     top.plot([0, 100], [0, 100], color=FAINT, linewidth=0.8)
     bars = np.clip([accuracy - low, high - accuracy], 0, None)
     top.errorbar(

@@ -179,7 +179,9 @@ def _distinct(built: list[Section]) -> list[Section]:
 
 def _title(record: Record) -> str:
     cell = record.cell
-    scored = f"{cell.split} split, {text.plural(record.quality.images, 'image')}"
+    images, units = record.quality.images, record.quality.units
+    counted = text.plural(images, "image") + text.independent(images, units)
+    scored = f"{cell.split} split, {counted}"
     shift = "" if cell.corruption == "none" else f", {cell.corruption} severity {cell.severity}"
     return f"{cell.workload}: {scored}{shift}"
 

@@ -15,6 +15,7 @@ from ..shift.record import ShiftRecord
 from ..shift.results import CLEAN, OOD
 from ..significance import wilson
 from ..uncertainty.calibration import BINS
+from ..units import Units
 from .shift_lines import Edition, Line, titled
 from .style import FAINT, INK, figure, styled
 
@@ -29,8 +30,8 @@ def reliability(edition: Edition) -> Figure | None:
     """Reliability diagram of each format on clean images, and on all types at severity 5 together.
 
     Points are bins at their mean confidence, bars the 95 % Wilson interval of the accuracy; below,
-    how many images a bin holds (logarithmic). Of the first seed. The types are of the same images:
-    pooled, their intervals are narrower than those of as many images would be.
+    how many images a bin holds (logarithmic). Of the first seed. Intervals count independent images
+    (`units.Units`): an image counts once, however many types put it into a bin.
     """
     pooled = [(line, *_clean_and_worst(line)) for line in edition.lines]
     shown = [row for row in pooled if row[1] or row[2]]
@@ -63,7 +64,7 @@ def out_of_distribution(edition: Edition) -> Figure | None:
     """AUROC by predictive entropy and by mutual information, a panel a set from outside.
 
     Clean images are those inside. Means over seeds; bars are 95 % intervals of a bootstrap over
-    images, `DRAWS` draws, the same images in every seed.
+    independent images, `DRAWS` draws, the same images in every seed; one has no bar.
     """
     names = sorted(
         {
@@ -96,15 +97,19 @@ def out_of_distribution(edition: Edition) -> Figure | None:
 
 
 def auroc(
-    inside: NDArray[np.floating], outside: NDArray[np.floating], draws: int = DRAWS
+    inside: NDArray[np.floating],
+    outside: NDArray[np.floating],
+    units: tuple[Units, Units],
+    draws: int = DRAWS,
 ) -> tuple[float, NDArray[np.float64]]:
-    """AUROC of scores that are to be larger outside, and of bootstrap samples of the images.
+    """AUROC of scores that are to be larger outside, and of bootstrap samples of the images' units.
 
     Args:
         inside: [N] scores.
         outside: [M] scores.
-        draws: B, each of N images from inside and M from outside, with replacement; from a fixed
-            seed, so draw b takes the same images whenever N and M are the same.
+        units: of the images inside and outside.
+        draws: B, each of as many units as there are inside and outside, with replacement; from a
+            fixed seed, so draw b takes the same units whenever there are as many.
 
     Returns:
         The AUROC, a tie counting one half, and [B] those of the draws.
@@ -121,13 +126,14 @@ def auroc(
         return float(wins / (below.sum() * above.sum()))
 
     return area(None), np.array(
-        [area([_counts(generator, len(v)) for v in (inside, outside)]) for _ in range(draws)]
+        [area([_counts(generator, one) for one in units]) for _ in range(draws)]
     )
 
 
-def _counts(generator: np.random.Generator, size: int) -> NDArray[np.int64]:
-    """How often each of so many images is drawn."""
-    return np.bincount(generator.integers(0, size, size), minlength=size)
+def _counts(generator: np.random.Generator, units: Units) -> NDArray[np.int64]:
+    """[N] how often each image is drawn."""
+    drawn = generator.integers(0, units.count, units.count)
+    return np.bincount(drawn, minlength=units.count)[units.which]
 
 
 def _detection_points(panel: Axes, place: int, line: Line, name: str) -> None:
@@ -137,10 +143,11 @@ def _detection_points(panel: Axes, place: int, line: Line, name: str) -> None:
             continue
         middle = float(np.mean([area for area, _ in found]))
         low, high = np.percentile(np.mean([draws for _, draws in found], axis=0), (2.5, 97.5))
+        few = any(one.count < 2 for *_, units in _pairs(line, name, score) for one in units)
         panel.errorbar(
             middle,
             place + shift,
-            xerr=[[max(middle - low, 0)], [max(high - middle, 0)]],
+            xerr=None if few else [[max(middle - low, 0)], [max(high - middle, 0)]],
             color=line.look.color,
             elinewidth=0.8,
             capsize=1.5,
@@ -148,13 +155,15 @@ def _detection_points(panel: Axes, place: int, line: Line, name: str) -> None:
         )
 
 
-def _pairs(line: Line, name: str, score: str) -> Iterator[tuple[NDArray, NDArray]]:
-    """Scores inside and outside, one pair a seed that has both."""
+def _pairs(
+    line: Line, name: str, score: str
+) -> Iterator[tuple[NDArray, NDArray, tuple[Units, Units]]]:
+    """Scores inside and outside and their units, one pair a seed that has both."""
     outside = {record.cell.seed: record for record in line.outside(name)}
     for record in line.at(*CLEAN):
         other = outside.get(record.cell.seed)
         if other and score in record.per_image and score in other.per_image:
-            yield record.array(score), other.array(score)
+            yield record.array(score), other.array(score), (record.units, other.units)
 
 
 def _style(score: str) -> dict[str, Any]:
@@ -179,8 +188,9 @@ def _reliability_panel(line: Line, records: Sequence[ShiftRecord], top: Axes, bo
         return
     stated = np.concatenate([record.array("confidence") for record in records]).astype(float)
     right = np.concatenate([record.array("correct") for record in records])
-    count, confidence, accuracy = binned(stated, right)
-    low, high = wilson(accuracy, count[count > 0])
+    units = np.concatenate([record.units.which for record in records])
+    count, independent, confidence, accuracy = binned(stated, right, units)
+    low, high = wilson(accuracy, independent)
     bars = np.clip([accuracy - low, high - accuracy], 0, None)
     top.plot([0, 100], [0, 100], color=FAINT, linewidth=0.8)
     top.errorbar(
@@ -202,9 +212,10 @@ def _reliability_panel(line: Line, records: Sequence[ShiftRecord], top: Axes, bo
 
 
 def binned(
-    stated: NDArray[np.float64], right: NDArray[np.bool_]
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Images in each bin [BINS], and of those that hold any, mean confidence and accuracy.
+    stated: NDArray[np.float64], right: NDArray[np.bool_], units: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Images in each bin [BINS], and of those that hold any, how many units these are of, mean
+    confidence and accuracy.
 
     Bins are those of `reliability_diagram`: closed below, the last one above too.
     """
@@ -215,4 +226,5 @@ def binned(
     confidence, accuracy = (
         np.bincount(place, weights, BINS)[filled] / count[filled] for weights in (stated, right)
     )
-    return count, confidence, accuracy
+    independent = np.bincount(np.unique(np.stack([place, units]), axis=1)[0], minlength=BINS)
+    return count, independent[filled], confidence, accuracy

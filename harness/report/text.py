@@ -143,6 +143,11 @@ def _is_number(words: str) -> bool:
     return True
 
 
+def independent(images: int, units: int | None) -> str:
+    """How many of so many images are independent, ", 60 independent"; empty where all are."""
+    return "" if units in (None, images) else f", {units:,} independent"
+
+
 def plural(count: float, noun: str, many: str = "") -> str:
     """`1 cell`, `2 cells`, `0.5 cells`.
 

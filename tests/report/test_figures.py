@@ -21,6 +21,7 @@ from sigmabench.harness.report.figures import (
 )
 from sigmabench.harness.report.rows import sections
 from sigmabench.harness.report.style import look, render
+from sigmabench.harness.significance import wilson
 
 SMALL = ("FP32", "INT8")
 
@@ -64,6 +65,25 @@ def test_reliability_leaves_out_empty_bins_and_counts_the_rest(small):
     points = next(line for line in top.lines if len(line.get_xdata()) > 2)
     assert len(points.get_xdata()) == sum(c > 0 for c in expected)
     assert max(points.get_xdata()) == pytest.approx(100 * 13.5 / 15)
+
+
+def test_bars_of_reliability_count_independent_images(small):
+    record = small[0]
+    quality = replace(record.quality, units=record.quality.images // 8)
+    (section,) = sections([replace(record, quality=quality)])
+    diagram = quality.reliability
+    filled = [b for b, count in enumerate(diagram["count"]) if count]
+    count, accuracy = (
+        np.array([diagram[name][b] for b in filled]) for name in ("count", "accuracy")
+    )
+    low, high = wilson(accuracy, count * quality.units / quality.images)
+    (bars,) = reliability(section).axes[0].containers
+    ends = [(segment[0, 1], segment[1, 1]) for segment in bars[2][0].get_segments()]
+    assert ends == [
+        pytest.approx((100 * min(a, b), 100 * max(a, c)))
+        for a, b, c in zip(accuracy, low, high, strict=True)
+        if a <= 1.0  # the factory's are made of nothing measured
+    ]
 
 
 def test_accuracy_against_t_shows_the_mean_over_seeds(small):

@@ -32,6 +32,7 @@ from sigmabench.harness.significance import wilson
 from sigmabench.harness.uncertainty.calibration import reliability_diagram
 from sigmabench.harness.uncertainty.predictive import Predictive
 from sigmabench.harness.uncertainty.selective import THRESHOLDS
+from sigmabench.harness.units import Units
 
 FORMATS = ("FP32", "INT8", "DNN_INT8")
 TYPES = ("fog", "gaussian_blur", "gaussian_noise")
@@ -180,8 +181,12 @@ def test_bins_are_those_of_the_reliability_diagram(images):
     summary = predictive.summaries()[1]
     labels = torch.tensor([label for _, label in images])
     expected = reliability_diagram(summary, labels)
-    count, stated, right = binned(summary.confidence.numpy(), summary.correct(labels).numpy())
+    units = np.arange(len(images)) // 2
+    confidence, correct = summary.confidence.numpy(), summary.correct(labels).numpy()
+    count, independent, stated, right = binned(confidence, correct, units)
     assert tuple(count) == expected.count
+    place = np.minimum((confidence * 15 + 1e-12).astype(int), 14)
+    assert independent.tolist() == [len(set(units[place == b])) for b in np.unique(place)]
     assert stated == pytest.approx([c for c in expected.confidence if c is not None])
     assert right == pytest.approx([a for a in expected.accuracy if a is not None])
 
@@ -200,7 +205,8 @@ def test_reliability_pools_the_types_of_the_first_seed(records, edition):
     accuracy = np.array([right[place == b].mean() for b in filled])
     (points,) = [line for line in top.lines if line.get_marker() == "o"]
     assert points.get_ydata() == pytest.approx(100 * accuracy)
-    low, high = wilson(accuracy, np.array([count[b] for b in filled]))
+    images = np.tile(np.arange(60), len(TYPES))
+    low, high = wilson(accuracy, np.array([len(set(images[place == b])) for b in filled]))
     ends = [(segment[0, 1], segment[1, 1]) for segment in top.containers[0][2][0].get_segments()]
     assert ends == [
         pytest.approx((100 * min(a, b), 100 * max(a, c)))
@@ -213,7 +219,8 @@ scores = st.lists(st.integers(0, 5).map(float), min_size=1, max_size=12)
 
 @given(scores, scores)
 def test_auroc_is_that_of_sklearn(inside, outside):
-    area, draws = auroc(np.array(inside), np.array(outside), draws=3)
+    units = (Units.of(len(inside)), Units.of(len(outside)))
+    area, draws = auroc(np.array(inside), np.array(outside), units, draws=3)
     truth = [0] * len(inside) + [1] * len(outside)
     assert area == pytest.approx(roc_auc_score(truth, inside + outside))
     generator = np.random.Generator(np.random.PCG64(DRAW_SEED))
@@ -223,6 +230,16 @@ def test_auroc_is_that_of_sklearn(inside, outside):
             for given in (inside, outside)
         )
         assert draw == pytest.approx(roc_auc_score(truth, one + other))
+
+
+def test_copies_of_images_tell_no_more_of_detection():
+    rng = np.random.default_rng(0)
+    inside, outside = rng.normal(0, 1, 20), rng.normal(1, 1, 30)
+    once = auroc(inside, outside, (Units.of(20), Units.of(30)), draws=50)
+    copied = np.repeat(np.arange(20), 8)
+    eight = auroc(inside[copied], outside, (Units.of(160, copied), Units.of(30)), draws=50)
+    assert eight[0] == pytest.approx(once[0])
+    np.testing.assert_allclose(eight[1], once[1])
 
 
 def test_detection_is_the_mean_over_seeds_and_twins_have_entropy_alone(records, edition):
