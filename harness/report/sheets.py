@@ -81,8 +81,8 @@ def paired(section: Section) -> list[Sheet]:
     found = [row.record.quality for row in rows]
     units = " or".join(sorted({text.independent(q.images, q.units) for q in found}))
     notes = (
-        f"On the same {text.either(counts, 'image')}{units}; ± half of the 95 % interval, which is of "
-        f"the images: 1 image is {' or '.join(map(_points, counts))}. MI: "
+        f"On the same {text.either(counts, 'image')}{units}; ± half of the 95 % interval, which is "
+        f"of the images: 1 image is {' or '.join(map(_points, counts))}. MI: "
         f"mean mutual information, and its share of FP32's, {text.MISSING} where that has none."
         + _uncounted(rows),
     )

@@ -68,22 +68,20 @@ def test_reliability_leaves_out_empty_bins_and_counts_the_rest(small):
 
 
 def test_bars_of_reliability_count_independent_images(small):
+    """80 and 160 images in two bins, of which one in eight is independent: 10 and 20."""
     record = small[0]
-    quality = replace(record.quality, units=record.quality.images // 8)
+    none = (None,) * 13
+    diagram = {
+        "count": (0.0,) * 13 + (80.0, 160.0),
+        "confidence": (*none, 0.9, 0.95),
+        "accuracy": (*none, 0.5, 0.9),
+    }
+    quality = replace(record.quality, images=240, units=30, reliability=diagram)
     (section,) = sections([replace(record, quality=quality)])
-    diagram = quality.reliability
-    filled = [b for b, count in enumerate(diagram["count"]) if count]
-    count, accuracy = (
-        np.array([diagram[name][b] for b in filled]) for name in ("count", "accuracy")
-    )
-    low, high = wilson(accuracy, count * quality.units / quality.images)
     (bars,) = reliability(section).axes[0].containers
     ends = [(segment[0, 1], segment[1, 1]) for segment in bars[2][0].get_segments()]
-    assert ends == [
-        pytest.approx((100 * min(a, b), 100 * max(a, c)))
-        for a, b, c in zip(accuracy, low, high, strict=True)
-        if np.isfinite(b)  # the factory's last bin holds fewer images than none
-    ]
+    expected = np.stack(wilson(np.array([0.5, 0.9]), np.array([10.0, 20.0])), axis=1)
+    np.testing.assert_allclose(ends, 100 * expected)
 
 
 def test_accuracy_against_t_shows_the_mean_over_seeds(small):
