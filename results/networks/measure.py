@@ -94,9 +94,10 @@ def measured(name: str) -> dict[str, Any]:
         names = bayesian_parameters(module, layers=SAMPLED_LAYERS)  # as `run` does
         posterior = moped(module, DELTA, bayesian=names)
         model = fold(module, posterior, tuple(x.shape[1:]))  # type: ignore[arg-type]
-        found |= _run(module, model, x)
     except UserError as reason:
         found |= {"verdict": "refused", "reason": str(reason)}
+    else:
+        found |= _run(module, model, x)
     return found | {"seconds": round(time.process_time() - began, 1)}
 
 
