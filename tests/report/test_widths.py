@@ -9,8 +9,13 @@ from pathlib import Path
 
 import factory
 import pytest
-from rich.console import Console
+from pydantic import TypeAdapter
+from rich.console import Console, RenderableType
+from selective.selective_cases import found_of, noisy_run, sample
 from shift.shift_factory import study
+from test_adaptive_sheets import adapted
+from test_weight_report import LABELS
+from test_weight_report import made as layer_range
 
 from sigmabench.harness import terminal
 from sigmabench.harness.bench import memory, record, sampler
@@ -26,12 +31,34 @@ from sigmabench.harness.compare import compare
 from sigmabench.harness.peers import record as peers_record
 from sigmabench.harness.peers import table as peers_table
 from sigmabench.harness.profile import Profile, Step
-from sigmabench.harness.report import comparison, profile, shift_tables, table
+from sigmabench.harness.report import (
+    ablation,
+    comparison,
+    profile,
+    selective_tables,
+    shift_tables,
+    table,
+    weights,
+)
 from sigmabench.harness.report.sheet import Column, RichSheet, Sheet
+from sigmabench.harness.selective.agreement import comparisons
+from sigmabench.harness.selective.findings import DETECTORS, Told
+from sigmabench.harness.selective.selection import Choices, selections
+from sigmabench.harness.shift.ablation_result import (
+    METRICS,
+    PAIRED,
+    Ablation,
+    AblationRow,
+    Difference,
+)
+from sigmabench.harness.shift.configurations import BASE, Choice
 from sigmabench.harness.shift.equivalence import equivalence
 from sigmabench.harness.shift.results import results
+from sigmabench.harness.workload import WORKLOADS
 
-RESULTS = Path(__file__).parents[2] / "results"
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "results"
+POSTERIOR = ROOT / "workloads/posteriors/lenet-digits.safetensors"
 WIDTHS = (40, 60, 72, 80, 120)
 
 
@@ -60,54 +87,119 @@ def diagnosed() -> dict[str, object]:
     }
 
 
-def everything(records, reference) -> list[object]:
+#: As wide as a name gets: of a layer, of a format, of a class.
+LONG = "layer3.5.downsample.convolution"
+CLASSES = ("basophilic granulocyte", "immature granulocyte", "lymphocyte", "platelet")
+
+
+def selected() -> RenderableType:
+    """A study of selective prediction, with every sheet it can have."""
+    formats = {"FP32": "FP32", "INT8_SIGMA4 paper": "INT8_SIGMA4"}
+    runs = {
+        name: [noisy_run(seed, 0.05 * (name != "FP32"), 80) for seed in range(3)]
+        for name in formats
+    }
+    both = sample(runs, {"INT8_SIGMA4 paper": "FP32"})
+    choices = Choices(bound=0.2)
+    scored = results(study(("FP32", "INT8"), (), mc=(4,), images=80, ood=()))[0]
+    told = [
+        Told("test", "svhn", name, by, 0, 0.9876, 0.8765, 0.1234)
+        for name in formats
+        for by in DETECTORS
+    ]
+    found = replace(
+        found_of(both, choices, "lenet-digits"),
+        formats=formats,
+        selections=tuple(selections(scored, both, both, choices, resamples=20)),
+        comparisons=tuple(comparisons([both], choices, resamples=20)),
+        outside=tuple(told),
+    )
+    named = replace(WORKLOADS.get("lenet-digits"), classes=len(CLASSES), class_names=CLASSES)
+    return selective_tables.tables(found, named)
+
+
+def ablated() -> RenderableType:
+    """An ablation with images that are shifted, and without a difference or two."""
+    scores = {name: dict.fromkeys(METRICS, (12.3456,)) for name in ("clean", "fog")}
+    off = Difference(-0.0123, -0.0456, 0.0789)
+    differences = {name: dict.fromkeys(PAIRED, off) for name in ("clean", "shifted")}
+    changed = Choice("ranges over sampled passes", "INT8_SIGMA2")
+    rows = (
+        AblationRow(BASE, "float", 494_000, 491_760, 1.0, 1.0, scores),
+        AblationRow(changed, "native", 78_123, 76_000, 6.4, 6.32, scores, differences),
+    )
+    made = Ablation(
+        "test", 10_000, 1000, 10_000, 1000, {"fog": "official"}, 5, 0, 50, (0,), 99, rows
+    )
+    return ablation.table(made)
+
+
+def small_race(path: Path) -> record.Race:
+    """A race of which two turns were stored, for its intervals are resampled."""
+    race = record.load(path)
+    contenders = tuple(
+        replace(one, slices=one.slices[:2], latency_ns=one.latency_ns[: sum(one.slices[:2])])
+        for one in race.contenders
+    )
+    return replace(race, contenders=contenders)
+
+
+def stored() -> list[object]:
+    """What `bench` and `peers` print of published records."""
+    shown: list[object] = []
+    for path in sorted((RESULTS / "runtime").glob("*/*/*.json")):
+        text = path.read_text()
+        if '"contenders"' in text:
+            shown += bench_table.renderables(small_race(path))
+        elif '"program"' in text:
+            shown += memory.renderables(record.load_memory(path))
+        else:
+            shown.append(sampler.table(TypeAdapter(sampler.SamplerRun).validate_json(text)))
+    for path in sorted((RESULTS / "peers").rglob("*.json")):
+        shown += peers_table.renderables(peers_record.load(path))
+    return shown
+
+
+def shifted(reference) -> RenderableType:
+    """A shift study of a type and a severity."""
+    made = study(
+        ("FP32", "INT8"), ("fog",), (5,), images=80, mc=(1, 4), ranges=("headroom", "paper")
+    )
+    found = results(made)[0]
+    return shift_tables.tables(found, equivalence(found, resamples=20), reference, detailed=True)
+
+
+def everything(reference) -> list[object]:
     """What each command prints."""
-    adaptive = factory.grid(("INT8",), mcs=(50,))
-    found = results(study(severities=(1, 5), images=60, mc=(1, 5), ood=("svhn",)))[0]
-    judged = equivalence(found, resamples=50)
-    mine = next((RESULTS / "runtime").glob("sampler/*/*.json"))
+    records = factory.grid(mcs=(10,), batches=(1, 32))
+    slower = factory.grid(mcs=(10,), batches=(1,), slowdown=1.3)
+    adaptive = [adapted(format=name) for name in ("FP32", "INT8")]
+    ranges = [layer_range(label, layer) for layer in ("stem", LONG) for label in LABELS]
     written = [
         {"path": "out/net-int8.safetensors", "file_bytes": 123456789, "weight_bytes": 98765432}
         | {"ratio_weights": 6.4, "ratio_file": 5.23}
     ]
-    posterior = Path(__file__).parents[2] / "workloads/posteriors/lenet-digits.safetensors"
-    shown = [
+    return [
         table.narrow([*records, *adaptive]),
-        table.wide(records),
+        table.wide([*records, *adaptive]),
         table.fidelity(records),
-        table.size(records),
-        table.paper(records, reference),
-        comparison.comparison(compare(records, factory.grid(slowdown=1.3))),
-        shift_tables.tables(found, judged, reference, detailed=True),
+        table.paper([factory.record(mc=50, format=name) for name in ("FP32", "INT8")], reference),
+        comparison.comparison(compare(records, slower)),
+        shifted(reference),
+        selected(),
+        ablated(),
+        *map(RichSheet, weights.weight_sheets(ranges)),
         *profile.renderables(profiled(), every=True),
-        sampler.table(run_of(mine)),
         *listing_tables(),
         *diagnosis_tables(diagnosed()),
         size_table(written),
-        *inspection_tables(inspection(posterior)),
+        *inspection_tables(inspection(POSTERIOR)),
+        *stored(),
     ]
-    for path in sorted((RESULTS / "peers").rglob("*.json")):
-        shown += peers_table.renderables(peers_record.load(path))
-    for path in sorted((RESULTS / "runtime").glob("*/*/*.json")):
-        shown += raced(path)
-    return shown
 
 
-def run_of(path: Path) -> sampler.SamplerRun:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(sampler.SamplerRun).validate_json(path.read_bytes())
-
-
-def raced(path: Path) -> list[object]:
-    text = path.read_text()
-    if '"contenders"' in text:
-        return list(bench_table.renderables(record.load(path)))
-    return list(memory.renderables(record.load_memory(path))) if '"program"' in text else []
-
-
-@pytest.fixture(scope="module")
-def sheets(records, reference) -> list[Sheet]:
+@pytest.fixture(scope="session")
+def sheets(reference) -> list[Sheet]:
     """Every sheet of every command, as it is drawn."""
     drawn: list[Sheet] = []
     original = RichSheet.__rich_console__
@@ -118,21 +210,27 @@ def sheets(records, reference) -> list[Sheet]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RichSheet, "__rich_console__", noted)
-        for one in everything(records, reference):
+        for one in everything(reference):
             Console(width=80, file=io.StringIO()).print(one)
-    assert len({sheet.title for sheet in drawn}) > 25
     return drawn
 
 
-def printed(sheet: Sheet, width: int, monkeypatch, tty: bool = True) -> str:
-    """What `show` prints on a terminal of so many columns, or into a pipe."""
-    out = io.StringIO()
+class Screen(io.StringIO):
+    """A terminal."""
 
-    def console(**options):
-        return Console(file=out, width=width, force_terminal=tty, color_system=None, **options)
+    def isatty(self) -> bool:
+        return True
 
-    monkeypatch.setattr("rich.console.Console", console)
-    terminal.show(RichSheet(sheet))
+
+def printed(what: object, width: int, monkeypatch, tty: bool = True) -> str:
+    """What `show` sends to a terminal of so many columns, or into a pipe."""
+    out = Screen() if tty else io.StringIO()
+    monkeypatch.setattr("sys.stdout", out)
+    for name, value in {"COLUMNS": width, "LINES": 25, "TERM": "dumb"}.items():
+        monkeypatch.setenv(name, str(value))
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    terminal.show(RichSheet(what) if isinstance(what, Sheet) else what)
     return out.getvalue()
 
 
