@@ -27,7 +27,7 @@ class Column:
         name: of the quantity.
         unit: its unit, or the second line of a longer name.
         numeric: aligned to the right, and never folded.
-        whole: never folded.
+        whole: folded only where a terminal is too narrow for the column beside what names a row.
     """
 
     name: str
@@ -62,7 +62,8 @@ class RichSheet:
     """A sheet for people. No cell is ever cut, for half a number is another number.
 
     Columns move together, then long names fold, to fit the console. What is piped is as wide as it
-    has to be; on a terminal that is too narrow the columns stand in parts, one below the other.
+    has to be; on a terminal that is too narrow the columns stand in parts, one below the other, and
+    names fold that else are whole. From 40 columns on every table of a command fits.
     """
 
     sheet: Sheet
@@ -124,7 +125,17 @@ def _parts(sheet: Sheet, room: int) -> list[Sheet]:
             parts[-1] = wider
         else:
             parts.append([*first, place])
-    return [replace(_of(sheet, part), title=sheet.title * (part is parts[0])) for part in parts]
+    return [
+        replace(_folding(_of(sheet, part), room), title=sheet.title * (part is parts[0]))
+        for part in parts
+    ]
+
+
+def _folding(sheet: Sheet, room: int) -> Sheet:
+    """The sheet, in which every name may fold if it is too wide."""
+    if _fits(sheet, room):
+        return sheet
+    return replace(sheet, columns=tuple(replace(one, whole=False) for one in sheet.columns))
 
 
 def _of(sheet: Sheet, places: Sequence[int]) -> Sheet:

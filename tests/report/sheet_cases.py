@@ -1,0 +1,205 @@
+"""What every command prints, of small records: each kind of table that there is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import factory
+from pydantic import TypeAdapter
+from rich.console import RenderableType
+from selective.selective_cases import found_of, noisy_run, sample
+from shift.shift_factory import study
+from test_adaptive_sheets import adapted
+from test_weight_report import LABELS
+from test_weight_report import made as layer_range
+
+from sigmabench.harness.bench import memory, record, sampler
+from sigmabench.harness.bench import table as bench_table
+from sigmabench.harness.commands import (
+    diagnosis_tables,
+    inspection,
+    inspection_tables,
+    listing_tables,
+    size_table,
+)
+from sigmabench.harness.compare import compare
+from sigmabench.harness.peers import record as peers_record
+from sigmabench.harness.peers import table as peers_table
+from sigmabench.harness.profile import Profile, Step
+from sigmabench.harness.record import Record
+from sigmabench.harness.report import (
+    ablation,
+    comparison,
+    profile,
+    selective_tables,
+    shift_tables,
+    table,
+    weights,
+)
+from sigmabench.harness.report.sheet import RichSheet
+from sigmabench.harness.selective.agreement import comparisons
+from sigmabench.harness.selective.findings import DETECTORS, Told
+from sigmabench.harness.selective.selection import Choices, selections
+from sigmabench.harness.shift.ablation_result import (
+    METRICS,
+    PAIRED,
+    Ablation,
+    AblationRow,
+    Difference,
+)
+from sigmabench.harness.shift.configurations import BASE, Choice
+from sigmabench.harness.shift.equivalence import equivalence
+from sigmabench.harness.shift.results import results
+from sigmabench.harness.workload import WORKLOADS
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "results"
+POSTERIOR = ROOT / "workloads/posteriors/lenet-digits.safetensors"
+
+
+def profiled() -> Profile:
+    times = ((1.5, 2.5, 0.25, 3.0), (10.125, 33.0, 0.5, 7.0))
+    steps = tuple(
+        Step(
+            f"conv{i}",
+            "conv",
+            (512, 512, 3, 3),
+            "brgconv:avx512_core_amx",
+            "direct",
+            9,
+            *t,
+        )
+        for i, t in enumerate(times)
+    )
+    return Profile("net", "made up", "INT8", 1, 5, 2, 1, 9, 10.0, steps, "a CPU", None)
+
+
+def diagnosed() -> dict[str, object]:
+    noise = {"repeats": 20, "p50_ns": 1234567, "p99_over_p50": 1.0444, "robust_std": 0.0123}
+    return {"machine": {"cpu": "A " * 40, "cores": 2}, "backends": {}, "noise_check": noise} | {
+        "backends": {"native": "available; needs AVX2"},
+        "peers": {"ipex": "available: torch 2.8.0"},
+    }
+
+
+#: As wide as a name gets: of a layer, of a format, of a class.
+LONG = "layer3.5.downsample.convolution"
+CLASSES = ("basophilic granulocyte", "immature granulocyte", "lymphocyte", "platelet")
+
+
+def selected() -> RenderableType:
+    """A study of selective prediction, with every sheet it can have."""
+    formats = {"FP32": "FP32", "INT8_SIGMA4 paper": "INT8_SIGMA4"}
+    runs = {
+        name: [noisy_run(seed, 0.05 * (name != "FP32"), 80) for seed in range(3)]
+        for name in formats
+    }
+    both = sample(runs, {"INT8_SIGMA4 paper": "FP32"})
+    choices = Choices(bound=0.2)
+    scored = results(study(("FP32", "INT8"), (), mc=(4,), images=80, ood=()))[0]
+    told = [
+        Told("test", "svhn", name, by, 0, 0.9876, 0.8765, 0.1234)
+        for name in formats
+        for by in DETECTORS
+    ]
+    found = replace(
+        found_of(both, choices, "lenet-digits"),
+        formats=formats,
+        selections=tuple(selections(scored, both, both, choices, resamples=20)),
+        comparisons=tuple(comparisons([both], choices, resamples=20)),
+        outside=tuple(told),
+    )
+    named = replace(WORKLOADS.get("lenet-digits"), classes=len(CLASSES), class_names=CLASSES)
+    return selective_tables.tables(found, named)
+
+
+def ablated() -> RenderableType:
+    """An ablation with images that are shifted, and without a difference or two."""
+    scores = {name: dict.fromkeys(METRICS, (12.3456,)) for name in ("clean", "fog")}
+    off = Difference(-0.0123, -0.0456, 0.0789)
+    differences = {name: dict.fromkeys(PAIRED, off) for name in ("clean", "shifted")}
+    changed = Choice("ranges over sampled passes", "INT8_SIGMA2")
+    rows = (
+        AblationRow(BASE, "float", 494_000, 491_760, 1.0, 1.0, scores),
+        AblationRow(changed, "native", 78_123, 76_000, 6.4, 6.32, scores, differences),
+    )
+    made = Ablation(
+        "test", 10_000, 1000, 10_000, 1000, {"fog": "official"}, 5, 0, 50, (0,), 99, rows
+    )
+    return ablation.table(made)
+
+
+def small_race(path: Path) -> record.Race:
+    """A race of which two turns were stored, for its intervals are resampled."""
+    race = record.load(path)
+    contenders = tuple(
+        replace(one, slices=one.slices[:2], latency_ns=one.latency_ns[: sum(one.slices[:2])])
+        for one in race.contenders
+    )
+    return replace(race, contenders=contenders)
+
+
+def stored() -> list[object]:
+    """What `bench` and `peers` print of published records."""
+    shown: list[object] = []
+    for path in sorted((RESULTS / "runtime").glob("*/*/*.json")):
+        text = path.read_text()
+        if '"contenders"' in text:
+            shown += bench_table.renderables(small_race(path))
+        elif '"program"' in text:
+            shown += memory.renderables(record.load_memory(path))
+        else:
+            shown.append(sampler.table(TypeAdapter(sampler.SamplerRun).validate_json(text)))
+    for path in sorted((RESULTS / "peers").rglob("*.json")):
+        shown += peers_table.renderables(peers_record.load(path))
+    return shown
+
+
+def shifted(reference) -> RenderableType:
+    """A shift study of a type and a severity."""
+    made = study(
+        ("FP32", "INT8"), ("fog",), (5,), images=80, mc=(1, 4), ranges=("headroom", "paper")
+    )
+    found = results(made)[0]
+    return shift_tables.tables(found, equivalence(found, resamples=20), reference, detailed=True)
+
+
+def changed() -> list[Record]:
+    """The default grid again, slower and with other scores."""
+    made = []
+    for one in factory.grid(mcs=(10,), batches=(1,), slowdown=1.3):
+        scores = {
+            name: tuple(None if value is None else 0.9 * value for value in values)
+            for name, values in one.quality.scores.items()
+        }
+        made.append(replace(one, quality=replace(one.quality, scores=scores)))
+    return made
+
+
+def everything(reference) -> list[object]:
+    """What each command prints."""
+    records = factory.grid(mcs=(10,), batches=(1, 32))
+    adaptive = [adapted(format=name) for name in ("FP32", "INT8")]
+    ranges = [layer_range(label, layer) for layer in ("stem", LONG) for label in LABELS]
+    written = [
+        {"path": "out/net-int8.safetensors", "file_bytes": 123456789, "weight_bytes": 98765432}
+        | {"ratio_weights": 6.4, "ratio_file": 5.23}
+    ]
+    return [
+        table.narrow([*records, *adaptive]),
+        table.wide([*records, *adaptive]),
+        table.fidelity(records),
+        table.paper([factory.record(mc=50, format=name) for name in ("FP32", "INT8")], reference),
+        comparison.comparison(compare(records, changed())),
+        shifted(reference),
+        selected(),
+        ablated(),
+        *map(RichSheet, weights.weight_sheets(ranges)),
+        *profile.renderables(profiled(), every=True),
+        *listing_tables(),
+        *diagnosis_tables(diagnosed()),
+        size_table(written),
+        *inspection_tables(inspection(POSTERIOR)),
+        *stored(),
+    ]
