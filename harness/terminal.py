@@ -167,20 +167,29 @@ def progress(wanted: bool) -> Iterator[Report]:
         wanted: whether a person reads; nothing is shown otherwise.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        ProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+    from rich.table import Column
 
     console = Console(stderr=True)
     if wanted and not console.is_terminal:
         with Lines(tell) as lines:
             yield lines
         return
-    bar_width = max(4, min(40, console.width - 60))  # the words and the times stay whole
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=bar_width),
-        TimeElapsedColumn(),
+    # No time is cut: the words wrap, and for want of width first the bar goes, then the time taken.
+    columns: list[ProgressColumn] = [
+        TextColumn("{task.description}", markup=False, table_column=Column()),
         TextColumn("{task.fields[left]}"),
-    )
+    ]
+    if console.width >= 50:
+        columns.insert(1, TimeElapsedColumn(Column(no_wrap=True)))
+    if (room := console.width - 60) >= 0:
+        columns.insert(1, BarColumn(max(4, min(40, room)), table_column=Column(no_wrap=True)))
     pace = Pace()
     with Progress(*columns, console=console, transient=True, disable=not wanted) as bar:
         task = bar.add_task("Starting", total=None, left="")

@@ -195,6 +195,18 @@ def test_the_bar_of_training_cuts_no_number(width, monkeypatch):
     assert "445357/450360 steps, loss 1234.5678" in lines[-1]
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_progress_cuts_no_word_and_no_time(width, monkeypatch):
+    terminal_of(out := Screen(), width, monkeypatch, stream="stderr", kind="xterm")
+    monkeypatch.setattr("sigmabench.harness.waiting.Pace.left", lambda self: 1200.0)
+    with terminal.progress(True) as report:
+        report("Scoring INT8_SIGMA4 paper, gaussian_noise 5", 1, 2)
+    shown = Text.from_ansi(out.getvalue()).plain
+    assert widest(shown) <= width
+    assert "about 20 minutes left" in shown
+    assert {"INT8_SIGMA4", "paper,", "gaussian_noise", "5"} <= set(shown.split())
+
+
 def test_parts_are_announced_in_one_line(sheets, monkeypatch):
     speed = next(sheet for sheet in sheets if sheet.title == "Speed")
     assert "parts" not in printed(speed, 80, monkeypatch)
