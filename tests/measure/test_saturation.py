@@ -110,12 +110,26 @@ def test_findings_name_the_layer_and_the_way_out() -> None:
     assert sampled.endswith("use --observer minmax")
 
 
+@pytest.mark.parametrize(
+    ("calibration", "observer", "remedy"),
+    [
+        ("mean", "mse", "use --calibrate sampled"),
+        ("sampled", "mse", "use --observer minmax"),
+        ("sampled", "minmax", "its passes vary too much"),
+    ],
+)
+def test_a_finding_says_what_would_help(calibration: str, observer: str, remedy: str) -> None:
+    told = saturation_findings({"fc1": 0.4}, calibration, observer)
+    assert told == (f"fc1: 40.0% of activations beyond their range; {remedy}",)
+
+
 def test_the_audit_names_the_worst_activation() -> None:
     shares = {"fc1": FAILING_SHARE, "fc2": 0.4}
-    assert activations_in_range(shares).startswith("fail: 40.0% of fc2 is beyond its range")
+    told = "fail: 40.0% of fc2 is beyond its range, 0.8% or more costs quality"
+    assert activations_in_range(shares) == told
     assert activations_in_range({"fc1": FAILING_SHARE}).startswith("fail: ")
     assert activations_in_range({"fc1": BELOW * FAILING_SHARE}) == "pass"
-    assert activations_in_range({}).startswith("not applicable: ")
+    assert activations_in_range({}) == "not applicable: activations are floats"
 
 
 def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wide: float, **choices: Any) -> Any:

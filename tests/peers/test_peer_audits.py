@@ -77,6 +77,13 @@ def test_another_sigma_is_noticed():
     one = row("c", "FP32", std_ratio={"x": 1.0, "y": 0.9, "z": 1.0})
     told = audits.same_std([one], weights, 32)
     assert told == "fail: c draws 0.900 of σ of y in float32"
+    # What is allowed beside 0.02: 6 / √(2 · 31 · 150) = 0.0622, of a single weight 0.762.
+    for kept, result in ((1.0815, "pass"), (1.083, "fail"), (0.9185, "pass"), (0.917, "fail")):
+        near = row("d", "FP32", std_ratio={"x": kept, "y": 1.0, "z": 1.0})
+        assert audits.same_std([near], weights, 32).split(":")[0] == result
+    for kept, result in ((1.78, "pass"), (1.784, "fail")):
+        near = row("d", "FP32", std_ratio={"unnamed": kept, "y": 1.0, "z": 1.0})
+        assert audits.same_std([near], weights, 32).split(":")[0] == result
     assert audits.same_std([], weights, 32).startswith("not applicable")
 
 
@@ -84,6 +91,9 @@ def test_weights_of_unequal_sigma_count_as_fewer():
     assert audits.effective(np.full((3, 5), 0.2)) == pytest.approx(15)
     assert audits.effective(np.array([1.0, 1e-6, 1e-6])) == pytest.approx(1)
     assert audits.effective(np.zeros(4)) == 0
+
+
+def test_their_spread_is_that_of_so_few():
     generator = np.random.default_rng(0)
     std = generator.gamma(0.5, 1.0, 200)
     drawn = np.std(generator.normal(0, std, (2000, 32, 200)), axis=1, ddof=1)
