@@ -223,3 +223,11 @@ def test_noise_just_above_the_bound_does_not_read_as_the_bound():
 def test_a_layer_without_sigma_has_lost_nothing():
     still = replace(FINE, std_ratio=None, w2=None)
     assert audits.posterior_findings([still]) == ()
+
+
+def test_a_quota_that_did_not_bite_passes_and_none_at_all_is_not_judged() -> None:
+    assert audits.not_throttled(0, 1.5) == "pass"
+    assert audits.not_throttled(0, None) == "not applicable: no CPU quota is set"
+    told = "fail: the CPU quota of 1.5 cores stopped the process in 3 periods of the timing"
+    assert audits.not_throttled(3, 1.5) == told
+    assert audits.not_throttled(3, None) == told.replace(" of 1.5 cores", "")
