@@ -15,7 +15,7 @@ from sigmabench.harness.measure.fidelity import (
     layer_fidelity,
     moment_scores,
 )
-from sigmabench.harness.measure.law import IntegerLayer, integer_law, normal_law
+from sigmabench.harness.measure.law import IntegerLayer, Law, integer_law, normal_law
 from sigmabench.harness.quantize import noise
 from sigmabench.harness.quantize.sigma import QuantizedSigma, quantize_sigma
 from sigmabench.harness.record import Fidelity
@@ -98,6 +98,17 @@ def test_moments_that_are_off_fail(name: str) -> None:
     layer = Quantized(sigma=0.05)
     result = score(layer, lambda mc: BROKEN[name](layer.good(mc)).astype(np.int16))
     assert result.startswith("fail: conv, "), name
+
+
+def test_scores_of_a_subset_by_hand() -> None:
+    """Deviations 2 and −1 in every pass, of two weights of variance 1 and fourth moment 3."""
+    two = np.ones(2)
+    law = Law(10 * two, two, 3 * two, 0 * two, two < 0, index=np.array([1, 3]))
+    mean_z, var_z, draws = moment_scores(law, lambda mc: np.array([[99, 12], [-99, 9]], np.int8))
+    passes = 50_000  # Σ deviations 1 a pass, variance 2; Σ (deviation² − 1) 3 a pass, variance 4
+    assert draws == 2 * passes
+    assert mean_z == pytest.approx(np.sqrt(passes / 2))
+    assert var_z == pytest.approx(1.5 * np.sqrt(passes))
 
 
 def test_scores_are_standard_normal_under_the_law() -> None:

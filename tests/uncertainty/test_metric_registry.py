@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from uncertainty_cases import make_case, make_logits, summarise
 
 from sigmabench.harness.errors import UserError
-from sigmabench.harness.uncertainty.metrics import METRICS, Metric, score
+from sigmabench.harness.uncertainty.metrics import METRICS, Metric, score, whole_needed
 from sigmabench.harness.uncertainty.predictive import Summary
 from sigmabench.harness.uncertainty.selective import accuracy_against_confidence
 
@@ -75,15 +75,27 @@ def test_a_metric_that_needs_all_classes_is_refused_outcomes_without_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert all(METRICS.get(name).per_image for name in BUILT_IN)
+    assert whole_needed() is False
     foreign = Metric("most", "", None, False, "largest p̄", lambda s, _: float(s.probs.max()))
     monkeypatch.setattr(METRICS, "_targets", {**METRICS._targets, "most": "nowhere:MOST"})
     monkeypatch.setattr(METRICS, "_loaded", {**METRICS._loaded, "most": foreign})
+    assert whole_needed() is True
     summary, labels = make_case(0)
     whole, reduced = summary.outcomes(labels, whole=True), summary.outcomes(labels)
     assert score(whole, labels, ["most"]) == score(summary, labels, ["most"])
     assert score(reduced, labels, ["ece"]) == score(summary, labels, ["ece"])
     with pytest.raises(ValueError, match="most needs whole outcomes"):
         score(reduced, labels, ["most"])
+
+
+def test_a_metric_that_gives_no_number_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    foreign = Metric("most", "", None, False, "", lambda *_: float("nan"))
+    monkeypatch.setattr(METRICS, "_targets", {**METRICS._targets, "most": "nowhere:MOST"})
+    monkeypatch.setattr(METRICS, "_loaded", {**METRICS._loaded, "most": foreign})
+    with pytest.raises(UserError) as refused:
+        score(*make_case(0), ["most"])
+    told = "The metric 'most' gave nan; mend the metric, or unregister it."
+    assert str(refused.value) == told
 
 
 def test_unknown_metric_gets_a_suggestion() -> None:
