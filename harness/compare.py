@@ -174,7 +174,10 @@ def _score(keys: tuple[str, ...], name: str, effect: float, a: Record, b: Record
     estimate = mean_difference(x, y, exact=twin)
     if estimate is None:
         return base
-    return replace(base, ci95=estimate.interval(), p_value=estimate.p_value(effect))
+    most = 100.0 if name == "accuracy" else math.inf
+    low, high = estimate.interval()
+    ends = (max(low, -most), min(high, most))
+    return replace(base, ci95=ends, p_value=estimate.p_value(effect))
 
 
 def _units(a: Record, b: Record) -> int:

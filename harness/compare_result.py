@@ -52,7 +52,8 @@ class Score:
         b: values on side B.
         units: independent images that both were scored on.
         difference: mean of B less mean of A; None where a side has no value.
-        ci95: its 95 % interval by Welch, over MC draws alone; None for fewer than two seeds.
+        ci95: its 95 % interval by Welch, over MC draws alone, of accuracy within ±100 points; None
+            for fewer than two seeds.
         test_set_ci95: for accuracy, the 95 % interval of the difference over draws of test images;
             else, and from one independent image, None.
         p_value: of a difference within the smallest effect that matters, over MC draws; None where

@@ -242,6 +242,14 @@ def test_seeds_that_tie_are_not_testable():
     assert score.difference == pytest.approx(0.61)
 
 
+def test_no_interval_of_accuracy_is_beyond_100_points():
+    """By Student's t of two seeds a side, 95 % of it reach beyond 130 points."""
+    score = score_of((90.0, 10.0), (100.0, 20.0), seeds=2)
+    assert score.ci95 == (-100.0, 100.0)
+    nll = score_of((900.0, 100.0), (1000.0, 200.0), name="nll", seeds=2)
+    assert nll.ci95[1] > 1000.0
+
+
 def test_a_deterministic_twin_is_known_exactly():
     kind = {"format": "DNN_FP32"}
     assert score_of((95.0,) * 3, (98.9,) * 3, **kind).verdict == "better"

@@ -14,8 +14,10 @@ from shift.shift_factory import cell, record
 from sigmabench.harness.compare import compare
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.measure.paired import PerImage, paired
+from sigmabench.harness.report import text
 from sigmabench.harness.report.comparison import score_sheet
 from sigmabench.harness.report.rows import sections
+from sigmabench.harness.report.sheets import paired as paired_sheets
 from sigmabench.harness.report.shift_tables import markdown
 from sigmabench.harness.shift import equivalence as module
 from sigmabench.harness.shift.ablation import _intervals
@@ -184,3 +186,14 @@ def test_tables_say_how_many_images_are_independent():
     assert sections([one])[0].title.endswith(f"{images:,} images")
     scores = score_sheet(compare([few], [few]), {}, {})
     assert f"On {images // 2:,} independent images." in scores.notes[0]
+
+
+def test_a_tables_interval_that_ends_at_what_is_possible_is_shown_by_its_ends():
+    """Of 1 loss in 2 images, ± half of its width would reach beyond 100 points."""
+    sides = [PerImage(np.array([right, True]), np.zeros(2)) for right in (False, True)]
+    one = replace(factory.record(format="INT8"), paired=paired("FP32", *([s] for s in sides)))
+    low, high = one.paired.intervals["accuracy_percent"]
+    assert (low, high > -50.0) == (-100.0, True)
+    (sheet,) = paired_sheets(sections([one])[0])
+    assert sheet.rows[0][3] == f"−50.00 (−100.00 … {text.signed(high, 2)})"
+    assert "in brackets all of it" in sheet.notes[0]

@@ -41,7 +41,7 @@ def kept(found: Findings, *, intervals: bool = False) -> Sheet:
         "half: whether the error of the others is at most half the error of all. AURC: 1000 times "
         "the area under the risk–coverage curve, by three scores (MI: mutual information); "
         f"− float: of the one by {_by(found)}, less the float format's, in the seeds of both. "
-        f"{_seeds(found)} {_interval(intervals)}",
+        f"{_seeds(found)} {_interval(intervals)}{_upper_bound(found)}",
     )
     return Sheet("Risk and coverage", columns, rows, headings, 0, notes)
 
@@ -301,6 +301,15 @@ def _by(found: Findings) -> str:
 
 def _interval(whole: bool) -> str:
     return "In brackets: 95 % interval." if whole else "±: half of the 95 % interval."
+
+
+def _upper_bound(found: Findings) -> str:
+    """Of records that do not tell the images' own part of the draw's luck apart."""
+    whole = any(one.luck and not one.apart for one in found.selections)
+    return (
+        " Records from before the draw's luck was told apart: in the interval of − float it is an "
+        "upper bound."
+    ) * whole
 
 
 def _seeds(found: Findings) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 from ..record import Fidelity, Paired, Record
@@ -80,13 +81,14 @@ def paired(section: Section) -> list[Sheet]:
     counts = sorted({row.record.quality.images for row in rows})
     found = [row.record.quality for row in rows]
     units = " or".join(sorted({text.independent(q.images, q.units) for q in found}))
+    cells = tuple(_paired_cells(row, kept) for row in rows)
+    cut = ", in brackets all of it where it ends at 100 points" * any("(" in c[3] for c in cells)
     notes = (
-        f"On the same {text.either(counts, 'image')}{units}; ± half of the 95 % interval, which is "
-        f"of the images: 1 image is {' or '.join(map(_points, counts))}. MI: "
+        f"On the same {text.either(counts, 'image')}{units}; ± half of the 95 % interval{cut}, "
+        f"which is of the images: 1 image is {' or '.join(map(_points, counts))}. MI: "
         f"mean mutual information, and its share of FP32's, {text.MISSING} where that has none."
         + _uncounted(rows),
     )
-    cells = tuple(_paired_cells(row, kept) for row in rows)
     return [Sheet("Beside FP32, image by image", columns, cells, {}, 1, notes)]
 
 
@@ -367,7 +369,10 @@ def _plus_minus(found: Paired, metric: str, digits: int) -> str:
     interval, value = found.intervals[metric], text.signed(found.differences[metric], digits)
     if interval is None:
         return f"{value} ± {text.MISSING}"
-    return f"{value} ± {(interval[1] - interval[0]) / 2:.{digits}f}"
+    below, above = (abs(end - found.differences[metric]) for end in interval)
+    if math.isclose(below, above, rel_tol=1e-6, abs_tol=1e-9):
+        return f"{value} ± {(above + below) / 2:.{digits}f}"
+    return f"{value} ({' … '.join(text.signed(end, digits) for end in interval)})"
 
 
 def _speed_columns(unit: str) -> tuple[Column, ...]:

@@ -96,6 +96,8 @@ class Selection:
         aurc_change: by the score images are referred by: less that of the float format, over the
             seeds that both have; None for floats and where there is no such seed.
         luck: whether the luck of the MC draw is in the interval of `aurc_change`.
+        apart: of that luck, whether what all images share was told apart from each image's own part
+            (`Luck`); else it is an upper bound.
         bounded: within the bound; None where the validation split was not scored.
         classes: figures by class.
     """
@@ -111,6 +113,7 @@ class Selection:
     aurc: dict[str, Interval]
     aurc_change: Interval | None
     luck: bool
+    apart: bool
     bounded: Bounded | None
     classes: tuple[ClassFigures, ...]
 
@@ -155,18 +158,17 @@ def selections(
     here = {variant: one.figures(once(sample.images)) for variant, one in scored.items()}
     found = []
     for variant, one in scored.items():
-        change, luck = None, False
+        change, sides = None, list[Luck]()
         reference = sample.references.get(variant)
         if reference is not None and (seeds := one.seeds & scored[reference].seeds):
             sides = _luck(results, (variant, reference), choices, seeds)
-            luck = bool(sides)
             value, moved = (
                 one.area(areas[variant], seeds) - scored[reference].area(areas[reference], seeds)
                 for areas in (here, draws)
             )
             moved = moved + luck_draws(sides, len(moved), [seed, 1])
             change = Interval.of(float(value[0]), moved)
-        found.append(one.selection(sample, variant, here[variant], draws[variant], change, luck))
+        found.append(one.selection(sample, variant, here[variant], draws[variant], change, sides))
     return found
 
 
@@ -254,7 +256,7 @@ class _Scored:
         here: dict[str, Array],
         draws: dict[str, Array],
         change: Interval | None,
-        luck: bool,
+        luck: Sequence[Luck],
     ) -> Selection:
         """All of it, from figures of the images as they are and of resamples."""
         found = {
@@ -273,7 +275,8 @@ class _Scored:
             balanced=found["balanced"],
             aurc={name: found[f"aurc {name}"] for name in self.scores},
             aurc_change=change,
-            luck=luck,
+            luck=bool(luck),
+            apart=all(one.apart for one in luck),
             bounded=self._bounded(found) if self.cuts else None,
             classes=self._classes(),
         )

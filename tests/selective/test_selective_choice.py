@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -26,7 +27,8 @@ from sigmabench.harness.selective.selection import (
     Selection,
     selections,
 )
-from sigmabench.harness.shift.record import ShiftRecord
+from sigmabench.harness.shift.blocks import shares_of
+from sigmabench.harness.shift.record import ShiftRecord, encoded
 from sigmabench.harness.shift.results import results
 from sigmabench.harness.workload import WORKLOADS
 
@@ -138,38 +140,61 @@ def test_areas_are_means_over_seeds_of_running_error_rates(found: Findings) -> N
     assert names["FP32"] - names["DNN_FP32"] == {"mutual_information"}
 
 
-def changes(mc: tuple[int, ...], monkeypatch: pytest.MonkeyPatch | None = None) -> Selection:
+def lucky(records: list[ShiftRecord]) -> list[ShiftRecord]:
+    """The same with one noise, and contrasts of halves in which all images have much in common."""
+    rng = np.random.default_rng(4)
+
+    def one(r: ShiftRecord) -> ShiftRecord:
+        aurc = (rng.normal(0, 0.1, 11) + rng.normal(0, 0.1, (16, 11))) / 16
+        contrasts = {**r.contrasts, "aurc": encoded(aurc, "<f4")}
+        return replace(r, cell=replace(r.cell, noise="stream-v1"), contrasts=contrasts)
+
+    return [one(r) if r.contrasts else r for r in records]
+
+
+def change_of_int8(
+    records: list[ShiftRecord], monkeypatch: pytest.MonkeyPatch | None = None
+) -> Selection:
     """INT8's, with the luck of the draw or without it."""
     if monkeypatch is not None:
         monkeypatch.setattr(selection, "luck_draws", lambda sides, count, seed: np.zeros(count))
-    found = findings(of_splits(mc=mc), ("test",), CHOICES, resamples=200)
+    found = findings(records, ("test",), CHOICES, resamples=2000)
     (int8,) = (one for one in found.selections if one.variant == "INT8")
     return int8
 
 
-def test_the_change_of_the_area_has_the_luck_of_the_draw(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In it where halves of the passes were scored, which takes six passes: variances add up."""
-    few = changes((4,))
-    assert (few.luck, changes((4,), monkeypatch).aurc_change) == (False, few.aurc_change)
-    monkeypatch.undo()
-    told, images = changes((12,)), changes((12,), monkeypatch)
+def test_the_change_of_the_area_has_the_luck_that_all_images_share(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As in the shift study, from blocks of the images; variances add up."""
+    assert not change_of_int8(of_splits(mc=(2,))).luck  # two passes make no groups
+    records = lucky(of_splits(mc=(12,)))
+    told, images = change_of_int8(records), change_of_int8(records, monkeypatch)
     assert told.luck
-    areas = []  # of halves, [2 seeds, 20], the difference: both have one noise
-    records = [r for r in of_splits(mc=(12,)) if r.labelled and r.cell.split == "test"]
-    for seed in (0, 1):
-        int8, float_ = (
-            next(r for r in records if (r.cell.format, r.cell.seed) == (name, seed))
-            for name in ("INT8", "FP32")
-        )
-        areas.append(np.subtract(int8.halves["aurc"], float_.halves["aurc"]))
-    error = np.sqrt(np.var(areas, axis=1).sum()) / 2
-    half = stats.t.ppf(0.975, 2 * 5) * error
+    found = [r for r in records if r.contrasts and r.cell.split == "test"]
+    both = {(r.cell.format, r.cell.seed): r for r in found}
+    variance, shares = 0.0, shares_of(both["INT8", 0].units)
+    for seed in (0, 1):  # of INT8 less FP32, for both have one noise
+        d = both["INT8", seed].contrast("aurc") - both["FP32", seed].contrast("aurc")
+        pairs = itertools.permutations(range(16), 2)
+        common = np.mean([d[k] * d[other] for k, other in pairs], axis=0).mean()
+        variance += 16 * 15 * common / (1 - np.square(shares).sum()) / 4
+    half = stats.t.ppf(0.975, 2 * 11) * np.sqrt(variance)
     assert told.aurc_change is not None
     assert images.aurc_change is not None
     assert told.aurc_change.value == images.aurc_change.value
     wider, narrow = ((one.high - one.low) / 2 for one in (told.aurc_change, images.aurc_change))
-    assert wider == pytest.approx(np.hypot(half, narrow), rel=0.15)
-    assert wider > 1.05 * narrow
+    assert wider == pytest.approx(np.hypot(half, narrow), rel=0.1)
+    assert wider > 1.5 * narrow
+
+
+def test_an_upper_bound_of_the_luck_is_said_to_be_one() -> None:
+    """Of records from before contrasts, which have scores of halves instead."""
+    now = of_splits(mc=(12,))
+    before = [replace(r, contrasts={}, halves={"aurc": (0.01, 0.02) * 10}) for r in now]
+    for records, bound in ((now, False), (before, True)):
+        found = findings(records, ("test",), CHOICES, resamples=20)
+        assert ("an upper bound" in kept(found).notes[0]) == bound
 
 
 def test_a_change_is_over_the_seeds_that_both_have() -> None:
@@ -209,7 +234,7 @@ def bounded_by(thresholds: tuple[float | None, ...], kept: float | None) -> list
     share = kept or 0.0
     one = Selection(
         "test", "FP32", 120, len(thresholds), interval, interval, interval, interval, {}, None,
-        False, Bounded(50.0, thresholds, Interval(share, 0.0, 90.0), (share,), error, 2), (),
+        False, True, Bounded(50.0, thresholds, Interval(share, 0.0, 90.0), (share,), error, 2), (),
     )  # fmt: skip
     samples = {"test": sample({"FP32": [noisy_run(0, 1)]})}
     made = Findings(

@@ -114,6 +114,23 @@ def test_batches_make_no_difference(monkeypatch, prepare, shown, found):
             assert astuple(difference) == pytest.approx(astuple(same), rel=1e-9, abs=1e-9)
 
 
+def test_copies_of_images_tell_no_more_than_the_images(prepare):
+    few = split(10, 1)
+    which = torch.arange(10).repeat(4)
+    copies = replace(few.take(which), sources=which)
+    once, four = (
+        ablation(prepare, Images(one, {"none": one}), mc=2, choices=CHOICES[1:2], resamples=100)
+        for one in (few, copies)
+    )
+    assert (four.images, four.units, four.corrupted_images, four.corrupted_units) == (40, 10) * 2
+    assert (once.units, once.corrupted_units) == (10, 10)
+    for name, metrics in once.rows[1].differences.items():
+        for metric, difference in metrics.items():
+            same = four.rows[1].differences[name][metric]
+            assert astuple(same) == pytest.approx(astuple(difference), rel=1e-4, abs=1e-6)
+    assert report.markdown(four).count("40 images, 10 independent") == 2
+
+
 def test_differences_are_paired_means(prepare, shown, found):
     def values(choice, images):
         each = []
