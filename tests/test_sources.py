@@ -32,9 +32,14 @@ UNITS = 12
 
 
 def splits(which: torch.Tensor, root: Path | None) -> Splits:
-    """The digits; of the test split these images, which are cut from the digits of that number."""
+    """The digits; of the test split these images, which are cut from the digits of that number.
+
+    Every third has a wrong label, so that there are errors.
+    """
     found = DIGITS.splits(root)
-    return replace(found, test=replace(found.test.take(which), sources=which))
+    test = found.test.take(which)
+    labels = (test.labels + (which % 3 == 0)) % 10
+    return replace(found, test=replace(test, labels=labels, sources=which))
 
 
 def workload(which: torch.Tensor) -> Workload:
@@ -84,6 +89,7 @@ def test_selective_prediction_resamples_sources(shifts: list[list[ShiftRecord]])
     ]
     for a, b in zip(*(one.selections for one in found), strict=True):
         assert (a.images, b.images) == (UNITS, 8 * UNITS)
+        assert a.error.low < a.error.high  # type: ignore[operator]
         assert (b.error.low, b.error.high) == pytest.approx((a.error.low, a.error.high))
         assert b.luck == a.luck
 
