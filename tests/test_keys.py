@@ -32,6 +32,7 @@ PRINTED = "says how and where results are shown or written"
 NO_RESULT = {
     "results": "says where records are kept",
     "policy": "says whether a record is made again",
+    "memory": "says what may be taken; what does not fit is refused, and what fits is the same",
     "workers": "which process makes a record changes nothing in it",
     "json": PRINTED,
     "out": PRINTED,

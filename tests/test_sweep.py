@@ -337,7 +337,7 @@ def _stop_at_second(group):
 
 def test_a_batch_larger_than_the_split_is_refused(tmp_path):
     plan = Plan(resolve_workload("lenet-digits"), batches=(64,), limit=20)
-    with pytest.raises(UserError, match="--batch is 64, but only 20 images"):
+    with pytest.raises(UserError, match="--batch is 64, more than the 20 images"):
         sweep.run(plan, Store(tmp_path, RECORDS), "test")
 
 

@@ -29,6 +29,9 @@ def test_images_are_made_once_for_all_passes() -> None:
             made.append(len(self.pixels[index]))
             return self.pixels[index]
 
+        def take(self, index: slice) -> Counted:
+            return Counted(self.pixels[index])
+
     torch.manual_seed(0)
     module = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
     posterior = initial(module, 0.5)

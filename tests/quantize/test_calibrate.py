@@ -15,17 +15,13 @@ from sigmabench.harness.errors import UserError
 from sigmabench.harness.posterior import initial
 from sigmabench.harness.quantize.calibrate import (
     BATCH,
-    BINS,
-    Histogram,
     calibrate,
-    minmax,
-    mse,
-    percentile,
     sampled_passes,
     saturation,
 )
 from sigmabench.harness.quantize.fold import fold
 from sigmabench.harness.quantize.forward import forward
+from sigmabench.harness.quantize.observers import BINS, Histogram, minmax, mse, percentile
 from sigmabench.harness.quantize.ptq import quantize
 
 

@@ -385,7 +385,7 @@ def test_norms_keeps_mopeds_sigma_and_fits_batch_norm(root: Path, tmp_path: Path
 def test_it_goes_to_other_processes() -> None:
     copy = pickle.loads(pickle.dumps(resolve_workload("resnet50-imagenet")))
     assert copy.name == "resnet50-imagenet"
-    assert copy.pretrained.args == ("resnet50", "IMAGENET1K_V1")
+    assert copy.pretrained.function.args == ("resnet50", "IMAGENET1K_V1")
 
 
 def test_synsets_are_timms() -> None:
@@ -402,14 +402,14 @@ def test_synsets_are_timms() -> None:
     ],
 )
 def test_images_are_prepared_as_timm_does(name: str, size: int, resize: int, mean: float) -> None:
-    chosen = resolve_workload(f"timm:{name}").splits.keywords
+    chosen = resolve_workload(f"timm:{name}").splits.function.keywords
     way = "bilinear" if name == "resnet18.tv_in1k" else "bicubic"
     assert chosen["crop"] == Crop(size, resize, way)
     assert chosen["mean"][0] == mean
 
 
 def test_images_of_some_networks_are_squashed() -> None:
-    chosen = resolve_workload("timm:convnext_tiny.in12k_ft_in1k_384").splits.keywords
+    chosen = resolve_workload("timm:convnext_tiny.in12k_ft_in1k_384").splits.function.keywords
     assert chosen["crop"] == Crop(384, 384, "bicubic", squash=True)
 
 
@@ -433,7 +433,7 @@ def test_networks_of_collections() -> None:
     one = resolve_workload("torchvision:resnet18")
     assert (one.name, one.input_shape) == ("torchvision-resnet18", (3, 224, 224))
     other = resolve_workload("timm:resnet18.a1_in1k")
-    crop = other.splits.keywords["crop"]
+    crop = other.splits.function.keywords["crop"]
     assert (other.name, crop.interpolation) == ("timm-resnet18-a1-in1k", "bicubic")
     for name, said in (
         ("torchvision:resnet5", "resnet5'; did you mean resnet50"),

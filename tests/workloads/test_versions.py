@@ -66,10 +66,11 @@ NEEDED = {
 
 def parts(workload: Workload, root: Path | None) -> dict[str, str]:
     """Digest of each part, or of what becomes of images where they are the user's own."""
-    if isinstance(workload.splits, partial):
+    splits = getattr(workload.splits, "function", workload.splits)  # inside its guard
+    if isinstance(splits, partial):
         way = {
             name: asdict(value) if isinstance(value, Crop) else value
-            for name, value in workload.splits.keywords.items()
+            for name, value in splits.keywords.items()
         }
         return {"preprocessing": content_hash(json_text(way))[:16]}
     found = workload.splits(root)
