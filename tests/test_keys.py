@@ -145,7 +145,7 @@ def local(network: object, made: object, formats: tuple[str, ...], threads: int,
     return [Local(name, "any", None, seed) for name in formats]  # type: ignore[arg-type]
 
 
-def not_timed(runners: list[Any], turns: Any, rest: object) -> tuple[Contender, ...]:
+def not_timed(runners: list[Any], *_: object) -> tuple[Contender, ...]:
     return tuple(Contender(one.name, one.by, one.format, one.backend, 1) for one in runners)
 
 
