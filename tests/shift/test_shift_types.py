@@ -1,8 +1,8 @@
 """Coverage of accuracy's intervals where the effect is a mean over corruption types.
 
-What two formats disagree on under one type they may agree on under the others, so a unit differs by
-a small part of what it could: a pseudo-unit that differed under all types made intervals up to three
-times as wide as they need be.
+What two formats disagree on under one type they may agree on under the others, so a unit differs
+by a small part of what it could: a pseudo-unit that differed under all types made intervals up to
+three times as wide as they need be.
 """
 
 from __future__ import annotations
