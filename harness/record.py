@@ -381,7 +381,7 @@ too large for a float64.
 
 Last in a file stands `sha256`, the hash of all else in it as JSON without spaces, keys sorted. A
 file that was changed since, or that stands under another record's name, is refused; files from
-before have no hash and are believed as they are."""
+before have no hash and are believed as they are; one of version 3 without it is refused."""
 
 
 def _documentation(schema: type) -> tuple[str, dict[str, str]]:

@@ -57,6 +57,7 @@ class Kind(Generic[T]):
         key: of a record: its file's name.
         upgrade: from the JSON of an older one to this one's, where fields alone do not tell.
         check: raises ValueError where the parts of one do not fit one another.
+        hashed: version from which none lacks its hash; 0 where records of all versions may.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Kind(Generic[T]):
     key: Callable[[T], str]
     upgrade: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     check: Callable[[T], None] | None = None
+    hashed: int = 0
 
     @cached_property
     def adapter(self) -> TypeAdapter[T]:
@@ -79,8 +81,9 @@ def cell_key(record: Stored) -> str:
     return record.cell.key
 
 
-RECORDS: Kind[Record] = Kind("record", Record, SCHEMA_VERSION, cell_key, upgrade, check_record)
-#: Last field of a file: the hash of all others. Files from before it have none, and are believed.
+RECORDS: Kind[Record] = Kind("record", Record, SCHEMA_VERSION, cell_key, upgrade, check_record, 3)
+#: Last field of a file: the hash of all others. Files from before it have none, and are believed
+#: (`Kind.hashed`).
 HASH = "sha256"
 #: A folder of records; others of a results directory hold what was made of them.
 _FINGERPRINT = re.compile("[0-9a-f]{8}")
@@ -191,7 +194,13 @@ def from_json(data: bytes, source: str | Path, kind: Kind[T]) -> T:
             f"{source} is not a valid {kind.name}: {where}: {first['msg']}; delete it and run "
             "again."
         ) from invalid
-    if tree.pop(HASH, None) not in (None, _hash(tree)):
+    told = tree.pop(HASH, None)
+    if told is None and 0 < kind.hashed <= version:
+        raise UserError(
+            f"{source} has lost its {HASH}, so nothing says that it is as it was written; restore "
+            "it, or delete it and run again."
+        )
+    if told not in (None, _hash(tree)):
         raise UserError(
             f"{source} was changed after it was written: its content does not match its {HASH}; "
             "restore it, or delete it and run again."
