@@ -172,17 +172,7 @@ def from_json(data: bytes, source: str | Path, kind: Kind[T]) -> T:
         raise UserError(
             f"{source} is not a record, or is cut short ({reason}); delete it and run again."
         ) from reason
-    version = tree.get("schema_version") if isinstance(tree, dict) else None
-    if not isinstance(version, int) or isinstance(version, bool):
-        raise UserError(
-            f"{source} is not a SigmaBench record (it has no schema_version); move it out of the "
-            f"results directory."
-        )
-    if version > kind.schema_version:
-        raise UserError(
-            f"{source} was made by a newer SigmaBench (schema {version}, this one reads up to "
-            f"{kind.schema_version}): upgrade or point --results elsewhere."
-        )
+    version = _version(tree, source, kind)
     if version < kind.schema_version and kind.upgrade is not None:
         data = json.dumps(kind.upgrade(tree) | {"schema_version": kind.schema_version}).encode()
     try:
@@ -194,17 +184,7 @@ def from_json(data: bytes, source: str | Path, kind: Kind[T]) -> T:
             f"{source} is not a valid {kind.name}: {where}: {first['msg']}; delete it and run "
             "again."
         ) from invalid
-    told = tree.pop(HASH, None)
-    if told is None and 0 < kind.hashed <= version:
-        raise UserError(
-            f"{source} has lost its {HASH}, so nothing says that it is as it was written; restore "
-            "it, or delete it and run again."
-        )
-    if told not in (None, _hash(tree)):
-        raise UserError(
-            f"{source} was changed after it was written: its content does not match its {HASH}; "
-            "restore it, or delete it and run again."
-        )
+    _check_hash(tree, version, source, kind)
     try:
         if kind.check is not None:
             kind.check(found)
@@ -213,6 +193,35 @@ def from_json(data: bytes, source: str | Path, kind: Kind[T]) -> T:
             f"{source} is not a valid {kind.name}: {reason}; delete it and run again."
         ) from reason
     return found
+
+
+def _version(tree: Any, source: str | Path, kind: Kind[Any]) -> int:
+    version = tree.get("schema_version") if isinstance(tree, dict) else None
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise UserError(
+            f"{source} is not a SigmaBench record (it has no schema_version); move it out of the "
+            f"results directory."
+        )
+    if version > kind.schema_version:
+        raise UserError(
+            f"{source} was made by a newer SigmaBench (schema {version}, this one reads up to "
+            f"{kind.schema_version}): upgrade or point --results elsewhere."
+        )
+    return version
+
+
+def _check_hash(tree: dict[str, Any], version: int, source: str | Path, kind: Kind[Any]) -> None:
+    told = tree.get(HASH)
+    if told is None and 0 < kind.hashed <= version:
+        raise UserError(
+            f"{source} has lost its {HASH}, so nothing says that it is as it was written; restore "
+            "it, or delete it and run again."
+        )
+    if told not in (None, _hash({name: value for name, value in tree.items() if name != HASH})):
+        raise UserError(
+            f"{source} was changed after it was written: its content does not match its {HASH}; "
+            "restore it, or delete it and run again."
+        )
 
 
 def read_record(path: str | Path, kind: Kind[T]) -> T:
