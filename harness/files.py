@@ -6,7 +6,6 @@ import contextlib
 import errno
 import hashlib
 import json
-import math
 import os
 import stat
 from collections.abc import Callable, Mapping
@@ -15,6 +14,9 @@ from typing import Any, BinaryIO
 
 from .errors import UserError
 from .temporary import temporary_beside
+
+#: No number that is stored comes near it, and sums of what lies below are finite.
+_MOST = 1e100
 
 
 def write_atomically(path: Path, data: bytes, durable: bool = False) -> None:
@@ -130,13 +132,14 @@ def read_json(text: str | bytes) -> Any:
 
     Raises:
         ValueError: it is no JSON, an object has a name twice, a number is NaN, infinite or beyond
-            float64, or it is nested too deep.
+            10¹⁰⁰, or it is nested too deep.
     """
     try:
         return json.loads(
             text,
             object_pairs_hook=_object,
             parse_float=_finite,
+            parse_int=_whole,
             parse_constant=_finite,
         )
     except RecursionError as reason:
@@ -154,9 +157,14 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _finite(text: str) -> float:
     value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"it has the number {text}")
+    if not abs(value) <= _MOST:
+        raise ValueError(f"it has the number {text[:40]}")
     return value
+
+
+def _whole(text: str) -> int:
+    _finite(text)
+    return int(text)
 
 
 def _layout(value: Any, indent: str) -> str:

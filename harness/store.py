@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from .cell import Cell, not_by_default
 from .errors import UserError, unknown
-from .files import content_hash, inside, json_text, open_regular, write_atomically
+from .files import content_hash, inside, json_text, open_regular, read_json, write_atomically
 from .fingerprint import Fingerprint
 from .record import SCHEMA_VERSION, Record
 from .record_check import check_record
@@ -57,16 +57,16 @@ class Kind(Generic[T]):
         key: of a record: its file's name.
         upgrade: from the JSON of an older one to this one's, where fields alone do not tell.
         check: raises ValueError where the parts of one do not fit one another.
-        hashed: version from which none lacks its hash; 0 where records of all versions may.
+        hashed: version from which none lacks its hash; today's at the latest.
     """
 
     name: str
     type: type[T]
     schema_version: int
     key: Callable[[T], str]
+    hashed: int
     upgrade: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     check: Callable[[T], None] | None = None
-    hashed: int = 0
 
     @cached_property
     def adapter(self) -> TypeAdapter[T]:
@@ -81,14 +81,12 @@ def cell_key(record: Stored) -> str:
     return record.cell.key
 
 
-RECORDS: Kind[Record] = Kind("record", Record, SCHEMA_VERSION, cell_key, upgrade, check_record, 3)
+RECORDS: Kind[Record] = Kind("record", Record, SCHEMA_VERSION, cell_key, 3, upgrade, check_record)
 #: Last field of a file: the hash of all others. Files from before it have none, and are believed
 #: (`Kind.hashed`).
 HASH = "sha256"
 #: A folder of records; others of a results directory hold what was made of them.
 _FINGERPRINT = re.compile("[0-9a-f]{8}")
-#: Nothing that is measured comes near it, and sums of what lies below are finite.
-_MOST = 1e100
 _CELL_FIELDS = tuple(field.name for field in fields(Cell))
 
 
@@ -165,10 +163,8 @@ def from_json(data: bytes, source: str | Path, kind: Kind[T]) -> T:
     from pydantic import ValidationError
 
     try:
-        tree = json.loads(
-            data, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_whole
-        )
-    except (ValueError, RecursionError) as reason:
+        tree = read_json(data)
+    except ValueError as reason:
         raise UserError(
             f"{source} is not a record, or is cut short ({reason}); delete it and run again."
         ) from reason
@@ -212,7 +208,7 @@ def _version(tree: Any, source: str | Path, kind: Kind[Any]) -> int:
 
 def _check_hash(tree: dict[str, Any], version: int, source: str | Path, kind: Kind[Any]) -> None:
     told = tree.get(HASH)
-    if told is None and 0 < kind.hashed <= version:
+    if told is None and version >= kind.hashed:
         raise UserError(
             f"{source} has lost its {HASH}, so nothing says that it is as it was written; restore "
             "it, or delete it and run again."
@@ -387,19 +383,3 @@ def _matches(cell: Cell, where: dict[str, Any]) -> bool:
         elif value != wanted:
             return False
     return True
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"it holds {name}")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not abs(number) <= _MOST:
-        raise ValueError(f"it holds {text[:40]}, which is too large")
-    return number
-
-
-def _whole(text: str) -> int:
-    _finite(text)
-    return int(text)

@@ -16,7 +16,7 @@ from ..errors import UserError
 from ..fingerprint import Fingerprint
 from ..store import Kind, digest, fingerprint_hash, read_record, write_record
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: none lacks its hash
 FOLDER = "runtime"
 
 
@@ -192,8 +192,8 @@ def _memory_key(use: MemoryUse) -> str:
     return f"memory-{digest(asked)}"
 
 
-RACES = Kind("runtime record", Race, SCHEMA_VERSION, _race_key)
-MEMORY = Kind("runtime record", MemoryUse, SCHEMA_VERSION, _memory_key)
+RACES = Kind("runtime record", Race, SCHEMA_VERSION, _race_key, hashed=2)
+MEMORY = Kind("runtime record", MemoryUse, SCHEMA_VERSION, _memory_key, hashed=2)
 
 
 def save(record: Race | MemoryUse, results: Path) -> Path:

@@ -125,7 +125,7 @@ class Comparison:
 
 
 COMPARISONS = Kind(
-    "record of peers", Comparison, SCHEMA_VERSION, lambda one: one.asked.key, upgrade, hashed=2
+    "record of peers", Comparison, SCHEMA_VERSION, lambda one: one.asked.key, 2, upgrade
 )
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from ..uncertainty.predictive import Predicted
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: none lacks its hash
 
 #: What is scored by halves of the passes, from which the luck of the MC draw is told.
 HALVED = ("accuracy", "nll", "ece", "aurc")
@@ -159,4 +159,6 @@ def encoded(values: NDArray[Any], type_: str) -> str:
     return base64.b64encode(values.astype(type_).tobytes()).decode()
 
 
-SHIFT_RECORDS: Kind[ShiftRecord] = Kind("shift record", ShiftRecord, SCHEMA_VERSION, cell_key)
+SHIFT_RECORDS: Kind[ShiftRecord] = Kind(
+    "shift record", ShiftRecord, SCHEMA_VERSION, cell_key, hashed=2
+)
