@@ -20,6 +20,8 @@ _STEERS = re.compile(
     "\ud800-\udfff]"
 )
 
+_HALVES = re.compile("[\ud800-\udfff]")
+
 #: What stands for a character that an encoding lacks.
 STAND_INS = {
     "✓": "ok", "✗": "no", "×": "x", "÷": "/", "·": ".", "•": "*", "…": "...", "–": "-", "—": "-",
@@ -33,6 +35,12 @@ STAND_INS = {
 def visible(words: str) -> str:
     """The same text with every character that steers a terminal as its escape; line feeds stay."""
     return _STEERS.sub(_escape, words)
+
+
+def storable(json: str) -> str:
+    """JSON for a file, in which halves of characters, of names that are no UTF-8, stand as they are
+    shown: no strict reader takes their own escapes."""
+    return _HALVES.sub(lambda found: "\\" + _escape(found), json)
 
 
 def plain(words: str, encoding: str) -> str:

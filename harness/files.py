@@ -8,11 +8,12 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from .errors import UserError
+from .escape import storable
 from .temporary import temporary_beside
 
 #: No number that is stored comes near it, and sums of what lies below are finite.
@@ -88,6 +89,29 @@ def open_regular(path: Path) -> BinaryIO:
     return open(handle, "rb")
 
 
+@contextlib.contextmanager
+def text_path(path: Path) -> Iterator[str]:
+    """A name of the same place that is text, for libraries that open no other; a file that is to be
+    made there has a name of its own that is.
+
+    Raises:
+        OSError: there is no such file or folder, or it may not be opened.
+    """
+    if _is_text(str(path)):
+        yield str(path)
+        return
+    named = _is_text(path.name)
+    handle = os.open(path.parent if named else path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{handle}" + (f"/{path.name}" if named else "")
+    finally:
+        os.close(handle)
+
+
+def _is_text(name: str) -> bool:
+    return not any("\ud800" <= one <= "\udfff" for one in name)
+
+
 def inside(folder: Path) -> list[Path]:
     """What is in a folder, sorted by name; nothing where there is no such folder.
 
@@ -119,12 +143,13 @@ def content_hash(text: str, arrays: Mapping[str, memoryview] | None = None) -> s
 
 
 def json_text(value: Any) -> str:
-    """JSON with objects and arrays of objects over several lines, everything else on one.
+    """JSON with objects and arrays of objects over several lines, everything else on one; it can be
+    written as UTF-8, whatever names it holds.
 
     Raises:
         ValueError: a number is NaN or infinite.
     """
-    return _layout(value, "") + "\n"
+    return storable(_layout(value, "")) + "\n"
 
 
 def read_json(text: str | bytes) -> Any:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import UserError, first_line
+from .files import text_path
 
 if TYPE_CHECKING:
     from .archive import Archive
@@ -179,7 +180,8 @@ def _read(path: Path) -> dict[str, Tensor]:
     import safetensors.torch
 
     try:
-        return safetensors.torch.load_file(path)
+        with text_path(path) as name:
+            return safetensors.torch.load_file(name)
     except (safetensors.SafetensorError, OSError, ValueError) as reason:
         raise UserError(f"{path} cannot be read ({reason}); fetch it again.") from None
 

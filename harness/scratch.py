@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from .errors import UserError
-from .files import content_hash, put_atomically, read_json
+from .files import content_hash, put_atomically, read_json, text_path
 from .uncertainty.predictive import Outcomes, Summary
 
 #: Outcomes by name, such as `50` for T = 50, and tensors of one value an image.
@@ -99,7 +99,8 @@ def _write(path: Path, made: Made, key: str) -> None:
     facts = json.dumps({name: [outcomes.T, outcomes.classes] for name, outcomes in found.items()})
     about = {"key": key, "facts": facts, "sha256": _hash(key, facts, tensors)}
     try:
-        safetensors.torch.save_file(tensors, path, about)
+        with text_path(path) as place:
+            safetensors.torch.save_file(tensors, place, about)
     except SafetensorError as reason:  # a full disk too
         raise OSError(str(reason)) from reason
 
@@ -117,7 +118,7 @@ def _tensors(of: Outcomes | Summary, fields: Sequence[str], name: str) -> dict[s
 
 def _read(path: Path, key: str) -> Made | None:
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
+        with text_path(path) as name, safetensors.safe_open(name, framework="pt") as file:
             about = file.metadata() or {}
             if about["key"] != key:
                 return None

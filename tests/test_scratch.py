@@ -171,8 +171,8 @@ def test_keeping_takes_no_memory_of_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("reason", [SafetensorError("No space left"), OSError("No space left")])
 def test_what_cannot_be_kept_leaves_nothing_behind(tmp_path: Path, monkeypatch, reason) -> None:
-    def full(tensors: object, path: Path, metadata: object) -> None:
-        path.write_bytes(b"a part")
+    def full(tensors: object, path: str, metadata: object) -> None:
+        Path(path).write_bytes(b"a part")
         raise reason
 
     monkeypatch.setattr(safetensors.torch, "save_file", full)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import safetensors
 
+from ..files import text_path
+
 ROLES = ("mean", "rho", "state")
 
 
@@ -17,7 +19,7 @@ def content_hash_of(path: Path) -> str | None:
     the file tells. What the file says of itself is not believed, nor looked at.
     """
     try:
-        with safetensors.safe_open(path, framework="np") as opened:
+        with text_path(path) as name, safetensors.safe_open(name, framework="np") as opened:
             return _hash(opened)
     except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError):
         return None

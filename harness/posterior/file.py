@@ -21,7 +21,8 @@ import safetensors.torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..files import read_json, write_atomically
+from ..escape import storable
+from ..files import read_json, text_path, write_atomically
 from ..memory_limit import require
 from ..torch_state import plain
 from .posterior import Posterior
@@ -62,7 +63,7 @@ def save(posterior: Posterior, path: Path | str, metadata: Mapping[str, Any] | N
         "content_hash": content_hash,
         "names": list(posterior.mean),
     }
-    text = json.dumps(facts, sort_keys=True, ensure_ascii=False)
+    text = storable(json.dumps(facts, sort_keys=True, ensure_ascii=False))
     header = {FORMAT: f"{_sha256(text)}\n{text}"}
     write_atomically(path, safetensors.torch.save(tensors, header), durable=True)
     return content_hash
@@ -103,7 +104,7 @@ def load(path: Path | str) -> tuple[Posterior, dict[str, Any]]:
 def is_posterior(path: Path) -> bool:
     """Whether a file says that it is a posterior; its content is not checked."""
     try:
-        with safetensors.safe_open(path, framework="pt") as opened:
+        with text_path(path) as name, safetensors.safe_open(name, framework="pt") as opened:
             return FORMAT in (opened.metadata() or {})
     except (safetensors.SafetensorError, OSError, UnicodeDecodeError, ValueError, KeyError):
         return False
@@ -111,7 +112,7 @@ def is_posterior(path: Path) -> bool:
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     try:
-        with safetensors.safe_open(path, framework="pt", device="cpu") as opened:
+        with text_path(path) as name, safetensors.safe_open(name, framework="pt") as opened:
             tensors = {key: opened.get_tensor(key).clone() for key in opened.keys()}  # noqa: SIM118
             return opened.metadata() or {}, tensors
     except (safetensors.SafetensorError, UnicodeDecodeError, ValueError, KeyError) as reason:
