@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .cores import quota, usable_cores
 from .errors import UserError
-from .report.text import plural
 
 LONGEST = 86_400.0  # seconds: a day; the clock's nanoseconds overflow far beyond
 MOST_SEED = 2**63
@@ -46,23 +44,3 @@ def check_seed(seed: int) -> None:
     """
     if not 0 <= seed <= MOST_SEED:
         raise UserError(f"--seed is {seed}; give a number from 0 to 2^63.")
-
-
-def cores_for(threads: int | None) -> int:
-    """How many cores a measurement may use: `threads`, or all there are where that is None.
-
-    Raises:
-        UserError: it is not counted from 1, or there are fewer cores, or a quota of fewer, which
-            would time waiting.
-    """
-    cores = usable_cores()
-    if threads is None:
-        return cores
-    check_counts("--threads", (threads,))
-    if threads > cores:
-        there, limit = plural(cores, "core"), quota()
-        why = ""
-        if limit is not None:
-            why = f" (the CPU quota of its control group is {plural(limit, 'core')})"
-        raise UserError(f"--threads is {threads}, but this process may use {there}{why}.")
-    return threads

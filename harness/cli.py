@@ -141,15 +141,15 @@ def run(
     Records go to --results; cells that have a record from this machine and code are not measured
     again.
     """
-    from .commands import parse_policy, plan_from
+    from .choices import plan_from
     from .report import table
     from .report.text import plural, verb
-    from .store import RECORDS, Store
+    from .store import RECORDS, Policy, Store
     from .stored import stored
 
     plan = plan_from(_workload(workload), **choices)
     started = datetime.now(timezone.utc).isoformat()
-    store, chosen = Store(results, RECORDS), parse_policy(policy)
+    store, chosen = Store(results, RECORDS), Policy.named(policy)
     records = stored(plan, store, chosen)
     if records is None:
         from .sweep import run as sweep
@@ -253,7 +253,8 @@ def train(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
 def quantize(workload: str, out: Path, as_json: bool, **choices: Any) -> None:
     """Write WORKLOAD's artefacts, one file a format."""
-    from .commands import plan_from, size_table, write_artefacts
+    from .choices import plan_from
+    from .commands import size_table, write_artefacts
 
     written = write_artefacts(plan_from(_workload(workload), **choices), out)
     echo_json(written) if as_json else show(size_table(written))
@@ -374,8 +375,8 @@ def profile(
     TARGET is a workload with its posterior, or a network with a synthetic one (resnet50, resnet20,
     lenet5).
     """
-    from .checks import cores_for
-    from .commands import format_name
+    from .choices import format_name
+    from .cores import cores_for
     from .profile import Query, load_target
     from .profile import profile as measure
     from .report import profile as shown

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import UserError, unknown
-from .terminal import AUTO
+from .terminal import command_line, tell
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -18,62 +18,12 @@ if TYPE_CHECKING:
     from .record import Record
     from .registry import Registry
     from .report.sheet import RichSheet
-    from .store import Policy
+    from .shift.plan import ShiftPlan
+    from .shift.record import ShiftRecord
+    from .shift.study import Report
     from .workload import Workload
 
 T = TypeVar("T")
-
-
-def plan_from(workload: Workload, **choices: Any) -> Plan:
-    """A plan from command-line options, the defaults where they are None."""
-    from .checks import cores_for
-    from .formats import DEFAULT_FORMATS
-    from .plan import Plan
-    from .quantize.observers import OBSERVERS
-    from .quantize.options import Options
-
-    given = {name: value for name, value in choices.items() if value is not None}
-    calibrate = given.pop("calibrate", "mean")
-    if calibrate not in ("mean", "sampled"):
-        raise unknown("calibration", calibrate, ("mean", "sampled"))
-    OBSERVERS.get(given.get("observer", "minmax"))
-    options = Options(
-        given.pop("range_", "headroom"),
-        given.pop("granularity", "channel"),
-        given.pop("sigma_offset", "float"),
-        given.pop("sigma_grid", "affine"),
-        given.pop("rounding", "nearest"),
-    )
-    formats = tuple(format_name(name) for name in given.pop("formats", DEFAULT_FORMATS))
-    threads = cores_for(given.pop("threads", None))
-    counts = given.pop("mc", (1, 10, 50))
-    return Plan(
-        workload,
-        formats=formats,
-        mc=tuple(count for count in counts if count != AUTO),
-        adaptive=AUTO in counts,
-        batches=given.pop("batch", (1, 32)),
-        threads=threads,
-        options=options,
-        sampled=calibrate == "sampled",
-        **given,
-    )
-
-
-def format_name(name: str) -> str:
-    """A format's name as registered, however the user capitalised it."""
-    from .formats import FORMATS
-
-    return next((known for known in FORMATS if known.casefold() == name.casefold()), name)
-
-
-def parse_policy(name: str) -> Policy:
-    """The policy called `name`."""
-    from .store import Policy
-
-    if name not in {policy.value for policy in Policy}:
-        raise unknown("policy", name, [policy.value for policy in Policy])
-    return Policy(name)
 
 
 def listing() -> dict[str, list[dict[str, Any]]]:
@@ -385,3 +335,31 @@ def _paper(records: Sequence[Record]) -> Mapping[str, Mapping[str, float]] | Non
     names = {record.cell.workload for record in records}
     name = names.pop()
     return (WORKLOADS.get(name).paper or None) if not names and name in WORKLOADS else None
+
+
+def studied(
+    plan: ShiftPlan, results: Path, policy: str, workers: int | None, report: Report
+) -> list[ShiftRecord]:
+    """Records of a study of shift: scored now where they are missing; what a user should know is
+    told on stderr.
+
+    Raises:
+        UserError: as `shift.study.run`; there are none and the policy is `never`.
+    """
+    from .machine import fingerprint
+    from .shift.record import SHIFT_RECORDS
+    from .shift.study import run
+    from .store import Policy, Store
+
+    records = run(
+        plan,
+        Store(results, SHIFT_RECORDS),
+        command_line(),
+        Policy.named(policy),
+        fingerprint().cores if workers is None else workers,
+        report,
+        tell,
+    )
+    if not records:
+        raise UserError(f"{results} holds no record of this study; leave out --policy never.")
+    return records

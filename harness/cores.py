@@ -14,7 +14,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from .checks import check_counts
 from .control_groups import groups
+from .errors import UserError
 from .report.text import plural
 
 #: Variables that bind threads to cores, and the values with which they do not.
@@ -127,3 +129,23 @@ def _throttled_periods(group: Path) -> int:
     except OSError:
         return 0
     return int(match[1]) if match else 0
+
+
+def cores_for(threads: int | None) -> int:
+    """How many cores a measurement may use: `threads`, or all there are where that is None.
+
+    Raises:
+        UserError: it is not counted from 1, or there are fewer cores, or a quota of fewer, which
+            would time waiting.
+    """
+    cores = usable_cores()
+    if threads is None:
+        return cores
+    check_counts("--threads", (threads,))
+    if threads > cores:
+        there, limit = plural(cores, "core"), quota()
+        why = ""
+        if limit is not None:
+            why = f" (the CPU quota of its control group is {plural(limit, 'core')})"
+        raise UserError(f"--threads is {threads}, but this process may use {there}{why}.")
+    return threads

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from .backends.base import BACKENDS
 from .cell import FIXED, Cell
@@ -15,9 +15,6 @@ from .quantize.options import Options
 from .stopping import CONFIDENCE, StoppingRule
 from .workload import Workload
 
-if TYPE_CHECKING:
-    from .stored import Identity
-
 #: One arithmetic each, so a cell never runs on a backend that computes in something else.
 FLOAT_BACKEND = "float"
 INT8_BACKEND = "native"
@@ -25,6 +22,14 @@ INT8_BACKEND = "native"
 DRAWN_BACKEND = "drawn"
 #: Passes at most where no number is given beside `auto`: the paper's.
 MOST_PASSES = 50
+
+
+class Identity(Protocol):
+    """What tells the networks of a run from others; `prepare.Networks` is one."""
+
+    def hash_of(self, format: Format) -> str:
+        """Content hash of the posterior that a format is made of."""
+        ...
 
 
 @dataclass(frozen=True)

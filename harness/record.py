@@ -15,6 +15,7 @@ from dataclasses import MISSING, dataclass, field, fields
 
 from .cell import Cell
 from .fingerprint import Fingerprint, Machine
+from .quantize.size import Size
 from .verdict import Judgement, Verdict
 
 #: 2: cells of adaptive T, which a reader of 1 would take for fixed ones. 3: a verdict in three.
@@ -141,35 +142,6 @@ class Bandwidth:
     share_of_copy: float
     weight_traffic_ratio: float | None
     paper_ratio: float | None
-
-
-@dataclass(frozen=True)
-class Size:
-    """Bytes of the artefact on disk.
-
-    Attributes:
-        file_bytes: the file.
-        weight_bytes: packed μ and σ of all weights.
-        scale_bytes: weight scales and σ grids.
-        bias_bytes: biases.
-        graph_bytes: graph and activation scales.
-        header_bytes: the rest of the file's header.
-        weights: number of weights.
-        ratio_weights: closed form: 64 bits over this format's bits a weight.
-        ratio_file: FP32 artefact's file over this one; None where no FP32 artefact was made.
-        constant_bytes: parameters of operations that stay float.
-    """
-
-    file_bytes: int
-    weight_bytes: int
-    scale_bytes: int
-    bias_bytes: int
-    graph_bytes: int
-    header_bytes: int
-    weights: int
-    ratio_weights: float
-    ratio_file: float | None
-    constant_bytes: int = 0
 
 
 @dataclass(frozen=True)

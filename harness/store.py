@@ -103,6 +103,17 @@ class Policy(str, Enum):
     ALWAYS = "always"
     NEVER = "never"
 
+    @classmethod
+    def named(cls, name: str) -> Policy:
+        """The policy called `name`.
+
+        Raises:
+            UserError: there is none.
+        """
+        if name not in {policy.value for policy in cls}:
+            raise unknown("policy", name, [policy.value for policy in cls])
+        return cls(name)
+
 
 def fingerprint_hash(fingerprint: Fingerprint) -> str:
     """8 hex digits of the SHA-256 of all fields of a fingerprint that are not as by default.

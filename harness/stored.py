@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from .checks import cores_for
+from .cores import cores_for
 from .machine import fingerprint
 from .posterior.content import content_hash_of
 from .store import Policy, Store
@@ -16,14 +16,6 @@ if TYPE_CHECKING:
     from .formats import Format
     from .plan import Plan
     from .record import Record
-
-
-class Identity(Protocol):
-    """What tells the networks of a run from others; `prepare.Networks` is one."""
-
-    def hash_of(self, format: Format) -> str:
-        """Content hash of the posterior that a format is made of."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -39,7 +31,7 @@ class Hashes:
     twin: str
 
     def hash_of(self, format: Format) -> str:
-        """See `Identity`."""
+        """See `plan.Identity`."""
         return self.posterior if format.bayesian else self.twin
 
 

@@ -16,8 +16,7 @@ from uuid import uuid4
 import torch
 
 from .backends.base import BACKENDS, Predictor
-from .checks import cores_for
-from .cores import give_back
+from .cores import cores_for, give_back
 from .errors import UserError
 from .estimate import run_seconds
 from .fingerprint import Fingerprint

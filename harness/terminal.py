@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .sweep import Report
 
 
+#: Among counts of T, as `choices.AUTO`, which loads more than `--help` may.
 AUTO = "auto"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from groups import group, proc
 
-from sigmabench.harness import checks, cores, machine
+from sigmabench.harness import cores, machine
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.measure import audits, clock, watch
 
@@ -76,10 +76,10 @@ def test_a_quota_caps_threads_and_the_fingerprint(
     monkeypatch: pytest.MonkeyPatch, quota: float | None, usable: int
 ) -> None:
     monkeypatch.setattr(cores, "allowed", lambda: [0, 1, 2, 3])
-    for module in (cores, checks, machine):
+    for module in (cores, machine):
         monkeypatch.setattr(module, "quota", lambda: quota)
     assert cores.usable_cores() == usable
-    assert checks.cores_for(None) == usable
+    assert cores.cores_for(None) == usable
     seen = machine.fingerprint()
     assert (seen.cores, seen.cpu_quota) == (usable, quota)
     told = machine.describe()
@@ -88,7 +88,7 @@ def test_a_quota_caps_threads_and_the_fingerprint(
     assert told["cpu_quota"] == shown
     if usable < 4:
         with pytest.raises(UserError, match=f"may use {usable} core.*CPU quota.*{shown}"):
-            checks.cores_for(4)
+            cores.cores_for(4)
 
 
 def test_a_quota_is_a_finding_and_throttling_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,13 +172,13 @@ def child(script: str, **environment: str) -> dict[str, object]:
 
 OURS_FIRST = """
 import json, os
-from sigmabench.harness import checks, cores
+from sigmabench.harness import cores
 import torch
 bound = sorted(os.sched_getaffinity(0))
 from sigmabench.harness.measure.watch import CoreWatch
 watch = CoreWatch()
 torch.ones(1 << 20).sum()
-print(json.dumps([bound, sorted(os.sched_getaffinity(0)), checks.cores_for(None), watch.audits()]))
+print(json.dumps([bound, sorted(os.sched_getaffinity(0)), cores.cores_for(None), watch.audits()]))
 """
 TORCH_FIRST = "import torch\n" + OURS_FIRST
 

@@ -21,7 +21,7 @@ from sigmabench.harness.peers.contender import Absent
 from sigmabench.harness.peers.environment import Environment
 from sigmabench.harness.posterior import load, save
 from sigmabench.harness.prepare import load_networks
-from sigmabench.harness.shift import choices
+from sigmabench.harness.shift import findings
 from sigmabench.harness.workload import Workload
 
 OWN = "own_workload:WORKLOAD"
@@ -164,12 +164,13 @@ def compared(plan: Any, *_: object) -> str:
 def nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Commands go as far as the keys of what they would measure."""
     set_ = monkeypatch.setattr
-    set_("sigmabench.harness.checks.cores_for", lambda wanted: wanted or 1)
+    for module in ("choices", "cores"):
+        set_(f"sigmabench.harness.{module}.cores_for", lambda wanted: wanted or 1)
     set_(
         "sigmabench.harness.sweep.run",
         stop(lambda plan, *_: {cell.key for cell in plan.cells(load_networks(plan))}),
     )
-    set_("sigmabench.harness.shift.study.studied", stop(shift_keys))
+    set_("sigmabench.harness.commands.studied", stop(shift_keys))
     set_("sigmabench.harness.peers.compare.compare", stop(compared))
     for name in ("find", "remotes_of", "take_turns", "locals_of"):
         fake = {"find": environment, "remotes_of": absent, "take_turns": not_timed,
@@ -183,7 +184,7 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     told = {"team": 1, "program": program, "base_bytes": 1, "now_bytes": 2, "peak_bytes": 2,
             "peak_method": "sampled"}  # fmt: skip
     set_(memory, "_run", lambda plan, path, batch: told)
-    set_(choices, "digest", stop(lambda asked: repr(asked)))
+    set_(findings, "digest", stop(lambda asked: repr(asked)))
     set_(Workload, "network_digest", lambda _: "as it was")  # captured once is enough, below
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "turn.txt").write_text("1")

@@ -57,8 +57,8 @@ def passes(
 
     Contenders take turns in one run; records go to --results.
     """
-    from ..checks import cores_for
-    from ..commands import format_name
+    from ..choices import format_name
+    from ..cores import cores_for
     from ..peers.environment import chosen
     from . import race, table
     from .contenders import FORMAT_NAMES
@@ -94,7 +94,7 @@ def sampler(
     weights: int, threads: int | None, seconds: float, seed: int, results: Path, as_json: bool
 ) -> None:
     """Draw weights with σ in 1 to 8 bits, against a plain copy of the same bytes."""
-    from ..checks import cores_for
+    from ..cores import cores_for
     from ..measure.watch import CoreWatch
     from ..store import RECORDS, Store
     from . import sampler as measured
@@ -136,8 +136,8 @@ def memory(
 
     Each batch size runs in a fresh process; records go to --results.
     """
-    from ..checks import cores_for
-    from ..commands import format_name
+    from ..choices import format_name
+    from ..cores import cores_for
     from . import memory as measured
     from .networks import NETWORKS
 

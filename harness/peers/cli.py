@@ -53,8 +53,7 @@ def peers(
     Accuracy, calibration, what the draws keep of σ, time a pass in turns, size on disk. A peer that
     is not installed, or fails, is a row that says why.
     """
-    from ..commands import parse_policy
-    from ..store import RECORDS, Store
+    from ..store import RECORDS, Policy, Store
     from ..workload import resolve_workload
     from . import table
     from .compare import compare
@@ -65,7 +64,7 @@ def peers(
     plan = PeersPlan(
         plan_from(resolve_workload(workload), **choices), tuple(chosen(peers)), environments
     )
-    how = parse_policy(policy)
+    how = Policy.named(policy)
     if policy != "never":
         Store(results, RECORDS).ensure_writable()
     with progress(not as_json) as report:

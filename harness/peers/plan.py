@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..commands import plan_from as run_plan
+from ..choices import plan_from as run_plan
 from ..plan import Plan
 from ..workload import Workload
 from .environment import ENVIRONMENTS, Peer

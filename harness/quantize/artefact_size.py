@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..record import Size
 from .artefact_file import tensors_of, to_bytes
 from .artefact_model import Artefact
 from .graph import Graph
+from .size import Size
 
 
 def size(artefact: Artefact, fp32: Artefact | None = None) -> Size:

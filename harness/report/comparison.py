@@ -9,8 +9,9 @@ from rich.console import Group, RenderableType
 
 from ..cell import Cell
 from ..compare_result import HERE, Comparison, Latency, Score
+from ..labels import label
 from . import text
-from .rows import SHOWN, format_order, label, passes, place, variant_lines
+from .rows import SHOWN, format_order, passes, place, variant_lines
 from .sheet import Column, RichSheet, Sheet, prose
 from .sheets import decimals, heading
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from ..cell import FIXED, Cell
 from ..contents import superseded
 from ..formats import FORMATS
+from ..labels import label
 from ..record import Record
 from ..verdict import INVALID, SPEED
 from . import text
@@ -234,40 +235,9 @@ def _identities(records: Sequence[Record]) -> list[dict[str, object]]:
     return [{**_identity(r), **way} for r, way in zip(records, told, strict=True)]
 
 
-def label(
-    formats: Sequence[str], identities: Sequence[Mapping[str, object]]
-) -> tuple[list[str], dict[str, str]]:
-    """Names for rows: the format, and a letter where one format comes in several variants.
-
-    Args:
-        formats: format of each row.
-        identities: of each row, the fields that may set it apart from others of its format.
-
-    Returns:
-        The labels, and what each letter means.
-    """
-    names = []
-    for format_, identity in zip(formats, identities, strict=True):
-        peers = [i for f, i in zip(formats, identities, strict=True) if f == format_]
-        varying = [k for k, v in identity.items() if any(peer[k] != v for peer in peers)]
-        names.append(", ".join(f"{k.replace('_', ' ')} {identity[k]}" for k in varying))
-    meanings = list(dict.fromkeys(name for name in names if name))
-    letters = {name: _letter(i) for i, name in enumerate(meanings)}
-    labels = [
-        f"{format_} {letters.get(name, '')}".strip()
-        for format_, name in zip(formats, names, strict=True)
-    ]
-    return labels, {v: k for k, v in letters.items()}
-
-
 def variant_lines(variants: Mapping[str, str]) -> list[str]:
     """What the letters of `label` mean, a line each."""
     return [f"{letter}: {meaning}" for letter, meaning in variants.items()]
-
-
-def _letter(index: int) -> str:
-    alphabet = "abcdefghijklmnopqrstuvwxyz"
-    return alphabet[index] if index < 26 else f"{alphabet[index % 26]}{index // 26}"
 
 
 def _speedup(record: Record, records: Sequence[Record]) -> float | None:

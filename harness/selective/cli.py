@@ -57,7 +57,7 @@ def selective(
     in --results, and the same command goes on.
     """
     from ..checks import check_counts
-    from ..shift.study import studied
+    from ..commands import studied
     from ..workload import resolve_workload
     from .findings import findings
     from .plan import selective_plan

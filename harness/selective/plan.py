@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..commands import format_name, plan_from
+from ..choices import format_name, plan_from
 from ..errors import UserError, unknown
 from ..formats import FORMATS
 from ..shift.ood import available, ood_sets
@@ -76,7 +76,7 @@ def selective_plan(
         ood: known sets, folders and `.npz` files; the workload's own by default.
         range_: of the weight grids, `headroom` or `paper`.
         scoring: whether images will be scored; records alone need no data.
-        base: other choices, as `commands.plan_from` takes them.
+        base: other choices, as `choices.plan_from` takes them.
 
     Returns:
         The plan, and a line for each test set of the workload and each known set from outside that

@@ -12,7 +12,7 @@ from ..terminal import MEMORY, Names, Numbers, command_line, echo, echo_json, pr
 
 if TYPE_CHECKING:
     from ..workload import Workload
-    from .choices import Findings
+    from .findings import Findings
     from .plan import ShiftPlan
     from .record import ShiftRecord
 
@@ -64,8 +64,8 @@ def shift(
     Profiles: quick is 4 types, 500 images, T = 10; regular 16 types, 1,000 images, T = 50; full
     the whole split. What was finished is stored in --results, and the same command goes on.
     """
+    from ..commands import studied
     from .plan import shift_plan
-    from .study import studied
 
     plan, skipped = shift_plan(_workload(workload), **choices, scoring=policy != "never")
     for line in skipped:
@@ -130,7 +130,7 @@ def ablation(workload: str, out: Path | None, as_json: bool, **choices: Any) -> 
 
     Among them what is beyond the paper: σ in a Lloyd–Max codebook, μ in 4 bits, dithered rounding.
     """
-    from .choices import run_ablation
+    from .ablation_command import run_ablation
 
     with progress(not as_json) as report:
         found = run_ablation(_workload(workload), command_line(), report=report, **choices)
@@ -153,7 +153,7 @@ def weights(workload: str, out: Path | None, as_json: bool, **choices: Any) -> N
 
     The 2021 paper explains why 1-bit σ suffices by the range that sampled weights keep.
     """
-    from .choices import sampled_weights
+    from .weights_command import sampled_weights
 
     with progress(not as_json) as report:
         found = sampled_weights(_workload(workload), command_line(), report=report, **choices)

@@ -11,7 +11,7 @@ import torch
 
 from ..backends.base import BACKENDS
 from ..cell import Cell
-from ..commands import plan_from
+from ..choices import plan_from
 from ..errors import UserError, unknown
 from ..formats import FORMATS
 from ..plan import DRAWN_BACKEND, Plan
@@ -244,7 +244,7 @@ def shift_plan(
         seeds: of the MC draws, each with cells of its own.
         corruption_seed: of the images.
         scoring: whether images will be scored; records alone need nothing to make them of.
-        base: other choices, as `commands.plan_from` takes them.
+        base: other choices, as `choices.plan_from` takes them.
 
     Returns:
         The plan, and a line for each known set from outside that is not to be had here.

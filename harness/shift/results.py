@@ -12,7 +12,7 @@ import torch
 from ..cell import Cell
 from ..contents import superseded
 from ..formats import FORMATS
-from ..report.rows import label
+from ..labels import label
 from ..report.text import plural, verb
 from ..uncertainty.ood import Detection, detection
 from .record import ShiftRecord

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..backends.base import BACKENDS, Predictor
-from ..commands import parse_policy
 from ..contents import superseded
 from ..cores import give_back
 from ..errors import UserError
@@ -28,12 +27,11 @@ from ..plan import DRAWN_BACKEND
 from ..predict import batch_of, images_at_a_time, outcomes
 from ..prepare import load_networks, prepare
 from ..store import Policy, Store
-from ..terminal import command_line, tell
 from ..uncertainty.metrics import score, whole_needed
 from .blocks import contrasts
 from .ood import OOD, OodSet, ood_split
 from .plan import Condition, ShiftPlan
-from .record import SHIFT_RECORDS, ShiftRecord, per_image
+from .record import ShiftRecord, per_image
 from .source import Corrupted, shifted
 from .workers import side_by_side
 
@@ -118,29 +116,6 @@ def _of_one_machine(records: Iterable[ShiftRecord], cells: Sequence[Cell]) -> li
         default={},
     )
     return [most[cell] for cell in cells if cell in most]
-
-
-def studied(
-    plan: ShiftPlan, results: Path, policy: str, workers: int | None, report: Report
-) -> list[ShiftRecord]:
-    """Records of a study for a command: scored now where they are missing; what a user should know
-    is told on stderr.
-
-    Raises:
-        UserError: as `run`; there are none and the policy is `never`.
-    """
-    records = run(
-        plan,
-        Store(results, SHIFT_RECORDS),
-        command_line(),
-        parse_policy(policy),
-        fingerprint().cores if workers is None else workers,
-        report,
-        tell,
-    )
-    if not records:
-        raise UserError(f"{results} holds no record of this study; leave out --policy never.")
-    return records
 
 
 @dataclass(eq=False)

@@ -129,7 +129,7 @@ def test_a_process_that_fails_is_a_sentence(monkeypatch):
 def test_command(tmp_path, monkeypatch, used):
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(memory, "_run", lambda plan, artefact, batch: told(used))
-    monkeypatch.setattr("sigmabench.harness.checks.usable_cores", lambda: 2)
+    monkeypatch.setattr("sigmabench.harness.cores.usable_cores", lambda: 2)
     command = ["bench", "memory", "lenet5", "--batch", "1,1,2", "--threads", "2"]
     done = CliRunner().invoke(main, [*command, "--results", str(tmp_path)])
     assert done.exit_code == 0, done.output

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from peer_fakes import fake_peer
 
-from sigmabench.harness import checks
+from sigmabench.harness import cores
 from sigmabench.harness.backends.base import BACKENDS
 from sigmabench.harness.cli import main
 from sigmabench.harness.errors import UserError
@@ -170,7 +170,7 @@ def test_published_records_are_read_anywhere(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SIGMABENCH_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(checks, "usable_cores", lambda: 2)
+    monkeypatch.setattr(cores, "usable_cores", lambda: 2)
     results = str(Path(__file__).parents[2] / "results")
     command = ["peers", name, "--policy", "never", "--results", results, "--json"]
     done = CliRunner().invoke(main, command)
@@ -178,7 +178,7 @@ def test_published_records_are_read_anywhere(name, tmp_path, monkeypatch):
     told = json.loads(done.stdout)
     assert told["asked"]["workload"] == name
     assert told["figures"]["INT8"]["ms_a_pass"] > 0
-    monkeypatch.setattr(checks, "usable_cores", lambda: 4)
+    monkeypatch.setattr(cores, "usable_cores", lambda: 4)
     other = CliRunner().invoke(main, command)
     assert "(the nearest has threads 2, not 4); ask for one that is there" in other.stderr
     assert CliRunner().invoke(main, [*command, "--threads", "2"]).exit_code == 0
