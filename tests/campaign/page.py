@@ -1,0 +1,4 @@
+"""X"""
+
+
+def refresh() -> None: ...

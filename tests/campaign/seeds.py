@@ -1,0 +1,200 @@
+"""Whole inputs of every parser, from which fuzzing starts."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import pickle
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from PIL import Image
+
+from sigmabench.harness.posterior import file as posterior_file
+from sigmabench.harness.posterior import initial
+from sigmabench.harness.quantize import artefact_file
+
+from .parsers import CLASSES, MARK, NPZ, _network, written
+
+ROOT = Path(__file__).parents[2]
+
+
+def _picture(form: str, mode: str = "RGB") -> bytes:
+    made = io.BytesIO()
+    Image.new(mode, (6, 5), 3).save(made, form)
+    return made.getvalue()
+
+
+def picture() -> Iterator[bytes]:
+    for form, modes in {
+        "PNG": ("RGB", "L", "P", "RGBA", "I;16"), "JPEG": ("RGB", "CMYK"), "BMP": ("RGB",),
+        "PPM": ("RGB", "1"), "TIFF": ("RGB", "L"), "WEBP": ("RGB",),
+    }.items():  # fmt: skip
+        yield from (_picture(form, mode) for mode in modes)
+
+
+def labels() -> Iterator[bytes]:
+    rows = [("file", "label"), ("a.png", "0"), ("sub/b.png", "1")]
+    table = io.StringIO()
+    csv.writer(table).writerows(rows)
+    yield table.getvalue().encode()
+    yield b"\xef\xbb\xbf" + table.getvalue().encode()
+
+
+def tar() -> Iterator[bytes]:
+    table = next(labels())
+    files = {"a.png": _picture("PNG"), "sub/b.png": _picture("PPM"), "labels.csv": table}
+    folders = {f"{name}/{'long' * 20}.png": files["a.png"] for name in CLASSES}
+    for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        for held in (files, folders):
+            made = io.BytesIO()
+            with tarfile.open(fileobj=made, mode="w", format=form) as archive:
+                for name, content in held.items():
+                    member = tarfile.TarInfo(name)
+                    member.size, member.mtime = len(content), 1.5
+                    archive.addfile(member, io.BytesIO(content))
+                for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE):
+                    link = tarfile.TarInfo(f"cat/{kind.decode()}.png")
+                    link.type = kind
+                    link.linkname = "../sub/b.png" if kind == tarfile.SYMTYPE else "sub/b.png"
+                    if held is files:
+                        archive.addfile(link)
+            yield made.getvalue().rstrip(b"\0") + bytes(1024)
+
+
+def npz() -> Iterator[bytes]:
+    for images in (np.zeros((2, 3, 3, 3), np.uint8), np.ones((2, 3, 3), np.float32)):
+        arrays = dict.fromkeys(NPZ, images)
+        arrays |= {name: np.arange(2) for name in NPZ if name.endswith("labels")}
+        parts = []
+        for name in NPZ:
+            made = io.BytesIO()
+            np.save(made, arrays[name])
+            parts.append(made.getvalue())
+        yield MARK.join(parts)
+        for save in (np.savez, np.savez_compressed):
+            made = io.BytesIO()
+            save(made, **arrays)
+            yield made.getvalue()
+
+
+def _opened(data: bytes, key: str) -> tuple[bytes, str, bytes]:
+    """Tensors' header, one entry of the metadata, body."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    metadata = header.pop("__metadata__")
+    return json.dumps(header).encode(), metadata[key], data[end:]
+
+
+def posterior() -> Iterator[bytes]:
+    path = written(b"", ".seed")
+    posterior_file.save(initial(_network(), 0.1), path, {"seed": 0})
+    yield path.read_bytes()
+    header, sealed, body = _opened(path.read_bytes(), posterior_file.FORMAT)
+    yield MARK.join((header, sealed.partition("\n")[2].encode(), body))
+
+
+def artefact() -> Iterator[bytes]:
+    from quantize.test_artefact_check import KINDS as FORMS
+    from quantize.test_artefact_check import stored
+
+    for form in FORMS:
+        header, sealed, body = _opened(stored(form), artefact_file.KEY)
+        yield MARK.join((header, artefact_file._unsealed(sealed)[0].encode(), body))
+    yield stored("INT8")
+
+
+def record() -> Iterator[bytes]:
+    results = ROOT / "results"
+    places = ("lenet-digits", "shift", "peers", "runtime/lenet5", "runtime/resnet50")
+    for number, place in enumerate(places):
+        path = min((results / place).rglob("*.json"), key=lambda path: path.stat().st_size)
+        tree = json.loads(path.read_text())
+        yield bytes([number]) + json.dumps(_shorter(tree)).encode()
+
+
+def _shorter(value: Any) -> Any:
+    """The same with no list of more than 40 numbers."""
+    if isinstance(value, dict):
+        return {name: _shorter(one) for name, one in value.items()}
+    return [_shorter(one) for one in value[:40]] if isinstance(value, list) else value
+
+
+def _saved(value: Any) -> Iterator[bytes]:
+    for zipped in (True, False):
+        made = io.BytesIO()
+        torch.save(value, made, _use_new_zipfile_serialization=zipped)
+        yield b"\0" + made.getvalue()
+        if zipped:
+            import zipfile
+
+            with zipfile.ZipFile(made) as members:
+                (name,) = (one for one in members.namelist() if one.endswith("data.pkl"))
+                yield b"\1" + members.read(name)
+
+
+def checkpoint() -> Iterator[bytes]:
+    tensors = {"mean": torch.zeros(3), "noise": torch.zeros(2, dtype=torch.uint8)}
+    yield from _saved({"run": {"seed": 0}, "state": {**tensors, "epoch": 1, "log": [{"a": 0.5}]}})
+    yield b"\1" + pickle.dumps({"run": {"seed": 0}, "state": {}}, protocol=2)
+
+
+def _bayesian() -> dict[str, torch.Tensor]:
+    return {
+        "0.mu_kernel": torch.zeros(2, 1, 1, 1),
+        "0.rho_kernel": torch.zeros(2, 1, 1, 1),
+        "3.mu_weight": torch.zeros(2, 2),
+        "3.rho_weight": torch.zeros(2, 2),
+    }
+
+
+def state_dict() -> Iterator[bytes]:
+    yield from _saved(_bayesian())
+    yield from _saved({"model": _bayesian(), "epoch": 3})
+
+
+def state_file() -> Iterator[bytes]:
+    yield safetensors.torch.save(_bayesian())
+    yield safetensors.torch.save({"_orig_mod.module." + k: v for k, v in _bayesian().items()})
+
+
+def weights() -> Iterator[bytes]:
+    yield safetensors.torch.save(_network().state_dict())
+
+
+def predictions() -> Iterator[bytes]:
+    tensors = {f"{name}/1": torch.zeros(2) for name in ("confidence", "entropy", "nlls", "briers")}
+    tensors |= {"prediction/1": torch.zeros(2, dtype=torch.int64), "other/spent": torch.zeros(2)}
+    data = safetensors.torch.save(tensors, {"facts": json.dumps({"1": [1, 2]})})
+    header, facts, body = _opened(data, "facts")
+    yield MARK.join((header, facts.encode(), body))
+
+
+def digests() -> Iterator[bytes]:
+    yield json.dumps({"a.png": ([1, 2, 3, 4], "0" * 64)}).encode()
+
+
+def options() -> Iterator[bytes]:
+    yield b"lenet-digits\nFP32,INT8\n10,auto\n1,32\npaper\nminmax\ntest\nmnist"
+    yield b"resnet20-cifar10\nint4_sigma2\n10\n1\nheadroom\nmse\nvalidation\nsvhn"
+
+
+def shown() -> Iterator[bytes]:
+    yield "\x1b[2J σ ± é \u202e \x9b31m".encode()
+    yield b"\xff\xfe not UTF-8"
+
+
+#: By the names of `PARSERS`.
+SEEDS = {
+    made.__name__.replace("_", "-"): made
+    for made in (
+        tar, labels, npz, picture, posterior, artefact, record, checkpoint, state_dict, state_file,
+        weights, predictions, digests, options, shown,
+    )
+}  # fmt: skip
