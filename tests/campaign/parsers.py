@@ -202,15 +202,15 @@ def _summed(data: bytes) -> bytes:
 
 
 def _pickled(data: bytes) -> bytes:
-    """The first byte chooses: the file itself, or its pickle, packed with two storages."""
+    """The first byte chooses: the file itself, or its pickle, packed with four storages."""
     if not data or data[0] % 2 == 0:
         return data[1:]
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as members:
         members.writestr("archive/data.pkl", data[1:])
         members.writestr("archive/byteorder", "little")
-        for name in ("0", "1"):
-            members.writestr(f"archive/data/{name}", bytes(64))
+        for name, size in enumerate((8, 8, 16, 16)):
+            members.writestr(f"archive/data/{name}", bytes(size))
         members.writestr("archive/version", "3\n")
     return packed.getvalue()
 

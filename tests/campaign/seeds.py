@@ -140,7 +140,7 @@ def _saved(value: Any) -> Iterator[bytes]:
 
 
 def checkpoint() -> Iterator[bytes]:
-    tensors = {"mean": torch.zeros(3), "noise": torch.zeros(2, dtype=torch.uint8)}
+    tensors = {"mean": torch.zeros(2), "noise": torch.zeros(8, dtype=torch.uint8)}
     yield from _saved({"run": {"seed": 0}, "state": {**tensors, "epoch": 1, "log": [{"a": 0.5}]}})
     yield b"\1" + pickle.dumps({"run": {"seed": 0}, "state": {}}, protocol=2)
 
