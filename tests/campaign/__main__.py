@@ -28,6 +28,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, help="to reach in each row  [default: the page's]")
     parser.add_argument("--only", action="append", help="rows to run  [default: all]")
     parser.add_argument("--seconds", type=float, help="of each parser's fuzzing at most")
+    parser.add_argument(
+        "--keep", action="store_true", help="what was learnt, without --figures too"
+    )
     given = parser.parse_args()
     for part in given.parts:
         if part not in PARTS:

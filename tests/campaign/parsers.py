@@ -30,7 +30,7 @@ from sigmabench.harness import contents, imagenet, scratch, store
 from sigmabench.harness.archive import open_archive
 from sigmabench.harness.arrays import read_images, read_npz
 from sigmabench.harness.bench.record import MEMORY, RACES
-from sigmabench.harness.commands import plan_from
+from sigmabench.harness.choices import plan_from
 from sigmabench.harness.decode import UndecodableError, decoded
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.escape import plain, visible
