@@ -7,11 +7,17 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from .escape import visible
+
 MOST_NAMED = 30
 
 
 class UserError(Exception):
-    """Bad input. The CLI prints the message and exits with status 2; there is no traceback."""
+    """Bad input. The CLI prints the message and exits with status 2; there is no traceback. What
+    would steer a terminal, or could not be printed, is shown in it."""
+
+    def __str__(self) -> str:
+        return visible(super().__str__())
 
 
 class OutputError(UserError):

@@ -37,6 +37,11 @@ def visible(words: str) -> str:
     return _STEERS.sub(_escape, words)
 
 
+def is_text(name: str) -> bool:
+    """Whether it can be written as UTF-8; other names of files hold halves of characters."""
+    return not _HALVES.search(name)
+
+
 def storable(json: str) -> str:
     """JSON for a file, in which halves of characters, of names that are no UTF-8, stand as they are
     shown: no strict reader takes their own escapes."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from .errors import UserError
-from .escape import storable
+from .escape import is_text, storable
 from .temporary import temporary_beside
 
 #: No number that is stored comes near it, and sums of what lies below are finite.
@@ -97,19 +97,15 @@ def text_path(path: Path) -> Iterator[str]:
     Raises:
         OSError: there is no such file or folder, or it may not be opened.
     """
-    if _is_text(str(path)):
+    if is_text(str(path)):
         yield str(path)
         return
-    named = _is_text(path.name)
+    named = is_text(path.name)
     handle = os.open(path.parent if named else path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{handle}" + (f"/{path.name}" if named else "")
     finally:
         os.close(handle)
-
-
-def _is_text(name: str) -> bool:
-    return not any("\ud800" <= one <= "\udfff" for one in name)
 
 
 def inside(folder: Path) -> list[Path]:

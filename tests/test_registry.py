@@ -85,6 +85,32 @@ def test_a_reason_of_several_lines_is_told_by_its_first(tmp_path: Path) -> None:
         resolve_workload("wordy_plugin:X")
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        (
+            "torchvision:\0",
+            r"no torchvision network .* named '\\x00'; known: alexnet, .* and \d+ more",
+        ),
+        ("torchvision:", r"no torchvision network .* named ''"),
+        ("torchvision:../x", r"named '\.\./x'"),
+        ("torchvision:\udce9", r"named '\\udce9'"),
+        ("\udce9", r"no workload named '\\udce9'"),
+        ("a\0b:C", r"'a\\x00b:C' cannot be loaded"),
+        (":", "':' cannot be loaded: ValueError: Empty module name"),
+        (".a:b", r"'\.a:b' cannot be loaded: TypeError"),
+        ("os:\udce9", "'os:.udce9' cannot be loaded: AttributeError"),
+        ("os.path:join", "'os.path:join' is a function; give the name of a Workload"),
+        ("os:", "'os:' cannot be loaded: AttributeError"),
+    ],
+)
+def test_names_that_no_workload_has_are_one_sentence(name: str, says: str) -> None:
+    with pytest.raises(UserError, match=says) as caught:
+        resolve_workload(name)
+    assert str(caught.value).isprintable()
+    assert str(caught.value).count("; ") == 1
+
+
 def test_unknown_names_where_none_is_known() -> None:
     with pytest.raises(UserError, match=r"no widget named 'x'; there are none\.$"):
         Registry("widget", {}).get("x")

@@ -271,11 +271,11 @@ def convert(source: Path | str, out: Path | str, module: nn.Module | None = None
         if out.suffix == ".safetensors":
             import safetensors.torch
 
-            write_atomically(out, safetensors.torch.save(tensors))
+            write_atomically(out, safetensors.torch.save(tensors), durable=True)
         else:
             buffer = io.BytesIO()
             torch.save(tensors, buffer)
-            write_atomically(out, buffer.getvalue())
+            write_atomically(out, buffer.getvalue(), durable=True)
     else:
         found = from_bayesian_torch(read_state_dict(source), module)
         save(found, out, {"source": source.name})

@@ -10,7 +10,6 @@ over any ordinary `torch.nn.Module`. Definitions: docs/spec.md, "Posterior".
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import UserError
+from ..escape import is_text
 from ..torch_state import plain
 from .elbo import gaussian_kl
 
@@ -141,7 +141,7 @@ class Posterior:
         trees = ((self.mean, drawn), (self.rho, drawn), (self.state, kept))
         for tree, (allowed, wanted) in trees:
             for name, tensor in tree.items():
-                if _SURROGATE.search(name):
+                if not is_text(name):
                     raise UserError(f"The name {name!a} in {source} is no text; rename it.")
                 if tensor.dtype not in allowed:
                     kind = str(tensor.dtype).removeprefix("torch.")
@@ -169,7 +169,6 @@ class Posterior:
             check_untied(module, (n for n, rho in self.rho.items() if torch.isfinite(rho).any()))
 
 
-_SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, which UTF-8 has no bytes for
 _WHOLE = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 _RETRAIN = "train or export the posterior again."
 

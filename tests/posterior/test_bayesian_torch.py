@@ -405,3 +405,29 @@ def test_entries_that_no_posterior_holds_are_named(kind: str, tmp_path: Path) ->
     torch.save({**theirs(), **extra}, tmp_path / "model.pth")
     with pytest.raises(UserError, match=message):
         read_state_dict(tmp_path / "model.pth")
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [("w\ud800.mu_kernel",), ("w\ud800.mu_gate",), ("w\ud800.mu_bias", "module.w\ud800.mu_bias")],
+)
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_a_name_that_is_no_text_is_shown_in_every_message(
+    entries: tuple[str, ...], kind: torch.dtype, tmp_path: Path
+) -> None:
+    torch.save({name: torch.ones(2, dtype=kind) for name in entries}, tmp_path / "model.pth")
+    with pytest.raises(UserError, match=r"w\\ud800") as caught:
+        from_bayesian_torch(read_state_dict(tmp_path / "model.pth"))
+    str(caught.value).encode()
+
+
+@pytest.mark.parametrize("name", ["there.pth", "there.safetensors"])
+def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", synced.append)
+    save(initial(WORKLOADS.get("lenet-digits").model()), tmp_path / "ours.safetensors")
+    del synced[:]
+    assert convert(str(tmp_path / "ours.safetensors"), str(tmp_path / name))[0] == 0
+    assert len(synced) == 2

@@ -293,6 +293,16 @@ def test_a_type_that_no_format_has_is_refused() -> None:
     refused(data, "the tensor sigma is F8_E4M3")
 
 
+def test_a_tensor_that_stands_twice_is_refused() -> None:
+    data = stored("INT8")
+    length = int.from_bytes(data[:8], "little")
+    outer, numbers = data[8 : 8 + length].rstrip(), data[8 + length :]
+    mean = json.dumps(json.loads(outer)["mean"])
+    twice = outer[:-1] + f',"mean":{mean}}}'.encode()
+    twice += b" " * (-len(twice) % 8)
+    refused(len(twice).to_bytes(8, "little") + twice + numbers, "'mean' twice")
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [("sigma_grid", "cubic"), ("rounding", "up"), ("range", "wide"), ("granularity", "row"),
