@@ -3,7 +3,8 @@
     <results>/<workload>/<fingerprint hash>/.predictions/<key>.safetensors
 
 They are bound to machine and code as records are, and gone once all records of the run are there;
-runs may share the folder. A file whose
+runs may share the folder. What a stopped run has left and nobody has asked for in 30 days goes when
+another begins on the same workload, of whatever machine and code it is. A file whose
 content does not match its hash, that has none (as those of before), or that is of something else is
 as good as none: what it held is predicted again.
 """
@@ -12,6 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -29,6 +32,7 @@ from .uncertainty.predictive import Outcomes, Summary
 Made = tuple[dict[str, Outcomes], dict[str, Tensor]]
 
 FOLDER = ".predictions"
+_KEPT_SECONDS = 30 * 24 * 3600.0
 #: Of outcomes, and of a whole summary what outcomes do not have.
 _OUTCOMES = (
     "confidence", "prediction", "entropy", "mutual_information", "nlls", "briers", "opening",
@@ -52,6 +56,7 @@ class Scratch:
         self.findings: tuple[str, ...] = ()
         self._reuse = reuse
         self._own: set[Path] = set()
+        _remove_forgotten(folder.parent)
 
     def get(
         self, key: Mapping[str, Any], needed: Collection[str], make: Callable[[], Made]
@@ -68,6 +73,8 @@ class Scratch:
         kept = _read(path, text) if self._reuse or path in self._own else None
         self._own.add(path)
         if kept is not None and set(needed) <= set(kept[0]):
+            with suppress(OSError):
+                os.utime(path)
             return kept
         made = make()
         try:
@@ -84,6 +91,14 @@ class Scratch:
         self._own.clear()
         with suppress(OSError):  # there is more in it
             self.folder.rmdir()
+
+
+def _remove_forgotten(workload: Path) -> None:
+    before = time.time() - _KEPT_SECONDS
+    for path in workload.glob(f"*/{FOLDER}/*.safetensors"):
+        with suppress(OSError):
+            if path.stat().st_mtime < before:
+                path.unlink()
 
 
 def _write(path: Path, made: Made, key: str) -> None:

@@ -20,6 +20,8 @@ from pathlib import Path
 
 #: A file of another machine, perhaps on a shared disk, is given so long.
 _FOREIGN_SECONDS = 24 * 3600.0
+#: As they were called before: nothing tells of whom they are, so their age decides.
+_BEFORE = re.compile(r"\..+\.(?:json|safetensors|checkpoint)\.[a-z0-9_]{8}", re.DOTALL)
 _NAME = re.compile(r"\..+\.([0-9a-f]{8})-(\d+)-(\d*)\.[0-9a-f]{8}\.tmp", re.DOTALL)
 
 _tidied: set[tuple[int, str]] = set()
@@ -49,7 +51,8 @@ def remove_leftovers(folder: Path) -> None:
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             match = _NAME.fullmatch(entry.name)
-            if match and _left_behind(entry, *match.groups()):
+            before = _BEFORE.fullmatch(entry.name)
+            if _left_behind(entry, *match.groups()) if match else before and _is_old(entry):
                 with contextlib.suppress(OSError):
                     os.unlink(entry.path)
 
@@ -57,6 +60,10 @@ def remove_leftovers(folder: Path) -> None:
 def _left_behind(entry: os.DirEntry[str], place: str, process: str, start: str) -> bool:
     if place == _place():
         return _start(int(process)) != start
+    return _is_old(entry)
+
+
+def _is_old(entry: os.DirEntry[str]) -> bool:
     try:
         return time.time() - entry.stat(follow_symlinks=False).st_mtime > _FOREIGN_SECONDS
     except OSError:

@@ -71,6 +71,18 @@ def test_what_others_are_writing_stays(tmp_path: Path) -> None:
     assert not (tmp_path / foreign).exists()
 
 
+def test_what_was_left_under_names_of_before_goes_by_its_age(tmp_path: Path) -> None:
+    old = time.time() - 2 * 24 * 3600
+    left = [".x.json.ab_12xyz", ".x.checkpoint.ab_12xyz", ".p.safetensors.ab_12xyz"]
+    kept = [".x.json.ab_12xy", "x.json.ab_12xyz", ".config.settings", ".x.json.UPPERCAS"]
+    for name in (*left, *kept):
+        (tmp_path / name).write_text("")
+        os.utime(tmp_path / name, (old, old))
+    (tmp_path / ".new.json.ab_12xyz").write_text("")
+    remove_leftovers(tmp_path)
+    assert {one.name for one in tmp_path.iterdir()} == {*kept, ".new.json.ab_12xyz"}
+
+
 def test_the_longest_names_can_be_written(tmp_path: Path) -> None:
     for name in ("x" * 255, "é" * 127):
         write_atomically(tmp_path / name, b"whole")

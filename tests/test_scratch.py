@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -217,3 +219,21 @@ def test_a_place_that_cannot_be_written_ends_no_run(tmp_path: Path) -> None:
     scratch = Scratch(tmp_path / "file")
     assert same(scratch.get(KEY, ("3",), made)[0]["3"], made()[0]["3"])
     assert "cannot be written" in scratch.findings[0]
+
+
+def test_what_nobody_asks_for_in_30_days_goes_when_another_run_begins(tmp_path: Path) -> None:
+    keys = [KEY | {"seed": seed} for seed in range(3)]
+    left = Scratch(tmp_path / "w" / "other")
+    for key in keys:
+        left.get(key, ("3",), made)
+    times = {path: time.time() - 31 * 24 * 3600 for path in left.folder.iterdir()}
+    foreign = left.folder / "notes.txt"
+    foreign.write_text("")
+    for path in (*times, foreign):
+        os.utime(path, (0, times.get(path, 0)))
+    left.get(keys[0], ("3",), fail)  # is asked for
+    (asked,) = [path for path in times if path.stat().st_mtime > times[path] + 1]
+    Scratch(tmp_path / "v" / "this")
+    assert len(list(left.folder.iterdir())) == 4, "another workload's"
+    Scratch(tmp_path / "w" / "this")
+    assert set(left.folder.iterdir()) == {asked, foreign}
