@@ -5,8 +5,10 @@ Nothing heavy is imported before a command needs it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timezone
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,7 +20,18 @@ from .peers.cli import peers
 from .peers.environment import ENVIRONMENTS
 from .selective.cli import selective
 from .shift.cli import ablation, corruptions, shift, weights
-from .terminal import MEMORY, Counts, Names, Numbers, command_line, echo, echo_json, progress, show
+from .terminal import (
+    MEMORY,
+    Counts,
+    Names,
+    Numbers,
+    command_line,
+    echo,
+    echo_json,
+    progress,
+    show,
+    write,
+)
 
 if TYPE_CHECKING:
     from .record import Record
@@ -36,21 +49,46 @@ RESUMING = {
 }
 
 
-class _Group(click.Group):
+@contextmanager
+def _told(ctx: click.Context) -> Iterator[None]:
     """Turns a `UserError` into one sentence and exit status 2, and Ctrl-C into status 130."""
+    try:
+        yield
+    except BrokenPipeError:
+        ctx.exit(0)  # who reads has what they want
+    except UserError as error:
+        echo(f"sigmabench: {error}", err=True)
+        ctx.exit(2)
+    except KeyboardInterrupt:
+        again = RESUMING.get(ctx.invoked_subcommand or "", "run the command again.")
+        echo(f"sigmabench: interrupted; {again}", err=True)
+        ctx.exit(130)
+
+
+class _Context(click.Context):
+    def get_help(self) -> str:
+        """Written here, in characters that the output has and with an error of ours: click sends
+        UTF-8 to every terminal."""
+        write(f"{super().get_help()}\n")
+        self.exit()
+
+
+class _Group(click.Group):
+    context_class = _Context
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        with _told(ctx):
+            return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _told(ctx):
             return super().invoke(ctx)
-        except BrokenPipeError:
-            ctx.exit(0)  # who reads has what they want
-        except UserError as error:
-            echo(f"sigmabench: {error}", err=True)
-            ctx.exit(2)
-        except KeyboardInterrupt:
-            again = RESUMING.get(ctx.invoked_subcommand or "", "run the command again.")
-            echo(f"sigmabench: interrupted; {again}", err=True)
-            ctx.exit(130)
+
+
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        write(f"sigmabench, version {version('sigmabench')}\n")
+        ctx.exit()
 
 
 def _workload(name: str) -> Workload:
@@ -63,7 +101,14 @@ def _workload(name: str) -> Workload:
     cls=_Group,
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
 )
-@click.version_option(package_name="sigmabench")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Show the version and exit.",
+)
 def main() -> None:
     """Benchmark quantized Bayesian neural networks on this CPU."""
 
@@ -395,3 +440,5 @@ def profile(
 
 for command in (bench, peers, shift, selective, corruptions, ablation, weights):
     main.add_command(command)
+for command in (*main.commands.values(), *bench.commands.values()):
+    command.context_class = _Context

@@ -5,6 +5,7 @@ Nothing heavy is imported before it is needed.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shlex
@@ -208,12 +209,23 @@ def progress(wanted: bool) -> Iterator[Report]:
         yield report
 
 
+class _Held(io.StringIO):
+    """What is to be written to standard output, laid out for it and held back."""
+
+    def isatty(self) -> bool:
+        return sys.stdout.isatty()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return sys.stdout.encoding
+
+
 def show(*renderables: Any) -> None:
     """Print tables and text for a person; what is wider than the console is not cut."""
     from .report.sheet import SafeConsole, prose
 
-    console = SafeConsole()
-    with console.capture() as shown:
-        for one in renderables:
-            console.print(prose(one) if isinstance(one, str) else one, crop=False)
-    write(shown.get())
+    held = _Held()
+    console = SafeConsole(file=held)
+    for one in renderables:
+        console.print(prose(one) if isinstance(one, str) else one, crop=False)
+    write(held.getvalue())

@@ -275,3 +275,44 @@ def test_an_ascii_terminal(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.isascii()
     assert b"\nok 1 of 1 cell valid" in done.stdout
+
+
+def commands() -> list[list[str]]:
+    """Every command and group, as one calls it."""
+    groups = {(): main, ("bench",): main.commands["bench"]}
+    below = [[*at, name] for at, group in groups.items() for name in group.commands]
+    return [[], *below]
+
+
+@pytest.mark.parametrize("command", commands(), ids=lambda one: " ".join(one) or "sigmabench")
+def test_help_in_ascii_and_on_a_full_disk(command, monkeypatch, capsys):
+    done = CliRunner(charset="ascii").invoke(main, [*command, "--help"])
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout.startswith("Usage: ")
+    assert done.stdout_bytes.isascii()
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(SystemExit) as ended:
+            main([*command, "--help"])
+    assert ended.value.code == 2
+    assert re.fullmatch(r"sigmabench: The output cannot be .*\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", ["--help", "--version", "run --help", "list", "list --json"])
+def test_a_full_disk_is_told_by_a_process(command, unbuffered):
+    done = child(f"S {command} > /dev/full", PYTHONUNBUFFERED=unbuffered)
+    assert done.returncode == 2
+    assert re.fullmatch(rb"sigmabench: The output cannot be .*\n", done.stderr)
+
+
+def test_help_that_nobody_reads_on():
+    done = child("S run --help | true; exit ${PIPESTATUS[0]}")
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_help_has_the_words_and_stand_ins_have_those_of_the_terminal():
+    words = [CliRunner(charset=name).invoke(main, ["run", "--help"]) for name in ("utf-8", "ascii")]
+    whole, bare = (done.stdout for done in words)
+    assert "Of σ: channel or tensor." in whole
+    assert bare == plain(whole, "ascii")
