@@ -54,7 +54,8 @@ class DividedPredictor:
         self.artefact = artefact
         self.parts = {name: load(part) for name, part in artefact.parts().items()}
         self.threads = max(part.threads for part in self.parts.values())
-        self.need = divided(artefact.graph, [part.need for part in self.parts.values()])
+        shapes = {name: one.shape for name, one in artefact.constants.items()}
+        self.need = divided(artefact.graph, [part.need for part in self.parts.values()], shapes)
         self._of: dict[str, Any] = {
             conv.name: self.parts[name]
             for name, graph in artefact.graph.parts().items()

@@ -17,6 +17,8 @@ from ..quantize import floats
 from ..quantize.artefact import Artefact
 from ..quantize.graph import Graph, Join, Node, Operation, Pool, Segment, reads
 
+Shapes = Mapping[str, Sequence[int]]
+
 FLOAT = 4  # bytes
 #: Bytes a weight: μ, σ, their copies in a program, the order in which kernels read them, draws.
 _COMPILED = 16
@@ -79,12 +81,19 @@ def integer(graph: Graph) -> Need:
     return Need(_all(graph) + spread, *_ends(graph), 1, _DRAWN)
 
 
-def divided(graph: Graph, parts: Iterable[Need]) -> Need:
-    """Of a divided network, one pass after the other."""
+def divided(graph: Graph, parts: Iterable[Need], constants: Shapes) -> Need:
+    """Of a divided network, one pass after the other; constants by their shapes."""
     most = max((part.image for part in parts), default=0)
     given = FLOAT * math.prod(graph.activations[graph.input].shape)
     result = FLOAT * math.prod(graph.steps[-1].shape)
-    return Need(_floats(graph) + most, given, result, 1, _DRAWN)
+    return Need(_floats(graph, constants) + most, given, result, 1, _DRAWN)
+
+
+def observed(graph: Graph, constants: Shapes) -> int:
+    """Bytes of one image in PyTorch, in one pass, each value looked at through a copy of it."""
+    parts = graph.parts().values() if graph.steps else (graph,)
+    most = max(2 * _live(part) + 2 * max(_sizes(part).values()) for part in parts)
+    return FLOAT * most + (_floats(graph, constants) if graph.steps else 0)
 
 
 def _sizes(graph: Graph) -> dict[str, int]:
@@ -138,11 +147,13 @@ def _spread(node: Node, graph: Graph) -> int:
     return padded + 2 * FLOAT * windows + result
 
 
-def _floats(graph: Graph) -> int:
+def _floats(graph: Graph, constants: Shapes) -> int:
     """Bytes of one image in what stays float: what consecutive operations make is alive until the
     last of it is read."""
     sizes = {step.name: math.prod(step.shape) for step in graph.steps}
     sizes[graph.input] = math.prod(graph.activations[graph.input].shape)
+    shapes = {**constants, **{one.name: one.shape for one in graph.steps}}
+    shapes[graph.input] = (1, *graph.activations[graph.input].shape)
     alive, home, steps, own = {graph.input: sizes[graph.input]}, {graph.input: graph.input}, [], 0
     for block in floats.blocks(graph):
         if isinstance(block, Segment):
@@ -151,7 +162,7 @@ def _floats(graph: Graph) -> int:
         else:
             name, read = block.operations[0].name, block.reads
             made = {one.name: _made(one, sizes) for one in block.operations}
-            own = max(own, *(_temporary(one, sizes) for one in block.operations))
+            own = max(own, *(_temporary(one, shapes) for one in block.operations))
         alive[name] = sum(made.values())
         steps.append((name, tuple(home[value] for value in read)))
         home |= dict.fromkeys(made, name)
@@ -168,12 +179,18 @@ def _made(operation: Operation, sizes: Mapping[str, int]) -> int:
     return 3 * sum(sizes[name] for name in floats.reads(operation))  # numbers, and int64 places
 
 
-def _temporary(operation: Operation, sizes: Mapping[str, int]) -> int:
-    """Numbers that an operation has for itself: a copy of each operand, an attention's scores."""
+def _temporary(operation: Operation, shapes: Shapes) -> int:
+    """Numbers that an operation has for itself: a copy of each operand, an attention's scores, what
+    products of more than two make on their way."""
     if not floats.computes(operation):
         return 0
-    read = [sizes[name] for name in floats.reads(operation)]
+    own = sum(math.prod(shapes[name]) for name in floats.reads(operation))
     if operation.target == "aten.scaled_dot_product_attention.default":
         # multiply-adds are scores times the lengths of a query and a value, both of them ≥ 1
-        return sum(read) + _SCORES * operation.multiply_adds // 2
-    return sum(read)
+        own += _SCORES * operation.multiply_adds // 2
+    if operation.target == "aten.einsum.default":
+        equation, operands, *path = [*operation.args, *operation.kwargs.values()]
+        named = [shapes[name] for _, name in floats.references(operands)]
+        # each of which may be laid out anew for the next
+        own += 2 * floats.between(equation, named, *(one for one in path if one))
+    return own

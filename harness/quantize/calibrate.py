@@ -13,9 +13,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ..backends.need import FLOAT, observed
 from ..data import Split
 from ..errors import UserError
 from ..given import Given, as_input
+from ..memory_limit import require
 from ..torch_state import plain
 from .fold import FloatModel, mean_weights
 from .forward import Weights, forward
@@ -69,7 +71,8 @@ def calibrate(
         seed: of the sampled passes.
 
     Raises:
-        UserError: there are too few images, or an activation is not finite.
+        UserError: there are too few images, an activation is not finite, or there is too little
+            memory.
     """
     if not isinstance(images, Split):
         images = as_input(images, model.graph.activations[model.graph.input].shape)
@@ -86,6 +89,7 @@ def observe_ranges(
 ) -> Calibration:
     """`calibrate` on as many images as there are; what a timing needs, and no more."""
     choose = OBSERVERS.get(observer)
+    _require_memory(model)
     if not isinstance(images, Split):
         images = as_input(images, model.graph.activations[model.graph.input].shape)
     draws, mean = sampled_passes(model, seed), [mean_weights(model)]
@@ -142,15 +146,27 @@ def _draw(model: FloatModel, seed: int, index: int) -> Weights:
     }
 
 
+def _require_memory(model: FloatModel) -> None:
+    """Raises UserError, with both figures, before anything is drawn or computed."""
+    shapes = {name: tuple(one.shape) for name, one in model.constants.items()}
+    weights = sum(layer.mean.numel() for layer in model.layers.values())
+    batch = _batch(model.graph)
+    needed = FLOAT * weights * (1 + SAMPLED_PASSES) + batch * observed(model.graph, shapes)
+    require(f"Calibration on {batch} of the images at a time", needed)
+
+
+def _batch(graph: Graph) -> int:
+    largest = FLOAT * max(math.prod(activation.shape) for activation in graph.activations.values())
+    return max(1, min(BATCH, BATCH_BYTES // largest))
+
+
 def _run(
     model: FloatModel,
     passes: Sequence[Weights],
     images: Tensor | Split,
     observe: Callable[[str, Tensor], None],
 ) -> None:
-    graph = model.graph
-    largest = 4 * max(math.prod(activation.shape) for activation in graph.activations.values())
-    batch = max(1, min(BATCH, BATCH_BYTES // largest))
+    graph, batch = model.graph, _batch(model.graph)
     with torch.inference_mode():
         for weights in passes:
             for at in range(0, len(images), batch):

@@ -283,6 +283,37 @@ def _einsum(equation: str, shapes: Sequence[tuple[int, ...]]) -> int:
     return math.prod(lengths.values())
 
 
+def between(equation: str, shapes: Sequence[Sequence[int]], path: Sequence[int] = ()) -> int:
+    """Numbers that `einsum` makes on the way to its result, which of two operands are none.
+
+    Args:
+        equation: with or without an ellipsis.
+        shapes: of the operands.
+        path: places of each pair, as PyTorch has it; else the first two, their product put last.
+    """
+    left, told, result = equation.replace(" ", "").partition("->")
+    terms = [_labels(term, len(s)) for term, s in zip(left.split(","), shapes, strict=True)]
+    lengths: dict[str, int] = {}
+    for term, shape in zip(terms, shapes, strict=True):
+        for label, length in zip(term, shape, strict=True):
+            lengths[label] = max(length, lengths.get(label, 1))
+    wanted = {one for one in lengths if one.isdigit() or one in result}
+    wanted |= {one for one in lengths if not told and left.count(one) == 1}
+    made, pairs = 0, list(path) or [0, 1] * (len(terms) - 1)
+    for pair in zip(pairs[:-2:2], pairs[1:-2:2], strict=False):
+        read = {label for place in sorted(pair, reverse=True) for label in terms.pop(place)}
+        terms.append([label for label in read if label in wanted.union(*terms)])
+        made += math.prod(lengths[label] for label in terms[-1])
+    return made
+
+
+def _labels(term: str, dimensions: int) -> list[str]:
+    """A label a dimension: letters, and numbers from the right in place of an ellipsis."""
+    before, dots, after = term.partition("...")
+    hidden = dimensions - len(before) - len(after) if dots else 0
+    return [*before, *map(str, reversed(range(hidden))), *after]
+
+
 def refuse(target: object, node: object) -> UserError:
     """The error of an operator that can neither be quantized nor stay float."""
     return UserError(

@@ -21,7 +21,11 @@ from sigmabench.harness.backends.base import BACKENDS
 from sigmabench.harness.backends.float import FloatPredictor
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.measure.memory import PeakMemory
+from sigmabench.harness.posterior import moped
+from sigmabench.harness.quantize import calibrate, floats
 from sigmabench.harness.quantize.artefact import Artefact, Header, Layer
+from sigmabench.harness.quantize.calibrate import observe_ranges
+from sigmabench.harness.quantize.fold import fold
 from sigmabench.harness.quantize.graph import (
     Activation,
     Conv,
@@ -208,7 +212,81 @@ def test_scores_of_attention_count() -> None:
         "fc": Activation((4, 1, 1)),
     }
     graph = Graph("x", "fc", (Conv("fc", "in", (4, width, 1, 1), "w"),), activations, steps)
-    assert need.divided(graph, []).image >= 4 * 2 * tokens * tokens
+    assert need.divided(graph, [], {}).image >= 4 * 2 * tokens * tokens
+
+
+def product(equation: str, *sizes: tuple[int, ...], path: list[int] | None = None) -> Graph:
+    """A divided network with an einsum, its first operand the image and the others constants."""
+    names = [{"value": "q"}, *({"constant": f"c{k}"} for k in range(1, len(sizes)))]
+    shape = tuple(torch.einsum(equation, *(torch.zeros(one) for one in sizes)).shape)
+    arguments = [equation, names, *([path] if path else [])]
+    steps = (
+        Operation("q", "aten.view.default", [{"value": "x"}, list(sizes[0])], sizes[0]),
+        Operation("e", "aten.einsum.default", arguments, shape),
+        Operation("m", "aten.mean.dim", [{"value": "e"}, [1]], (1, shape[-1])),
+        Segment("fc", "m", "in", 1, (1, 4)),
+    )
+    activations = {
+        "x": Activation((1, *sizes[0][1:])),
+        "in": Activation((shape[-1], 1, 1), 0.1),
+        "fc": Activation((4, 1, 1)),
+    }
+    return Graph("x", "fc", (Conv("fc", "in", (4, shape[-1], 1, 1), "w"),), activations, steps)
+
+
+N, K = 1 << 11, 8
+PRODUCTS: dict[str, tuple[Any, ...]] = {
+    "of two": ("bnk,mk->bnm", 0, (1, N, K), (K, K)),
+    "of three": ("bnk,mk,mj->bnj", N * N, (1, N, K), (N, K), (N, K)),
+    "with an ellipsis": ("b...k,mk,mj->b...j", N * N, (1, N, K), (N, K), (N, K)),
+    "without a result": ("bnk,mk,m", N * N, (1, N, K), (N, K), (N,)),
+    "of three by a path": ("bnk,mk,mj->bnj", K * K, (1, N, K), (N, K), (N, K), [1, 2, 0, 1]),
+    "of four": ("bnk,mk,mj,jl->bnl", N * N + K * N, (1, N, K), (N, K), (N, K), (K, K)),
+}
+
+
+@pytest.mark.parametrize("kind", PRODUCTS)
+def test_what_products_of_many_make_on_their_way_counts(kind: str) -> None:
+    equation, between, *sizes = PRODUCTS[kind]
+    path = sizes.pop() if isinstance(sizes[-1], list) else None
+    constants = {f"c{k}": one for k, one in enumerate(sizes)}
+    one = need.divided(product(equation, *sizes, path=path), [], constants)
+    assert floats.between(equation, sizes, path or ()) == between
+    operands = [torch.ones(size) for size in sizes]
+    taken = grown(lambda: torch.ops.aten.einsum(equation, operands, path=path))
+    assert 4 * between < taken + 4 * MIB
+    assert taken < one.image + 8 * MIB
+    assert one.image < 4 * (2 * between + 20 * N * K)
+
+
+def test_calibration_counts_one_image_where_more_would_not_fit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 64, 3, padding=1),
+        torch.nn.ReLU(),
+        torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(),
+        torch.nn.Linear(64, 4),
+    ).eval()
+    size = 512
+    model = fold(module, moped(module, 0.1), (1, size, size))
+    x = torch.rand(2, 1, size, size)
+    taken = grown(lambda: observe_ranges(model, x, "minmax"))
+    said: list[int] = []
+    monkeypatch.setattr(calibrate, "require", lambda _, needed: said.append(needed))
+    observe_ranges(model, x, "minmax")
+    assert taken < said[0] + 24 * MIB
+    assert said[0] < 4 * taken
+    monkeypatch.undo()
+    monkeypatch.setenv(memory_limit.VARIABLE, str(100 * MIB))
+
+    def call() -> None:
+        with pytest.raises(UserError, match=r"^Calibration on 1 of the images at a time needs "):
+            observe_ranges(model, x, "minmax")
+
+    assert grown(call) < 16 * MIB
 
 
 @pytest.mark.parametrize("images", [1, 2, 1000])
