@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +71,26 @@ def compared_with(cells: Sequence[Cell], plan: Sequence[Cell]) -> list[Cell]:
     others = {other_of(cell) for cell in cells}
     mine = set(cells)
     return [cell for cell in plan if (cell.format, cell.mc) in others and cell not in mine]
+
+
+def _key(plan: Plan, cell: Cell, seed: int, adaptive: bool) -> dict[str, Any]:
+    """All that predictions depend on: those of one seed, of all cells of a format."""
+    timing_alone = ("scenario", "batch", "mc", "stopping", "seeds", "seconds")
+    return {
+        **{name: value for name, value in asdict(cell).items() if name not in timing_alone},
+        "seed": seed,
+        "rule": asdict(plan.rule) if adaptive else None,
+        "whole": whole_needed(),
+        "opening": cell.seeds * max(plan.batches),
+    }
+
+
+def keys_of(plan: Plan, cells: Sequence[Cell]) -> Iterator[dict[str, Any]]:
+    """Under which a run of the plan, or of a part of its cells, keeps predictions."""
+    for cell in {cell.format: cell for cell in cells}.values():
+        for seed in range(plan.seed, plan.seed + cell.seeds):
+            for adaptive in {False, plan.adaptive}:
+                yield _key(plan, cell, seed, adaptive)
 
 
 class Scorer:
@@ -151,10 +171,10 @@ class Scorer:
         """One seed at each T, and at adaptive T where a cell asks for it."""
         counts = sorted({cell.mc for cell in mine})
         rule = self.plan.rule if any(cell.adaptive for cell in mine) else None
-        whole, opening = whole_needed(), mine[0].seeds * max(self.plan.batches)
+        key = _key(self.plan, mine[0], seed, rule is not None)
         how: Any = {
-            "whole": whole,
-            "opening": opening,
+            "whole": key["whole"],
+            "opening": key["opening"],
             "batch": batch_of(artefact.graph),
             "advance": advance,
         }
@@ -168,10 +188,6 @@ class Scorer:
             named = {str(T): one for T, one in stopped.full.items()}
             return {**named, "adaptive": stopped.adaptive}, {"spent": stopped.spent}
 
-        timing_alone = ("scenario", "batch", "mc", "stopping", "seeds", "seconds")
-        facts = {k: v for k, v in asdict(mine[0]).items() if k not in timing_alone}
-        rules = None if rule is None else asdict(rule)
-        key = {**facts, "seed": seed, "rule": rules, "whole": whole, "opening": opening}
         needed = [*map(str, counts), *(["adaptive"] if rule else [])]
         found, others = self.scratch.get(key, needed, make)
         full = {T: found[str(T)] for T in counts}

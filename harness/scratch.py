@@ -2,11 +2,12 @@
 
     <results>/<workload>/<fingerprint hash>/.predictions/<key>.safetensors
 
-They are bound to machine and code as records are, and gone once all records of the run are there;
-runs may share the folder. What a stopped run has left and nobody has asked for in 30 days goes when
-another begins on the same workload, of whatever machine and code it is. A file whose
-content does not match its hash, that has none (as those of before), or that is of something else is
-as good as none: what it held is predicted again.
+They are bound to machine and code as records are, and gone once all records of the run are there,
+also those of a run that was killed and has no more use of them; runs may share the folder. What a
+stopped run has left and nobody has asked for in 30 days goes when another begins on the same
+workload, of whatever machine and code it is. A file whose content does not match its hash, that has
+none (as those of before), or that is of something else is as good as none: what it held is
+predicted again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,12 @@ from torch import Tensor
 
 from .errors import UserError
 from .files import content_hash, put_atomically, read_json, text_path
+from .store import PREDICTIONS
 from .uncertainty.predictive import Outcomes, Summary
 
 #: Outcomes by name, such as `50` for T = 50, and tensors of one value an image.
 Made = tuple[dict[str, Outcomes], dict[str, Tensor]]
 
-FOLDER = ".predictions"
 _KEPT_SECONDS = 30 * 24 * 3600.0
 #: Of outcomes, and of a whole summary what outcomes do not have.
 _OUTCOMES = (
@@ -52,7 +53,7 @@ class Scratch:
     """
 
     def __init__(self, folder: Path, reuse: bool = True) -> None:
-        self.folder = folder / FOLDER
+        self.folder = folder / PREDICTIONS
         self.findings: tuple[str, ...] = ()
         self._reuse = reuse
         self._own: set[Path] = set()
@@ -68,8 +69,8 @@ class Scratch:
             needed: names of outcomes; what was made before counts if it has them all.
             make: outcomes without halves, and other tensors.
         """
-        text = json.dumps(key, sort_keys=True)
-        path = self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
+        text = _text(key)
+        path = self._place(text)
         kept = _read(path, text) if self._reuse or path in self._own else None
         self._own.add(path)
         if kept is not None and set(needed) <= set(kept[0]):
@@ -83,9 +84,13 @@ class Scratch:
             self.findings = (f"predictions were not kept for a run that is stopped: {reason}",)
         return made
 
-    def clear(self) -> None:
-        """Forget what this one was asked for; what other runs keep stays."""
-        for path in self._own:
+    def _place(self, text: str) -> Path:
+        return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
+
+    def clear(self, keys: Iterable[Mapping[str, Any]] = ()) -> None:
+        """Forget what this one was asked for, and what is kept under these keys; what other runs
+        keep stays."""
+        for path in self._own.union(self._place(_text(key)) for key in keys):
             with suppress(OSError):
                 path.unlink(missing_ok=True)
         self._own.clear()
@@ -95,10 +100,14 @@ class Scratch:
 
 def _remove_forgotten(workload: Path) -> None:
     before = time.time() - _KEPT_SECONDS
-    for path in workload.glob(f"*/{FOLDER}/*.safetensors"):
+    for path in workload.glob(f"*/{PREDICTIONS}/*.safetensors"):
         with suppress(OSError):
             if path.stat().st_mtime < before:
                 path.unlink()
+
+
+def _text(key: Mapping[str, Any]) -> str:
+    return json.dumps(key, sort_keys=True)
 
 
 def _write(path: Path, made: Made, key: str) -> None:

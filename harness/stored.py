@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .cores import cores_for
 from .machine import fingerprint
 from .posterior.content import content_hash_of
-from .store import Policy, Store
+from .store import PREDICTIONS, Policy, Store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +37,8 @@ class Hashes:
 
 def stored(plan: Plan, store: Store[Record], policy: Policy) -> list[Record] | None:
     """The records of all the plan's cells that there are, in the plan's order, if nothing has to be
-    measured; None where something has, or where only loading the networks tells their cells.
+    measured; None where something has, where predictions are still kept, or where only loading the
+    networks tells their cells.
 
     Raises:
         UserError: a record cannot be read; more threads than cores.
@@ -49,6 +50,9 @@ def stored(plan: Plan, store: Store[Record], policy: Policy) -> list[Record] | N
     here, cells = fingerprint(), plan.cells(hashes)
     if store.missing(cells, here, policy):
         return None
+    kept = store.folder(plan.workload.name, here) / PREDICTIONS
+    if policy is not Policy.NEVER and kept.exists():
+        return None  # by a run that was killed; the next one removes them
     return [record for cell in cells if (record := store.find(cell, here)) is not None]
 
 

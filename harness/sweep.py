@@ -41,7 +41,7 @@ from .quantize.artefact import Artefact, size
 from .query import Query, image_passes, passes, ring
 from .record import Fidelity, Paired, Record, Size, Timing
 from .report.text import plural, verb
-from .scoring import Scorer, Scores, compared_with, other_of
+from .scoring import Scorer, Scores, compared_with, keys_of, other_of
 from .scratch import Scratch
 from .store import Policy, Store
 from .verdict import PASS, Verdict, verdict
@@ -128,6 +128,8 @@ def run(
         reuse = policy is not Policy.ALWAYS
         sweep = _Sweep(prepare(plan, networks), store, command, here, report, reuse)
         sweep.measure(wanted, cells)
+    elif policy is not Policy.NEVER:  # a run may have been killed after its last record
+        Scratch(store.folder(plan.workload.name, here)).clear(keys_of(plan, cells))
     return [record for cell in cells if (record := store.find(cell, here)) is not None]
 
 
@@ -164,7 +166,7 @@ class _Sweep:
         for index, group in enumerate(groups.values()):
             for record in self._group(group, loaded, scores, copy, (index, len(groups))):
                 self.store.save(record)
-        self.scratch.clear()
+        self.scratch.clear(keys_of(self.plan, every))
 
     def _load(
         self, cells: Sequence[Cell], beside: Sequence[Cell]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,8 @@ from sigmabench.harness.measure import watch
 from sigmabench.harness.plan import Plan
 from sigmabench.harness.record import Record
 from sigmabench.harness.scratch import Scratch
-from sigmabench.harness.store import RECORDS, Store
+from sigmabench.harness.store import RECORDS, Policy, Store
+from sigmabench.harness.stored import stored
 from sigmabench.harness.workload import resolve_workload
 
 
@@ -280,9 +282,44 @@ def test_scores_of_a_run_that_was_stopped_are_not_computed_again(tmp_path, monke
     assert not list(tmp_path.rglob(".predictions"))
 
 
+@pytest.mark.parametrize(("records", "adaptive"), [(1, False), (3, True), (4, False)])
+def test_predictions_of_a_killed_run_are_gone_once_all_records_are_there(
+    tmp_path, monkeypatch, records, adaptive
+):
+    """Also of a format whose records were stored before, and of a run that stored all of them."""
+    plan = Plan(
+        resolve_workload("lenet-digits"),
+        formats=("FP32", "INT8"),
+        mc=(1, 6),
+        adaptive=adaptive,
+        batches=(2,),
+        limit=8,
+        seconds=0.01,
+        seeds=1,
+    )
+    store, save = Store(tmp_path, RECORDS), Store.save
+    left = iter(range(records))
+
+    def killed(self, record):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        save(self, record)
+
+    with monkeypatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
+        patched.setattr(Store, "save", killed)
+        patched.setattr(Scratch, "clear", lambda self, keys: None)
+        sweep.run(plan, store, "test")
+    assert len(store.records()) == records
+    assert list(tmp_path.rglob(".predictions"))
+    assert stored(plan, store, Policy.ONLY_MISSING) is None
+    sweep.run(plan, store, "test")
+    assert not list(tmp_path.rglob(".predictions"))
+    assert stored(plan, store, Policy.ONLY_MISSING) is not None
+
+
 @pytest.mark.parametrize("adaptive", [False, True])
 def test_a_run_keeps_numbers_of_each_image_not_of_each_class(tmp_path, monkeypatch, adaptive):
-    monkeypatch.setattr(Scratch, "clear", lambda self: None)
+    monkeypatch.setattr(Scratch, "clear", lambda self, keys: None)
     plan = Plan(
         resolve_workload("lenet-digits"),
         formats=("INT8",),

@@ -35,7 +35,7 @@ def run(figures: Figures, given: argparse.Namespace) -> None:
             row = f"{name}, disk full"
             whole = uninterrupted(JOBS[name], Path(home) / name / "whole")
             pages = sum(-(-size // _PAGE) for size in _sizes(Path(home) / name / "whole"))
-            while (done := figures.count(row)) < (given.count or POSITIONS):
+            while (done := figures.since(row)) < (given.count or POSITIONS):
                 rng = np.random.default_rng([SEED, FILLED.index(name), done])
                 room = int(rng.integers(0, pages)) * _PAGE
                 with _disk(Path(home) / "disk") as disk:

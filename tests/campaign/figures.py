@@ -56,6 +56,10 @@ class Figures:
         """How often it was done so far."""
         return sum(entry["count"] for entry in self.rows().get(row, []))
 
+    def since(self, row: str) -> int:
+        """How often it was done since it last failed."""
+        return counted_since(self.rows().get(row, []))
+
     def add(self, row: str, failures: Sequence[str] = (), **more: Any) -> None:
         """Note a step: `count`, what else adds up, and facts that replace those before."""
         every = read(self.path)
@@ -76,6 +80,12 @@ class Figures:
         every = read(self.path)
         every.pop(self.part, None)
         write_atomically(self.path, json_text(every).encode())
+
+
+def counted_since(entries: Sequence[dict[str, Any]]) -> int:
+    """Of a row: how often it was done since it last failed, as far as entries tell."""
+    failed = [at for at, entry in enumerate(entries, 1) if entry["failures"]]
+    return sum(entry["count"] for entry in entries[max(failed, default=0) :])
 
 
 def read(path: Path = FIGURES) -> dict[str, dict[str, list[dict[str, Any]]]]:

@@ -43,10 +43,10 @@ def _kill(job: Job, home: Path, figures: Figures, wanted: int) -> None:
     started = time.monotonic()
     whole = uninterrupted(job, home / "whole")
     seconds = time.monotonic() - started
-    if not figures.count(renames):
+    if not figures.since(renames):
         _chain(job, home / "renames", whole, _renames(job.name), figures, renames)
     failed = False
-    while not failed and (done := figures.count(renames) + figures.count(moments)) < wanted:
+    while not failed and (done := figures.since(renames) + figures.since(moments)) < wanted:
         rng = np.random.default_rng([SEED, KILLED.index(job.name), done])
         ways = ({"after": float(rng.uniform(0, 1.2 * seconds))} for _ in range(wanted - done))
         with tempfile.TemporaryDirectory(dir=home) as folder:

@@ -18,7 +18,7 @@ def run(figures: Figures, given: argparse.Namespace) -> None:
     job = JOBS["run"]
     with tempfile.TemporaryDirectory() as home:
         whole = uninterrupted(job, Path(home) / "whole")
-        while (done := figures.count(ROW)) < (given.count or ROUNDS):
+        while (done := figures.since(ROW)) < (given.count or ROUNDS):
             with tempfile.TemporaryDirectory(dir=home) as place:
                 folder = Path(place) / "out"
                 writers = [job.start(folder) for _ in range(WRITERS)]
