@@ -14,7 +14,8 @@ FLAGS = (
     "-g -fno-omit-frame-pointer -fsanitize=address,undefined,float-cast-overflow "
     "-fno-sanitize-recover=all"
 )
-_RUNTIME = "libasan.so"
+#: The second, because the first looks for it when the process begins, and Python is no C++.
+_RUNTIMES = ("libasan.so", "libstdc++.so.6")
 
 
 def built(place: Path) -> Path:
@@ -49,12 +50,12 @@ def built(place: Path) -> Path:
 
 def environment(place: Path) -> dict[str, str]:
     """Of a Python that uses it: Python itself is not instrumented, so the runtime comes first."""
-    asked = ["g++", f"-print-file-name={_RUNTIME}"]
-    runtime = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    asked = [["g++", f"-print-file-name={name}"] for name in _RUNTIMES]
+    told = [subprocess.run(one, capture_output=True, text=True, check=True) for one in asked]
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(place), os.environ.get("PYTHONPATH", "")]),
-        "LD_PRELOAD": runtime,
+        "LD_PRELOAD": ":".join(one.stdout.strip() for one in told),
         "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=0:exitcode=99:allocator_may_return_null=1",
         "UBSAN_OPTIONS": "print_stacktrace=1:exitcode=99",
     }
