@@ -148,27 +148,49 @@ def half_an_image(mine: np.ndarray, other: np.ndarray, sources: np.ndarray) -> t
     return d.mean() - half, d.mean() + half
 
 
-@pytest.mark.parametrize("differ", [0.0, 0.02, 0.3])
-def test_an_interval_of_before_gives_the_one_of_now(across: ModuleType, differ: float) -> None:
+def held(
+    differ: float, gained: float, sources: np.ndarray
+) -> tuple[Paired, dict[str, tuple[float, float] | None]]:
+    """A pair as it was stored, and the intervals of today of what it was made of."""
     rng = np.random.default_rng(4)
-    sources = np.repeat(np.arange(80), 7)
-    other = rng.random(560) < 0.8
-    mine = other ^ (rng.random(560) < differ)
+    images = len(sources)
+    changed = rng.random(images) < differ
+    mine = rng.random(images) < gained
+    other = mine ^ changed
     sides = [
-        PerImage(nll=torch.zeros(560, dtype=torch.float64), correct=torch.from_numpy(right))
+        PerImage(nll=torch.zeros(images, dtype=torch.float64), correct=torch.from_numpy(right))
         for right in (mine, other)
     ]
     now = paired("FP32", sides[:1], sides[1:], torch.from_numpy(sources))
     before = {**now.intervals, "accuracy_percent": half_an_image(mine, other, sources)}
-    held = Paired("FP32", (1, 1), now.differences, before)
-    found = across.wider(held, 560, Units.of(560, sources))
-    assert found == pytest.approx(now.intervals["accuracy_percent"])
+    return Paired("FP32", (1, 1), now.differences, before), now.intervals
+
+
+@pytest.mark.parametrize("gained", [0.5, 0.1])
+@pytest.mark.parametrize("differ", [0.005, 0.02, 0.3])
+def test_an_interval_of_today_lies_between_the_stored_one_and_the_widest(
+    across: ModuleType, differ: float, gained: float
+) -> None:
+    sources = np.repeat(np.arange(80), 1 + np.arange(80) % 13)
+    stored, now = held(differ, gained, sources)
+    low, high = now["accuracy_percent"]
+    least, most = across.widest(stored, len(sources), Units.of(len(sources), sources))
+    assert least - 1e-9 <= low <= stored.intervals["accuracy_percent"][0] + 1e-9
+    assert stored.intervals["accuracy_percent"][1] - 1e-9 <= high <= most + 1e-9
+    assert most - least < 1.7 * (high - low)
+
+
+def test_where_nothing_differs_the_widest_interval_is_that_of_today(across: ModuleType) -> None:
+    sources = np.repeat(np.arange(80), 7)
+    stored, now = held(0.0, 0.5, sources)
+    found = across.widest(stored, 560, Units.of(560, sources))
+    assert found == pytest.approx(now["accuracy_percent"])
 
 
 def test_an_interval_of_other_making_is_refused(across: ModuleType) -> None:
     held = Paired("FP32", (1, 1), {"accuracy_percent": 0.0}, {"accuracy_percent": (-0.01, 0.01)})
     with pytest.raises(ValueError, match="is not one of 80 units"):
-        across.wider(held, 560, Units.of(560, np.repeat(np.arange(80), 7)))
+        across.widest(held, 560, Units.of(560, np.repeat(np.arange(80), 7)))
 
 
 def test_rows_of_a_table_are_compared_by_name(across: ModuleType) -> None:

@@ -1,13 +1,22 @@
 """What a format scores less than another one on the same images, and what the images can tell.
 
 Both sides are averaged over their seeds image by image, and the error is that of the images: with
-N of them in G units (`units.Units`), n = N / G in each, and d̄ the mean of the differences d_i,
+N of them in G units (`units.Units`), d̄ the mean of the differences d_i, and S_g the sum of those of
+unit g,
 
-    s² = G / (G − 1) · Σ_g (Σ_{i in g} (d_i − d̄))²,    standard error = √(s² + a n²) / (N + 2 a n)
+    s² = G / (G − 1) · Σ_g (S_g − n_g d̄)²,    standard error = √(s² + (100 m)²) / (N + 2 m)
 
-with a = 0 for NLL, the usual error by clusters, and a = 1 for accuracy: half a unit is added to
-either side (Agresti and Min, Statistics in Medicine 24, 2005), because where no prediction differs
-the spread that was seen, 0, is not the one there is. One unit tells no error.
+with m = 0 for NLL, the usual error by clusters. Where no prediction differs the spread that was
+seen, 0, is not the one there is; so accuracy has half a pseudo-unit more that is right in one
+format alone, half a one in the other, and as much on which both agree (Agresti and Min, Statistics
+in Medicine 24, 2005). Their pseudo-unit is one image, which is all that a unit of one image can
+differ by. A unit of several seldom differs in all of them, and what a further one would add to s²
+is the square of what it differs by; so the pseudo-unit is m images that do, for
+
+    (100 m)² = mean of S_g² over the units with S_g ≠ 0, at least 100²
+
+or as many as a unit has, N / G, if there is none. With one image a unit |S_g| is at most 100, and m
+is 1. One unit tells no error.
 """
 
 from __future__ import annotations
@@ -93,13 +102,19 @@ def _estimate(
     if count < 2:
         return value, None
     spread = float(np.square(units.sums(differences - value)).sum()) * count / (count - 1)
-    added = 0.0
-    if math.isfinite(most):
-        added = len(differences) / count
-        spread += (most * added) ** 2
-    error = math.sqrt(spread) / (len(differences) + 2 * added)
+    added = _pseudo_unit(differences, units) if math.isfinite(most) else 0.0
+    error = math.sqrt(spread + (100.0 * added) ** 2) / (len(differences) + 2 * added)
     low, high = Estimate(value, error, count - 1).interval()
     return value, (max(low, -most), min(high, most))
+
+
+def _pseudo_unit(differences: F64, units: Units) -> float:
+    """m, images that a unit differs in, of differences of correctness in points."""
+    sums = units.sums(differences)
+    seen = sums[np.abs(sums) > 1e-9]
+    if not len(seen):
+        return len(differences) / units.count
+    return max(1.0, math.sqrt(float(np.square(seen).mean())) / 100.0)
 
 
 def _mean(seeds: Sequence[PerImage], name: str) -> F64:

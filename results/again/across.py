@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from scipy import stats
 
 from sigmabench.harness.record import Paired, Record
@@ -67,14 +68,20 @@ def _shown(ratio: float | None) -> str:
     return text.MISSING if ratio is None else f"{ratio:.2f}"
 
 
-def wider(held: Paired, images: int, units: Units) -> tuple[float, float]:
-    """95 % interval of the paired difference of accuracy, in points, by half a unit on either side
-    where there was half an image (`measure.paired`).
+def widest(held: Paired, images: int, units: Units) -> tuple[float, float]:
+    """The widest that today's 95 % interval of a paired difference of accuracy can be, in points.
 
-    The spread of the units is got back from the interval that is stored.
+    The pseudo-unit (`measure.paired`) was one image, and is m ≥ 1 now: the interval is the stored
+    one at least. With S_g what unit g of n_g images gains, in images, and δ the difference, a share
+    of the images, the stored interval gives C = Σ (S_g − n_g δ)². For m the record lacks the S_g,
+    but by Cauchy and Schwarz
+
+        Q = Σ S_g² ≤ C + δ² Σ n_g² + 2 |δ| √(C Σ (n_g − n̄)²),    m² ≤ Q / K,    K ≥ (N δ)² / Q
+
+    of K units that differ. Where no spread was seen, none does, and m is the images of a unit.
 
     Args:
-        held: as stored, with half an image on either side.
+        held: as stored, with a pseudo-unit of one image.
         images: N.
         units: that they come from.
 
@@ -84,12 +91,24 @@ def wider(held: Paired, images: int, units: Units) -> tuple[float, float]:
     interval, value = held.intervals[ACCURACY], held.differences[ACCURACY]
     assert interval is not None
     t = float(stats.t.ppf(0.975, units.count - 1))
-    each = images / units.count
-    spread = ((interval[1] - interval[0]) / 2 / t * (images + 2)) ** 2 - 100.0**2
-    if spread < -1e-6 * 100.0**2:
+    spread = ((interval[1] - interval[0]) / 200.0 / t * (images + 2)) ** 2 - 1.0
+    if spread < -1e-6:
         raise ValueError(f"the interval {interval} is not one of {units.count} units")
-    error = math.sqrt(max(spread, 0.0) + (100.0 * each) ** 2) / (images + 2 * each)
-    return max(value - t * error, -100.0), min(value + t * error, 100.0)
+    pseudo = _largest(max(spread, 0.0), value / 100.0, units)
+    half = 100.0 * t * math.sqrt(max(spread, 0.0) + pseudo**2) / (images + 2 * pseudo)
+    return max(value - half, -100.0), min(value + half, 100.0)
+
+
+def _largest(spread: float, share: float, units: Units) -> float:
+    """m at most, images."""
+    sizes, centred = units.sizes, spread * (units.count - 1) / units.count
+    if centred < 1e-6 and share == 0:
+        return float(sizes.mean())
+    uneven = float(np.square(sizes - sizes.mean()).sum())
+    squares = centred + share**2 * float(np.square(sizes).sum())
+    squares += 2 * abs(share) * math.sqrt(centred * uneven)
+    least = max(1, math.ceil((share * sizes.sum()) ** 2 / squares - 1e-9))
+    return max(1.0, min(math.sqrt(squares / least), float(sizes.max())))
 
 
 @dataclass(frozen=True)

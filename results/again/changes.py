@@ -13,14 +13,15 @@ from sigmabench.harness.report.rows import place
 from sigmabench.harness.units import Units
 from sigmabench.harness.verdict import PASS, SPEED
 
-from .across import ACCURACY, Moved, moved, speedups, wider
+from .across import ACCURACY, Moved, moved, speedups, widest
 from .published import Published, rows_before, rows_now
 from .records import Judged, judged, judged_peers
 
 DIVIDED = "one verdict became three"
 AUDITED = "judged by today's audits"
 RACED = "times are divided within one race alone"
-UNITS = "half an independent image is added on either side, not half an image"
+UNITS = "half a pseudo-unit is added on either side, not half an image"
+AT_MOST = "at most "
 STUDIED = "intervals of studies, after the results were seen"
 #: Tables with a verdict a row, and the columns that name a row.
 TABLES = {
@@ -114,9 +115,9 @@ def of_pairs(found: Iterable[Published], units: Mapping[tuple[str, str], Units])
         if of is None or held.units is not None:
             continue
         what = f"accuracy less that of {held.reference}, points: {place(cell.format, cell)}"
-        now = wider(held, one.record.quality.images, of)
+        now = widest(held, one.record.quality.images, of)
         stored = _interval(held.intervals[ACCURACY])
-        yield Line(one.path.as_posix(), what, stored, _interval(now), UNITS)
+        yield Line(one.path.as_posix(), what, stored, f"{AT_MOST}{_interval(now)}", UNITS)
 
 
 def superseded(found: Sequence[Published], lines: Iterable[Line]) -> Iterator[Superseded]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from sigmabench.harness.units import LEAST_UNITS, Units
 from sigmabench.harness.verdict import SPEED
 
 from .across import Moved, widths
-from .changes import AUDITED, RACED, TABLES, UNITS, Line
+from .changes import AT_MOST, AUDITED, RACED, TABLES, UNITS, Line
 from .published import BEFORE, Published, rows_before, rows_now
 from .records import Judged, saturation
 
@@ -127,17 +127,20 @@ def _saturation(found: Found) -> dict[str, Any]:
 
 
 def _together(found: Found) -> dict[str, Any]:
-    races, pairs = found.because(RACED), found.because(UNITS)
-    turned = [one for one in pairs if _excludes_0(one.stored) and not _excludes_0(one.again)]
+    races = found.because(RACED)
+    pairs = [replace(one, again=one.again.removeprefix(AT_MOST)) for one in found.because(UNITS)]
+    open_ = [one for one in pairs if _excludes_0(one.stored) and not _excludes_0(one.again)]
     raced = [(Path(r.record).parent.parent, r.what, r.stored, r.again) for r in races]
     return {
         "raced_count": len(races),
         "raced": table(("folder", "ratio", "before", "now"), raced),
         "paired_count": len(pairs),
-        "turned_count": len(turned),
-        "turned": table(
-            ("record", "what", "stored", "now"),
-            [(f"`{Path(p.record).stem}`", p.what, p.stored, p.again) for p in turned],
+        "wider_least": f"{min(map(_widening, pairs)):.2f}",
+        "wider_most": f"{max(map(_widening, pairs)):.2f}",
+        "open_count": len(open_) or "None",
+        "open": table(
+            ("record", "what", "stored", "at most"),
+            [(f"`{Path(p.record).stem}`", p.what, p.stored, p.again) for p in open_],
         ),
     }
 
@@ -145,6 +148,15 @@ def _together(found: Found) -> dict[str, Any]:
 def _excludes_0(interval: str) -> bool:
     low, _, high = interval.partition(" to ")
     return low[0] == high[0]
+
+
+def _widening(line: Line) -> float:
+    """Width at most over the one that is stored."""
+    stored, again = (
+        [float(end.replace("−", "-")) for end in interval.split(" to ")]
+        for interval in (line.stored, line.again)
+    )
+    return (again[1] - again[0]) / (stored[1] - stored[0])
 
 
 def _studies(found: Found) -> dict[str, Any]:

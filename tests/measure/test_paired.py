@@ -124,6 +124,87 @@ def test_the_interval_covers() -> None:
     assert 0.92 < covered / trials < 0.985
 
 
+def right(sources: list[int], gained: list[int], lost: list[int]) -> tuple[Paired, int]:
+    """Of images right in both, but for those that one side gains or loses; and how many."""
+    mine, other = np.ones(len(sources), bool), np.ones(len(sources), bool)
+    other[gained], mine[lost] = False, False
+    sides = [PerImage(side, np.zeros(len(sources))) for side in (mine, other)]
+    return paired("FP32", sides[:1], sides[1:], torch.tensor(sources)), len(sources)
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "squares", "pseudo"),
+    [
+        ([0, 1, 2], [5], 3**2 + 1**2 - 2**2 / 10, math.sqrt((3**2 + 1**2) / 2)),
+        ([0], [1], 0.0, 5.0),  # what a unit gains and loses it has not
+        ([], [], 0.0, 5.0),
+    ],
+)
+def test_a_pseudo_unit_is_as_large_as_units_that_differ(
+    gained: list[int], lost: list[int], squares: float, pseudo: float
+) -> None:
+    """10 units of 5 images, by hand."""
+    found, images = right([i // 5 for i in range(50)], gained, lost)
+    half = stats.t.ppf(0.975, 9) * math.sqrt(squares * 10 / 9 + pseudo**2) / (images + 2 * pseudo)
+    middle = 100 * (len(gained) - len(lost)) / images
+    expected = (middle - 100 * half, middle + 100 * half)
+    assert found.intervals["accuracy_percent"] == pytest.approx(expected)
+
+
+def test_of_one_image_a_unit_the_pseudo_unit_is_one_image_whatever_the_seeds() -> None:
+    """Agresti and Min's, also where an image differs in one seed of three."""
+    mine, other = np.ones((3, 90), bool), np.ones((3, 90), bool)
+    other[0, :4] = mine[1, 4:5] = False
+    sides = [[PerImage(one, np.zeros(90)) for one in side] for side in (mine, other)]
+    d = (mine.astype(float) - other).mean(axis=0)
+    spread = np.square(d - d.mean()).sum() * 90 / 89
+    half = 100 * stats.t.ppf(0.975, 89) * math.sqrt(spread + 1) / 92
+    low, high = paired("FP32", *sides).intervals["accuracy_percent"]
+    assert (high - low) / 2 == pytest.approx(half)
+
+
+def covered(units: int, images: int, rate: float, alike: float, studies: int) -> tuple[int, float]:
+    """How many 95 % intervals of accuracy hold the truth, 0, and their mean width over what the
+    spread of the studies asks for.
+
+    Args:
+        units: in a study.
+        images: a unit.
+        rate: of images that differ.
+        alike: correlation of that within a unit.
+        studies: how many.
+    """
+    rng, held, widths, effects = np.random.default_rng(7), 0, [], []
+    sources = torch.arange(units).repeat_interleave(images)
+    for _ in range(studies):
+        law = rate * (1 / alike - 1), (1 - rate) * (1 / alike - 1)
+        differ = rng.random((units, images)) < rng.beta(*law, (units, 1))
+        gain = rng.random((units, images)) < rng.choice((0.1, 0.9), (units, 1))
+        sides = [PerImage(~(differ & g).ravel(), np.zeros(len(sources))) for g in (~gain, gain)]
+        found = paired("FP32", sides[:1], sides[1:], sources)
+        low, high = found.intervals["accuracy_percent"]
+        held += low <= 0.0 <= high
+        widths.append(high - low)
+        effects.append(found.differences["accuracy_percent"])
+    return held, float(np.mean(widths) / 3.92 / np.std(effects))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("units", "images", "rate", "alike"),
+    [(84, 15, 0.05, 0.05), (84, 15, 0.2, 0.3), (157, 4, 0.05, 0.3), (300, 8, 0.01, 0.05),
+     (300, 1, 0.05, 0.3), (1000, 1, 0.02, 0.3)],
+)  # fmt: skip
+def test_intervals_of_accuracy_cover_and_are_no_wider(
+    units: int, images: int, rate: float, alike: float
+) -> None:
+    """Within what 1,000 studies tell of 93 to 97 % and of the standard deviation, and 5 % for the
+    pseudo-unit, which is one in 15 or more of the units that differ."""
+    held, width = covered(units, images, rate, alike, 1000)
+    assert stats.binom.isf(0.999, 1000, 0.93) <= held <= stats.binom.isf(0.001, 1000, 0.97)
+    assert abs(width - 1.0) < 3.3 / math.sqrt(2 * 1000) + 0.05
+
+
 def test_what_is_compared_with_what() -> None:
     assert {name: reference_of(name) for name in ("FP32", "BF16", "INT8_SIGMA1", "INT4")} == {
         "FP32": "DNN_FP32",
