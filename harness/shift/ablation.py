@@ -295,9 +295,7 @@ def _intervals(
     chunks = resampled(units.count, resamples, 0)
     if correctness:
         draws = np.concatenate([means.draws(counts) for counts in chunks])
-        # The same of every column, whatever others there are.
-        each = [pseudo_units(Means.of(one[:, None], units), len(draws), 0) for one in values.T]
-        draws = np.clip(draws + np.hstack(each), -100.0, 100.0)
+        draws = np.clip(draws + pseudo_units(means, len(draws), 0), -100.0, 100.0)
     else:
         draws = np.concatenate([means.studentized(counts) for counts in chunks])
     ends = np.quantile(draws, [0.025, 0.975], axis=0)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ..uncertainty.halves import jackknifed
 from ..uncertainty.selective import area
 from ..units import Units
 from .bootstrap import Means, binned_gaps, slopes
@@ -45,26 +46,25 @@ def contrasts(outcomes: Outcomes, labels: Tensor, sources: Tensor | None = None)
     slope = slopes(Means.of(gaps, units))
     sides = [
         [_contributions(*half, blocks, slope) for half in zip(*side, strict=True)]
-        for side in zip(halves.confidence, halves.correct, halves.nll, strict=True)
+        for side in zip(halves.confidence, halves.correct, strict=True)
     ]
-    found = {}
-    for name in HALVED:
+    without = [np.bincount(blocks, own) / len(blocks) for own in halves.nll.double().numpy()]
+    found = {"nll": jackknifed(np.stack(without, axis=1))}
+    for name in sides[0][0]:
         half, other = (np.stack([one[name] for one in side], axis=1) for side in sides)
-        found[name] = encoded((half - other) / 2, "<f4")
-    return found
+        found[name] = (half - other) / 2
+    return {name: encoded(found[name], "<f4") for name in HALVED}
 
 
 def _contributions(
     confidence: Tensor,
     correct: Tensor,
-    nll: Tensor,
     blocks: NDArray[np.int64],
     slope: NDArray[np.float64],
 ) -> dict[str, NDArray[np.float64]]:
     """Metric to [K], by one half."""
     values = {
         "accuracy": 100.0 * correct.double().numpy(),
-        "nll": nll.double().numpy(),
         "ece": 100.0 * binned_gaps(confidence.double().numpy(), correct.numpy()) @ slope,
     }
     found = {name: np.bincount(blocks, own) / len(blocks) for name, own in values.items()}

@@ -35,6 +35,15 @@ def resampled(units: int, resamples: int, seed: int) -> Iterator[Array]:
         yield counts.reshape(rows, units).astype(np.float64)
 
 
+def halved(units: int, halves: int, seed: int | list[int]) -> Iterator[Array]:
+    """[b, U] whether each of U ≥ 2 units is in a random half, 1 or 0, some halves at a time."""
+    generator = np.random.Generator(np.random.PCG64(seed))
+    step = max(1, _COUNTS // units)
+    whole = np.arange(units) % 2.0
+    for start in range(0, halves, step):
+        yield generator.permuted(np.tile(whole, (min(step, halves - start), 1)), axis=1)
+
+
 @dataclass(frozen=True, eq=False)
 class Means:
     """Means of K values over images, ready to be drawn over their units.
@@ -103,6 +112,7 @@ def pseudo_units(means: Means, count: int, seed: int | list[int]) -> Array:
     Units on which two formats disagree may be so few that none is in the sample, and no resample
     can then show one (after Agresti and Min, Biometrics 2005; as Poisson counts). A pseudo-unit
     differs by as much as those that do, in root mean square, or in all its images if none does.
+    Each column has the same draw, so that none depends on which others there are.
 
     Args:
         means: of differences of correctness, points.
@@ -114,7 +124,7 @@ def pseudo_units(means: Means, count: int, seed: int | list[int]) -> Array:
     squares = np.square(own).sum(axis=0) / np.maximum(differ.sum(axis=0), 1)
     size = np.where(differ.any(axis=0), np.sqrt(squares), 100.0)
     generator = np.random.Generator(np.random.PCG64(seed))
-    gained, lost = generator.poisson(0.5, (2, count, len(size)))
+    gained, lost = generator.poisson(0.5, (2, count, 1))
     change: Array = size / len(own) * (gained - lost)
     return change
 

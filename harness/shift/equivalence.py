@@ -15,7 +15,7 @@ the image): a resample draws as many units as there are with replacement, each w
 and types in both formats, because an image that is hard is hard in all of them. A one-sided p-value
 is (1 + draws on the side of H₀) / (resamples + 1). Fewer than `LEAST_UNITS` units judge nothing.
 
-ECE is drawn by the influence of each image (`bootstrap.slopes`). It is biased upwards, so θ is what
+ECE is drawn by halves of the units (`paired.Sample`). It is biased upwards, so θ is what
 N images show on average, not infinitely many: near its noise floor the ECE of N images hardly
 changes where that of infinitely many would. There (`near_floor`) "equivalent" is about the figure,
 not about the calibration, and NLL, which has no floor, is the one to read.
@@ -125,7 +125,8 @@ def equivalence(
     Args:
         results: of one study; what is missing of it is left out.
         resamples: of the images, at least 1.
-        seed: of the resampling; the same images are drawn for every variant and severity.
+        seed: of the resampling; every variant and severity has the same draws, so that no interval
+            depends on which others there are.
         alpha: level of the tests.
 
     Returns:
@@ -154,7 +155,7 @@ def _tested(sample: Sample, resamples: int, seed: int) -> list[Outcome]:
     for metric in MARGINS:
         for column, pair in enumerate(sample.pairs):
             luck = sample.luck(pair, metric)
-            moved = draws[metric][:, column] + luck_draws(luck, resamples, [seed, 2, column])
+            moved = draws[metric][:, column] + luck_draws(luck, resamples, [seed, 2])
             found.append(
                 _outcome(sample, pair, metric, float(effects[metric][column]), moved, luck)
             )

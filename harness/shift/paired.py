@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import UserError
+from ..uncertainty.calibration import BINS
 from ..units import Units
 from .blocks import shares_of
-from .bootstrap import Array, Luck, Means, gaps_of, pseudo_units, resampled, slopes
+from .bootstrap import Array, Luck, Means, gaps_of, halved, pseudo_units, resampled
 from .record import ShiftRecord
 from .results import Results
 
@@ -54,29 +55,46 @@ class Sample:
         }
         self.units = _same_units(self._records)
         self.images = len(self.units.which)
-        self._means = {
-            "accuracy": Means.of(self._differences(_correct), self.units),
-            "nll": Means.of(self._differences(_nll), self.units),
-            "ece": replace(
-                Means.of(self._differences(self._influences), self.units),
-                centre=self._differences(self._ece).mean(axis=0),
-            ),
-        }
+        self._accuracy = Means.of(self._differences(_correct), self.units)
+        self._nll = Means.of(self._differences(_nll), self.units)
+        self._ece = self._differences(_ece)[0]
 
     def effects(self) -> dict[str, Array]:
         """Metric to [pairs], on the images as they are."""
-        return {name: found.centre for name, found in self._means.items()}
+        return {"accuracy": self._accuracy.centre, "nll": self._nll.centre, "ece": self._ece}
 
     def draws(self, resamples: int, seed: int) -> dict[str, Array]:
         """Metric to [resamples, pairs] draws of the effect."""
-        accuracy, nll, ece = (self._means[name] for name in ("accuracy", "nll", "ece"))
         chunks = [
-            (accuracy.draws(counts), nll.studentized(counts), ece.draws(counts))
+            (self._accuracy.draws(counts), self._nll.studentized(counts))
             for counts in resampled(self.units.count, resamples, seed)
         ]
-        found = dict(zip(self._means, map(np.concatenate, zip(*chunks, strict=True)), strict=True))
-        found["accuracy"] += pseudo_units(accuracy, resamples, [seed, 1])
-        return found
+        accuracy, nll = map(np.concatenate, zip(*chunks, strict=True))
+        accuracy += pseudo_units(self._accuracy, resamples, [seed, 1])
+        return {"accuracy": accuracy, "nll": nll, "ece": self._ece_draws(resamples, seed)}
+
+    def _ece_draws(self, resamples: int, seed: int) -> Array:
+        """[resamples, pairs], by random halves of the units (McCarthy, Rev. Int. Stat. Inst. 1969):
+        half the difference of the effect on a half and on the others, either way round.
+
+        Where confidence is right, a bin's gap is noise around 0, and resamples would add their own
+        noise to what is in it already (Andrews, "Inconsistency of the bootstrap when a parameter is
+        on the boundary", Econometrica 2000). Two halves have each their own, and the variance of
+        their difference is right for a gap of 0, g ↦ |g| being homogeneous, as for a clear one.
+        """
+        records = [r for of in self._records.values() for each in of.values() for r in each]
+        gaps = np.hstack([self.units.sums(gaps_of(r)) for r in records])
+        place = {id(r): i for i, r in enumerate(records)}
+
+        def moved_by(half: Array) -> Array:
+            one, images = half @ gaps, (half @ self.units.sizes)[:, None]
+            eces = _eces(one, images) - _eces(gaps.sum(axis=0) - one, self.images - images)
+            return self._differences(lambda record: eces[:, place[id(record)]] / 2)
+
+        halves = halved(self.units.count, -(-resamples // 2), [seed, 3])
+        moved = np.concatenate([moved_by(half) for half in halves])
+        draws: Array = self._ece + np.concatenate([moved, -moved])[:resamples]
+        return draws
 
     def luck(self, pair: Pair, metric: str) -> list[Luck]:
         """Of the MC draw, in the mean over types; see `luck_of`."""
@@ -92,7 +110,7 @@ class Sample:
         return found < NEAR * floor
 
     def _differences(self, values: Callable[[ShiftRecord], Array]) -> Array:
-        """[N, pairs] mean over types and seeds of (quantized − float), of [N] of a record."""
+        """[n, pairs] mean over types and seeds of (quantized − float), of [n] of a record."""
         found = {
             name: {t: np.mean([values(r) for r in records], axis=0) for t, records in types.items()}
             for name, types in self._records.items()
@@ -104,16 +122,6 @@ class Sample:
         each = [side(p.variant, p.types) - side(p.reference, p.types) for p in self.pairs]
         return np.stack(each, axis=1)
 
-    def _influences(self, record: ShiftRecord) -> Array:
-        """[N] of each image on ECE, points."""
-        gaps = gaps_of(record)
-        found: Array = 100.0 * gaps @ slopes(Means.of(gaps, self.units))
-        return found
-
-    def _ece(self, record: ShiftRecord) -> Array:
-        """[1], %."""
-        return 100.0 * np.abs(gaps_of(record).mean(axis=0)).sum(keepdims=True)
-
 
 def _correct(record: ShiftRecord) -> Array:
     """[N], points."""
@@ -123,6 +131,17 @@ def _correct(record: ShiftRecord) -> Array:
 def _nll(record: ShiftRecord) -> Array:
     """[N], nats."""
     return record.array("nll").astype(np.float64)
+
+
+def _ece(record: ShiftRecord) -> Array:
+    """[1], %."""
+    return _eces(gaps_of(record).sum(axis=0)[None], np.array([[record.images]]))[0]
+
+
+def _eces(sums: Array, images: Array) -> Array:
+    """[b, R] in %, of sums [b, 15 R] of the gaps of R records over as many images, [b, 1]."""
+    found: Array = 100.0 * np.abs(sums).reshape(len(sums), -1, BINS).sum(axis=2) / images
+    return found
 
 
 def _same_units(records: Mapping[str, Mapping[str, Sequence[ShiftRecord]]]) -> Units:

@@ -72,8 +72,9 @@ class ShiftRecord:
         contrasts: `HALVED`' names to base64 of float32 [K, H], half the difference between what
             each of K blocks of images (`blocks.blocks_of`) contributes to the score by each of H
             halves of the passes and by its complement (`uncertainty.halves`). Accuracy, NLL and
-            AURC are those of the block times its share of the images; ECE's are made linear
-            (`bootstrap.slopes`). Empty without labels or a second unit, and of fewer passes than 4.
+            AURC are those of the block times its share of the images; ECE's are made linear in
+            the images (`bootstrap.slopes`), NLL's in the passes (`halves.jackknifed`). Empty
+            without labels or a second unit, and of fewer passes than 4.
         halves: of records from before `contrasts`: metric to its score by half of the passes, for
             every choice of half of 6 groups of them.
         skipped: files of images that cannot be read and were left out.

@@ -7,6 +7,10 @@ complements are orthogonal. So for what is linear in the passes the mean square 
 difference is exactly the jackknife's variance of the mean of the groups, with G − 1 degrees of
 freedom (balanced half-sampling; McCarthy, Rev. Int. Stat. Inst. 1969). What is quadratic in the
 passes cancels in the difference of a half and its complement.
+
+NLL is smooth but curved where passes are few: a half of 20 passes is another prediction than all of
+them, and its luck more than √2 times theirs. So NLL is scored without one group at a time, and
+`jackknifed` gives it the contrasts of what is linear.
 """
 
 from __future__ import annotations
@@ -37,6 +41,17 @@ def halvings(groups: int) -> NDArray[np.bool_]:
     return square[np.concatenate([shift, np.full((prime, 1), prime)], axis=1)]
 
 
+def jackknifed(without_one: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[…, G − 1] contrasts of a score, [..., G] by all groups but one: half the difference of each
+    half and its complement, were the score the mean of the groups. Their mean square is the
+    jackknife's variance.
+    """
+    groups = without_one.shape[-1]
+    signs = np.where(halvings(groups), 1.0, -1.0)
+    found: NDArray[np.float64] = without_one @ signs.T * (1 - groups) / groups
+    return found
+
+
 @dataclass(frozen=True, eq=False)
 class Halves:
     """Of N images, what the mean prediction of each half is, and of its complement.
@@ -44,7 +59,7 @@ class Halves:
     Attributes:
         confidence: [2, H, N] float32, the largest mean probability; halves, then complements.
         correct: [2, H, N] bool, whether the likeliest class is the label.
-        nll: [2, H, N] float32, negative log-likelihood of the label, nats.
+        nll: [G, N] float32, negative log-likelihood of the label by all groups but one, nats.
     """
 
     confidence: Tensor
@@ -77,22 +92,26 @@ class Groups:
         labels: [N] integer class indices.
         """
         which = halvings(len(self.passes))
-        own = [log.gather(1, labels.long()[:, None]).flatten() for log in self.log_probs]
-        found = [self._half(half, own, labels) for half in (*which, *~which)]
-        confidence, correct, nll = (
+        found = [self._half(half, labels) for half in (*which, *~which)]
+        confidence, correct = (
             torch.stack(each).unflatten(0, (2, -1)) for each in zip(*found, strict=True)
         )
-        return Halves(confidence, correct, nll)
+        return Halves(confidence, correct, self._without_one(labels))
 
-    def _half(
-        self, half: NDArray[np.bool_], own: Sequence[Tensor], labels: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Confidence, correctness and negative log-likelihood, [N] each."""
+    def _without_one(self, labels: Tensor) -> Tensor:
+        """[G, N] negative log-likelihood by all groups but one."""
+        own = [log.gather(1, labels.long()[:, None]).flatten() for log in self.log_probs]
+        found = []
+        for group, passes in enumerate(self.passes):
+            others = torch.stack([*own[:group], *own[group + 1 :]])
+            found.append(np.log(sum(self.passes) - passes) - torch.logsumexp(others, dim=0))
+        return torch.stack(found).clamp_(min=0.0).float()
+
+    def _half(self, half: NDArray[np.bool_], labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Confidence and correctness, [N] each."""
         chosen = np.flatnonzero(half).tolist()
         passes = sum(self.passes[g] for g in chosen)
         probs = self.probs[chosen[0]].clone()
         for group in chosen[1:]:
             probs += self.probs[group]
-        log = torch.logsumexp(torch.stack([own[g] for g in chosen]), dim=0)
-        nll = (np.log(passes) - log).clamp_(min=0.0)
-        return (probs.amax(dim=-1) / passes).float(), probs.argmax(dim=-1) == labels, nll.float()
+        return (probs.amax(dim=-1) / passes).float(), probs.argmax(dim=-1) == labels

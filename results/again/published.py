@@ -27,7 +27,7 @@ RESULTS = Path(__file__).parents[1]
 BEFORE = "195119e"
 STUDIES = ("shift", "selective")
 _FOLDER = re.compile(r"[0-9a-f]{8}")
-_SAMPLER: Kind[SamplerRun] = Kind("sampler record", SamplerRun, 1, lambda run: run.key)
+_SAMPLER: Kind[SamplerRun] = Kind("sampler record", SamplerRun, 1, lambda run: run.key, hashed=2)
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from sigmabench.harness.predict import summarise
 from sigmabench.harness.shift import bootstrap
 from sigmabench.harness.shift import equivalence as module
 from sigmabench.harness.shift.blocks import contrasts
-from sigmabench.harness.shift.bootstrap import Luck, Means, binned_gaps, gaps_of, resampled
+from sigmabench.harness.shift.bootstrap import Luck, Means, binned_gaps, gaps_of, halved, resampled
 from sigmabench.harness.shift.equivalence import MARGINS, equivalence
 from sigmabench.harness.shift.paired import Sample, pairs_at
 from sigmabench.harness.shift.results import results
@@ -498,15 +498,17 @@ def test_contrasts_are_differences_of_what_halves_of_the_passes_score():
     (found,) = results(study(("FP32",), TYPES[:1], (2,), images=60, mc=(12,), ood=()))
     (one,) = found.at("FP32", TYPES[0], 2)
     logits, labels = shift_factory._logits(one.cell, 60, 0.0), shift_factory._labels(60)
-    for metric in ("accuracy", "nll"):
-        blocks = one.contrast(metric)
-        assert blocks.shape == (16, 11)
-        sides = [
-            [score(summarise(logits[torch.from_numpy(h)]), labels, (metric,))[metric] for h in half]
-            for half in (halvings(12), ~halvings(12))
-        ]
-        differences = np.subtract(*sides) / 2
-        np.testing.assert_allclose(blocks.sum(axis=0), differences, rtol=1e-4, atol=1e-6)
+
+    def scored(passes, metric):
+        return score(summarise(logits[torch.from_numpy(passes)]), labels, (metric,))[metric]
+
+    assert one.contrast("accuracy").shape == one.contrast("nll").shape == (16, 11)
+    sides = [[scored(h, "accuracy") for h in half] for half in (halvings(12), ~halvings(12))]
+    differences = np.subtract(*sides) / 2
+    np.testing.assert_allclose(one.contrast("accuracy").sum(axis=0), differences, rtol=1e-4)
+    without = np.array([scored(np.arange(12) != t, "nll") for t in range(12)])
+    luck = Luck.of(one.contrast("nll").sum(axis=0)[None, None], (1.0,), 11)
+    assert luck.variance == pytest.approx(11 * without.var(), rel=1e-3)  # (G − 1) / G Σ
 
 
 def test_records_of_before_and_of_now_are_not_compared():
@@ -517,20 +519,39 @@ def test_records_of_before_and_of_now_are_not_compared():
         equivalence(found, resamples=10)
 
 
-def test_where_gaps_are_clear_draws_of_ece_are_those_of_a_loop_over_resamples():
+def test_draws_of_ece_are_those_of_a_loop_over_halves_of_the_images():
     rng = np.random.default_rng(16)
-    pair = []
-    for shift in (0.3, 0.35):
-        correct = rng.random(300) < 0.55
-        confidence = rng.uniform(0.5 + shift, 0.55 + shift, 300)
-        pair.append({"confidence": confidence, "correct": correct, "nll": np.ones(300)})
-    made = [put("FP32", "fog", 1, pair[0]), put("INT8", "fog", 1, pair[1])]
+    made = []
+    for name in ("FP32", "INT8"):
+        values = arrays(rng, 90) | {"source": np.arange(90) // 3}
+        made.append(put(name, "fog", 1, values))
     (found,) = results(made)
     draws = Sample(found, 1, pairs_at(found, 1)).draws(20, 7)["ece"][:, 0]
-    counts = next(resampled(300, 20, seed=7))
-    for draw, weights in zip(draws, counts, strict=True):
-        eces = [100 * np.abs(weights @ gaps_of(r)).sum() / 300 for r in made]
-        assert draw == pytest.approx(eces[1] - eces[0], abs=1e-6)
+    halves = next(halved(30, 10, [7, 3])).astype(bool)
+
+    def effect(kept):
+        eces = [100 * np.abs(gaps_of(r)[kept].mean(axis=0)).sum() for r in made]
+        return eces[1] - eces[0]
+
+    whole = effect(np.full(90, True))
+    for draw, opposite, half in zip(draws[:10], draws[10:], halves.repeat(3, axis=1), strict=True):
+        moved = (effect(half) - effect(~half)) / 2
+        assert (draw, opposite) == pytest.approx((whole + moved, whole - moved))
+        assert half.sum() == 45
+
+
+def test_no_interval_depends_on_which_other_formats_are_shown():
+    formats = ("FP32", "INT8", "INT8_SIGMA4", "INT8_SIGMA1", "DNN_FP32", "DNN_INT8")
+    made = study(formats, severities=(1,), images=90, mc=(8,), ood=())
+    (whole,) = results(made)
+    outcomes = equivalence(whole, resamples=200)
+    every = {(o.variant, o.metric, o.severity): o for o in outcomes}
+    for shown in (("FP32", "INT8_SIGMA1"), ("DNN_FP32", "DNN_INT8"), formats[:2] + formats[4:]):
+        (some,) = results([one for one in made if one.cell.format in shown])
+        for o in equivalence(some, resamples=200):
+            other = every[o.variant, o.metric, o.severity]
+            assert (o.low, o.high) == pytest.approx((other.low, other.high), abs=1e-9)
+            assert o.p == pytest.approx(other.p, abs=0.01)
 
 
 def test_the_slope_of_ece_is_a_sign_where_clear_and_keeps_the_variance_where_there_is_no_gap():

@@ -249,8 +249,11 @@ def test_halves_are_what_their_passes_alone_say(T: int, groups: int) -> None:
         for h, kept in enumerate(halved):
             alone = summarise(logits[torch.from_numpy(kept)])
             torch.testing.assert_close(halves.confidence[side, h], alone.confidence.float())
-            torch.testing.assert_close(halves.nll[side, h], alone.nll(labels).float())
             assert torch.equal(halves.correct[side, h], alone.correct(labels))
+    group = torch.tensor([t * groups // T for t in range(T)])
+    for g, nll in enumerate(halves.nll):
+        others = summarise(logits[group != g])
+        torch.testing.assert_close(nll, others.nll(labels).float())
     assert_same_bits(passed(logits, [2, T])[T], taken[T])
 
 
