@@ -146,12 +146,16 @@ def checkpoint() -> Iterator[bytes]:
 
 
 def _bayesian() -> dict[str, torch.Tensor]:
-    return {
-        "0.mu_kernel": torch.zeros(2, 1, 1, 1),
-        "0.rho_kernel": torch.zeros(2, 1, 1, 1),
-        "3.mu_weight": torch.zeros(2, 2),
-        "3.rho_weight": torch.zeros(2, 2),
-    }
+    """A state of `_network` with bayesian-torch's layers."""
+    found = {}
+    for name, value in _network().state_dict().items():
+        layer, own = name.split(".")
+        part = {"0.weight": "kernel", "3.weight": "weight", "0.bias": "bias", "3.bias": "bias"}
+        if name in part:
+            found |= {f"{layer}.{role}_{part[name]}": value.clone() for role in ("mu", "rho")}
+        else:
+            found[f"{layer}.{own}"] = value
+    return found
 
 
 def state_dict() -> Iterator[bytes]:
@@ -161,7 +165,7 @@ def state_dict() -> Iterator[bytes]:
 
 def state_file() -> Iterator[bytes]:
     yield safetensors.torch.save(_bayesian())
-    yield safetensors.torch.save({"_orig_mod.module." + k: v for k, v in _bayesian().items()})
+    yield safetensors.torch.save({"module." + k: v for k, v in _bayesian().items()})
 
 
 def weights() -> Iterator[bytes]:
