@@ -282,14 +282,14 @@ def test_scores_of_a_run_that_was_stopped_are_not_computed_again(tmp_path, monke
     assert not list(tmp_path.rglob(".predictions"))
 
 
-@pytest.mark.parametrize(("records", "adaptive"), [(1, False), (3, True), (4, False)])
+@pytest.mark.parametrize(("records", "adaptive"), [(5, False), (8, True), (6, False)])
 def test_predictions_of_a_killed_run_are_gone_once_all_records_are_there(
     tmp_path, monkeypatch, records, adaptive
 ):
     """Also of a format whose records were stored before, and of a run that stored all of them."""
     plan = Plan(
         resolve_workload("lenet-digits"),
-        formats=("FP32", "INT8"),
+        formats=("FP32", "INT8", "INT8_SIGMA1"),
         mc=(1, 6),
         adaptive=adaptive,
         batches=(2,),
