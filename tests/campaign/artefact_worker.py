@@ -4,22 +4,21 @@ a line on what came of it."""
 
 from __future__ import annotations
 
-import copy
 import sys
 import warnings
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 sys.path[0] = str(Path(__file__).parents[1])
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from forgery import Tensors, forged, header_of  # noqa: E402
-from quantize.test_artefact_check import paths, put, stored, taken  # noqa: E402
+from quantize.test_artefact_check import stored  # noqa: E402
 
 from campaign.figures import SEED  # noqa: E402
+from campaign.trees import other  # noqa: E402
 from sigmabench.harness.backends.base import BACKENDS  # noqa: E402
 from sigmabench.harness.backends.native import NativePredictor, build  # noqa: E402
 from sigmabench.harness.errors import UserError  # noqa: E402
@@ -28,7 +27,6 @@ from sigmabench.harness.quantize.artefact_file import from_bytes  # noqa: E402
 
 FORMS = ("INT8", "DNN_INT8", "divided", "FP32", "BF16", "codebook")
 PATHS = ("portable", "avx2", "avx512", "avx512_vbmi", "auto")
-NUMBERS = (0, 1, -1, 2, 3, 7, 8, 127, 128, 255, 256, 2**15, 2**31 - 1, 2**31, 2**62)
 FACTORS = (0.0, 0.5, 2.0, 1e-30, 1e30)
 
 
@@ -36,7 +34,7 @@ def changed(data: bytes, rng: np.random.Generator) -> bytes:
     """Up to two changes of the header and two of the tensors, and the right hash."""
     header = header_of(data)
     for _ in range(max(0, rng.integers(-1, 3))):
-        header = _other(header, rng)
+        header = other(header, rng)
 
     def tensors(whole: Tensors) -> None:
         for _ in range(rng.integers(0, 3)):
@@ -44,30 +42,6 @@ def changed(data: bytes, rng: np.random.Generator) -> bytes:
             whole[name] = _noisy(whole[name], rng)
 
     return forged(data, lambda old: (old.clear(), old.update(header)), tensors)
-
-
-def _other(header: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
-    every = list(paths(header))
-    at = every[rng.integers(len(every))]
-    now = taken(header, at)
-    alike = [one for one in every if type(taken(header, one)) is type(now)]
-    there = taken(header, alike[rng.integers(len(alike))])
-    if isinstance(now, list) and now and rng.integers(2):
-        return put(header, at, _shuffled(now, rng))
-    if isinstance(now, (int, float)) and not isinstance(now, bool) and rng.integers(2):
-        number = int(NUMBERS[rng.integers(len(NUMBERS))])
-        return put(header, at, number if rng.integers(2) else type(now)(now + number))
-    return put(header, at, copy.deepcopy(there))
-
-
-def _shuffled(values: list[Any], rng: np.random.Generator) -> list[Any]:
-    """One entry twice, one less, or all in another order."""
-    at = int(rng.integers(len(values)))
-    return [
-        [*values, copy.deepcopy(values[at])],
-        values[:at] + values[at + 1 :],
-        [values[i] for i in rng.permutation(len(values))],
-    ][rng.integers(3)]
 
 
 def _noisy(tensor: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:

@@ -8,6 +8,7 @@ and fuzzing goes on; a hang or too much memory ends the process, which says so.
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 import traceback
 import warnings
@@ -19,9 +20,11 @@ import atheris  # noqa: E402
 
 READERS = ["sigmabench", "tarfile", "zipfile", "csv", "json", "pickle", "numpy.lib", "PIL"]
 with atheris.instrument_imports(include=READERS):
-    from campaign.parsers import OWN, PARSERS
+    from campaign.parsers import MARK, OWN, PARSERS
     from campaign.seeds import SEEDS
+    from campaign.trees import other
 
+import numpy as np  # noqa: E402
 import psutil  # noqa: E402
 
 SECONDS, MEGABYTES = 10, 1024
@@ -36,6 +39,23 @@ def _keep(findings: Path, data: bytes, reason: Exception) -> None:
         path.with_suffix(".txt").write_text(
             where + "\n" + "".join(traceback.format_exception(reason))
         )
+
+
+def mutated(data: bytes, most: int, seed: int) -> bytes:
+    """In half of the cases another value in a part that is JSON, else libFuzzer's own change."""
+    rng = np.random.default_rng(seed)
+    parts = data.split(MARK)
+    at = int(rng.integers(len(parts)))
+    if rng.integers(2):
+        for skipped in (0, 1):  # a record's first byte is its kind
+            try:
+                tree = json.loads(parts[at][skipped:])
+                changed = json.dumps(other(tree, rng)).encode()
+            except (ValueError, TypeError, RecursionError, IndexError, OverflowError):
+                continue
+            parts[at] = parts[at][:skipped] + changed
+            return MARK.join(parts)[:most]
+    return bytes(atheris.Mutate(data, most))
 
 
 def main() -> None:
@@ -56,7 +76,7 @@ def main() -> None:
         one(data)  # what is imported and cached at first is not of an input
     taken = psutil.Process().memory_info().rss >> 20
     limits = [f"-timeout={SECONDS}", f"-rss_limit_mb={taken + MEGABYTES}"]
-    atheris.Setup([sys.argv[0], *limits, *options], one)
+    atheris.Setup([sys.argv[0], *limits, *options], one, custom_mutator=mutated)
     atheris.Fuzz()
 
 
