@@ -23,6 +23,6 @@ def commands_of(page: str, heading: str) -> list[list[str]]:
 
 
 def _below(page: str, heading: str) -> str:
-    text = (ROOT / page).read_text(encoding="utf-8")
+    text = "\n" + (ROOT / page).read_text(encoding="utf-8")
     below = text.partition(f"\n{heading}\n")[2]
     return re.split(r"^## ", below, maxsplit=1, flags=re.MULTILINE)[0]

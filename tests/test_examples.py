@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner
-from printed import commands_of, python_of
+from printed import ROOT, commands_of, python_of
 
 from sigmabench.harness.cli import main
+from sigmabench.harness.posterior import moped
 
 SHORT = ["--formats", "INT8", "--mc", "2", "--batch", "1", "--seconds", "0.05", "--threads", "1"]
 
@@ -31,3 +34,38 @@ def test_the_workload_of_ones_own_runs_as_it_is_printed(
     assert "my-digits: test split, 400 images" in done.output
     assert len(list(tmp_path.glob("results/**/*.json"))) == 1
     assert (tmp_path / "my-digits.safetensors").is_file()
+
+
+def run(page: str, heading: str) -> dict[str, Any]:
+    """What a page's Python leaves behind."""
+    left: dict[str, Any] = {}
+    exec(compile(python_of(page, heading), page, "exec"), left)
+    return left
+
+
+def test_the_corruptions_are_as_they_are_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    left = run("docs/corruptions.md", "# Corruptions")
+    assert left["corrupted"].shape == left["test"].images.shape
+    assert torch.equal(left["split"].images, left["corrupted"])
+    assert left["source"] == "generated"
+
+
+def test_a_posterior_goes_to_bayesian_torch_and_back_as_it_is_printed() -> None:
+    left = run("docs/models.md", "## bayesian-torch")
+    assert left["posterior"].content_hash() == moped(left["network"], 0.1).content_hash()
+    assert set(left["state"]) >= {"0.mu_kernel", "0.rho_kernel", "2.mu_weight", "2.rho_bias"}
+
+
+def test_every_page_with_python_is_run() -> None:
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+    found = {page.name: page.read_text().count("```python") for page in pages}
+    once = {
+        "README.md",
+        "CONTRIBUTING.md",
+        "corruptions.md",
+        "models.md",
+    }  # README: test_torch_state
+    assert found == {page.name: int(page.name in once) for page in pages}
