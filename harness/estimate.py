@@ -35,14 +35,15 @@ def run_seconds(
         cells: to time.
         formats: to score.
     """
-    each = _image_pass_seconds(split, predictor, plan.seed, batch_of(artefact.graph))
+    each = image_pass_seconds(split, predictor, plan.seed, batch_of(artefact.graph))
     passes = max(cell.mc for cell in cells)
     scoring = formats * plan.seeds * len(split) * passes * each
     queries = [each * cell.batch * cell.mc for cell in cells for _ in range(2 - cell.adaptive)]
     return scoring + sum(expected_seconds(query, plan.seconds, MIN_SAMPLES) for query in queries)
 
 
-def _image_pass_seconds(split: Split, predictor: Predictor, seed: int, images: int) -> float:
+def image_pass_seconds(split: Split, predictor: Predictor, seed: int, images: int) -> float:
+    """Seconds of one pass on one image of so many at a time."""
     x = split.batch(slice(0, images))
     predictor.logits(x, seed, range(1))  # plans and buffers are made here
     start = time.perf_counter()

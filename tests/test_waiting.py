@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,6 +16,8 @@ from sigmabench.harness.estimate import run_seconds
 from sigmabench.harness.measure.clock import expected_seconds, interleave
 from sigmabench.harness.plan import Plan
 from sigmabench.harness.prepare import load_networks, prepare
+from sigmabench.harness.shift import study
+from sigmabench.harness.shift.plan import Condition
 from sigmabench.harness.waiting import Lines, Pace, about
 from sigmabench.harness.workload import WORKLOADS
 
@@ -160,6 +163,64 @@ def test_the_estimate_of_a_run_counts_scoring_and_timing(monkeypatch: pytest.Mon
     scoring = 3 * 40 * 10 * 0.01
     timing = 2 * sum(20 * 0.01 * mc for mc in (2, 10))
     assert scoring + timing < found < 2 * (scoring + timing)
+
+
+LONG: dict[str, tuple[str, str]] = {
+    "shift": (
+        "shift lenet-digits --formats FP32,INT8 --types fog --severities 1 --mc 2 --limit 20 "
+        "--workers 1",
+        "Scoring 4 cells takes about",
+    ),
+    "selective": (
+        "selective lenet-digits --formats FP32,INT8 --mc 2 --limit 20 --seeds 1 --workers 1",
+        "Scoring 4 cells takes about",
+    ),
+    "peers": (
+        "peers lenet-digits --peers none --formats INT8 --mc 2 --limit 20 --batch 4 --seconds 0.01",
+        "Scoring INT8 takes about",
+    ),
+    "memory": ("bench memory lenet5 --batch 1,2 --mc 2", "Running at batch 1, 2 takes about"),
+}
+
+
+@pytest.mark.parametrize("kind", LONG)
+def test_a_long_job_says_before_how_long_it_takes(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sigmabench.harness.waiting.FIRST_SECONDS", 0.0)
+    monkeypatch.setattr("sigmabench.harness.waiting.LONG_SECONDS", 0.0)
+    command, says = LONG[kind]
+    ran = CliRunner().invoke(main, [*command.split(), "--results", str(tmp_path)])
+    assert ran.exit_code == 0, ran.output
+    lines = ran.stderr.splitlines()
+    told = next(i for i, line in enumerate(lines) if line.startswith(says))
+    phase = says.split(" takes")[0].split()[0]
+    begun = [i for i, line in enumerate(lines) if line.startswith(phase) and i != told]
+    assert told < min(begun), lines
+
+
+def test_the_estimate_of_a_study_is_of_its_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of backends that need 1 ms and 10 ms a pass on an image, whose passes are counted."""
+    took = {"native": 0.001, "drawn": 0.01}
+    monkeypatch.setattr(study, "image_pass_seconds", lambda _, predictor, *__: took[predictor])
+    monkeypatch.setattr("sigmabench.harness.shift.study.time.perf_counter", lambda: 0.0)
+    test = WORKLOADS.get("lenet-digits").splits(None).test.limit(20)
+    graph = SimpleNamespace(steps=(), activations={"x": SimpleNamespace(shape=(1, 8, 8))})
+    formats = {"FP32": "drawn", "INT8": "native", "DNN_INT8": "native"}
+    cells = [
+        SimpleNamespace(format=name, backend=backend, range="-", seed=0)
+        for name, backend in formats.items()
+    ]
+    job = SimpleNamespace(
+        mc=(1, 5),
+        parts={"test": test},
+        artefacts={(name, "-"): SimpleNamespace(graph=graph) for name in formats},
+        images=lambda condition: test,
+        predictor=lambda cell: cell.backend,
+    )
+    one, other = (Condition("none", 0, name, "test") for name in "ab")
+    wanted = {one: cells[:2], other: cells[2:]}
+    assert study._seconds(job, wanted) == pytest.approx(20 * (5 * 0.01 + 5 * 0.001 + 0.001))
 
 
 def test_piped_a_run_names_its_phases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,11 +6,14 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from ..backends.base import BACKENDS
 from ..checks import check_counts, check_seed
@@ -25,10 +28,12 @@ from ..quantize.ptq import Source, quantize
 from ..quantize.sigma import packed_bytes
 from ..report.sheet import Column, RichSheet, Sheet
 from ..report.text import plural, times
+from ..waiting import warn_if_long
 from .networks import POSTERIOR, Network
 from .record import MemoryUse
 
 TARGET = 1.3  # times the bound that a program should not exceed
+QUERIES = 2
 RUN_SECONDS = 600.0
 PURPOSES = {
     "mean": "μ",
@@ -98,9 +103,25 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "artefact.safetensors"
         save(artefact, path)
+        batches = ", ".join(map(str, plan.batches))
+        warn_if_long(told, f"Running at batch {batches}", _seconds(plan, artefact))
         for done, batch in enumerate(plan.batches):
             told(f"Running at batch {batch}", done, len(plan.batches))
             yield _use(plan, artefact, batch, _run(plan, path, batch), command)
+
+
+def _seconds(plan: Plan, artefact: Artefact) -> float:
+    """What all queries take, by two passes of each batch in this process, on one thread."""
+    backend = BACKENDS.get(INT8_BACKEND if artefact.format.quantized else FLOAT_BACKEND)
+    predictor = backend.load(artefact, 1)
+    seconds = 0.0
+    for batch in plan.batches:
+        x = torch.zeros(batch, *plan.network.input_shape)
+        predictor.logits(x, plan.seed, range(1))  # buffers are made here
+        start = time.perf_counter()
+        predictor.logits(x, plan.seed, range(1))
+        seconds += QUERIES * plan.mc * (time.perf_counter() - start)
+    return seconds / min(plan.threads, plan.mc)
 
 
 def _run(plan: Plan, artefact: Path, batch: int) -> dict[str, Any]:
@@ -111,6 +132,7 @@ def _run(plan: Plan, artefact: Path, batch: int) -> dict[str, Any]:
         "input_shape": plan.network.input_shape,
         "batch": batch,
         "mc": plan.mc,
+        "queries": QUERIES,
         "threads": plan.threads,
         "seed": plan.seed,
     }

@@ -30,7 +30,8 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     """Load, run, and look.
 
     Args:
-        job: `artefact` (a file), its `format` and `input_shape`, `batch`, `mc`, `threads`, `seed`.
+        job: `artefact` (a file), its `format` and `input_shape`, `batch`, `mc`, `queries`,
+            `threads`, `seed`.
 
     Returns:
         `base_bytes`, `now_bytes` and `peak_bytes`, resident sets of this process: after imports and
@@ -52,7 +53,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         predictor = _predictor(load(Path(job["artefact"])), job["threads"])
         assert predictor is not None
         _trim()
-        for query in range(2):
+        for query in range(job["queries"]):
             predictor.logits(images, job["seed"] + query, range(job["mc"]))
     return {
         "base_bytes": base,

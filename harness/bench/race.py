@@ -14,7 +14,7 @@ from ..machine import fingerprint
 from ..measure.watch import CoreWatch
 from ..peers.contender import remotes_of
 from ..peers.environment import ENVIRONMENTS, Peer, find
-from ..waiting import LONG_SECONDS, about
+from ..waiting import warn_if_long
 from .contenders import FORMAT_NAMES, Local, locals_of
 from .networks import POSTERIOR, Network
 from .record import Contender, Race
@@ -112,8 +112,7 @@ def _tell_how_long(told: Progress, batches: tuple[int, ...], expected: Expected)
     """What is left, the batch that was measured first; a pass takes as much longer as there are
     more images."""
     long = sum(expected(batch / batches[0]) for batch in batches)
-    if long > LONG_SECONDS:
-        told(f"Timing at batch {', '.join(map(str, batches))} takes {about(long)}", 0, 0)
+    warn_if_long(told, f"Timing at batch {', '.join(map(str, batches))}", long)
 
 
 def _contenders(

@@ -31,7 +31,7 @@ from ..quantize.graph import Activation, Conv, Graph
 from ..report.sheet import Column, RichSheet, Sheet
 from ..report.text import plural
 from ..store import digest, fingerprint_hash, write_record
-from ..waiting import LONG_SECONDS, about
+from ..waiting import warn_if_long
 from .record import FOLDER
 
 INPUTS = 4096  # of the one linear layer whose weights are drawn
@@ -165,8 +165,7 @@ def measure(plan: Plan, report: Callable[[str, int, int], None] | None = None) -
     tasks = [_draw(program, plan.seed) for program in programs] + [_copy(c) for c in copies]
     told = report or (lambda *_: None)
     long = sum(expected_seconds(_seconds(task), plan.seconds, MIN_SAMPLES) for task in tasks)
-    if long > LONG_SECONDS:
-        told(f"Drawing and copying takes {about(long)}", 0, 0)
+    warn_if_long(told, "Drawing and copying", long)
     samples = interleave(
         tasks, plan.seconds, min_samples=MIN_SAMPLES, rest=lambda: told("Drawing", 0, 1)
     )

@@ -16,12 +16,13 @@ from ..bench.contenders import Local
 from ..bench.record import Contender
 from ..bench.turns import INPUTS, Expected, Turns, take_turns
 from ..errors import UserError
+from ..estimate import image_pass_seconds
 from ..machine import fingerprint
 from ..measure.watch import CoreWatch
 from ..prepare import Networks, Prepared, load_networks, prepare
 from ..report.text import plural, verb
 from ..store import Policy
-from ..waiting import LONG_SECONDS, about
+from ..waiting import warn_if_long
 from . import record
 from .audits import effective, verdict
 from .contender import Absent, Remote, remotes_of
@@ -175,8 +176,12 @@ class _Comparing:
         )
 
     def _tell_how_long(self, expected: Expected) -> None:
-        if (long := expected(1.0)) > LONG_SECONDS:
-            self.report(f"Timing takes {about(long)}", 0, 0)
+        warn_if_long(self.report, "Timing", expected(1.0))
+
+    def _tell_how_long_to_score(self, name: str, each: float, bayesian: bool) -> None:
+        """Args: seconds of a pass on an image."""
+        passes = self.plan.mc if bayesian else 1
+        warn_if_long(self.report, f"Scoring {name}", each * passes * len(self.split))
 
     def _exam(self, name: str, folder: Path) -> Exam:
         done = 0
@@ -195,6 +200,8 @@ class _Comparing:
         artefact = self.prepared.artefact(name)
         backend = BACKENDS.get(plan.backend_of(artefact.format))
         predictor = backend.load(artefact, plan.threads)
+        each = image_pass_seconds(self.split, predictor, plan.seed, self.plan.batch)
+        self._tell_how_long_to_score(name, each, artefact.format.bayesian)
         judged = judge_ours(self._exam(name, folder), artefact, self.prepared.model, predictor)
         batches = torch.arange(INPUTS * self.plan.batch) % len(self.split)
         images = [self.split.batch(part) for part in batches.split(self.plan.batch)]
@@ -248,6 +255,8 @@ class _Comparing:
         self, remote: Remote, folder: Path, std: Mapping[str, Tensor]
     ) -> _Contestant | Absent:
         try:
+            each = 1e-9 * remote.query(0, 1) / self.plan.batch
+            self._tell_how_long_to_score(remote.name, each, remote.bayesian)
             return _Contestant(remote, judge_theirs(self._exam(remote.name, folder), remote, std))
         except (PeerError, UserError) as reason:
             return Absent(remote.environment, remote.peer_format, str(reason))

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from ..backends.base import BACKENDS
 from ..errors import UserError
+from ..estimate import image_pass_seconds
+from ..formats import FORMATS
 from ..plan import DRAWN_BACKEND, FLOAT_BACKEND
 from ..predict import images_at_a_time, predict
 from ..quantize import artefact as files
@@ -26,6 +28,7 @@ from ..quantize.options import Options
 from ..uncertainty.metrics import score
 from ..uncertainty.predictive import Summary
 from ..units import Units
+from ..waiting import warn_if_long
 from .ablation_result import METRICS, PAIRED, SHIFTED, Ablation, AblationRow, Difference
 from .bootstrap import Means, pseudo_units, resampled
 from .configurations import BASE, Choice, default_choices
@@ -40,6 +43,7 @@ TYPES = ("brightness", "contrast", "gaussian_blur", "gaussian_noise")
 SEVERITY = 5
 CLEAN_IMAGES, CORRUPTED_IMAGES = 1000, 500
 RESAMPLES = 10_000
+MEASURED_IMAGES = 64  # at most, to say before how long it takes
 
 #: Told what is being done and how much of it is done, as (phase, done, total).
 Report = Callable[[str, int, int], None]
@@ -154,6 +158,8 @@ def ablation(
     chosen = (BASE, *(default_choices() if choices is None else choices))
     scorer = _Scorer(images, mc, tuple(seeds), threads, _Progress(report, len(chosen), images))
     made = lru_cache(maxsize=1)(prepare)
+    if report:
+        warn_if_long(report, f"Scoring {len(chosen)} configurations", scorer.seconds(chosen, made))
     found, fp32 = [], None
     for choice in chosen:
         scorer.progress.start(f"{choice.format} {choice.change}".strip())
@@ -181,8 +187,8 @@ class _Progress:
     """Counts images over all configurations and seeds."""
 
     def __init__(self, report: Report | None, configurations: int, images: Images) -> None:
-        each = sum(map(len, (images.clean, *images.corrupted.values())))
-        self._report, self._done, self._total = report, 0, configurations * each
+        self.images = sum(map(len, (images.clean, *images.corrupted.values())))
+        self._report, self._done, self._total = report, 0, configurations * self.images
         self._phase = ""
 
     def start(self, phase: str) -> None:
@@ -232,6 +238,21 @@ class _Scorer:
         clean, types = values.pop(CLEAN), list(values.values())
         means = {CLEAN: clean} | ({SHIFTED: np.mean(types, axis=0)} if types else {})
         return _Scored(row, means)
+
+    def seconds(self, chosen: Sequence[Choice], made: Prepare) -> float:
+        """What scoring takes, as if all that is quantized were as fast as the first that is."""
+        of_pass: dict[bool, float] = {}
+        for choice in reversed(chosen[:2]):
+            model = made(choice.options, choice.observer, choice.sampled).artefact(choice.format)
+            predictor = BACKENDS.get(backend_of(model)).load(model, self.threads)
+            size = min(images_at_a_time(model.graph), MEASURED_IMAGES)
+            each = image_pass_seconds(self.images.clean, predictor, self.seeds[0], size)
+            of_pass[model.format.quantized] = each
+        passes = self.mc * len(self.seeds) * self.progress.images
+        default = of_pass[max(of_pass)]
+        return sum(
+            passes * of_pass.get(FORMATS.get(one.format).quantized, default) for one in chosen
+        )
 
     def _summary(self, predictor: Predictor, model: Artefact, split: Split, seed: int) -> Summary:
         step = images_at_a_time(model.graph)

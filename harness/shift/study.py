@@ -7,7 +7,9 @@ many there are, changes no record.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -19,6 +21,7 @@ from ..backends.base import BACKENDS, Predictor
 from ..contents import superseded
 from ..cores import give_back
 from ..errors import UserError
+from ..estimate import image_pass_seconds
 from ..fingerprint import Fingerprint
 from ..formats import FORMATS
 from ..images import ImageFiles
@@ -26,8 +29,10 @@ from ..machine import fingerprint
 from ..plan import DRAWN_BACKEND
 from ..predict import batch_of, images_at_a_time, outcomes
 from ..prepare import load_networks, prepare
+from ..report.text import plural
 from ..store import Policy, Store
 from ..uncertainty.metrics import score, whole_needed
+from ..waiting import warn_if_long
 from .blocks import contrasts
 from .ood import OOD, OodSet, ood_split
 from .plan import Condition, ShiftPlan
@@ -40,7 +45,9 @@ if TYPE_CHECKING:
     from ..data import Split, Splits
     from ..prepare import Networks
     from ..quantize.artefact import Artefact
+    from ..quantize.graph import Graph
 
+MEASURED_IMAGES = 64  # at most, to say before how long a study takes
 #: Told what is being done and how much of it is done, as (phase, done, total).
 Report = Callable[[str, int, int], None]
 
@@ -188,7 +195,7 @@ class _Job:
             labelled=labels is not None,
             whole=labels is not None and whole_needed(),
             groups=labels is not None,
-            batch=images_at_a_time(graph) if cell.backend == DRAWN_BACKEND else batch_of(graph),
+            batch=_images_at_a_time(cell, graph),
         )
         last = found[prefixes[-1]]
         scores: dict[str, tuple[float | None, ...]] = {}
@@ -255,6 +262,8 @@ def _score_all(
 ) -> None:
     total = sum(len(group) for group in wanted.values())
     done = 0
+    with _one_thread():
+        warn_if_long(report, f"Scoring {plural(total, 'cell')}", _seconds(job, wanted) / workers)
     report("Scoring", done, total)
     way = _here(job, wanted) if workers == 1 else _side_by_side(job, wanted, workers)
     for count in way:
@@ -262,18 +271,53 @@ def _score_all(
         report("Scoring", done, total)
 
 
-def _here(job: _Job, wanted: Mapping[Condition, Sequence[Cell]]) -> Iterator[int]:
+def _seconds(job: _Job, wanted: Mapping[Condition, Sequence[Cell]]) -> float:
+    """What one worker will take, by a pass of one cell of each backend and some images of the last
+    condition."""
+    of_pass: dict[str, float] = {}
+    start = time.perf_counter()
+    images = job.images(list(wanted)[-1])
+    seconds = len(wanted) * (time.perf_counter() - start)
+    first = slice(0, min(len(images), MEASURED_IMAGES))
+    start = time.perf_counter()
+    images.batch(first)
+    of_image = (time.perf_counter() - start) / first.stop
+    for condition, cells in wanted.items():
+        count = len(job.parts[condition.split])
+        for cell in cells:
+            if cell.backend not in of_pass:
+                size = _images_at_a_time(cell, job.artefacts[cell.format, cell.range].graph)
+                of_pass[cell.backend] = image_pass_seconds(
+                    images, job.predictor(cell), cell.seed, min(size, MEASURED_IMAGES)
+                )
+            passes = job.mc[-1] if FORMATS.get(cell.format).bayesian else 1
+            seconds += count * (of_image + passes * of_pass[cell.backend])
+    return seconds
+
+
+def _images_at_a_time(cell: Cell, graph: Graph) -> int:
+    return images_at_a_time(graph) if cell.backend == DRAWN_BACKEND else batch_of(graph)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
     give_back()
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        for task in wanted.items():
-            yield from job(task)
+        yield
     finally:
         torch.set_num_threads(before)
+
+
+def _here(job: _Job, wanted: Mapping[Condition, Sequence[Cell]]) -> Iterator[int]:
+    with _one_thread():
+        for task in wanted.items():
+            yield from job(task)
 
 
 def _side_by_side(
     job: _Job, wanted: Mapping[Condition, Sequence[Cell]], workers: int
 ) -> Iterator[int]:
+    job.close()  # a worker loads its own
     return side_by_side(replace(job, one_decoder=True), [*wanted.items()], workers)

@@ -8,7 +8,8 @@ the noise alone, w − μ. Where |μ| is much larger than σ the range is that o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
+from ..waiting import warn_if_long
 
 if TYPE_CHECKING:
     from ..backends.base import Predictor
     from ..quantize.artefact import Artefact, Layer
+    from ..quantize.graph import Conv
 
 REFERENCE = "FP32"
 WEIGHT_BINS = 61
@@ -120,29 +123,50 @@ def weight_ranges(
         raise UserError(f"--passes {passes} does not show what moves; give at least 2.")
     base = _reference(prepared_artefacts)
     artefact = prepared_artefacts[base]
-    found = []
-    convs = artefact.graph.convs
-    for done, conv in enumerate(convs):
-        if report:
-            report("Sampling layers", done, len(convs))
-        layer = artefact.layers[conv.name]
-        if not layer.real_std().any():
-            continue
-        sampled = _sampled(predictors[base], layer, conv.name, seed, range(2 * passes))
-        ground = _Ground(layer.real_std(), np.sort(sampled[:passes], axis=None), sampled[passes:])
-        for label, other in prepared_artefacts.items():
-            its_layer = _layer(other, conv.name, label)
-            own = (
-                sampled[:passes]
-                if label == base
-                else _sampled(predictors[label], its_layer, conv.name, seed, range(passes))
-            )
-            found.append(_describe(label, other.format.name, conv.name, its_layer, own, ground))
-    if not found:
+    sampling = _Sampling(prepared_artefacts, predictors, base, seed)
+    convs = [c for c in artefact.graph.convs if artefact.layers[c.name].real_std().any()]
+    if not convs:
         raise UserError(
             "No layer's weights have a σ, so there is no noise to look at; give another posterior."
         )
+    if report:
+        warn_if_long(report, "Sampling layers", sampling.seconds(convs, passes))
+    found = []
+    for done, conv in enumerate(convs):
+        if report:
+            report("Sampling layers", done, len(convs))
+        found += sampling.layer(conv.name, passes)
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Sampling:
+    artefacts: Mapping[str, Artefact]
+    predictors: Mapping[str, Predictor]
+    base: str
+    seed: int
+
+    def layer(self, name: str, passes: int) -> list[LayerRange]:
+        """One layer in every format."""
+        layer = self.artefacts[self.base].layers[name]
+        both = range(2 * passes)
+        sampled = _sampled(self.predictors[self.base], layer, name, self.seed, both)
+        ground = _Ground(layer.real_std(), np.sort(sampled[:passes], axis=None), sampled[passes:])
+        found = []
+        for label, other in self.artefacts.items():
+            its, own = _layer(other, name, label), sampled[:passes]
+            if label != self.base:
+                own = _sampled(self.predictors[label], its, name, self.seed, range(passes))
+            found.append(_describe(label, other.format.name, name, its, own, ground))
+        return found
+
+    def seconds(self, convs: Sequence[Conv], passes: int) -> float:
+        """What all layers take, by two passes of one of middle size."""
+        middle = sorted(convs, key=lambda conv: conv.weights)[len(convs) // 2]
+        start = time.perf_counter()
+        self.layer(middle.name, 2)
+        each = (time.perf_counter() - start) / (2 * middle.weights)
+        return each * passes * sum(conv.weights for conv in convs)
 
 
 @dataclass(frozen=True, eq=False)
