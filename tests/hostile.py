@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Collection
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
@@ -27,19 +28,21 @@ def steering(shown: str) -> set[str]:
     }
 
 
-def planted(value: Any) -> Any:
-    """The same with `HOSTILE` at the end of every text, but in fields of `CLOSED`; dictionaries of
-    text have one more entry, of a hostile name."""
+def planted(value: Any, closed: Collection[str] = CLOSED) -> Any:
+    """The same with `HOSTILE` at the end of every text, but in fields that are closed; dictionaries
+    of text have one more entry, of a hostile name."""
     if isinstance(value, str):
         return value + HOSTILE
     if is_dataclass(value) and not isinstance(value, type):
         given = {one.name: getattr(value, one.name) for one in fields(value) if one.init}
-        return replace(value, **{k: v if k in CLOSED else planted(v) for k, v in given.items()})
+        return replace(
+            value, **{k: v if k in closed else planted(v, closed) for k, v in given.items()}
+        )
     if isinstance(value, dict):
         more = (
             {HOSTILE: HOSTILE} if value and all(isinstance(v, str) for v in value.values()) else {}
         )
-        return {k: planted(v) for k, v in value.items()} | more
+        return {k: planted(v, closed) for k, v in value.items()} | more
     if isinstance(value, (tuple, list)):
-        return type(value)(planted(one) for one in value)
+        return type(value)(planted(one, closed) for one in value)
     return value

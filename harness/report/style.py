@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -158,7 +159,12 @@ def render(drawn: Figure, kind: str, salt: str, fonttype: str = "path") -> bytes
     """
     out = io.BytesIO()
     metadata = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}[kind]
-    with styled(), mpl.rc_context({"svg.hashsalt": salt, "svg.fonttype": fonttype}):
+    with (
+        styled(),
+        mpl.rc_context({"svg.hashsalt": salt, "svg.fonttype": fonttype}),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", "Glyph")  # it has the character that a font lacks
         drawn.savefig(out, format=kind, metadata=metadata, transparent=kind == "svg")
     return visible(out.getvalue().decode()).encode() if kind == "svg" else out.getvalue()
 
