@@ -42,6 +42,8 @@ def test_what_is_short_and_what_failed_is_told() -> None:
     assert "writers: not run yet." in told
     assert "kills" not in told
     assert "never yet" in page.amx(rows)
+    assert "Refused were 4 of them" in page.table("artefacts", {"x": [entry(9) | {"refused": 4}]})
+    assert "Refused" not in page.table("artefacts", rows)
     assert "last on 2026-01-02" in page.amx({"x": [entry(1, amx=True)]})
 
 
@@ -82,6 +84,7 @@ def refusal(name: str, data: bytes) -> str | None:
     return None
 
 
+@pytest.mark.filterwarnings("ignore")  # Pillow's and PyTorch's, of damaged files
 @pytest.mark.parametrize("name", PARSERS)
 def test_seeds_are_read_and_kept_inputs_are_read_or_refused(name: str) -> None:
     assert None in [refusal(name, data) for data in SEEDS[name]()]

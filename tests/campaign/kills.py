@@ -45,10 +45,10 @@ def _kill(job: Job, home: Path, figures: Figures, wanted: int) -> None:
     seconds = time.monotonic() - started
     if not figures.since(renames):
         _chain(job, home / "renames", whole, _renames(job.name), figures, renames)
-    failed = False
+    failed, before = False, figures.since(moments)
+    rng = np.random.default_rng([SEED, KILLED.index(job.name), before])
     while not failed and (done := figures.since(renames) + figures.since(moments)) < wanted:
-        rng = np.random.default_rng([SEED, KILLED.index(job.name), done])
-        ways = ({"after": float(rng.uniform(0, 1.2 * seconds))} for _ in range(wanted - done))
+        ways = ({"after": float(rng.uniform(0, seconds))} for _ in range(wanted - done))
         with tempfile.TemporaryDirectory(dir=home) as folder:
             failed = _chain(job, Path(folder) / "out", whole, ways, figures, moments)
 

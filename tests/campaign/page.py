@@ -34,6 +34,9 @@ def table(part: str, rows: Rows) -> str:
         since, last = counted_since(entries), entries[-1]
         commit = (last["commit"] or "none")[:9]
         lines.append(f"| {name} | {count:,} | {failures} | {since:,} | {commit} | {last['date']} |")
+    refused = sum(entry.get("refused", 0) for entries in rows.values() for entry in entries)
+    if refused:
+        lines += ["", f"Refused were {refused:,} of them; the rest was computed."]
     return "\n".join([*lines, *_failures(rows)])
 
 
