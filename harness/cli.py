@@ -422,13 +422,13 @@ def profile(
     """
     from .choices import format_name
     from .cores import cores_for
-    from .profile import Query, load_target
+    from .profile import ProfiledQuery, load_target
     from .profile import profile as measure
     from .report import profile as shown
 
     if out is not None:
         shown.check_file(out)
-    query = Query(format_name(form), threads=cores_for(threads), **choices)
+    query = ProfiledQuery(format_name(form), threads=cores_for(threads), **choices)
     with progress(not as_json) as report:
         report(f"Building {target}", 0, 1)
         loaded = load_target(target, query, data, posterior)

@@ -12,7 +12,7 @@ from .quantize.artefact import Artefact
 from .quantize.calibrate import Calibration, calibrate
 from .quantize.fold import FloatModel, fold
 from .quantize.options import Options
-from .quantize.ptq import Source, quantize
+from .quantize.ptq import Origin, quantize
 
 if TYPE_CHECKING:
     from .data import Splits
@@ -71,7 +71,7 @@ def load_networks(plan: Plan) -> Networks:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class NetworkPart:
     """One network, ready to be put into the formats that are made of it.
 
     Attributes:
@@ -84,7 +84,7 @@ class Part:
     plan: Plan
     splits: Splits
     model: FloatModel
-    source: Source
+    source: Origin
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -107,8 +107,8 @@ class Prepared:
 
     plan: Plan
     splits: Splits
-    bayesian: Part
-    twin: Part
+    bayesian: NetworkPart
+    twin: NetworkPart
     findings: tuple[str, ...] = ()
 
     @property
@@ -140,9 +140,9 @@ def prepare(plan: Plan, networks: Networks | None = None) -> Prepared:
     network = networks.posterior.load_into(plan.workload.model())
     check_network(plan.workload, splits, network)
 
-    def part(posterior: Posterior, content_hash: str) -> Part:
-        source = Source(plan.workload.name, plan.workload.version, content_hash)
-        return Part(plan, splits, _folded(plan.workload, posterior), source)
+    def part(posterior: Posterior, content_hash: str) -> NetworkPart:
+        source = Origin(plan.workload.name, plan.workload.version, content_hash)
+        return NetworkPart(plan, splits, _folded(plan.workload, posterior), source)
 
     bayesian = part(networks.posterior, networks.posterior_hash)
     shared = networks.twin is networks.posterior

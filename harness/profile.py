@@ -29,7 +29,7 @@ from .prepare import prepare
 from .quantize.artefact import Artefact
 from .quantize.graph import Conv, Graph, Node, Pool
 from .quantize.options import Options
-from .quantize.ptq import Source, quantize
+from .quantize.ptq import Origin, quantize
 from .workload import WORKLOADS, resolve_workload
 
 INPUTS = 4  # different batches the queries go round
@@ -38,7 +38,7 @@ KINDS = ("sampling", "compute", "rest", "waiting")
 
 
 @dataclass(frozen=True)
-class Query:
+class ProfiledQuery:
     """What is profiled: T passes over one batch, again and again.
 
     Attributes:
@@ -179,7 +179,7 @@ class Profile:
 
 
 def load_target(
-    name: str, query: Query, data: Path | None = None, posterior: Path | None = None
+    name: str, query: ProfiledQuery, data: Path | None = None, posterior: Path | None = None
 ) -> Target:
     """A workload with its posterior and images of its validation split, or a network of
     `sigmabench bench` with a synthetic posterior and random images.
@@ -200,7 +200,7 @@ def load_target(
             raise UserError(f"--posterior is for workloads; that of {name} is synthetic.")
         network = NETWORKS.get(name)
         made = network.synthetic(query.seed)
-        source = Source(name, "synthetic", "")
+        source = Origin(name, "synthetic", "")
         artefact = quantize(made.model, query.format, made.calibration, Options(), source)
         return Target(name, POSTERIOR, artefact, network.images(count, query.seed + 1))
     if ":" not in name and name not in WORKLOADS:
@@ -239,7 +239,9 @@ def load_program(artefact: Artefact, threads: int) -> Any:
     return program
 
 
-def profile(target: Target, query: Query, rest: Callable[[], None] | None = None) -> Profile:
+def profile(
+    target: Target, query: ProfiledQuery, rest: Callable[[], None] | None = None
+) -> Profile:
     """Run queries and take the median of every step's times.
 
     Args:
@@ -289,7 +291,7 @@ def _operation(node: Node | None) -> str:
 
 
 def _steps(
-    graph: Graph, layers: list[dict[str, str]], reports: list[dict[str, Any]], query: Query
+    graph: Graph, layers: list[dict[str, str]], reports: list[dict[str, Any]], query: ProfiledQuery
 ) -> tuple[Step, ...]:
     told = {layer["name"]: layer for layer in layers}
     nodes = {node.name: node for node in graph.nodes}

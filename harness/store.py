@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 
-class Stored(Protocol):
+class StoredRecord(Protocol):
     """What a record of any kind has: a frozen dataclass of JSON types."""
 
     @property
@@ -43,7 +43,7 @@ class Stored(Protocol):
 
 
 T = TypeVar("T")
-R = TypeVar("R", bound=Stored)
+R = TypeVar("R", bound=StoredRecord)
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Kind(Generic[T]):
         return TypeAdapter(self.type)
 
 
-def cell_key(record: Stored) -> str:
+def cell_key(record: StoredRecord) -> str:
     """The key of a record of one cell."""
     return record.cell.key
 

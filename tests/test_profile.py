@@ -19,7 +19,7 @@ from sigmabench.harness.cli import main
 from sigmabench.harness.profile import (
     KINDS,
     Profile,
-    Query,
+    ProfiledQuery,
     Step,
     load_target,
     operations,
@@ -42,7 +42,7 @@ LENET5_OPERATIONS = {
 def measured() -> Profile:
     if reason := BACKENDS.get("native").unavailable():
         pytest.skip(reason)
-    query = Query(batch=3, mc=4, seconds=0.02)
+    query = ProfiledQuery(batch=3, mc=4, seconds=0.02)
     return profile(load_target("lenet5", query), query)
 
 
@@ -84,14 +84,14 @@ def test_every_operation_is_measured_in_order(measured):
 
 
 def test_operations_of_an_image():
-    target = load_target("lenet5", Query())
+    target = load_target("lenet5", ProfiledQuery())
     graph = target.artefact.graph
     assert {conv.name: operations(graph, conv) for conv in graph.convs} == LENET5_OPERATIONS
     assert target.images.shape == (4, 1, 28, 28)
 
 
 def test_a_workload_brings_its_posterior():
-    target = load_target("lenet-digits", Query(batch=2, format="DNN_INT8"))
+    target = load_target("lenet-digits", ProfiledQuery(batch=2, format="DNN_INT8"))
     assert target.name == "lenet-digits"
     assert "ships" in target.posterior
     assert len(target.images) == 8
@@ -101,7 +101,7 @@ def test_a_workload_brings_its_posterior():
 def test_a_workload_takes_another_posterior(tmp_path):
     file = tmp_path / "mine.safetensors"
     shutil.copyfile(WORKLOADS.get("lenet-digits").posterior, file)
-    target = load_target("lenet-digits", Query(), posterior=file)
+    target = load_target("lenet-digits", ProfiledQuery(), posterior=file)
     assert target.posterior == "mine.safetensors"
 
 
@@ -267,7 +267,7 @@ class FakeProgram:
 def test_medians_are_taken_step_by_step(monkeypatch):
     fake = FakeProgram()
     monkeypatch.setattr("sigmabench.harness.profile.load_program", lambda artefact, threads: fake)
-    query = Query(mc=4, threads=2, seconds=0.1)
+    query = ProfiledQuery(mc=4, threads=2, seconds=0.1)
     found = profile(load_target("lenet5", query), query)
     by_name = {step.name: step for step in found.steps}
     assert by_name["conv1"].compute_us == 2

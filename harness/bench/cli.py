@@ -64,7 +64,7 @@ def passes(
     from .contenders import FORMAT_NAMES
     from .networks import NETWORKS
 
-    plan = race.Plan(
+    plan = race.RacePlan(
         NETWORKS.get(network),
         batches=tuple(dict.fromkeys(batch)),
         mc=mc,
@@ -99,7 +99,7 @@ def sampler(
     from ..store import RECORDS, Store
     from . import sampler as measured
 
-    plan = measured.Plan(weights, cores_for(threads), seconds, seed)
+    plan = measured.SamplerPlan(weights, cores_for(threads), seconds, seed)
     Store(results, RECORDS).ensure_writable()
     with progress(not as_json) as report:
         watch = CoreWatch()
@@ -143,7 +143,7 @@ def memory(
 
     batches = tuple(dict.fromkeys(batch))
     cores = cores_for(threads)
-    plan = measured.Plan(NETWORKS.get(network), format_name(form), batches, mc, cores, seed)
+    plan = measured.MemoryPlan(NETWORKS.get(network), format_name(form), batches, mc, cores, seed)
     with progress(not as_json) as report:
         uses = measured.measure(plan, command_line(), report)
         told = _stored(uses, results, None if as_json else measured.renderables, measured.to_dict)

@@ -17,7 +17,7 @@ from ..errors import UserError
 from ..formats import FORMATS
 from ..plan import FLOAT_BACKEND, INT8_BACKEND
 from ..quantize.options import Options
-from ..quantize.ptq import Source, quantize
+from ..quantize.ptq import Origin, quantize
 from .networks import Network, Synthetic
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def locals_of(
         backend = BACKENDS.get(INT8_BACKEND if FORMATS.get(name).quantized else FLOAT_BACKEND)
         if reason := backend.unavailable():
             raise UserError(f"{name} cannot be timed: {reason}")
-        source = Source(network.name, "synthetic", "")
+        source = Origin(network.name, "synthetic", "")
         artefact = quantize(synthetic.model, name, synthetic.calibration, Options(), source)
         loaded.append(Local(name, backend.name, backend.load(artefact, threads), seed))
     return loaded

@@ -24,7 +24,7 @@ from ..machine import fingerprint
 from ..plan import FLOAT_BACKEND, INT8_BACKEND
 from ..quantize.artefact import Artefact, save
 from ..quantize.options import Options
-from ..quantize.ptq import Source, quantize
+from ..quantize.ptq import Origin, quantize
 from ..quantize.sigma import packed_bytes
 from ..report.sheet import Column, RichSheet, Sheet
 from ..report.text import plural, times
@@ -48,7 +48,7 @@ _MIB = 2**20
 
 
 @dataclass(frozen=True)
-class Plan:
+class MemoryPlan:
     """What to look at.
 
     Attributes:
@@ -79,7 +79,7 @@ class Plan:
 
 
 def measure(
-    plan: Plan, command: str, report: Callable[[str, int, int], None] | None = None
+    plan: MemoryPlan, command: str, report: Callable[[str, int, int], None] | None = None
 ) -> Iterator[MemoryUse]:
     """Look at every batch size, each in a process of its own.
 
@@ -98,7 +98,7 @@ def measure(
     told = report or (lambda *_: None)
     told(f"Building {plan.network.name}", 0, len(plan.batches))
     made = plan.network.synthetic(plan.seed)
-    source = Source(plan.network.name, "synthetic", "")
+    source = Origin(plan.network.name, "synthetic", "")
     artefact = quantize(made.model, plan.format, made.calibration, Options(), source)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "artefact.safetensors"
@@ -110,7 +110,7 @@ def measure(
             yield _use(plan, artefact, batch, _run(plan, path, batch), command)
 
 
-def _seconds(plan: Plan, artefact: Artefact) -> float:
+def _seconds(plan: MemoryPlan, artefact: Artefact) -> float:
     """What all queries take, by two passes of each batch in this process, on one thread."""
     backend = BACKENDS.get(INT8_BACKEND if artefact.format.quantized else FLOAT_BACKEND)
     predictor = backend.load(artefact, 1)
@@ -124,7 +124,7 @@ def _seconds(plan: Plan, artefact: Artefact) -> float:
     return seconds / min(plan.threads, plan.mc)
 
 
-def _run(plan: Plan, artefact: Path, batch: int) -> dict[str, Any]:
+def _run(plan: MemoryPlan, artefact: Path, batch: int) -> dict[str, Any]:
     """What the process tells."""
     job = {
         "artefact": str(artefact),
@@ -164,7 +164,7 @@ def _run(plan: Plan, artefact: Path, batch: int) -> dict[str, Any]:
 
 
 def _use(
-    plan: Plan, artefact: Artefact, batch: int, told: dict[str, Any], command: str
+    plan: MemoryPlan, artefact: Artefact, batch: int, told: dict[str, Any], command: str
 ) -> MemoryUse:
     format, program = artefact.format, told["program"]
     concurrent = min(plan.mc, plan.threads // told["team"])

@@ -25,7 +25,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Plan:
+class RacePlan:
     """What to race.
 
     Attributes:
@@ -63,7 +63,7 @@ class Plan:
             raise UserError("--formats names nothing; give at least one format.")
 
 
-def race(plan: Plan, command: str, progress: Progress | None = None) -> Iterator[Race]:
+def race(plan: RacePlan, command: str, progress: Progress | None = None) -> Iterator[Race]:
     """Race at every batch size.
 
     Args:
@@ -116,7 +116,7 @@ def _tell_how_long(told: Progress, batches: tuple[int, ...], expected: Expected)
 
 
 def _contenders(
-    plan: Plan,
+    plan: RacePlan,
     ours: list[Local],
     batch: int,
     rest: Callable[[], None],

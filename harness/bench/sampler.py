@@ -119,7 +119,7 @@ class SamplerRun:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SamplerPlan:
     """What to draw.
 
     Attributes:
@@ -144,7 +144,9 @@ class Plan:
         check_seed(self.seed)
 
 
-def measure(plan: Plan, report: Callable[[str, int, int], None] | None = None) -> tuple[Width, ...]:
+def measure(
+    plan: SamplerPlan, report: Callable[[str, int, int], None] | None = None
+) -> tuple[Width, ...]:
     """Time every σ width and the copy of its bytes in turns.
 
     Args:
@@ -192,7 +194,7 @@ def _seconds(task: Task) -> float:
 
 
 def record_of(
-    plan: Plan, command: str, widths: tuple[Width, ...], findings: tuple[str, ...] = ()
+    plan: SamplerPlan, command: str, widths: tuple[Width, ...], findings: tuple[str, ...] = ()
 ) -> SamplerRun:
     """The record of a measurement."""
     return SamplerRun(
@@ -269,7 +271,7 @@ def _copy(copy: Any) -> Callable[[int], None]:
     return lambda _: copy.run()
 
 
-def _program(bits: int, outputs: int, plan: Plan) -> Any:
+def _program(bits: int, outputs: int, plan: SamplerPlan) -> Any:
     """One linear layer with σ in `bits` bits."""
     rng = np.random.default_rng(plan.seed)
     shape = (outputs, INPUTS, 1, 1)

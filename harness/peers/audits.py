@@ -17,7 +17,7 @@ from ..uncertainty.metrics import NO_INFORMATION
 from ..uncertainty.predictive import Summary
 from ..verdict import PASS, Verdict
 from ..verdict import verdict as verdict_of
-from .record import Row
+from .record import PeerRow
 
 STD_TOLERANCE = 0.02  # of what float32 draws keep of σ
 ERRORS = 6.0  # standard errors beside it that a layer of few weights is allowed
@@ -27,7 +27,7 @@ INFLATED = 1.5  # times σ, any layer
 
 
 def verdict(
-    rows: Sequence[Row],
+    rows: Sequence[PeerRow],
     summaries: Mapping[str, Summary],
     mc: int,
     weights: Mapping[str, float],
@@ -60,7 +60,7 @@ def verdict(
     return verdict_of(found, (*findings(rows), *watch.findings()))
 
 
-def _names(rows: Sequence[Row], format: str) -> list[str]:
+def _names(rows: Sequence[PeerRow], format: str) -> list[str]:
     return [row.contender.name for row in rows if row.contender.format == format]
 
 
@@ -115,7 +115,7 @@ def effective(std: NDArray[np.floating]) -> float:
     return float(squares.sum()) ** 2 / fourth if fourth else 0.0
 
 
-def same_std(rows: Sequence[Row], weights: Mapping[str, float], draws: int) -> str:
+def same_std(rows: Sequence[PeerRow], weights: Mapping[str, float], draws: int) -> str:
     """What float32 draws keep of σ is 1 within 2 %, in the median layer and, beside six standard
     errors of so many draws of its weights, in every one.
 
@@ -136,7 +136,7 @@ def same_std(rows: Sequence[Row], weights: Mapping[str, float], draws: int) -> s
     return PASS if measured else "not applicable: nobody draws weights with a σ in float32"
 
 
-def quiet(rows: Sequence[Row]) -> str:
+def quiet(rows: Sequence[PeerRow]) -> str:
     """Run-to-run noise of every contender is below the bound; the noisiest is named."""
     timed = [row.contender for row in rows if row.contender.latency_ns]
     noises = {c.name: run_noise(c.latency_ns, c.slices) for c in timed}
@@ -147,7 +147,7 @@ def quiet(rows: Sequence[Row]) -> str:
     return result if result == PASS else result.replace("fail: ", f"fail: {worst}: ", 1)
 
 
-def findings(rows: Sequence[Row]) -> tuple[str, ...]:
+def findings(rows: Sequence[PeerRow]) -> tuple[str, ...]:
     """Whose draws lost the posterior or inflated it, with the layer that did so most."""
     found = []
     for row in rows:

@@ -31,7 +31,7 @@ from .handover import NoRoomError, write_images, write_networks
 from .judge import Exam, Judged, judge_ours, judge_theirs
 from .plan import DRAWS, QUERY_SECONDS, PeersPlan
 from .process import PeerError
-from .record import Asked, Comparison, Row
+from .record import Asked, PeerRow, PeersRecord
 from .source import source_of
 
 #: Told what is being done and how much of it is done, as (phase, done, total).
@@ -44,7 +44,7 @@ def compare(
     command: str,
     policy: Policy = Policy.ONLY_MISSING,
     report: Report | None = None,
-) -> tuple[Comparison, Path]:
+) -> tuple[PeersRecord, Path]:
     """Judge and time everyone, and store the record.
 
     Args:
@@ -129,7 +129,7 @@ class _Comparing:
                 f"{verb(len(self.split))} scored; give a smaller batch or a larger --limit."
             )
 
-    def run(self, asked: Asked, command: str) -> Comparison:
+    def run(self, asked: Asked, command: str) -> PeersRecord:
         """Everything, in order."""
         with tempfile.TemporaryDirectory(prefix="sigmabench-peers-") as place:
             folder = Path(place)
@@ -153,9 +153,9 @@ class _Comparing:
                     self._tell_how_long,
                 )
         rows = [self._row(one, contender) for one, contender in zip(running, timed, strict=True)]
-        rows += [Row(one.contender()) for one in [*failed, *absent]]
+        rows += [PeerRow(one.contender()) for one in [*failed, *absent]]
         judged = {one.runner.name: one.judged for one in running}
-        return Comparison(
+        return PeersRecord(
             asked=asked,
             images=len(self.split),
             skipped=self.split.skipped,
@@ -261,9 +261,9 @@ class _Comparing:
         except (PeerError, UserError) as reason:
             return Absent(remote.environment, remote.peer_format, str(reason))
 
-    def _row(self, one: _Contestant, contender: Contender) -> Row:
+    def _row(self, one: _Contestant, contender: Contender) -> PeerRow:
         scores, floor = one.judged.scores(self.split.labels)
-        return Row(contender, scores, floor, one.judged.std_ratio, one.judged.file_bytes)
+        return PeerRow(contender, scores, floor, one.judged.std_ratio, one.judged.file_bytes)
 
     def _weights(self) -> dict[str, float]:
         """See `audits.verdict`."""
@@ -273,7 +273,7 @@ class _Comparing:
             if value.ndim > 1
         }
 
-    def _place(self, row: Row) -> tuple[int, int]:
+    def _place(self, row: PeerRow) -> tuple[int, int]:
         """Ours first, then each peer's formats as it declares them."""
         contender = row.contender
         for index, environment in enumerate(self.environments, 1):

@@ -74,7 +74,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Row:
+class PeerRow:
     """One contender.
 
     Attributes:
@@ -94,7 +94,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PeersRecord:
     """Ours and peers on one posterior and the same images.
 
     Attributes:
@@ -116,7 +116,7 @@ class Comparison:
     skipped: tuple[str, ...]
     inputs: int
     draws: int
-    rows: tuple[Row, ...]
+    rows: tuple[PeerRow, ...]
     verdict: Verdict
     fingerprint: Fingerprint
     command: str
@@ -125,7 +125,7 @@ class Comparison:
 
 
 COMPARISONS = Kind(
-    "record of peers", Comparison, SCHEMA_VERSION, lambda one: one.asked.key, 2, upgrade
+    "record of peers", PeersRecord, SCHEMA_VERSION, lambda one: one.asked.key, 2, upgrade
 )
 
 
@@ -134,7 +134,7 @@ def place(results: Path, asked: Asked, fingerprint: Fingerprint) -> Path:
     return results / FOLDER / asked.workload / fingerprint_hash(fingerprint) / f"{asked.key}.json"
 
 
-def save(comparison: Comparison, results: Path) -> Path:
+def save(comparison: PeersRecord, results: Path) -> Path:
     """Write a record to its place below `results`.
 
     Raises:
@@ -145,7 +145,7 @@ def save(comparison: Comparison, results: Path) -> Path:
     return path
 
 
-def youngest(results: Path, asked: Asked) -> tuple[Comparison, Path]:
+def youngest(results: Path, asked: Asked) -> tuple[PeersRecord, Path]:
     """Of the records of a comparison, on any machine, with any code and any versions of the peers,
     the last, and where it is.
 
@@ -168,7 +168,7 @@ def youngest(results: Path, asked: Asked) -> tuple[Comparison, Path]:
     )
 
 
-def _asked(there: Comparison, asked: Asked) -> Asked:
+def _asked(there: PeersRecord, asked: Asked) -> Asked:
     """What a record was asked, anywhere; of a superseded one the digest of images is of another
     kind, and counts as the one that is asked for."""
     if superseded(there.asked.data, there.fingerprint.machine):
@@ -191,7 +191,7 @@ def _text(value: object) -> str:
     return ",".join(value) or "none" if isinstance(value, (tuple, dict)) else str(value)
 
 
-def failed(comparison: Comparison) -> list[str]:
+def failed(comparison: PeersRecord) -> list[str]:
     """Names of contenders without figures though their peer's environment was there."""
     return [
         row.contender.name
@@ -200,7 +200,7 @@ def failed(comparison: Comparison) -> list[str]:
     ]
 
 
-def load(path: Path) -> Comparison:
+def load(path: Path) -> PeersRecord:
     """Read and validate a record.
 
     Raises:

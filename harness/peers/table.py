@@ -14,7 +14,7 @@ from ..report.sheet import Column, RichSheet, Sheet
 from ..report.text import MISSING, first, fixed, plural, significant
 from ..report.verdicts import outcomes
 from ..verdict import as_dict
-from .record import Comparison, Row
+from .record import PeerRow, PeersRecord
 
 OURS = "sigmabench"
 COLUMNS = (
@@ -35,7 +35,7 @@ def pass_ms(contender: Contender) -> tuple[float, float, float]:
     return float(middle), float(low), float(high)
 
 
-def sheet(comparison: Comparison) -> Sheet:
+def sheet(comparison: PeersRecord) -> Sheet:
     """A row a contender, below who it is by; why a row is empty is in the notes."""
     asked, rows = comparison.asked, comparison.rows
     headings = {
@@ -51,7 +51,7 @@ def sheet(comparison: Comparison) -> Sheet:
     return Sheet(title, COLUMNS, cells, headings, 0, tuple(notes(comparison)))
 
 
-def notes(comparison: Comparison) -> list[str]:
+def notes(comparison: PeersRecord) -> list[str]:
     """What a reader of the table should know, a sentence or two each."""
     told = [
         "ms a pass, in turns. σ kept: standard deviation of the weights that were drawn, over the "
@@ -77,7 +77,7 @@ def notes(comparison: Comparison) -> list[str]:
     return [*told, outcomes(comparison.verdict)]
 
 
-def _reasons(comparison: Comparison) -> list[str]:
+def _reasons(comparison: PeersRecord) -> list[str]:
     """Why rows are empty, once for all rows of a peer with the same reason."""
     contenders = [row.contender for row in comparison.rows]
     absent: dict[tuple[str, str], list[str]] = {}
@@ -92,12 +92,12 @@ def _reasons(comparison: Comparison) -> list[str]:
     return told
 
 
-def renderables(comparison: Comparison) -> list[RichSheet | str]:
+def renderables(comparison: PeersRecord) -> list[RichSheet | str]:
     """Table and notes, for a person."""
     return [RichSheet(sheet(comparison)), *notes(comparison)]
 
 
-def to_dict(comparison: Comparison) -> dict[str, Any]:
+def to_dict(comparison: PeersRecord) -> dict[str, Any]:
     """The record, with what the table shows."""
     figures: dict[str, dict[str, Any]] = {}
     for row in comparison.rows:
@@ -121,7 +121,7 @@ def _format(contender: Contender) -> str:
     return contender.name.removeprefix(f"{contender.by} ")
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: PeerRow) -> tuple[str, ...]:
     scores = row.scores
     kept = fixed(median(row.std_ratio.values()), 2) if row.std_ratio else MISSING
     pass_time = (MISSING, MISSING)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..formats import FORMATS, Format
 from . import noise
 from .constants import Constant
-from .graph import Conv, Graph, Stored
+from .graph import Conv, Graph, StrictModel
 from .options import compiled_sampler
 from .sigma import look_up
 
@@ -21,7 +21,7 @@ MEAN_STEPS = 18  # most steps of the weight grid that one step of a 4-bit μ tak
 
 
 @dataclass(frozen=True)
-class Header(Stored):
+class Header(StrictModel):
     """Everything about an artefact that is not a tensor.
 
     Attributes:

@@ -14,7 +14,7 @@ from torch.fx import Node as FxNode
 from ..errors import UserError
 from .functions import signs
 from .graph import Conv, Graph, Join, Node
-from .selection import Selection, recognise
+from .selection import KeptElements, recognise
 
 Shape = tuple[int, int, int]
 
@@ -184,7 +184,7 @@ class Builder:
         self.add(join, (channels, *self.shapes[sources[0]][1:]), node)
 
     def add_selection(
-        self, name: str, source: str, selection: Selection, node: FxNode | None, shape: Shape
+        self, name: str, source: str, selection: KeptElements, node: FxNode | None, shape: Shape
     ) -> None:
         """A convolution that nothing is sampled for.
 

@@ -23,7 +23,7 @@ from .fold import FloatModel, mean_weights
 from .forward import Weights, forward
 from .functions import signs
 from .graph import Conv, Graph, Pool
-from .observers import BINS, OBSERVERS, Histogram
+from .observers import BINS, OBSERVERS, Magnitudes
 from .selection import only_selects
 
 BATCH = 256
@@ -177,7 +177,7 @@ def _run(
 
 def _histograms(
     model: FloatModel, passes: Sequence[Weights], images: Tensor | Split
-) -> dict[str, Histogram]:
+) -> dict[str, Magnitudes]:
     """Two runs, the first for the largest value: bins then never have to be merged."""
     graph = model.graph
     tops: dict[str, float] = {}
@@ -200,7 +200,7 @@ def _histograms(
 
     _run(model, passes, images, largest)
     _run(model, passes, images, count)
-    return {name: Histogram(value, tops[name]) for name, value in counts.items()}
+    return {name: Magnitudes(value, tops[name]) for name, value in counts.items()}
 
 
 def saturation(

@@ -10,14 +10,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .graph import Stored
+from .graph import StrictModel
 
 #: In the file, truth values are integers.
 _TENSORS = {"float32": "constant", "int64": "index", "bool": "index"}
 
 
 @dataclass(frozen=True)
-class Constant(Stored):
+class Constant(StrictModel):
     """One of them, as a header tells.
 
     Attributes:

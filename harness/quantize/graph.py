@@ -17,14 +17,14 @@ from typing import Any, ClassVar, Literal
 Pair = tuple[int, int]
 
 
-class Stored:
+class StrictModel:
     """What a file's JSON says, field by field: none that is unknown, none of another type."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
 
 
 @dataclass(frozen=True)
-class Activation(Stored):
+class Activation(StrictModel):
     """A named activation.
 
     Attributes:
@@ -40,7 +40,7 @@ class Activation(Stored):
 
 
 @dataclass(frozen=True)
-class Conv(Stored):
+class Conv(StrictModel):
     """Convolution, or a linear layer, with bias, optional residual sum and optional ReLU.
 
     y = min(relu(conv(x, w) + b + residual), ceiling)
@@ -83,7 +83,7 @@ class Conv(Stored):
 
 
 @dataclass(frozen=True)
-class Pool(Stored):
+class Pool(StrictModel):
     """Max or average pooling; the output has the input's scale and sign.
 
     Attributes:
@@ -114,7 +114,7 @@ class Pool(Stored):
 
 
 @dataclass(frozen=True)
-class Join(Stored):
+class Join(StrictModel):
     """A function of one number, on activations that are put side by side in channels.
 
     y = concat(f(x_1), ..., f(x_n)); one source and no function would change nothing.
@@ -144,7 +144,7 @@ def reads(node: Node) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Segment(Stored):
+class Segment(StrictModel):
     """Consecutive nodes of a divided network, from one float value to another.
 
     Attributes:
@@ -166,7 +166,7 @@ class Segment(Stored):
 
 
 @dataclass(frozen=True)
-class Operation(Stored):
+class Operation(StrictModel):
     """One of PyTorch's operators, in float32, on one image.
 
     Attributes:
@@ -191,7 +191,7 @@ Step = Segment | Operation
 
 
 @dataclass(frozen=True)
-class Graph(Stored):
+class Graph(StrictModel):
     """Operations in execution order.
 
     Attributes:

@@ -18,7 +18,7 @@ BINS = 4096
 
 
 @dataclass(frozen=True, eq=False)
-class Histogram:
+class Magnitudes:
     """Distribution of |x| of one activation.
 
     Attributes:
@@ -38,15 +38,15 @@ class Histogram:
 
 
 #: (histogram, integer levels above zero) -> largest |x| that is represented
-Observer = Callable[[Histogram, int], float]
+Observer = Callable[[Magnitudes, int], float]
 
 
-def minmax(histogram: Histogram, levels: int) -> float:
+def minmax(histogram: Magnitudes, levels: int) -> float:
     """Nothing seen is cut off."""
     return histogram.top
 
 
-def percentile(histogram: Histogram, levels: int) -> float:
+def percentile(histogram: Magnitudes, levels: int) -> float:
     """The smallest range that holds 99.99 % of the values seen."""
     import torch
 
@@ -55,7 +55,7 @@ def percentile(histogram: Histogram, levels: int) -> float:
     return (index + 1) * histogram.top / BINS
 
 
-def mse(histogram: Histogram, levels: int) -> float:
+def mse(histogram: Magnitudes, levels: int) -> float:
     """The range whose rounding and clipping lose least in mean square, of 128 candidates."""
     import torch
 

@@ -14,7 +14,7 @@ from ..errors import UserError
 from .builder import Builder, Norm
 from .elementwise import ELEMENTWISE, Handler, argument, shift
 from .graph import Conv, Pool
-from .selection import Axis, Selection, numbered
+from .selection import Axis, KeptElements, numbered
 
 aten = torch.ops.aten
 
@@ -69,7 +69,7 @@ def _named_padding(
         for length, total, first in zip(size, both, before, strict=True)
     )
     shape = (channels, rows.count, columns.count)
-    b.add_selection(name, source, Selection(rows, columns, tuple(range(channels))), None, shape)
+    b.add_selection(name, source, KeptElements(rows, columns, tuple(range(channels))), None, shape)
     return name, (0, 0)
 
 

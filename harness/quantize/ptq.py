@@ -29,7 +29,7 @@ HEADROOM = 3.0  # standard deviations beyond |μ| that the weight grid covers
 
 
 @dataclass(frozen=True)
-class Source:
+class Origin:
     """Where a model came from, as its artefact tells."""
 
     workload: str = "unnamed"
@@ -43,7 +43,7 @@ def quantize(
     format: str,
     calibration: Calibration | None = None,
     options: Options | None = None,
-    source: Source | None = None,
+    source: Origin | None = None,
 ) -> Artefact:
     """Put a model into a numeric format.
 
@@ -58,7 +58,7 @@ def quantize(
         UserError: the format is unknown; an int8 format got no calibration, or a layer's sums can
             exceed int32.
     """
-    chosen, options, source = FORMATS.get(format), options or Options(), source or Source()
+    chosen, options, source = FORMATS.get(format), options or Options(), source or Origin()
     graph = model.graph
     if chosen.quantized and calibration is None:
         raise UserError(

@@ -49,7 +49,7 @@ class Axis:
 
 
 @dataclass(frozen=True)
-class Selection:
+class KeptElements:
     """Pixels and channels that are kept.
 
     Attributes:
@@ -92,7 +92,7 @@ def numbered(shape: tuple[int, ...]) -> Tensor:
     return torch.arange(1, size + 1, dtype=torch.float64).reshape(shape)
 
 
-def recognise(before: Tensor, after: Tensor) -> Selection | None:
+def recognise(before: Tensor, after: Tensor) -> KeptElements | None:
     """The selection that moved what `numbered` made; None if it was none.
 
     Args:
@@ -111,7 +111,9 @@ def recognise(before: Tensor, after: Tensor) -> Selection | None:
     columns = _axis(torch.where(pixel < 0, -1, pixel % width).amax(0), width)
     kept = _kept(_kept(before, rows, 2), columns, 3)[:, channels.clamp(0, before.shape[1] - 1)]
     kept = kept * (channels >= 0)[:, None, None]
-    return Selection(rows, columns, tuple(channels.tolist())) if torch.equal(kept, after) else None
+    return (
+        KeptElements(rows, columns, tuple(channels.tolist())) if torch.equal(kept, after) else None
+    )
 
 
 def _axis(places: Tensor, before: int) -> Axis:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..record import Adaptive
 from ..uncertainty.metrics import METRICS
 from . import text
-from .rows import Row, Section, unique
+from .rows import RecordRow, Section, unique
 from .sheet import Column, Sheet
 
 #: Metrics that the short table shows, and how it heads them.
@@ -71,9 +71,9 @@ def _every_difference(section: Section) -> list[Sheet]:
     return sheets
 
 
-def _by_looks(section: Section) -> dict[tuple[int, ...], list[tuple[Row, Adaptive]]]:
+def _by_looks(section: Section) -> dict[tuple[int, ...], list[tuple[RecordRow, Adaptive]]]:
     """Adaptive rows by when they looked; batches of one label that score alike are one."""
-    found: dict[tuple[int, ...], list[tuple[Row, Adaptive]]] = {}
+    found: dict[tuple[int, ...], list[tuple[RecordRow, Adaptive]]] = {}
     rows = [row for row in section.rows if row.record.adaptive is not None]
     for row in unique(rows, lambda r: (r.label, r.record.cell.mc, _scores(r))):
         if row.record.adaptive is not None:
@@ -81,7 +81,7 @@ def _by_looks(section: Section) -> dict[tuple[int, ...], list[tuple[Row, Adaptiv
     return found
 
 
-def _scores(row: Row) -> tuple[object, ...]:
+def _scores(row: RecordRow) -> tuple[object, ...]:
     adaptive = row.record.adaptive
     return () if adaptive is None else (adaptive.images, tuple(adaptive.differences.items()))
 

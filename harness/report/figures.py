@@ -17,7 +17,7 @@ from ..record import Record
 from ..significance import wilson
 from ..verdict import INVALID, QUALITY, SPEED
 from . import text
-from .rows import Row, Section, fixed, largest_mc, sections, unique
+from .rows import RecordRow, Section, fixed, largest_mc, sections, unique
 from .style import FAINT, INK, caption, figure, judged_look, legend_above, look, save_twice, styled
 
 
@@ -287,7 +287,7 @@ DRAWINGS = (
 )
 
 
-def _reliability_panel(row: Row, top: Axes, bottom: Axes, first: bool) -> None:
+def _reliability_panel(row: RecordRow, top: Axes, bottom: Axes, first: bool) -> None:
     diagram, style = row.record.quality.reliability, judged_look(row, QUALITY)
     count = np.array(diagram["count"])
     filled = count > 0
@@ -324,7 +324,7 @@ def _reliability_panel(row: Row, top: Axes, bottom: Axes, first: bool) -> None:
             panel.set_ylabel(name)
 
 
-def _score_line(panel: Axes, line: Sequence[Row], name: str, dodge: float) -> None:
+def _score_line(panel: Axes, line: Sequence[RecordRow], name: str, dodge: float) -> None:
     scores = [row.record.quality.scores.get(name) for row in line]
     centre = [text.mean(values) for values in scores]
     sd = [math.nan if s is None else s for s in map(text.deviation, scores)]
@@ -366,7 +366,9 @@ def _percent(shares: Sequence[float | None]) -> list[float | None]:
     return [None if share is None else 100.0 * share for share in shares]
 
 
-def _curve(panel: Axes, row: Row, x: Sequence[float | None], y: Sequence[float | None]) -> None:
+def _curve(
+    panel: Axes, row: RecordRow, x: Sequence[float | None], y: Sequence[float | None]
+) -> None:
     at, values = (np.array(v, dtype=float) for v in (x, y))  # None becomes NaN: a gap
     panel.plot(
         at,
@@ -378,19 +380,21 @@ def _curve(panel: Axes, row: Row, x: Sequence[float | None], y: Sequence[float |
     )
 
 
-def _room(panel: Axes, rows: Sequence[Row]) -> float:
+def _room(panel: Axes, rows: Sequence[RecordRow]) -> float:
     """Where the axis of latencies ends: beyond all intervals, unless one dwarfs the medians."""
     end = panel.get_xlim()[1]
     medians = [_of_a_pass(row, row.record.timing.percentiles_ns.get("p50")) for row in rows]
     return min(end, 1.5 * max(text.known(medians), default=end))
 
 
-def _of_a_pass(row: Row, nanoseconds: float | None) -> float | None:
+def _of_a_pass(row: RecordRow, nanoseconds: float | None) -> float | None:
     """A query's latency as that of a pass, ms."""
     return None if nanoseconds is None else nanoseconds / row.record.cell.mc / 1e6
 
 
-def _latency_point(panel: Axes, row: Row, labels: Sequence[str], passes: Sequence[int]) -> None:
+def _latency_point(
+    panel: Axes, row: RecordRow, labels: Sequence[str], passes: Sequence[int]
+) -> None:
     timing = row.record.timing
     ends = (timing.percentiles_ns.get("p50"), *timing.p50_ci95_ns)
     found = text.known(_of_a_pass(row, end) for end in ends)

@@ -18,7 +18,7 @@ from ..record import Record
 from ..verdict import KINDS, QUALITY, SPEED
 from . import sheets, text, verdicts
 from .figures import DRAWINGS
-from .rows import Row, Section, sections
+from .rows import RecordRow, Section, sections
 from .sheet import Sheet
 from .style import inline_svg
 
@@ -31,7 +31,7 @@ _FIGURES = {
 
 
 @dataclass(frozen=True)
-class Part:
+class PagePart:
     """A sheet and the figures under it; `anchor` is unique on the page."""
 
     anchor: str
@@ -85,9 +85,9 @@ def write_page(
     write_atomically(path, page(records, reference, link).encode())
 
 
-def _parts(section: Section, reference: Mapping[str, Mapping[str, float]] | None) -> list[Part]:
+def _parts(section: Section, reference: Mapping[str, Mapping[str, float]] | None) -> list[PagePart]:
     return [
-        Part(f"{section.slug}-{place}", sheet, tuple(_figures(section, sheet.title)))
+        PagePart(f"{section.slug}-{place}", sheet, tuple(_figures(section, sheet.title)))
         for place, sheet in enumerate(sheets.document(section, reference))
     ]
 
@@ -125,7 +125,7 @@ def _sentence(section: Section) -> str:
     )
 
 
-def _score(row: Row, name: str, decimals: int) -> str:
+def _score(row: RecordRow, name: str, decimals: int) -> str:
     return text.spread(row.record.quality.scores.get(name), decimals)
 
 

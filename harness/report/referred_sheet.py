@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from ..data import Split
 from ..errors import UserError
-from ..selective.findings import Findings
-from ..selective.sample import Outputs, Sample
+from ..selective.findings import SelectiveFindings
+from ..selective.sample import Outputs, SplitSample
 from ..workload import Workload
 from .style import INK, figure, save_twice, styled
 
@@ -22,7 +22,11 @@ _WRONG = "#d55e00"
 
 
 def referred_sheets(
-    found: Findings, images: Mapping[str, Split], workload: Workload, out_dir: Path, tiles: int
+    found: SelectiveFindings,
+    images: Mapping[str, Split],
+    workload: Workload,
+    out_dir: Path,
+    tiles: int,
 ) -> list[Path]:
     """Draw the least sure images of splits as SVG and PNG, `<workload>-least-sure-<split>`.
 
@@ -54,7 +58,7 @@ def referred_sheets(
     return written
 
 
-def _check(split: Split, sample: Sample) -> None:
+def _check(split: Split, sample: SplitSample) -> None:
     """Data may have changed since it was scored; then numbers would stand under other images."""
     now, then = split.labels.numpy(), sample.labels
     if len(now) != len(then):

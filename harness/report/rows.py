@@ -26,7 +26,7 @@ LAYERS_APART = 5
 
 
 @dataclass(frozen=True)
-class Row:
+class RecordRow:
     """A record with what its rows need beyond it.
 
     Attributes:
@@ -89,7 +89,7 @@ class Section:
     title: str
     slug: str
     machine: str
-    rows: tuple[Row, ...]
+    rows: tuple[RecordRow, ...]
     variants: dict[str, str]
     notes: tuple[Note, ...]
 
@@ -124,22 +124,22 @@ def format_order(name: str) -> int:
     return names.index(name) if name in names else len(names)
 
 
-def unique(rows: Sequence[Row], key: Callable[[Row], object]) -> list[Row]:
+def unique(rows: Sequence[RecordRow], key: Callable[[RecordRow], object]) -> list[RecordRow]:
     """The first row of each key, in order."""
-    found: dict[object, Row] = {}
+    found: dict[object, RecordRow] = {}
     for row in rows:
         found.setdefault(key(row), row)
     return list(found.values())
 
 
-def fixed(section: Section) -> list[Row]:
+def fixed(section: Section) -> list[RecordRow]:
     """Rows whose images all have T passes."""
     return [row for row in section.rows if not row.record.cell.adaptive]
 
 
-def largest_mc(rows: Sequence[Row]) -> list[Row]:
+def largest_mc(rows: Sequence[RecordRow]) -> list[RecordRow]:
     """Of every label, the row with the most passes at the smallest batch; adaptive T last."""
-    best: dict[str, Row] = {}
+    best: dict[str, RecordRow] = {}
     for row in sorted(
         rows, key=lambda r: (-r.record.cell.mc, r.record.cell.adaptive, r.record.cell.batch)
     ):
@@ -160,7 +160,7 @@ def _section(records: list[Record]) -> Section:
             labels[i],
         ),
     )
-    rows = tuple(Row(records[i], labels[i], _speedup(records[i], records)) for i in order)
+    rows = tuple(RecordRow(records[i], labels[i], _speedup(records[i], records)) for i in order)
     first = records[0]
     return Section(
         _title(first), _slug(first), _machine(records), rows, variants, tuple(_notes(rows))
@@ -265,8 +265,8 @@ def _typical_ns(record: Record) -> float | None:
     return record.timing.percentiles_ns.get("p50")
 
 
-def _notes(rows: Sequence[Row]) -> list[Note]:
-    said: dict[str, list[tuple[str, Row]]] = {"fail": [], "finding": [], "unavailable": []}
+def _notes(rows: Sequence[RecordRow]) -> list[Note]:
+    said: dict[str, list[tuple[str, RecordRow]]] = {"fail": [], "finding": [], "unavailable": []}
     for row in rows:
         verdict = row.record.verdict
         for name, outcome in verdict.audits.items():
@@ -286,7 +286,7 @@ def _notes(rows: Sequence[Row]) -> list[Note]:
     ]
 
 
-def _over_layers(findings: Sequence[tuple[str, Row]]) -> list[tuple[str, Row]]:
+def _over_layers(findings: Sequence[tuple[str, RecordRow]]) -> list[tuple[str, RecordRow]]:
     """What is said of many layers without the layer: a network of fifty has no fifty lines."""
     layers: dict[str, set[str]] = {}
     said = []
@@ -310,7 +310,7 @@ def _layers(record: Record) -> set[str]:
     return {one.layer for one in record.fidelity} | set(record.saturation)
 
 
-def _where(cells: Sequence[Row], rows: Sequence[Row]) -> str:
+def _where(cells: Sequence[RecordRow], rows: Sequence[RecordRow]) -> str:
     """Which cells, in words: the whole, a product of labels, T and batch, or the first few."""
     if len(cells) == len(rows):
         return ALL

@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 
 from ..formats import FORMATS
 from ..selective.bound import balanced_curve
-from ..selective.findings import Findings
+from ..selective.findings import SelectiveFindings
 from ..selective.ranking import once
 from ..selective.sample import Interval, Outputs
-from ..selective.selection import Selection
+from ..selective.selection import Referral
 from ..shift.bootstrap import Array
 from ..workload import Workload
 from .shift_lines import safe
@@ -28,7 +28,7 @@ _NAMED = 40  # classes whose names fit below an axis
 
 
 @dataclass(frozen=True)
-class Drawing:
+class SelectiveDrawing:
     """A kind of figure.
 
     Attributes:
@@ -37,10 +37,12 @@ class Drawing:
     """
 
     name: str
-    draw: Callable[[Findings, Workload], Figure | None]
+    draw: Callable[[SelectiveFindings, Workload], Figure | None]
 
 
-def selective_figures(found: Findings, workload: Workload, out_dir: Path, name: str) -> list[Path]:
+def selective_figures(
+    found: SelectiveFindings, workload: Workload, out_dir: Path, name: str
+) -> list[Path]:
     """Write every figure of a study as SVG and PNG, called `<name>-<figure>`.
 
     Raises:
@@ -54,7 +56,7 @@ def selective_figures(found: Findings, workload: Workload, out_dir: Path, name: 
     return written
 
 
-def risk_coverage(found: Findings, workload: Workload) -> Figure:
+def risk_coverage(found: SelectiveFindings, workload: Workload) -> Figure:
     """Error and balanced error of what is kept against coverage, a row of panels a split. Means
     over seeds. Bars are 95 % intervals: left at the chosen coverage, right of coverage and balanced
     error at the threshold that the validation split chose; the bound is a line."""
@@ -82,7 +84,7 @@ def risk_coverage(found: Findings, workload: Workload) -> Figure:
     return drawn
 
 
-def referred(found: Findings, workload: Workload) -> Figure | None:
+def referred(found: SelectiveFindings, workload: Workload) -> Figure | None:
     """Images that change sides between a format and its float one, in % of those referred, a panel
     a split, with 95 % intervals. The band is the luck of the draw: the float format with other
     noise."""
@@ -113,7 +115,7 @@ def referred(found: Findings, workload: Workload) -> Figure | None:
     return drawn
 
 
-def classes(found: Findings, workload: Workload) -> Figure:
+def classes(found: SelectiveFindings, workload: Workload) -> Figure:
     """Share of each class that is referred at the chosen coverage, a panel a split; means over
     seeds. The line is the share of all images."""
     with styled():
@@ -146,9 +148,9 @@ def classes(found: Findings, workload: Workload) -> Figure:
 
 
 DRAWINGS = (
-    Drawing("risk-coverage", risk_coverage),
-    Drawing("referred", referred),
-    Drawing("referred-classes", classes),
+    SelectiveDrawing("risk-coverage", risk_coverage),
+    SelectiveDrawing("referred", referred),
+    SelectiveDrawing("referred-classes", classes),
 )
 
 
@@ -171,7 +173,9 @@ def _curve(panel: Axes, curves: Sequence[Array], style: dict[str, Any]) -> None:
     panel.plot(100 * _COVERAGES, 100 * np.mean(curves, axis=0), **line)
 
 
-def _bars(row: Sequence[Axes], found: Findings, one: Selection, style: dict[str, Any]) -> None:
+def _bars(
+    row: Sequence[Axes], found: SelectiveFindings, one: Referral, style: dict[str, Any]
+) -> None:
     place = {**style, "linestyle": "none", "markersize": 3}
     names = list(found.formats)
     dodge = 1.2 * (names.index(one.variant) - (len(names) - 1) / 2)
@@ -214,7 +218,7 @@ def _band(panel: Axes, luck: Interval, scale: float) -> None:
     panel.axhline(scale * luck.value, color=INK, linewidth=0.8, linestyle="--")
 
 
-def _style(found: Findings, variant: str) -> dict[str, Any]:
+def _style(found: SelectiveFindings, variant: str) -> dict[str, Any]:
     """The look of the variant's format, as matplotlib's arguments; twins have open markers."""
     name = found.formats[variant]
     same = [v for v, f in found.formats.items() if f == name]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ..formats import FORMATS
-from ..selective.agreement import LESS, MORE, SEEDS, UNDECIDED, Agreement, Comparison
-from ..selective.findings import DETECTORS, Findings, Told
+from ..selective.agreement import LESS, MORE, SEEDS, UNDECIDED, Agreement, FormatAgreement
+from ..selective.findings import DETECTORS, SelectiveFindings, Told
 from ..selective.sample import SCORES, Interval
-from ..selective.selection import Selection
+from ..selective.selection import Referral
 from ..units import LEAST_UNITS
 from ..workload import Workload
 from . import text
@@ -21,7 +21,7 @@ FORMAT = Column("format", numeric=False)
 _MOST = 20  # classes in a terminal
 
 
-def kept(found: Findings, *, intervals: bool = False) -> Sheet:
+def kept(found: SelectiveFindings, *, intervals: bool = False) -> Sheet:
     """Error at full and at chosen coverage, and the areas, one row a split and format."""
     coverage = f"{100 * found.choices.coverage:g} %"
     rows, headings = _by_split(
@@ -46,7 +46,7 @@ def kept(found: Findings, *, intervals: bool = False) -> Sheet:
     return Sheet("Risk and coverage", columns, rows, headings, 0, notes)
 
 
-def bounded(found: Findings, *, intervals: bool = False) -> Sheet:
+def bounded(found: SelectiveFindings, *, intervals: bool = False) -> Sheet:
     """What can be kept within the bound, one row a split and format."""
     bound = f"{100 * found.choices.bound:g} %"
     rows, headings = _by_split(
@@ -72,7 +72,7 @@ def bounded(found: Findings, *, intervals: bool = False) -> Sheet:
     return Sheet(f"Within a bound of {bound}", columns, rows, headings, 0, notes)
 
 
-def referred(found: Findings, *, intervals: bool = False) -> Sheet:
+def referred(found: SelectiveFindings, *, intervals: bool = False) -> Sheet:
     """Whom a format refers against whom its float one does, one row a split and format."""
     rows, headings = _by_split(
         found,
@@ -101,7 +101,9 @@ def referred(found: Findings, *, intervals: bool = False) -> Sheet:
     return Sheet("Who is referred", columns, rows, headings, 0, notes)
 
 
-def classes(found: Findings, split: str, workload: Workload, *, every: bool = False) -> Sheet:
+def classes(
+    found: SelectiveFindings, split: str, workload: Workload, *, every: bool = False
+) -> Sheet:
     """Recall and share referred of every class, a column a format.
 
     Args:
@@ -145,7 +147,7 @@ def classes(found: Findings, split: str, workload: Workload, *, every: bool = Fa
     return Sheet(f"By class: {split}", columns, tuple(rows), headings, 0, notes)
 
 
-def outside(found: Findings, write: Writer = text.concise) -> Sheet:
+def outside(found: SelectiveFindings, write: Writer = text.concise) -> Sheet:
     """Detection of images from outside, one row a set, split and format."""
     groups: dict[tuple[str, str, str], list[Told]] = {}
     for one in found.outside:
@@ -184,7 +186,7 @@ def _new(names: Sequence[str]) -> list[str]:
 
 
 def _by_split(
-    found: Findings, rows_of: Callable[[str], Iterable[tuple[str, ...]]]
+    found: SelectiveFindings, rows_of: Callable[[str], Iterable[tuple[str, ...]]]
 ) -> tuple[tuple[tuple[str, ...], ...], dict[int, str]]:
     """Rows, and a heading above those of each split that has some."""
     rows: list[tuple[str, ...]] = []
@@ -197,7 +199,7 @@ def _by_split(
     return tuple(rows), headings
 
 
-def _kept_cells(one: Selection, intervals: bool) -> tuple[str, ...]:
+def _kept_cells(one: Referral, intervals: bool) -> tuple[str, ...]:
     areas = [one.aurc.get(name) for name in SCORES]
     change = one.aurc_change
     half = text.MISSING if one.halved is None else "✓" if one.halved else "✗"
@@ -212,7 +214,7 @@ def _kept_cells(one: Selection, intervals: bool) -> tuple[str, ...]:
     )
 
 
-def _bounded_cells(found: Findings, one: Selection, intervals: bool) -> tuple[str, ...]:
+def _bounded_cells(found: SelectiveFindings, one: Referral, intervals: bool) -> tuple[str, ...]:
     got = one.bounded
     if got is None:
         return (one.variant, text.fixed(one.balanced.value, 2), *[text.MISSING] * 5)
@@ -229,7 +231,7 @@ def _bounded_cells(found: Findings, one: Selection, intervals: bool) -> tuple[st
     )
 
 
-def _referred_rows(shown: Sequence[Comparison], intervals: bool) -> Iterator[tuple[str, ...]]:
+def _referred_rows(shown: Sequence[FormatAgreement], intervals: bool) -> Iterator[tuple[str, ...]]:
     """Of the float formats the luck, then of every other the format."""
     for luck in {c.luck.variant: c.luck for c in shown if c.luck is not None}.values():
         yield (luck.variant, *_agreement_cells(luck, intervals), text.MISSING, "luck")
@@ -295,7 +297,7 @@ def _two_lines(variant: str) -> tuple[str, str]:
     return first, second
 
 
-def _by(found: Findings) -> str:
+def _by(found: SelectiveFindings) -> str:
     return found.choices.by.replace("_", " ")
 
 
@@ -303,7 +305,7 @@ def _interval(whole: bool) -> str:
     return "In brackets: 95 % interval." if whole else "±: half of the 95 % interval."
 
 
-def _upper_bound(found: Findings) -> str:
+def _upper_bound(found: SelectiveFindings) -> str:
     """Of records that do not tell the images' own part of the draw's luck apart."""
     whole = any(one.luck and not one.apart for one in found.selections)
     return (
@@ -312,7 +314,7 @@ def _upper_bound(found: Findings) -> str:
     ) * whole
 
 
-def _seeds(found: Findings) -> str:
+def _seeds(found: SelectiveFindings) -> str:
     """Of the Bayesian formats: twins draw nothing."""
     bayesian = [one for one in found.selections if FORMATS.get(found.formats[one.variant]).bayesian]
     counts = {one.seeds for one in bayesian}

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 
 from ..selective.conclusions import answer, sentences, verdicts
-from ..selective.findings import Findings
+from ..selective.findings import SelectiveFindings
 from ..workload import Workload
 from . import selective_sheets as sheets
 from . import text
@@ -18,7 +18,7 @@ from .sheet import RichSheet, Sheet, escape, prose
 from .sheet import markdown as markdown_sheet
 
 
-def tables(found: Findings, workload: Workload) -> RenderableType:
+def tables(found: SelectiveFindings, workload: Workload) -> RenderableType:
     """All tables and conclusions within 80 columns."""
     parts: list[RenderableType] = [prose(title(found), style="bold")]
     for sheet in _sheets(found, workload, intervals=False):
@@ -31,7 +31,7 @@ def tables(found: Findings, workload: Workload) -> RenderableType:
     return Group(*parts, prose(""), prose("Conclusions", style="bold"), *map(prose, concluded))
 
 
-def markdown(found: Findings, workload: Workload) -> str:
+def markdown(found: SelectiveFindings, workload: Workload) -> str:
     """The same with every interval."""
     lines = [*_notes(found, workload)]
     return "\n".join(
@@ -48,7 +48,7 @@ def markdown(found: Findings, workload: Workload) -> str:
     )
 
 
-def to_dict(found: Findings, workload: Workload) -> dict[str, Any]:
+def to_dict(found: SelectiveFindings, workload: Workload) -> dict[str, Any]:
     """All numbers and conclusions, of JSON's types.
 
     Errors, coverages and shares are percentages; areas and AUROC are in 0 … 1.
@@ -73,7 +73,7 @@ def to_dict(found: Findings, workload: Workload) -> dict[str, Any]:
     }
 
 
-def csv(found: Findings, workload: Workload) -> dict[str, str]:
+def csv(found: SelectiveFindings, workload: Workload) -> dict[str, str]:
     """Files by name: selections, classes, agreements and detection, a row each. What has no row
     has no file."""
     rows: dict[str, list[dict[str, Any]]] = {
@@ -90,12 +90,12 @@ def csv(found: Findings, workload: Workload) -> dict[str, str]:
     return text.csv_files(rows)
 
 
-def title(found: Findings) -> str:
+def title(found: SelectiveFindings) -> str:
     """Of the whole study."""
     return f"{found.workload}: selective prediction, T = {found.mc}"
 
 
-def _sheets(found: Findings, workload: Workload, intervals: bool) -> Iterator[Sheet]:
+def _sheets(found: SelectiveFindings, workload: Workload, intervals: bool) -> Iterator[Sheet]:
     shown = [
         sheets.kept(found, intervals=intervals),
         sheets.bounded(found, intervals=intervals),
@@ -106,7 +106,7 @@ def _sheets(found: Findings, workload: Workload, intervals: bool) -> Iterator[Sh
     return (sheet for sheet in shown if sheet.rows)
 
 
-def _notes(found: Findings, workload: Workload) -> list[str]:
+def _notes(found: SelectiveFindings, workload: Workload) -> list[str]:
     lines = [*variant_lines(found.letters), *found.missing]
     for split, count in found.sources.items():
         lines.append(
@@ -122,14 +122,14 @@ def _notes(found: Findings, workload: Workload) -> list[str]:
     return lines
 
 
-def _selections(found: Findings) -> Iterator[dict[str, Any]]:
+def _selections(found: SelectiveFindings) -> Iterator[dict[str, Any]]:
     for one in found.selections:
         row = asdict(one)
         row.pop("classes")
         yield _flat(row)
 
 
-def _agreements(found: Findings) -> Iterator[dict[str, Any]]:
+def _agreements(found: SelectiveFindings) -> Iterator[dict[str, Any]]:
     for one in found.comparisons:
         row = _flat(asdict(one.found)) | {"verdict": one.verdict}
         if one.luck is not None and one.excess is not None:

@@ -9,7 +9,7 @@ from ..record import Fidelity, Paired, Record
 from ..uncertainty.metrics import METRICS, NO_INFORMATION
 from ..verdict import FIDELITY, KINDS, QUALITY, SPEED, worst
 from . import adaptive, text
-from .rows import Row, Section, deterministic, largest_mc, passes, unique
+from .rows import RecordRow, Section, deterministic, largest_mc, passes, unique
 from .sheet import Column, Sheet
 from .verdicts import mark
 
@@ -271,17 +271,17 @@ def decimals(metric: str) -> int:
     return 2 if METRICS.get(metric).unit == "%" else 4
 
 
-def _mark_all(row: Row, section: Section, kind: str) -> str:
+def _mark_all(row: RecordRow, section: Section, kind: str) -> str:
     """Of the row's kind of numbers in all cells of its label and T."""
     cells = [r for r in section.rows if r.label == row.label and _count(r) == _count(row)]
     return mark(worst(r.record.verdict.of(kind) for r in cells))
 
 
-def _setting(row: Row) -> tuple[str, str]:
+def _setting(row: RecordRow) -> tuple[str, str]:
     return passes(row.record.cell), str(row.record.cell.batch)
 
 
-def _count(row: Row) -> tuple[int, bool]:
+def _count(row: RecordRow) -> tuple[int, bool]:
     """Passes at most, and whether images may have fewer."""
     return row.record.cell.mc, row.record.cell.adaptive
 
@@ -320,16 +320,18 @@ def _scores_note(records: Sequence[Record], write: Writer) -> str:
     )
 
 
-def _key(row: Row) -> tuple[object, ...]:
+def _key(row: RecordRow) -> tuple[object, ...]:
     cell = row.record.cell
     return cell.format, row.label.removeprefix(cell.format), *_count(row)
 
 
-def _mutual(row: Row) -> Sequence[float | None] | None:
+def _mutual(row: RecordRow) -> Sequence[float | None] | None:
     return row.record.quality.scores.get("mutual_information")
 
 
-def _paired_cells(row: Row, kept: Mapping[tuple[object, ...], float | None]) -> tuple[str, ...]:
+def _paired_cells(
+    row: RecordRow, kept: Mapping[tuple[object, ...], float | None]
+) -> tuple[str, ...]:
     found = row.record.paired
     assert found is not None
     _, *rest = _key(row)
@@ -354,7 +356,7 @@ def _points(images: int) -> str:
     return text.plural(float(f"{100 / images:.3g}"), "point")
 
 
-def _uncounted(rows: Sequence[Row]) -> str:
+def _uncounted(rows: Sequence[RecordRow]) -> str:
     """What intervals of records from before independent images were counted cannot tell."""
     told = (row.record.paired for row in rows)
     if all(one is None or one.units is not None for one in told):
@@ -387,7 +389,7 @@ def _speed_columns(unit: str) -> tuple[Column, ...]:
     )
 
 
-def _speed_cells(row: Row, byte_scale: float) -> tuple[str, ...]:
+def _speed_cells(row: RecordRow, byte_scale: float) -> tuple[str, ...]:
     timing, moved = row.record.timing, row.record.bandwidth
     return (
         *(text.milliseconds(timing.percentiles_ns.get(p)) for p in ("p50", "p90", "p99")),
@@ -414,12 +416,12 @@ def _fidelity_cells(layer: Fidelity) -> tuple[str, ...]:
 
 
 def _paper_cells(
-    row: Row,
-    base: Row | None,
+    row: RecordRow,
+    base: RecordRow | None,
     reference: Mapping[str, Mapping[str, float]],
     name: str,
 ) -> tuple[str, ...]:
-    def ours(r: Row | None) -> float | None:
+    def ours(r: RecordRow | None) -> float | None:
         return text.mean(r.record.quality.scores.get(name)) if r else None
 
     digits = decimals(name)

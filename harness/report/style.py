@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from ..escape import visible
 from ..files import write_atomically
 from ..verdict import INVALID
-from .rows import Row, deterministic, format_order
+from .rows import RecordRow, deterministic, format_order
 
 #: Width of a column of text, inches.
 COLUMN = 3.5
@@ -75,7 +75,7 @@ class Look:
     fillstyle: str
 
 
-def look(row: Row) -> Look:
+def look(row: RecordRow) -> Look:
     """The look of a row: its format's; the letter of a variant changes marker and line."""
     letter = row.label.removeprefix(row.record.cell.format).strip()
     return format_look(row.record.cell.format, ord(letter[0]) - ord("a") if letter else 0)
@@ -94,14 +94,14 @@ def format_look(format: str, variant: int = 0) -> Look:
     )
 
 
-def judged_look(row: Row, kind: str) -> Look:
+def judged_look(row: RecordRow, kind: str) -> Look:
     """The look of a row, grey and hollow where the quality or speed that is drawn is invalid."""
     shown = look(row)
     invalid = row.record.verdict.of(kind) == INVALID
     return replace(shown, color=FAINT, fillstyle="none") if invalid else shown
 
 
-def caption(rows: Iterable[Row], kind: str) -> str:
+def caption(rows: Iterable[RecordRow], kind: str) -> str:
     """What the grey of `judged_look` says, where there is some."""
     invalid = any(row.record.verdict.of(kind) == INVALID for row in rows)
     return f"grey: {kind} invalid" if invalid else ""

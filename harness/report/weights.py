@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from ..files import write_atomically
-from ..shift.similarity import TOLERANCE, Similarity, Verdict, verdicts
+from ..shift.similarity import TOLERANCE, Similarity, SimilarityVerdict, verdicts
 from ..shift.weights import REFERENCE, LayerRange
 from . import text
 from .rows import format_order
@@ -138,7 +138,7 @@ def _by_layer(
     title: str,
     unit: str,
     ranges: Sequence[LayerRange],
-    found: Sequence[Verdict],
+    found: Sequence[SimilarityVerdict],
     value: Callable[[LayerRange], float],
     error: Callable[[Similarity], float],
     note: str,
@@ -168,7 +168,7 @@ def _by_layer(
     return Sheet(title, columns, tuple(rows), {}, 0, (f"{note}.",))
 
 
-def _verdict_sheet(found: Sequence[Verdict], tolerance: float) -> Sheet:
+def _verdict_sheet(found: Sequence[SimilarityVerdict], tolerance: float) -> Sheet:
     rows = [
         (
             verdict.label,
@@ -202,7 +202,7 @@ def _variant(found: LayerRange) -> str:
     return found.label.removeprefix(found.format).strip()
 
 
-def _variant_of(verdict: Verdict, formats: dict[str, str]) -> str:
+def _variant_of(verdict: SimilarityVerdict, formats: dict[str, str]) -> str:
     return verdict.label.removeprefix(formats[verdict.label]).strip()
 
 

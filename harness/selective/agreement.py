@@ -19,7 +19,7 @@ from ..shift.bootstrap import Array, Luck, luck_draws
 from ..significance import holm
 from ..units import ALPHA
 from .ranking import Ranked, once
-from .sample import RESAMPLES, SEED, Interval, Sample
+from .sample import RESAMPLES, SEED, Interval, SplitSample
 from .selection import Choices, joined
 
 SEEDS = 3
@@ -61,7 +61,7 @@ class Agreement:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class FormatAgreement:
     """One quantized format's agreement with its float one, beside the luck of the draw.
 
     Attributes:
@@ -89,14 +89,14 @@ class Comparison:
 
 
 def comparisons(
-    samples: Sequence[Sample],
+    samples: Sequence[SplitSample],
     choices: Choices,
     *,
     resamples: int = RESAMPLES,
     seed: int = SEED,
     alpha: float = ALPHA,
     advance: Callable[[int], None] | None = None,
-) -> list[Comparison]:
+) -> list[FormatAgreement]:
     """Every format that has its float one, split by split.
 
     Args:
@@ -134,12 +134,12 @@ class _Pairs:
 
 
 def _compared(
-    sample: Sample,
+    sample: SplitSample,
     choices: Choices,
     resamples: int,
     seed: int,
     advance: Callable[[int], None] | None,
-) -> list[Comparison]:
+) -> list[FormatAgreement]:
     """Every format on one split; not judged yet."""
     ranked = {
         (variant, one.seed): one.ranked(choices.by)
@@ -161,7 +161,7 @@ def _compared(
     for one in pairs:
         by = luck.get(one.reference)
         if by is None:
-            found.append(Comparison(made[one], None, None, {}, {}, ""))
+            found.append(FormatAgreement(made[one], None, None, {}, {}, ""))
             continue
         excess = _excess(one, by, ranked, choices)
         moved = draws[one]["switched"] - draws[by]["switched"]
@@ -206,7 +206,7 @@ def _without(pairs: _Pairs, seed: int) -> _Pairs:
     )
 
 
-def _pairs(sample: Sample) -> list[_Pairs]:
+def _pairs(sample: SplitSample) -> list[_Pairs]:
     """Of every format with its float one, seed by seed."""
     found = []
     for variant, reference in sample.references.items():
@@ -218,7 +218,7 @@ def _pairs(sample: Sample) -> list[_Pairs]:
     return found
 
 
-def _lucks(sample: Sample) -> list[_Pairs]:
+def _lucks(sample: SplitSample) -> list[_Pairs]:
     """Of every float one with itself, where it has more seeds than one."""
     found = []
     for name in dict.fromkeys(sample.references.values()):
@@ -266,7 +266,7 @@ def _share(part: Array, whole: Array) -> Array:
 
 
 def _made(
-    sample: Sample, pairs: _Pairs, here: dict[str, Array], draws: dict[str, Array]
+    sample: SplitSample, pairs: _Pairs, here: dict[str, Array], draws: dict[str, Array]
 ) -> Agreement:
     found = {name: Interval.of(float(here[name][0]), draws[name]) for name in here}
     referred = found.pop("referred").value
@@ -282,17 +282,17 @@ def _made(
 
 
 def _comparison(
-    sample: Sample, found: Agreement, luck: Agreement, excess: _Excess, draws: Array
-) -> Comparison:
+    sample: SplitSample, found: Agreement, luck: Agreement, excess: _Excess, draws: Array
+) -> FormatAgreement:
     """Judged where there are seeds and sources enough, but for Holm."""
     if not excess.seeds:
         few = f"fewer than {SEEDS} seeds of the draw"
-        return Comparison(found, luck, None, {}, {}, "", few)
+        return FormatAgreement(found, luck, None, {}, {}, "", few)
     interval = Interval.of(excess.value, draws)
     if sample.too_few:
-        return Comparison(found, luck, interval, {}, {}, "", sample.too_few)
+        return FormatAgreement(found, luck, interval, {}, {}, "", sample.too_few)
     p = {
         MORE: (1 + int((draws <= 0).sum())) / (len(draws) + 1),
         LESS: (1 + int((draws >= 0).sum())) / (len(draws) + 1),
     }
-    return Comparison(found, luck, interval, p, {}, "")
+    return FormatAgreement(found, luck, interval, p, {}, "")

@@ -12,7 +12,7 @@ from ..terminal import MEMORY, Names, echo, echo_json, progress, show, tell
 
 if TYPE_CHECKING:
     from ..workload import Workload
-    from .findings import Findings
+    from .findings import SelectiveFindings
     from .plan import SelectivePlan
 
 RESULTS = "results/selective"
@@ -79,7 +79,7 @@ def selective(
 def _conclude(
     workload: Workload,
     plan: SelectivePlan,
-    found: Findings,
+    found: SelectiveFindings,
     out: Path | None,
     tiles: int,
     as_json: bool,
@@ -94,7 +94,7 @@ def _conclude(
 
 
 def _write(
-    workload: Workload, plan: SelectivePlan, found: Findings, out: Path, tiles: int
+    workload: Workload, plan: SelectivePlan, found: SelectiveFindings, out: Path, tiles: int
 ) -> Iterator[Path]:
     """What needs no data first."""
     from ..files import write_atomically

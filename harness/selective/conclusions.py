@@ -8,15 +8,15 @@ from ..formats import FORMATS
 from ..report.text import MISSING, beyond, fixed, plural, signed, verb
 from ..units import LEAST_UNITS
 from ..workload import Workload
-from .agreement import LESS, MORE, SEEDS, Comparison
-from .findings import Findings
+from .agreement import LESS, MORE, SEEDS, FormatAgreement
+from .findings import SelectiveFindings
 from .sample import Interval
-from .selection import Selection
+from .selection import Referral
 
 QUESTION = "Would quantization change who is referred?"
 
 
-def sentences(found: Findings, workload: Workload) -> list[str]:
+def sentences(found: SelectiveFindings, workload: Workload) -> list[str]:
     """By split, what selection reaches in FP32, and what the thresholds of all formats that draw
     keep; sets with a note (`Workload.split_notes`) come last."""
     lines = []
@@ -28,12 +28,12 @@ def sentences(found: Findings, workload: Workload) -> list[str]:
     return lines
 
 
-def verdicts(found: Findings) -> list[str]:
+def verdicts(found: SelectiveFindings) -> list[str]:
     """By split and quantized format, whom it refers that its float one does not."""
     return [_verdict(one) for split in found.splits for one in found.compared(split)]
 
 
-def answer(found: Findings) -> str:
+def answer(found: SelectiveFindings) -> str:
     """`QUESTION`, in one sentence over all splits and Bayesian formats."""
     judged = [c for c in found.comparisons if c.verdict]
     if not judged:
@@ -57,7 +57,7 @@ def answer(found: Findings) -> str:
     return f"{QUESTION} Less than the luck of the draw does: {counts}."
 
 
-def _halved(found: Findings, one: Selection) -> str:
+def _halved(found: SelectiveFindings, one: Referral) -> str:
     coverage = f"{100 * found.choices.coverage:g} %"
     if one.ratio is None:
         images = plural(one.images, "image")
@@ -70,7 +70,7 @@ def _halved(found: Findings, one: Selection) -> str:
     )
 
 
-def _within(found: Findings, one: Selection) -> Iterator[str]:
+def _within(found: SelectiveFindings, one: Referral) -> Iterator[str]:
     if one.bounded is None:
         return
     bound, got = f"{100 * found.choices.bound:g} %", one.bounded
@@ -96,7 +96,7 @@ def _within(found: Findings, one: Selection) -> Iterator[str]:
     )
 
 
-def _own_thresholds(found: Findings, split: str) -> Iterator[str]:
+def _own_thresholds(found: SelectiveFindings, split: str) -> Iterator[str]:
     """Beside the range over single seeds, for another draw may choose another threshold."""
     parts = []
     for one in found.of(split):
@@ -113,7 +113,7 @@ def _own_thresholds(found: Findings, split: str) -> Iterator[str]:
         yield f"{split}, beside one another: {own} {'; '.join(parts)}."
 
 
-def _verdict(one: Comparison) -> str:
+def _verdict(one: FormatAgreement) -> str:
     got = one.found
     start = (
         f"{got.split}, {got.variant}: {got.switched.value:.1f} of "

@@ -11,10 +11,10 @@ from ..errors import UserError
 from ..report.text import plural
 from ..shift.record import ShiftRecord
 from ..shift.results import CLEAN, OOD, Results, detected, results
-from .agreement import Comparison, comparisons
+from .agreement import FormatAgreement, comparisons
 from .plan import VALIDATION
-from .sample import RESAMPLES, SEED, Sample
-from .selection import Choices, Selection, selections
+from .sample import RESAMPLES, SEED, SplitSample
+from .selection import Choices, Referral, selections
 
 if TYPE_CHECKING:
     from ..shift.study import Report
@@ -49,7 +49,7 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Findings:
+class SelectiveFindings:
     """Of one study.
 
     Attributes:
@@ -73,9 +73,9 @@ class Findings:
     letters: Mapping[str, str]
     missing: tuple[str, ...]
     sources: Mapping[str, int]
-    samples: Mapping[str, Sample]
-    selections: tuple[Selection, ...]
-    comparisons: tuple[Comparison, ...]
+    samples: Mapping[str, SplitSample]
+    selections: tuple[Referral, ...]
+    comparisons: tuple[FormatAgreement, ...]
     outside: tuple[Told, ...]
 
     @property
@@ -83,11 +83,11 @@ class Findings:
         """Names, in the order of the tables."""
         return list(self.samples)
 
-    def of(self, split: str) -> list[Selection]:
+    def of(self, split: str) -> list[Referral]:
         """Selections of one split."""
         return [one for one in self.selections if one.split == split]
 
-    def compared(self, split: str) -> list[Comparison]:
+    def compared(self, split: str) -> list[FormatAgreement]:
         """Comparisons on one split."""
         return [one for one in self.comparisons if one.found.split == split]
 
@@ -100,7 +100,7 @@ def findings(
     resamples: int = RESAMPLES,
     seed: int = SEED,
     report: Report | None = None,
-) -> Findings:
+) -> SelectiveFindings:
     """Put the records of a study to its questions.
 
     Args:
@@ -120,9 +120,9 @@ def findings(
         raise UserError(
             f"There is no record of the {lacking[0]} split; leave out --policy never to score it."
         )
-    samples = {name: Sample.of(found[name], choices.by) for name in splits}
+    samples = {name: SplitSample.of(found[name], choices.by) for name in splits}
     chosen_on = found.get(VALIDATION)
-    validation = Sample.of(chosen_on, choices.by) if chosen_on is not None else None
+    validation = SplitSample.of(chosen_on, choices.by) if chosen_on is not None else None
     for sample in samples.values():
         _check_coverage(sample, choices)
     advance = _progress(report, 2 * resamples * len(samples))
@@ -143,7 +143,7 @@ def findings(
         list(samples.values()), choices, resamples=resamples, seed=seed, advance=advance
     )
     widest = max(found.values(), key=lambda study: len(study.formats))
-    return Findings(
+    return SelectiveFindings(
         workload=records[0].cell.workload,
         choices=choices,
         mc=max(record.cell.mc for record in records),
@@ -175,7 +175,7 @@ def _progress(report: Report | None, total: int) -> Callable[[int], None]:
     return advance
 
 
-def _check_coverage(sample: Sample, choices: Choices) -> None:
+def _check_coverage(sample: SplitSample, choices: Choices) -> None:
     """Some image is kept and some is referred."""
     images = sample.images
     kept = round(choices.coverage * images)
@@ -195,7 +195,7 @@ def _check_coverage(sample: Sample, choices: Choices) -> None:
 
 
 def _missing(
-    found: Mapping[str, Results], samples: Mapping[str, Sample], chosen: Sequence[Selection]
+    found: Mapping[str, Results], samples: Mapping[str, SplitSample], chosen: Sequence[Referral]
 ) -> list[str]:
     lines = [f"{study.split}: {line}" for study in found.values() for line in study.missing()]
     lines += [

@@ -67,7 +67,7 @@ class Outputs:
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class SplitSample:
     """The images of one split, in every format.
 
     Attributes:
@@ -86,7 +86,7 @@ class Sample:
     skipped: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, results: Results, by: str) -> Sample:
+    def of(cls, results: Results, by: str) -> SplitSample:
         """From the records of one split, of the formats that have the uncertainty `by`.
 
         Raises:

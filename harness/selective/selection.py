@@ -13,7 +13,7 @@ from ..shift.paired import luck_of
 from ..shift.results import Results
 from .bound import Cut, largest_cut
 from .ranking import balanced_error, once
-from .sample import RESAMPLES, SCORES, SEED, Interval, Outputs, Sample
+from .sample import RESAMPLES, SCORES, SEED, Interval, Outputs, SplitSample
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Bounded:
 
 
 @dataclass(frozen=True)
-class Selection:
+class Referral:
     """One format on one split. Errors are in %, areas in 0 … 1.
 
     Attributes:
@@ -125,14 +125,14 @@ class Selection:
 
 def selections(
     results: Results,
-    sample: Sample,
-    validation: Sample | None,
+    sample: SplitSample,
+    validation: SplitSample | None,
     choices: Choices,
     *,
     resamples: int = RESAMPLES,
     seed: int = SEED,
     advance: Callable[[int], None] | None = None,
-) -> list[Selection]:
+) -> list[Referral]:
     """Every format on one split, in the order of the formats.
 
     Args:
@@ -188,7 +188,7 @@ def joined(parts: Sequence[dict[str, Array]]) -> dict[str, Array]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _cuts(validation: Sample | None, variant: str, choices: Choices) -> dict[int, Cut]:
+def _cuts(validation: SplitSample | None, variant: str, choices: Choices) -> dict[int, Cut]:
     """Of each seed, chosen on the validation split; none where it was not scored."""
     outputs = validation.outputs.get(variant, ()) if validation is not None else ()
     return {one.seed: _cut(one, choices) for one in outputs}
@@ -251,20 +251,20 @@ class _Scored:
 
     def selection(
         self,
-        sample: Sample,
+        sample: SplitSample,
         variant: str,
         here: dict[str, Array],
         draws: dict[str, Array],
         change: Interval | None,
         luck: Sequence[Luck],
-    ) -> Selection:
+    ) -> Referral:
         """All of it, from figures of the images as they are and of resamples."""
         found = {
             name: Interval.of(float(values[0]), draws[name])
             for name, values in here.items()
             if values.ndim == 1
         }
-        return Selection(
+        return Referral(
             split=sample.split,
             variant=variant,
             images=sample.images,

@@ -62,7 +62,7 @@ Prepare = Callable[[Options, str, bool], Made]
 
 
 @dataclass(frozen=True, eq=False)
-class Images:
+class ScoredImages:
     """What every configuration is scored on.
 
     Attributes:
@@ -102,7 +102,7 @@ def ablation_images(
     seed: int = 0,
     root: Path | None = None,
     official: str | None = None,
-) -> Images:
+) -> ScoredImages:
     """The first images of a split, clean and corrupted.
 
     Args:
@@ -123,12 +123,12 @@ def ablation_images(
         copies[name], origins[name] = shifted(
             part, name, severity, seed=seed, root=root, official=official
         )
-    return Images(split.limit(clean), copies, severity, seed, origins)
+    return ScoredImages(split.limit(clean), copies, severity, seed, origins)
 
 
 def ablation(
     prepare: Prepare,
-    images: Images,
+    images: ScoredImages,
     *,
     mc: int = 20,
     seeds: Sequence[int] = (0,),
@@ -186,7 +186,7 @@ def ablation(
 class _Progress:
     """Counts images over all configurations and seeds."""
 
-    def __init__(self, report: Report | None, configurations: int, images: Images) -> None:
+    def __init__(self, report: Report | None, configurations: int, images: ScoredImages) -> None:
         self.images = sum(map(len, (images.clean, *images.corrupted.values())))
         self._report, self._done, self._total = report, 0, configurations * self.images
         self._phase = ""
@@ -212,7 +212,7 @@ class _Scored:
 
 @dataclass(frozen=True, eq=False)
 class _Scorer:
-    images: Images
+    images: ScoredImages
     mc: int
     seeds: tuple[int, ...]
     threads: int

@@ -50,7 +50,7 @@ from numpy.typing import NDArray
 from ..significance import holm
 from ..units import ALPHA, too_few
 from .bootstrap import Array, Luck, luck_draws
-from .paired import Pair, Sample, pairs_at
+from .paired import Pair, PairedValues, pairs_at
 from .results import Results
 
 MARGINS = {"accuracy": 0.3, "nll": 0.01, "ece": 0.5}
@@ -136,13 +136,13 @@ def equivalence(
     for severity in results.severities:
         pairs = pairs_at(results, severity)
         if pairs:
-            raw += _tested(Sample(results, severity, pairs), resamples, seed)
+            raw += _tested(PairedValues(results, severity, pairs), resamples, seed)
     order, metrics = list(results.formats), list(MARGINS)
     raw.sort(key=lambda o: (order.index(o.variant), metrics.index(o.metric), o.severity))
     return _corrected(raw, alpha)
 
 
-def _tested(sample: Sample, resamples: int, seed: int) -> list[Outcome]:
+def _tested(sample: PairedValues, resamples: int, seed: int) -> list[Outcome]:
     effects, units = sample.effects(), sample.units.count
     if units < 2:
         return [
@@ -163,7 +163,7 @@ def _tested(sample: Sample, resamples: int, seed: int) -> list[Outcome]:
 
 
 def _outcome(
-    sample: Sample,
+    sample: PairedValues,
     pair: Pair,
     metric: str,
     effect: float,

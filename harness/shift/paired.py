@@ -43,7 +43,7 @@ def pairs_at(results: Results, severity: int) -> list[Pair]:
     return found
 
 
-class Sample:
+class PairedValues:
     """The per-image values of all pairs at one severity, and their effects."""
 
     def __init__(self, results: Results, severity: int, pairs: Sequence[Pair]) -> None:

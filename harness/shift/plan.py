@@ -39,7 +39,7 @@ _PREFIXES = (1, 2, 5, 10, 20, 50, 100)
 
 
 @dataclass(frozen=True)
-class Profile:
+class StudySize:
     """How large a study is.
 
     Attributes:
@@ -57,9 +57,9 @@ class Profile:
 
 _ALL = tuple(CORRUPTIONS.names())
 PROFILES = {
-    "quick": Profile(("brightness", "contrast", "gaussian_blur", "gaussian_noise"), 500, 10, ()),
-    "regular": Profile(_ALL, 1000, 50, ("svhn", "cifar100")),
-    "full": Profile(_ALL, None, 50, ("svhn", "cifar100")),
+    "quick": StudySize(("brightness", "contrast", "gaussian_blur", "gaussian_noise"), 500, 10, ()),
+    "regular": StudySize(_ALL, 1000, 50, ("svhn", "cifar100")),
+    "full": StudySize(_ALL, None, 50, ("svhn", "cifar100")),
 }
 
 

@@ -31,7 +31,7 @@ class Similarity:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class SimilarityVerdict:
     """Whether the sampled weights of two formats have a similar range, and similar noise.
 
     Attributes:
@@ -91,7 +91,7 @@ class Verdict:
         }
 
 
-def verdicts(ranges: Sequence[LayerRange], tolerance: float = TOLERANCE) -> list[Verdict]:
+def verdicts(ranges: Sequence[LayerRange], tolerance: float = TOLERANCE) -> list[SimilarityVerdict]:
     """Hold formats against each other, layer by layer.
 
     Args:
@@ -111,7 +111,9 @@ def verdicts(ranges: Sequence[LayerRange], tolerance: float = TOLERANCE) -> list
             pairs.append((label, whole))
     by_label = {label: [r for r in ranges if r.label == label] for label in formats}
     return [
-        Verdict(label, other, tolerance, tuple(map(_similarity, by_label[label], by_label[other])))
+        SimilarityVerdict(
+            label, other, tolerance, tuple(map(_similarity, by_label[label], by_label[other]))
+        )
         for label, other in pairs
     ]
 

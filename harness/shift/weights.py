@@ -32,7 +32,7 @@ _TAILS = (0.1, 99.9)  # %
 
 
 @dataclass(frozen=True)
-class Histogram:
+class WeightCounts:
     """Counts between edges; what lies beyond the outer ones is counted in the outer bins.
 
     Attributes:
@@ -84,8 +84,8 @@ class LayerRange:
     at_mean: float
     still: float
     wasserstein: float
-    weights_histogram: Histogram
-    noise_histogram: Histogram
+    weights_histogram: WeightCounts
+    noise_histogram: WeightCounts
 
     @property
     def mean_share(self) -> float:
@@ -253,10 +253,10 @@ def _widened(low: float, high: float) -> tuple[float, float]:
     return float(low - more), float(high + more)
 
 
-def _histogram(values: NDArray, low: float, high: float, bins: int) -> Histogram:
+def _histogram(values: NDArray, low: float, high: float, bins: int) -> WeightCounts:
     edges = np.linspace(low, high, bins + 1)
     counts, _ = np.histogram(np.clip(values, low, high), edges)
-    return Histogram(tuple(edges.tolist()), tuple(counts.tolist()))
+    return WeightCounts(tuple(edges.tolist()), tuple(counts.tolist()))
 
 
 def _rms(values: NDArray) -> float:

@@ -11,7 +11,7 @@ from scipy import stats
 
 from sigmabench.harness.record import Paired, Record
 from sigmabench.harness.report import text
-from sigmabench.harness.report.rows import Row, sections
+from sigmabench.harness.report.rows import RecordRow, sections
 from sigmabench.harness.units import Units
 
 ACCURACY = "accuracy_percent"
@@ -27,7 +27,7 @@ class Ratio:
         now: over that of the same race; None without one.
     """
 
-    row: Row
+    row: RecordRow
     before: float
     now: float | None
 

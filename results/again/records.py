@@ -13,7 +13,7 @@ from sigmabench.harness.measure.clock import Samples
 from sigmabench.harness.measure.saturation import activations_in_range, saturation_findings
 from sigmabench.harness.measure.timing import timing
 from sigmabench.harness.peers.audits import NO_INFORMATION, findings, quiet, same_std
-from sigmabench.harness.peers.record import Comparison
+from sigmabench.harness.peers.record import PeersRecord
 from sigmabench.harness.record import Record
 from sigmabench.harness.verdict import ABOUT, KINDS, PASS, Verdict, verdict
 
@@ -111,7 +111,7 @@ def judged(record: Record) -> Judged:
     return _judged(record.verdict, found, unjudged, changes)
 
 
-def judged_peers(comparison: Comparison) -> Judged:
+def judged_peers(comparison: PeersRecord) -> Judged:
     """A comparison with peers. σ is judged without the number of weights of each layer, which it
     does not hold: the median layer by the audit's own bound, single layers by that of one weight.
     """

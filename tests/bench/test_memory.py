@@ -29,7 +29,7 @@ CONV1 = 6 * 28 * 28
 def used() -> MemoryUse:
     if reason := BACKENDS.get("native").unavailable():
         pytest.skip(reason)
-    plan = memory.Plan(LENET5, "INT8_SIGMA3", (2,), mc=3, threads=1)
+    plan = memory.MemoryPlan(LENET5, "INT8_SIGMA3", (2,), mc=3, threads=1)
     (use,) = memory.measure(plan, "sigmabench bench memory lenet5")
     return use
 
@@ -121,7 +121,7 @@ def test_a_process_that_fails_is_a_sentence(monkeypatch):
     if reason := BACKENDS.get("native").unavailable():
         pytest.skip(reason)
     monkeypatch.setattr(memory.sys, "executable", "/bin/false")
-    plan = memory.Plan(LENET5, batches=(1,), mc=1)
+    plan = memory.MemoryPlan(LENET5, batches=(1,), mc=1)
     with pytest.raises(UserError, match="lenet5 at batch 1 ended with status 1"):
         list(memory.measure(plan, ""))
 

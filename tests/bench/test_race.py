@@ -15,7 +15,7 @@ from peer_fakes import fake_peer
 from sigmabench.harness.backends.base import BACKENDS
 from sigmabench.harness.bench import race, record, table
 from sigmabench.harness.bench.networks import LENET5
-from sigmabench.harness.bench.race import Plan
+from sigmabench.harness.bench.race import RacePlan
 from sigmabench.harness.bench.record import Contender, Race
 from sigmabench.harness.bench.turns import QUERY_SECONDS, passes_per_query
 from sigmabench.harness.cli import main
@@ -30,7 +30,7 @@ def raced(tmp_path_factory) -> list[Race]:
     """FP32 and BF16 against a peer that works, one that crashes midway and one that refuses."""
     folder = tmp_path_factory.mktemp("peers")
     peer = fake_peer(folder, ("GOOD", "CRASH", "REFUSE"))
-    plan = Plan(
+    plan = RacePlan(
         LENET5,
         batches=(3,),
         mc=4,

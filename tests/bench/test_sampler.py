@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason="nothin
 
 
 def test_every_width_moves_its_bytes(tmp_path) -> None:
-    plan = sampler.Plan(weights=1 << 16, threads=1, seconds=0.05)
+    plan = sampler.SamplerPlan(weights=1 << 16, threads=1, seconds=0.05)
     widths = sampler.measure(plan)
     assert [width.bits for width in widths] == list(range(1, 9))
     for width in widths:
@@ -32,7 +32,7 @@ def test_every_width_moves_its_bytes(tmp_path) -> None:
 
 def test_a_draw_counts_every_weight_once_whatever_shares_it() -> None:
     for threads in (1, 3):
-        program = sampler._program(4, 16, sampler.Plan(threads=threads))
+        program = sampler._program(4, 16, sampler.SamplerPlan(threads=threads))
         program.draw(1, 0, 5)
         assert program.draws == 5 * 16 * sampler.INPUTS
 
@@ -46,7 +46,7 @@ def test_a_copy_copies() -> None:
 )
 def test_what_cannot_be_drawn_is_refused(wrong) -> None:
     with pytest.raises(UserError, match="--"):
-        sampler.Plan(**wrong)
+        sampler.SamplerPlan(**wrong)
 
 
 def test_the_command_prints_a_row_a_width(tmp_path) -> None:

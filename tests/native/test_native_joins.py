@@ -24,7 +24,7 @@ from sigmabench.harness.backends.float_program import load_program
 from sigmabench.harness.backends.native import build
 from sigmabench.harness.backends.reference import ReferencePredictor
 from sigmabench.harness.backends.shipped import NATIVE as BACKEND
-from sigmabench.harness.profile import Query, Target, profile
+from sigmabench.harness.profile import ProfiledQuery, Target, profile
 from sigmabench.harness.quantize.forward import forward
 from sigmabench.harness.quantize.functions import FUNCTIONS, signs
 from sigmabench.harness.quantize.graph import Activation, Conv, Graph, Join, Node, Pool
@@ -164,7 +164,8 @@ def test_drawn_weights_pass_through_joins_too() -> None:
 def test_a_profile_has_joins_and_what_is_read_is_counted() -> None:
     model = artefact(chained(), 8)
     found = profile(
-        Target("test", "random", model, images(model, 12)), Query(batch=3, mc=2, seconds=0.01)
+        Target("test", "random", model, images(model, 12)),
+        ProfiledQuery(batch=3, mc=2, seconds=0.01),
     )
     operations = {step.name: step.operation for step in found.steps}
     joins = [name for name, kind in operations.items() if kind == "join"]

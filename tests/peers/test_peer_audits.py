@@ -11,7 +11,7 @@ import torch
 from sigmabench.harness.bench.record import Contender
 from sigmabench.harness.measure.watch import CoreWatch
 from sigmabench.harness.peers import audits
-from sigmabench.harness.peers.record import Row
+from sigmabench.harness.peers.record import PeerRow
 from sigmabench.harness.predict import summarise
 
 
@@ -20,8 +20,8 @@ def summary(*probs: float) -> object:
     return summarise(torch.stack([p, 1 - p], 1).log()[None], deterministic=True)
 
 
-def row(name: str, format: str, **values: object) -> Row:
-    return Row(Contender(name, name, format, "x", 1, (1000,) * 20, (4,) * 5), **values)
+def row(name: str, format: str, **values: object) -> PeerRow:
+    return PeerRow(Contender(name, name, format, "x", 1, (1000,) * 20, (4,) * 5), **values)
 
 
 def test_another_network_is_noticed():
@@ -105,8 +105,10 @@ def test_the_noisiest_is_named():
     assert audits.quiet([row("a", "FP32")]) == "pass"
     rough = np.repeat([1000, 2000, 3000, 1500, 2500], 4)
     loud = Contender("b", "b", "FP32", "x", 1, tuple(rough.tolist()), (4,) * 5)
-    assert audits.quiet([row("a", "FP32"), Row(loud)]).startswith("fail: b: run-to-run noise")
-    assert audits.quiet([Row(replace(loud, latency_ns=(), slices=()))]).startswith("not applicable")
+    assert audits.quiet([row("a", "FP32"), PeerRow(loud)]).startswith("fail: b: run-to-run noise")
+    assert audits.quiet([PeerRow(replace(loud, latency_ns=(), slices=()))]).startswith(
+        "not applicable"
+    )
 
 
 LOST = "b: POSTERIOR LOST in x: 0.40 of σ kept."

@@ -21,7 +21,7 @@ from sigmabench.harness.peers.compare import compare
 from sigmabench.harness.peers.environment import ENVIRONMENTS, PEERS
 from sigmabench.harness.peers.handover import NoRoomError
 from sigmabench.harness.peers.plan import PeersPlan, plan_from
-from sigmabench.harness.peers.record import Comparison, Row
+from sigmabench.harness.peers.record import PeerRow, PeersRecord
 from sigmabench.harness.prepare import prepare
 from sigmabench.harness.store import Policy
 from sigmabench.harness.workload import resolve_workload
@@ -47,7 +47,7 @@ def plan_in(folder: Path, **changes: object) -> PeersPlan:
 
 
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory) -> tuple[PeersPlan, Path, Comparison]:
+def compared(tmp_path_factory) -> tuple[PeersPlan, Path, PeersRecord]:
     folder = tmp_path_factory.mktemp("peers")
     plan = replace(plan_in(folder), peers=(fake_peer(folder, FAKES),))
     found, path = compare(plan, folder / "results", "sigmabench peers lenet-digits")
@@ -56,7 +56,7 @@ def compared(tmp_path_factory) -> tuple[PeersPlan, Path, Comparison]:
 
 
 @pytest.fixture(scope="module")
-def rows(compared) -> dict[str, Row]:
+def rows(compared) -> dict[str, PeerRow]:
     return {row.contender.name: row for row in compared[2].rows}
 
 

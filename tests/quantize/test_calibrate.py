@@ -21,7 +21,7 @@ from sigmabench.harness.quantize.calibrate import (
 )
 from sigmabench.harness.quantize.fold import fold
 from sigmabench.harness.quantize.forward import forward
-from sigmabench.harness.quantize.observers import BINS, Histogram, minmax, mse, percentile
+from sigmabench.harness.quantize.observers import BINS, Magnitudes, minmax, mse, percentile
 from sigmabench.harness.quantize.ptq import quantize
 
 
@@ -30,9 +30,9 @@ def model(residual, posterior):
     return fold(residual, posterior, RESIDUAL_SHAPE)
 
 
-def histogram(values: torch.Tensor) -> Histogram:
+def histogram(values: torch.Tensor) -> Magnitudes:
     top = float(values.abs().max())
-    return Histogram(torch.histc(values.abs(), BINS, 0, top).double(), top)
+    return Magnitudes(torch.histc(values.abs(), BINS, 0, top).double(), top)
 
 
 def test_minmax_represents_the_largest_value_seen(model, images):

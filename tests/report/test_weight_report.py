@@ -9,7 +9,7 @@ from rich.console import Console
 
 from sigmabench.harness.report.sheet import RichSheet
 from sigmabench.harness.report.weights import histograms, weight_figures, weight_sheets
-from sigmabench.harness.shift.weights import Histogram, LayerRange
+from sigmabench.harness.shift.weights import LayerRange, WeightCounts
 
 LAYERS = ("stem.convolution", "stage1.block0.conv1", "stage2.block0.conv1", "head")
 FORMATS = ("INT8", "INT8_SIGMA4", "INT8_SIGMA2", "INT8_SIGMA1")
@@ -24,7 +24,7 @@ def made(label: str, layer: str) -> LayerRange:
     counts = (0, 0, *(2**i for i in range(16)), 0, LABELS.index(label))
     return LayerRange(
         layer, label, label.split()[0], 100, 20, -1.5, 1.5, -end, end, 0.5, noise, noise / 0.1,
-        0.0, 0.0, 0.0, Histogram(edges, counts), Histogram(edges, counts[::-1]),
+        0.0, 0.0, 0.0, WeightCounts(edges, counts), WeightCounts(edges, counts[::-1]),
     )  # fmt: skip
 
 

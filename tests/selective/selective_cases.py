@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from sigmabench.harness.selective.findings import Findings
-from sigmabench.harness.selective.sample import Outputs, Sample
+from sigmabench.harness.selective.findings import SelectiveFindings
+from sigmabench.harness.selective.sample import Outputs, SplitSample
 from sigmabench.harness.selective.selection import Choices
 from sigmabench.harness.units import Units
 
@@ -38,11 +38,11 @@ def sample(
     runs: dict[str, Sequence[Outputs]],
     references: dict[str, str] | None = None,
     sources: np.ndarray | None = None,
-) -> Sample:
+) -> SplitSample:
     """A split of these runs, of seeds 0, 1 … each; an image is its own source unless others are
     given."""
     images = len(next(iter(runs.values()))[0].labels)
-    return Sample(
+    return SplitSample(
         "test",
         {
             name: tuple(replace(one, seed=seed) for seed, one in enumerate(each))
@@ -53,9 +53,9 @@ def sample(
     )
 
 
-def found_of(both: Sample, choices: Choices, workload: str) -> Findings:
+def found_of(both: SplitSample, choices: Choices, workload: str) -> SelectiveFindings:
     """Findings of one test set, with nothing concluded yet."""
-    return Findings(
+    return SelectiveFindings(
         workload=workload,
         choices=choices,
         mc=4,

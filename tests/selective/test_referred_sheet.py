@@ -16,7 +16,7 @@ from sigmabench.harness.data import Split
 from sigmabench.harness.errors import UserError
 from sigmabench.harness.report import referred_sheet, selective_figures
 from sigmabench.harness.selective.agreement import comparisons
-from sigmabench.harness.selective.findings import Findings
+from sigmabench.harness.selective.findings import SelectiveFindings
 from sigmabench.harness.selective.selection import Choices, selections
 from sigmabench.harness.shift.results import results
 from sigmabench.harness.workload import WORKLOADS
@@ -33,7 +33,7 @@ WORKLOAD = replace(
 CHOICES = Choices(coverage=0.75)
 
 
-def study(seeds: int = 1) -> Findings:
+def study(seeds: int = 1) -> SelectiveFindings:
     """FP32, and INT8 that swaps the last image kept with the first referred."""
     swapped = UNCERTAINTY.copy()
     kept, referred = np.argsort(UNCERTAINTY)[[14, 15]]

@@ -18,13 +18,13 @@ from sigmabench.harness.report.selective_sheets import classes, kept
 from sigmabench.harness.report.selective_tables import markdown
 from sigmabench.harness.selective import selection
 from sigmabench.harness.selective.conclusions import sentences
-from sigmabench.harness.selective.findings import Findings, findings
-from sigmabench.harness.selective.sample import Interval, Outputs, Sample
+from sigmabench.harness.selective.findings import SelectiveFindings, findings
+from sigmabench.harness.selective.sample import Interval, Outputs, SplitSample
 from sigmabench.harness.selective.selection import (
     Bounded,
     Choices,
     ClassFigures,
-    Selection,
+    Referral,
     selections,
 )
 from sigmabench.harness.shift.blocks import shares_of
@@ -49,7 +49,7 @@ def of_splits(**choices: object) -> list[ShiftRecord]:
 
 
 @pytest.fixture(scope="module")
-def found() -> Findings:
+def found() -> SelectiveFindings:
     return findings(of_splits(), SPLITS, CHOICES, resamples=100)
 
 
@@ -125,7 +125,7 @@ def test_without_errors_there_is_nothing_to_halve() -> None:
     assert (one.ratio, one.halved) == (None, None)
 
 
-def test_areas_are_means_over_seeds_of_running_error_rates(found: Findings) -> None:
+def test_areas_are_means_over_seeds_of_running_error_rates(found: SelectiveFindings) -> None:
     records = of_splits()
     for one in found.of("test"):
         own = [r for r in records if (r.cell.split, r.cell.format) == ("test", one.variant)]
@@ -154,7 +154,7 @@ def lucky(records: list[ShiftRecord]) -> list[ShiftRecord]:
 
 def change_of_int8(
     records: list[ShiftRecord], monkeypatch: pytest.MonkeyPatch | None = None
-) -> Selection:
+) -> Referral:
     """INT8's, with the luck of the draw or without it."""
     if monkeypatch is not None:
         monkeypatch.setattr(selection, "luck_draws", lambda sides, count, seed: np.zeros(count))
@@ -232,12 +232,12 @@ def bounded_by(thresholds: tuple[float | None, ...], kept: float | None) -> list
     interval = Interval(10.0, 9.0, 11.0)
     error = Interval(4.0, 3.0, 5.0) if kept else None
     share = kept or 0.0
-    one = Selection(
+    one = Referral(
         "test", "FP32", 120, len(thresholds), interval, interval, interval, interval, {}, None,
         False, True, Bounded(50.0, thresholds, Interval(share, 0.0, 90.0), (share,), error, 2), (),
     )  # fmt: skip
     samples = {"test": sample({"FP32": [noisy_run(0, 1)]})}
-    made = Findings(
+    made = SelectiveFindings(
         "w", CHOICES, 4, {"FP32": "FP32"}, {}, (), {}, samples, (one,), (), ()
     )  # fmt: skip
     return sentences(made, WORKLOADS.get("lenet-digits"))
@@ -270,7 +270,9 @@ def test_a_seed_without_threshold_is_told_and_has_no_part_in_the_classes() -> No
     assert one.bounded.balanced_error.value == 0
 
 
-def test_formats_with_their_own_thresholds_stand_beside_one_another(found: Findings) -> None:
+def test_formats_with_their_own_thresholds_stand_beside_one_another(
+    found: SelectiveFindings,
+) -> None:
     lines = sentences(found, WORKLOADS.get("lenet-digits"))
     (line,) = (one for one in lines if one.startswith("test, beside one another"))
     for one in found.of("test"):
@@ -281,7 +283,7 @@ def test_formats_with_their_own_thresholds_stand_beside_one_another(found: Findi
             assert f"{one.variant} {kept}" in line
 
 
-def test_conclusions_begin_with_sets_that_have_no_note(found: Findings) -> None:
+def test_conclusions_begin_with_sets_that_have_no_note(found: SelectiveFindings) -> None:
     noted = replace(WORKLOADS.get("lenet-digits"), split_notes={"test": "it shares its images."})
     lines = sentences(found, noted)
     first = [line.partition(",")[0] for line in lines]
@@ -290,7 +292,7 @@ def test_conclusions_begin_with_sets_that_have_no_note(found: Findings) -> None:
     assert "- test: it shares its images." in markdown(found, noted)
 
 
-def test_a_terminal_has_the_classes_of_which_most_is_referred(found: Findings) -> None:
+def test_a_terminal_has_the_classes_of_which_most_is_referred(found: SelectiveFindings) -> None:
     shown = found.of("test")[0]
     many = [ClassFigures(label, 12, 50.0, float(label % 37), None) for label in range(100)]
     wide = replace(found, selections=(replace(shown, classes=tuple(many)),))
@@ -306,7 +308,7 @@ def test_a_terminal_has_the_classes_of_which_most_is_referred(found: Findings) -
     assert "The 20 of 100 classes with most referred" in short.notes[0]
 
 
-def test_images_from_outside_are_told_from_every_split(found: Findings) -> None:
+def test_images_from_outside_are_told_from_every_split(found: SelectiveFindings) -> None:
     records = of_splits()
     assert {(t.split, t.variant, t.by) for t in found.outside} >= {
         ("test", "FP32", "entropy"), ("held-out", "INT8", "mutual_information")
@@ -334,7 +336,7 @@ def test_by_mutual_information_twins_are_left_out() -> None:
         findings(of_splits(formats=("DNN_FP32",)), ("test",), by, resamples=20)
 
 
-def test_what_is_missing_is_said(found: Findings) -> None:
+def test_what_is_missing_is_said(found: SelectiveFindings) -> None:
     assert found.missing == ()
     test = [r for r in of_splits() if r.cell.split == "test"]
     alone = findings(test, ("test",), CHOICES, resamples=20)
@@ -368,5 +370,5 @@ def test_sources_of_a_record_are_numbered_from_0() -> None:
     (record,) = shift_factory.study(("FP32",), (), images=4, ood=())
     packed = base64.b64encode(np.array([7, 3, 7, 9], "<i4").tobytes()).decode()
     (study,) = results([replace(record, per_image={**record.per_image, "source": packed})])
-    assert Sample.of(study, "confidence").units.which.tolist() == [1, 0, 1, 2]
-    assert isinstance(Sample.of(study, "entropy").outputs["FP32"][0], Outputs)
+    assert SplitSample.of(study, "confidence").units.which.tolist() == [1, 0, 1, 2]
+    assert isinstance(SplitSample.of(study, "entropy").outputs["FP32"][0], Outputs)

@@ -25,7 +25,7 @@ from sigmabench.harness.shift import blocks
 from sigmabench.harness.shift import equivalence as module
 from sigmabench.harness.shift.blocks import contrasts
 from sigmabench.harness.shift.equivalence import MARGINS, Outcome, equivalence
-from sigmabench.harness.shift.paired import Sample, pairs_at
+from sigmabench.harness.shift.paired import PairedValues, pairs_at
 from sigmabench.harness.shift.record import ShiftRecord, per_image
 from sigmabench.harness.shift.results import Results, results
 from sigmabench.harness.uncertainty.predictive import Predictive
@@ -102,7 +102,7 @@ def simulated(setting: Setting, studies: int, seed: int = 0) -> dict[str, Errors
 
 
 def _effects(found: Results) -> dict[str, float]:
-    effects = Sample(found, 1, pairs_at(found, 1)).effects()
+    effects = PairedValues(found, 1, pairs_at(found, 1)).effects()
     return {name: float(values[0]) for name, values in effects.items()}
 
 

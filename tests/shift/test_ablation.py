@@ -22,7 +22,7 @@ from sigmabench.harness.quantize.fold import FloatModel, fold
 from sigmabench.harness.quantize.ptq import Options, quantize
 from sigmabench.harness.report import ablation as report
 from sigmabench.harness.shift.ablation import (
-    Images,
+    ScoredImages,
     ablation,
     ablation_images,
     backend_of,
@@ -58,14 +58,14 @@ def split(count: int, seed: int) -> Split:
 
 
 @pytest.fixture(scope="module")
-def shown() -> Images:
+def shown() -> ScoredImages:
     clean = split(40, 0)
     part = clean.limit(24)
     copies = {
         name: replace(part, images=corrupt(part.images, name, 5, seed=0))
         for name in ("gaussian_noise", "contrast")
     }
-    return Images(clean, copies)
+    return ScoredImages(clean, copies)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,9 @@ def test_copies_of_images_tell_no_more_than_the_images(prepare):
     which = torch.arange(10).repeat(4)
     copies = replace(few.take(which), sources=which)
     once, four = (
-        ablation(prepare, Images(one, {"none": one}), mc=2, choices=CHOICES[1:2], resamples=100)
+        ablation(
+            prepare, ScoredImages(one, {"none": one}), mc=2, choices=CHOICES[1:2], resamples=100
+        )
         for one in (few, copies)
     )
     assert (four.images, four.units, four.corrupted_images, four.corrupted_units) == (40, 10) * 2
@@ -195,7 +197,9 @@ def test_progress_counts_every_image(prepare, shown):
 
 
 def test_clean_images_alone(prepare, shown):
-    found = ablation(prepare, Images(shown.clean, {}), mc=2, choices=CHOICES[:1], resamples=10)
+    found = ablation(
+        prepare, ScoredImages(shown.clean, {}), mc=2, choices=CHOICES[:1], resamples=10
+    )
     assert set(found.rows[1].differences) == {"clean"}
     assert found.rows[1].shifted("nll") is None
     assert len(report.sheets(found)) == 3
@@ -231,7 +235,7 @@ def test_what_cannot_be_scored_is_refused(prepare, shown):
     with pytest.raises(UserError, match="at least one"):
         ablation(prepare, shown, seeds=())
     with pytest.raises(UserError, match="the same under each"):
-        Images(shown.clean, {"a": shown.clean, "b": shown.clean.limit(3)})
+        ScoredImages(shown.clean, {"a": shown.clean, "b": shown.clean.limit(3)})
 
 
 def test_tables_fit_80_columns_and_say_what_they_show(found):

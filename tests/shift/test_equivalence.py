@@ -19,7 +19,7 @@ from sigmabench.harness.shift import equivalence as module
 from sigmabench.harness.shift.blocks import contrasts
 from sigmabench.harness.shift.bootstrap import Luck, Means, binned_gaps, gaps_of, halved, resampled
 from sigmabench.harness.shift.equivalence import MARGINS, equivalence
-from sigmabench.harness.shift.paired import Sample, pairs_at
+from sigmabench.harness.shift.paired import PairedValues, pairs_at
 from sigmabench.harness.shift.results import results
 from sigmabench.harness.significance import holm
 from sigmabench.harness.uncertainty.calibration import ece
@@ -526,7 +526,7 @@ def test_draws_of_ece_are_those_of_a_loop_over_halves_of_the_images():
         values = arrays(rng, 90) | {"source": np.arange(90) // 3}
         made.append(put(name, "fog", 1, values))
     (found,) = results(made)
-    draws = Sample(found, 1, pairs_at(found, 1)).draws(20, 7)["ece"][:, 0]
+    draws = PairedValues(found, 1, pairs_at(found, 1)).draws(20, 7)["ece"][:, 0]
     halves = next(halved(30, 10, [7, 3])).astype(bool)
 
     def effect(kept):

@@ -19,7 +19,7 @@ from sigmabench.harness.plan import Plan
 from sigmabench.harness.prepare import prepare
 from sigmabench.harness.quantize.ptq import Options
 from sigmabench.harness.shift.similarity import verdicts
-from sigmabench.harness.shift.weights import Histogram, LayerRange, _wasserstein, weight_ranges
+from sigmabench.harness.shift.weights import LayerRange, WeightCounts, _wasserstein, weight_ranges
 from sigmabench.harness.workload import WORKLOADS
 
 PASSES = 6
@@ -190,7 +190,7 @@ def test_what_cannot_be_compared_is_a_user_error(artefacts, predictors):
         weight_ranges({"FP32": still}, predictors, 2)
 
 
-NONE = Histogram((0.0, 1.0), (0,))
+NONE = WeightCounts((0.0, 1.0), (0,))
 
 
 def made(label="FP32", layer="a", *, end=1.0, noise=0.1, extreme=2.0) -> LayerRange:
