@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .report.sheet import RichSheet
     from .shift.plan import ShiftPlan
     from .shift.record import ShiftRecord
-    from .shift.study import Report
+    from .waiting import Report
     from .workload import Workload
 
 T = TypeVar("T")

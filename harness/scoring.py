@@ -12,6 +12,7 @@ from .measure.paired import PerImage, reference_of
 from .measure.quality import joined, quality
 from .predict import batch_of, outcomes
 from .uncertainty.metrics import whole_needed
+from .waiting import Report
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -108,7 +109,7 @@ class Scorer:
         plan: Plan,
         split: Split,
         scratch: Scratch,
-        report: Callable[[str, int, int], None],
+        report: Report,
     ) -> None:
         self.plan, self.split, self.scratch, self.report = plan, split, scratch, report
 

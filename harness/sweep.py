@@ -7,7 +7,7 @@ whole records, and the next one measures the rest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
@@ -45,7 +45,7 @@ from .scoring import Scorer, Scores, compared_with, keys_of, other_of
 from .scratch import Scratch
 from .store import Policy, Store
 from .verdict import PASS, Verdict, verdict
-from .waiting import LONG_SECONDS, about
+from .waiting import LONG_SECONDS, Report, about
 
 if TYPE_CHECKING:
     from .cell import Cell
@@ -60,10 +60,6 @@ TOLERANCES = {"int8": 0.0, "fp32": 1e-4, "bf16": 2e-2}
 DIVIDED_TOLERANCE = 2e-2
 
 ADAPTIVE_INPUTS = "not applicable: inputs differ in how many passes they need"
-
-#: Told what is being done and how much of it is done, as (phase, done, total); of a total of 0, a
-#: remark, such as how long it will take.
-Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, eq=False)

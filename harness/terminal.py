@@ -21,7 +21,7 @@ from .escape import plain, visible
 from .waiting import Lines, Pace, about
 
 if TYPE_CHECKING:
-    from .sweep import Report
+    from .waiting import Report
 
 
 #: Among counts of T, as `choices.AUTO`, which loads more than `--help` may.

@@ -11,9 +11,10 @@ FIRST_SECONDS = 1.0  # what takes less says nothing
 EVERY_SECONDS = 15.0
 _MEASURED_SECONDS = 2.0  # of a phase, before what is left of it is told
 _UNITS = ((3600, "hour"), (60, "minute"), (1, "second"))
-
-
 LONG_SECONDS = 20.0  # a job that takes more says so before
+
+#: Told what is being done and how much of it is done, as (phase, done, total).
+Report = Callable[[str, int, int], None]
 
 
 def about(seconds: float) -> str:
@@ -90,7 +91,7 @@ class Lines:
         self._late.cancel()
 
     def __call__(self, phase: str, done: int, total: int) -> None:
-        """See `sweep.Report`."""
+        """See `Report`."""
         if not total:
             self._notes.append(phase)
         changed, now = total and self._pace.at(phase, done, total), self._clock()

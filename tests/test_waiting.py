@@ -48,7 +48,10 @@ def test_times_have_one_unit(seconds: float, words: str) -> None:
     assert about(seconds) == words
 
 
-def test_lines_name_each_phase_and_say_now_and_then_where_it_is() -> None:
+def test_lines_name_each_phase_and_say_now_and_then_where_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sigmabench.harness.waiting.FIRST_SECONDS", 1.0)
     clock, lines = Clock(), []
     report = Lines(lines.append, clock)
     report("Short", 0, 1)

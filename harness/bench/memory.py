@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -28,7 +28,7 @@ from ..quantize.ptq import Origin, quantize
 from ..quantize.sigma import packed_bytes
 from ..report.sheet import Column, RichSheet, Sheet
 from ..report.text import plural, times
-from ..waiting import warn_if_long
+from ..waiting import Report, warn_if_long
 from .networks import POSTERIOR, Network
 from .record import MemoryUse
 
@@ -78,9 +78,7 @@ class MemoryPlan:
         check_seed(self.seed)
 
 
-def measure(
-    plan: MemoryPlan, command: str, report: Callable[[str, int, int], None] | None = None
-) -> Iterator[MemoryUse]:
+def measure(plan: MemoryPlan, command: str, report: Report | None = None) -> Iterator[MemoryUse]:
     """Look at every batch size, each in a process of its own.
 
     Args:

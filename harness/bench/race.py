@@ -14,14 +14,11 @@ from ..machine import fingerprint
 from ..measure.watch import CoreWatch
 from ..peers.contender import remotes_of
 from ..peers.environment import ENVIRONMENTS, Peer, find
-from ..waiting import warn_if_long
+from ..waiting import Report, warn_if_long
 from .contenders import FORMAT_NAMES, Local, locals_of
 from .networks import POSTERIOR, Network
 from .record import Contender, Race
 from .turns import INPUTS, Expected, Turns, take_turns
-
-#: What it is doing, what is done, of how much.
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ class RacePlan:
             raise UserError("--formats names nothing; give at least one format.")
 
 
-def race(plan: RacePlan, command: str, progress: Progress | None = None) -> Iterator[Race]:
+def race(plan: RacePlan, command: str, progress: Report | None = None) -> Iterator[Race]:
     """Race at every batch size.
 
     Args:
@@ -108,7 +105,7 @@ def race(plan: RacePlan, command: str, progress: Progress | None = None) -> Iter
         )
 
 
-def _tell_how_long(told: Progress, batches: tuple[int, ...], expected: Expected) -> None:
+def _tell_how_long(told: Report, batches: tuple[int, ...], expected: Expected) -> None:
     """What is left, the batch that was measured first; a pass takes as much longer as there are
     more images."""
     long = sum(expected(batch / batches[0]) for batch in batches)

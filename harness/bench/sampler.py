@@ -31,7 +31,7 @@ from ..quantize.graph import Activation, Conv, Graph
 from ..report.sheet import Column, RichSheet, Sheet
 from ..report.text import plural
 from ..store import digest, fingerprint_hash, write_record
-from ..waiting import warn_if_long
+from ..waiting import Report, warn_if_long
 from .record import FOLDER
 
 INPUTS = 4096  # of the one linear layer whose weights are drawn
@@ -144,9 +144,7 @@ class SamplerPlan:
         check_seed(self.seed)
 
 
-def measure(
-    plan: SamplerPlan, report: Callable[[str, int, int], None] | None = None
-) -> tuple[Width, ...]:
+def measure(plan: SamplerPlan, report: Report | None = None) -> tuple[Width, ...]:
     """Time every σ width and the copy of its bytes in turns.
 
     Args:

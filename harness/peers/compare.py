@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,7 +22,7 @@ from ..measure.watch import CoreWatch
 from ..prepare import Networks, Prepared, load_networks, prepare
 from ..report.text import plural, verb
 from ..store import Policy
-from ..waiting import warn_if_long
+from ..waiting import Report, warn_if_long
 from . import record
 from .audits import effective, verdict
 from .contender import Absent, Remote, remotes_of
@@ -33,9 +33,6 @@ from .plan import DRAWS, QUERY_SECONDS, PeersPlan
 from .process import PeerError
 from .record import Asked, PeerRow, PeersRecord
 from .source import source_of
-
-#: Told what is being done and how much of it is done, as (phase, done, total).
-Report = Callable[[str, int, int], None]
 
 
 def compare(

@@ -17,7 +17,7 @@ from .sample import RESAMPLES, SEED, SplitSample
 from .selection import Choices, Referral, selections
 
 if TYPE_CHECKING:
-    from ..shift.study import Report
+    from ..waiting import Report
 
 DETECTORS = ("entropy", "mutual_information")
 """What images from outside are told by."""

@@ -28,7 +28,7 @@ from ..quantize.options import Options
 from ..uncertainty.metrics import score
 from ..uncertainty.predictive import Summary
 from ..units import Units
-from ..waiting import warn_if_long
+from ..waiting import Report, warn_if_long
 from .ablation_result import METRICS, PAIRED, SHIFTED, Ablation, AblationRow, Difference
 from .bootstrap import Means, pseudo_units, resampled
 from .configurations import BASE, Choice, default_choices
@@ -44,9 +44,6 @@ SEVERITY = 5
 CLEAN_IMAGES, CORRUPTED_IMAGES = 1000, 500
 RESAMPLES = 10_000
 MEASURED_IMAGES = 64  # at most, to say before how long it takes
-
-#: Told what is being done and how much of it is done, as (phase, done, total).
-Report = Callable[[str, int, int], None]
 
 
 class Made(Protocol):

@@ -11,7 +11,8 @@ from ..choices import plan_from
 from ..prepare import Prepared, load_networks, prepare
 from ..quantize.options import Options
 from ..report import ablation as ablation_report
-from .ablation import TYPES, Report, ablation, ablation_images
+from ..waiting import Report
+from .ablation import TYPES, ablation, ablation_images
 from .findings import Findings, facts
 
 if TYPE_CHECKING:

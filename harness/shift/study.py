@@ -32,7 +32,7 @@ from ..prepare import load_networks, prepare
 from ..report.text import plural
 from ..store import Policy, Store
 from ..uncertainty.metrics import score, whole_needed
-from ..waiting import warn_if_long
+from ..waiting import Report, warn_if_long
 from .blocks import contrasts
 from .ood import OOD, OodSet, ood_split
 from .plan import Condition, ShiftPlan
@@ -48,8 +48,6 @@ if TYPE_CHECKING:
     from ..quantize.graph import Graph
 
 MEASURED_IMAGES = 64  # at most, to say before how long a study takes
-#: Told what is being done and how much of it is done, as (phase, done, total).
-Report = Callable[[str, int, int], None]
 
 
 def run(

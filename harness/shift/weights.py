@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
-from ..waiting import warn_if_long
+from ..waiting import Report, warn_if_long
 
 if TYPE_CHECKING:
     from ..backends.base import Predictor
@@ -102,7 +102,7 @@ def weight_ranges(
     predictors: Mapping[str, Predictor],
     passes: int,
     seed: int = 0,
-    report: Callable[[str, int, int], None] | None = None,
+    report: Report | None = None,
 ) -> list[LayerRange]:
     """Sample every layer in every format and describe what comes out.
 

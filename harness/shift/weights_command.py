@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,15 +14,13 @@ from ..formats import FORMATS
 from ..prepare import load_networks, prepare
 from ..report import weights as weights_report
 from ..report.sheet import RichSheet, markdown
+from ..waiting import Report
 from .findings import Findings, facts
 from .similarity import verdicts
 from .weights import weight_ranges
 
 if TYPE_CHECKING:
     from ..workload import Workload
-
-#: Told what is being done and how much of it is done, as (phase, done, total).
-Report = Callable[[str, int, int], None]
 
 WEIGHT_FORMATS = ("FP32", "INT8", "INT8_SIGMA4", "INT8_SIGMA2", "INT8_SIGMA1")
 
