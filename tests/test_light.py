@@ -92,6 +92,25 @@ def test_what_is_stored_is_read_without_torch(
     assert loaded(arguments, cache, results) == []
 
 
+SHIPPED = ("histology-colorectal", "lenet-digits", "lenet5-mnist", "resnet20-cifar10")
+_IDENTIFIED = """
+import sys
+from types import SimpleNamespace
+from sigmabench.harness.stored import _hashes
+from sigmabench.harness.workload import WORKLOADS
+for name in sys.argv[1:]:
+    plan = SimpleNamespace(workload=WORKLOADS.get(name), delta=None, posterior=None)
+    assert _hashes(plan) is not None, name
+assert "torch" not in sys.modules
+"""
+
+
+def test_cells_of_every_workload_with_a_posterior_of_its_own_are_told_without_torch() -> None:
+    ships = {name for name in WORKLOADS if WORKLOADS.get(name).posterior is not None}
+    assert ships == set(SHIPPED)
+    subprocess.run([sys.executable, "-c", _IDENTIFIED, *SHIPPED], check=True)
+
+
 def test_what_is_not_stored_is_measured(cache: Path, results: Path) -> None:
     assert "torch" in loaded([*RUN, "--formats", "FP32,BF16"], cache, results)
 
