@@ -4,4 +4,4 @@ Scripts import from `sigmabench.harness.api`. Importing this package imports not
 the cores that the process was started with, before a library binds threads to some of them.
 """
 
-from . import cores  # noqa: F401
+from .machine import cores  # noqa: F401

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from .adaptive import predict_adaptive
 from .backends.base import BACKENDS
-from .data import Split, Splits, hold_out
-from .errors import UserError
+from .core.errors import UserError
+from .core.stopping import StoppingRule
+from .data.splits import Split, Splits, hold_out
+from .metrics.detection import detections
+from .metrics.metric import score
 from .posterior import Posterior, initial, moped
 from .posterior import load as load_posterior
 from .posterior import save as save_posterior
 from .posterior.augment import Chain, CropAndFlip, RandomAffine, Symmetries
 from .posterior.bayesian_torch import from_bayesian_torch, to_bayesian_torch
 from .posterior.recipe import OneCycle, Piecewise, Recipe
-from .posterior.train import train
-from .predict import evaluate, predict
+from .predict.adaptive import predict_adaptive
+from .predict.loop import evaluate, predict
 from .quantize.artefact import load as load_artefact
 from .quantize.artefact import save as save_artefact
 from .quantize.calibrate import calibrate
 from .quantize.fold import fold
 from .quantize.options import Options
 from .quantize.ptq import quantize
-from .stopping import StoppingRule
-from .uncertainty.metrics import score
-from .uncertainty.ood import detections
-from .workload import Workload, resolve_workload
+from .training.train import train
+from .workload.workload import Workload, resolve_workload
 
 __all__ = [
     "BACKENDS",

@@ -12,9 +12,9 @@ def prepared():
     """Posterior, data, folded model and ranges."""
     import torch
 
-    from sigmabench.harness.plan import Plan
-    from sigmabench.harness.prepare import prepare
-    from sigmabench.harness.workload import resolve_workload
+    from sigmabench.harness.workload.plan import Plan
+    from sigmabench.harness.workload.prepare import prepare
+    from sigmabench.harness.workload.workload import resolve_workload
 
     torch.set_num_threads(1)
     return prepare(Plan(resolve_workload("lenet-digits"), threads=1))

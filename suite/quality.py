@@ -14,8 +14,8 @@ class Quality:
     timeout = 120
 
     def setup(self, format: str) -> None:
-        from sigmabench.harness.predict import evaluate
-        from sigmabench.harness.uncertainty.metrics import score
+        from sigmabench.harness.metrics.metric import score
+        from sigmabench.harness.predict.loop import evaluate
 
         split = prepared().splits.test
         summary = evaluate(predictor(format), split, [50])[50]

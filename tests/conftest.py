@@ -54,7 +54,7 @@ def pytest_runtest_call(item: pytest.Item) -> None:
 @pytest.fixture(autouse=True)
 def no_line_of_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a command says while it works depends on how long it takes, on a busy machine too."""
-    monkeypatch.setattr("sigmabench.harness.waiting.FIRST_SECONDS", 3600.0)
+    monkeypatch.setattr("sigmabench.harness.core.waiting.FIRST_SECONDS", 3600.0)
 
 
 @pytest.fixture(scope="session")

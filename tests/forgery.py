@@ -9,7 +9,7 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor
 
-from sigmabench.harness.files import content_hash
+from sigmabench.harness.core.whole import content_hash
 from sigmabench.harness.quantize import artefact_file
 
 Tensors = dict[str, Tensor]

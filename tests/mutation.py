@@ -39,11 +39,11 @@ def _group(modules: str, tests: str, less: str = "") -> Group:
 
 GROUPS = {
     "metrics": _group(
-        "uncertainty/calibration uncertainty/metrics uncertainty/ood uncertainty/predictive "
-        "uncertainty/scores uncertainty/selective",
+        "metrics/calibration metrics/metric metrics/detection predict/predicted "
+        "metrics/scores metrics/risk_coverage",
         "uncertainty",
     ),
-    "latency": _group("measure/statistics", "measure/test_statistics.py"),
+    "latency": _group("stats/latency", "measure/test_statistics.py"),
     "law": _group("measure/law measure/fidelity", "measure/test_law.py measure/test_fidelity.py"),
     "sizes": _group(
         "quantize/artefact_size measure/traffic measure/operations",
@@ -51,25 +51,26 @@ GROUPS = {
         "quantize/test_artefact.py::test_size_is_what_the_file_holds_item_by_item "
         "quantize/test_artefact.py::test_size_of_constants_and_codebooks",
     ),
-    "paired": _group("measure/paired", "measure/test_paired.py"),
-    "significance": _group("significance", "test_compare.py"),
+    "paired": _group("stats/paired", "measure/test_paired.py"),
+    "significance": _group("stats/significance", "test_compare.py"),
     "shift": _group(
-        "units shift/paired shift/blocks shift/bootstrap shift/equivalence",
+        "data/units stats/pairs stats/blocks stats/bootstrap stats/equivalence",
         "test_units.py shift/test_equivalence.py shift/test_conclusions.py",
     ),
     "selective": _group(
-        "selective/agreement selective/bound selective/ranking selective/selection",
+        "studies/selective/agreement stats/bound stats/ranking studies/selective/referral",
         "selective/test_agreement.py selective/test_ranking.py selective/test_selective_choice.py",
     ),
     "audits": _group(
-        "measure/audits measure/saturation peers/audits verdict",
+        "measure/audits measure/saturation studies/peers/analyse records/verdict",
         "measure/test_audits.py measure/test_saturation.py peers/test_peer_audits.py "
         "test_verdict.py test_adaptive.py::test_the_audit_sees_other_passes_and_other_outputs",
         "wide_posterior shipped_posterior committed_results published spread_is told_apart "
         "code_names",
     ),
     "keys": _group(
-        "cell fingerprint bench/record contents files store",
+        "workload/cell machine/fingerprint records/runtime_record core/contents core/whole "
+        "records/store",
         "test_key_values.py test_contents.py test_files.py test_store.py "
         "bench/test_runtime_record.py",
         "published round_trip light killed waited",

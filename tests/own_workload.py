@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from sigmabench.harness.data import Split, Splits
-from sigmabench.harness.workload import WORKLOADS
+from sigmabench.harness.data.splits import Split, Splits
+from sigmabench.harness.workload.workload import WORKLOADS
 
 DIGITS = WORKLOADS.get("lenet-digits")
 

@@ -13,17 +13,12 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
 
-from sigmabench.harness.adaptive import (
-    Margins,
-    evaluate_adaptive,
-    ladder,
-    predict_adaptive,
-)
-from sigmabench.harness.data import Split
-from sigmabench.harness.errors import UserError
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.core.stopping import StoppingRule, schedule
+from sigmabench.harness.data.splits import Split
 from sigmabench.harness.measure.audits import adaptive_outputs_match
-from sigmabench.harness.predict import summarise
-from sigmabench.harness.stopping import StoppingRule, schedule
+from sigmabench.harness.predict.adaptive import Margins, evaluate_adaptive, ladder, predict_adaptive
+from sigmabench.harness.predict.loop import summarise
 
 T = 50
 

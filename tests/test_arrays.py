@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sigmabench.harness.arrays import read_images, read_npz
-from sigmabench.harness.cifar import cifar10
-from sigmabench.harness.errors import UserError
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.data.arrays import read_images, read_npz
+from sigmabench.harness.data.cifar import cifar10
 
 RNG = np.random.Generator(np.random.PCG64(0))
 

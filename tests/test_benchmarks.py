@@ -12,13 +12,13 @@ import torch
 from toy import RESIDUAL_SHAPE
 
 from sigmabench.harness.backends.base import BACKENDS
+from sigmabench.harness.metrics.metric import score
+from sigmabench.harness.predict.predicted import Predictive
 from sigmabench.harness.quantize import noise
 from sigmabench.harness.quantize.calibrate import calibrate
 from sigmabench.harness.quantize.fold import fold
 from sigmabench.harness.quantize.ptq import quantize
 from sigmabench.harness.quantize.sigma import pack, quantize_sigma, unpack
-from sigmabench.harness.uncertainty.metrics import score
-from sigmabench.harness.uncertainty.predictive import Predictive
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from sigmabench.harness.cli import main
+from sigmabench.harness.cli.main import main
 from sigmabench.harness.posterior import Posterior, load, save
-from sigmabench.harness.store import RECORDS, Store, to_json
-from sigmabench.harness.workload import resolve_workload
+from sigmabench.harness.records.store import RECORDS, Store, to_json
+from sigmabench.harness.workload.workload import resolve_workload
 
 QUICK = ("--mc", "1,3", "--batch", "1", "--limit", "40", "--seeds", "2", "--seconds", "0.02")
 
@@ -221,7 +221,7 @@ def test_bad_posteriors_are_refused_by_name(damage, tmp_path):
 
 
 def test_interrupt_leaves_whole_records_and_the_rest_is_measured_next_time(tmp_path, monkeypatch):
-    from sigmabench.harness import store
+    from sigmabench.harness.records import store
 
     saved = store.Store.save
     count = 0
@@ -248,8 +248,8 @@ def test_interrupt_leaves_whole_records_and_the_rest_is_measured_next_time(tmp_p
 
 
 def test_help_imports_nothing_heavy():
-    code = "import sys, sigmabench.harness.cli; print(sorted({'torch', 'numpy', 'rich', 'pydantic'}"
-    code += " & set(sys.modules)))"
+    code = "import sys, sigmabench.harness.cli.main; print(sorted("
+    code += "{'torch', 'numpy', 'rich', 'pydantic'} & set(sys.modules)))"
     shown = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
     )

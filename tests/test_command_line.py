@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from sigmabench.harness.terminal import command_line
+from sigmabench.harness.cli.terminal import command_line
 
 
 @pytest.mark.parametrize("name", [b"caf\xe9", b"it's\\ \xff", "café".encode(), b"two words"])

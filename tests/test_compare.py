@@ -15,11 +15,11 @@ from report import factory
 from rich.console import Console
 from scipy import stats
 
-from sigmabench.harness.compare import compare
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.measure.statistics import log_median_ratio
-from sigmabench.harness.report.comparison import comparison
-from sigmabench.harness.significance import Estimate, holm, newcombe, wilson
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.stats.latency import log_median_ratio
+from sigmabench.harness.stats.significance import Estimate, holm, newcombe, wilson
+from sigmabench.harness.studies.compare.document import comparison
+from sigmabench.harness.studies.compare.measure import compare
 
 FORMATS = ("FP32", "INT8", "INT8_SIGMA1")
 

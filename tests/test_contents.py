@@ -11,9 +11,9 @@ from typing import BinaryIO
 
 import pytest
 
-from sigmabench.harness import contents
-from sigmabench.harness.archive import Archive, Folder, open_archive
-from sigmabench.harness.contents import digests
+from sigmabench.harness.core import contents
+from sigmabench.harness.core.archive import Archive, Folder, open_archive
+from sigmabench.harness.core.contents import digests
 
 NAMES = ["a.png", "sub/b.png", "c.png"]
 OLD = 1_000_000_000 * 10**9

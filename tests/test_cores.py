@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from groups import group, proc
 
-from sigmabench.harness import cores, machine
-from sigmabench.harness.errors import UserError
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.machine import cores
+from sigmabench.harness.machine import describe as machine
 from sigmabench.harness.measure import audits, clock, watch
 
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []

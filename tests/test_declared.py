@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sigmabench.harness.data import Split, Splits
-from sigmabench.harness.declared import are_probabilities, check_network, splits_of
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.plan import Plan
-from sigmabench.harness.posterior.train import train
-from sigmabench.harness.prepare import prepare
-from sigmabench.harness.workload import WORKLOADS, Workload, resolve_workload
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.data.splits import Split, Splits
+from sigmabench.harness.training.train import train
+from sigmabench.harness.workload.declared import are_probabilities, check_network, splits_of
+from sigmabench.harness.workload.plan import Plan
+from sigmabench.harness.workload.prepare import prepare
+from sigmabench.harness.workload.workload import WORKLOADS, Workload, resolve_workload
 
 SHAPE = (3, 4, 5)
 CLASSES = 4

@@ -17,10 +17,12 @@ import pytest
 import torch
 from PIL import Image
 
-from sigmabench.harness import histology
-from sigmabench.harness.archive import open_archive
-from sigmabench.harness.data import Split
-from sigmabench.harness.decode import (
+from sigmabench.harness.core.archive import open_archive
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.corruptions import frost
+from sigmabench.harness.corruptions.copies import shifted
+from sigmabench.harness.data import histology
+from sigmabench.harness.data.decode import (
     MODES,
     MOST_BYTES,
     MOST_PIXELS,
@@ -28,11 +30,9 @@ from sigmabench.harness.decode import (
     UndecodableError,
     decoded,
 )
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.images import Crop, labelled
-from sigmabench.harness.shift import frost
-from sigmabench.harness.shift.ood import ood_sets, ood_split
-from sigmabench.harness.shift.source import shifted
+from sigmabench.harness.data.images import Crop, labelled
+from sigmabench.harness.data.outside import ood_sets, ood_split
+from sigmabench.harness.data.splits import Split
 
 SIZE = 64
 RNG = np.random.Generator(np.random.PCG64(5))

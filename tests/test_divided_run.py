@@ -12,22 +12,22 @@ from click.testing import CliRunner
 from rich.console import Console
 from torch import Tensor, nn
 
-from sigmabench.harness import sweep
-from sigmabench.harness.cli import main
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.formats import FORMATS
+from sigmabench.harness.cli.main import main
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.core.formats import FORMATS
 from sigmabench.harness.measure.operations import finding
-from sigmabench.harness.plan import Plan
 from sigmabench.harness.posterior import moped, save
-from sigmabench.harness.posterior.run import Run
-from sigmabench.harness.prepare import prepare
-from sigmabench.harness.profile import load_program
 from sigmabench.harness.quantize.artefact import save as save_artefact
 from sigmabench.harness.quantize.fold import fold
-from sigmabench.harness.record import Record
+from sigmabench.harness.records.run_record import Record
+from sigmabench.harness.records.store import RECORDS, Store
 from sigmabench.harness.report import table
-from sigmabench.harness.store import RECORDS, Store
-from sigmabench.harness.workload import Workload, resolve_workload
+from sigmabench.harness.studies.profile.measure import load_program
+from sigmabench.harness.studies.run import measure as sweep
+from sigmabench.harness.training.progress import Run
+from sigmabench.harness.workload.plan import Plan
+from sigmabench.harness.workload.prepare import prepare
+from sigmabench.harness.workload.workload import Workload, resolve_workload
 
 
 class SqueezeExcite(nn.Module):

@@ -11,7 +11,7 @@ import torch
 from click.testing import CliRunner
 from printed import ROOT, commands_of, python_of
 
-from sigmabench.harness.cli import main
+from sigmabench.harness.cli.main import main
 from sigmabench.harness.posterior import moped
 
 SHORT = ["--formats", "INT8", "--mc", "2", "--batch", "1", "--seconds", "0.05", "--threads", "1"]

@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from sigmabench.harness import files, temporary
-from sigmabench.harness.archive import Folder
-from sigmabench.harness.cli import main
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.files import (
+from sigmabench.harness.cli.main import main
+from sigmabench.harness.core import temporary
+from sigmabench.harness.core import whole as files
+from sigmabench.harness.core.archive import Folder
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.core.temporary import remove_leftovers, temporary_beside
+from sigmabench.harness.core.whole import (
     inside,
     json_text,
     open_regular,
@@ -25,8 +27,7 @@ from sigmabench.harness.files import (
     write_atomically,
 )
 from sigmabench.harness.posterior.checkpoint import save_checkpoint
-from sigmabench.harness.store import RECORDS, Store, read_record
-from sigmabench.harness.temporary import remove_leftovers, temporary_beside
+from sigmabench.harness.records.store import RECORDS, Store, read_record
 
 KILLED = """
 import os, signal, sys

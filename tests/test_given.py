@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from toy import RESIDUAL_SHAPE
 
 from sigmabench.harness import api as sb
-from sigmabench.harness.data import data_root
-from sigmabench.harness.errors import DeclarationError, UserError
+from sigmabench.harness.core.errors import DeclarationError, UserError
+from sigmabench.harness.data.splits import data_root
 from sigmabench.harness.posterior.bayesian_torch import convert
 from sigmabench.harness.quantize.fold import FloatModel
-from sigmabench.harness.workload import WORKLOADS
+from sigmabench.harness.workload.workload import WORKLOADS
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ import pytest
 from click.testing import CliRunner, Result
 from hostile import CLOSED, HOSTILE, planted, steering
 
-from sigmabench.harness.cli import main
-from sigmabench.harness.peers.record import COMPARISONS
-from sigmabench.harness.shift.record import SHIFT_RECORDS
-from sigmabench.harness.store import Kind, read_record, write_record
-from sigmabench.harness.workload import WORKLOADS
+from sigmabench.harness.cli.main import main
+from sigmabench.harness.records.peers_record import COMPARISONS
+from sigmabench.harness.records.shift_record import SHIFT_RECORDS
+from sigmabench.harness.records.store import Kind, read_record, write_record
+from sigmabench.harness.workload.workload import WORKLOADS
 
 FEW = ["lenet-digits", "--formats", "FP32,INT8", "--mc", "2", "--limit", "20"]
 COMMANDS: dict[str, tuple[list[str], Kind[Any]]] = {

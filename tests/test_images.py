@@ -19,12 +19,12 @@ from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms import v2
 
-from sigmabench.harness.archive import open_archive
-from sigmabench.harness.data import Split
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.images import Crop, ImageFiles, labelled
-from sigmabench.harness.shift.corruptions import corrupt
-from sigmabench.harness.shift.source import Corrupted, shifted
+from sigmabench.harness.core.archive import open_archive
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.corruptions.copies import Corrupted, shifted
+from sigmabench.harness.corruptions.registered import corrupt
+from sigmabench.harness.data.images import Crop, ImageFiles, labelled
+from sigmabench.harness.data.splits import Split
 
 CLASSES = ("ant", "bee", "cow")
 CROP = Crop(24, 28)

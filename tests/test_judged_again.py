@@ -14,13 +14,13 @@ import torch
 from report import factory
 from scipy import stats
 
-from sigmabench.harness.contents import superseded
-from sigmabench.harness.measure.paired import PerImage, paired
-from sigmabench.harness.record import Paired, Record
+from sigmabench.harness.core.contents import superseded
+from sigmabench.harness.data.units import Units
+from sigmabench.harness.records.run_record import Paired, Record
+from sigmabench.harness.records.store import RECORDS, read_record
+from sigmabench.harness.records.verdict import INVALID, VALID
 from sigmabench.harness.report.rows import sections
-from sigmabench.harness.store import RECORDS, read_record
-from sigmabench.harness.units import Units
-from sigmabench.harness.verdict import INVALID, VALID
+from sigmabench.harness.stats.paired import PerImage, paired
 
 ROOT = Path(__file__).parents[1]
 

@@ -7,13 +7,13 @@ from hashlib import sha256
 
 import pytest
 
-from sigmabench.harness.bench.record import MEMORY, RACES, Contender, MemoryUse, Race
-from sigmabench.harness.bench.sampler import SamplerRun, Width
-from sigmabench.harness.cell import Cell
-from sigmabench.harness.files import content_hash
-from sigmabench.harness.fingerprint import IN_PART, Fingerprint, Machine
-from sigmabench.harness.peers.record import Asked
-from sigmabench.harness.store import digest, fingerprint_hash
+from sigmabench.harness.core.whole import content_hash
+from sigmabench.harness.machine.fingerprint import IN_PART, Fingerprint, Machine
+from sigmabench.harness.records.peers_record import Asked
+from sigmabench.harness.records.runtime_record import MEMORY, RACES, Contender, MemoryUse, Race
+from sigmabench.harness.records.store import digest, fingerprint_hash
+from sigmabench.harness.studies.bench.sampler import SamplerRun, Width
+from sigmabench.harness.workload.cell import Cell
 
 MACHINE = Machine("GenuineIntel", "Xeon ®", "6", "143", "8", ("avx2",), 2, 4, {"L1d": "48K"}, "KVM")
 MADE = Fingerprint("Xeon ®", ("avx2",), 2, 1, 1024, None, "Linux 6", "3.11", {"torch": "2"}, "ab",

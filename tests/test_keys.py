@@ -12,17 +12,19 @@ import click
 import own_workload
 import pytest
 
-from sigmabench.harness import cli
-from sigmabench.harness.bench import memory, race, record, sampler
-from sigmabench.harness.bench.contenders import Local
-from sigmabench.harness.bench.record import Contender
-from sigmabench.harness.peers import compare
+from sigmabench.harness.cli import main as cli
 from sigmabench.harness.peers.contender import Absent
 from sigmabench.harness.peers.environment import Environment
 from sigmabench.harness.posterior import load, save
-from sigmabench.harness.prepare import load_networks
-from sigmabench.harness.shift import findings
-from sigmabench.harness.workload import Workload
+from sigmabench.harness.race.contenders import Local
+from sigmabench.harness.records import runtime_record as record
+from sigmabench.harness.records.runtime_record import Contender
+from sigmabench.harness.studies import findings
+from sigmabench.harness.studies.bench import memory, sampler
+from sigmabench.harness.studies.bench import passes as race
+from sigmabench.harness.studies.peers import measure as compare
+from sigmabench.harness.workload.prepare import load_networks
+from sigmabench.harness.workload.workload import Workload
 
 OWN = "own_workload:WORKLOAD"
 POSTERIOR, OTHER_DATA, SETS = "{tmp}/other.safetensors", "{tmp}/data", "{tmp}/sets"
@@ -167,11 +169,11 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     for module in ("choices", "cores"):
         set_(f"sigmabench.harness.{module}.cores_for", lambda wanted: wanted or 1)
     set_(
-        "sigmabench.harness.sweep.run",
+        "sigmabench.harness.studies.run.measure.run",
         stop(lambda plan, *_: {cell.key for cell in plan.cells(load_networks(plan))}),
     )
-    set_("sigmabench.harness.commands.studied", stop(shift_keys))
-    set_("sigmabench.harness.peers.compare.compare", stop(compared))
+    set_("sigmabench.harness.cli.commands.studied", stop(shift_keys))
+    set_("sigmabench.harness.studies.peers.measure.compare", stop(compared))
     for name in ("find", "remotes_of", "take_turns", "locals_of"):
         fake = {"find": environment, "remotes_of": absent, "take_turns": not_timed,
                 "locals_of": local}[name]  # fmt: skip
@@ -190,9 +192,9 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     (tmp_path / "data" / "turn.txt").write_text("1")
     (tmp_path / "sets").mkdir()
     (tmp_path / "sets" / "a.png").write_bytes(b"not opened")
-    set_("sigmabench.harness.shift.plan.available", lambda sets, *_: (sets, ()))
-    set_("sigmabench.harness.selective.plan.available", lambda sets, *_: (sets, ()))
-    set_("sigmabench.harness.shift.plan._check_that_they_can_be_made", lambda *_: None)
+    set_("sigmabench.harness.workload.conditions.available", lambda sets, *_: (sets, ()))
+    set_("sigmabench.harness.studies.selective.plan.available", lambda sets, *_: (sets, ()))
+    set_("sigmabench.harness.workload.conditions._check_that_they_can_be_made", lambda *_: None)
     return tmp_path
 
 

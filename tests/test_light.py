@@ -11,16 +11,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from sigmabench.harness import installed, native
-from sigmabench.harness.machine import fingerprint
-from sigmabench.harness.plan import Plan
+from sigmabench.harness import native
+from sigmabench.harness.machine import installed
+from sigmabench.harness.machine.describe import fingerprint
 from sigmabench.harness.posterior import Posterior, save
 from sigmabench.harness.posterior.content import content_hash_of
-from sigmabench.harness.prepare import load_networks
-from sigmabench.harness.store import RECORDS, Policy, Store
-from sigmabench.harness.stored import Hashes, stored
-from sigmabench.harness.sweep import run
-from sigmabench.harness.workload import WORKLOADS
+from sigmabench.harness.records.store import RECORDS, Policy, Store
+from sigmabench.harness.records.stored import Hashes, stored
+from sigmabench.harness.studies.run.measure import run
+from sigmabench.harness.workload.plan import Plan
+from sigmabench.harness.workload.prepare import load_networks
+from sigmabench.harness.workload.workload import WORKLOADS
 
 HEAVY = ("torch", "torchvision", "scipy", "sklearn", "matplotlib")
 CELLS = ("--mc", "1,2", "--batch", "1", "--seeds", "1", "--limit", "40", "--threads", "1")

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from sigmabench.harness import machine
+from sigmabench.harness.machine import describe as machine
 
 
 def test_fingerprint_of_this_machine() -> None:

@@ -9,9 +9,9 @@ import psutil
 import pytest
 from groups import group, proc
 
-from sigmabench.harness import memory_limit
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.memory_limit import GIB, limit, require, set_limit
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.machine import memory_limit
+from sigmabench.harness.machine.memory_limit import GIB, limit, require, set_limit
 
 Memory = namedtuple("Memory", "available")
 

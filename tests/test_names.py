@@ -18,14 +18,14 @@ from hostile import steering
 from report import factory
 from safetensors.torch import save_file
 
-from sigmabench.harness import imagenet
-from sigmabench.harness.cli import main
-from sigmabench.harness.files import text_path
+from sigmabench.harness.cli.main import main
+from sigmabench.harness.core.whole import text_path
+from sigmabench.harness.data import imagenet
 from sigmabench.harness.posterior import load
-from sigmabench.harness.scratch import Scratch
-from sigmabench.harness.store import RECORDS, Store, from_json, to_json
-from sigmabench.harness.uncertainty.predictive import Predictive
-from sigmabench.harness.workload import WORKLOADS
+from sigmabench.harness.predict.predicted import Predictive
+from sigmabench.harness.records.store import RECORDS, Store, from_json, to_json
+from sigmabench.harness.studies.run.cache import Scratch
+from sigmabench.harness.workload.workload import WORKLOADS
 
 LATIN = os.fsdecode(b"caf\xe9")
 SHOWN = "caf\\udce9"

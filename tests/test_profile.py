@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from sigmabench.harness.backends.base import BACKENDS
-from sigmabench.harness.cli import main
-from sigmabench.harness.profile import (
+from sigmabench.harness.cli.main import main
+from sigmabench.harness.studies.profile import document as report
+from sigmabench.harness.studies.profile.measure import (
     KINDS,
     Profile,
     ProfiledQuery,
@@ -25,8 +26,7 @@ from sigmabench.harness.profile import (
     operations,
     profile,
 )
-from sigmabench.harness.report import profile as report
-from sigmabench.harness.workload import WORKLOADS
+from sigmabench.harness.workload.workload import WORKLOADS
 
 #: Multiplications and additions of LeNet-5 on one 28×28 image, counted by hand.
 LENET5_OPERATIONS = {
@@ -266,7 +266,9 @@ class FakeProgram:
 
 def test_medians_are_taken_step_by_step(monkeypatch):
     fake = FakeProgram()
-    monkeypatch.setattr("sigmabench.harness.profile.load_program", lambda artefact, threads: fake)
+    monkeypatch.setattr(
+        "sigmabench.harness.studies.profile.measure.load_program", lambda artefact, threads: fake
+    )
     query = ProfiledQuery(mc=4, threads=2, seconds=0.1)
     found = profile(load_target("lenet5", query), query)
     by_name = {step.name: step for step in found.steps}

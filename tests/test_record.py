@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sigmabench.harness import cell, record
+from sigmabench.harness.records import run_record as record
+from sigmabench.harness.workload import cell
 
 PAGE = Path(__file__).parents[1] / "docs" / "record.md"
 SCHEMA = [
@@ -21,7 +22,7 @@ SCHEMA = [
 
 
 def test_the_page_is_current() -> None:
-    command = [sys.executable, "-m", "sigmabench.harness.record"]
+    command = [sys.executable, "-m", "sigmabench.harness.records.run_record"]
     ran = subprocess.run(command, capture_output=True, check=True, encoding="utf-8")
     assert PAGE.read_text(encoding="utf-8") == ran.stdout == record.to_markdown()
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from sigmabench.harness import registry
-from sigmabench.harness.cli import main
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.registry import Registry
-from sigmabench.harness.uncertainty.metrics import METRICS, score
-from sigmabench.harness.workload import WORKLOADS, resolve_workload
+from sigmabench.harness.cli.main import main
+from sigmabench.harness.core import registry
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.core.registry import Registry
+from sigmabench.harness.metrics.metric import METRICS, score
+from sigmabench.harness.workload.workload import WORKLOADS, resolve_workload
 
 BROKEN = "broken_plugin"
 
@@ -126,7 +126,7 @@ def test_a_run_goes_on_without_a_metric(
 ) -> None:
     import torch
 
-    from sigmabench.harness.predict import summarise
+    from sigmabench.harness.predict.loop import summarise
 
     monkeypatch.setattr(METRICS, "_scanned", False)
     monkeypatch.setattr(METRICS, "_targets", dict(METRICS._targets))
@@ -140,7 +140,7 @@ def test_a_run_goes_on_without_a_metric(
 
 def test_listing_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     from sigmabench.harness.backends.base import BACKENDS
-    from sigmabench.harness.formats import FORMATS
+    from sigmabench.harness.core.formats import FORMATS
 
     for names in (WORKLOADS, FORMATS, BACKENDS, METRICS):
         monkeypatch.setattr(names, "_scanned", False)

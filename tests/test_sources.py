@@ -9,22 +9,22 @@ from pathlib import Path
 import pytest
 import torch
 
-from sigmabench.harness import sweep
-from sigmabench.harness.data import Splits
-from sigmabench.harness.plan import Plan
-from sigmabench.harness.record import Record
+from sigmabench.harness.data.splits import Splits
+from sigmabench.harness.records.run_record import Record
+from sigmabench.harness.records.shift_record import SHIFT_RECORDS, ShiftRecord
+from sigmabench.harness.records.store import RECORDS, Store
 from sigmabench.harness.report.rows import sections
 from sigmabench.harness.report.sheets import paired as paired_sheets
-from sigmabench.harness.report.shift_tables import markdown
-from sigmabench.harness.selective.findings import findings
-from sigmabench.harness.selective.selection import Choices
-from sigmabench.harness.shift import study
-from sigmabench.harness.shift.equivalence import equivalence
-from sigmabench.harness.shift.plan import shift_plan
-from sigmabench.harness.shift.record import SHIFT_RECORDS, ShiftRecord
-from sigmabench.harness.shift.results import results
-from sigmabench.harness.store import RECORDS, Store
-from sigmabench.harness.workload import WORKLOADS, Workload
+from sigmabench.harness.stats.equivalence import equivalence
+from sigmabench.harness.stats.shifted import results
+from sigmabench.harness.studies.run import measure as sweep
+from sigmabench.harness.studies.selective.measure import findings
+from sigmabench.harness.studies.selective.referral import Choices
+from sigmabench.harness.studies.shift import measure as study
+from sigmabench.harness.studies.shift.document import markdown
+from sigmabench.harness.workload.conditions import shift_plan
+from sigmabench.harness.workload.plan import Plan
+from sigmabench.harness.workload.workload import WORKLOADS, Workload
 
 DIGITS = WORKLOADS.get("lenet-digits")
 FORMATS = ("FP32", "INT8")

@@ -16,13 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sigmabench.harness import store as store_module
-from sigmabench.harness.bench.record import MEMORY, RACES
-from sigmabench.harness.cell import Cell
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.peers import record as peers_record
-from sigmabench.harness.peers.record import COMPARISONS
-from sigmabench.harness.record import (
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.records import peers_record
+from sigmabench.harness.records import store as store_module
+from sigmabench.harness.records.peers_record import COMPARISONS
+from sigmabench.harness.records.run_record import (
     SCHEMA_VERSION,
     Bandwidth,
     Fidelity,
@@ -33,8 +31,9 @@ from sigmabench.harness.record import (
     Size,
     Timing,
 )
-from sigmabench.harness.shift.record import SHIFT_RECORDS
-from sigmabench.harness.store import (
+from sigmabench.harness.records.runtime_record import MEMORY, RACES
+from sigmabench.harness.records.shift_record import SHIFT_RECORDS
+from sigmabench.harness.records.store import (
     RECORDS,
     Kind,
     Policy,
@@ -43,7 +42,8 @@ from sigmabench.harness.store import (
     from_json,
     to_json,
 )
-from sigmabench.harness.verdict import verdict
+from sigmabench.harness.records.verdict import verdict
+from sigmabench.harness.workload.cell import Cell
 
 COMPARED = ("accuracy_percent", "nll_nats")
 
@@ -372,7 +372,7 @@ def test_workload_names_stay_inside(tmp_path: Path, record: Record, name: str) -
 
 def test_import_is_light() -> None:
     code = (
-        "import sys, sigmabench.harness.store\n"
+        "import sys, sigmabench.harness.records.store\n"
         "sys.exit(bool({'torch', 'numpy', 'pydantic'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -11,17 +11,18 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from sigmabench.harness import scoring, sweep
 from sigmabench.harness.backends.base import BACKENDS
 from sigmabench.harness.backends.reference import ReferencePredictor
-from sigmabench.harness.errors import UserError
+from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.measure import watch
-from sigmabench.harness.plan import Plan
-from sigmabench.harness.record import Record
-from sigmabench.harness.scratch import Scratch
-from sigmabench.harness.store import RECORDS, Policy, Store
-from sigmabench.harness.stored import stored
-from sigmabench.harness.workload import resolve_workload
+from sigmabench.harness.records.run_record import Record
+from sigmabench.harness.records.store import RECORDS, Policy, Store
+from sigmabench.harness.records.stored import stored
+from sigmabench.harness.studies.run import measure as sweep
+from sigmabench.harness.studies.run import scoring
+from sigmabench.harness.studies.run.cache import Scratch
+from sigmabench.harness.workload.plan import Plan
+from sigmabench.harness.workload.workload import resolve_workload
 
 
 class HalfSigma(ReferencePredictor):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sigmabench.harness.archive import Tar
-from sigmabench.harness.errors import UserError
+from sigmabench.harness.core.archive import Tar
+from sigmabench.harness.core.errors import UserError
 
 
 def with_pax(path: Path, **records: str) -> Path:

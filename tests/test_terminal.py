@@ -21,25 +21,28 @@ from report import factory
 from rich.console import Console
 from shift.shift_factory import study
 
-from sigmabench.harness import terminal
-from sigmabench.harness.bench import memory, sampler
-from sigmabench.harness.bench import record as bench_record
-from sigmabench.harness.bench import table as bench_table
-from sigmabench.harness.cli import main
-from sigmabench.harness.compare import compare
-from sigmabench.harness.errors import OutputError
-from sigmabench.harness.escape import STAND_INS, plain, visible
-from sigmabench.harness.peers import record as peers_record
-from sigmabench.harness.peers import table as peers_table
+from sigmabench.harness.cli import terminal
+from sigmabench.harness.cli.main import main
+from sigmabench.harness.core import words as text
+from sigmabench.harness.core.errors import OutputError
+from sigmabench.harness.core.escape import STAND_INS, plain, visible
 from sigmabench.harness.posterior import load, save
 from sigmabench.harness.quantize import artefact_file
-from sigmabench.harness.record import Record
-from sigmabench.harness.report import comparison, shift_tables, table, text
+from sigmabench.harness.records import peers_record
+from sigmabench.harness.records import runtime_record as bench_record
+from sigmabench.harness.records.run_record import Record
+from sigmabench.harness.records.store import RECORDS, Store
+from sigmabench.harness.report import table
 from sigmabench.harness.report.page import page
-from sigmabench.harness.shift.equivalence import equivalence
-from sigmabench.harness.shift.results import results
-from sigmabench.harness.store import RECORDS, Store
-from sigmabench.harness.workload import WORKLOADS
+from sigmabench.harness.stats.equivalence import equivalence
+from sigmabench.harness.stats.shifted import results
+from sigmabench.harness.studies.bench import document as bench_table
+from sigmabench.harness.studies.bench import memory, sampler
+from sigmabench.harness.studies.compare import document as comparison
+from sigmabench.harness.studies.compare.measure import compare
+from sigmabench.harness.studies.peers import document as peers_table
+from sigmabench.harness.studies.shift import document as shift_tables
+from sigmabench.harness.workload.workload import WORKLOADS
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -242,7 +245,7 @@ def test_a_full_disk_is_one_sentence(monkeypatch):
 
 def child(command: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
     """A shell command in which `$S` is the program."""
-    run = f"{sys.executable} -c 'from sigmabench.harness.cli import main; main()'"
+    run = f"{sys.executable} -c 'from sigmabench.harness.cli.main import main; main()'"
     return subprocess.run(
         ["bash", "-c", f'S() {{ {run} "$@"; }}; {command}'],
         capture_output=True,

@@ -20,12 +20,12 @@ from toy import RESIDUAL_SHAPE
 from sigmabench.harness import api
 from sigmabench.harness.backends.drawn import DrawnPredictor
 from sigmabench.harness.backends.float import FloatPredictor
-from sigmabench.harness.data import Split, Splits
-from sigmabench.harness.errors import UserError
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.data.splits import Split, Splits
+from sigmabench.harness.machine.torch_state import PlainCall, plain_torch
 from sigmabench.harness.posterior import Posterior
-from sigmabench.harness.posterior.train import train
-from sigmabench.harness.torch_state import PlainCall, plain_torch
-from sigmabench.harness.workload import WORKLOADS
+from sigmabench.harness.training.train import train
+from sigmabench.harness.workload.workload import WORKLOADS
 
 ONEDNN = torch.backends.mkldnn
 LEVELS = (torch.backends, ONEDNN, *(getattr(ONEDNN, name, None) for name in ("matmul", "conv")))

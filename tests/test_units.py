@@ -11,20 +11,20 @@ from report import factory
 from scipy import stats
 from shift.shift_factory import cell, record
 
-from sigmabench.harness.compare import compare
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.measure.paired import PerImage, paired
-from sigmabench.harness.report import text
-from sigmabench.harness.report.comparison import score_sheet
+from sigmabench.harness.core import words as text
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.data.units import ALPHA, LEAST_UNITS, RARE, Units, too_few
 from sigmabench.harness.report.rows import sections
 from sigmabench.harness.report.sheets import paired as paired_sheets
-from sigmabench.harness.report.shift_tables import markdown
-from sigmabench.harness.shift import equivalence as module
-from sigmabench.harness.shift.ablation import _intervals
-from sigmabench.harness.shift.conclusions import claims
-from sigmabench.harness.shift.equivalence import MARGINS, equivalence
-from sigmabench.harness.shift.results import results
-from sigmabench.harness.units import ALPHA, LEAST_UNITS, RARE, Units, too_few
+from sigmabench.harness.stats import equivalence as module
+from sigmabench.harness.stats.equivalence import MARGINS, equivalence
+from sigmabench.harness.stats.paired import PerImage, paired
+from sigmabench.harness.stats.shifted import results
+from sigmabench.harness.studies.ablation.measure import _intervals
+from sigmabench.harness.studies.compare.document import score_sheet
+from sigmabench.harness.studies.compare.measure import compare
+from sigmabench.harness.studies.shift.analyse import claims
+from sigmabench.harness.studies.shift.document import markdown
 
 
 def test_units_are_numbered_and_summed_like_a_loop_over_them():

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from sigmabench.harness import record, verdict
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.peers import record as peers_record
-from sigmabench.harness.store import RECORDS, from_json
-from sigmabench.harness.verdict import ABOUT, KINDS, upgrade, worst
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.records import peers_record, verdict
+from sigmabench.harness.records import run_record as record
+from sigmabench.harness.records.store import RECORDS, from_json
+from sigmabench.harness.records.verdict import ABOUT, KINDS, upgrade, worst
 
 ROOT = Path(__file__).parents[1]
 DETERMINISTIC = "not applicable: the network is deterministic"
@@ -150,7 +150,7 @@ def test_an_old_record_with_a_broken_verdict_is_one_sentence() -> None:
 
 def test_every_audit_that_the_code_names_is_declared() -> None:
     """The keys of the tables of audits in `sweep` and `peers.audits`."""
-    for name in ("harness/sweep.py", "harness/peers/audits.py"):
+    for name in ("harness/studies/run/measure.py", "harness/studies/peers/analyse.py"):
         tree = ast.parse((ROOT / name).read_text())
         tables = [
             {key.value for key in node.keys if isinstance(key, ast.Constant)}

@@ -10,16 +10,16 @@ import torch
 from click.testing import CliRunner
 
 from sigmabench.harness.backends.base import BACKENDS
-from sigmabench.harness.bench.turns import Turns, take_turns
-from sigmabench.harness.cli import main
-from sigmabench.harness.estimate import run_seconds
+from sigmabench.harness.cli.main import main
+from sigmabench.harness.core.waiting import Lines, Pace, about
 from sigmabench.harness.measure.clock import expected_seconds, interleave
-from sigmabench.harness.plan import Plan
-from sigmabench.harness.prepare import load_networks, prepare
-from sigmabench.harness.shift import study
-from sigmabench.harness.shift.plan import Condition
-from sigmabench.harness.waiting import Lines, Pace, about
-from sigmabench.harness.workload import WORKLOADS
+from sigmabench.harness.measure.estimate import run_seconds
+from sigmabench.harness.race.turns import Turns, take_turns
+from sigmabench.harness.studies.shift import measure as study
+from sigmabench.harness.workload.conditions import Condition
+from sigmabench.harness.workload.plan import Plan
+from sigmabench.harness.workload.prepare import load_networks, prepare
+from sigmabench.harness.workload.workload import WORKLOADS
 
 
 class Clock:
@@ -51,7 +51,7 @@ def test_times_have_one_unit(seconds: float, words: str) -> None:
 def test_lines_name_each_phase_and_say_now_and_then_where_it_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sigmabench.harness.waiting.FIRST_SECONDS", 1.0)
+    monkeypatch.setattr("sigmabench.harness.core.waiting.FIRST_SECONDS", 1.0)
     clock, lines = Clock(), []
     report = Lines(lines.append, clock)
     report("Short", 0, 1)
@@ -130,7 +130,7 @@ class Fixed:
 
 
 def test_a_race_says_before_how_long_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sigmabench.harness.bench.turns.time.sleep", lambda _: None)
+    monkeypatch.setattr("sigmabench.harness.race.turns.time.sleep", lambda _: None)
     runners = [Fixed(0.004), Fixed(0.4), Fixed(3.0)]
     told: list[float] = []
     take_turns(runners, Turns(50, 1, 1.0), lambda: None, lambda e: told.extend((e(1), e(32))))
@@ -154,7 +154,7 @@ class Toy:
 
 def test_the_estimate_of_a_run_counts_scoring_and_timing(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    monkeypatch.setattr("sigmabench.harness.estimate.time.perf_counter", clock)
+    monkeypatch.setattr("sigmabench.harness.measure.estimate.time.perf_counter", clock)
     plan = Plan(
         WORKLOADS.get("lenet-digits"), formats=("FP32",), mc=(2, 10), batches=(1,), limit=40
     )
@@ -190,8 +190,8 @@ LONG: dict[str, tuple[str, str]] = {
 def test_a_long_job_says_before_how_long_it_takes(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sigmabench.harness.waiting.FIRST_SECONDS", 0.0)
-    monkeypatch.setattr("sigmabench.harness.waiting.LONG_SECONDS", 0.0)
+    monkeypatch.setattr("sigmabench.harness.core.waiting.FIRST_SECONDS", 0.0)
+    monkeypatch.setattr("sigmabench.harness.core.waiting.LONG_SECONDS", 0.0)
     command, says = LONG[kind]
     ran = CliRunner().invoke(main, [*command.split(), "--results", str(tmp_path)])
     assert ran.exit_code == 0, ran.output
@@ -206,7 +206,7 @@ def test_the_estimate_of_a_study_is_of_its_cells(monkeypatch: pytest.MonkeyPatch
     """Of backends that need 1 ms and 10 ms a pass on an image, whose passes are counted."""
     took = {"native": 0.001, "drawn": 0.01}
     monkeypatch.setattr(study, "image_pass_seconds", lambda _, predictor, *__: took[predictor])
-    monkeypatch.setattr("sigmabench.harness.shift.study.time.perf_counter", lambda: 0.0)
+    monkeypatch.setattr("sigmabench.harness.studies.shift.measure.time.perf_counter", lambda: 0.0)
     test = WORKLOADS.get("lenet-digits").splits(None).test.limit(20)
     graph = SimpleNamespace(steps=(), activations={"x": SimpleNamespace(shape=(1, 8, 8))})
     formats = {"FP32": "drawn", "INT8": "native", "DNN_INT8": "native"}
@@ -227,8 +227,8 @@ def test_the_estimate_of_a_study_is_of_its_cells(monkeypatch: pytest.MonkeyPatch
 
 
 def test_piped_a_run_names_its_phases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sigmabench.harness.waiting.FIRST_SECONDS", 0.0)
-    monkeypatch.setattr("sigmabench.harness.sweep.LONG_SECONDS", 0.0)
+    monkeypatch.setattr("sigmabench.harness.core.waiting.FIRST_SECONDS", 0.0)
+    monkeypatch.setattr("sigmabench.harness.studies.run.measure.LONG_SECONDS", 0.0)
     assert BACKENDS.get("reference").unavailable() is None
     ran = CliRunner().invoke(
         main,

@@ -16,7 +16,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sigmabench.harness.deferred import Deferred
+from sigmabench.harness.core.deferred import Deferred
+from sigmabench.harness.data.tissues import TISSUES
 from sigmabench.harness.posterior.augment import (
     Chain,
     Lighting,
@@ -25,14 +26,13 @@ from sigmabench.harness.posterior.augment import (
     Symmetries,
 )
 from sigmabench.harness.posterior.recipe import OneCycle, Recipe
-from sigmabench.harness.tissues import TISSUES
-from sigmabench.harness.workload import Workload
+from sigmabench.harness.workload.workload import Workload
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sigmabench.harness.data import Split, Splits
-    from sigmabench.harness.histology import Tiles
+    from sigmabench.harness.data.histology import Tiles
+    from sigmabench.harness.data.splits import Split, Splits
 
 POSTERIORS = Path(__file__).parent / "posteriors"
 MEAN, STD = (0.5382,), (0.3003,)
@@ -53,8 +53,8 @@ def splits(root: Path | None) -> Splits:
     """Training and validation parts of seven slides, apart by the image that tiles were cut from;
     622 other tiles of these slides, most of the same images, to test on; 1,280 tiles of three other
     slides; and 84 of another cohort whose tissue is one of the eight, where its file is."""
-    from sigmabench.harness.data import Split, Splits
-    from sigmabench.harness.histology import no_other_cohort, tiles
+    from sigmabench.harness.data.histology import no_other_cohort, tiles
+    from sigmabench.harness.data.splits import Split, Splits
 
     found = tiles(root)
     parts = found.parts()
@@ -87,8 +87,8 @@ def splits(root: Path | None) -> Splits:
 
 
 def _cohort(root: Path | None) -> Split:
-    from sigmabench.harness.data import Split
-    from sigmabench.harness.histology import other_cohort
+    from sigmabench.harness.data.histology import other_cohort
+    from sigmabench.harness.data.splits import Split
 
     images, labels = other_cohort(root)
     known = (labels >= 0).nonzero().flatten()

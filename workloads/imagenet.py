@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sigmabench.harness.errors import UserError, first_line, unknown
-from sigmabench.harness.imagenet import CLASSES, splits, weights_origin, with_weights
-from sigmabench.harness.images import Crop
-from sigmabench.harness.workload import Workload
+from sigmabench.harness.core.errors import UserError, first_line, unknown
+from sigmabench.harness.data.imagenet import CLASSES, splits, weights_origin, with_weights
+from sigmabench.harness.data.images import Crop
+from sigmabench.harness.workload.workload import Workload
 
 from .networks import timm_network, torchvision_network, torchvision_options
 
@@ -61,7 +61,7 @@ def torchvision_pretrained(name: str, weights: str, root: Path | None) -> nn.Mod
     Args:
         name: of the network.
         weights: which ones, as torchvision calls them.
-        root: data root, see `data.data_root`.
+        root: data root, see `splits.data_root`.
     """
 
     def download() -> dict[str, Tensor]:

@@ -9,15 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sigmabench.harness.deferred import Deferred
+from sigmabench.harness.core.deferred import Deferred
 from sigmabench.harness.posterior.augment import RandomAffine
 from sigmabench.harness.posterior.recipe import OneCycle, Piecewise, Recipe
-from sigmabench.harness.workload import Workload
+from sigmabench.harness.workload.workload import Workload
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sigmabench.harness.data import Split, Splits
+    from sigmabench.harness.data.splits import Split, Splits
 
 POSTERIORS = Path(__file__).parent / "posteriors"
 MEAN, STD = (0.1307,), (0.3081,)
@@ -26,7 +26,7 @@ VALIDATION, VALIDATION_SEED = 5000, 2021
 
 def splits(root: Path | None) -> Splits:
     """55,000 training, 5,000 validation (stratified, seeded) and MNIST's 10,000 test images."""
-    from sigmabench.harness.data import Split, Splits, hold_out, mnist
+    from sigmabench.harness.data.splits import Split, Splits, hold_out, mnist
 
     arrays = mnist(root)
     images = arrays["train-images-idx3-ubyte"].unsqueeze(1)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sigmabench.harness.deferred import Deferred
+from sigmabench.harness.core.deferred import Deferred
 from sigmabench.harness.posterior.augment import RandomAffine
 from sigmabench.harness.posterior.recipe import OneCycle, Recipe
-from sigmabench.harness.workload import Workload
+from sigmabench.harness.workload.workload import Workload
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sigmabench.harness.data import Split, Splits
+    from sigmabench.harness.data.splits import Split, Splits
 
 POSTERIORS = Path(__file__).parent / "posteriors"
 MEAN, STD = (0.305,), (0.376,)
@@ -30,7 +30,7 @@ def splits(root: Path | None = None) -> Splits:
     import torch
     from sklearn.datasets import load_digits
 
-    from sigmabench.harness.data import Split, Splits, hold_out
+    from sigmabench.harness.data.splits import Split, Splits, hold_out
 
     digits = load_digits()
     images = torch.from_numpy(digits.images).mul(255 / 16).round().to(torch.uint8).unsqueeze(1)

@@ -8,15 +8,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sigmabench.harness.deferred import Deferred
+from sigmabench.harness.core.deferred import Deferred
 from sigmabench.harness.posterior.augment import CropAndFlip
 from sigmabench.harness.posterior.recipe import OneCycle, Piecewise, Recipe
-from sigmabench.harness.workload import Workload
+from sigmabench.harness.workload.workload import Workload
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sigmabench.harness.data import Split, Splits
+    from sigmabench.harness.data.splits import Split, Splits
 
 POSTERIORS = Path(__file__).parent / "posteriors"
 CLASSES = (
@@ -28,8 +28,8 @@ VALIDATION, VALIDATION_SEED = 5000, 2021
 
 def splits(root: Path | None) -> Splits:
     """45,000 training, 5,000 validation (stratified, seeded) and the 10,000 test images."""
-    from sigmabench.harness.cifar import cifar10
-    from sigmabench.harness.data import Split, Splits, hold_out
+    from sigmabench.harness.data.cifar import cifar10
+    from sigmabench.harness.data.splits import Split, Splits, hold_out
 
     arrays = cifar10(root)
     images, labels = arrays["train_images"], arrays["train_labels"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from sigmabench.harness.images import Crop
+from sigmabench.harness.data.images import Crop
 from sigmabench.harness.posterior.recipe import OneCycle, Recipe
 
 from .imagenet import classifier, torchvision_files, torchvision_pretrained

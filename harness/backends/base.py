@@ -11,20 +11,20 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from ..errors import NotFiniteImageError, UserError
-from ..formats import FORMATS
-from ..given import as_input
-from ..registry import Registry
-from ..torch_state import plain_torch
+from ..core.errors import NotFiniteImageError, UserError
+from ..core.formats import FORMATS
+from ..core.registry import Registry
+from ..data.given import as_input
+from ..machine.torch_state import plain_torch
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from ..given import Given
+    from ..data.given import Given
     from ..quantize.artefact import Artefact
     from ..quantize.graph import Graph
-    from .need import Need
+    from ..quantize.need import Need
 
 MOST_THREADS = 1024  # of a compiled program
 

@@ -16,13 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import NotFiniteImageError, UserError
-from ..given import Given
+from ..core.errors import NotFiniteImageError, UserError
+from ..data.given import Given
+from ..machine.torch_state import plain
 from ..quantize import floats
 from ..quantize.artefact import Artefact
-from ..torch_state import plain
+from ..quantize.need import divided
 from .base import Predictor, Traffic, check_call, check_finite, widest
-from .need import divided
 
 FLOAT_BYTES = 4
 

@@ -16,18 +16,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..given import Given
+from ..data.given import Given
+from ..machine.torch_state import plain
 from ..quantize import noise
 from ..quantize.artefact import Artefact, Layer
 from ..quantize.forward import forward
-from ..torch_state import plain
+from ..quantize.need import drawn
 from .base import Traffic, check_call, check_finite, check_threads
 from .divided import DividedPredictor
 from .float import DTYPES, float_traffic
 from .float_program import ProgramPredictor, load_program
 from .float_program import build as build_float
 from .native import NativePredictor, build, started
-from .need import drawn
 from .reference import ReferencePredictor, drawn_bias
 
 

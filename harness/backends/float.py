@@ -23,14 +23,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..given import Given
+from ..data.given import Given
+from ..machine.torch_state import plain
 from ..quantize.artefact import Artefact
 from ..quantize.graph import Graph, reads
-from ..torch_state import plain
+from ..quantize.need import stacked
 from .base import Traffic, check_call, check_finite
 from .divided import DividedPredictor
 from .float_program import ProgramPredictor, load_program
-from .need import stacked
 from .stack import Draws, Slot, Stack
 
 STACK_IMAGES = 1024  # images x passes that one call stacks at most

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import native
-from ..errors import UserError
+from ..core.errors import UserError
 from ..native import noise_source
 from ..quantize.artefact import Artefact
 from ..quantize.graph import Conv
+from ..quantize.need import compiled
 from .base import check_threads
 from .native import NativePredictor, assemble
-from .need import compiled
 
 # As PyTorch names them, from narrow to wide.
 _ISAS = ("default", "avx2", "avx512")

@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import native
-from ..cores import give_back
-from ..errors import NotFiniteImageError, UserError
-from ..given import Given
+from ..core.errors import NotFiniteImageError, UserError
+from ..data.given import Given
+from ..machine.cores import give_back
 from ..quantize import functions, noise
 from ..quantize.artefact import Artefact
 from ..quantize.graph import Conv, Graph, Join, Pool
+from ..quantize.need import compiled
 from .base import Traffic, check_call, check_threads
 from .divided import DividedPredictor
-from .need import compiled
 
 # From narrow to wide, as they occur in the names of oneDNN's kernels.
 _ISAS = ("portable", "avx2_vnni", "avx512_core_vnni", "avx512_core_amx")

@@ -9,13 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..given import Given
+from ..data.given import Given
 from ..quantize import functions, noise
 from ..quantize.artefact import Artefact, Layer
 from ..quantize.graph import Activation, Conv, Graph, Join, Pool, reads
+from ..quantize.need import integer
 from .base import Traffic, check_call, check_finite
 from .divided import DividedPredictor
-from .need import integer
 
 I8 = NDArray[np.int8]
 F32 = NDArray[np.float32]

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import native
-from ..errors import UserError
-from ..formats import FORMATS
+from ..core.errors import UserError
+from ..core.formats import FORMATS
 from .base import checked
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class NativeBackend:
 
     def claimed_isa(self) -> str:
         """The widest of oneDNN's exact int8 instruction sets that the CPU has."""
-        from ..machine import instruction_sets
+        from ..machine.describe import instruction_sets
 
         has = instruction_sets()
         needs = {"avx512_core_amx": "amx_int8", "avx512_core_vnni": "avx512_vnni"}

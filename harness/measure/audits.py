@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
-from ..record import Fidelity
-from ..report.text import beyond, plural
-from ..verdict import PASS
+from ..core.words import beyond, plural
+from ..records.run_record import Fidelity
+from ..records.verdict import PASS
+from ..stats.latency import ratio_of_medians
 from .clock import Samples
 from .fidelity import MIN_DRAWS
-from .statistics import ratio_of_medians
 
 if TYPE_CHECKING:
     from torch import Tensor

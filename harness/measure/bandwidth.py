@@ -10,7 +10,7 @@ from functools import lru_cache
 import psutil
 import torch
 
-from ..machine import last_level_cache_bytes
+from ..machine.describe import last_level_cache_bytes
 
 _DEFAULT_CACHE = 64 * 2**20  # where the machine does not tell
 _LARGEST = 1 << 30

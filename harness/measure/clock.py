@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from ..cores import give_back
+from ..machine.cores import give_back
 
 #: Runs query `index`. What it returns is its own account of the nanoseconds it took, for a query
 #: that another process times; None, and the time of the call counts.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..record import Fidelity
+from ..records.run_record import Fidelity
 from .law import Law
 
 #: Draws a layer that the moment test takes at least.

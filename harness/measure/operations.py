@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from ..quantize import floats
 from ..quantize.graph import Conv, Graph
-from ..record import Operations
+from ..records.run_record import Operations
 
 if TYPE_CHECKING:
-    from ..formats import Format
+    from ..core.formats import Format
 
 MOST_NAMED = 3
 _LAYERS = ("conv1d", "conv2d", "conv_transpose2d", "linear")

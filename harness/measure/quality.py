@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..record import Quality
-from ..uncertainty.calibration import reliability_diagram
-from ..uncertainty.metrics import METRICS, score
-from ..uncertainty.selective import accuracy_against_confidence, risk_coverage
-from ..units import Units
+from ..data.units import Units
+from ..metrics.calibration import reliability_diagram
+from ..metrics.metric import METRICS, score
+from ..metrics.risk_coverage import accuracy_against_confidence, risk_coverage
+from ..records.run_record import Quality
 
 if TYPE_CHECKING:
-    from ..data import Split
-    from ..uncertainty.predictive import Predicted
+    from ..data.splits import Split
+    from ..predict.predicted import Predicted
 
 RISK_POINTS = 101
 

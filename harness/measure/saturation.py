@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..verdict import PASS
+from ..records.verdict import PASS
 
 #: From this share of one activation on, the mean probability of the label moved by 0.01 or more.
 FINDING_SHARE = 0.0019

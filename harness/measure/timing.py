@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from ..record import Timing
-from . import statistics
+from ..records.run_record import Timing
+from ..stats import latency as statistics
 from .clock import Samples
 
 _PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..query import Rounds
-from ..record import Bandwidth
+from ..records.run_record import Bandwidth
+from .query import Rounds
 
 if TYPE_CHECKING:
     from ..backends.base import Predictor

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..cores import binding, bound, give_back, quota, throttled
-from ..report.text import plural
+from ..core.words import plural
+from ..machine.cores import binding, bound, give_back, quota, throttled
 from . import audits
 
 

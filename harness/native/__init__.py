@@ -11,7 +11,7 @@ import sys
 from functools import lru_cache
 from types import ModuleType
 
-from ..installed import file_stamp, told_once, torch_installed
+from ..machine.installed import file_stamp, told_once, torch_installed
 from .locate import RUNTIME, installed_file
 
 _LIBRARY = "libdnnl.so.3"
@@ -84,7 +84,7 @@ def _ask() -> str | None:
 
 def _installed() -> list[object]:
     """What the extension is loaded from and with, and what the CPU has."""
-    from ..machine import instruction_sets
+    from ..machine.describe import instruction_sets
 
     spec = importlib.util.find_spec(f"{__name__}._native")
     extension = spec.origin if spec is not None and spec.origin else ""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bench.record import Contender
+from ..records.runtime_record import Contender
 from .environment import Environment
 from .process import PeerError, Process
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from ..errors import UserError
-from ..registry import Registry
+from ..core.errors import UserError
+from ..core.registry import Registry
 
 ENVIRONMENTS = Path(".peers")
 _WORKERS = Path(__file__).parent / "workers"

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor, nn
 
-from ..data import Split
-from ..errors import UserError
+from ..core.errors import UserError
+from ..data.splits import Split
 from ..posterior import Posterior
 from ..posterior.bayesian_torch import to_bayesian_torch
 from ..posterior.posterior import BAYESIAN_LAYERS, inverse_softplus
-from ..prepare import Networks
+from ..workload.prepare import Networks
 
 _AT_ONCE = 64  # images
 

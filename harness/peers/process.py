@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from ..cores import binding, give_back
+from ..machine.cores import binding, give_back
 
 GRACE_SECONDS = 5.0  # to leave by itself when its input ends
 _CHUNK = 1 << 16

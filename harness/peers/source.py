@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from ..deferred import Deferred
-from ..torch_state import PlainCall
+from ..core.deferred import Deferred
+from ..machine.torch_state import PlainCall
 from .process import PeerError
 
 INSTALLED = ("torch", "torchvision", "timm")  # what every peer's environment has

@@ -21,10 +21,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import UserError
-from ..files import write_atomically
-from ..memory_limit import require
-from ..torch_state import plain
+from ..core.errors import UserError
+from ..core.whole import write_atomically
+from ..machine.memory_limit import require
+from ..machine.torch_state import plain
 from .file import is_posterior, load, save
 from .pickled import read_pickled
 from .posterior import SAMPLED_LAYERS, Posterior

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from ..errors import UserError
-from ..files import write_atomically
-from ..memory_limit import require
+from ..core.errors import UserError
+from ..core.whole import write_atomically
+from ..machine.memory_limit import require
 from .pickled import read_pickled
 
 _DIGEST = hashlib.sha256().digest_size

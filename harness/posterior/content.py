@@ -7,7 +7,7 @@ from pathlib import Path
 
 import safetensors
 
-from ..files import text_path
+from ..core.whole import text_path
 
 ROLES = ("mean", "rho", "state")
 

@@ -20,11 +20,11 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from ..errors import UserError
-from ..escape import storable
-from ..files import read_json, text_path, write_atomically
-from ..memory_limit import require
-from ..torch_state import plain
+from ..core.errors import UserError
+from ..core.escape import storable
+from ..core.whole import read_json, text_path, write_atomically
+from ..machine.memory_limit import require
+from ..machine.torch_state import plain
 from .posterior import Posterior
 
 FORMAT = "sigmabench-posterior"

@@ -13,8 +13,8 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from ..errors import UserError
-from ..memory_limit import require
+from ..core.errors import UserError
+from ..machine.memory_limit import require
 
 
 def read_pickled(stream: BinaryIO, told: str) -> Any:

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..errors import UserError
-from ..escape import is_text
-from ..torch_state import plain
+from ..core.errors import UserError
+from ..core.escape import is_text
+from ..machine.torch_state import plain
 from .elbo import gaussian_kl
 
 BAYESIAN_LAYERS = (

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any, Literal
 
-from ..errors import UserError
+from ..core.errors import UserError
 from .augment import Augmentation, Chain
 
 

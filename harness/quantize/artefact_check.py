@@ -15,8 +15,8 @@ from weakref import WeakSet
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UserError
-from ..formats import FORMATS, Format
+from ..core.errors import UserError
+from ..core.formats import FORMATS, Format
 from .artefact_model import MEAN_STEPS, Artefact, Header, Layer
 from .constants import sizes
 from .graph import Conv

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UserError, first_line
-from ..files import content_hash, read_json, write_atomically
-from ..formats import FORMATS, Format
-from ..memory_limit import require
-from ..torch_state import plain
+from ..core.errors import UserError, first_line
+from ..core.formats import FORMATS, Format
+from ..core.whole import content_hash, read_json, write_atomically
+from ..machine.memory_limit import require
+from ..machine.torch_state import plain
 from . import constants as constant_tensors
 from . import noise
 from .artefact_model import F32, Artefact, Header, Layer

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..formats import FORMATS, Format
+from ..core.formats import FORMATS, Format
 from . import noise
 from .constants import Constant
 from .graph import Conv, Graph, StrictModel

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.fx import Node as FxNode
 
-from ..errors import UserError
+from ..core.errors import UserError
 from .functions import signs
 from .graph import Conv, Graph, Join, Node
 from .selection import KeptElements, recognise

@@ -13,16 +13,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..backends.need import FLOAT, observed
-from ..data import Split
-from ..errors import UserError
-from ..given import Given, as_input
-from ..memory_limit import require
-from ..torch_state import plain
+from ..core.errors import UserError
+from ..data.given import Given, as_input
+from ..data.splits import Split
+from ..machine.memory_limit import require
+from ..machine.torch_state import plain
 from .fold import FloatModel, mean_weights
 from .forward import Weights, forward
 from .functions import signs
 from .graph import Conv, Graph, Pool
+from .need import FLOAT, observed
 from .observers import BINS, OBSERVERS, Magnitudes
 from .selection import only_selects
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import Node as FxNode
 
-from ..errors import UserError
+from ..core.errors import UserError
 from . import floats
 from .builder import Builder, Norm
 from .graph import Activation, Conv, Graph, Node, Operation, Segment, Step, reads

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.fx import Node as FxNode
 
-from ..errors import UserError
+from ..core.errors import UserError
 from .builder import Builder
 from .graph import Conv, Join, Pool
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..errors import UserError
+from ..core.errors import UserError
 from .graph import Graph, Operation, Segment
 
 #: Computes what a segment makes of its input [N, C, H, W]: [N, C'·H'·W'], channels first.

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ..errors import UserError, first_line, quiet
+from ..core.errors import UserError, first_line, quiet
+from ..machine.torch_state import plain
 from ..posterior import Posterior, check_has_numbers
-from ..torch_state import plain
 from . import floats
 from .divide import divide
 from .forward import forward

@@ -16,7 +16,7 @@ from scipy.special import erf, expit
 from torch import Tensor
 from torch.nn import functional
 
-from ..errors import unknown
+from ..core.errors import unknown
 from .graph import Activation, Conv, Graph, Join, Node, reads
 
 F64 = NDArray[np.float64]

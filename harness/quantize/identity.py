@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.fx import Node as FxNode
 
-from ..errors import UserError
-from ..files import content_hash
-from ..torch_state import plain
+from ..core.errors import UserError
+from ..core.whole import content_hash
+from ..machine.torch_state import plain
 from .trace import export
 
 #: Operators that check and compute nothing; versions of PyTorch differ in them.

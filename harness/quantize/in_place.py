@@ -10,7 +10,7 @@ import torch
 from torch.fx import Graph as FxGraph
 from torch.fx import Node as FxNode
 
-from ..errors import UserError
+from ..core.errors import UserError
 from . import floats
 from .builder import writes
 

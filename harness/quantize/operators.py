@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.fx import Node as FxNode
 
-from ..errors import UserError
+from ..core.errors import UserError
 from .builder import Builder, Norm
 from .elementwise import ELEMENTWISE, Handler, argument, shift
 from .graph import Conv, Pool

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..errors import unknown
+from ..core.errors import unknown
 from .sigma import Granularity, Grid, Offset
 
 Range = Literal["headroom", "paper"]

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import UserError
-from ..formats import FORMATS, Format
-from ..torch_state import plain
+from ..core.errors import UserError
+from ..core.formats import FORMATS, Format
+from ..machine.torch_state import plain
 from .artefact_model import MEAN_STEPS, Artefact, Header, Layer
 from .calibrate import Calibration
 from .constants import described
@@ -20,10 +20,7 @@ from .fold import FloatLayer, FloatModel
 from .graph import Conv, Graph, Join, Node
 from .graph_check import overflow
 from .options import Options, Range
-from .sigma import (
-    quantize_sigma,
-    quantize_sigma_codebook,
-)
+from .sigma import quantize_sigma, quantize_sigma_codebook
 
 HEADROOM = 3.0  # standard deviations beyond |μ| that the weight grid covers
 

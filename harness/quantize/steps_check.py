@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import first_line
+from ..core.errors import first_line
 from .floats import DTYPES, NUMBERS, TARGETS, decode, entering, multiply_adds, references
 from .graph import Graph, Operation, Segment
 from .graph_check import INT32

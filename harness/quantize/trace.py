@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import Node as FxNode
 
-from ..errors import UserError, first_line, quiet
+from ..core.errors import UserError, first_line, quiet
 from .builder import Builder, Norm, writes
 from .graph import Activation, Conv, Graph, Node, reads
 from .inline import inline_regions

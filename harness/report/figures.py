@@ -13,10 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 
-from ..record import Record
-from ..significance import wilson
-from ..verdict import INVALID, QUALITY, SPEED
-from . import text
+from ..core import words as text
+from ..records.run_record import Record
+from ..records.verdict import INVALID, QUALITY, SPEED
+from ..stats.significance import wilson
 from .rows import RecordRow, Section, fixed, largest_mc, sections, unique
 from .style import FAINT, INK, caption, figure, judged_look, legend_above, look, save_twice, styled
 

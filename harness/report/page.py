@@ -11,15 +11,16 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from ..escape import visible
-from ..files import write_atomically
-from ..fingerprint import IN_PART, Machine
-from ..record import Record
-from ..verdict import KINDS, QUALITY, SPEED
-from . import sheets, text, verdicts
+from ..core import words as text
+from ..core.escape import visible
+from ..core.sheet import Sheet
+from ..core.whole import write_atomically
+from ..machine.fingerprint import IN_PART, Machine
+from ..records.run_record import Record
+from ..records.verdict import KINDS, QUALITY, SPEED
+from . import sheets, verdicts
 from .figures import DRAWINGS
 from .rows import RecordRow, Section, sections
-from .sheet import Sheet
 from .style import inline_svg
 
 #: Which figures follow which sheet.

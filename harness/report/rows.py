@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from ..cell import FIXED, Cell
-from ..contents import superseded
-from ..formats import FORMATS
-from ..labels import label
-from ..record import Record
-from ..verdict import INVALID, SPEED
-from . import text
+from ..core import words as text
+from ..core.contents import superseded
+from ..core.formats import FORMATS
+from ..core.labels import label
+from ..records.run_record import Record
+from ..records.verdict import INVALID, SPEED
+from ..workload.cell import FIXED, Cell
 
 #: Fields of a cell that say what was predicted: records that differ here never share a table.
 SUBJECT = (

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from ..record import Fidelity, Paired, Record
-from ..uncertainty.metrics import METRICS, NO_INFORMATION
-from ..verdict import FIDELITY, KINDS, QUALITY, SPEED, worst
-from . import adaptive, text
+from ..core import words as text
+from ..core.sheet import Column, Sheet
+from ..metrics.metric import METRICS, NO_INFORMATION
+from ..records.run_record import Fidelity, Paired, Record
+from ..records.verdict import FIDELITY, KINDS, QUALITY, SPEED, worst
+from . import adaptive_sheet as adaptive
 from .rows import RecordRow, Section, deterministic, largest_mc, passes, unique
-from .sheet import Column, Sheet
 from .verdicts import mark
 
 #: How the scores of a table are headed, in order of its columns; units are those of `METRICS`.

@@ -16,9 +16,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ..escape import visible
-from ..files import write_atomically
-from ..verdict import INVALID
+from ..core.escape import visible
+from ..core.whole import write_atomically
+from ..records.verdict import INVALID
 from .rows import RecordRow, deterministic, format_order
 
 #: Width of a column of text, inches.

@@ -10,12 +10,14 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from ..record import Record
-from ..verdict import KINDS, as_dict
-from . import adaptive, sheets, text, verdicts
+from ..core import words as text
+from ..core.sheet import RichSheet, Sheet, escape, prose
+from ..core.sheet import markdown as markdown_sheet
+from ..records.run_record import Record
+from ..records.verdict import KINDS, as_dict
+from . import adaptive_sheet as adaptive
+from . import sheets, verdicts
 from .rows import Note, Section, sections, variant_lines
-from .sheet import RichSheet, Sheet, escape, prose
-from .sheet import markdown as markdown_sheet
 
 _KINDS = {"fail": "✗", "finding": "•", "unavailable": "–"}
 

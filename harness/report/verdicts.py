@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..record import Record
-from ..verdict import INVALID, KINDS, NOT_JUDGED, PASS, VALID, Outcome, Verdict, worst
-from . import text
+from ..core import words as text
+from ..records.run_record import Record
+from ..records.verdict import INVALID, KINDS, NOT_JUDGED, PASS, VALID, Outcome, Verdict, worst
 
 _MARKS = {VALID: "✓", INVALID: "✗", NOT_JUDGED: text.MISSING}
 

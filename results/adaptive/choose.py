@@ -14,11 +14,11 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from sigmabench.harness.adaptive import Margins, StoppingRule
 from sigmabench.harness.backends.base import BACKENDS
-from sigmabench.harness.plan import Plan
-from sigmabench.harness.prepare import prepare
-from sigmabench.harness.workload import resolve_workload
+from sigmabench.harness.predict.adaptive import Margins, StoppingRule
+from sigmabench.harness.workload.plan import Plan
+from sigmabench.harness.workload.prepare import prepare
+from sigmabench.harness.workload.workload import resolve_workload
 
 T = 50
 SEEDS = range(1000, 1005)  # none that a published run uses

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from sigmabench.harness.files import write_atomically
-from sigmabench.harness.report.text import csv_lines
+from sigmabench.harness.core.whole import write_atomically
+from sigmabench.harness.core.words import csv_lines
 
 from . import changes
 from .page import Found, page

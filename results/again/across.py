@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from sigmabench.harness.record import Paired, Record
-from sigmabench.harness.report import text
+from sigmabench.harness.core import words as text
+from sigmabench.harness.data.units import Units
+from sigmabench.harness.records.run_record import Paired, Record
 from sigmabench.harness.report.rows import RecordRow, sections
-from sigmabench.harness.units import Units
 
 ACCURACY = "accuracy_percent"
 
@@ -71,7 +71,7 @@ def _shown(ratio: float | None) -> str:
 def widest(held: Paired, images: int, units: Units) -> tuple[float, float]:
     """The widest that today's 95 % interval of a paired difference of accuracy can be, in points.
 
-    The pseudo-unit (`measure.paired`) was one image, and is m ≥ 1 now: the interval is the stored
+    The pseudo-unit (`stats.paired`) was one image, and is m ≥ 1 now: the interval is the stored
     one at least. With S_g what unit g of n_g images gains, in images, and δ the difference, a share
     of the images, the stored interval gives C = Σ (S_g − n_g δ)². For m the record lacks the S_g,
     but by Cauchy and Schwarz

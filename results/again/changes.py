@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from sigmabench.harness.data.units import Units
 from sigmabench.harness.measure.audits import noise_bounded
-from sigmabench.harness.measure.statistics import run_noise
+from sigmabench.harness.records.verdict import PASS, SPEED
 from sigmabench.harness.report.rows import place
-from sigmabench.harness.units import Units
-from sigmabench.harness.verdict import PASS, SPEED
+from sigmabench.harness.stats.latency import run_noise
 
 from .across import ACCURACY, Moved, moved, speedups, widest
 from .published import Published, rows_before, rows_now

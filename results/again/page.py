@@ -10,10 +10,10 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from sigmabench.harness.data.units import LEAST_UNITS, Units
 from sigmabench.harness.measure.saturation import FAILING_SHARE, FINDING_SHARE
-from sigmabench.harness.shift.conclusions import NAMES
-from sigmabench.harness.units import LEAST_UNITS, Units
-from sigmabench.harness.verdict import SPEED
+from sigmabench.harness.records.verdict import SPEED
+from sigmabench.harness.studies.shift.analyse import NAMES
 
 from .across import Moved, widths
 from .changes import AT_MOST, AUDITED, RACED, TABLES, UNITS, Line

@@ -12,15 +12,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sigmabench.harness.bench.record import MEMORY, RACES
-from sigmabench.harness.bench.sampler import SamplerRun
-from sigmabench.harness.contents import superseded as superseded_images
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.peers.record import COMPARISONS
-from sigmabench.harness.shift.record import SHIFT_RECORDS, ShiftRecord
-from sigmabench.harness.store import RECORDS, Kind, from_json, read_record
-from sigmabench.harness.units import Units
-from sigmabench.harness.workload import resolve_workload
+from sigmabench.harness.core.contents import superseded as superseded_images
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.data.units import Units
+from sigmabench.harness.records.peers_record import COMPARISONS
+from sigmabench.harness.records.runtime_record import MEMORY, RACES
+from sigmabench.harness.records.shift_record import SHIFT_RECORDS, ShiftRecord
+from sigmabench.harness.records.store import RECORDS, Kind, from_json, read_record
+from sigmabench.harness.studies.bench.sampler import SamplerRun
+from sigmabench.harness.workload.workload import resolve_workload
 
 RESULTS = Path(__file__).parents[1]
 #: Before the verdicts were divided, machines had an identity and races a name.

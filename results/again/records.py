@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sigmabench.harness.cores import binding
-from sigmabench.harness.fingerprint import Fingerprint
-from sigmabench.harness.formats import FORMATS
-from sigmabench.harness.measure import audits, statistics
+from sigmabench.harness.core.formats import FORMATS
+from sigmabench.harness.machine.cores import binding
+from sigmabench.harness.machine.fingerprint import Fingerprint
+from sigmabench.harness.measure import audits
 from sigmabench.harness.measure.clock import Samples
 from sigmabench.harness.measure.saturation import activations_in_range, saturation_findings
 from sigmabench.harness.measure.timing import timing
-from sigmabench.harness.peers.audits import NO_INFORMATION, findings, quiet, same_std
-from sigmabench.harness.peers.record import PeersRecord
-from sigmabench.harness.record import Record
-from sigmabench.harness.verdict import ABOUT, KINDS, PASS, Verdict, verdict
+from sigmabench.harness.records.peers_record import PeersRecord
+from sigmabench.harness.records.run_record import Record
+from sigmabench.harness.records.verdict import ABOUT, KINDS, PASS, Verdict, verdict
+from sigmabench.harness.stats import latency as statistics
+from sigmabench.harness.studies.peers.analyse import NO_INFORMATION, findings, quiet, same_std
 
 TOLERANCE = 1e-9  # relative, of a number that is computed again
 

@@ -12,7 +12,7 @@ from sigmabench.harness.backends.base import BACKENDS, Predictor
 from sigmabench.harness.backends.divided import DividedPredictor
 from sigmabench.harness.backends.native import NativePredictor
 from sigmabench.harness.backends.native import build as compiled
-from sigmabench.harness.errors import UserError
+from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.measure.operations import operations
 from sigmabench.harness.posterior import SAMPLED_LAYERS, bayesian_parameters, moped
 from sigmabench.harness.quantize.artefact import Artefact

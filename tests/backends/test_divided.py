@@ -19,7 +19,7 @@ from sigmabench.harness.backends.base import BACKENDS, Predictor
 from sigmabench.harness.backends.divided import DividedPredictor
 from sigmabench.harness.backends.float import FloatPredictor
 from sigmabench.harness.backends.native import NativePredictor, build
-from sigmabench.harness.errors import UserError
+from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.posterior import initial, moped
 from sigmabench.harness.quantize import floats, noise
 from sigmabench.harness.quantize.artefact import Artefact

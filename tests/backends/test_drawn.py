@@ -11,8 +11,8 @@ from toy import RESIDUAL_SHAPE
 from sigmabench.harness import native as runtime
 from sigmabench.harness.backends.base import BACKENDS
 from sigmabench.harness.backends.reference import ReferencePredictor
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.measure.posterior import fidelities
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.measure.layers import fidelities
 from sigmabench.harness.quantize import noise
 from sigmabench.harness.quantize.calibrate import calibrate
 from sigmabench.harness.quantize.fold import fold

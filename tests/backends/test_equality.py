@@ -12,14 +12,14 @@ from golden import GOLDEN
 from toy import RESIDUAL_SHAPE
 
 from sigmabench.harness.backends.base import BACKENDS
-from sigmabench.harness.formats import FORMATS
+from sigmabench.harness.core.formats import FORMATS
 from sigmabench.harness.posterior import initial
 from sigmabench.harness.quantize import noise
 from sigmabench.harness.quantize.artefact import Artefact
 from sigmabench.harness.quantize.calibrate import calibrate
 from sigmabench.harness.quantize.fold import fold
 from sigmabench.harness.quantize.ptq import Options, quantize
-from sigmabench.harness.workload import resolve_workload
+from sigmabench.harness.workload.workload import resolve_workload
 
 INT8_FORMATS = [n for n in FORMATS.names() if FORMATS.get(n).quantized]
 

@@ -18,12 +18,12 @@ from sigmabench.harness.backends import float_program, stack
 from sigmabench.harness.backends.base import BACKENDS
 from sigmabench.harness.backends.float_program import ProgramPredictor
 from sigmabench.harness.backends.stack import max_pool
-from sigmabench.harness.errors import UserError
+from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.posterior import initial
 from sigmabench.harness.quantize.fold import fold
 from sigmabench.harness.quantize.forward import forward
 from sigmabench.harness.quantize.ptq import quantize
-from sigmabench.harness.workload import resolve_workload
+from sigmabench.harness.workload.workload import resolve_workload
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from toy import RESIDUAL_SHAPE
 from sigmabench.harness.backends import drawn, float_program
 from sigmabench.harness.backends import float as float_backend
 from sigmabench.harness.backends.base import BACKENDS, Predictor
-from sigmabench.harness.errors import NotFiniteImageError, UserError
+from sigmabench.harness.core.errors import NotFiniteImageError, UserError
 from sigmabench.harness.posterior import moped
 from sigmabench.harness.quantize.artefact import Artefact
 from sigmabench.harness.quantize.calibrate import observe_ranges

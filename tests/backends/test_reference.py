@@ -12,7 +12,7 @@ from toy import RESIDUAL_SHAPE
 
 from sigmabench.harness.backends.base import BACKENDS
 from sigmabench.harness.backends.reference import accumulate, quantize_activation
-from sigmabench.harness.errors import UserError
+from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.quantize.calibrate import calibrate
 from sigmabench.harness.quantize.fold import fold
 from sigmabench.harness.quantize.graph import Activation, Conv

@@ -9,14 +9,15 @@ import pytest
 from click.testing import CliRunner
 
 from sigmabench.harness.backends.base import BACKENDS
-from sigmabench.harness.bench import memory, record
-from sigmabench.harness.bench.memory_process import _tiny
-from sigmabench.harness.bench.networks import LENET5
-from sigmabench.harness.bench.record import MemoryUse
-from sigmabench.harness.cli import main
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.machine import fingerprint
+from sigmabench.harness.cli.main import main
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.machine.describe import fingerprint
 from sigmabench.harness.quantize.artefact import from_bytes, to_bytes
+from sigmabench.harness.race.networks import LENET5
+from sigmabench.harness.records import runtime_record as record
+from sigmabench.harness.records.runtime_record import MemoryUse
+from sigmabench.harness.studies.bench import memory
+from sigmabench.harness.studies.bench.memory_process import _tiny
 
 #: Weights of LeNet-5's layers: 6·25, 16·6·25, 120·400, 84·120 and 10·84.
 LAYERS = (150, 2400, 48000, 10080, 840)
@@ -129,7 +130,7 @@ def test_a_process_that_fails_is_a_sentence(monkeypatch):
 def test_command(tmp_path, monkeypatch, used):
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(memory, "_run", lambda plan, artefact, batch: told(used))
-    monkeypatch.setattr("sigmabench.harness.cores.usable_cores", lambda: 2)
+    monkeypatch.setattr("sigmabench.harness.machine.cores.usable_cores", lambda: 2)
     command = ["bench", "memory", "lenet5", "--batch", "1,1,2", "--threads", "2"]
     done = CliRunner().invoke(main, [*command, "--results", str(tmp_path)])
     assert done.exit_code == 0, done.output

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from sigmabench.harness.bench.networks import DELTA, NETWORKS, settle
-from sigmabench.harness.errors import UserError
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.race.networks import DELTA, NETWORKS, settle
 
 
 def test_names():

@@ -13,14 +13,16 @@ from hypothesis import strategies as st
 from peer_fakes import fake_peer
 
 from sigmabench.harness.backends.base import BACKENDS
-from sigmabench.harness.bench import race, record, table
-from sigmabench.harness.bench.networks import LENET5
-from sigmabench.harness.bench.race import RacePlan
-from sigmabench.harness.bench.record import Contender, Race
-from sigmabench.harness.bench.turns import QUERY_SECONDS, passes_per_query
-from sigmabench.harness.cli import main
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.machine import fingerprint
+from sigmabench.harness.cli.main import main
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.machine.describe import fingerprint
+from sigmabench.harness.race.networks import LENET5
+from sigmabench.harness.race.turns import QUERY_SECONDS, passes_per_query
+from sigmabench.harness.records import runtime_record as record
+from sigmabench.harness.records.runtime_record import Contender, Race
+from sigmabench.harness.studies.bench import document as table
+from sigmabench.harness.studies.bench import passes as race
+from sigmabench.harness.studies.bench.passes import RacePlan
 
 FLOATS = ("FP32", "BF16")
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from sigmabench.harness.bench import record
-from sigmabench.harness.bench.record import Contender, MemoryUse, Race
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.fingerprint import Fingerprint
-from sigmabench.harness.store import fingerprint_hash
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.machine.fingerprint import Fingerprint
+from sigmabench.harness.records import runtime_record as record
+from sigmabench.harness.records.runtime_record import Contender, MemoryUse, Race
+from sigmabench.harness.records.store import fingerprint_hash
 
 MADE = Fingerprint("x", ("avx2",), 2, 1, 1024, None, "Linux", "3.11", {}, "ab", None, {})
 FP32 = Contender("FP32", "sigmabench", "FP32", "float", 1, (10, 20, 30), (2, 1))

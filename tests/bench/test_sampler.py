@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from sigmabench.harness import native
-from sigmabench.harness.bench import sampler
-from sigmabench.harness.cli import main
-from sigmabench.harness.errors import UserError
+from sigmabench.harness.cli.main import main
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.studies.bench import sampler
 
 pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason="nothing is compiled")
 

@@ -21,7 +21,7 @@ from campaign.figures import SEED  # noqa: E402
 from campaign.trees import other  # noqa: E402
 from sigmabench.harness.backends.base import BACKENDS  # noqa: E402
 from sigmabench.harness.backends.native import NativePredictor, build  # noqa: E402
-from sigmabench.harness.errors import UserError  # noqa: E402
+from sigmabench.harness.core.errors import UserError  # noqa: E402
 from sigmabench.harness.quantize.artefact import Artefact  # noqa: E402
 from sigmabench.harness.quantize.artefact_file import from_bytes  # noqa: E402
 

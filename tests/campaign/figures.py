@@ -14,8 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sigmabench.harness.files import json_text, write_atomically
-from sigmabench.harness.machine import fingerprint
+from sigmabench.harness.core.whole import json_text, write_atomically
+from sigmabench.harness.machine.describe import fingerprint
 
 ROOT = Path(__file__).parents[2]
 FIGURES = ROOT / "results" / "campaign" / "figures.json"

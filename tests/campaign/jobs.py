@@ -14,10 +14,10 @@ from typing import Any
 
 from sigmabench.harness.posterior.checkpoint import load_checkpoint
 from sigmabench.harness.posterior.file import load
-from sigmabench.harness.shift.record import SHIFT_RECORDS
-from sigmabench.harness.store import RECORDS, Kind, Store
+from sigmabench.harness.records.shift_record import SHIFT_RECORDS
+from sigmabench.harness.records.store import RECORDS, Kind, Store
 
-PROGRAM = "from sigmabench.harness.cli import main; main()"
+PROGRAM = "from sigmabench.harness.cli.main import main; main()"
 RESULTS = "results"
 #: What a repetition changes: times, and what is judged by them.
 TIMES = ("created", "timing", "peak_memory_bytes", "sha256")

@@ -26,26 +26,29 @@ import safetensors
 import safetensors.torch
 from torch import nn
 
-from sigmabench.harness import contents, imagenet, scratch, store
-from sigmabench.harness.archive import open_archive
-from sigmabench.harness.arrays import read_images, read_npz
-from sigmabench.harness.bench.record import MEMORY, RACES
-from sigmabench.harness.choices import plan_from
-from sigmabench.harness.decode import UndecodableError, decoded
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.escape import plain, visible
-from sigmabench.harness.files import content_hash
-from sigmabench.harness.images import Crop, labelled
-from sigmabench.harness.peers.record import COMPARISONS
+from sigmabench.harness.cli.terminal import Counts, Names, Numbers
+from sigmabench.harness.core import contents
+from sigmabench.harness.core.archive import open_archive
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.core.escape import plain, visible
+from sigmabench.harness.core.whole import content_hash
+from sigmabench.harness.data import imagenet
+from sigmabench.harness.data.arrays import read_images, read_npz
+from sigmabench.harness.data.decode import UndecodableError, decoded
+from sigmabench.harness.data.images import Crop, labelled
+from sigmabench.harness.data.outside import ood_sets
 from sigmabench.harness.posterior import file as posterior_file
 from sigmabench.harness.posterior.bayesian_torch import from_bayesian_torch, read_state_dict
 from sigmabench.harness.posterior.checkpoint import load_checkpoint
 from sigmabench.harness.quantize import artefact_file
+from sigmabench.harness.records import store
+from sigmabench.harness.records.peers_record import COMPARISONS
+from sigmabench.harness.records.runtime_record import MEMORY, RACES
+from sigmabench.harness.records.shift_record import SHIFT_RECORDS
 from sigmabench.harness.report import table
-from sigmabench.harness.shift.ood import ood_sets
-from sigmabench.harness.shift.record import SHIFT_RECORDS
-from sigmabench.harness.terminal import Counts, Names, Numbers
-from sigmabench.harness.workload import resolve_workload
+from sigmabench.harness.studies.run import cache as scratch
+from sigmabench.harness.workload.choices import plan_from
+from sigmabench.harness.workload.workload import resolve_workload
 
 #: What a parser may raise.
 OWN = (UserError, UndecodableError)

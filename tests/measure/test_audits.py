@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sigmabench.harness.measure import audits
 from sigmabench.harness.measure.clock import Samples
-from sigmabench.harness.record import Fidelity
+from sigmabench.harness.records.run_record import Fidelity
 
 FINE = Fidelity("conv1", 5000, 1.0, 0.0, 0.0, 0.0, 0.1, 0.5, -0.5, 100_000, None)
 

@@ -18,7 +18,7 @@ from sigmabench.harness.measure.fidelity import (
 from sigmabench.harness.measure.law import IntegerLayer, Law, integer_law, normal_law
 from sigmabench.harness.quantize import noise
 from sigmabench.harness.quantize.sigma import QuantizedSigma, quantize_sigma
-from sigmabench.harness.record import Fidelity
+from sigmabench.harness.records.run_record import Fidelity
 
 Draw = Callable[[int], NDArray]
 

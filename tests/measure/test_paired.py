@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from sigmabench.harness.data import Split
-from sigmabench.harness.formats import FORMATS
-from sigmabench.harness.measure.paired import PerImage, paired, reference_of
-from sigmabench.harness.record import Paired
-from sigmabench.harness.uncertainty.predictive import Summary
+from sigmabench.harness.core.formats import FORMATS
+from sigmabench.harness.data.splits import Split
+from sigmabench.harness.predict.predicted import Summary
+from sigmabench.harness.records.run_record import Paired
+from sigmabench.harness.stats.paired import PerImage, paired, reference_of
 
 
 def summary(probs: np.ndarray) -> Summary:

@@ -11,9 +11,11 @@ import psutil
 import pytest
 import torch
 
-from sigmabench.harness.measure import bandwidth, counters, memory
-from sigmabench.harness.measure.memory import PeakMemory
-from sigmabench.harness.measure.noise import noise_check
+from sigmabench.harness.machine import counters
+from sigmabench.harness.machine import peak_memory as memory
+from sigmabench.harness.machine.peak_memory import PeakMemory
+from sigmabench.harness.measure import bandwidth
+from sigmabench.harness.measure.steadiness import noise_check
 
 MIB = 2**20
 

@@ -12,18 +12,18 @@ from typing import Any
 
 import pytest
 
-from sigmabench.harness import sweep
 from sigmabench.harness.measure.saturation import (
     FAILING_SHARE,
     FINDING_SHARE,
     activations_in_range,
     saturation_findings,
 )
-from sigmabench.harness.plan import Plan
 from sigmabench.harness.posterior import save
-from sigmabench.harness.record import Record
-from sigmabench.harness.store import RECORDS, Store
-from sigmabench.harness.workload import resolve_workload
+from sigmabench.harness.records.run_record import Record
+from sigmabench.harness.records.store import RECORDS, Store
+from sigmabench.harness.studies.run import measure as sweep
+from sigmabench.harness.workload.plan import Plan
+from sigmabench.harness.workload.workload import resolve_workload
 
 SCRIPT = Path(__file__).parents[2] / "results" / "choices" / "saturation" / "choose.py"
 BELOW = 0.999

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from sigmabench.harness.backends.base import Traffic
-from sigmabench.harness.formats import FORMATS
+from sigmabench.harness.core.formats import FORMATS
 from sigmabench.harness.measure.operations import finding, multiply_adds, operations, told
 from sigmabench.harness.measure.traffic import bandwidth
 from sigmabench.harness.quantize.graph import Activation, Conv, Graph, Operation, Pool, Segment

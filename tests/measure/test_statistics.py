@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy.stats import binom, t
 
 from sigmabench.harness.measure.clock import Samples
-from sigmabench.harness.measure.statistics import (
+from sigmabench.harness.measure.timing import timing
+from sigmabench.harness.stats.latency import (
     log_median_ratio,
     median_ci95,
     percentile,
@@ -20,7 +21,6 @@ from sigmabench.harness.measure.statistics import (
     run_noise,
     split,
 )
-from sigmabench.harness.measure.timing import timing
 
 
 @pytest.mark.parametrize(("p", "least"), [(0.5, 20), (0.9, 100), (0.99, 1000)])

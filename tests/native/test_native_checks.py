@@ -13,7 +13,7 @@ from native_nets import lenet, one_conv, one_linear, one_pool, residual_net
 from sigmabench.harness import native
 from sigmabench.harness.backends.base import BACKENDS
 from sigmabench.harness.backends.native import build
-from sigmabench.harness.errors import UserError
+from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.quantize.artefact import Artefact
 from sigmabench.harness.quantize.graph import Pool
 

@@ -24,10 +24,10 @@ from sigmabench.harness.backends.float_program import load_program
 from sigmabench.harness.backends.native import build
 from sigmabench.harness.backends.reference import ReferencePredictor
 from sigmabench.harness.backends.shipped import NATIVE as BACKEND
-from sigmabench.harness.profile import ProfiledQuery, Target, profile
 from sigmabench.harness.quantize.forward import forward
 from sigmabench.harness.quantize.functions import FUNCTIONS, signs
 from sigmabench.harness.quantize.graph import Activation, Conv, Graph, Join, Node, Pool
+from sigmabench.harness.studies.profile.measure import ProfiledQuery, Target, profile
 
 pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason=str(native.unavailable()))
 

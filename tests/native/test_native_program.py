@@ -18,7 +18,7 @@ from sigmabench.harness.backends.base import BACKENDS
 from sigmabench.harness.backends.native import build
 from sigmabench.harness.backends.reference import ReferencePredictor
 from sigmabench.harness.backends.shipped import NATIVE as BACKEND
-from sigmabench.harness.errors import UserError
+from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.quantize.artefact import Artefact
 from sigmabench.harness.quantize.graph import Pool
 

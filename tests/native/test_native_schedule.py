@@ -10,7 +10,7 @@ from native_nets import artefact, images, lenet, residual_net
 from sigmabench.harness import native
 from sigmabench.harness.backends.native import build
 from sigmabench.harness.backends.shipped import NATIVE as BACKEND
-from sigmabench.harness.errors import UserError
+from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.quantize.graph import Activation, Conv, Graph, Pool
 
 pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason="nothing is compiled")

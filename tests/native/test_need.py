@@ -15,14 +15,14 @@ import torch
 from native_nets import artefact as random_artefact
 from native_nets import lenet, residual_net
 
-from sigmabench.harness import memory_limit, native
-from sigmabench.harness.backends import need
+from sigmabench.harness import native
 from sigmabench.harness.backends.base import BACKENDS
 from sigmabench.harness.backends.float import FloatPredictor
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.measure.memory import PeakMemory
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.machine import memory_limit
+from sigmabench.harness.machine.peak_memory import PeakMemory
 from sigmabench.harness.posterior import moped
-from sigmabench.harness.quantize import calibrate, floats
+from sigmabench.harness.quantize import calibrate, floats, need
 from sigmabench.harness.quantize.artefact import Artefact, Header, Layer
 from sigmabench.harness.quantize.calibrate import observe_ranges
 from sigmabench.harness.quantize.fold import fold

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from sigmabench.harness.bench.record import Contender
 from sigmabench.harness.measure.watch import CoreWatch
-from sigmabench.harness.peers import audits
-from sigmabench.harness.peers.record import PeerRow
-from sigmabench.harness.predict import summarise
+from sigmabench.harness.predict.loop import summarise
+from sigmabench.harness.records.peers_record import PeerRow
+from sigmabench.harness.records.runtime_record import Contender
+from sigmabench.harness.studies.peers import analyse as audits
 
 
 def summary(*probs: float) -> object:

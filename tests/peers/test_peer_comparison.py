@@ -12,19 +12,21 @@ import pytest
 from click.testing import CliRunner
 from peer_fakes import fake_peer
 
-from sigmabench.harness import cores
 from sigmabench.harness.backends.base import BACKENDS
-from sigmabench.harness.cli import main
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.peers import judge, record, table
-from sigmabench.harness.peers.compare import compare
+from sigmabench.harness.cli.main import main
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.machine import cores
 from sigmabench.harness.peers.environment import ENVIRONMENTS, PEERS
 from sigmabench.harness.peers.handover import NoRoomError
-from sigmabench.harness.peers.plan import PeersPlan, plan_from
-from sigmabench.harness.peers.record import PeerRow, PeersRecord
-from sigmabench.harness.prepare import prepare
-from sigmabench.harness.store import Policy
-from sigmabench.harness.workload import resolve_workload
+from sigmabench.harness.records import peers_record as record
+from sigmabench.harness.records.peers_record import PeerRow, PeersRecord
+from sigmabench.harness.records.store import Policy
+from sigmabench.harness.studies.peers import document as table
+from sigmabench.harness.studies.peers import judge
+from sigmabench.harness.studies.peers.measure import compare
+from sigmabench.harness.studies.peers.plan import PeersPlan, plan_from
+from sigmabench.harness.workload.prepare import prepare
+from sigmabench.harness.workload.workload import resolve_workload
 
 FORMATS = ("FP32", "DNN_FP32", "INT8_SIGMA1")
 FAKES = ("GOOD", "DRAWN", "SHRUNK", "BLIND", "CRASH", "REFUSE")
@@ -199,7 +201,7 @@ def test_a_full_folder_is_nobody_s_fault(tmp_path, monkeypatch):
     def full(*_: object) -> None:
         raise NoRoomError("No room.")
 
-    monkeypatch.setattr("sigmabench.harness.peers.compare.write_networks", full)
+    monkeypatch.setattr("sigmabench.harness.studies.peers.measure.write_networks", full)
     plan = plan_in(tmp_path, formats=("DNN_FP32",))
     with pytest.raises(NoRoomError, match="No room"):
         compare(plan, tmp_path / "results", "x")

@@ -11,12 +11,10 @@ import pytest
 from click.testing import CliRunner
 from peer_fakes import fake_peer
 
-from sigmabench.harness.bench import networks
-from sigmabench.harness.bench.networks import NETWORKS
-from sigmabench.harness.cli import main
-from sigmabench.harness.commands import diagnosis
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.formats import FORMATS
+from sigmabench.harness.cli.commands import diagnosis
+from sigmabench.harness.cli.main import main
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.core.formats import FORMATS
 from sigmabench.harness.peers import environment, workers
 from sigmabench.harness.peers.environment import (
     BAYESIAN_TORCH,
@@ -27,6 +25,8 @@ from sigmabench.harness.peers.environment import (
     chosen,
     find,
 )
+from sigmabench.harness.race import networks
+from sigmabench.harness.race.networks import NETWORKS
 
 REQUIREMENTS = Path(__file__).parents[2] / "requirements"
 

@@ -19,7 +19,8 @@ import torch
 from torch import nn
 from toy import Residual
 
-from sigmabench.harness.errors import UserError
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.machine.torch_state import PlainCall
 from sigmabench.harness.peers.handover import (
     NoRoomError,
     all_bayesian,
@@ -29,12 +30,11 @@ from sigmabench.harness.peers.handover import (
 from sigmabench.harness.peers.process import PeerError
 from sigmabench.harness.peers.source import source_of
 from sigmabench.harness.peers.workers import network as far
-from sigmabench.harness.peers.workers.drawn import Drawn, Probe
+from sigmabench.harness.peers.workers.draws import Drawn, Probe
 from sigmabench.harness.posterior import Posterior, moped
 from sigmabench.harness.posterior.bayesian_torch import from_bayesian_torch
-from sigmabench.harness.prepare import Networks
-from sigmabench.harness.torch_state import PlainCall
-from sigmabench.harness.workload import WORKLOADS, resolve_workload
+from sigmabench.harness.workload.prepare import Networks
+from sigmabench.harness.workload.workload import WORKLOADS, resolve_workload
 
 
 def shapes(module: nn.Module) -> dict[str, torch.Size]:

@@ -10,10 +10,10 @@ import psutil
 import pytest
 from peer_fakes import fake_peer
 
-from sigmabench.harness import cores
-from sigmabench.harness.bench.networks import LENET5
+from sigmabench.harness.machine import cores
 from sigmabench.harness.peers.environment import find
 from sigmabench.harness.peers.process import PeerError, Process
+from sigmabench.harness.race.networks import LENET5
 
 PATIENCE = 120.0
 

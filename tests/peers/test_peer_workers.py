@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from sigmabench.harness.bench.networks import NETWORKS
-from sigmabench.harness.peers.audits import effective
 from sigmabench.harness.peers.contender import IDLE_SHARE, PAUSE_SECONDS, remotes_of
 from sigmabench.harness.peers.environment import ENVIRONMENTS, PEERS, find
 from sigmabench.harness.peers.handover import write_images, write_networks
 from sigmabench.harness.peers.process import PeerError, Process
 from sigmabench.harness.peers.source import source_of
-from sigmabench.harness.prepare import Networks
-from sigmabench.harness.workload import resolve_workload
+from sigmabench.harness.race.networks import NETWORKS
+from sigmabench.harness.studies.peers.analyse import effective
+from sigmabench.harness.workload.prepare import Networks
+from sigmabench.harness.workload.workload import resolve_workload
 
 pytestmark = pytest.mark.peers
 

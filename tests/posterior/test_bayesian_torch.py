@@ -14,8 +14,8 @@ import torchvision
 from click.testing import CliRunner
 from torch import Tensor, nn
 
-from sigmabench.harness.cli import main
-from sigmabench.harness.errors import UserError
+from sigmabench.harness.cli.main import main
+from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.peers.environment import BAYESIAN_TORCH, ENVIRONMENTS, find
 from sigmabench.harness.posterior import Posterior, from_std, initial, load, moped, save
 from sigmabench.harness.posterior.bayesian_torch import (
@@ -23,7 +23,7 @@ from sigmabench.harness.posterior.bayesian_torch import (
     read_state_dict,
     to_bayesian_torch,
 )
-from sigmabench.harness.workload import WORKLOADS
+from sigmabench.harness.workload.workload import WORKLOADS
 
 PEERS = Path(os.environ.get("SIGMABENCH_PEERS", Path(__file__).parents[2] / ENVIRONMENTS))
 #: Run by the library's Python: saves a model with the μ and σ that its KL is told, then loads what

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from sigmabench.harness.data import Split
-from sigmabench.harness.errors import UserError
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.data.splits import Split
 from sigmabench.harness.posterior import moped
-from sigmabench.harness.posterior.norms import fitted
+from sigmabench.harness.training.norms import fitted
 
 
 def network() -> nn.Sequential:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sigmabench.harness.errors import UserError
+from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.posterior.augment import CropAndFlip, RandomAffine
 from sigmabench.harness.posterior.recipe import OneCycle, Piecewise, Recipe
 

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from sigmabench.harness.data import Split
+from sigmabench.harness.data.splits import Split
 from sigmabench.harness.posterior import initial
-from sigmabench.harness.posterior.score import predict, score
+from sigmabench.harness.training.score import predict, score
 
 
 def test_images_are_made_once_for_all_passes() -> None:

@@ -16,9 +16,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from sigmabench.harness import memory_limit
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.measure.memory import PeakMemory
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.machine import memory_limit
+from sigmabench.harness.machine.peak_memory import PeakMemory
 from sigmabench.harness.posterior import file as posterior_file
 from sigmabench.harness.posterior.bayesian_torch import from_bayesian_torch, read_state_dict
 from sigmabench.harness.posterior.checkpoint import load_checkpoint

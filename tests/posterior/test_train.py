@@ -11,16 +11,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sigmabench.harness.data import Split, Splits
-from sigmabench.harness.errors import UserError
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.data.splits import Split, Splits
 from sigmabench.harness.posterior import load, moped
 from sigmabench.harness.posterior.augment import CropAndFlip, RandomAffine
 from sigmabench.harness.posterior.checkpoint import checkpoint_path
 from sigmabench.harness.posterior.recipe import OneCycle, Piecewise, Recipe
-from sigmabench.harness.posterior.run import Run
-from sigmabench.harness.posterior.score import score
-from sigmabench.harness.posterior.train import train
-from sigmabench.harness.workload import Workload
+from sigmabench.harness.training.progress import Run
+from sigmabench.harness.training.score import score
+from sigmabench.harness.training.train import train
+from sigmabench.harness.workload.workload import Workload
 
 
 def model() -> nn.Sequential:

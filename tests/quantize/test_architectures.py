@@ -16,7 +16,7 @@ from torchvision.models.vgg import VGG, make_layers
 from sigmabench.harness import native
 from sigmabench.harness.backends.base import BACKENDS
 from sigmabench.harness.backends.native import build
-from sigmabench.harness.errors import UserError
+from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.posterior import initial
 from sigmabench.harness.quantize import artefact as files
 from sigmabench.harness.quantize import functions

@@ -11,8 +11,8 @@ import safetensors.torch
 import torch
 from toy import RESIDUAL_SHAPE
 
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.formats import FORMATS
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.core.formats import FORMATS
 from sigmabench.harness.quantize import artefact as files
 from sigmabench.harness.quantize import artefact_file
 from sigmabench.harness.quantize.calibrate import calibrate

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sigmabench.harness.backends.base import BACKENDS
-from sigmabench.harness.errors import UserError
+from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.posterior import moped
 from sigmabench.harness.quantize import artefact as files
 from sigmabench.harness.quantize import ptq

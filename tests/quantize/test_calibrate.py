@@ -10,15 +10,10 @@ from torch import nn
 from torch.nn import functional
 from toy import RESIDUAL_SHAPE
 
-from sigmabench.harness.data import Split
-from sigmabench.harness.errors import UserError
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.data.splits import Split
 from sigmabench.harness.posterior import initial
-from sigmabench.harness.quantize.calibrate import (
-    BATCH,
-    calibrate,
-    sampled_passes,
-    saturation,
-)
+from sigmabench.harness.quantize.calibrate import BATCH, calibrate, sampled_passes, saturation
 from sigmabench.harness.quantize.fold import fold
 from sigmabench.harness.quantize.forward import forward
 from sigmabench.harness.quantize.observers import BINS, Magnitudes, minmax, mse, percentile

@@ -17,8 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from toy import RESIDUAL_SHAPE
 
 from sigmabench.harness.backends.base import BACKENDS
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.formats import FORMATS
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.core.formats import FORMATS
 from sigmabench.harness.measure.operations import finding, operations
 from sigmabench.harness.posterior import initial, moped
 from sigmabench.harness.quantize import artefact as files

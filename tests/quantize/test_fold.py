@@ -12,7 +12,7 @@ from torch import nn
 from torch.func import functional_call
 from toy import RESIDUAL_SHAPE
 
-from sigmabench.harness.errors import UserError
+from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.posterior import initial
 from sigmabench.harness.quantize.builder import Builder
 from sigmabench.harness.quantize.fold import fold, mean_weights

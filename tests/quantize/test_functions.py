@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sigmabench.harness.errors import UserError
+from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.quantize.functions import FUNCTIONS, apply, bounds, get, signs, table
 from sigmabench.harness.quantize.graph import Activation, Conv, Graph, Join, Pool
 

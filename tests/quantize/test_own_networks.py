@@ -13,8 +13,8 @@ from torch.nn.utils import prune
 
 from sigmabench.harness import native
 from sigmabench.harness.backends.base import BACKENDS
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.formats import FORMATS
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.core.formats import FORMATS
 from sigmabench.harness.measure.operations import finding
 from sigmabench.harness.posterior import initial, moped
 from sigmabench.harness.quantize import artefact as files

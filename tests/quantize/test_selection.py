@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sigmabench.harness.backends.base import BACKENDS
-from sigmabench.harness.errors import UserError
+from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.posterior import initial, moped
 from sigmabench.harness.quantize.artefact import load, save
 from sigmabench.harness.quantize.calibrate import observe_ranges

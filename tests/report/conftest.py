@@ -5,7 +5,7 @@ from __future__ import annotations
 import factory
 import pytest
 
-from sigmabench.harness.record import Record
+from sigmabench.harness.records.run_record import Record
 
 
 @pytest.fixture(scope="session")

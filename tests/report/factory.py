@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from sigmabench.harness.cell import Cell
-from sigmabench.harness.formats import DEFAULT_FORMATS, FORMATS
-from sigmabench.harness.measure.paired import reference_of
-from sigmabench.harness.record import (
+from sigmabench.harness.core.formats import DEFAULT_FORMATS, FORMATS
+from sigmabench.harness.records.run_record import (
     Bandwidth,
     Fidelity,
     Fingerprint,
@@ -22,8 +20,10 @@ from sigmabench.harness.record import (
     Size,
     Timing,
 )
-from sigmabench.harness.verdict import Verdict
-from sigmabench.harness.verdict import verdict as verdict_of
+from sigmabench.harness.records.verdict import Verdict
+from sigmabench.harness.records.verdict import verdict as verdict_of
+from sigmabench.harness.stats.paired import reference_of
+from sigmabench.harness.workload.cell import Cell
 
 WEIGHTS = 61_470
 BINS = 15

@@ -14,44 +14,43 @@ from test_adaptive_sheets import adapted
 from test_weight_report import LABELS
 from test_weight_report import made as layer_range
 
-from sigmabench.harness.bench import memory, record, sampler
-from sigmabench.harness.bench import table as bench_table
-from sigmabench.harness.commands import (
+from sigmabench.harness.cli.commands import (
     diagnosis_tables,
     inspection,
     inspection_tables,
     listing_tables,
     size_table,
 )
-from sigmabench.harness.compare import compare
-from sigmabench.harness.peers import record as peers_record
-from sigmabench.harness.peers import table as peers_table
-from sigmabench.harness.profile import Profile, Step
-from sigmabench.harness.record import Record
-from sigmabench.harness.report import (
-    ablation,
-    comparison,
-    profile,
-    selective_tables,
-    shift_tables,
-    table,
-    weights,
-)
-from sigmabench.harness.report.sheet import RichSheet
-from sigmabench.harness.selective.agreement import comparisons
-from sigmabench.harness.selective.findings import DETECTORS, Told
-from sigmabench.harness.selective.selection import Choices, selections
-from sigmabench.harness.shift.ablation_result import (
+from sigmabench.harness.core.sheet import RichSheet
+from sigmabench.harness.records import peers_record
+from sigmabench.harness.records import runtime_record as record
+from sigmabench.harness.records.run_record import Record
+from sigmabench.harness.report import table
+from sigmabench.harness.stats.equivalence import equivalence
+from sigmabench.harness.stats.shifted import results
+from sigmabench.harness.studies.ablation import document as ablation
+from sigmabench.harness.studies.ablation.analyse import (
     METRICS,
     PAIRED,
     Ablation,
     AblationRow,
     Difference,
 )
-from sigmabench.harness.shift.configurations import BASE, Choice
-from sigmabench.harness.shift.equivalence import equivalence
-from sigmabench.harness.shift.results import results
-from sigmabench.harness.workload import WORKLOADS
+from sigmabench.harness.studies.ablation.plan import BASE, Choice
+from sigmabench.harness.studies.bench import document as bench_table
+from sigmabench.harness.studies.bench import memory, sampler
+from sigmabench.harness.studies.compare import document as comparison
+from sigmabench.harness.studies.compare.measure import compare
+from sigmabench.harness.studies.peers import document as peers_table
+from sigmabench.harness.studies.profile import document as profile
+from sigmabench.harness.studies.profile.measure import Profile, Step
+from sigmabench.harness.studies.selective import document as selective_tables
+from sigmabench.harness.studies.selective.agreement import comparisons
+from sigmabench.harness.studies.selective.measure import DETECTORS, Told
+from sigmabench.harness.studies.selective.referral import Choices, selections
+from sigmabench.harness.studies.shift import document as shift_tables
+from sigmabench.harness.studies.weights import document as weights
+from sigmabench.harness.workload.workload import WORKLOADS
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"

@@ -11,8 +11,9 @@ import factory
 import pytest
 from rich.console import Console
 
-from sigmabench.harness.record import Adaptive, Record
-from sigmabench.harness.report import adaptive, sheets, table
+from sigmabench.harness.records.run_record import Adaptive, Record
+from sigmabench.harness.report import adaptive_sheet as adaptive
+from sigmabench.harness.report import sheets, table
 from sigmabench.harness.report.figures import DRAWINGS
 from sigmabench.harness.report.page import page
 from sigmabench.harness.report.rows import largest_mc, sections

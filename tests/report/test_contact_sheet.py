@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.report.contact_sheet import contact_sheet
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.studies.shift.contact_sheet import contact_sheet
 
 TYPES = ["contrast", "gaussian_noise", "elastic_transform"]
 STARTS = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}

@@ -10,25 +10,23 @@ from shift.shift_factory import study
 from test_adaptive_sheets import adapted
 from test_weight_report import made as weight_range
 
-from sigmabench.harness.commands import inspection_tables
-from sigmabench.harness.compare import compare
-from sigmabench.harness.profile import Profile, Step
-from sigmabench.harness.report import (
-    ablation,
-    adaptive,
-    comparison,
-    profile,
-    sheets,
-    shift_sheets,
-    text,
-    weights,
-)
+from sigmabench.harness.cli.commands import inspection_tables
+from sigmabench.harness.core import words as text
+from sigmabench.harness.report import adaptive_sheet as adaptive
+from sigmabench.harness.report import sheets
 from sigmabench.harness.report.rows import sections
-from sigmabench.harness.shift.ablation_result import METRICS, Ablation, AblationRow
-from sigmabench.harness.shift.conclusions import claims, sentences
-from sigmabench.harness.shift.configurations import Choice
-from sigmabench.harness.shift.equivalence import equivalence
-from sigmabench.harness.shift.results import results
+from sigmabench.harness.stats.equivalence import equivalence
+from sigmabench.harness.stats.shifted import results
+from sigmabench.harness.studies.ablation import document as ablation
+from sigmabench.harness.studies.ablation.analyse import METRICS, Ablation, AblationRow
+from sigmabench.harness.studies.ablation.plan import Choice
+from sigmabench.harness.studies.compare import document as comparison
+from sigmabench.harness.studies.compare.measure import compare
+from sigmabench.harness.studies.profile import document as profile
+from sigmabench.harness.studies.profile.measure import Profile, Step
+from sigmabench.harness.studies.shift import shift_sheets
+from sigmabench.harness.studies.shift.analyse import claims, sentences
+from sigmabench.harness.studies.weights import document as weights
 
 
 @pytest.mark.parametrize(

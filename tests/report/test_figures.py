@@ -9,7 +9,7 @@ import factory
 import numpy as np
 import pytest
 
-from sigmabench.harness.errors import UserError
+from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.report.figures import (
     DRAWINGS,
     accuracy_against_confidence,
@@ -21,7 +21,7 @@ from sigmabench.harness.report.figures import (
 )
 from sigmabench.harness.report.rows import sections
 from sigmabench.harness.report.style import look, render
-from sigmabench.harness.significance import wilson
+from sigmabench.harness.stats.significance import wilson
 
 SMALL = ("FP32", "INT8")
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import factory
 import pytest
 
-from sigmabench.harness.compare import compare
-from sigmabench.harness.fingerprint import IN_PART, Fingerprint, Machine
-from sigmabench.harness.record import Record
+from sigmabench.harness.machine.fingerprint import IN_PART, Fingerprint, Machine
+from sigmabench.harness.records.run_record import Record
+from sigmabench.harness.records.store import RECORDS, Policy, Store, fingerprint_hash
 from sigmabench.harness.report import page, sheets, table
 from sigmabench.harness.report.rows import sections
-from sigmabench.harness.store import RECORDS, Policy, Store, fingerprint_hash
+from sigmabench.harness.studies.compare.measure import compare
 
 VNNI = ("avx2", "avx512f", "avx512_vnni")
 AMX = (*VNNI, "amx_tile", "amx_int8")

@@ -12,27 +12,27 @@ from hypothesis import strategies as st
 from shift import shift_factory
 from sklearn.metrics import roc_auc_score
 
-from sigmabench.harness.report.shift_boxes import severity, severity_uce_brier, twins
-from sigmabench.harness.report.shift_figures import (
-    SHIFT_DRAWINGS,
-    against_mc,
-    confidence,
-    shift_figures,
-)
-from sigmabench.harness.report.shift_images import (
+from sigmabench.harness.data.units import Units
+from sigmabench.harness.metrics.calibration import reliability_diagram
+from sigmabench.harness.metrics.risk_coverage import THRESHOLDS
+from sigmabench.harness.predict.predicted import Predictive
+from sigmabench.harness.report.lines import editions
+from sigmabench.harness.report.style import format_look
+from sigmabench.harness.stats.significance import wilson
+from sigmabench.harness.studies.shift.boxes import severity, severity_uce_brier, twins
+from sigmabench.harness.studies.shift.image_figures import (
     DRAW_SEED,
     auroc,
     binned,
     out_of_distribution,
     reliability,
 )
-from sigmabench.harness.report.shift_lines import editions
-from sigmabench.harness.report.style import format_look
-from sigmabench.harness.significance import wilson
-from sigmabench.harness.uncertainty.calibration import reliability_diagram
-from sigmabench.harness.uncertainty.predictive import Predictive
-from sigmabench.harness.uncertainty.selective import THRESHOLDS
-from sigmabench.harness.units import Units
+from sigmabench.harness.studies.shift.shift_figures import (
+    SHIFT_DRAWINGS,
+    against_mc,
+    confidence,
+    shift_figures,
+)
 
 FORMATS = ("FP32", "INT8", "DNN_INT8")
 TYPES = ("fog", "gaussian_blur", "gaussian_noise")

@@ -14,12 +14,12 @@ from rich.console import Console
 from shift.shift_factory import TYPES, study
 from sklearn.metrics import roc_auc_score
 
-from sigmabench.harness.report import shift_sheets as sheets
-from sigmabench.harness.report import shift_tables as tables
-from sigmabench.harness.report import shift_verdicts as verdicts
-from sigmabench.harness.shift.conclusions import claims, sentences
-from sigmabench.harness.shift.equivalence import MARGINS, equivalence
-from sigmabench.harness.shift.results import results
+from sigmabench.harness.stats.equivalence import MARGINS, equivalence
+from sigmabench.harness.stats.shifted import results
+from sigmabench.harness.studies.shift import document as tables
+from sigmabench.harness.studies.shift import shift_sheets as sheets
+from sigmabench.harness.studies.shift import verdict_sheets as verdicts
+from sigmabench.harness.studies.shift.analyse import claims, sentences
 
 
 def drawn(renderable):

@@ -12,10 +12,11 @@ import factory
 import pytest
 from rich.console import Console
 
-from sigmabench.harness.report import sheets, table, text
+from sigmabench.harness.core import words as text
+from sigmabench.harness.core.sheet import Column, RichSheet, Sheet
+from sigmabench.harness.metrics.metric import METRICS
+from sigmabench.harness.report import sheets, table
 from sigmabench.harness.report.rows import sections
-from sigmabench.harness.report.sheet import Column, RichSheet, Sheet
-from sigmabench.harness.uncertainty.metrics import METRICS
 
 
 def drawn(renderable, width=80):

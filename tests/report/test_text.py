@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sigmabench.harness.report import text
+from sigmabench.harness.core import words as text
 
 
 @pytest.mark.parametrize(

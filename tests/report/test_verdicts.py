@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import same_color
 
-from sigmabench.harness import verdict
+from sigmabench.harness.records import verdict
 from sigmabench.harness.report import sheets, table, verdicts
 from sigmabench.harness.report.figures import DRAWINGS, against_mc, latency, reliability
 from sigmabench.harness.report.rows import sections

@@ -7,9 +7,9 @@ import io
 import pytest
 from rich.console import Console
 
-from sigmabench.harness.report.sheet import RichSheet
-from sigmabench.harness.report.weights import histograms, weight_figures, weight_sheets
-from sigmabench.harness.shift.weights import LayerRange, WeightCounts
+from sigmabench.harness.core.sheet import RichSheet
+from sigmabench.harness.studies.weights.document import histograms, weight_figures, weight_sheets
+from sigmabench.harness.studies.weights.measure import LayerRange, WeightCounts
 
 LAYERS = ("stem.convolution", "stage1.block0.conv1", "stage2.block0.conv1", "head")
 FORMATS = ("INT8", "INT8_SIGMA4", "INT8_SIGMA2", "INT8_SIGMA1")

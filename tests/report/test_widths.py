@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.text import Text
 from sheet_cases import everything, profiled
 
-from sigmabench.harness import terminal
-from sigmabench.harness.posterior import train
-from sigmabench.harness.profile import KINDS as KINDS_OF_TIME
-from sigmabench.harness.report import profile
-from sigmabench.harness.report.sheet import Column, RichSheet, Sheet
-from sigmabench.harness.report.text import percent
+from sigmabench.harness.cli import terminal
+from sigmabench.harness.core.sheet import Column, RichSheet, Sheet
+from sigmabench.harness.core.words import percent
+from sigmabench.harness.studies.profile import document as profile
+from sigmabench.harness.studies.profile.measure import KINDS as KINDS_OF_TIME
+from sigmabench.harness.training import train
 
 WIDTHS = (40, 60, 72, 80, 120)
 
@@ -198,7 +198,7 @@ def test_the_bar_of_training_cuts_no_number(width, monkeypatch):
 @pytest.mark.parametrize("width", WIDTHS)
 def test_progress_cuts_no_word_and_no_time(width, monkeypatch):
     terminal_of(out := Screen(), width, monkeypatch, stream="stderr", kind="xterm")
-    monkeypatch.setattr("sigmabench.harness.waiting.Pace.left", lambda self: 1200.0)
+    monkeypatch.setattr("sigmabench.harness.core.waiting.Pace.left", lambda self: 1200.0)
     with terminal.progress(True) as report:
         report("Scoring INT8_SIGMA4 paper, gaussian_noise 5", 1, 2)
     shown = Text.from_ansi(out.getvalue()).plain

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from sigmabench.harness.selective.findings import SelectiveFindings
-from sigmabench.harness.selective.sample import Outputs, SplitSample
-from sigmabench.harness.selective.selection import Choices
-from sigmabench.harness.units import Units
+from sigmabench.harness.data.units import Units
+from sigmabench.harness.studies.selective.measure import SelectiveFindings
+from sigmabench.harness.studies.selective.referral import Choices
+from sigmabench.harness.studies.selective.sample import Outputs, SplitSample
 
 CLASSES = 4
 

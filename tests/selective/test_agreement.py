@@ -10,9 +10,9 @@ from scipy import stats
 from selective_cases import CLASSES, noisy_run, outputs, sample
 from sklearn.metrics import cohen_kappa_score, jaccard_score
 
-from sigmabench.harness.selective.agreement import LESS, MORE, UNDECIDED, comparisons
-from sigmabench.harness.selective.sample import Outputs
-from sigmabench.harness.selective.selection import Choices
+from sigmabench.harness.studies.selective.agreement import LESS, MORE, UNDECIDED, comparisons
+from sigmabench.harness.studies.selective.referral import Choices
+from sigmabench.harness.studies.selective.sample import Outputs
 
 CHOICES = Choices(coverage=0.75)
 

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sigmabench.harness.selective.bound import balanced_curve, largest_cut
-from sigmabench.harness.selective.ranking import Ranked, balanced_error, once
+from sigmabench.harness.stats.bound import balanced_curve, largest_cut
+from sigmabench.harness.stats.ranking import Ranked, balanced_error, once
 
 IMAGES = st.lists(
     st.tuples(
@@ -71,7 +71,7 @@ def test_the_area_of_a_resample_is_near_that_of_its_copies() -> None:
 def test_without_ties_it_is_the_library_s_area() -> None:
     from uncertainty.uncertainty_cases import make_case
 
-    from sigmabench.harness.uncertainty.selective import aurc
+    from sigmabench.harness.metrics.risk_coverage import aurc
 
     summary, labels = make_case(0)
     ranked = Ranked.by(-summary.confidence.numpy(), (summary.prediction != labels).numpy())

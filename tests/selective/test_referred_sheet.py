@@ -12,14 +12,14 @@ from matplotlib.figure import Figure
 from selective_cases import CLASSES, found_of, outputs, sample
 from shift import shift_factory
 
-from sigmabench.harness.data import Split
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.report import referred_sheet, selective_figures
-from sigmabench.harness.selective.agreement import comparisons
-from sigmabench.harness.selective.findings import SelectiveFindings
-from sigmabench.harness.selective.selection import Choices, selections
-from sigmabench.harness.shift.results import results
-from sigmabench.harness.workload import WORKLOADS
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.data.splits import Split
+from sigmabench.harness.stats.shifted import results
+from sigmabench.harness.studies.selective import referred_sheet, selective_figures
+from sigmabench.harness.studies.selective.agreement import comparisons
+from sigmabench.harness.studies.selective.measure import SelectiveFindings
+from sigmabench.harness.studies.selective.referral import Choices, selections
+from sigmabench.harness.workload.workload import WORKLOADS
 
 IMAGES = 20
 LABELS = np.arange(IMAGES) % CLASSES

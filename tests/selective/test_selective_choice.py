@@ -13,24 +13,24 @@ from selective_cases import noisy_run, outputs, sample
 from shift import shift_factory
 from sklearn.metrics import balanced_accuracy_score, recall_score, roc_auc_score
 
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.report.selective_sheets import classes, kept
-from sigmabench.harness.report.selective_tables import markdown
-from sigmabench.harness.selective import selection
-from sigmabench.harness.selective.conclusions import sentences
-from sigmabench.harness.selective.findings import SelectiveFindings, findings
-from sigmabench.harness.selective.sample import Interval, Outputs, SplitSample
-from sigmabench.harness.selective.selection import (
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.records.shift_record import ShiftRecord, encoded
+from sigmabench.harness.stats.blocks import shares_of
+from sigmabench.harness.stats.shifted import results
+from sigmabench.harness.studies.selective import referral as selection
+from sigmabench.harness.studies.selective.analyse import sentences
+from sigmabench.harness.studies.selective.document import markdown
+from sigmabench.harness.studies.selective.measure import SelectiveFindings, findings
+from sigmabench.harness.studies.selective.referral import (
     Bounded,
     Choices,
     ClassFigures,
     Referral,
     selections,
 )
-from sigmabench.harness.shift.blocks import shares_of
-from sigmabench.harness.shift.record import ShiftRecord, encoded
-from sigmabench.harness.shift.results import results
-from sigmabench.harness.workload import WORKLOADS
+from sigmabench.harness.studies.selective.sample import Interval, Outputs, SplitSample
+from sigmabench.harness.studies.selective.selective_sheets import classes, kept
+from sigmabench.harness.workload.workload import WORKLOADS
 
 CHOICES = Choices(coverage=0.75, bound=0.1)
 SPLITS = ("test", "held-out")

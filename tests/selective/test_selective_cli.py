@@ -10,17 +10,17 @@ import pytest
 from click.testing import CliRunner, Result
 from selective_cases import found_of, noisy_run, sample
 
-from sigmabench.harness.cli import main
-from sigmabench.harness.data import Splits
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.report.selective_sheets import classes
-from sigmabench.harness.selective.agreement import comparisons
-from sigmabench.harness.selective.conclusions import answer
-from sigmabench.harness.selective.plan import selective_plan
-from sigmabench.harness.selective.selection import Choices
-from sigmabench.harness.shift.record import SHIFT_RECORDS
-from sigmabench.harness.store import Store
-from sigmabench.harness.workload import WORKLOADS
+from sigmabench.harness.cli.main import main
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.data.splits import Splits
+from sigmabench.harness.records.shift_record import SHIFT_RECORDS
+from sigmabench.harness.records.store import Store
+from sigmabench.harness.studies.selective.agreement import comparisons
+from sigmabench.harness.studies.selective.analyse import answer
+from sigmabench.harness.studies.selective.plan import selective_plan
+from sigmabench.harness.studies.selective.referral import Choices
+from sigmabench.harness.studies.selective.selective_sheets import classes
+from sigmabench.harness.workload.workload import WORKLOADS
 
 DIGITS = WORKLOADS.get("lenet-digits")
 FORMATS = "int8_sigma1,DNN_INT8"
@@ -99,7 +99,7 @@ def test_reading_loads_no_images(
         raise UserError("There is no data here.")
 
     monkeypatch.setitem(WORKLOADS._loaded, "lenet-digits", replace(DIGITS, splits=gone))
-    monkeypatch.setattr("sigmabench.harness.shift.ood.load_ood", gone)
+    monkeypatch.setattr("sigmabench.harness.data.outside.load_ood", gone)
     told = call(stored[0], "--policy", "never", "--ood", "svhn", "--out", str(tmp_path))
     assert told.exit_code == 2
     assert told.stderr == "sigmabench: There is no data here.\n"
@@ -208,7 +208,7 @@ def test_the_answer_follows_the_verdicts(noise: float | None, words: str) -> Non
 
 
 def test_classes_have_their_names(stored: tuple[Path, Path, Result]) -> None:
-    from sigmabench.harness.selective.findings import findings
+    from sigmabench.harness.studies.selective.measure import findings
 
     named = replace(DIGITS, class_names=tuple("abcdefghij"))
     found = findings(Store(stored[0], SHIFT_RECORDS).records(), ("test",), Choices())

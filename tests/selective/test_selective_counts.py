@@ -9,14 +9,14 @@ import pytest
 from selective_cases import found_of, outputs, sample
 from test_selective_choice import SPLITS, of_splits
 
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.report.selective_sheets import kept
-from sigmabench.harness.report.selective_tables import csv, markdown
-from sigmabench.harness.selective.agreement import comparisons
-from sigmabench.harness.selective.conclusions import answer
-from sigmabench.harness.selective.findings import findings
-from sigmabench.harness.selective.selection import Choices
-from sigmabench.harness.workload import WORKLOADS
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.studies.selective.agreement import comparisons
+from sigmabench.harness.studies.selective.analyse import answer
+from sigmabench.harness.studies.selective.document import csv, markdown
+from sigmabench.harness.studies.selective.measure import findings
+from sigmabench.harness.studies.selective.referral import Choices
+from sigmabench.harness.studies.selective.selective_sheets import kept
+from sigmabench.harness.workload.workload import WORKLOADS
 
 DIGITS = WORKLOADS.get("lenet-digits")
 HALF = Choices(coverage=0.5)

@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from report import factory
 
-from sigmabench.harness.cell import Cell
-from sigmabench.harness.formats import FORMATS
-from sigmabench.harness.shift.blocks import contrasts
-from sigmabench.harness.shift.corruptions import CORRUPTIONS
-from sigmabench.harness.shift.plan import FORMATS_OF_STUDY
-from sigmabench.harness.shift.record import ARRAYS, ShiftRecord, per_image
-from sigmabench.harness.uncertainty.metrics import score
-from sigmabench.harness.uncertainty.predictive import Predictive
+from sigmabench.harness.core.formats import FORMATS
+from sigmabench.harness.corruptions.registered import CORRUPTIONS
+from sigmabench.harness.metrics.metric import score
+from sigmabench.harness.predict.predicted import Predictive
+from sigmabench.harness.records.shift_record import ARRAYS, ShiftRecord, per_image
+from sigmabench.harness.stats.blocks import contrasts
+from sigmabench.harness.workload.cell import Cell
+from sigmabench.harness.workload.conditions import FORMATS_OF_STUDY
 
 TYPES = ("brightness", "fog", "gaussian_noise")
 ALL_TYPES = tuple(CORRUPTIONS.names())

@@ -21,14 +21,14 @@ import torch
 from report import factory
 from shift.shift_factory import CLASSES, cell
 
-from sigmabench.harness.shift import blocks
-from sigmabench.harness.shift import equivalence as module
-from sigmabench.harness.shift.blocks import contrasts
-from sigmabench.harness.shift.equivalence import MARGINS, Outcome, equivalence
-from sigmabench.harness.shift.paired import PairedValues, pairs_at
-from sigmabench.harness.shift.record import ShiftRecord, per_image
-from sigmabench.harness.shift.results import Results, results
-from sigmabench.harness.uncertainty.predictive import Predictive
+from sigmabench.harness.predict.predicted import Predictive
+from sigmabench.harness.records.shift_record import ShiftRecord, per_image
+from sigmabench.harness.stats import blocks
+from sigmabench.harness.stats import equivalence as module
+from sigmabench.harness.stats.blocks import contrasts
+from sigmabench.harness.stats.equivalence import MARGINS, Outcome, equivalence
+from sigmabench.harness.stats.pairs import PairedValues, pairs_at
+from sigmabench.harness.stats.shifted import Results, results
 
 FEATURES = 3
 RESAMPLES = 500

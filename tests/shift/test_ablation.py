@@ -13,23 +13,23 @@ from rich.console import Console
 from toy import RESIDUAL_SHAPE
 
 from sigmabench.harness.backends.base import BACKENDS
-from sigmabench.harness.data import Split
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.predict import evaluate
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.corruptions.registered import corrupt
+from sigmabench.harness.data.splits import Split
+from sigmabench.harness.metrics.metric import score
+from sigmabench.harness.predict.loop import evaluate
 from sigmabench.harness.quantize import artefact as files
 from sigmabench.harness.quantize.calibrate import Calibration, calibrate
 from sigmabench.harness.quantize.fold import FloatModel, fold
 from sigmabench.harness.quantize.ptq import Options, quantize
-from sigmabench.harness.report import ablation as report
-from sigmabench.harness.shift.ablation import (
+from sigmabench.harness.studies.ablation import document as report
+from sigmabench.harness.studies.ablation.measure import (
     ScoredImages,
     ablation,
     ablation_images,
     backend_of,
 )
-from sigmabench.harness.shift.configurations import Choice, default_choices
-from sigmabench.harness.shift.corruptions import corrupt
-from sigmabench.harness.uncertainty.metrics import score
+from sigmabench.harness.studies.ablation.plan import Choice, default_choices
 
 CHOICES = (
     Choice("", "INT8"),
@@ -104,7 +104,7 @@ def test_every_configuration_has_the_scores_it_has_alone(prepare, shown, found):
 
 def test_batches_make_no_difference(monkeypatch, prepare, shown, found):
     monkeypatch.setattr(
-        "sigmabench.harness.predict.BATCH_BYTES", 4 * 8 * 12 * 12 * 7
+        "sigmabench.harness.predict.loop.BATCH_BYTES", 4 * 8 * 12 * 12 * 7
     )  # seven images
     other = ablation(prepare, shown, mc=4, seeds=(0, 7), choices=CHOICES[2:3], resamples=400)
     assert other.rows[1].scores == found.rows[3].scores

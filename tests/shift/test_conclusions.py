@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sigmabench.harness.shift.conclusions import claims, sentences
-from sigmabench.harness.shift.equivalence import MARGINS, Outcome
+from sigmabench.harness.stats.equivalence import MARGINS, Outcome
+from sigmabench.harness.studies.shift.analyse import claims, sentences
 
 
 def outcome(variant, metric, severity, verdict, effect=0.0, kind="headroom", **changes):

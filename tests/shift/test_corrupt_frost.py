@@ -9,9 +9,9 @@ import torch
 from corruption_cases import ice, photographs
 from PIL import Image
 
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.shift import frost
-from sigmabench.harness.shift.corruptions import corrupt
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.corruptions import frost
+from sigmabench.harness.corruptions.registered import corrupt
 
 
 def test_the_data_root_comes_first_and_five_are_used(tmp_path: Path) -> None:

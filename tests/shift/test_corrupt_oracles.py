@@ -11,12 +11,12 @@ import torch
 from corruption_cases import photographs
 from scipy import ndimage, stats
 
-from sigmabench.harness.shift.context import stream, stream_key
-from sigmabench.harness.shift.corruptions import CORRUPTIONS, corrupt
-from sigmabench.harness.shift.edges import canny, chamfer_distance, equalize
-from sigmabench.harness.shift.elastic import affine_places
-from sigmabench.harness.shift.fog import plasma
-from sigmabench.harness.shift.glass import taken_from
+from sigmabench.harness.corruptions.context import stream, stream_key
+from sigmabench.harness.corruptions.edges import canny, chamfer_distance, equalize
+from sigmabench.harness.corruptions.elastic import affine_places
+from sigmabench.harness.corruptions.fog import plasma
+from sigmabench.harness.corruptions.glass import taken_from
+from sigmabench.harness.corruptions.registered import CORRUPTIONS, corrupt
 
 IMAGES = photographs(3)
 PIXELS = IMAGES.permute(0, 2, 3, 1).numpy()

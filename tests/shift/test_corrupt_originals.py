@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from corruption_cases import photographs
 
-from sigmabench.harness.shift.context import stream_key
-from sigmabench.harness.shift.corruptions import corrupt
+from sigmabench.harness.corruptions.context import stream_key
+from sigmabench.harness.corruptions.registered import corrupt
 
 EXACT = [
     "contrast",

@@ -11,12 +11,12 @@ import torch
 from corruption_cases import photographs
 from PIL import Image
 
-from sigmabench.harness.archive import open_archive
-from sigmabench.harness.data import Split
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.images import Crop, labelled
-from sigmabench.harness.shift.corruptions import corrupt
-from sigmabench.harness.shift.source import published_identity, shifted
+from sigmabench.harness.core.archive import open_archive
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.corruptions.copies import published_identity, shifted
+from sigmabench.harness.corruptions.registered import corrupt
+from sigmabench.harness.data.images import Crop, labelled
+from sigmabench.harness.data.splits import Split
 
 COUNT = 6
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.shift.context import stream, stream_key
-from sigmabench.harness.shift.corruptions import CORRUPTIONS, corrupt
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.corruptions.context import stream, stream_key
+from sigmabench.harness.corruptions.registered import CORRUPTIONS, corrupt
 
 NAMES = [
     "brightness",

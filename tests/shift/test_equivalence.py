@@ -12,21 +12,21 @@ import torch
 from shift import shift_factory
 from shift.shift_factory import TYPES, cell, record, study
 
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.predict import summarise
-from sigmabench.harness.shift import bootstrap
-from sigmabench.harness.shift import equivalence as module
-from sigmabench.harness.shift.blocks import contrasts
-from sigmabench.harness.shift.bootstrap import Luck, Means, binned_gaps, gaps_of, halved, resampled
-from sigmabench.harness.shift.equivalence import MARGINS, equivalence
-from sigmabench.harness.shift.paired import PairedValues, pairs_at
-from sigmabench.harness.shift.results import results
-from sigmabench.harness.significance import holm
-from sigmabench.harness.uncertainty.calibration import ece
-from sigmabench.harness.uncertainty.halves import GROUPS, halvings
-from sigmabench.harness.uncertainty.metrics import score
-from sigmabench.harness.uncertainty.predictive import Predictive
-from sigmabench.harness.units import Units
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.data.units import Units
+from sigmabench.harness.metrics.calibration import ece
+from sigmabench.harness.metrics.metric import score
+from sigmabench.harness.predict.halves import GROUPS, halvings
+from sigmabench.harness.predict.loop import summarise
+from sigmabench.harness.predict.predicted import Predictive
+from sigmabench.harness.stats import bootstrap
+from sigmabench.harness.stats import equivalence as module
+from sigmabench.harness.stats.blocks import contrasts
+from sigmabench.harness.stats.bootstrap import Luck, Means, binned_gaps, gaps_of, halved, resampled
+from sigmabench.harness.stats.equivalence import MARGINS, equivalence
+from sigmabench.harness.stats.pairs import PairedValues, pairs_at
+from sigmabench.harness.stats.shifted import results
+from sigmabench.harness.stats.significance import holm
 
 N = 3000
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from sigmabench.harness.data import Split
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.shift.ood import OodSet, available, load_ood, ood_sets, ood_split
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.data.outside import OodSet, available, load_ood, ood_sets, ood_split
+from sigmabench.harness.data.splits import Split
 
 RNG = np.random.Generator(np.random.PCG64(1))
 LIKE = Split(

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sigmabench.harness.shift.bootstrap import Means, pseudo_units, resampled
-from sigmabench.harness.units import Units
+from sigmabench.harness.data.units import Units
+from sigmabench.harness.stats.bootstrap import Means, pseudo_units, resampled
 
 IMAGES, TYPES, RESAMPLES = 1000, 16, 500
 

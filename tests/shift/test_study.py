@@ -16,15 +16,15 @@ import psutil
 import pytest
 import shift_factory
 
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.fingerprint import Machine
-from sigmabench.harness.shift import study
-from sigmabench.harness.shift.corruptions import CORRUPTIONS, corrupt
-from sigmabench.harness.shift.plan import ShiftPlan, shift_plan
-from sigmabench.harness.shift.record import SHIFT_RECORDS, ShiftRecord
-from sigmabench.harness.store import RECORDS, Policy, Store, to_json
-from sigmabench.harness.uncertainty.metrics import METRICS
-from sigmabench.harness.workload import WORKLOADS
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.corruptions.registered import CORRUPTIONS, corrupt
+from sigmabench.harness.machine.fingerprint import Machine
+from sigmabench.harness.metrics.metric import METRICS
+from sigmabench.harness.records.shift_record import SHIFT_RECORDS, ShiftRecord
+from sigmabench.harness.records.store import RECORDS, Policy, Store, to_json
+from sigmabench.harness.studies.shift import measure as study
+from sigmabench.harness.workload.conditions import ShiftPlan, shift_plan
+from sigmabench.harness.workload.workload import WORKLOADS
 
 
 def plan(**choices: object) -> ShiftPlan:
@@ -104,7 +104,7 @@ def test_a_prefix_is_a_study_of_fewer_passes(
 def test_images_are_the_corrupted_ones(whole: tuple[Path, list[ShiftRecord]]) -> None:
     """A brute-force accuracy of one cell, from the functions alone."""
     from sigmabench.harness.backends.base import BACKENDS
-    from sigmabench.harness.prepare import prepare
+    from sigmabench.harness.workload.prepare import prepare
 
     prepared = prepare(plan().base)
     test = prepared.splits.test.limit(30)
@@ -165,7 +165,7 @@ def test_ctrl_c_in_workers_leaves_whole_records(tmp_path: Path) -> None:
 def _started(out: Path) -> subprocess.Popen[str]:
     """A study of two workers that has stored its first record, and is far from its last."""
     command = [
-        sys.executable, "-c", "from sigmabench.harness.cli import main; main()", "shift",
+        sys.executable, "-c", "from sigmabench.harness.cli.main import main; main()", "shift",
         "lenet-digits", "--mc", "50", "--limit", "100", "--workers", "2", "--ood", "",
         "--types", ",".join(t for t in CORRUPTIONS if t != "frost"),  # frost needs its photographs
         "--results", str(out), "--json",
@@ -290,7 +290,7 @@ def test_types_that_cannot_be_made_here_are_refused_before_anything_is_scored(
     def missing(*_: object, **__: object) -> None:
         raise UserError("no photographs")
 
-    monkeypatch.setattr("sigmabench.harness.shift.plan.corrupt", missing)
+    monkeypatch.setattr("sigmabench.harness.workload.conditions.corrupt", missing)
     with pytest.raises(UserError, match=r"no photographs; leave frost out of --types"):
         plan(types=("frost",))
 
@@ -299,8 +299,8 @@ def test_reading_makes_and_fetches_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("nothing is scored")
 
-    monkeypatch.setattr("sigmabench.harness.shift.plan.corrupt", refuse)
-    monkeypatch.setattr("sigmabench.harness.shift.plan.available", refuse)
+    monkeypatch.setattr("sigmabench.harness.workload.conditions.corrupt", refuse)
+    monkeypatch.setattr("sigmabench.harness.workload.conditions.available", refuse)
     read = plan(types=("frost",), ood=("svhn",), scoring=False)
     assert (read.types, [one.name for one in read.ood]) == (("frost",), ["svhn"])
 

@@ -15,20 +15,21 @@ from PIL import Image
 from shift import shift_factory
 from torch import Tensor
 
-from sigmabench.harness.archive import open_archive
-from sigmabench.harness.data import Split, Splits
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.images import Crop, ImageFiles
+from sigmabench.harness.core.archive import open_archive
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.data.images import Crop, ImageFiles
+from sigmabench.harness.data.splits import Split, Splits
+from sigmabench.harness.metrics.metric import METRICS, Metric
 from sigmabench.harness.posterior import Posterior
-from sigmabench.harness.prepare import load_networks
-from sigmabench.harness.shift import study, workers
-from sigmabench.harness.shift.plan import Condition, ShiftPlan, shift_plan
-from sigmabench.harness.shift.record import SHIFT_RECORDS, ShiftRecord
-from sigmabench.harness.store import Store
-from sigmabench.harness.uncertainty.halves import groups_of
-from sigmabench.harness.uncertainty.metrics import METRICS, Metric
-from sigmabench.harness.uncertainty.predictive import Summary
-from sigmabench.harness.workload import WORKLOADS, Workload
+from sigmabench.harness.predict.halves import groups_of
+from sigmabench.harness.predict.predicted import Summary
+from sigmabench.harness.records.shift_record import SHIFT_RECORDS, ShiftRecord
+from sigmabench.harness.records.store import Store
+from sigmabench.harness.studies.shift import measure as study
+from sigmabench.harness.studies.shift import workers
+from sigmabench.harness.workload.conditions import Condition, ShiftPlan, shift_plan
+from sigmabench.harness.workload.prepare import load_networks
+from sigmabench.harness.workload.workload import WORKLOADS, Workload
 
 FORMAT, MC = "INT8_SIGMA1", 12
 CLEAN = Condition("none", 0, "", "test")
@@ -249,7 +250,9 @@ def test_networks_are_hashed_and_splits_digested_once(
     monkeypatch.setattr(
         study, "load_networks", lambda base: loaded.append(base) or load_networks(base)
     )
-    monkeypatch.setattr("sigmabench.harness.prepare.load_networks", None)  # `run` hands them on
+    monkeypatch.setattr(
+        "sigmabench.harness.workload.prepare.load_networks", None
+    )  # `run` hands them on
     run(tmp_path, plan(digits), workers=1)
     assert len(loaded) == 1
 

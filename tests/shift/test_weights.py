@@ -14,13 +14,18 @@ from hypothesis import strategies as st
 from scipy.stats import wasserstein_distance
 
 from sigmabench.harness.backends.base import BACKENDS
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.plan import Plan
-from sigmabench.harness.prepare import prepare
+from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.quantize.ptq import Options
-from sigmabench.harness.shift.similarity import verdicts
-from sigmabench.harness.shift.weights import LayerRange, WeightCounts, _wasserstein, weight_ranges
-from sigmabench.harness.workload import WORKLOADS
+from sigmabench.harness.studies.weights.analyse import verdicts
+from sigmabench.harness.studies.weights.measure import (
+    LayerRange,
+    WeightCounts,
+    _wasserstein,
+    weight_ranges,
+)
+from sigmabench.harness.workload.plan import Plan
+from sigmabench.harness.workload.prepare import prepare
+from sigmabench.harness.workload.workload import WORKLOADS
 
 PASSES = 6
 SEED = 3

@@ -10,12 +10,7 @@ from hypothesis import strategies as st
 from torchmetrics.functional.classification import multiclass_calibration_error
 from uncertainty_cases import from_confidence, make_case, summarise
 
-from sigmabench.harness.uncertainty.calibration import (
-    ece,
-    ece_floor,
-    reliability_diagram,
-    uce,
-)
+from sigmabench.harness.metrics.calibration import ece, ece_floor, reliability_diagram, uce
 
 
 def brute_force_gap(binned: list[float], stated: list[float], observed: list[bool]) -> float:

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uncertainty_cases import make_case, make_logits, summarise
 
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.uncertainty.metrics import METRICS, Metric, score, whole_needed
-from sigmabench.harness.uncertainty.predictive import Summary
-from sigmabench.harness.uncertainty.selective import accuracy_against_confidence
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.metrics.metric import METRICS, Metric, score, whole_needed
+from sigmabench.harness.metrics.risk_coverage import accuracy_against_confidence
+from sigmabench.harness.predict.predicted import Summary
 
 BUILT_IN = [
     "accuracy",
@@ -33,7 +33,7 @@ BUILT_IN = [
 
 def test_lists_the_metrics_without_a_numerical_library() -> None:
     code = (
-        "import sys; from sigmabench.harness.uncertainty.metrics import METRICS; "
+        "import sys; from sigmabench.harness.metrics.metric import METRICS; "
         "print(*METRICS.names()); sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     )
     got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -66,7 +66,7 @@ def test_only_mutual_information_is_undefined_at_one_pass() -> None:
 def test_a_metric_is_one_line_of_registration(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(METRICS, "_targets", dict(METRICS._targets))
     monkeypatch.setattr(METRICS, "_loaded", dict(METRICS._loaded))
-    METRICS.register("wrong", "sigmabench.harness.uncertainty.scores:ERROR")
+    METRICS.register("wrong", "sigmabench.harness.metrics.scores:ERROR")
     summary, labels = make_case(0)
     assert score(summary, labels, ["wrong"]) == score(summary, labels, ["error"])
 

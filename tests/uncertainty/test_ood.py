@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torchmetrics.functional.classification import binary_auroc, binary_average_precision
 from uncertainty_cases import make_logits, summarise
 
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.uncertainty.ood import detection, detections
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.metrics.detection import detection, detections
 
 SCORES = st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.9, 2.0]), min_size=1, max_size=12)
 

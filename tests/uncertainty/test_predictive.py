@@ -9,10 +9,10 @@ from scipy.special import log_softmax, logsumexp, rel_entr, softmax
 from torch import Tensor
 from uncertainty_cases import make_logits, summarise
 
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.uncertainty.halves import GROUPS, halvings
-from sigmabench.harness.uncertainty.metrics import score
-from sigmabench.harness.uncertainty.predictive import Outcomes, Predictive, Summary
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.metrics.metric import score
+from sigmabench.harness.predict.halves import GROUPS, halvings
+from sigmabench.harness.predict.predicted import Outcomes, Predictive, Summary
 
 FIELDS = ("probs", "log_probs", "entropy", "expected_entropy", "mutual_information")
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, brier_score_loss, log_loss
 from uncertainty_cases import make_case, make_logits, summarise
 
-from sigmabench.harness.uncertainty import scores
-from sigmabench.harness.uncertainty.metrics import score
+from sigmabench.harness.metrics import scores
+from sigmabench.harness.metrics.metric import score
 
 
 @pytest.mark.parametrize("seed", range(3))

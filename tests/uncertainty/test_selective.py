@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uncertainty_cases import from_confidence, make_case
 
-from sigmabench.harness.uncertainty.selective import (
+from sigmabench.harness.metrics.risk_coverage import (
     accuracy_against_confidence,
     aurc,
     eaurc,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sigmabench.harness.uncertainty.predictive import Predictive, Summary
+from sigmabench.harness.predict.predicted import Predictive, Summary
 
 
 def make_logits(seed: int, T: int, N: int, C: int, scale: float = 2.0) -> Tensor:

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from sigmabench.harness.imagenet import CLASSES, with_weights
-from sigmabench.harness.images import Crop
+from sigmabench.harness.data.imagenet import CLASSES, with_weights
+from sigmabench.harness.data.images import Crop
 from sigmabench.workloads.imagenet import classifier
 
 FILES = ("toy-v1", "toy")

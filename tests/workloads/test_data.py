@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from sigmabench.harness import data
-from sigmabench.harness.data import Split, data_root, hold_out, mnist
-from sigmabench.harness.errors import UserError
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.data import splits as data
+from sigmabench.harness.data.splits import Split, data_root, hold_out, mnist
 
 
 def split(count: int = 6, **changed: object) -> Split:

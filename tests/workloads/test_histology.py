@@ -14,11 +14,10 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from sigmabench.harness import histology
-from sigmabench.harness.cli import main
-from sigmabench.harness.data import Split, Splits
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.histology import (
+from sigmabench.harness.cli.main import main
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.data import histology
+from sigmabench.harness.data.histology import (
     ARCHIVE,
     FILE,
     FOLDER,
@@ -28,8 +27,9 @@ from sigmabench.harness.histology import (
     other_cohort,
     tiles,
 )
-from sigmabench.harness.selective.plan import selective_plan
-from sigmabench.harness.shift.known_sets import OOD_SETS
+from sigmabench.harness.data.known_sets import OOD_SETS
+from sigmabench.harness.data.splits import Split, Splits
+from sigmabench.harness.studies.selective.plan import selective_plan
 from sigmabench.workloads.histology_colorectal import WORKLOAD
 
 #: By the data set's own table: tiles of slides 4, 5 and 10, a tissue each.

@@ -22,19 +22,19 @@ from safetensors.torch import save_file
 from timm import get_pretrained_cfg
 from timm.data import ImageNetInfo
 
-from sigmabench.harness import imagenet
-from sigmabench.harness.cli import main
-from sigmabench.harness.errors import UserError
-from sigmabench.harness.imagenet import synsets, with_weights
-from sigmabench.harness.images import Crop
-from sigmabench.harness.plan import Plan
+from sigmabench.harness.cli.main import main
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.data import imagenet
+from sigmabench.harness.data.imagenet import synsets, with_weights
+from sigmabench.harness.data.images import Crop
 from sigmabench.harness.posterior import moped
 from sigmabench.harness.posterior.recipe import Recipe
-from sigmabench.harness.posterior.train import train
-from sigmabench.harness.prepare import load_networks, prepare
-from sigmabench.harness.store import RECORDS, Store
-from sigmabench.harness.sweep import run
-from sigmabench.harness.workload import resolve_workload
+from sigmabench.harness.records.store import RECORDS, Store
+from sigmabench.harness.studies.run.measure import run
+from sigmabench.harness.training.train import train
+from sigmabench.harness.workload.plan import Plan
+from sigmabench.harness.workload.prepare import load_networks, prepare
+from sigmabench.harness.workload.workload import resolve_workload
 from sigmabench.workloads.imagenet import torchvision_pretrained
 from sigmabench.workloads.networks import torchvision_network
 from sigmabench.workloads.resnet50_imagenet import NORMS_RECIPE

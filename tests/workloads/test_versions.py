@@ -19,12 +19,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sigmabench.harness.files import content_hash, json_text
-from sigmabench.harness.images import Crop
-from sigmabench.harness.plan import Plan
-from sigmabench.harness.prepare import load_networks
+from sigmabench.harness.core.whole import content_hash, json_text
+from sigmabench.harness.data.images import Crop
 from sigmabench.harness.quantize.identity import network_digest
-from sigmabench.harness.workload import WORKLOADS, Workload
+from sigmabench.harness.workload.plan import Plan
+from sigmabench.harness.workload.prepare import load_networks
+from sigmabench.harness.workload.workload import WORKLOADS, Workload
 
 #: Workload to version, network, and the parts by name. Images of `resnet50-imagenet` are the
 #: user's own, and have digests in the key; what becomes of them is here.

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import nn
 
-from sigmabench.harness.data import Splits
-from sigmabench.harness.errors import UserError
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.data.splits import Splits
 from sigmabench.harness.posterior.augment import CropAndFlip
 from sigmabench.harness.posterior.recipe import Piecewise
-from sigmabench.harness.posterior.score import score
-from sigmabench.harness.posterior.train import train, train_command
-from sigmabench.harness.workload import WORKLOADS, Workload, resolve_workload
+from sigmabench.harness.training.score import score
+from sigmabench.harness.training.train import train, train_command
+from sigmabench.harness.workload.workload import WORKLOADS, Workload, resolve_workload
 
 NAMES = ["lenet-digits", "lenet5-mnist", "resnet20-cifar10"]
 
@@ -220,8 +220,8 @@ def test_a_workload_without_posterior_says_so() -> None:
 @pytest.mark.parametrize("name", ["lenet-digits", "lenet5-mnist"])
 def test_paper_s_figures_are_metrics_and_formats_of_ours(name: str) -> None:
     """A misspelt metric would leave its column out of the comparison without a word."""
-    from sigmabench.harness.formats import FORMATS
-    from sigmabench.harness.uncertainty.metrics import METRICS
+    from sigmabench.harness.core.formats import FORMATS
+    from sigmabench.harness.metrics.metric import METRICS
 
     for format, figures in resolve_workload(name).paper.items():
         assert format in FORMATS.names()

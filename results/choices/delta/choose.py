@@ -15,8 +15,8 @@ import re
 from pathlib import Path
 from statistics import median
 
-from sigmabench.harness.record import Record
-from sigmabench.harness.store import RECORDS, Store
+from sigmabench.harness.records.run_record import Record
+from sigmabench.harness.records.store import RECORDS, Store
 
 LOSS = 1.0  # points
 FORMATS = ("DNN_FP32", "FP32", "INT8", "INT8_SIGMA1")

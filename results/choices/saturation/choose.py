@@ -32,11 +32,10 @@ import numpy as np
 import torch
 
 from sigmabench.harness import api as sb
-from sigmabench.harness.data import Split
-from sigmabench.harness.files import json_text, write_atomically
-from sigmabench.harness.machine import fingerprint
-from sigmabench.harness.measure.paired import PerImage, paired
-from sigmabench.harness.predict import batch_of, outcomes
+from sigmabench.harness.core.whole import json_text, write_atomically
+from sigmabench.harness.data.splits import Split
+from sigmabench.harness.machine.describe import fingerprint
+from sigmabench.harness.predict.loop import batch_of, outcomes
 from sigmabench.harness.quantize.artefact import Artefact
 from sigmabench.harness.quantize.calibrate import (
     inherit_ranges,
@@ -47,7 +46,8 @@ from sigmabench.harness.quantize.calibrate import (
 from sigmabench.harness.quantize.fold import FloatModel
 from sigmabench.harness.quantize.graph import Graph
 from sigmabench.harness.report.style import COLUMN, INK, figure, legend_above, render, styled
-from sigmabench.harness.significance import Estimate
+from sigmabench.harness.stats.paired import PerImage, paired
+from sigmabench.harness.stats.significance import Estimate
 
 HERE = Path(__file__).parent
 FIGURE = HERE.parents[2] / "docs" / "saturation.svg"

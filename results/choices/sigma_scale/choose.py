@@ -17,7 +17,7 @@ import torch
 from sklearn.metrics import balanced_accuracy_score
 
 from sigmabench.harness import api as sb
-from sigmabench.harness.predict import evaluate
+from sigmabench.harness.predict.loop import evaluate
 
 FACTORS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
 METRICS = ("accuracy", "nll", "ece", "brier")

@@ -1,0 +1,1 @@
+"""The `sigmabench` command line."""

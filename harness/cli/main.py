@@ -1,0 +1,444 @@
+"""The `sigmabench` command line: options in, one call, output.
+
+Nothing heavy is imported before a command needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ..core.errors import UserError, unknown
+from ..peers.environment import ENVIRONMENTS
+from .bench_commands import bench
+from .peers_commands import peers
+from .selective_commands import selective
+from .shift_commands import ablation, corruptions, shift, weights
+from .terminal import (
+    MEMORY,
+    Counts,
+    Names,
+    Numbers,
+    command_line,
+    echo,
+    echo_json,
+    progress,
+    show,
+    write,
+)
+
+if TYPE_CHECKING:
+    from ..records.run_record import Record
+    from ..workload.workload import Workload
+
+DEFAULT_WORKLOAD = "lenet-digits"
+RESULTS = "results"
+Command = TypeVar("Command", bound=Callable[..., None])
+
+RESUMING = {
+    "selective": "what was finished is stored, and the same command goes on from there.",
+    "shift": "what was finished is stored, and the same command goes on from there.",
+    "run": "what was finished is stored, and the same command goes on from there.",
+    "train": "add --resume to go on from the last complete epoch.",
+}
+
+
+@contextmanager
+def _told(ctx: click.Context) -> Iterator[None]:
+    """Turns a `UserError` into one sentence and exit status 2, and Ctrl-C into status 130."""
+    try:
+        yield
+    except BrokenPipeError:
+        ctx.exit(0)  # who reads has what they want
+    except UserError as error:
+        echo(f"sigmabench: {error}", err=True)
+        ctx.exit(2)
+    except KeyboardInterrupt:
+        again = RESUMING.get(ctx.invoked_subcommand or "", "run the command again.")
+        echo(f"sigmabench: interrupted; {again}", err=True)
+        ctx.exit(130)
+
+
+class _Context(click.Context):
+    def get_help(self) -> str:
+        """Written here, in characters that the output has and with an error of ours: click sends
+        UTF-8 to every terminal."""
+        write(f"{super().get_help()}\n")
+        self.exit()
+
+
+class _Group(click.Group):
+    context_class = _Context
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        with _told(ctx):
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _told(ctx):
+            return super().invoke(ctx)
+
+
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        write(f"sigmabench, version {version('sigmabench')}\n")
+        ctx.exit()
+
+
+def _workload(name: str) -> Workload:
+    from ..workload.workload import resolve_workload
+
+    return resolve_workload(name)
+
+
+@click.group(
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Show the version and exit.",
+)
+def main() -> None:
+    """Benchmark quantized Bayesian neural networks on this CPU."""
+
+
+def _options(options: Sequence[Callable[[Command], Command]]) -> Callable[[Command], Command]:
+    """A decorator that adds options in the order given."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+DATA = click.option("--data", type=click.Path(path_type=Path), help="Data root.")
+QUANTIZATION = (
+    click.option("--range", "range_", default="headroom", help="headroom or paper."),
+    click.option("--granularity", default="channel", help="Of σ: channel or tensor."),
+    click.option("--sigma-offset", default="float", help="float or integer."),
+    click.option("--sigma-grid", default="affine", help="Of σ: affine or codebook."),
+    click.option("--rounding", default="nearest", help="nearest or dithered."),
+    click.option("--observer", default="minmax", help="minmax, percentile or mse."),
+    click.option("--calibrate", default="mean", help="Ranges from the mean network, or sampled."),
+)
+SOURCE = (
+    click.option(
+        "--formats",
+        type=Names(),
+        help="See `sigmabench list`.  [default: FP32, BF16, INT8 and its σ in 4, 2 and 1 bits]",
+    ),
+    click.option(
+        "--posterior",
+        type=click.Path(path_type=Path),
+        help="Posterior: a file or a replica.  [default: the one that ships]",
+    ),
+    click.option("--delta", type=float, help="Make it by MOPED from the twin: σ = δ·|w|."),
+    DATA,
+)
+CELLS = (
+    click.option(
+        "--mc",
+        type=Counts(),
+        default="1,10,50",
+        help="MC sample counts T; auto: as many as each image needs.",
+    ),
+    click.option("--confidence", type=float, help="When auto stops an image.  [default: 0.99]"),
+    click.option("--batch", type=Numbers(), default="1,32", help="Images a query."),
+    click.option("--threads", type=int, help="Cores a query may use.  [default: all]"),
+    click.option(
+        "--team", type=int, default=0, show_default="fastest", help="Threads that share a pass."
+    ),
+    click.option("--backend", default="auto", help="Backend of the int8 formats."),
+    click.option("--limit", type=int, help="Images to score.  [default: the whole split]"),
+    click.option("--seed", type=int, default=0, help="First seed of the MC draws."),
+    click.option("--seeds", type=int, default=3, help="Seeds to score."),
+    click.option("--split", default="test", help="test, or validation for choosing."),
+    click.option("--seconds", type=float, default=1.0, help="Timed seconds a cell."),
+)
+
+
+@main.command()
+@click.argument("workload", default=DEFAULT_WORKLOAD)
+@_options((*SOURCE, *CELLS, *QUANTIZATION))
+@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="Directory.")
+@click.option("--policy", default="only-missing", help="only-missing, always or never (read only).")
+@click.option("--wide", is_flag=True, help="One wide table, a row a cell.")
+@MEMORY
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
+def run(
+    workload: str, results: Path, policy: str, wide: bool, as_json: bool, **choices: Any
+) -> None:
+    """Quantize WORKLOAD to every format, score and time it, print one table.
+
+    Records go to --results; cells that have a record from this machine and code are not measured
+    again.
+    """
+    from ..core.words import plural, verb
+    from ..records.store import RECORDS, Policy, Store
+    from ..records.stored import stored
+    from ..report import table
+    from ..workload.choices import plan_from
+
+    plan = plan_from(_workload(workload), **choices)
+    started = datetime.now(timezone.utc).isoformat()
+    store, chosen = Store(results, RECORDS), Policy.named(policy)
+    records = stored(plan, store, chosen)
+    if records is None:
+        from ..studies.run.measure import run as sweep
+
+        with progress(not as_json) as report:
+            records = sweep(plan, store, command_line(), chosen, report)
+    if as_json:
+        echo(table.to_json(records))
+        return
+    show(table.wide(records) if wide else table.narrow(records))
+    before = sum(record.created < started for record in records)
+    if before:
+        told = f"{before} of {plural(len(records), 'cell')} {verb(before, 'was', 'were')}"
+        echo(f"{told} stored before; --policy always measures again.")
+
+
+@main.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
+def list_(as_json: bool) -> None:
+    """Workloads, formats, backends, scenarios, metrics, observers and recipes."""
+    from .commands import listing, listing_tables
+
+    echo_json(listing()) if as_json else show(*listing_tables())
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
+@click.option("--seconds", type=float, default=1.0, help="Length of the noise check.")
+@click.option(
+    "--environments",
+    type=click.Path(path_type=Path),
+    default=ENVIRONMENTS,
+    help="Folder of the peers' environments.",
+)
+def doctor(as_json: bool, seconds: float, environments: Path) -> None:
+    """What this machine has, what each backend needs, and how noisy it is."""
+    from .commands import diagnosis, diagnosis_tables
+
+    found = diagnosis(seconds, environments)
+    echo_json(found) if as_json else show(*diagnosis_tables(found))
+
+
+@main.command()
+@click.argument("workload")
+@click.option(
+    "--recipe", help="See `sigmabench list`.  [default: best, or the first where none is called so]"
+)
+@click.option("--seed", type=int, default=0, help="Of everything random.")
+@click.option("--limit", type=int, help="Training images to use.  [default: all]")
+@click.option("--device", default="cpu", help="PyTorch device.")
+@DATA
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Posterior file to write.  [default: named after the run]",
+)
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint beside --out.")
+@MEMORY
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
+def train(
+    workload: str,
+    recipe: str | None,
+    seed: int,
+    limit: int | None,
+    device: str,
+    data: Path | None,
+    out: Path | None,
+    resume: bool,
+    as_json: bool,
+) -> None:
+    """Train a posterior for WORKLOAD; it is scored on the validation split only."""
+    from ..training.train import default_path
+    from ..training.train import train as train_posterior
+
+    chosen = _workload(workload)
+    named = chosen.recipe(recipe)
+    trained = train_posterior(
+        chosen,
+        named,
+        out=out or default_path(chosen.name, named.name, seed),
+        seed=seed,
+        limit=limit,
+        data=data,
+        device=device,
+        resume=resume,
+        progress=not as_json,
+    )
+    if as_json:
+        echo_json({"path": str(trained.path), **trained.metadata})
+        return
+    scores = trained.metadata["validation"]
+    shown = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
+    echo(f"{trained.path}: validation {shown}")
+
+
+@main.command()
+@click.argument("workload", default=DEFAULT_WORKLOAD)
+@_options((*SOURCE, *QUANTIZATION))
+@click.option("--out", type=click.Path(path_type=Path), default=".", help="Directory to write to.")
+@MEMORY
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
+def quantize(workload: str, out: Path, as_json: bool, **choices: Any) -> None:
+    """Write WORKLOAD's artefacts, one file a format."""
+    from ..workload.choices import plan_from
+    from .commands import size_table, write_artefacts
+
+    written = write_artefacts(plan_from(_workload(workload), **choices), out)
+    echo_json(written) if as_json else show(size_table(written))
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@MEMORY
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
+def inspect(file: Path, as_json: bool) -> None:
+    """What an artefact or a posterior FILE holds."""
+    from .commands import inspection, inspection_tables
+
+    found = inspection(file)
+    echo_json(found) if as_json else show(*inspection_tables(found))
+
+
+@main.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--workload", help="Check the names and shapes against this one's network.")
+@MEMORY
+def convert(source: Path, out: Path, workload: str | None) -> None:
+    """A posterior OUT from bayesian-torch's checkpoint SOURCE, or the other way round.
+
+    A checkpoint is a model's state_dict(), written by torch.save or as .safetensors; nothing in it
+    is executed.
+    """
+    from ..posterior.bayesian_torch import convert as convert_file
+
+    convert_file(source, out, None if workload is None else _workload(workload).model())
+    echo(out)
+
+
+def _stored(results: Path, workload: str | None, latest: bool = True) -> list[Record]:
+    from ..records.store import RECORDS, Store
+
+    if not results.is_dir():
+        raise UserError(f"There is no results directory {results}; run something first.")
+    store = Store(results, RECORDS)
+    known = store.workloads()
+    if not known:
+        raise UserError(f"{results} holds no records; run `sigmabench run` first.")
+    if workload is not None and workload not in known:
+        raise unknown(f"workload with records in {results}", workload, known)
+    return store.records(workload, latest=latest)
+
+
+@main.command()
+@click.argument("workload", required=False)
+@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="Directory.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write page and figures here.")
+@click.option(
+    "--format", "form", default="table", help="table, wide, fidelity, size, paper, markdown or csv."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
+def report(workload: str | None, results: Path, out: Path | None, form: str, as_json: bool) -> None:
+    """Tables from stored records; with --out, figures and one self-contained HTML page."""
+    from ..report import table
+    from .commands import write_report
+
+    records = _stored(results, workload)
+    if as_json:
+        echo(table.to_json(records))
+        return
+    if out is not None:
+        for path in write_report(records, out):
+            echo(path)
+        return
+    from .commands import render_report
+
+    rendered = render_report(records, form)
+    echo(rendered) if isinstance(rendered, str) else show(rendered)
+
+
+@main.command()
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
+def compare(a: Path, b: Path, as_json: bool) -> None:
+    """Whether the results directories A and B differ, by tests that say what they could see."""
+    from ..studies.compare.document import comparison
+    from ..studies.compare.measure import compare as compare_records
+
+    found = compare_records(_stored(a, None, latest=False), _stored(b, None, latest=False))
+    echo_json(found.to_dict()) if as_json else show(comparison(found))
+    if not found.cells:
+        raise UserError(f"{a} and {b} have no cell in common, so nothing was compared.")
+
+
+@main.command()
+@click.argument("target")
+@click.option("--format", "form", default="INT8", help="Numeric format; see `sigmabench list`.")
+@click.option("--batch", type=int, default=1, help="Images a query.")
+@click.option("--mc", type=int, default=50, help="Passes a query, T.")
+@click.option("--threads", type=int, help="Cores a query may use.  [default: all]")
+@click.option("--seconds", type=float, default=2.0, help="Measured seconds.")
+@click.option("--seed", type=int, default=0, help="Of the noise, and of synthetic weights.")
+@DATA
+@click.option("--posterior", type=click.Path(path_type=Path), help="Posterior file of a workload.")
+@click.option("--all", "every", is_flag=True, help="Every step, not the heaviest alone.")
+@click.option("--out", type=click.Path(path_type=Path), help="Draw it here too: .png or .svg.")
+@MEMORY
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
+def profile(
+    target: str,
+    form: str,
+    threads: int | None,
+    data: Path | None,
+    posterior: Path | None,
+    every: bool,
+    out: Path | None,
+    as_json: bool,
+    **choices: Any,
+) -> None:
+    """Where the time of a pass goes, layer by layer: sampling, compute, the rest.
+
+    TARGET is a workload with its posterior, or a network with a synthetic one (resnet50, resnet20,
+    lenet5).
+    """
+    from ..machine.cores import cores_for
+    from ..studies.profile import document as shown
+    from ..studies.profile.measure import ProfiledQuery, load_target
+    from ..studies.profile.measure import profile as measure
+    from ..workload.choices import format_name
+
+    if out is not None:
+        shown.check_file(out)
+    query = ProfiledQuery(format_name(form), threads=cores_for(threads), **choices)
+    with progress(not as_json) as report:
+        report(f"Building {target}", 0, 1)
+        loaded = load_target(target, query, data, posterior)
+        found = measure(loaded, query, lambda: report("Measuring", 0, 1))
+    if out is not None:
+        shown.save_figure(found, out)
+    echo_json(shown.to_dict(found)) if as_json else show(*shown.renderables(found, every))
+
+
+for command in (bench, peers, shift, selective, corruptions, ablation, weights):
+    main.add_command(command)
+for command in (*main.commands.values(), *bench.commands.values()):
+    command.context_class = _Context

@@ -1,0 +1,1 @@
+"""Corrupted copies of images: types of corruption, and copies that others published."""

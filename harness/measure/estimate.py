@@ -1,0 +1,51 @@
+"""About how long a run will take, from one measured pass."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..predict.loop import batch_of
+from .clock import MIN_SAMPLES, expected_seconds
+
+if TYPE_CHECKING:
+    from ..backends.base import Predictor
+    from ..data.splits import Split
+    from ..quantize.artefact import Artefact
+    from ..workload.cell import Cell
+    from ..workload.plan import Plan
+
+
+def run_seconds(
+    plan: Plan,
+    split: Split,
+    artefact: Artefact,
+    predictor: Predictor,
+    cells: Sequence[Cell],
+    formats: int,
+) -> float:
+    """Seconds to score and time cells, as if every format were as fast as the one measured.
+
+    Args:
+        plan: seeds and timed seconds.
+        split: what is scored.
+        artefact: the first format.
+        predictor: loaded from it.
+        cells: to time.
+        formats: to score.
+    """
+    each = image_pass_seconds(split, predictor, plan.seed, batch_of(artefact.graph))
+    passes = max(cell.mc for cell in cells)
+    scoring = formats * plan.seeds * len(split) * passes * each
+    queries = [each * cell.batch * cell.mc for cell in cells for _ in range(2 - cell.adaptive)]
+    return scoring + sum(expected_seconds(query, plan.seconds, MIN_SAMPLES) for query in queries)
+
+
+def image_pass_seconds(split: Split, predictor: Predictor, seed: int, images: int) -> float:
+    """Seconds of one pass on one image of so many at a time."""
+    x = split.batch(slice(0, images))
+    predictor.logits(x, seed, range(1))  # plans and buffers are made here
+    start = time.perf_counter()
+    predictor.logits(x, seed, range(1))
+    return (time.perf_counter() - start) / len(x)

@@ -1,0 +1,1 @@
+"""Predictions by Monte Carlo passes, and what comes of them."""

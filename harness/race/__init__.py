@@ -1,0 +1,1 @@
+"""Contenders that take turns on one clock."""

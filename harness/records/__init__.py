@@ -1,0 +1,1 @@
+"""What is stored: records of every kind, and the store."""

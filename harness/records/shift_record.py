@@ -1,0 +1,165 @@
+"""The record of a shift study: one format scored on one set of images, at every prefix of T.
+
+Beside the scores it keeps what each image got at the largest T, so that formats can be compared
+image by image (`equivalence`), figures drawn and out-of-distribution detection computed without
+running anything again. Arrays are little-endian bytes in base64, their types in `ARRAYS`.
+
+What halves of the passes score is kept for blocks of the images. What a draw of the weights does to
+all images alike moves all blocks together; what it does to each image on its own moves them apart,
+and the images' own spread holds that already (`bootstrap.Luck`).
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data.units import Units
+from ..machine.fingerprint import Fingerprint
+from ..workload.cell import Cell
+from .store import Kind, cell_key
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..predict.predicted import Predicted
+
+SCHEMA_VERSION = 2  # 2: none lacks its hash
+
+#: What is scored by halves of the passes, from which the luck of the MC draw is told.
+HALVED = ("accuracy", "nll", "ece", "aurc")
+
+#: Of images, each of whole units; fewer where there are fewer units.
+BLOCKS = 16
+
+#: Per-image arrays and their types in the file.
+ARRAYS = {
+    "confidence": "<f4",
+    "entropy": "<f4",
+    "mutual_information": "<f4",
+    "nll": "<f4",
+    "correct": "|u1",
+    "prediction": "<u2",
+    "label": "<u2",
+    "source": "<i4",
+}
+
+
+@dataclass(frozen=True)
+class ShiftRecord:
+    """What came of one cell of a shift study.
+
+    Attributes:
+        cell: what was scored. `scenario` is `score`, nothing is timed: `batch`, `threads` and
+            `instances` are 0. `corruption` is `none`, a type of corruption, or `ood:NAME` for
+            images from outside the distribution, which have no labels.
+        fingerprint: machine, software and code.
+        command: as it was typed.
+        created: UTC, ISO 8601.
+        images: how many were scored.
+        mc: prefixes T, ascending; the last is the cell's T.
+        scores: metric to one value a prefix; None where it is not defined. Empty without labels.
+        per_image: `ARRAYS`' names to base64 of one value an image at the largest T: confidence
+            max p̄, predictive entropy and mutual information in nats (missing where it is not
+            defined) and the predicted class; with labels the negative log-likelihood in nats,
+            whether the prediction is right (1) or wrong (0), and the label; and what the image was
+            cut from (`Split.sources`), where that is known. Records of before have no
+            `prediction`, `label` and `source`.
+        contrasts: `HALVED`' names to base64 of float32 [K, H], half the difference between what
+            each of K blocks of images (`blocks.blocks_of`) contributes to the score by each of H
+            halves of the passes and by its complement (`predict.halves`). Accuracy, NLL and
+            AURC are those of the block times its share of the images; ECE's are made linear in
+            the images (`bootstrap.slopes`), NLL's in the passes (`halves.jackknifed`). Empty
+            without labels or a second unit, and of fewer passes than 4.
+        halves: of records from before `contrasts`: metric to its score by half of the passes, for
+            every choice of half of 6 groups of them.
+        skipped: files of images that cannot be read and were left out.
+        schema_version: of this format.
+    """
+
+    cell: Cell
+    fingerprint: Fingerprint
+    command: str
+    created: str
+    images: int
+    mc: tuple[int, ...]
+    scores: dict[str, tuple[float | None, ...]]
+    per_image: dict[str, str]
+    halves: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    contrasts: dict[str, str] = field(default_factory=dict)
+    skipped: tuple[str, ...] = ()
+    schema_version: int = SCHEMA_VERSION
+
+    def score(self, metric: str, mc: int | None = None) -> float | None:
+        """One score at T = `mc`, the largest by default; None where it is not defined."""
+        if metric not in self.scores:
+            return None
+        return self.scores[metric][-1 if mc is None else self.mc.index(mc)]
+
+    def array(self, name: str) -> NDArray[Any]:
+        """One value an image, [images]: float32, bool for `correct`, or integers.
+
+        Raises:
+            KeyError: the record has no such array (labels or mutual information are missing).
+        """
+        values = np.frombuffer(base64.b64decode(self.per_image[name]), ARRAYS[name])
+        return values.astype(bool) if name == "correct" else values
+
+    @property
+    def units(self) -> Units:
+        """What is independent among the images."""
+        return Units.of(self.images, self.array("source") if "source" in self.per_image else None)
+
+    def contrast(self, metric: str) -> NDArray[np.float64]:
+        """[K, H] of `contrasts`, of as many blocks as there are or can be.
+
+        Raises:
+            KeyError: the record has none of this metric.
+        """
+        values = np.frombuffer(base64.b64decode(self.contrasts[metric]), "<f4")
+        return values.reshape(min(BLOCKS, self.units.count), -1).astype(np.float64)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the images had labels."""
+        return "correct" in self.per_image
+
+
+def per_image(
+    summary: Predicted, labels: Tensor | None, sources: Tensor | None = None
+) -> dict[str, str]:
+    """`ShiftRecord.per_image` of a summary over N images.
+
+    Args:
+        summary: at the largest T.
+        labels: [N] int64, or None for images from outside the distribution.
+        sources: as `Split.sources`.
+    """
+    arrays: dict[str, Tensor] = {
+        "confidence": summary.confidence,
+        "entropy": summary.entropy,
+        "prediction": summary.prediction,
+    }
+    if summary.mutual_information is not None:
+        arrays["mutual_information"] = summary.mutual_information
+    if labels is not None:
+        arrays["nll"] = summary.nll(labels)
+        arrays["correct"] = summary.correct(labels)
+        arrays["label"] = labels
+    if sources is not None:
+        arrays["source"] = sources
+    return {name: encoded(values.numpy(), ARRAYS[name]) for name, values in arrays.items()}
+
+
+def encoded(values: NDArray[Any], type_: str) -> str:
+    """Base64 of little-endian values of a type."""
+    return base64.b64encode(values.astype(type_).tobytes()).decode()
+
+
+SHIFT_RECORDS: Kind[ShiftRecord] = Kind(
+    "shift record", ShiftRecord, SCHEMA_VERSION, cell_key, hashed=2
+)

@@ -1,0 +1,118 @@
+"""The sheets of adaptive T: passes spent, and what stopping early changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..core import words as text
+from ..core.sheet import Column, Sheet
+from ..metrics.metric import METRICS
+from ..records.run_record import Adaptive
+from .rows import RecordRow, Section, unique
+
+#: Metrics that the short table shows, and how it heads them.
+_SHORT = {"accuracy": "accuracy", "ece": "ECE", "uce": "UCE", "nll": "NLL", "brier": "Brier"}
+
+
+def spent(section: Section) -> list[Sheet]:
+    """Where images stopped, one row a format; none without adaptive cells. One sheet a limit."""
+    sheets = []
+    for looks, rows in _by_looks(section).items():
+        cells = [(row.label, *_spent_cells(found)) for row, found in rows]
+        columns = (
+            Column("format", numeric=False),
+            Column("at", "%"),
+            Column("T", "mean"),
+            Column("T", "median"),
+            *(Column(str(look), "%") for look in looks),
+            Column("same", "%"),
+        )
+        notes = (
+            f"At: confidence that the decision is the one after {_passes(looks)}; same: images "
+            "where it is, in fact. Between: share of images that stopped after so many passes. "
+            "All over seeds together.",
+        )
+        sheets.append(Sheet("Adaptive T: passes spent", columns, tuple(cells), {}, 0, notes))
+    return sheets
+
+
+def differences(section: Section) -> list[Sheet]:
+    """Scores at adaptive T less those at full T, one row a format, the main metrics only."""
+    sheets = []
+    for looks, rows in _by_looks(section).items():
+        cells = [(row.label, *(_difference(found, name) for name in _SHORT)) for row, found in rows]
+        columns = (
+            Column("format", numeric=False),
+            *(Column(short, METRICS.get(name).unit) for name, short in _SHORT.items()),
+        )
+        notes = (_paired(looks),)
+        title = f"Adaptive T: difference to T = {looks[-1]}"
+        sheets.append(Sheet(title, columns, tuple(cells), {}, 0, notes))
+    return sheets
+
+
+def document(section: Section) -> list[Sheet]:
+    """Passes spent, and the difference in every metric, one row a metric."""
+    return [*spent(section), *_every_difference(section)]
+
+
+def _every_difference(section: Section) -> list[Sheet]:
+    sheets = []
+    for looks, rows in _by_looks(section).items():
+        names = list(dict.fromkeys(name for _, found in rows for name in found.differences))
+        cells = []
+        for name in names:
+            called = _SHORT.get(name, name.replace("_", " "))
+            title = f"{called} {METRICS.get(name).unit}".strip()
+            cells.append((title, *(_difference(found, name) for _, found in rows)))
+        columns = (Column("metric", numeric=False), *(Column(row.label) for row, _ in rows))
+        title = f"Adaptive T: difference to T = {looks[-1]}"
+        sheets.append(Sheet(title, columns, tuple(cells), {}, 0, (_paired(looks),)))
+    return sheets
+
+
+def _by_looks(section: Section) -> dict[tuple[int, ...], list[tuple[RecordRow, Adaptive]]]:
+    """Adaptive rows by when they looked; batches of one label that score alike are one."""
+    found: dict[tuple[int, ...], list[tuple[RecordRow, Adaptive]]] = {}
+    rows = [row for row in section.rows if row.record.adaptive is not None]
+    for row in unique(rows, lambda r: (r.label, r.record.cell.mc, _scores(r))):
+        if row.record.adaptive is not None:
+            found.setdefault(row.record.adaptive.looks, []).append((row, row.record.adaptive))
+    return found
+
+
+def _scores(row: RecordRow) -> tuple[object, ...]:
+    adaptive = row.record.adaptive
+    return () if adaptive is None else (adaptive.images, tuple(adaptive.differences.items()))
+
+
+def _spent_cells(found: Adaptive) -> tuple[str, ...]:
+    totals = [sum(images) for images in zip(*found.images, strict=True)] or [0] * len(found.looks)
+    shares = [count / sum(totals) if sum(totals) else None for count in totals]
+    return (
+        f"{100 * found.confidence:g}",
+        text.fixed(text.mean(found.mean_passes), 2),
+        text.fixed(text.mean(found.median_passes), 0),
+        *(text.percent(share, 1) for share in shares),
+        text.percent(text.mean(found.agreement), 2),
+    )
+
+
+def _difference(found: Adaptive, name: str) -> str:
+    """Mean over the seeds with its sign, and in brackets the standard deviation."""
+    values = found.differences.get(name, ())
+    digits = 3 if METRICS.get(name).unit == "%" else 5
+    _, bracket, spread = text.concise(values, digits).partition("(")
+    return text.signed(text.mean(values), digits) + bracket + spread
+
+
+def _passes(looks: Sequence[int]) -> str:
+    """At most."""
+    return text.plural(looks[-1], "pass", "passes")
+
+
+def _paired(looks: Sequence[int]) -> str:
+    return (
+        f"Adaptive less T = {looks[-1]}, on the same images and draws: mean over seeds, in "
+        "brackets the standard deviation, in units of the last digit."
+    )

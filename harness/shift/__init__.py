@@ -1,1 +1,0 @@
-"""Dataset shift: corrupted copies of images (Hendrycks & Dietterich, ICLR 2019)."""

@@ -1,0 +1,73 @@
+"""What halves of the passes score on blocks of the images, from which what a draw of the weights
+does to all images alike is told apart from what it does to each (`bootstrap.Luck`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data.units import Units
+from ..metrics.risk_coverage import area
+from ..predict.halves import jackknifed
+from ..records.shift_record import BLOCKS, HALVED, encoded
+from .bootstrap import Means, binned_gaps, slopes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..predict.predicted import Outcomes
+
+
+def blocks_of(units: Units) -> NDArray[np.int64]:
+    """[N] the block of each image: units are dealt to the blocks in turn."""
+    return units.which % BLOCKS
+
+
+def shares_of(units: Units) -> NDArray[np.float64]:
+    """[K] share of the images that each block has."""
+    return np.bincount(blocks_of(units)) / len(units.which)
+
+
+def contrasts(outcomes: Outcomes, labels: Tensor, sources: Tensor | None = None) -> dict[str, str]:
+    """`ShiftRecord.contrasts` of N images.
+
+    Args:
+        outcomes: at the largest T.
+        labels: [N] int64.
+        sources: as `Split.sources`.
+    """
+    units, halves = Units.of(len(labels), sources), outcomes.halves
+    if halves is None or units.count < 2:
+        return {}
+    blocks = blocks_of(units)
+    gaps = binned_gaps(outcomes.confidence.numpy(), outcomes.correct(labels).numpy())
+    slope = slopes(Means.of(gaps, units))
+    sides = [
+        [_contributions(*half, blocks, slope) for half in zip(*side, strict=True)]
+        for side in zip(halves.confidence, halves.correct, strict=True)
+    ]
+    without = [np.bincount(blocks, own) / len(blocks) for own in halves.nll.double().numpy()]
+    found = {"nll": jackknifed(np.stack(without, axis=1))}
+    for name in sides[0][0]:
+        half, other = (np.stack([one[name] for one in side], axis=1) for side in sides)
+        found[name] = (half - other) / 2
+    return {name: encoded(found[name], "<f4") for name in HALVED}
+
+
+def _contributions(
+    confidence: Tensor,
+    correct: Tensor,
+    blocks: NDArray[np.int64],
+    slope: NDArray[np.float64],
+) -> dict[str, NDArray[np.float64]]:
+    """Metric to [K], by one half."""
+    values = {
+        "accuracy": 100.0 * correct.double().numpy(),
+        "ece": 100.0 * binned_gaps(confidence.double().numpy(), correct.numpy()) @ slope,
+    }
+    found = {name: np.bincount(blocks, own) / len(blocks) for name, own in values.items()}
+    sizes = np.bincount(blocks)
+    areas = [area(confidence[blocks == k], ~correct[blocks == k]) for k in range(len(sizes))]
+    return {**found, "aurc": np.array(areas) * sizes / len(blocks)}

@@ -1,0 +1,225 @@
+"""What both formats of a pair got on the same images, at one severity."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core.errors import UserError
+from ..data.units import Units
+from ..metrics.calibration import BINS
+from ..records.shift_record import ShiftRecord
+from .blocks import shares_of
+from .bootstrap import Array, Luck, Means, gaps_of, halved, pseudo_units, resampled
+from .shifted import Results
+
+NEAR = 2.0
+"""Times its noise floor, below which an ECE is near it."""
+
+_FREEDOM = 5  # of halves of 6 groups, `ShiftRecord.halves`
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A quantized variant and its reference at one severity."""
+
+    variant: str
+    reference: str
+    kind: str
+    types: tuple[str, ...]
+
+
+def pairs_at(results: Results, severity: int) -> list[Pair]:
+    found = []
+    for variant in results.formats:
+        reference = results.reference(variant)
+        if reference is not None:
+            shared = set(results.types(variant, severity)) & set(results.types(reference, severity))
+            if shared:
+                found.append(Pair(variant, reference, results.kind(variant), tuple(sorted(shared))))
+    return found
+
+
+class PairedValues:
+    """The per-image values of all pairs at one severity, and their effects."""
+
+    def __init__(self, results: Results, severity: int, pairs: Sequence[Pair]) -> None:
+        self.severity, self.pairs = severity, pairs
+        names = dict.fromkeys(n for pair in pairs for n in (pair.variant, pair.reference))
+        self._records = {
+            name: {t: results.at(name, t, severity) for t in results.types(name, severity)}
+            for name in names
+        }
+        self.units = _same_units(self._records)
+        self.images = len(self.units.which)
+        self._accuracy = Means.of(self._differences(_correct), self.units)
+        self._nll = Means.of(self._differences(_nll), self.units)
+        self._ece = self._differences(_ece)[0]
+
+    def effects(self) -> dict[str, Array]:
+        """Metric to [pairs], on the images as they are."""
+        return {"accuracy": self._accuracy.centre, "nll": self._nll.centre, "ece": self._ece}
+
+    def draws(self, resamples: int, seed: int) -> dict[str, Array]:
+        """Metric to [resamples, pairs] draws of the effect."""
+        chunks = [
+            (self._accuracy.draws(counts), self._nll.studentized(counts))
+            for counts in resampled(self.units.count, resamples, seed)
+        ]
+        accuracy, nll = map(np.concatenate, zip(*chunks, strict=True))
+        accuracy += pseudo_units(self._accuracy, resamples, [seed, 1])
+        return {"accuracy": accuracy, "nll": nll, "ece": self._ece_draws(resamples, seed)}
+
+    def _ece_draws(self, resamples: int, seed: int) -> Array:
+        """[resamples, pairs], by random halves of the units (McCarthy, Rev. Int. Stat. Inst. 1969):
+        half the difference of the effect on a half and on the others, either way round.
+
+        Where confidence is right, a bin's gap is noise around 0, and resamples would add their own
+        noise to what is in it already (Andrews, "Inconsistency of the bootstrap when a parameter is
+        on the boundary", Econometrica 2000). Two halves have each their own, and the variance of
+        their difference is right for a gap of 0, g ↦ |g| being homogeneous, as for a clear one.
+        """
+        records = [r for of in self._records.values() for each in of.values() for r in each]
+        gaps = np.hstack([self.units.sums(gaps_of(r)) for r in records])
+        place = {id(r): i for i, r in enumerate(records)}
+
+        def moved_by(half: Array) -> Array:
+            one, images = half @ gaps, (half @ self.units.sizes)[:, None]
+            eces = _eces(one, images) - _eces(gaps.sum(axis=0) - one, self.images - images)
+            return self._differences(lambda record: eces[:, place[id(record)]] / 2)
+
+        halves = halved(self.units.count, -(-resamples // 2), [seed, 3])
+        moved = np.concatenate([moved_by(half) for half in halves])
+        draws: Array = self._ece + np.concatenate([moved, -moved])[:resamples]
+        return draws
+
+    def luck(self, pair: Pair, metric: str) -> list[Luck]:
+        """Of the MC draw, in the mean over types; see `luck_of`."""
+        variant, reference = (
+            [self._records[name][t] for t in pair.types] for name in (pair.variant, pair.reference)
+        )
+        return luck_of(variant, reference, metric)
+
+    def near_floor(self, pair: Pair) -> bool:
+        """Whether the reference's ECE is not far above what perfect calibration would show."""
+        records = [r for t in pair.types for r in self._records[pair.reference][t]]
+        found, floor = (sum(r.score(name) or 0.0 for r in records) for name in ("ece", "ece_floor"))
+        return found < NEAR * floor
+
+    def _differences(self, values: Callable[[ShiftRecord], Array]) -> Array:
+        """[n, pairs] mean over types and seeds of (quantized − float), of [n] of a record."""
+        found = {
+            name: {t: np.mean([values(r) for r in records], axis=0) for t, records in types.items()}
+            for name, types in self._records.items()
+        }
+
+        def side(name: str, types: Sequence[str]) -> Array:
+            return np.asarray(np.mean([found[name][t] for t in types], axis=0))
+
+        each = [side(p.variant, p.types) - side(p.reference, p.types) for p in self.pairs]
+        return np.stack(each, axis=1)
+
+
+def _correct(record: ShiftRecord) -> Array:
+    """[N], points."""
+    return 100.0 * record.array("correct")
+
+
+def _nll(record: ShiftRecord) -> Array:
+    """[N], nats."""
+    return record.array("nll").astype(np.float64)
+
+
+def _ece(record: ShiftRecord) -> Array:
+    """[1], %."""
+    return _eces(gaps_of(record).sum(axis=0)[None], np.array([[record.images]]))[0]
+
+
+def _eces(sums: Array, images: Array) -> Array:
+    """[b, R] in %, of sums [b, 15 R] of the gaps of R records over as many images, [b, 1]."""
+    found: Array = 100.0 * np.abs(sums).reshape(len(sums), -1, BINS).sum(axis=2) / images
+    return found
+
+
+def _same_units(records: Mapping[str, Mapping[str, Sequence[ShiftRecord]]]) -> Units:
+    """Of all records, which hold the same images.
+
+    Raises:
+        UserError: some say what images were cut from and others say otherwise or nothing.
+    """
+    every = [r for types in records.values() for found in types.values() for r in found]
+    units = every[0].units
+    if any(not np.array_equal(r.units.which, units.which) for r in every[1:]):
+        cell = every[0].cell
+        raise UserError(
+            f"Records of {cell.workload} at severity {cell.severity} disagree about which images "
+            "have one source; score them again with --policy always."
+        )
+    return units
+
+
+def luck_of(
+    variant: Sequence[Sequence[ShiftRecord]],
+    reference: Sequence[Sequence[ShiftRecord]],
+    metric: str,
+) -> list[Luck]:
+    """Of the MC draw, in the mean over types: of the difference where both sides have the same
+    noise, else of the variant and of its reference.
+
+    A pass has the same weights for all types, so contrasts of halves are averaged over types before
+    they are compared.
+
+    Args:
+        variant: of each type its records, one a seed.
+        reference: the same of what it is compared with.
+        metric: a name of `HALVED`.
+
+    Returns:
+        Empty where a side draws no weights, or too few to tell.
+    """
+    records = [*itertools.chain(*variant, *reference)]
+    apart = _apart(records)
+    one, other = (_contrasts(side, metric) for side in (variant, reference))
+    noises = [{r.cell.noise for r in itertools.chain(*side)} for side in (variant, reference)]
+    sides = [side for side in (one, other) if side]
+    if one and noises[0] == noises[1] and one.keys() == other.keys():
+        sides = [{seed: one[seed] - other[seed] for seed in one}]
+    shares = shares_of(records[0].units) if apart else np.ones(1)
+    found = [np.stack(list(side.values())) for side in sides]
+    return [Luck.of(each, shares, each.shape[2] if apart else _FREEDOM) for each in found]
+
+
+def _apart(records: Sequence[ShiftRecord]) -> bool:
+    """Whether they tell what images have in common from what each has of its own.
+
+    Raises:
+        UserError: some do and some, from before `ShiftRecord.contrasts`, do not.
+    """
+    found = {bool(r.contrasts) for r in records if r.contrasts or r.halves}
+    if len(found) > 1:
+        cell = records[0].cell
+        raise UserError(
+            f"Some records of {cell.workload} at severity {cell.severity} were made before records "
+            "told the luck of the draw apart; score them again with --policy always."
+        )
+    return True in found
+
+
+def _contrasts(records: Sequence[Sequence[ShiftRecord]], metric: str) -> dict[int, Array]:
+    """Seed to [K, H] contrasts in the mean over types, of blocks, or of all images as one block
+    (`ShiftRecord.halves`); empty if some type has too few passes."""
+    found: dict[int, list[Array]] = {}
+    for record in itertools.chain(*records):
+        if metric in record.contrasts:
+            own = record.contrast(metric)
+        elif metric in record.halves:
+            halves = np.array([record.halves[metric]])
+            own = halves - halves.mean()
+        else:
+            return {}
+        found.setdefault(record.cell.seed, []).append(own)
+    whole = {seed: each for seed, each in found.items() if len(each) == len(records)}
+    return {seed: np.asarray(np.mean(whole[seed], axis=0)) for seed in sorted(whole)}

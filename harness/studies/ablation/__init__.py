@@ -1,0 +1,1 @@
+"""Every choice of quantization changed alone."""

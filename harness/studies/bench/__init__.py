@@ -1,0 +1,1 @@
+"""What the runtime costs: passes, sampler, memory."""

@@ -1,0 +1,1 @@
+"""Two sets of records, cell by cell."""

@@ -1,0 +1,138 @@
+"""A comparison with peers as a table of 80 columns, and as JSON for a script."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from ...core.contents import superseded
+from ...core.sheet import Column, RichSheet, Sheet
+from ...core.words import MISSING, first, fixed, plural, significant
+from ...records.peers_record import PeerRow, PeersRecord
+from ...records.runtime_record import Contender
+from ...records.verdict import as_dict
+from ...report.verdicts import outcomes
+
+OURS = "sigmabench"
+COLUMNS = (
+    Column("format", numeric=False),
+    Column("accuracy", "%"),
+    Column("ECE", "%"),
+    Column("NLL", "nats"),
+    Column("σ", "kept"),
+    Column("a pass", "ms"),
+    Column("p10–p90", "ms"),
+    Column("file", "MB"),
+)
+
+
+def pass_ms(contender: Contender) -> tuple[float, float, float]:
+    """Median, 10th and 90th percentile of the milliseconds a pass."""
+    low, middle, high = np.quantile(contender.latency_ns, (0.1, 0.5, 0.9)) / (1e6 * contender.mc)
+    return float(middle), float(low), float(high)
+
+
+def sheet(comparison: PeersRecord) -> Sheet:
+    """A row a contender, below who it is by; why a row is empty is in the notes."""
+    asked, rows = comparison.asked, comparison.rows
+    headings = {
+        index: row.contender.by
+        for index, row in enumerate(rows)
+        if index == 0 or row.contender.by != rows[index - 1].contender.by
+    }
+    title = (
+        f"{asked.workload}, {plural(comparison.images, f'{asked.split} image')}, "
+        f"T = {asked.mc}, batch {asked.batch}, {plural(asked.threads, 'thread')}"
+    )
+    cells = tuple((_format(row.contender), *_cells(row)) for row in rows)
+    return Sheet(title, COLUMNS, cells, headings, 0, tuple(notes(comparison)))
+
+
+def notes(comparison: PeersRecord) -> list[str]:
+    """What a reader of the table should know, a sentence or two each."""
+    told = [
+        "ms a pass, in turns. σ kept: standard deviation of the weights that were drawn, over the "
+        f"posterior's; rms of a layer from {plural(comparison.draws, 'draw')}, median layer. DNN_ "
+        "is the "
+        "deterministic twin, one pass. MB as saved.",
+        *(
+            f"{by}: {', '.join(f'{name} {v}' for name, v in versions.items())}."
+            for by, versions in comparison.asked.peers.items()
+            if versions
+        ),
+    ]
+    if lost := comparison.skipped:
+        told.append(f"{plural(len(lost), 'image')} could not be read: {first(lost)}.")
+    told += _reasons(comparison)
+    told += comparison.verdict.findings
+    if old := superseded(comparison.asked.data, comparison.fingerprint.machine):
+        told.append(f"{old}.")
+    failed = {n: r for n, r in comparison.verdict.audits.items() if r.startswith("fail")}
+    told += [
+        f"NOT VALID, {name}: {result.removeprefix('fail: ')}" for name, result in failed.items()
+    ]
+    return [*told, outcomes(comparison.verdict)]
+
+
+def _reasons(comparison: PeersRecord) -> list[str]:
+    """Why rows are empty, once for all rows of a peer with the same reason."""
+    contenders = [row.contender for row in comparison.rows]
+    absent: dict[tuple[str, str], list[str]] = {}
+    for contender in contenders:
+        if contender.unavailable:
+            reason = contender.unavailable.removeprefix(contender.name).lstrip(": ")
+            absent.setdefault((contender.by, reason), []).append(_format(contender))
+    told = []
+    for (by, reason), formats in absent.items():
+        every = len(formats) == sum(contender.by == by for contender in contenders)
+        told.append(f"{by}: {reason}" if every else f"{by} {', '.join(formats)}: {reason}")
+    return told
+
+
+def renderables(comparison: PeersRecord) -> list[RichSheet | str]:
+    """Table and notes, for a person."""
+    return [RichSheet(sheet(comparison)), *notes(comparison)]
+
+
+def to_dict(comparison: PeersRecord) -> dict[str, Any]:
+    """The record, with what the table shows."""
+    figures: dict[str, dict[str, Any]] = {}
+    for row in comparison.rows:
+        found: dict[str, Any] = dict(row.scores)
+        if row.std_ratio:
+            kept = row.std_ratio.values()
+            found |= {"std_ratio_median": median(kept), "std_ratio_least": min(kept)}
+            found["std_ratio_most"] = max(kept)
+        if row.contender.latency_ns:
+            middle, low, high = pass_ms(row.contender)
+            found |= {"ms_a_pass": middle, "p10_ms": low, "p90_ms": high}
+        found["file_bytes"] = row.file_bytes
+        figures[row.contender.name] = found
+    return {**asdict(comparison), "verdict": as_dict(comparison.verdict), "figures": figures}
+
+
+def _format(contender: Contender) -> str:
+    """Ours by its name; a peer's as the peer is asked for it."""
+    if contender.by == OURS:
+        return contender.format
+    return contender.name.removeprefix(f"{contender.by} ")
+
+
+def _cells(row: PeerRow) -> tuple[str, ...]:
+    scores = row.scores
+    kept = fixed(median(row.std_ratio.values()), 2) if row.std_ratio else MISSING
+    pass_time = (MISSING, MISSING)
+    if row.contender.latency_ns:
+        middle, low, high = pass_ms(row.contender)
+        pass_time = significant(middle), f"{significant(low, 2)}–{significant(high, 2)}"
+    return (
+        fixed(scores.get("accuracy"), 2),
+        fixed(scores.get("ece"), 2),
+        fixed(scores.get("nll"), 4),
+        kept,
+        *pass_time,
+        significant(None if row.file_bytes is None else row.file_bytes / 1e6),
+    )

@@ -1,0 +1,245 @@
+"""A profile as a summary, a table, a bar of 78 columns and a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.style import Style
+
+from ...core.errors import UserError
+from ...core.sheet import Column, RichSheet, Sheet
+from ...core.whole import write_atomically
+from ...core.words import MISSING, fixed, percent, plural, significant, verb
+from ...report.style import FAINT, figure, legend_above, render, styled
+from .measure import KINDS, Profile, Step
+
+HEAVIEST = 15  # steps the table shows unless all are asked for
+LABELLED = 8  # steps the bar names
+WIDTH, HEIGHT = 78, 8  # of the bar at most, characters
+KEY, PAIR = 19, 66  # a colour with its share; two steps with theirs
+NAME = 20  # of a step in the table, characters
+KINDS_OF_FILE = ("png", "svg")
+
+#: Colour-blind safe (Okabe and Ito, "Color Universal Design", 2008).
+COLOURS = {"sampling": "#d55e00", "compute": "#0072b2", "rest": "#56b4e9", "waiting": FAINT}
+#: Without colour.
+GLYPHS = {"sampling": "#", "compute": "=", "rest": ":", "waiting": "."}
+_PREFIXES = ("avx512_core_", "avx2_")
+
+
+def short_kernel(step: Step) -> str:
+    """`brgconv amx`, `own amx` for kernels of this project, with a `*` where the weights take a way
+    round; for other operations, what they are."""
+    if not step.kernel:
+        return {"max": "max pool", "avg": "average pool"}.get(step.operation, step.operation)
+    family, _, isa = step.kernel.partition(":")
+    family = {"sigmabench": "own", "brgconv_1x1": "brg 1x1"}.get(family, family)
+    for prefix in _PREFIXES:
+        isa = isa.removeprefix(prefix)
+    return f"{family} {isa.removesuffix('_core')}".strip() + ("" if step.path == "direct" else "*")
+
+
+def summary(profile: Profile) -> list[str]:
+    """What was measured, a pass's time, and what it is spent on, a sentence each."""
+    side_by_side = profile.threads // profile.team
+    shares = ", ".join(f"{kind} {percent(profile.share(kind))} %" for kind in KINDS)
+    together = f", {side_by_side} passes at a time" if side_by_side > 1 else ""
+    return [
+        f"{profile.target}, {profile.format}, batch {profile.batch}, T = {profile.mc}, "
+        f"{plural(profile.threads, 'thread')}, {profile.cpu}; μ and σ: {profile.posterior}.",
+        f"A pass takes {significant(profile.wall_us / 1e3)} ms: a query's time over T, median of "
+        f"{plural(profile.queries, 'query', 'queries')}; {plural(profile.team, 'thread')} on a "
+        f"pass{together}.",
+        f"Thread-time: {shares}; in all {significant(profile.total_us / 1e3)} ms a pass, "
+        f"{percent(profile.spent)} % of a pass's time × threads.",
+    ]
+
+
+def table(profile: Profile, every: bool = False) -> RichSheet:
+    """The steps in the order of execution; the heaviest ones unless `every` is true.
+
+    µs are thread-time a pass; % is the step's share of all thread-time, waiting included; TOP/s are
+    those of one thread inside the kernel.
+    """
+    words = ("step", "O×I×KH×KW", "kernel")
+    columns = (
+        *(Column(heading, numeric=False, whole=True) for heading in words),
+        *map(Column, ("sample", "comp.", "rest", "%", "TOP/s")),
+    )
+    kept = set(profile.steps) if every else set(_heaviest(profile, HEAVIEST))
+    rows = tuple(
+        (
+            _shorten(step.name),
+            "×".join(map(str, step.shape)) or MISSING,
+            short_kernel(step),
+            *(_microseconds(getattr(step, f"{kind}_us")) for kind in KINDS[:3]),
+            percent(profile.part(step.total_us)),
+            fixed(step.tops, 2),
+        )
+        for step in profile.steps
+        if step in kept
+    )
+    return RichSheet(Sheet("", columns, rows, {}))
+
+
+def notes(profile: Profile, every: bool = False) -> list[str]:
+    """What a reader of the table should know, a sentence each."""
+    told = ["µs of all threads a pass; TOP/s of one thread inside its kernel."]
+    left = [step for step in profile.steps if step not in _heaviest(profile, HEAVIEST)]
+    if left and not every:
+        total = sum(step.total_us for step in left)
+        told.append(
+            f"{plural(len(left), 'more step')} {verb(len(left), 'takes', 'take')} "
+            f"{significant(total)} µs, {percent(profile.part(total))} %; --all shows all."
+        )
+    if any(step.path not in ("", "direct") for step in profile.steps):
+        told.append("* weights are drawn aside, then brought into the kernel's layout.")
+    return told
+
+
+class Bar:
+    """Time from left to right, a step as wide as its share of it, each column divided from the
+    bottom up by what the time goes on. The heaviest steps are named below."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Any]:
+        colours = console.color_system is not None and not console.no_color
+        width = min(WIDTH, options.max_width)
+        columns = _columns(self.profile, width)
+        for row in range(HEIGHT - 1, -1, -1):
+            for column in columns:
+                yield _cell(_kind_at(column, (row + 0.5) / HEIGHT), colours)
+            yield Segment.line()
+        named = _heaviest(self.profile, LABELLED)
+        letters = {step: "abcdefgh"[index] for index, step in enumerate(named)}
+        yield Segment("".join(letters.get(column, " ") for column in columns).rstrip())
+        yield Segment.line()
+        for place, kind in enumerate(KINDS, 1):
+            yield _cell(kind, colours)
+            share = f" {kind} {percent(self.profile.share(kind))} %"
+            last = place % max(1, width // KEY) == 0 or kind == KINDS[-1]
+            yield Segment(f"{share}\n" if last else f"{share:{KEY - 1}}")
+        for step, letter in letters.items():
+            share = percent(self.profile.part(step.total_us))
+            yield Segment(f"{letter} {_shorten(step.name):{NAME}} {share:>5} %")
+            last = letter in "bdfh" or step is named[-1] or width < PAIR
+            yield Segment("\n" if last else "      ")
+
+
+def renderables(profile: Profile, every: bool = False) -> list[RenderableType]:
+    """All of it for a terminal of 80 columns."""
+    return [
+        *summary(profile),
+        "",
+        table(profile, every),
+        "",
+        *notes(profile, every),
+        "",
+        Bar(profile),
+    ]
+
+
+def to_dict(profile: Profile) -> dict[str, Any]:
+    """The profile, and what is computed from it, for a script."""
+    figures = {
+        "total_us": profile.total_us,
+        "spent": profile.spent,
+        "shares": {kind: profile.share(kind) for kind in KINDS},
+    }
+    return {**asdict(profile), "figures": figures}
+
+
+def check_file(path: Path) -> None:
+    """Refuse a figure's file before anything is measured.
+
+    Raises:
+        UserError: its name ends neither in .png nor in .svg.
+    """
+    if path.suffix.removeprefix(".") not in KINDS_OF_FILE:
+        raise UserError(f"--out {path} ends neither in .png nor in .svg; give one of the two.")
+
+
+def save_figure(profile: Profile, path: Path) -> None:
+    """Write the figure.
+
+    Raises:
+        UserError: the name says neither PNG nor SVG, or the place cannot be written.
+    """
+    check_file(path)
+    kind = path.suffix.removeprefix(".")
+    write_atomically(path, render(draw(profile), kind, salt="profile"))
+
+
+def draw(profile: Profile) -> Figure:
+    """A bar a step, in the order of execution from the top, divided by what the time goes on."""
+    names = [step.name for step in profile.steps]
+    places = range(len(names))
+    with styled():
+        drawn = figure(1.4 + 0.11 * len(names))
+        axes = drawn.subplots()
+        left = [0.0] * len(names)
+        for kind in KINDS:
+            values = [getattr(step, f"{kind}_us") for step in profile.steps]
+            axes.barh(places, values, left=left, color=COLOURS[kind], label=kind, height=0.8)
+            left = [start + value for start, value in zip(left, values, strict=True)]
+        axes.set_yticks(places, names, fontsize=5)
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel("time of all threads a pass (µs)")
+        axes.set_title(
+            f"{profile.target}, {profile.format}, batch {profile.batch}, T = {profile.mc},\n"
+            f"{plural(profile.threads, 'thread')}, {profile.cpu}"
+        )
+        legend_above(drawn, axes)
+    return drawn
+
+
+def _heaviest(profile: Profile, count: int) -> list[Step]:
+    """In the order of execution."""
+    ranked = sorted(profile.steps, key=lambda step: step.total_us, reverse=True)[:count]
+    return [step for step in profile.steps if step in ranked]
+
+
+def _columns(profile: Profile, width: int) -> list[Step]:
+    """The step in the middle of each of so many columns."""
+    steps = iter(profile.steps)
+    step = next(steps)
+    end = step.total_us
+    columns = []
+    for column in range(width):
+        middle = (column + 0.5) / width * profile.total_us
+        while middle > end and (following := next(steps, None)) is not None:
+            step = following
+            end += step.total_us
+        columns.append(step)
+    return columns
+
+
+def _kind_at(step: Step, height: float) -> str:
+    reached = 0.0
+    for kind in KINDS:
+        reached += getattr(step, f"{kind}_us")
+        if reached > height * step.total_us:
+            return kind
+    return KINDS[-1]
+
+
+def _cell(kind: str, colours: bool) -> Segment:
+    return Segment("█", Style(color=COLOURS[kind])) if colours else Segment(GLYPHS[kind])
+
+
+def _shorten(name: str) -> str:
+    """Names end in what tells them apart."""
+    return name if len(name) <= NAME else f"{name[: NAME // 2 - 1]}…{name[-(NAME // 2) :]}"
+
+
+def _microseconds(value: float) -> str:
+    return f"{value:.0f}" if value >= 99.5 else f"{value:.1f}"

@@ -1,0 +1,1 @@
+"""Whom to refer to a person, and what is left."""

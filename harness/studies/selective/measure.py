@@ -1,0 +1,232 @@
+"""All that a study of selective prediction finds, from its records."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from ...core.errors import UserError
+from ...core.words import plural
+from ...records.shift_record import ShiftRecord
+from ...stats.shifted import CLEAN, OOD, Results, detected, results
+from .agreement import FormatAgreement, comparisons
+from .plan import VALIDATION
+from .referral import Choices, Referral, selections
+from .sample import RESAMPLES, SEED, SplitSample
+
+if TYPE_CHECKING:
+    from ...core.waiting import Report
+
+DETECTORS = ("entropy", "mutual_information")
+"""What images from outside are told by."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """How well one format tells images from outside from those of one split.
+
+    Attributes:
+        split: inside.
+        outside: name of the set.
+        variant: of the format.
+        by: `entropy` or `mutual_information`.
+        seed: of the MC draw.
+        auroc: in 0 … 1.
+        aupr: average precision, in 0 … 1.
+        prevalence: share of the images that are from outside, in 0 … 1.
+    """
+
+    split: str
+    outside: str
+    variant: str
+    by: str
+    seed: int
+    auroc: float
+    aupr: float
+    prevalence: float
+
+
+@dataclass(frozen=True)
+class SelectiveFindings:
+    """Of one study.
+
+    Attributes:
+        workload: its name.
+        choices: what was asked.
+        mc: T of the Bayesian formats.
+        formats: variant to its format, in the order of tables.
+        letters: letter of a variant to what it stands for.
+        missing: what the study lacks, a sentence each.
+        sources: split to how many sources its images were cut from, where that is known.
+        samples: split to its images in every format.
+        selections: by split, then format.
+        comparisons: by split, then format.
+        outside: detection of images from outside.
+    """
+
+    workload: str
+    choices: Choices
+    mc: int
+    formats: Mapping[str, str]
+    letters: Mapping[str, str]
+    missing: tuple[str, ...]
+    sources: Mapping[str, int]
+    samples: Mapping[str, SplitSample]
+    selections: tuple[Referral, ...]
+    comparisons: tuple[FormatAgreement, ...]
+    outside: tuple[Told, ...]
+
+    @property
+    def splits(self) -> list[str]:
+        """Names, in the order of the tables."""
+        return list(self.samples)
+
+    def of(self, split: str) -> list[Referral]:
+        """Selections of one split."""
+        return [one for one in self.selections if one.split == split]
+
+    def compared(self, split: str) -> list[FormatAgreement]:
+        """Comparisons on one split."""
+        return [one for one in self.comparisons if one.found.split == split]
+
+
+def findings(
+    records: Sequence[ShiftRecord],
+    splits: Sequence[str],
+    choices: Choices,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+    report: Report | None = None,
+) -> SelectiveFindings:
+    """Put the records of a study to its questions.
+
+    Args:
+        records: of one workload.
+        splits: that images are referred of.
+        choices: what is asked.
+        resamples: of the sources of the images.
+        seed: of the resampling.
+        report: progress, in resamples.
+
+    Raises:
+        UserError: there is no record of a split, or records cannot answer.
+    """
+    found = {study.split: study for study in results(records)}
+    lacking = [name for name in splits if name not in found]
+    if lacking:
+        raise UserError(
+            f"There is no record of the {lacking[0]} split; leave out --policy never to score it."
+        )
+    samples = {name: SplitSample.of(found[name], choices.by) for name in splits}
+    chosen_on = found.get(VALIDATION)
+    validation = SplitSample.of(chosen_on, choices.by) if chosen_on is not None else None
+    for sample in samples.values():
+        _check_coverage(sample, choices)
+    advance = _progress(report, 2 * resamples * len(samples))
+    chosen = [
+        selection
+        for name, sample in samples.items()
+        for selection in selections(
+            found[name],
+            sample,
+            validation,
+            choices,
+            resamples=resamples,
+            seed=seed,
+            advance=advance,
+        )
+    ]
+    compared = comparisons(
+        list(samples.values()), choices, resamples=resamples, seed=seed, advance=advance
+    )
+    widest = max(found.values(), key=lambda study: len(study.formats))
+    return SelectiveFindings(
+        workload=records[0].cell.workload,
+        choices=choices,
+        mc=max(record.cell.mc for record in records),
+        formats=widest.formats,
+        letters=widest.letters,
+        missing=tuple(_missing(found, samples, chosen)),
+        sources={
+            name: sample.units.count
+            for name, sample in samples.items()
+            if sample.units.count < sample.images
+        },
+        samples=samples,
+        selections=tuple(chosen),
+        comparisons=tuple(compared),
+        outside=tuple(_outside(found, splits)),
+    )
+
+
+def _progress(report: Report | None, total: int) -> Callable[[int], None]:
+    """What counts resamples of all splits."""
+    done = 0
+
+    def advance(more: int) -> None:
+        nonlocal done
+        done += more
+        if report is not None:
+            report("Resampling", done, total)
+
+    return advance
+
+
+def _check_coverage(sample: SplitSample, choices: Choices) -> None:
+    """Some image is kept and some is referred."""
+    images = sample.images
+    kept = round(choices.coverage * images)
+    if 0 < kept < images:
+        return
+    if images < 2:
+        raise UserError(
+            f"The {sample.split} split has {plural(images, 'image')}, too few to keep one and refer"
+            " another; score at least 2."
+        )
+    wrong = "keeps all" if kept else "keeps none"
+    raise UserError(
+        f"--coverage {100 * choices.coverage:g} {wrong} of the {images} images of the "
+        f"{sample.split} split; give a percentage from {100 / images:.3g} to "
+        f"{100 - 100 / images:.3g}, or score more images."
+    )
+
+
+def _missing(
+    found: Mapping[str, Results], samples: Mapping[str, SplitSample], chosen: Sequence[Referral]
+) -> list[str]:
+    lines = [f"{study.split}: {line}" for study in found.values() for line in study.missing()]
+    lines += [
+        f"{name}: nothing is judged: {sample.too_few}."
+        for name, sample in samples.items()
+        if sample.too_few
+    ]
+    if VALIDATION not in found:
+        return [*lines, "The validation split was not scored, so no threshold could be chosen."]
+    without = dict.fromkeys(one.variant for one in chosen if one.bounded is None)
+    lines += [
+        f"{variant} has no threshold: not all its seeds were scored on the validation split."
+        for variant in without
+    ]
+    partly = dict.fromkeys(
+        f"{one.variant} has a threshold in {one.bounded.held} of {plural(one.seeds, 'seed')}; "
+        "nothing is kept in the rest, which the mean coverage counts as 0 % and the error leaves "
+        "out."
+        for one in chosen
+        if one.bounded is not None and 0 < one.bounded.held < one.seeds
+    )
+    return [*lines, *partly]
+
+
+def _outside(found: Mapping[str, Results], splits: Sequence[str]) -> Iterator[Told]:
+    """Every set from outside against every split; it was scored once, beside one of them."""
+    for study in found.values():
+        beyond = itertools.product(study.ood, splits, study.formats, DETECTORS)
+        for name, split, variant, by in beyond:
+            others = study.at(variant, f"{OOD}{name}")
+            for inside in found[split].at(variant, *CLEAN):
+                got = detected(inside, others, by)
+                if got is not None:
+                    yield Told(split, name, variant, by, inside.cell.seed, **asdict(got))

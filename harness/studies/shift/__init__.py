@@ -1,0 +1,1 @@
+"""Every format on corrupted images and on sets from outside."""

@@ -1,0 +1,141 @@
+"""The sheets of a shift study's equivalence tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...core import words as text
+from ...core.formats import FORMATS
+from ...core.sheet import Column, Sheet
+from ...data.units import too_few
+from ...report.sheets import decimals, heading
+from ...stats.equivalence import EQUIVALENT, MARGINS, NOT_JUDGED, WORSE, Outcome
+from ...stats.pairs import NEAR
+from .analyse import NAMES
+
+SYMBOLS = {
+    "equivalent": "=",
+    "near": "≈",
+    "worse": "!",
+    "better": "+",
+    "inconclusive": "?",
+    "not judged": "·",
+}
+
+
+def grid(outcomes: Sequence[Outcome]) -> Sheet:
+    """Verdicts of the equivalence tests, one row a metric and variant."""
+    severities = sorted({o.severity for o in outcomes})
+    rows: list[tuple[str, ...]] = []
+    headings = {}
+    for metric, margin in MARGINS.items():
+        family = [o for o in outcomes if o.metric == metric]
+        if family:
+            headings[len(rows)] = _margin(metric, margin)
+        for variant in dict.fromkeys(o.variant for o in family):
+            of = {o.severity: o for o in family if o.variant == variant}
+            marks = (SYMBOLS[kind(of[s])] if s in of else text.MISSING for s in severities)
+            rows.append((variant, next(iter(of.values())).reference, *marks))
+    columns = (
+        Column("format", numeric=False),
+        Column("against", numeric=False),
+        *(Column("clean" if s == 0 else str(s)) for s in severities),
+    )
+    notes = (
+        "Columns: severity. Behind a metric: its margin. = equivalent: the change is shown to be "
+        "within the margin (TOST). ! worse: a loss beyond it is shown. + better: a gain beyond it "
+        "is shown. ? inconclusive. "
+        f"≈ equivalent, but the float format's ECE is less than {NEAR:g} times its noise floor, so "
+        "ECE could hardly tell. Level 5 % after Holm over formats and severities."
+        + _few_passes(outcomes)
+        + _few_units(outcomes),
+    )
+    return Sheet("Does quantization hurt?", columns, tuple(rows), headings, 0, notes)
+
+
+def details(outcomes: Sequence[Outcome]) -> Sheet:
+    """Effects, intervals and p-values of the equivalence tests, one row a test."""
+    rows: list[tuple[str, ...]] = []
+    headings = {}
+    for metric, margin in MARGINS.items():
+        family = [o for o in outcomes if o.metric == metric]
+        if family:
+            headings[len(rows)] = _margin(metric, margin)
+        rows += [_detail_cells(outcome) for outcome in family]
+    columns = (
+        Column("format", numeric=False),
+        Column("sev."),
+        Column("effect"),
+        Column("95 % interval"),
+        Column("p", "equiv."),
+        Column("p", "worse"),
+        Column("verdict", numeric=False),
+    )
+    types = {len(o.types) for o in outcomes if o.severity}
+    over = f"{text.either(types, 'corruption type')}, " if types else ""
+    images = text.either({o.images for o in outcomes}, "image")
+    units = " or ".join(f"{n:,}" for n in sorted({o.units for o in outcomes}))
+    notes = (
+        f"Effect: mean of (quantized − float) over {over}{images}, {units} independent. p after "
+        "Holm over formats and severities; the interval is that of one effect."
+        + _upper_bound(outcomes),
+    )
+    return Sheet("Equivalence tests", columns, tuple(rows), headings, 0, notes)
+
+
+def kind(outcome: Outcome) -> str:
+    """Which of `SYMBOLS` an outcome has."""
+    if outcome.verdict == EQUIVALENT:
+        return "near" if outcome.near_floor else "equivalent"
+    if outcome.verdict in (WORSE, NOT_JUDGED):
+        return outcome.verdict
+    return "better" if outcome.improved else "inconclusive"
+
+
+def _few_passes(outcomes: Sequence[Outcome]) -> str:
+    """What a study of few passes cannot know; empty where all Bayesian formats have enough."""
+    few = any(not o.luck and FORMATS.get(o.reference.split()[0]).bayesian for o in outcomes)
+    return " Too few passes: how far the draw of the weights moved this is not counted." * few
+
+
+def _few_units(outcomes: Sequence[Outcome]) -> str:
+    """Why there is no verdict where there is none."""
+    few = sorted({o.units for o in outcomes if o.verdict == NOT_JUDGED})
+    return "".join(f" · not judged: {too_few(units)}." for units in few)
+
+
+def _upper_bound(outcomes: Sequence[Outcome]) -> str:
+    """Of records that do not tell the images' own part of the draw's luck apart."""
+    whole = any(o.luck and not o.apart for o in outcomes)
+    return (
+        " These records do not tell what the draw does to all images alike: its luck in the "
+        "intervals is an upper bound, and they are wider than they need be."
+    ) * whole
+
+
+def _detail_cells(outcome: Outcome) -> tuple[str, ...]:
+    digits = decimals(outcome.metric)
+    interval = text.MISSING
+    if outcome.low is not None and outcome.high is not None:
+        interval = f"{text.signed(outcome.low, digits)} … {text.signed(outcome.high, digits)}"
+    word = {"near": "equivalent ≈"}.get(kind(outcome), kind(outcome))
+    return (
+        outcome.variant,
+        str(outcome.severity),
+        text.signed(outcome.effect, digits),
+        interval,
+        _p(outcome.p_holm.get("equivalent")),
+        _p(outcome.p_holm.get("worse")),
+        word,
+    )
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return text.MISSING
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _margin(metric: str, margin: float) -> str:
+    """Short: rows' headings stand in the column of the names."""
+    return f"{NAMES[metric]} ± {margin:g} {heading(metric)[1]}"

@@ -1,0 +1,1 @@
+"""Ranges and noise of sampled weights."""

@@ -1,1 +1,0 @@
-"""Quality of uncertainty: predictive summaries, and the scores and diagrams made of them."""
