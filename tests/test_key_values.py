@@ -57,6 +57,17 @@ def test_a_fingerprints_hash_leaves_out_what_is_as_by_default() -> None:
     whole = replace(MADE, machine=MACHINE)
     assert fingerprint_hash(whole) == sha(text % f'"machine":{machine},', 8)
     assert MACHINE.hash == sha(machine, 8)
+    now = replace(whole, computing="cd")
+    identity = (
+        '{"computing":"cd","cores":2,"cpu_quota":null,"environment":{"OMP":"1"},"machine":%s,'
+        '"packages":{"torch":"2"}}'
+    )
+    assert fingerprint_hash(now) == sha(identity % machine, 8)
+    told = replace(
+        now, commit="f00", code="ef", kernel="Linux 7", python="3.12", governor="powersave"
+    )
+    ours = replace(told, packages={**now.packages, "sigmabench": "9"}, memory_bytes=2048)
+    assert fingerprint_hash(ours) == fingerprint_hash(now)
     assert MADE.place == (IN_PART, "Xeon ®", ("avx2",), 2, 1024)
     assert replace(whole, cpu_quota=1.5).place == (MACHINE.hash, 2, 1.5)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -123,6 +124,33 @@ def test_what_is_edited_while_a_process_runs_is_not_what_it_runs(
     monkeypatch.setattr(machine, "_commit", lambda folder: "edited since")
     monkeypatch.setattr(machine, "_modules", lambda package: {"edited.py": b"since"})
     assert machine.fingerprint() == started
+
+
+def test_only_an_edit_of_what_computes_makes_records_stale(tmp_path: Path) -> None:
+    package = tmp_path / "harness"
+    shutil.copytree(
+        machine._PACKAGE, package, ignore=shutil.ignore_patterns("*.so", "*.cpp", "*.hpp")
+    )
+    shutil.copytree(machine._PACKAGE.parent / "workloads", tmp_path / "workloads",
+                    ignore=shutil.ignore_patterns("*.safetensors"))  # fmt: skip
+    was = machine._hash_of_computing(package)
+    assert was == machine._hash_of_computing(machine._PACKAGE)
+    for told in ("report/sheets.py", "cli/main.py", "studies/shift/shift_sheets.py",
+                 "measure/audits.py", "records/store.py"):  # fmt: skip
+        (package / told).write_text((package / told).read_text() + "# edited\n")
+    (tmp_path / "README.md").write_text("edited")
+    assert machine._hash_of_computing(package) == was
+    for computes in ("quantize/noise.py", "../workloads/lenet_digits.py", "measure/clock.py",
+                     "studies/run/scoring.py", "studies/shift/measure.py"):  # fmt: skip
+        (package / computes).write_text((package / computes).read_text() + "# edited\n")
+        before, was = was, machine._hash_of_computing(package)
+        assert was != before, computes
+
+
+def test_another_compiled_part_is_other_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    was = machine._hash_of_computing(machine._PACKAGE)
+    monkeypatch.setattr(machine, "_extension", lambda: b"another sampler")
+    assert machine._hash_of_computing(machine._PACKAGE) != was
 
 
 def test_commit_of_another_project_is_not_ours(checkout: Path, tmp_path: Path) -> None:

@@ -57,6 +57,18 @@ _BY_SKLEARN = {"KMP_DUPLICATE_LIB_OK": "True", "KMP_INIT_AT_FORK": "FALSE"}
 #: What of a checkout computes a result; records and documents do not.
 _CODE = ("harness", "workloads", "pyproject.toml", "CMakeLists.txt")
 _PACKAGE = Path(__file__).parents[1]
+#: What of the package can change a result, as patterns; tables, pages and audits cannot.
+_COMPUTING = (
+    "core/formats.py", "core/stopping.py", "machine/cores.py", "machine/torch_state.py",
+    *(
+        f"{room}/**/*.py"
+        for room in ("data", "corruptions", "native", "posterior", "quantize", "backends",
+                     "predict", "metrics", "workload", "measure", "race", "peers")
+    ),
+    "studies/*/measure.py", "studies/run/scoring.py", "studies/bench/[mps]*.py",
+    "studies/shift/workers.py",
+)  # fmt: skip
+_JUDGING = ("measure/audits.py", "measure/saturation.py", "measure/steadiness.py")
 _CPUS = Path("/sys/devices/system/cpu")
 _NODES = Path("/sys/devices/system/node")
 _HYPERVISOR = Path("/sys/hypervisor/type")
@@ -82,6 +94,7 @@ def fingerprint() -> Fingerprint:
         environment=_environment(),
         machine=_identity(cpu, isa),
         cpu_quota=quota(),
+        computing=_computing_hash(),
     )
 
 
@@ -305,10 +318,31 @@ def _code_hash() -> str:
     digest = hashlib.sha256()
     for name, content in _modules(_PACKAGE).items():
         digest.update(name.encode() + content)
-    spec = importlib.util.find_spec("sigmabench.harness.native._native")
-    if spec is not None and spec.origin is not None:
-        digest.update(_read_bytes(Path(spec.origin)))
+    digest.update(_extension())
     return digest.hexdigest()[:16]
+
+
+@lru_cache(maxsize=1)
+def _computing_hash() -> str:
+    """Of what can change a result: modules and the compiled extension."""
+    return _hash_of_computing(_PACKAGE)
+
+
+def _hash_of_computing(package: Path) -> str:
+    digest = hashlib.sha256()
+    files = {path for pattern in _COMPUTING for path in package.glob(pattern)}
+    files |= set((package.parent / "workloads").glob("*.py"))
+    files -= {package / name for name in _JUDGING}
+    for path in sorted(files):
+        digest.update(path.name.encode() + hashlib.sha256(_read_bytes(path)).digest())
+    digest.update(_extension())
+    return digest.hexdigest()[:16]
+
+
+def _extension() -> bytes:
+    """The compiled part; empty where there is none."""
+    spec = importlib.util.find_spec("sigmabench.harness.native._native")
+    return b"" if spec is None or spec.origin is None else _read_bytes(Path(spec.origin))
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from ..core.words import plural
 
@@ -69,12 +70,14 @@ class Fingerprint:
         kernel: operating system and its release.
         python: version.
         packages: versions of sigmabench, torch, oneDNN and what else computes.
-        code: first 16 hex digits of the SHA-256 of the installed code, compiled part included.
+        code: first 16 hex digits of the SHA-256 of all installed code, compiled part included.
         commit: git commit of the code, with `+dirty.` and a digest of the difference if the code
             differs from it; None outside a checkout.
         environment: thread and allocator settings that change speed, by variable.
         machine: the whole identity of the machine; None in records made before it was recorded.
         cpu_quota: processor time the control groups allow, in cores; None without a limit.
+        computing: as `code`, of the part of it that can change a result; None in records made
+            before it was recorded.
     """
 
     cpu: str
@@ -91,6 +94,22 @@ class Fingerprint:
     environment: dict[str, str]
     machine: Machine | None = None
     cpu_quota: float | None = None
+    computing: str | None = None
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What records must share for one to stand for the other: the machine and how much of it a
+        process may use, the software and settings that compute, the code that computes. Kernel,
+        commit and the rest are told and decide nothing."""
+        packages = {name: of for name, of in self.packages.items() if name != "sigmabench"}
+        return {
+            "machine": None if self.machine is None else asdict(self.machine),
+            "cores": self.cores,
+            "cpu_quota": self.cpu_quota,
+            "packages": packages,
+            "environment": self.environment,
+            "computing": self.computing,
+        }
 
     @property
     def place(self) -> tuple[object, ...]:

@@ -344,9 +344,10 @@ _PREAMBLE = """# The record, field by field
 
 Made by `python -m sigmabench.harness.records.run_record > docs/record.md`; schema version
 {version}. One JSON file a cell: `<results>/<workload>/<fingerprint hash>/<cell key>.json`. The
-fingerprint hash is the first 8 hex digits of the SHA-256 of all fields of `fingerprint`, less those
-that are as they are by default; the cell key the first 16 of that of all fields of `cell`, less
-those likewise:
+fingerprint hash is the first 8 hex digits of the SHA-256 of what decides whether a record is
+current: machine, cores and quota, packages but sigmabench, environment, `computing` (of records
+without that field, of all fields that are not as by default); the cell key the first 16 of that of
+all fields of `cell` that are not as by default:
 {later}.
 Units are in the field names. `null` (None in Python) means not defined or not measurable here; the
 reason, where one is needed, is in `unavailable`. NaN and infinity do not occur, nor does a number

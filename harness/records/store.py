@@ -118,12 +118,14 @@ class Policy(str, Enum):
 
 
 def fingerprint_hash(fingerprint: Fingerprint) -> str:
-    """8 hex digits of the SHA-256 of all fields of a fingerprint that are not as by default.
+    """8 hex digits of the SHA-256 of a fingerprint's identity.
 
-    So records from before a field was there keep their place, and no fresh run reads them as its
-    own: what is measured now has the whole identity of its machine.
+    Of records from before that was recorded, of all fields that are not as by default: they keep
+    their place, and no fresh run reads them as its own.
     """
-    text = json.dumps(not_by_default(fingerprint), sort_keys=True, separators=(",", ":"))
+    old = fingerprint.computing is None
+    asked = not_by_default(fingerprint) if old else fingerprint.identity
+    text = json.dumps(asked, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 

@@ -225,7 +225,8 @@ def _short(commit: str) -> str:
 def _identity(record: Record) -> dict[str, object]:
     """Everything that sets records of one format, T and batch apart."""
     fields = {k: v for k, v in asdict(record.cell).items() if k not in (*SHOWN, *SUBJECT)}
-    return {**fields, "code": record.fingerprint.commit or record.fingerprint.code}
+    made = record.fingerprint
+    return {**fields, "code": made.computing or made.commit or made.code}
 
 
 def _identities(records: Sequence[Record]) -> list[dict[str, object]]:
