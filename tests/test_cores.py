@@ -212,7 +212,7 @@ def test_what_cannot_be_given_back_is_named() -> None:
 
 RUN = """
 import json, glob, re, os, sys
-from sigmabench.harness.cli import main
+from sigmabench.harness.cli.main import main
 from sigmabench.harness import store
 main(["run", "lenet-digits", "--formats", "FP32,INT8", "--limit", "60", "--mc", "2", "--batch", "1",
       "--seconds", "0.05", "--seeds", "1", "--results", sys.argv[1]], standalone_mode=False)

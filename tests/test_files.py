@@ -32,7 +32,7 @@ from sigmabench.harness.records.store import RECORDS, Store, read_record
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from sigmabench.harness.files import put_atomically
+from sigmabench.harness.core.whole import put_atomically
 def write(temporary):
     temporary.write_bytes(bytes(1000))
     os.kill(os.getpid(), signal.SIGKILL)

@@ -28,7 +28,7 @@ CELLS = ("--mc", "1,2", "--batch", "1", "--seeds", "1", "--limit", "40", "--thre
 RUN = ["run", "lenet-digits", "--formats", "FP32,INT8,DNN_INT8", "--seconds", "0.01", *CELLS]
 _SCRIPT = f"""
 import json, sys
-from sigmabench.harness.cli import main
+from sigmabench.harness.cli.main import main
 try:
     main(sys.argv[1:])
 except SystemExit as ended:
@@ -97,8 +97,8 @@ SHIPPED = ("histology-colorectal", "lenet-digits", "lenet5-mnist", "resnet20-cif
 _IDENTIFIED = """
 import sys
 from types import SimpleNamespace
-from sigmabench.harness.stored import _hashes
-from sigmabench.harness.workload import WORKLOADS
+from sigmabench.harness.records.stored import _hashes
+from sigmabench.harness.workload.workload import WORKLOADS
 for name in sys.argv[1:]:
     plan = SimpleNamespace(workload=WORKLOADS.get(name), delta=None, posterior=None)
     assert _hashes(plan) is not None, name
