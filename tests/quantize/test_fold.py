@@ -15,7 +15,7 @@ from toy import RESIDUAL_SHAPE
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.posterior import initial
 from sigmabench.harness.quantize.builder import Builder
-from sigmabench.harness.quantize.fold import fold, mean_weights
+from sigmabench.harness.quantize.fold import CHECK_TOLERANCE, fold, mean_weights
 from sigmabench.harness.quantize.forward import forward
 from sigmabench.harness.quantize.graph import Conv
 from sigmabench.harness.quantize.trace import trace
@@ -216,6 +216,23 @@ def test_a_graph_that_is_not_the_module_is_refused(monkeypatch):
     monkeypatch.setattr(Builder, "change", lambda b, name, **_: lost(b, name))
     with pytest.raises(UserError, match="does not compute what the module does"):
         fold(module, initial(module), (2, 4, 4))
+
+
+
+def test_a_module_whose_own_rounding_is_large_is_told_by_float64():
+    """The offset leaves float32 two digits; the folded layer has none."""
+    module = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(12, 3))
+    offset = 1e5
+    with torch.no_grad():
+        module[0].bias += offset
+        module[1].running_mean += offset
+    model = fold(module.eval(), initial(module), (2, 4, 4))
+    x = torch.randn(8, 2, 4, 4)
+    with torch.no_grad():
+        found, rounded = forward(model.graph, mean_weights(model), x), module(x)
+        exact = module.double()(x.double())
+    assert (rounded - exact).abs().max() > CHECK_TOLERANCE * exact.abs().max()
+    torch.testing.assert_close(found.double(), exact, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
