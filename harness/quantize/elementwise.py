@@ -67,6 +67,16 @@ def _elu(b: Builder, node: FxNode) -> None:
     _function(b, node, "elu", float(argument(node, 1, "alpha", 1.0)))
 
 
+def _softplus(b: Builder, node: FxNode) -> None:
+    beta, threshold = argument(node, 1, "beta", 1), argument(node, 2, "threshold", 20)
+    if beta <= 0 or threshold < 20:
+        raise UserError(
+            f"The softplus {node.name} has beta {beta} and threshold {threshold}; only a beta above "
+            "0 and a threshold of at least 20 are supported."
+        )
+    _function(b, node, "softplus", float(beta))
+
+
 def _gelu(b: Builder, node: FxNode) -> None:
     exact = node.kwargs.get("approximate", "none") == "none"
     _function(b, node, "gelu" if exact else "gelu_tanh")
@@ -135,6 +145,7 @@ ELEMENTWISE: dict[Any, Handler] = {
     aten.elu_.default: _elu,
     aten.gelu.default: _gelu,
     aten.gelu_.default: _gelu,
+    aten.softplus.default: _softplus,
     aten.mul.Tensor: _scale,
     aten.mul_.Tensor: _scale,
     aten.div.Tensor: _scale,

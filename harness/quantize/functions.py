@@ -74,6 +74,13 @@ FUNCTIONS: dict[str, Function] = {
     "mish": Function(
         lambda x, _: x * np.tanh(np.logaddexp(0.0, x)), lambda x, _: functional.mish(x)
     ),
+    # The parameter is how steep it is at 0, where its slope is a half.
+    "softplus": Function(
+        lambda x, beta: np.logaddexp(0.0, beta * x) / beta,
+        lambda x, beta: functional.softplus(x, beta, threshold=40.0),
+        False,
+        1.0,
+    ),
     "selu": Function(
         lambda x, _: SELU_SCALE * np.where(x < 0, SELU_ALPHA * np.expm1(np.minimum(x, 0.0)), x),
         lambda x, _: functional.selu(x),

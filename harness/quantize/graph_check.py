@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from .functions import FUNCTIONS
+from .functions import FUNCTIONS, parameter
 from .graph import Activation, Conv, Graph, Join, Pair, Pool, reads
 
 INT32 = 2**31 - 1
@@ -154,8 +154,8 @@ def _check_join(join: Join, graph: Graph) -> None:
         raise ValueError(f"{join.name} has the function {join.function}, which is not known")
     if join.parameter is not None and not math.isfinite(join.parameter):
         raise ValueError(f"{join.name} has the parameter {join.parameter}")
-    if join.function == "relu" and join.parameter is not None and join.parameter <= 0:
-        raise ValueError(f"the ReLU of {join.name} ends at {join.parameter}")
+    if join.function in ("relu", "softplus") and parameter(join) <= 0:
+        raise ValueError(f"the {join.function} of {join.name} has the parameter {join.parameter}")
     sizes = {shape[1:] for shape in shapes}
     if sizes != {target[1:]} or sum(shape[0] for shape in shapes) != target[0]:
         raise ValueError(f"{join.name} does not make {target} of what it joins")

@@ -379,6 +379,7 @@ FUNCTIONS: dict[str, nn.Module] = {
     "mish": nn.Mish(inplace=True),
     "selu": nn.SELU(inplace=True),
     "gelu_tanh": nn.GELU("tanh"),
+    "softplus": nn.Softplus(2.0),
 }
 
 
@@ -410,8 +411,12 @@ def test_groups_dilation_and_named_padding() -> None:
     ("module", "named"),
     [
         (
-            nn.Sequential(nn.Conv2d(3, 3, 3), nn.Softplus(), nn.Flatten(), nn.LazyLinear(2)),
-            "softplus",
+            nn.Sequential(nn.Conv2d(3, 3, 3), nn.LogSigmoid(), nn.Flatten(), nn.LazyLinear(2)),
+            "log_sigmoid",
+        ),
+        (
+            nn.Sequential(nn.Conv2d(3, 3, 3), nn.Softplus(1, 2), nn.Flatten(), nn.LazyLinear(2)),
+            "softplus softplus has beta 1 and threshold 2",
         ),
         (nn.Sequential(nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.LazyLinear(2)), "evenly"),
         (nn.Sequential(nn.RReLU(), nn.Flatten(), nn.LazyLinear(2)), "node rrelu"),

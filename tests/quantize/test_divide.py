@@ -273,7 +273,7 @@ BODIES: dict[str, Callable[[Tensor, Body], Tensor]] = {
     "a computed weight": standardised,
     "in place": changed_in_place,
     "split": lambda y, m: (lambda a, b: torch.cat([a * b, m.second(y)], 1))(*y.chunk(2, 1)),
-    "shortcut from outside": lambda y, m: m.second(functional.softplus(y)) + y,
+    "shortcut from outside": lambda y, m: m.second(torch.erf(y)) + y,
     "chain behind": lambda y, m: torch.relu(m.second(torch.relu(m.second(y * y)))[:, :, ::2]),
     "upsampled": lambda y, m: m.second(functional.interpolate(y, scale_factor=2, mode="nearest")),
     "bilinear": lambda y, m: functional.interpolate(y, (11, 13), mode="bilinear"),
@@ -326,11 +326,11 @@ def bad(module: nn.Module) -> nn.Module:
         (lambda: Body(BODIES["chain behind"]), "The layer second is called more than once"),
         (lambda: Body(lambda y, m: torch.fft.fft(y).real), "fft_fft.default .node"),
         (
-            lambda: nn.Sequential(nn.Conv2d(3, 2, 1), nn.Softplus()),
+            lambda: nn.Sequential(nn.Conv2d(3, 2, 1), nn.Softmax(1)),
             "no vector of logits but of shape .1, 2, 8, 8.",
         ),
         (lambda: Body(rows_in_place), "mul_ changes a slice in place"),
-        (lambda: nn.Sequential(nn.Softplus(), nn.Flatten()), "no convolution or linear layer"),
+        (lambda: nn.Sequential(nn.Softmax(1), nn.Flatten()), "no convolution or linear layer"),
     ],
 )
 def test_what_cannot_be_is_named(make: Callable[[], nn.Module], named: str) -> None:

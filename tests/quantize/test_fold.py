@@ -88,8 +88,8 @@ def test_linear_layer_of_a_map_is_a_convolution_that_covers_it():
     ("module", "named"),
     [
         (
-            nn.Sequential(nn.Conv2d(1, 2, 3), nn.Softplus(), nn.Flatten(), nn.Linear(18, 2)),
-            "node softplus",
+            nn.Sequential(nn.Conv2d(1, 2, 3), nn.LogSigmoid(), nn.Flatten(), nn.Linear(18, 2)),
+            "node log_sigmoid",
         ),
         (nn.Sequential(nn.GroupNorm(1, 1), nn.Flatten(), nn.Linear(25, 2)), "node group_norm"),
         (nn.Sequential(nn.Hardtanh(), nn.Flatten(), nn.Linear(25, 2)), "hardtanh clamps"),
@@ -174,13 +174,13 @@ def trained_norm(module: Ends, y: torch.Tensor) -> torch.Tensor:
     [
         (lambda m, y: m.logits(nn.functional.dropout(y)), "dropout dropout is at work in eval"),
         (
-            lambda m, y: m.logits(nn.functional.dropout2d(nn.functional.softplus(y))),
+            lambda m, y: m.logits(nn.functional.dropout2d(torch.erf(y))),
             "feature_dropout is at work in eval",
         ),
         (trained_norm, "batch_norm goes by its batch in evaluation mode too"),
         (lambda m, y: (y.flatten(1), m.logits(y)), "Ends does not return one tensor"),
         (lambda m, y: {"logits": m.logits(y)}, "Ends does not return one tensor"),
-        (lambda m, y: (m.logits(nn.functional.softplus(y)),), "Ends does not return one tensor"),
+        (lambda m, y: (m.logits(torch.erf(y)),), "Ends does not return one tensor"),
         (lambda m, y: None, "Ends does not return one tensor"),
         (raises, "cannot be captured by torch.export .*: ValueError"),
         (lambda m, y: y.mean(dim=None), "mean is no vector of logits"),
@@ -216,7 +216,6 @@ def test_a_graph_that_is_not_the_module_is_refused(monkeypatch):
     monkeypatch.setattr(Builder, "change", lambda b, name, **_: lost(b, name))
     with pytest.raises(UserError, match="does not compute what the module does"):
         fold(module, initial(module), (2, 4, 4))
-
 
 
 def test_a_module_whose_own_rounding_is_large_is_told_by_float64():

@@ -34,6 +34,7 @@ ORACLES: dict[str, Callable[[float, float], float]] = {
         x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))) / 2
     ),
     "mish": lambda x, _: x * math.tanh(math.log(1 + math.exp(x))),
+    "softplus": lambda x, beta: max(x, 0.0) + math.log1p(math.exp(-abs(beta * x))) / beta,
     "selu": lambda x, _: 1.0507009873554805 * (x if x >= 0 else 1.6732632423543772 * math.expm1(x)),
     "tanh": lambda x, _: math.tanh(x),
     "abs": lambda x, _: max(x, -x),
@@ -45,6 +46,7 @@ PARAMETERS = {
     "relu": [None, 6.0, 0.7],
     "leaky_relu": [None, 0.2],
     "elu": [None, 0.5],
+    "softplus": [None, 2.5],
     "scale": [None, -0.7, 3.0],
     "shift": [None, -1.5, 2.0],
 }
