@@ -19,7 +19,7 @@ from .predict.loop import evaluate, predict
 from .quantize.artefact import load as load_artefact
 from .quantize.artefact import save as save_artefact
 from .quantize.calibrate import calibrate
-from .quantize.fold import fold
+from .quantize.fold import fold, sampled_parameters
 from .quantize.options import Options
 from .quantize.ptq import quantize
 from .training.train import train
@@ -55,6 +55,7 @@ __all__ = [
     "predict_adaptive",
     "quantize",
     "resolve_workload",
+    "sampled_parameters",
     "save_artefact",
     "save_posterior",
     "score",

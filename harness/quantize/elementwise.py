@@ -71,8 +71,8 @@ def _softplus(b: Builder, node: FxNode) -> None:
     beta, threshold = argument(node, 1, "beta", 1), argument(node, 2, "threshold", 20)
     if beta <= 0 or threshold < 20:
         raise UserError(
-            f"The softplus {node.name} has beta {beta} and threshold {threshold}; only a beta above "
-            "0 and a threshold of at least 20 are supported."
+            f"The softplus {node.name} has beta {beta} and threshold {threshold}; only a beta "
+            "above 0 and a threshold of at least 20 are supported."
         )
     _function(b, node, "softplus", float(beta))
 

@@ -12,7 +12,7 @@ from torch.func import functional_call
 
 from ..core.errors import UserError, first_line, quiet
 from ..machine.torch_state import plain
-from ..posterior import Posterior, check_has_numbers
+from ..posterior import SAMPLED_LAYERS, Posterior, bayesian_parameters, check_has_numbers
 from . import floats
 from .divide import divide
 from .forward import forward
@@ -92,6 +92,30 @@ def fold(module: nn.Module, posterior: Posterior, input_shape: tuple[int, int, i
     return model
 
 
+@plain
+def sampled_parameters(module: nn.Module, input_shape: tuple[int, int, int]) -> list[str]:
+    """Names of the parameters that a quantized network can draw, in the module's order: weights and
+    biases of convolutions and linear layers, but for those that operations which stay float read.
+
+    Args:
+        module: the network. It is put into evaluation mode.
+        input_shape: (C, H, W) of one image.
+
+    Raises:
+        UserError: the module cannot be captured, or an operation can neither be quantized nor stay
+            float.
+    """
+    names = bayesian_parameters(module, layers=SAMPLED_LAYERS)
+    module = _plain_module(module)
+    try:
+        trace(module, input_shape)
+    except UserError:
+        traced = divide(module, input_shape, module.state_dict(), names)
+        read = frozenset[str]().union(*traced.origins.values())
+        return [name for name in names if name not in read]
+    return names
+
+
 def _plain_module(module: nn.Module) -> nn.Module:
     """The same with parameters in float32 on the CPU, as images and posterior are: a copy, where
     they are of another type or elsewhere."""
@@ -131,10 +155,13 @@ def _check_bayesian(traced: Traced, posterior: Posterior) -> None:
     for constant, names in traced.origins.items():
         for name in sorted(names & posterior.rho.keys()):
             if torch.isfinite(posterior.rho[name]).any():
-                raise _not_sampled(name, layers.get(name), readers.get(constant, constant))
+                shape = traced.graph.activations["input"].shape
+                raise _not_sampled(name, layers.get(name), readers.get(constant, constant), shape)
 
 
-def _not_sampled(name: str, layer: str | None, operation: str) -> UserError:
+def _not_sampled(
+    name: str, layer: str | None, operation: str, shape: tuple[int, int, int]
+) -> UserError:
     """The error of a Bayesian parameter that an operation reads, and perhaps a layer, too."""
     if layer is not None:
         return UserError(
@@ -145,7 +172,8 @@ def _not_sampled(name: str, layer: str | None, operation: str) -> UserError:
     return UserError(
         f"{name} is Bayesian, but {operation}, an operation that stays float, reads it, and "
         "nothing is sampled there; replace that operation in the module, or make a posterior in "
-        "which the parameter has no σ (in Python, `moped(..., bayesian=...)`)."
+        "which only what can be sampled has a σ (in Python, `moped(module, delta, "
+        f"bayesian=sampled_parameters(module, {shape}))`)."
     )
 
 

@@ -19,7 +19,7 @@ from sigmabench.harness.measure.operations import finding
 from sigmabench.harness.posterior import initial, moped
 from sigmabench.harness.quantize import artefact as files
 from sigmabench.harness.quantize.calibrate import observe_ranges
-from sigmabench.harness.quantize.fold import FloatModel, fold, mean_weights
+from sigmabench.harness.quantize.fold import FloatModel, fold, mean_weights, sampled_parameters
 from sigmabench.harness.quantize.forward import forward
 from sigmabench.harness.quantize.ptq import quantize
 
@@ -94,6 +94,37 @@ def test_without_a_sigma_weights_may_be_shared(make: Callable[[], nn.Module]) ->
     model = fold(module, moped(module, 0.1, bayesian=["f.weight"]), SHAPE)
     found = forward(model.graph, mean_weights(model), x, constants=model.constants)
     torch.testing.assert_close(found, module(x))
+
+
+class Standardised(nn.Module):
+    """Weight standardisation as timm has it, by a batch norm of the weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.f = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3), nn.Linear(64, 2)
+        self.gain = nn.Parameter(torch.full((4,), 0.7))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = functional.batch_norm(
+            self.a.weight.reshape(1, 4, -1), None, None, weight=self.gain, training=True
+        ).reshape_as(self.a.weight)
+        y = functional.conv2d(x, weight, self.a.bias)
+        return self.f(self.b(torch.relu(y)).flatten(1))
+
+
+def test_a_standardised_weight_is_named_and_the_way_out_is_one() -> None:
+    torch.manual_seed(5)
+    module, x = Standardised(), torch.randn(3, *SHAPE)
+    told = "a.weight is Bayesian.*bayesian=sampled_parameters[(]module, [(]1, 8, 8[)]"
+    with pytest.raises(UserError, match=told):
+        folded(module)
+    names = sampled_parameters(module, SHAPE)
+    assert names == ["a.bias", "b.weight", "b.bias", "f.weight", "f.bias"]
+    model = fold(module, moped(module, 0.1, bayesian=names), SHAPE)
+    found = forward(model.graph, mean_weights(model), x, constants=model.constants)
+    torch.testing.assert_close(found, module(x))
+    drawn = passes(model, "INT8_SIGMA4", "reference", x)
+    assert not torch.equal(drawn[0], drawn[1])
 
 
 class Padded(nn.Module):
@@ -192,3 +223,11 @@ def test_a_layer_of_positions_is_drawn() -> None:
     if native.unavailable() is None:
         found = passes(model, "INT8_SIGMA4", "native", x)
         torch.testing.assert_close(found, expected, rtol=0, atol=float(expected.abs().max()) * 1e-5)
+
+
+@pytest.mark.parametrize("make", [Twice, Region, Positions])
+def test_what_can_be_sampled_makes_a_posterior_that_folds(make: Callable[[], nn.Module]) -> None:
+    module = make()
+    names = sampled_parameters(module, SHAPE)
+    assert "f.weight" in names
+    assert fold(module, moped(module, 0.1, bayesian=names), SHAPE).layers
