@@ -30,6 +30,10 @@ def test_a_name_stands_for_one_thing() -> None:
     assert house.class_names_twice() == []
 
 
+def test_functions_are_short_enough_to_be_seen_whole() -> None:
+    assert house.long_functions() == []
+
+
 def test_an_import_from_above_is_seen(monkeypatch) -> None:
     monkeypatch.setattr(house, "ROOMS", tuple(reversed(house.ROOMS)))
     assert ("harness.machine.cores", "harness.core.errors") in house.upward()

@@ -112,13 +112,7 @@ def train(
     check_seed(seed)
     out = Path(out)
     chosen = recipe if isinstance(recipe, Recipe) else workload.recipe(recipe)
-    if out.is_dir():
-        raise UserError(f"{out} is a directory; name the posterior's file.")
-    if out.exists() and not resume:
-        raise UserError(
-            f"{out} is there already; choose another name for --out, or remove it. --resume goes "
-            "on with a run that was stopped."
-        )
+    _check_out(out, resume)
     splits = splits_of(workload, data)
     with torch.random.fork_rng(devices=[]):
         check_network(workload, splits, workload.model())
@@ -130,13 +124,8 @@ def train(
         identity = _identity(workload, chosen, seed, splits, start, device)
         checkpoint = checkpoint_path(out)
         _resume_or_mark(run, checkpoint, identity, resume)
-        with _bar(progress, run, splits.train) as report:
-            while run.epoch < chosen.epochs:
-                started = time.monotonic()
-                run.train_epoch(splits.train, report)
-                if progress and not sys.stderr.isatty():
-                    _tell(run, time.monotonic() - started)
-                save_checkpoint(checkpoint, identity, run.snapshot())
+        for _ in _epochs(run, chosen.epochs, splits.train, progress):
+            save_checkpoint(checkpoint, identity, run.snapshot())
         if progress:
             print("scoring the validation split", file=sys.stderr, flush=True)
         posterior = run.posterior().scaled(chosen.sigma_scale)
@@ -155,6 +144,27 @@ def train(
     save(posterior, out, metadata)
     checkpoint.unlink(missing_ok=True)
     return Trained(posterior, metadata, out)
+
+
+def _check_out(out: Path, resume: bool) -> None:
+    if out.is_dir():
+        raise UserError(f"{out} is a directory; name the posterior's file.")
+    if out.exists() and not resume:
+        raise UserError(
+            f"{out} is there already; choose another name for --out, or remove it. --resume goes "
+            "on with a run that was stopped."
+        )
+
+
+def _epochs(run: Run, count: int, split: Split, progress: bool) -> Iterator[int]:
+    """Train up to `count` epochs; each that is done."""
+    with _bar(progress, run, split) as report:
+        while run.epoch < count:
+            started = time.monotonic()
+            run.train_epoch(split, report)
+            if progress and not sys.stderr.isatty():
+                _tell(run, time.monotonic() - started)
+            yield run.epoch
 
 
 def _start_of(

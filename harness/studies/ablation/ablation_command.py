@@ -72,9 +72,5 @@ def run_ablation(
         threads=plan.threads,
         report=report,
     )
-    values = {
-        **about,
-        **ablation_report.to_dict(found),
-    }
-    shown = (ablation_report.table(found),)
-    return Findings(values, shown, ablation_report.markdown(found))
+    values = {**about, **ablation_report.to_dict(found)}
+    return Findings(values, (ablation_report.table(found),), ablation_report.markdown(found))

@@ -32,14 +32,14 @@ from ...measure.clock import MIN_SAMPLES, Samples, interleave
 from ...measure.estimate import run_seconds
 from ...measure.layers import fidelities
 from ...measure.operations import finding, operations
-from ...measure.query import Query, image_passes, passes, ring
+from ...measure.query import Query, Rounds, image_passes, passes, ring
 from ...measure.saturation import activations_in_range, saturation_findings
 from ...measure.timing import timing
 from ...measure.traffic import bandwidth
 from ...measure.watch import CoreWatch
 from ...predict.loop import summarise
 from ...quantize.artefact import Artefact, size
-from ...records.run_record import Fidelity, Paired, Record, Size, Timing
+from ...records.run_record import Adaptive, Fidelity, Paired, Quality, Record, Size, Timing
 from ...records.store import Policy, Store
 from ...records.verdict import PASS, Verdict, verdict
 from ...stats.paired import paired
@@ -211,14 +211,7 @@ class _Sweep:
         copy: float,
         done: tuple[int, int],
     ) -> list[Record]:
-        rule = self.plan.rule if self.plan.adaptive else None
-        rings = {cell.adaptive: ring(self.split, cell) for cell in group}
-        around, repeated = {}, {}
-        for cell in group:
-            predictor, inputs = loaded[cell.format].predictor, rings[cell.adaptive]
-            around[cell] = Query(predictor, inputs, cell, rule)
-            if not cell.adaptive:
-                repeated[cell] = Query(predictor, inputs[:1], cell, rule)
+        around, repeated = self._queries(group, loaded)
         peaks = {cell: _peak_bytes(query) for cell, query in around.items()}
         tasks = [*around.values(), *repeated.values()]
         for query in tasks:
@@ -256,6 +249,20 @@ class _Sweep:
             for one in timed
         ]
 
+    def _queries(
+        self, group: Sequence[Cell], loaded: Mapping[str, Loaded]
+    ) -> tuple[dict[Cell, Query], dict[Cell, Query]]:
+        """Of each cell one over all its inputs, and one that repeats the first where T is fixed."""
+        rule = self.plan.rule if self.plan.adaptive else None
+        rings = {cell.adaptive: ring(self.split, cell) for cell in group}
+        around, repeated = {}, {}
+        for cell in group:
+            predictor, inputs = loaded[cell.format].predictor, rings[cell.adaptive]
+            around[cell] = Query(predictor, inputs, cell, rule)
+            if not cell.adaptive:
+                repeated[cell] = Query(predictor, inputs[:1], cell, rule)
+        return around, repeated
+
     def _paired(self, cell: Cell, scores: Mapping[str, Scores]) -> Paired | None:
         other = other_of(cell)
         if other is None or other[0] not in scores:
@@ -287,21 +294,9 @@ class _Sweep:
         cell, predictor = one.query.cell, loaded.predictor
         one.query.again()
         isa, kernels = predictor.isa, dict(predictor.kernels)
-        inputs = min(len(one.query.ring), len(self.split) // cell.batch)
         rounds = one.query.rounds[one.samples.warmup :]
-        timed = timing(
-            one.samples,
-            batch=cell.batch,
-            inputs=inputs,
-            interleaved_with=race.keys,
-            race=race.name,
-            work=[image_passes(each) for each in rounds] if cell.adaptive else None,
-        )
-        if cell.adaptive and loaded.scores.adaptive is not None:
-            scores, found = loaded.scores.adaptive
-            spent = adaptive(found, self.split.labels, self.plan.rule, rounds, one.samples)
-        else:
-            scores, spent = loaded.scores.quality[cell.mc], None
+        timed = self._timing(one, race, rounds)
+        scores, spent = self._quality(one, loaded.scores, rounds)
         return Record(
             cell=cell,
             fingerprint=self.here,
@@ -337,6 +332,28 @@ class _Sweep:
             paired=beside,
             saturation=loaded.artefact.header.saturation,
         )
+
+    def _timing(self, one: _Timed, race: _Race, rounds: Sequence[Rounds]) -> Timing:
+        cell = one.query.cell
+        return timing(
+            one.samples,
+            batch=cell.batch,
+            inputs=min(len(one.query.ring), len(self.split) // cell.batch),
+            interleaved_with=race.keys,
+            race=race.name,
+            work=[image_passes(each) for each in rounds] if cell.adaptive else None,
+        )
+
+    def _quality(
+        self, one: _Timed, scores: Scores, rounds: Sequence[Rounds]
+    ) -> tuple[Quality, Adaptive | None]:
+        """Scores of the cell's passes, and what adaptive T spent where T is adaptive."""
+        cell = one.query.cell
+        if not cell.adaptive or scores.adaptive is None:
+            return scores.quality[cell.mc], None
+        quality, found = scores.adaptive
+        spent = adaptive(found, self.split.labels, self.plan.rule, rounds, one.samples)
+        return quality, spent
 
 
 @dataclass(frozen=True)

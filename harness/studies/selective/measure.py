@@ -115,11 +115,7 @@ def findings(
         UserError: there is no record of a split, or records cannot answer.
     """
     found = {study.split: study for study in results(records)}
-    lacking = [name for name in splits if name not in found]
-    if lacking:
-        raise UserError(
-            f"There is no record of the {lacking[0]} split; leave out --policy never to score it."
-        )
+    _check_recorded(found, splits)
     samples = {name: SplitSample.of(found[name], choices.by) for name in splits}
     chosen_on = found.get(VALIDATION)
     validation = SplitSample.of(chosen_on, choices.by) if chosen_on is not None else None
@@ -150,16 +146,26 @@ def findings(
         formats=widest.formats,
         letters=widest.letters,
         missing=tuple(_missing(found, samples, chosen)),
-        sources={
-            name: sample.units.count
-            for name, sample in samples.items()
-            if sample.units.count < sample.images
-        },
+        sources=_sources(samples),
         samples=samples,
         selections=tuple(chosen),
         comparisons=tuple(compared),
         outside=tuple(_outside(found, splits)),
     )
+
+
+def _check_recorded(found: Mapping[str, Results], splits: Sequence[str]) -> None:
+    lacking = [name for name in splits if name not in found]
+    if lacking:
+        raise UserError(
+            f"There is no record of the {lacking[0]} split; leave out --policy never to score it."
+        )
+
+
+def _sources(samples: Mapping[str, SplitSample]) -> dict[str, int]:
+    """How many sources the images of a split are of, where that is fewer than the images."""
+    counts = {name: (sample.units.count, sample.images) for name, sample in samples.items()}
+    return {name: units for name, (units, images) in counts.items() if units < images}
 
 
 def _progress(report: Report | None, total: int) -> Callable[[int], None]:
