@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -58,11 +58,12 @@ class OtherInstructionSet(ReferencePredictor):
 class CachedInputs(ReferencePredictor):
     """Answers faster when the images are those it saw last."""
 
-    seen = 0
+    seen, now = 0, 0  # now: nanoseconds, of a clock that no other process slows
 
     def logits(self, x, seed, passes):
+        CachedInputs.now += 1_000_000
         if x.data_ptr() != self.seen:
-            time.sleep(0.02)
+            CachedInputs.now += 20_000_000
             self.seen = x.data_ptr()
         return super().logits(x, seed, passes)
 
@@ -134,6 +135,8 @@ def test_a_broken_backend_makes_the_record_invalid(kind, audit, tmp_path, monkey
 
 def test_a_backend_that_knows_its_input_again_makes_the_record_invalid(tmp_path, monkeypatch):
     """Turns must hold several queries each, or the cache misses once a turn."""
+    ticking = SimpleNamespace(perf_counter_ns=lambda: CachedInputs.now)
+    monkeypatch.setattr("sigmabench.harness.measure.clock.time", ticking)
     verdict = measured(CachedInputs, tmp_path, monkeypatch, mc=1, seconds=1).verdict
     assert verdict.audits["inputs not cached"].startswith("fail: ")
     assert not verdict.valid
