@@ -17,11 +17,16 @@ def label(
     Returns:
         The labels, and what each letter means.
     """
-    names = []
+    firsts: dict[str, Mapping[str, object]] = {}
+    varying: dict[str, set[str]] = {}
     for format_, identity in zip(formats, identities, strict=True):
-        peers = [i for f, i in zip(formats, identities, strict=True) if f == format_]
-        varying = [k for k, v in identity.items() if any(peer[k] != v for peer in peers)]
-        names.append(", ".join(f"{k.replace('_', ' ')} {identity[k]}" for k in varying))
+        first = firsts.setdefault(format_, identity)
+        differing = {k for k, v in identity.items() if v != first[k]}
+        varying.setdefault(format_, set()).update(differing)
+    names = [
+        ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in identity.items() if k in varying[f])
+        for f, identity in zip(formats, identities, strict=True)
+    ]
     meanings = list(dict.fromkeys(name for name in names if name))
     letters = {name: _letter(i) for i, name in enumerate(meanings)}
     labels = [

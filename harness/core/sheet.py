@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +19,9 @@ from .escape import plain, visible
 
 #: Longer names fold; shorter ones stand whole as long as the numbers do.
 _NAME = 16
+_STYLES = {"✓": "green", "✗": "bold red"}
+#: Whether a blank line stands above, and the cells with their styles; a heading is the first alone.
+_Line = tuple[bool, list[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
@@ -73,8 +78,7 @@ class RichSheet:
         sheet = _shown(self.sheet, options.encoding)
         parts = _parts(sheet, room) if console.is_terminal else [sheet]
         for part in parts:
-            width = max(_width(part, _heads(part), _gap(part, room)), room)
-            yield from console.render(_table(part, room), options.update(width=width))
+            yield from _drawn(part, console, options)
         if len(parts) > 1:
             yield Text(f"In {len(parts)} parts, for want of width.", style="dim")
 
@@ -145,12 +149,37 @@ def _of(sheet: Sheet, places: Sequence[int]) -> Sheet:
 
 
 def _fits(sheet: Sheet, room: int) -> bool:
-    return _width(sheet, _heads(sheet), gap=1) <= room
+    return _width(sheet, _widest(sheet), gap=1) <= room
 
 
-def _table(sheet: Sheet, room: int) -> Table:
-    heads = _heads(sheet)
-    gap = _gap(sheet, room)
+def _drawn(sheet: Sheet, console: Console, options: ConsoleOptions) -> Iterable[Segment]:
+    """Rich lays out what folds. Where nothing does, it draws the head alone: a long table takes it
+    many times as long as putting cells side by side."""
+    widths = _widest(sheet)
+    gap = _gap(sheet, widths, options.max_width)
+    options = options.update(width=max(_width(sheet, widths, gap), options.max_width))
+    table, lines = _head(sheet, widths, gap), _lines(sheet, widths)
+    if options.ascii_only or _may_fold(sheet, widths):
+        for apart, cells in lines:
+            if apart:
+                table.add_section()
+            table.add_row(*(prose(*cell) for cell in cells))
+        return console.render(table, options)
+    return chain(console.render(table, options), _side_by_side(lines, widths, gap))
+
+
+def _may_fold(sheet: Sheet, widths: Sequence[int]) -> bool:
+    """Whether a cell may take several lines, or an empty column the room of others."""
+    if 0 in widths or not all(map(_stands_whole, sheet.columns, widths)):
+        return True
+    return any("\n" in cell for row in (sheet.headings.values(), *sheet.rows) for cell in row)
+
+
+def _stands_whole(column: Column, widest: int) -> bool:
+    return column.numeric or column.whole or widest <= _NAME
+
+
+def _head(sheet: Sheet, widths: Sequence[int], gap: int) -> Table:
     table = Table(
         title=prose(sheet.title, "bold") if sheet.title else None,
         title_justify="left",
@@ -161,38 +190,52 @@ def _table(sheet: Sheet, room: int) -> Table:
         header_style="dim",
         highlight=False,
     )
-    widths = _widest(sheet, heads)
-    for column, head, widest in zip(sheet.columns, heads, widths, strict=True):
-        whole = column.numeric or column.whole or widest <= _NAME
+    for column, head, widest in zip(sheet.columns, _heads(sheet), widths, strict=True):
+        whole = _stands_whole(column, widest)
         table.add_column(
             prose("\n".join(_aligned(line, column, widest) for line in head)),
             no_wrap=whole,
             overflow="ignore" if whole else "fold",
             min_width=widest if whole else _NAME,
         )
-    for index, row in enumerate(sheet.rows):
-        above = sheet.rows[index - 1][: sheet.grouped] if index else ()
-        group = row[: sheet.grouped]
-        if index and (group != above or index in sheet.headings):
-            table.add_section()
-        if index in sheet.headings:
-            table.add_row(prose(sheet.headings[index], "bold"))
-        cells = [
-            _aligned(cell, column, widest)
-            for cell, column, widest in zip(
-                (*_unrepeated(group, above), *row[sheet.grouped :]),
-                sheet.columns,
-                widths,
-                strict=True,
-            )
-        ]
-        table.add_row(*map(prose, cells[: sheet.grouped]), *map(_styled, cells[sheet.grouped :]))
     return table
+
+
+def _lines(sheet: Sheet, widths: Sequence[int]) -> Iterator[_Line]:
+    above: tuple[str, ...] = ()
+    for index, row in enumerate(sheet.rows):
+        group = row[: sheet.grouped]
+        apart = index > 0 and (group != above or index in sheet.headings)
+        if index in sheet.headings:
+            yield apart, [(sheet.headings[index], "bold")]
+            apart = False
+        words = (*_unrepeated(group, above), *row[sheet.grouped :])
+        cells = [_aligned(*one) for one in zip(words, sheet.columns, widths, strict=True)]
+        styles = [_STYLES.get(one, "") if i >= sheet.grouped else "" for i, one in enumerate(cells)]
+        yield apart, list(zip(cells, styles, strict=True))
+        above = group
+
+
+def _side_by_side(lines: Iterable[_Line], widths: Sequence[int], gap: int) -> Iterator[Segment]:
+    """What Rich draws of lines of which no cell folds."""
+    whole = _line_width(widths, gap)
+    starts = [sum(widths[:i]) + gap * i for i in range(len(widths))]
+    for apart, cells in lines:
+        unstyled, at = " " * whole + "\n" if apart else "", 0
+        for (words, style), start in zip(cells, starts, strict=False):
+            unstyled += " " * (start - at)
+            at = start + _cells(words)
+            if style:
+                yield from (Segment(unstyled), Segment(words, Style.parse(style)))
+                unstyled = ""
+            else:
+                unstyled += words
+        yield Segment(unstyled + " " * (whole - at) + "\n")
 
 
 def _aligned(cell: str, column: Column, width: int) -> str:
     """Numbers to the right. Rich does not align what it may not cut."""
-    return " " * (width - cell_len(cell)) + cell if column.numeric else cell
+    return " " * (width - _cells(cell)) + cell if column.numeric else cell
 
 
 def _unrepeated(group: tuple[str, ...], above: tuple[str, ...]) -> list[str]:
@@ -206,30 +249,39 @@ def _heads(sheet: Sheet) -> list[tuple[str, ...]]:
     return [(c.name, c.unit) if two else (c.name,) for c in sheet.columns]
 
 
-def _widest(sheet: Sheet, heads: list[tuple[str, ...]]) -> list[int]:
+def _widest(sheet: Sheet) -> list[int]:
     """Terminal cells that each column takes; headings stand in the first."""
+    heads = _heads(sheet)
     columns = list(zip(*sheet.rows, strict=True)) or [()] * len(heads)
     columns[0] = (*columns[0], *sheet.headings.values())
     lines = [
         [line for cell in (*head, *cells) for line in cell.split("\n")]
         for head, cells in zip(heads, columns, strict=True)
     ]
-    return [max(map(cell_len, column)) for column in lines]
+    return [max(map(_cells, column)) for column in lines]
 
 
-def _gap(sheet: Sheet, room: int) -> int:
+def _cells(line: str) -> int:
+    """Terminal cells of a line in which nothing steers the terminal."""
+    return len(line) if line.isascii() else cell_len(line)
+
+
+def _gap(sheet: Sheet, widest: Sequence[int], room: int) -> int:
     """1 where that makes the sheet fit, else 2."""
-    heads = _heads(sheet)
-    return 1 if _width(sheet, heads, gap=1) <= room < _width(sheet, heads, gap=2) else 2
+    return 1 if _width(sheet, widest, gap=1) <= room < _width(sheet, widest, gap=2) else 2
 
 
-def _width(sheet: Sheet, heads: list[tuple[str, ...]], gap: int) -> int:
+def _width(sheet: Sheet, widest: Sequence[int], gap: int) -> int:
     """Terminal cells that the sheet takes with its long names folded."""
-    widest = [
+    folded = [
         width if column.numeric or column.whole else min(width, _NAME)
-        for width, column in zip(_widest(sheet, heads), sheet.columns, strict=True)
+        for width, column in zip(widest, sheet.columns, strict=True)
     ]
-    return sum(widest) + gap * (len(widest) - 1)
+    return _line_width(folded, gap)
+
+
+def _line_width(widths: Sequence[int], gap: int) -> int:
+    return sum(widths) + gap * (len(widths) - 1)
 
 
 def markdown(sheet: Sheet) -> str:
@@ -253,8 +305,3 @@ def _md_row(cells: list[str]) -> str:
 def escape(line: str) -> str:
     """Words that GitHub's Markdown shows as they are, inside a line."""
     return re.sub(r"([\\|<>&*_`~$#\[\]])", r"\\\1", visible(" ".join(line.split("\n"))))
-
-
-def _styled(cell: str) -> Text:
-    styles = {"✓": "green", "✗": "bold red"}
-    return prose(cell, styles.get(cell, ""))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from ..core import words as text
 from ..core.contents import superseded
@@ -20,6 +20,7 @@ SUBJECT = (
 )  # fmt: skip
 #: Fields that every table shows in its own columns.
 SHOWN = ("format", "mc", "batch", "stopping")
+_APART = tuple(one.name for one in fields(Cell) if one.name not in (*SHOWN, *SUBJECT))
 ALL = "all cells"
 #: Findings of more layers than these that differ in their numbers alone are one line.
 LAYERS_APART = 5
@@ -160,7 +161,11 @@ def _section(records: list[Record]) -> Section:
             labels[i],
         ),
     )
-    rows = tuple(RecordRow(records[i], labels[i], _speedup(records[i], records)) for i in order)
+    baselines = _baselines(records)
+    rows = tuple(
+        RecordRow(records[i], labels[i], _speedup(records[i], baselines[_setting(records[i])]))
+        for i in order
+    )
     first = records[0]
     return Section(
         _title(first), _slug(first), _machine(records), rows, variants, tuple(_notes(rows))
@@ -224,9 +229,9 @@ def _short(commit: str) -> str:
 
 def _identity(record: Record) -> dict[str, object]:
     """Everything that sets records of one format, T and batch apart."""
-    fields = {k: v for k, v in asdict(record.cell).items() if k not in (*SHOWN, *SUBJECT)}
+    told = {name: getattr(record.cell, name) for name in _APART}
     made = record.fingerprint
-    return {**fields, "code": made.computing or made.commit or made.code}
+    return {**told, "code": made.computing or made.commit or made.code}
 
 
 def _identities(records: Sequence[Record]) -> list[dict[str, object]]:
@@ -241,22 +246,30 @@ def variant_lines(variants: Mapping[str, str]) -> list[str]:
     return [f"{letter}: {meaning}" for letter, meaning in variants.items()]
 
 
-def _speedup(record: Record, records: Sequence[Record]) -> float | None:
-    def setting(r: Record) -> tuple[object, ...]:
-        c = r.cell
-        return c.mc, c.stopping, c.batch, c.threads, c.instances, c.scenario
+def _setting(record: Record) -> tuple[object, ...]:
+    """What a record and what it is divided by have in common."""
+    c = record.cell
+    return c.mc, c.stopping, c.batch, c.threads, c.instances, c.scenario
 
-    baselines = [
+
+def _baselines(records: Sequence[Record]) -> dict[tuple[object, ...], dict[str, list[Record]]]:
+    """The FP32 records of each setting that are valid in speed, by their race."""
+    found: dict[tuple[object, ...], dict[str, list[Record]]] = defaultdict(dict)
+    for record in records:
+        if record.cell.format == "FP32" and record.verdict.of(SPEED) != INVALID:
+            found[_setting(record)].setdefault(record.timing.race, []).append(record)
+    return found
+
+
+def _speedup(record: Record, baselines: Mapping[str, Sequence[Record]]) -> float | None:
+    known = [
         typical
-        for r in records
-        if r.cell.format == "FP32"
-        and r.verdict.of(SPEED) != INVALID
-        and setting(r) == setting(record)
-        and (r is record or r.raced(record))
+        for r in baselines.get(record.timing.race, ())
+        if r is record or r.raced(record)
         for typical in text.known([_typical_ns(r)])
     ]
     own = _typical_ns(record)
-    return min(baselines) / own if baselines and own else None
+    return min(known) / own if known and own else None
 
 
 def _typical_ns(record: Record) -> float | None:

@@ -9,7 +9,7 @@ from ..core import words as text
 from ..core.sheet import Column, Sheet
 from ..metrics.metric import METRICS, NO_INFORMATION
 from ..records.run_record import Fidelity, Paired, Record
-from ..records.verdict import FIDELITY, KINDS, QUALITY, SPEED, worst
+from ..records.verdict import FIDELITY, KINDS, QUALITY, SPEED, Outcome, worst
 from . import adaptive_sheet as adaptive
 from .rows import RecordRow, Section, deterministic, largest_mc, passes, unique
 from .verdicts import mark
@@ -43,10 +43,12 @@ def quality(section: Section, write: Writer = text.concise) -> Sheet:
     written = {id(row): _scores(row.record, write) for row in section.rows}
     rows = unique(section.rows, lambda r: (r.label, *_count(r), *written[id(r)]))
     rows.sort(key=_count)
+    worst_of = _worst(section.rows, _label_and_count, QUALITY)
     cells = [
-        (row.passes, row.label, *written[id(row)], _mark_all(row, section, QUALITY)) for row in rows
+        (row.passes, row.label, *written[id(row)], mark(worst_of[_label_and_count(row)]))
+        for row in rows
     ]
-    keys = [(r.label, *_count(r)) for r in rows]
+    keys = [_label_and_count(row) for row in rows]
     notes = [_scores_note(section.records, write)]
     if len(set(keys)) < len(keys):
         notes.append(
@@ -168,11 +170,10 @@ def fidelity(section: Section) -> Sheet:
     """What each layer's sampled weights keep of the posterior, one row a layer and format."""
     cells: list[tuple[str, ...]] = []
     headings: dict[int, str] = {}
+    valid = _worst(section.rows, _label, FIDELITY)
     for row in largest_mc(section.rows):
         if row.record.fidelity:
-            same = [r for r in section.rows if r.label == row.label]
-            valid = worst(r.record.verdict.of(FIDELITY) for r in same)
-            headings[len(cells)] = f"{row.label} {mark(valid)}"
+            headings[len(cells)] = f"{row.label} {mark(valid[row.label])}"
         cells += [_fidelity_cells(layer) for layer in row.record.fidelity]
     columns = (
         Column("layer", numeric=False),
@@ -272,10 +273,22 @@ def decimals(metric: str) -> int:
     return 2 if METRICS.get(metric).unit == "%" else 4
 
 
-def _mark_all(row: RecordRow, section: Section, kind: str) -> str:
-    """Of the row's kind of numbers in all cells of its label and T."""
-    cells = [r for r in section.rows if r.label == row.label and _count(r) == _count(row)]
-    return mark(worst(r.record.verdict.of(kind) for r in cells))
+def _worst(
+    rows: Sequence[RecordRow], key: Callable[[RecordRow], object], kind: str
+) -> dict[object, Outcome]:
+    """The outcome of a kind of numbers over all cells of each key."""
+    found: dict[object, set[Outcome]] = {}
+    for row in rows:
+        found.setdefault(key(row), set()).add(row.record.verdict.of(kind))
+    return {which: worst(outcomes) for which, outcomes in found.items()}
+
+
+def _label(row: RecordRow) -> str:
+    return row.label
+
+
+def _label_and_count(row: RecordRow) -> tuple[object, ...]:
+    return row.label, *_count(row)
 
 
 def _setting(row: RecordRow) -> tuple[str, str]:

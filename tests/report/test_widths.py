@@ -8,11 +8,14 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
 from sheet_cases import everything, profiled
 
 from sigmabench.harness.cli import terminal
+from sigmabench.harness.core import sheet as sheet_module
 from sigmabench.harness.core.sheet import Column, RichSheet, Sheet
 from sigmabench.harness.core.words import percent
 from sigmabench.harness.studies.profile import document as profile
@@ -224,3 +227,43 @@ def test_numbers_stand_to_the_right():
     console.print(RichSheet(sheet))
     lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
     assert len({len(line) for line in lines if line.endswith(("p50", "ms", ".5"))}) == 1
+
+
+WORDS = ("", "1.0", "✓", "✗", "INT8 a", "é日本", "a name of many words", "x  ", "0.37(17)   ")
+
+
+@st.composite
+def small_sheets(draw: st.DrawFn) -> Sheet:
+    """Sheets of a few short and long cells, some of them marks or wide characters."""
+    word = st.sampled_from(WORDS)
+    columns = draw(
+        st.lists(st.builds(Column, word, word, st.booleans()), min_size=1, max_size=4).map(tuple)
+    )
+    rows = draw(st.lists(st.tuples(*[word] * len(columns)), max_size=4).map(tuple))
+    places = st.integers(0, max(0, len(rows) - 1))
+    headings = draw(st.dictionaries(places, word.filter(bool), max_size=2)) if rows else {}
+    return Sheet(draw(word), columns, rows, headings, draw(st.integers(0, len(columns))))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sheet=small_sheets(), width=st.sampled_from(WIDTHS), terminal=st.booleans())
+def test_cells_side_by_side_are_drawn_as_rich_draws_them(
+    sheet: Sheet, width: int, terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drawn() -> str:
+        stream = io.StringIO()
+        colours = "truecolor" if terminal else None
+        console = Console(
+            file=stream,
+            width=width,
+            force_terminal=terminal,
+            color_system=colours,
+            legacy_windows=False,
+        )
+        console.print(RichSheet(sheet), crop=False)
+        return stream.getvalue()
+
+    ours = drawn()
+    with monkeypatch.context() as patched:
+        patched.setattr(sheet_module, "_may_fold", lambda *_: True)
+        assert drawn() == ours
