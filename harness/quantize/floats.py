@@ -25,9 +25,9 @@ RunSegment = Callable[[str, Tensor], Tensor]
 
 _COMPUTING = """
     abs adaptive_avg_pool2d adaptive_max_pool2d add.Scalar add.Tensor addcdiv addcmul addmm amax
-    amin avg_pool1d avg_pool2d baddbmm batch_norm bmm celu clamp clamp_max clamp_min conv1d
-    conv2d conv2d.padding conv_transpose2d.input cumsum div.Scalar div.Tensor einsum elu erf exp
-    exp2 expm1 floor gelu group_norm hardsigmoid hardswish hardtanh instance_norm layer_norm
+    amin avg_pool1d avg_pool2d baddbmm batch_norm bmm celu clamp clamp_max clamp_min col2im
+    conv1d conv2d conv2d.padding conv_transpose2d.input cumsum div.Scalar div.Tensor einsum elu
+    erf exp exp2 expm1 floor gelu group_norm hardsigmoid hardswish hardtanh instance_norm layer_norm
     leaky_relu linalg_vector_norm linear log log1p log2 log_softmax.int logsumexp matmul max.dim
     max_pool2d maximum mean mean.dim min.dim minimum mish mm mul.Scalar mul.Tensor neg
     norm.ScalarOpt_dim pow.Tensor_Scalar prelu reciprocal relu relu6 rms_norm rsqrt rsub.Scalar

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch.fx import Node as FxNode
+from torch.nn import functional
 
 from ..core.errors import UserError
 from .builder import Builder, Norm
@@ -213,11 +214,27 @@ def _adaptive_pool(b: Builder, node: FxNode) -> None:
         b.alias[node] = source
         return
     if any(before % after for before, after in zip(size, out, strict=True)):
+        _uneven_pool(b, node, source, out)
+    else:
+        _pool(b, node, "avg", (size[0] // out[0], size[1] // out[1]))
+
+
+def _uneven_pool(b: Builder, node: FxNode, source: str, out: tuple[int, int]) -> None:
+    """A fixed layer over the whole map, which makes the vector that a flattening would."""
+    channels, *size = b.shapes[source]
+    flat = (channels * math.prod(out),)
+    if any(user.meta["val"].shape[1:] != flat for user in node.users):
         raise UserError(
             f"The adaptive pool {node.name} makes {out[0]}x{out[1]} of {size[0]}x{size[1]}, which "
-            "does not divide evenly and is not supported."
+            "does not divide evenly and is supported only right before a flattening."
         )
-    _pool(b, node, "avg", (size[0] // out[0], size[1] // out[1]))
+    rows, columns = (
+        functional.adaptive_avg_pool1d(torch.eye(before)[None], after)[0].T
+        for before, after in zip(size, out, strict=True)
+    )
+    windows = torch.einsum("ih,jw->ijhw", rows, columns).flatten(0, 1)[:, None]
+    weight, relu = windows.repeat(channels, 1, 1, 1), not b.signed(source)
+    b.add_fixed(node.name, source, weight, node, (*flat, 1, 1), groups=channels, relu=relu)
 
 
 def _mean(b: Builder, node: FxNode) -> None:

@@ -33,8 +33,8 @@ graph and module, both in float32, are held against the module in float64, and t
 has to be no larger than the module's own, or at most 10⁻⁴ too; the last column has both.
 
 Networks of convolutions, linear and normalisation layers, pooling, functions of one number, sums
-and concatenation run natively, but for an adaptive pool that does not divide its map evenly, a
-dilated max pool, and layer and group norm. What divides a network, beside these, are products of
+and concatenation run natively, but for an adaptive pool that does not divide its map evenly and is
+not followed by a flattening, a dilated max pool, and layer and group norm. What divides a network, beside these, are products of
 two activations (attention, squeeze-and-excitation), interpolation and learnable factors
 (`hgnetv2_b0`).
 

@@ -348,6 +348,10 @@ BODIES: dict[str, Callable[[Tensor, Tensor, Body], Tensor]] = {
     "maximum of a padded map that rounds up": lambda y, x, m: functional.max_pool2d(
         y, 2, 2, 1, ceil_mode=True
     ),
+    "adaptive pool that does not divide": lambda y, x, m: functional.adaptive_avg_pool2d(y, (3, 5)),
+    "adaptive pool of what is not negative": lambda y, x, m: functional.adaptive_avg_pool2d(
+        torch.relu(y), 11
+    ),
     "adaptive pool of a multiple": lambda y, x, m: functional.adaptive_avg_pool2d(y, (4, 2)),
 }
 
@@ -418,7 +422,12 @@ def test_groups_dilation_and_named_padding() -> None:
             nn.Sequential(nn.Conv2d(3, 3, 3), nn.Softplus(1, 2), nn.Flatten(), nn.LazyLinear(2)),
             "softplus softplus has beta 1 and threshold 2",
         ),
-        (nn.Sequential(nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.LazyLinear(2)), "evenly"),
+        (
+            nn.Sequential(
+                nn.AdaptiveAvgPool2d(3), nn.Conv2d(3, 2, 1), nn.Flatten(), nn.LazyLinear(2)
+            ),
+            "makes 3x3 of 8x8, which does not divide evenly",
+        ),
         (nn.Sequential(nn.RReLU(), nn.Flatten(), nn.LazyLinear(2)), "node rrelu"),
         (nn.Sequential(nn.Conv2d(3, 2, 1)), "conv2d is no vector of logits but 2 maps of 8x8"),
         (

@@ -281,7 +281,10 @@ BODIES: dict[str, Callable[[Tensor, Body], Tensor]] = {
     "a number": lambda y, m: 1 - y,
     "rows side by side": lambda y, m: torch.cat([y, y], 2),
     "average that rounds up": lambda y, m: functional.avg_pool2d(y, 3, 2, 1, ceil_mode=True),
-    "uneven adaptive pool": lambda y, m: functional.adaptive_avg_pool2d(y, 3),
+    "uneven adaptive pool": lambda y, m: m.second(functional.adaptive_avg_pool2d(y, 3)),
+    "windows added up": lambda y, m: functional.fold(
+        functional.unfold(y, 3, padding=1), (8, 8), 3, padding=1
+    ),
     "tokens": lambda y, m: functional.gelu(y.flatten(2).transpose(1, 2)).softmax(1),
 }
 
