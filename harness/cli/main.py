@@ -355,13 +355,29 @@ def _stored(results: Path, workload: str | None, latest: bool = True) -> list[Re
 @click.option(
     "--format", "form", default="table", help="table, wide, fidelity, size, paper, markdown or csv."
 )
+@click.option("--where", metavar="FIELD=VALUE,...", help="Cells with these values alone.")
+@click.option("--machine", metavar="HASH", help="Of one machine alone: the start of its hash.")
+@click.option("--since", metavar="DATE", help="Made on this date or later, or at an ISO time.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
-def report(workload: str | None, results: Path, out: Path | None, form: str, as_json: bool) -> None:
+def report(
+    workload: str | None,
+    results: Path,
+    out: Path | None,
+    form: str,
+    where: str | None,
+    machine: str | None,
+    since: str | None,
+    as_json: bool,
+) -> None:
     """Tables from stored records; with --out, figures and one self-contained HTML page."""
+    from ..records.chosen import Chosen
     from ..report import table
     from .commands import write_report
 
-    records = _stored(results, workload)
+    chosen = Chosen.from_options(where, machine, since)
+    records = chosen.of(_stored(results, workload))
+    if not records:
+        raise UserError("No record is as --where and --since ask; ask for less.")
     if as_json:
         echo(table.to_json(records))
         return
