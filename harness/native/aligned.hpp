@@ -24,20 +24,20 @@ inline std::size_t round_up(std::size_t value, std::size_t unit) {
 // Some of a buffer.
 template <class T>
 class Span {
-public:
+ public:
     Span() = default;
     Span(T* data, std::size_t size) : data_(data), size_(size) {}
     T* data() const { return data_; }
     std::size_t size() const { return size_; }
 
-private:
+ private:
     T* data_ = nullptr;
     std::size_t size_ = 0;
 };
 
 template <class T>
 class AlignedBuffer {
-public:
+ public:
     AlignedBuffer() = default;
 
     explicit AlignedBuffer(std::size_t size) : size_(size) {
@@ -67,7 +67,7 @@ public:
     T& operator[](std::size_t i) { return data_[i]; }
     const T& operator[](std::size_t i) const { return data_[i]; }
 
-private:
+ private:
     void swap(AlignedBuffer& other) noexcept {
         std::swap(data_, other.data_);
         std::swap(size_, other.size_);

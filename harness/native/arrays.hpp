@@ -17,8 +17,8 @@ using AnyArray = nb::ndarray<nb::ro, nb::device::cpu>;
 
 // The data of an array of that type and shape (a size < 0: any), or a Python error.
 template <class T>
-const T* contiguous(const AnyArray& array, const std::vector<std::int64_t>& shape,
-                    const char* name, const char* type) {
+const T* contiguous(const AnyArray& array, const std::vector<std::int64_t>& shape, const char* name,
+                    const char* type) {
     if (array.dtype() != nb::dtype<T>()) {
         throw nb::type_error((std::string(name) + " must be " + type).c_str());
     }

@@ -6,7 +6,7 @@
 namespace sigmabench {
 namespace {
 
-constexpr std::int64_t kLargest = 1 << 20;  // of what a kernel's geometry may name
+constexpr std::int64_t kLargest = 1 << 20;     // of what a kernel's geometry may name
 constexpr std::int64_t kMostLayers = 1 << 29;  // ordinals of tensors are below 2^31
 
 void assign(std::int64_t (&to)[2], const Pair& from) {
@@ -29,9 +29,8 @@ Engine engine_named(const std::string& name) {
 
 SamplerPath path_named(const std::string& name) {
     if (name == "auto") return best_path();
-    for (const auto path :
-         {SamplerPath::portable, SamplerPath::avx2, SamplerPath::avx512,
-          SamplerPath::avx512_vbmi}) {
+    for (const auto path : {SamplerPath::portable, SamplerPath::avx2, SamplerPath::avx512,
+                            SamplerPath::avx512_vbmi}) {
         if (name == path_name(path)) return path;
     }
     throw nb::value_error("isa must be auto, portable, avx2, avx512 or avx512_vbmi");
@@ -71,7 +70,10 @@ int Builder::activation(const std::string& name, const Pair& shape, float scale,
         size *= length;
     }
     if (!(scale >= 0)) throw nb::value_error((name + ": a scale is not negative").c_str());
-    network_.activations.push_back({name, {shape[0], shape[1], shape[2]}, scale, is_signed,
+    network_.activations.push_back({name,
+                                    {shape[0], shape[1], shape[2]},
+                                    scale,
+                                    is_signed,
                                     network_.real() ? network_.number : Type::f32});
     return static_cast<int>(network_.activations.size()) - 1;
 }
@@ -80,8 +82,8 @@ void Builder::conv(int input, int output, int residual, const Pair& shape, const
                    const Pair& padding, const Pair& dilation, std::int64_t groups, bool relu,
                    const AnyArray& mean, const AnyArray& weight_scale, const AnyArray& bias) {
     if (network_.real()) throw nb::value_error("conv adds int8 weights; use normal_conv");
-    ConvNode& node = add(input, output, residual, shape, stride, padding, dilation, groups,
-                         relu, bias);
+    ConvNode& node =
+        add(input, output, residual, shape, stride, padding, dilation, groups, relu, bias);
     node.posterior.mean =
         copied<std::int8_t>(mean, node.posterior.geometry.weights(), "mean", "int8");
     node.weight_scale = copied<float>(weight_scale, shape[0], "weight_scale", "float32");
@@ -91,19 +93,17 @@ void Builder::normal_conv(int input, int output, int residual, const Pair& shape
                           const Pair& stride, const Pair& padding, const Pair& dilation,
                           std::int64_t groups, bool relu, const AnyArray& mean,
                           const std::optional<AnyArray>& spread, const AnyArray& bias,
-                          const std::optional<AnyArray>& bias_std,
-                          std::optional<float> ceiling) {
+                          const std::optional<AnyArray>& bias_std, std::optional<float> ceiling) {
     if (!network_.real()) throw nb::value_error("normal_conv adds float weights; use conv");
-    ConvNode& node = add(input, output, residual, shape, stride, padding, dilation, groups,
-                         relu, bias);
+    ConvNode& node =
+        add(input, output, residual, shape, stride, padding, dilation, groups, relu, bias);
     if (ceiling) node.ceiling = *ceiling;
     const Geometry& g = node.posterior.geometry;
     const Pair dims = {g.outputs, g.inputs, g.height, g.width};
-    const float* deviation =
-        spread ? contiguous<float>(*spread, dims, "std", "float32") : nullptr;
-    node.normal = std::make_shared<const NormalPosterior>(
-        g, contiguous<float>(mean, dims, "mean", "float32"), deviation, network_.number,
-        2 * node.ordinal);
+    const float* deviation = spread ? contiguous<float>(*spread, dims, "std", "float32") : nullptr;
+    node.normal =
+        std::make_shared<const NormalPosterior>(g, contiguous<float>(mean, dims, "mean", "float32"),
+                                                deviation, network_.number, 2 * node.ordinal);
     if (!bias_std) return;
     node.normal_bias = std::make_shared<const NormalPosterior>(
         Geometry{shape[0], 1, 1, 1}, node.bias.data(),
@@ -205,8 +205,7 @@ ConvNode& Builder::add(int input, int output, int residual, const Pair& shape, c
 }
 
 ConvNode& Builder::last() {
-    auto* node =
-        network_.nodes.empty() ? nullptr : std::get_if<ConvNode>(&network_.nodes.back());
+    auto* node = network_.nodes.empty() ? nullptr : std::get_if<ConvNode>(&network_.nodes.back());
     if (node == nullptr) throw nb::value_error("there is no conv before this");
     return *node;
 }

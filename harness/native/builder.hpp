@@ -13,7 +13,7 @@ inline constexpr int kMostThreads = 1024;
 void check_threads(int threads);  // throws ValueError beyond 1 to kMostThreads
 
 class Builder {
-public:
+ public:
     // Layers are numbered from `first_layer` on: the network may be a part of another.
     explicit Builder(const std::string& number, std::int64_t first_layer);
 
@@ -42,7 +42,7 @@ public:
                                    const AnyArray& alias, const std::string& engine,
                                    const std::string& isa, int threads, int team);
 
-private:
+ private:
     ConvNode& add(int input, int output, int residual, const Pair& shape, const Pair& stride,
                   const Pair& padding, const Pair& dilation, std::int64_t groups, bool relu,
                   const AnyArray& bias);

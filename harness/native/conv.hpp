@@ -65,20 +65,21 @@ struct WeightLayout {
 
 // A kernel tied to its buffers; weights, bias and destination may differ from call to call.
 class BoundConv {
-public:
+ public:
     virtual ~BoundConv() = default;
     virtual void run(const void* weights, const float* bias, void* dst) = 0;
 };
 
 class ConvKernel {
-public:
+ public:
     virtual ~ConvKernel() = default;
-    // Kernels of one layer with equal keys read the same buffer; the layout itself takes the memory of
-    // the weights several times over, and is made when asked for.
+    // Kernels of one layer with equal keys read the same buffer; the layout itself takes the memory
+    // of the weights several times over, and is made when asked for.
     virtual std::string layout_key() const = 0;
     virtual WeightLayout layout() const = 0;
     virtual std::string implementation() const = 0;
-    // A kernel of the same layer for another piece of it, reading the same buffer; null if there is none.
+    // A kernel of the same layer for another piece of it, reading the same buffer; null if there is
+    // none.
     virtual std::unique_ptr<ConvKernel> again(const ConvSpec& spec,
                                               const Geometry& geometry) const = 0;
     virtual std::size_t scratchpad_bytes() const = 0;

@@ -1,7 +1,8 @@
-// A 1x1 convolution without stride is one product of matrices: pixels by channels. oneDNN spends more
-// time on what follows the sums than on the sums where channels are few; this kernel multiplies two by
-// two tiles, folds the destination's scale into the others and stores four registers at a time. Its
-// weights lie in the order of the noise stream, so that sampling is linear in both.
+// A 1x1 convolution without stride is one product of matrices: pixels by channels. oneDNN spends
+// more time on what follows the sums than on the sums where channels are few; this kernel
+// multiplies two by two tiles, folds the destination's scale into the others and stores four
+// registers at a time. Its weights lie in the order of the noise stream, so that sampling is linear
+// in both.
 #include "conv.hpp"
 
 #if defined(__x86_64__) && defined(__has_include)
@@ -68,8 +69,8 @@ SIGMABENCH_AMX_INLINE void finish(const std::int32_t* sums, __m512 scale, __m512
     __m512 y = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_load_si512(sums)), scale, bias);
     if constexpr (has_residual) {
         const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(out));
-        const __m512i old = residual == Type::u8 ? _mm512_cvtepu8_epi32(bytes)
-                                                 : _mm512_cvtepi8_epi32(bytes);
+        const __m512i old =
+            residual == Type::u8 ? _mm512_cvtepu8_epi32(bytes) : _mm512_cvtepi8_epi32(bytes);
         y = _mm512_fmadd_ps(_mm512_cvtepi32_ps(old), residual_scale, y);
     }
     const bool positive = dst == Type::u8;
@@ -144,7 +145,8 @@ SIGMABENCH_AMX void convolve(const Shape& s, const Constants& c, const std::uint
         for (std::int64_t o = 0; o < s.outputs; o += kPanel) {
             const Constants mine = {c.scale + o, c.bias + o, c.residual_scale};
             for (std::int64_t pixel = block; pixel < end; pixel += kPanel) {
-                // The last panel begins early: its first pixels are computed, and not stored, twice.
+                // The last panel begins early: its first pixels are computed, and not stored,
+                // twice.
                 const std::int64_t from = std::min(pixel, s.pixels - kPanel);
                 multiply<is_signed>(s, src + from * s.inputs, weights + o * s.inputs, sums);
                 const std::int64_t skipped = pixel - from;
@@ -170,7 +172,7 @@ Convolve convolve_of(const Shape& s) {
 }
 
 class AmxBound final : public BoundConv {
-public:
+ public:
     AmxBound(const Shape& shape, const float* scales, float inverse, float residual_scale,
              const std::uint8_t* src)
         : shape_(shape),
@@ -188,7 +190,7 @@ public:
                   static_cast<std::uint8_t*>(dst));
     }
 
-private:
+ private:
     Shape shape_;
     Convolve convolve_;
     const float* scales_;
@@ -198,11 +200,16 @@ private:
 };
 
 class AmxConv final : public ConvKernel {
-public:
+ public:
     AmxConv(const ConvSpec& spec, const Geometry& geometry)
         : geometry_(geometry),
-          shape_{spec.batch * spec.out_height * spec.out_width, spec.in_channels,
-                 spec.out_channels, spec.src, spec.dst, spec.residual, spec.relu,
+          shape_{spec.batch * spec.out_height * spec.out_width,
+                 spec.in_channels,
+                 spec.out_channels,
+                 spec.src,
+                 spec.dst,
+                 spec.residual,
+                 spec.relu,
                  spec.has_residual},
           scales_(spec.scales.size()),
           inverse_(1.f / spec.dst_scale),
@@ -228,7 +235,7 @@ public:
                                           static_cast<const std::uint8_t*>(src));
     }
 
-private:
+ private:
     Geometry geometry_;
     Shape shape_;
     AlignedBuffer<float> scales_;

@@ -1,8 +1,7 @@
 // Convolutions and linear layers by oneDNN, through its public API alone.
-#include <dnnl.hpp>
-
 #include <array>
 #include <cmath>
+#include <dnnl.hpp>
 #include <unordered_map>
 
 #include "conv.hpp"
@@ -28,11 +27,16 @@ dnnl::stream& stream() {
 
 Data data_type(Type type) {
     switch (type) {
-        case Type::u8: return Data::u8;
-        case Type::s8: return Data::s8;
-        case Type::s32: return Data::s32;
-        case Type::bf16: return Data::bf16;
-        default: return Data::f32;
+        case Type::u8:
+            return Data::u8;
+        case Type::s8:
+            return Data::s8;
+        case Type::s32:
+            return Data::s32;
+        case Type::bf16:
+            return Data::bf16;
+        default:
+            return Data::f32;
     }
 }
 
@@ -94,8 +98,8 @@ Origin packed_origin(const ConvSpec& spec, const Geometry& geometry, const memor
 }
 
 // Float kernels read what they are given, nothing else lies in their buffers.
-WeightLayout float_layout(const ConvSpec& spec, const Geometry& geometry,
-                          const memory::desc& plain, const memory::desc& packed) {
+WeightLayout float_layout(const ConvSpec& spec, const Geometry& geometry, const memory::desc& plain,
+                          const memory::desc& packed) {
     WeightLayout layout;
     layout.bytes = packed.get_size();
     layout.packed = spec.src == Type::bf16
@@ -112,8 +116,7 @@ WeightLayout make_layout(const ConvSpec& spec, const Geometry& geometry, const m
     if (is_real(spec.src)) return float_layout(spec, geometry, plain, packed);
     WeightLayout layout;
     layout.bytes = packed.get_size();
-    layout.packed =
-        packed_origin<std::uint8_t, std::uint8_t>(spec, geometry, plain, packed);
+    layout.packed = packed_origin<std::uint8_t, std::uint8_t>(spec, geometry, plain, packed);
     if (layout.bytes > padded_elements(packed)) {
         // Compensation sums follow the weights; only oneDNN's reorder brings them up to date.
         layout.path = WeightPath::reorder;
@@ -151,7 +154,7 @@ bool suits(const ConvSpec& spec, const std::string& implementation) {
 }
 
 class OneDnnBound final : public BoundConv {
-public:
+ public:
     OneDnnBound(dnnl::primitive primitive, Arguments arguments)
         : primitive_(std::move(primitive)), arguments_(std::move(arguments)) {}
 
@@ -165,7 +168,7 @@ public:
         primitive_.execute(stream(), arguments_);
     }
 
-private:
+ private:
     dnnl::primitive primitive_;
     Arguments arguments_;
 };
@@ -175,7 +178,7 @@ std::unique_ptr<ConvKernel> make_like(const ConvSpec& spec, const Geometry& geom
                                       const OneDnnConv* like);
 
 class OneDnnConv final : public ConvKernel {
-public:
+ public:
     template <class Primitive, class Descriptor>
     OneDnnConv(const ConvSpec& spec, const Geometry& geometry, const Descriptor& descriptor,
                const memory::desc& plain, Primitive primitive)
@@ -204,9 +207,7 @@ public:
         }
         return key;
     }
-    WeightLayout layout() const override {
-        return make_layout(spec_, geometry_, plain_, weights_);
-    }
+    WeightLayout layout() const override { return make_layout(spec_, geometry_, plain_, weights_); }
     std::string implementation() const override { return implementation_; }
     std::size_t scratchpad_bytes() const override { return scratchpad_.get_size(); }
     const memory::desc& weights() const { return weights_; }
@@ -233,7 +234,7 @@ public:
         return std::make_unique<OneDnnBound>(primitive_, std::move(arguments));
     }
 
-private:
+ private:
     dnnl::primitive primitive_;
     std::string implementation_;
     memory::desc src_, weights_, bias_, dst_, scratchpad_;
@@ -263,8 +264,8 @@ dnnl::primitive_attr attributes(const ConvSpec& spec, int weight_mask) {
 
 template <class Primitive>
 std::unique_ptr<ConvKernel> first_suitable(const ConvSpec& spec, const Geometry& geometry,
-                                        typename Primitive::primitive_desc descriptor,
-                                        const memory::desc& plain) {
+                                           typename Primitive::primitive_desc descriptor,
+                                           const memory::desc& plain) {
     if (descriptor.get(true) == nullptr) return nullptr;
     do {
         if (!suits(spec, descriptor.impl_info_str())) continue;
@@ -294,12 +295,12 @@ std::unique_ptr<ConvKernel> make_matmul(const ConvSpec& spec, const Geometry& ge
     const memory::desc plain(weight_dims, plain_type(spec), Tag::ab);
     const auto attr = attributes(spec, 1 << 1);
     if (spec.dst == Type::s32) {
-        return first_suitable<dnnl::matmul>(rows, geometry,
-                                            {cpu(), src, weights, dst, attr, true}, plain);
+        return first_suitable<dnnl::matmul>(rows, geometry, {cpu(), src, weights, dst, attr, true},
+                                            plain);
     }
     const memory::desc bias({1, outputs}, Data::f32, Tag::ab);
-    return first_suitable<dnnl::matmul>(
-        rows, geometry, {cpu(), src, weights, bias, dst, attr, true}, plain);
+    return first_suitable<dnnl::matmul>(rows, geometry,
+                                        {cpu(), src, weights, bias, dst, attr, true}, plain);
 }
 
 std::unique_ptr<ConvKernel> make_convolution(const ConvSpec& spec, const Geometry& geometry,
@@ -328,16 +329,18 @@ std::unique_ptr<ConvKernel> make_convolution(const ConvSpec& spec, const Geometr
     const auto kind = dnnl::prop_kind::forward_inference;
     const auto algorithm = dnnl::algorithm::convolution_direct;
     if (spec.dst == Type::s32) {
-        return first_suitable<dnnl::convolution_forward>(spec, geometry,
-                                        {cpu(), kind, algorithm, src, weights, dst, stride,
-                                         dilation, before, after, attr, true},
-                                        plain);
+        return first_suitable<dnnl::convolution_forward>(
+            spec, geometry,
+            {cpu(), kind, algorithm, src, weights, dst, stride, dilation, before, after, attr,
+             true},
+            plain);
     }
     const memory::desc bias({spec.out_channels}, Data::f32, Tag::a);
-    return first_suitable<dnnl::convolution_forward>(spec, geometry,
-                                    {cpu(), kind, algorithm, src, weights, bias, dst, stride,
-                                     dilation, before, after, attr, true},
-                                    plain);
+    return first_suitable<dnnl::convolution_forward>(
+        spec, geometry,
+        {cpu(), kind, algorithm, src, weights, bias, dst, stride, dilation, before, after, attr,
+         true},
+        plain);
 }
 
 // Reading the buffer that `like` reads, if it is not null.
@@ -385,8 +388,10 @@ bool onednn_exact() {
         case dnnl::cpu_isa::sse41:
         case dnnl::cpu_isa::avx:
         case dnnl::cpu_isa::avx2:
-        case dnnl::cpu_isa::avx512_core: return false;
-        default: return true;
+        case dnnl::cpu_isa::avx512_core:
+            return false;
+        default:
+            return true;
     }
 }
 

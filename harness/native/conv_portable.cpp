@@ -21,7 +21,7 @@ std::int32_t element(const std::uint8_t* x, Type type, std::int64_t at) {
 }
 
 class PortableBound final : public BoundConv {
-public:
+ public:
     PortableBound(const ConvSpec& spec, const std::uint8_t* src)
         : spec_(spec), src_(src), sums_(static_cast<std::size_t>(spec.out_channels)) {}
 
@@ -38,7 +38,7 @@ public:
         }
     }
 
-private:
+ private:
     void accumulate(const std::int8_t* weights, std::int64_t n, std::int64_t oh, std::int64_t ow) {
         const ConvSpec& s = spec_;
         const std::int64_t inputs = s.in_channels / s.groups, outputs = s.out_channels / s.groups;
@@ -73,8 +73,8 @@ private:
             float v = static_cast<float>(sums_[channel]) * spec_.scales[channel];
             v += bias[o];
             if (spec_.has_residual) {
-                v += static_cast<float>(element(static_cast<const std::uint8_t*>(dst),
-                                                spec_.residual, at)) *
+                v += static_cast<float>(
+                         element(static_cast<const std::uint8_t*>(dst), spec_.residual, at)) *
                      spec_.residual_scale;
             }
             if (spec_.relu) v = std::max(v, 0.f);
@@ -102,7 +102,7 @@ private:
 };
 
 class PortableConv final : public ConvKernel {
-public:
+ public:
     PortableConv(const ConvSpec& spec, const Geometry& geometry)
         : spec_(spec), geometry_(geometry) {}
 
@@ -133,7 +133,7 @@ public:
         return std::make_unique<PortableBound>(spec_, static_cast<const std::uint8_t*>(src));
     }
 
-private:
+ private:
     ConvSpec spec_;
     Geometry geometry_;
 };

@@ -81,8 +81,7 @@ template <class T>
 void max_window(const T* row, const PoolSpec& spec, T* out) {
     const std::int64_t channels = spec.in.channels;
     for (std::int64_t ow = 0; ow < spec.out.width; ++ow, out += channels) {
-        const Window w =
-            window(ow, spec.kernel[1], spec.stride[1], spec.padding[1], spec.in.width);
+        const Window w = window(ow, spec.kernel[1], spec.stride[1], spec.padding[1], spec.in.width);
         std::memcpy(out, row + w.first * channels, static_cast<std::size_t>(channels));
         for (std::int64_t iw = w.first + 1; iw < w.last; ++iw) {
             max_row_of(row + iw * channels, channels, out);
@@ -116,8 +115,7 @@ template <class T>
 void average_window(const std::int32_t* row, const PoolSpec& spec, std::int64_t rows, T* out) {
     const std::int64_t channels = spec.in.channels;
     for (std::int64_t ow = 0; ow < spec.out.width; ++ow, out += channels) {
-        const Window w =
-            window(ow, spec.kernel[1], spec.stride[1], spec.padding[1], spec.in.width);
+        const Window w = window(ow, spec.kernel[1], spec.stride[1], spec.padding[1], spec.in.width);
         const auto count = static_cast<float>(rows * (w.last - w.first));
         for (std::int64_t c = 0; c < channels; ++c) {
             std::int32_t sum = 0;
@@ -202,17 +200,16 @@ void interleave(const std::uint8_t* planes, const Image& image, std::uint8_t* ou
 namespace {
 
 // Row `at` of a batch, as interleaved integers. `planes` is scratch of a row.
-std::int32_t quantize_row(const float* x, std::int64_t at, const Image& image, float scale, Type type,
-                  std::uint8_t* planes, std::uint8_t* out) {
+std::int32_t quantize_row(const float* x, std::int64_t at, const Image& image, float scale,
+                          Type type, std::uint8_t* planes, std::uint8_t* out) {
     const std::int64_t width = image.width, n = at / image.height, h = at % image.height;
     std::int32_t largest = 0;
     for (std::int64_t c = 0; c < image.channels; ++c) {
         const float* from = x + n * image.size() + (c * image.height + h) * width;
         std::uint8_t* to = image.channels == 1 ? out : planes + c * width;
         const std::int32_t found =
-            type == Type::u8
-                ? quantize_u8(from, width, scale, to)
-                : quantize_s8(from, width, scale, reinterpret_cast<std::int8_t*>(to));
+            type == Type::u8 ? quantize_u8(from, width, scale, to)
+                             : quantize_s8(from, width, scale, reinterpret_cast<std::int8_t*>(to));
         largest = std::max(largest, found);
     }
     if (image.channels > 1) interleave(planes, {image.channels, 1, width}, out);

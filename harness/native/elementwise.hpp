@@ -40,7 +40,7 @@ constexpr std::int32_t kLargestFinite = 0x7f7fffff;
 // rint(x / scale), saturated to u8 or s8; float32 NCHW to NHWC. `scratch` holds a row. Gives the
 // largest `magnitude` of the rows.
 std::int32_t quantize_input(const float* x, Rows rows, const Image& image, float scale, Type type,
-                    std::uint8_t* scratch, std::uint8_t* out);
+                            std::uint8_t* scratch, std::uint8_t* out);
 
 // NCHW to NHWC, bytes.
 void interleave(const std::uint8_t* planes, const Image& image, std::uint8_t* out);
@@ -61,7 +61,7 @@ void fold_columns(const std::uint8_t* x, Rows rows, const Folding& folding, std:
                   std::uint8_t* out);
 // quantize_input and fold_columns in one go. `scratch` holds a padded row and a plain one.
 std::int32_t fold_input(const float* x, Rows rows, const Folding& folding, float scale, Type type,
-                std::uint8_t* scratch, std::uint8_t* out);
+                        std::uint8_t* scratch, std::uint8_t* out);
 
 struct PoolSpec {
     bool maximum = true;  // else the average, padding not counted, rounded half to even

@@ -12,10 +12,13 @@ template <class Value>
 void run(NormalPath path, const KeySchedule& keys, const NormalRun<Value>& run) {
     switch (path) {
 #if defined(__x86_64__)
-        case NormalPath::avx512: return draw_avx512(keys, run);
-        case NormalPath::avx2: return draw_avx2(keys, run);
+        case NormalPath::avx512:
+            return draw_avx512(keys, run);
+        case NormalPath::avx2:
+            return draw_avx2(keys, run);
 #endif
-        default: return draw_portable(keys, run);
+        default:
+            return draw_portable(keys, run);
     }
 }
 
@@ -59,8 +62,13 @@ void NormalPosterior::draw(NormalPath path, const KeySchedule& keys, std::uint32
     const std::size_t at = std::size_t{block} * kNormals;
     run<Value>(path, keys,
                {reinterpret_cast<const Value*>(mean_.data()) + at,
-                reinterpret_cast<const Value*>(std_.data()) + at, block, count, mc, ordinal_,
-                {out[0], out[1]}, {step[0], step[1]}});
+                reinterpret_cast<const Value*>(std_.data()) + at,
+                block,
+                count,
+                mc,
+                ordinal_,
+                {out[0], out[1]},
+                {step[0], step[1]}});
 }
 
 void NormalPosterior::draw(NormalPath path, const KeySchedule& keys, std::uint32_t mc,
@@ -76,8 +84,7 @@ void NormalPosterior::draw(NormalPath path, const KeySchedule& keys, std::uint32
     }
 }
 
-FloatSource::FloatSource(std::shared_ptr<const NormalPosterior> posterior,
-                         const ConvKernel& kernel)
+FloatSource::FloatSource(std::shared_ptr<const NormalPosterior> posterior, const ConvKernel& kernel)
     : posterior_(std::move(posterior)),
       width_(type_bytes(posterior_->type())),
       per_line_(kLine / width_),
@@ -168,8 +175,7 @@ void FloatSource::for_each_packed(Visit visit) const {
             const auto line = static_cast<std::size_t>(
                 run.line[half] + static_cast<std::int64_t>(block) * run.step[half]);
             for (std::size_t l = 0; l < per_line_; ++l) {
-                visit(line * per_line_ + l,
-                      (run.block + block) * kNormals + half * per_line_ + l);
+                visit(line * per_line_ + l, (run.block + block) * kNormals + half * per_line_ + l);
             }
         }
     }
@@ -196,14 +202,15 @@ std::size_t FloatSource::index_bytes() const {
 }
 
 class LinesShare final : public Share {
-public:
+ public:
     LinesShare(const FloatSource& source, std::size_t part, std::size_t parts)
         : source_(source), first_(part == 0) {
         std::size_t blocks = 0;
         for (const auto& lines : source.lines_) blocks += lines.count;
         begin_ = blocks * part / parts;
         end_ = blocks * (part + 1) / parts;
-        const auto weights = static_cast<std::size_t>(source.posterior_->order().geometry.weights());
+        const auto weights =
+            static_cast<std::size_t>(source.posterior_->order().geometry.weights());
         count_ = weights * (part + 1) / parts - weights * part / parts;
     }
     std::uint64_t sample(SamplerPath path, const AliasTables&, const KeySchedule& keys,
@@ -216,7 +223,7 @@ public:
         return count_;
     }
 
-private:
+ private:
     template <class Value>
     void draw(NormalPath path, const KeySchedule& keys, std::uint32_t mc, Value* out) const {
         source_.draw_lines(path, keys, mc, begin_, end_, out);
@@ -297,9 +304,8 @@ std::vector<float> FloatSource::logical(const std::int8_t* buffer) const {
             numbered[number] = reinterpret_cast<const float*>(buffer)[at];
         }
     });
-    order.for_each([&](std::int64_t number) {
-        values.push_back(numbered[static_cast<std::size_t>(number)]);
-    });
+    order.for_each(
+        [&](std::int64_t number) { values.push_back(numbered[static_cast<std::size_t>(number)]); });
     return values;
 }
 

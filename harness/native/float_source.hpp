@@ -20,7 +20,7 @@ NormalPath normal_path(SamplerPath path, bool (*has)(NormalPath) = supported);
 
 // Mean and std of one tensor, float32 or bfloat16, padded with zeros to whole blocks.
 class NormalPosterior {
-public:
+ public:
     // mean and std in logical order (O, I, KH, KW); std null: not sampled. `ordinal` is the
     // tensor's, counter word 2.
     NormalPosterior(const Geometry& geometry, const float* mean, const float* std, Type type,
@@ -41,7 +41,7 @@ public:
     // All of it, in its own order.
     void draw(NormalPath path, const KeySchedule& keys, std::uint32_t mc, void* out) const;
 
-private:
+ private:
     NormalOrder order_;
     Type type_;
     std::uint32_t ordinal_;
@@ -50,7 +50,7 @@ private:
 };
 
 class FloatSource final : public WeightSource {
-public:
+ public:
     FloatSource(std::shared_ptr<const NormalPosterior> posterior, const ConvKernel& kernel);
 
     bool sampled() const override { return posterior_->sampled(); }
@@ -70,7 +70,7 @@ public:
     // A kernel's buffer as float32 in logical order (O, I, KH, KW).
     std::vector<float> logical(const std::int8_t* buffer) const;
 
-private:
+ private:
     // Consecutive blocks whose lines lie at a constant distance. A line the layout has not: -1.
     struct Lines {
         std::uint32_t block, count;

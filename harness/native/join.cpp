@@ -27,8 +27,10 @@ void look_up(const std::uint8_t* x, const Strip& s, const std::uint8_t* table, s
 
 #if defined(__x86_64__)
 // The table in four registers, two of which a permutation reads at a time.
-__attribute__((target("avx512f,avx512bw,avx512vbmi"))) void look_up_vbmi(
-    const std::uint8_t* x, const Strip& s, const std::uint8_t* table, std::uint8_t* out) {
+__attribute__((target("avx512f,avx512bw,avx512vbmi"))) void look_up_vbmi(const std::uint8_t* x,
+                                                                         const Strip& s,
+                                                                         const std::uint8_t* table,
+                                                                         std::uint8_t* out) {
     const __m512i t0 = _mm512_loadu_si512(table), t1 = _mm512_loadu_si512(table + 64),
                   t2 = _mm512_loadu_si512(table + 128), t3 = _mm512_loadu_si512(table + 192);
     for (std::int64_t p = 0; p < s.pixels; ++p, x += s.channels, out += s.stride) {

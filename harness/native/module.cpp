@@ -43,9 +43,8 @@ const float* images_of(const Program& program, const AnyArray& x) {
 
 // Of images that were refused, the first that is not finite, whichever a thread met first.
 std::int64_t first_not_finite(const float* images, std::int64_t batch, std::int64_t size) {
-    const float* bad = std::find_if(images, images + batch * size, [](float x) {
-        return magnitude(x) > kLargestFinite;
-    });
+    const float* bad = std::find_if(images, images + batch * size,
+                                    [](float x) { return magnitude(x) > kLargestFinite; });
     return (bad - images) / size;
 }
 
@@ -126,12 +125,12 @@ nb::ndarray<nb::numpy, std::int32_t> accumulators(Program& program, const std::s
     const std::vector<std::int64_t> shape = {-1, in.image.channels, in.image.height,
                                              in.image.width};
     const Geometry& g = node.posterior.geometry;
-    const auto* w = contiguous<std::int8_t>(weights, {g.outputs, g.inputs, g.height, g.width},
-                                            "w_q", "int8");
-    const void* images = in.type() == Type::s8
-                             ? static_cast<const void*>(
-                                   contiguous<std::int8_t>(x, shape, "x_q", "int8"))
-                             : contiguous<std::uint8_t>(x, shape, "x_q", "uint8");
+    const auto* w =
+        contiguous<std::int8_t>(weights, {g.outputs, g.inputs, g.height, g.width}, "w_q", "int8");
+    const void* images =
+        in.type() == Type::s8
+            ? static_cast<const void*>(contiguous<std::int8_t>(x, shape, "x_q", "int8"))
+            : contiguous<std::uint8_t>(x, shape, "x_q", "uint8");
     const auto batch = static_cast<std::int64_t>(x.shape(0));
     if (batch < 1) throw nb::value_error("x_q holds no images");
     auto sums = released([&] {
@@ -162,7 +161,7 @@ void draw(Program& program, std::uint64_t seed, std::int64_t first, std::int64_t
 
 // A plain copy by the runtime's own threads, to hold its bandwidth against.
 class Copy {
-public:
+ public:
     Copy(std::size_t bytes, int threads)
         : from_(bytes), to_(bytes), workers_(std::clamp(threads, 1, kMostThreads)) {}
     void run() {
@@ -177,7 +176,7 @@ public:
         });
     }
 
-private:
+ private:
     AlignedBuffer<std::uint8_t> from_, to_;
     std::mutex mutex_;
     Workers workers_;
@@ -198,8 +197,7 @@ nb::dict profile(Program& program, const AnyArray& x, std::uint64_t seed, std::i
     for (std::size_t k = 0; k < report.steps.size(); ++k) {
         nb::dict step;
         const bool input = k + 1 == report.steps.size();
-        step["name"] =
-            network.at(input ? network.input : node_output(network.nodes[k])).name;
+        step["name"] = network.at(input ? network.input : node_output(network.nodes[k])).name;
         step["sampling_ns"] = report.steps[k].sampling;
         step["compute_ns"] = report.steps[k].compute;
         step["rest_ns"] = report.steps[k].rest;
@@ -296,22 +294,27 @@ void fill_normal(const NormalTensors& tensors, const Output& out, std::uint64_t 
 NB_MODULE(_native, m) {
     nb::exception<NotFinite>(m, "NotFiniteError", PyExc_ValueError);
     m.def("onednn_isa", &onednn_isa, "Widest instruction set oneDNN may use here.");
-    m.def("sampler_paths", [] {
-        std::vector<std::string> names;
-        for (const auto path :
-             {SamplerPath::avx512_vbmi, SamplerPath::avx512, SamplerPath::avx2,
-              SamplerPath::portable}) {
-            if (supported(path)) names.emplace_back(path_name(path));
-        }
-        return names;
-    }, "Sampler paths this CPU can take, the fastest first.");
-    m.def("normal_paths", [] {
-        std::vector<std::string> names;
-        for (const auto path : {NormalPath::avx512, NormalPath::avx2, NormalPath::portable}) {
-            if (supported(path)) names.emplace_back(path_name(path));
-        }
-        return names;
-    }, "Paths of NormalTensors this CPU can take, the fastest first.");
+    m.def(
+        "sampler_paths",
+        [] {
+            std::vector<std::string> names;
+            for (const auto path : {SamplerPath::avx512_vbmi, SamplerPath::avx512,
+                                    SamplerPath::avx2, SamplerPath::portable}) {
+                if (supported(path)) names.emplace_back(path_name(path));
+            }
+            return names;
+        },
+        "Sampler paths this CPU can take, the fastest first.");
+    m.def(
+        "normal_paths",
+        [] {
+            std::vector<std::string> names;
+            for (const auto path : {NormalPath::avx512, NormalPath::avx2, NormalPath::portable}) {
+                if (supported(path)) names.emplace_back(path_name(path));
+            }
+            return names;
+        },
+        "Paths of NormalTensors this CPU can take, the fastest first.");
     nb::class_<NormalTensors>(m, "NormalTensors")
         .def(nb::new_(&normal_tensors), nb::arg("mean"), nb::arg("std"), nb::arg("sizes"),
              nb::arg("isa") = "auto", nb::arg("ordinal") = 0)
@@ -358,21 +361,22 @@ NB_MODULE(_native, m) {
         .def("accumulators", &accumulators, nb::arg("layer"), nb::arg("x_q"), nb::arg("w_q"))
         .def("describe", &describe, nb::arg("batch") = 0)
         .def("traffic", &traffic, nb::arg("batch"))
-        .def("profile", &profile, nb::arg("x"), nb::arg("seed"), nb::arg("first"),
-             nb::arg("count"))
+        .def("profile", &profile, nb::arg("x"), nb::arg("seed"), nb::arg("first"), nb::arg("count"))
         .def("team", &team, nb::arg("x"), nb::arg("count"),
-             "Threads that work on a pass together where so many passes of this batch are asked for.")
+             "Threads that work on a pass together where so many passes of this batch are asked "
+             "for.")
         .def("memory", &memory)
         .def("draw", &draw, nb::arg("seed"), nb::arg("first"), nb::arg("count"))
         .def_prop_ro("latest_team",
                      [](Program& p) { return released([&] { return p.latest_team(); }); })
         .def_prop_ro("threads", &Program::threads)
-        .def_prop_ro("sampler",
-                     [](const Program& p) {
-                         return std::string(p.network().real() ? path_name(normal_path(p.path()))
-                                                               : path_name(p.path()));
-                     },
-                     "The path that draws: of the sampler, or in a float network of the normals.")
+        .def_prop_ro(
+            "sampler",
+            [](const Program& p) {
+                return std::string(p.network().real() ? path_name(normal_path(p.path()))
+                                                      : path_name(p.path()));
+            },
+            "The path that draws: of the sampler, or in a float network of the normals.")
         .def_prop_ro("draws", &Program::draws);
 }
 

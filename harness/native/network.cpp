@@ -24,8 +24,8 @@ bool finite(const std::vector<float>& values) {
 }
 
 // docs/noise-stream.md, "Order of the weights".
-constexpr std::int64_t kMostProducts = 66311;                    // 66311 * 255 * 127 < 2^31
-constexpr std::int64_t kMostAveraged = 8421504;                 // 8421504 * 255 < 2^31
+constexpr std::int64_t kMostProducts = 66311;                       // 66311 * 255 * 127 < 2^31
+constexpr std::int64_t kMostAveraged = 8421504;                     // 8421504 * 255 < 2^31
 constexpr std::int64_t kMostNumbers = (std::int64_t{1} << 31) - 1;  // of weights, padding included
 
 void check_conv(const Network& network, const ConvNode& node) {
@@ -90,9 +90,8 @@ void check_pool(const Network& network, const PoolNode& node) {
     const std::int64_t size[2] = {in.image.height, in.image.width};
     const std::int64_t result[2] = {out.image.height, out.image.width};
     const bool logits = node.output == network.output;
-    if (logits || (in.scale == 0 && !network.real()) ||
-        in.image.channels != out.image.channels || in.type() != out.type() ||
-        in.scale != out.scale) {
+    if (logits || (in.scale == 0 && !network.real()) || in.image.channels != out.image.channels ||
+        in.type() != out.type() || in.scale != out.scale) {
         reject(out.name, "a pool's output must have its input's type, scale and channels");
     }
     if (!node.maximum && !network.real() && node.kernel[0] * node.kernel[1] > kMostAveraged) {
@@ -101,8 +100,8 @@ void check_pool(const Network& network, const PoolNode& node) {
     }
     // Rounded down, or up where the last window begins in the map.
     const auto pools = [&](int axis, std::int64_t before, std::int64_t after) {
-        const std::int64_t down = out_size(before, node.kernel[axis], node.stride[axis],
-                                           node.padding[axis], 1);
+        const std::int64_t down =
+            out_size(before, node.kernel[axis], node.stride[axis], node.padding[axis], 1);
         const bool more = (after - 1) * node.stride[axis] < before + node.padding[axis];
         return down > 0 && (after == down || (after == down + 1 && more));
     };
@@ -294,8 +293,8 @@ Folding input_folding(const Network& network, const ConvNode& node) {
     // One output pixel is a product of matrices as it is. Float kernels take few channels well.
     const Image& out = network.at(node.output).image;
     const bool pays = !network.real() && node.input == network.input && readers == 1 &&
-                      node.groups == 1 &&
-                      image.channels <= 4 && g.width > 1 && out.height * out.width > 1;
+                      node.groups == 1 && image.channels <= 4 && g.width > 1 &&
+                      out.height * out.width > 1;
     if (!pays) return folding;
     folding.image = image;
     folding.columns = g.width;
@@ -304,8 +303,8 @@ Folding input_folding(const Network& network, const ConvNode& node) {
     folding.dilation = node.dilation[1];
     folding.out_width = out.width;
     // From 16 channels on, oneDNN has AMX kernels for it.
-    folding.folded = static_cast<std::int64_t>(
-        round_up(static_cast<std::size_t>(g.width * image.channels), 16));
+    folding.folded =
+        static_cast<std::int64_t>(round_up(static_cast<std::size_t>(g.width * image.channels), 16));
     return folding;
 }
 

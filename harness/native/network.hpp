@@ -34,8 +34,8 @@ struct ConvNode {
     bool relu = false;
     // Where the ReLU ends, in float networks; integers end where their scale does.
     float ceiling = std::numeric_limits<float>::infinity();
-    std::uint32_t ordinal = 0;  // among the layers with weights
-    Posterior posterior;        // bits == 0: not sampled
+    std::uint32_t ordinal = 0;                         // among the layers with weights
+    Posterior posterior;                               // bits == 0: not sampled
     std::vector<float> weight_scale, bias, bias_step;  // bias_step empty: the bias is not sampled
     // In float networks, instead of posterior (its geometry aside), weight_scale and bias_step.
     std::shared_ptr<const NormalPosterior> normal, normal_bias;

@@ -72,8 +72,8 @@ void ars(const KeySchedule& keys, const std::uint32_t counter[4], std::uint8_t o
         for (int column = 0; column < 4; ++column) {
             std::uint32_t mixed = 0;  // ShiftRows: row r comes from r columns further on
             for (int row = 0; row < 4; ++row) {
-                mixed ^= aes.mixed[static_cast<std::size_t>(row)]
-                                  [state[4 * ((column + row) % 4) + row]];
+                mixed ^=
+                    aes.mixed[static_cast<std::size_t>(row)][state[4 * ((column + row) % 4) + row]];
             }
             for (int row = 0; row < 4; ++row) {
                 next[4 * column + row] = static_cast<std::uint8_t>(mixed >> (8 * row));

@@ -7,7 +7,7 @@
 namespace sigmabench {
 
 inline constexpr int kRounds = 7;
-inline constexpr int kLanes = 64;  // weights in a block
+inline constexpr int kLanes = 64;                                 // weights in a block
 inline constexpr std::uint64_t kKeyHigh = 0x5349474D412D7631ull;  // "SIGMA-v1"
 inline constexpr std::uint64_t kWeylLow = 0x9E3779B97F4A7C15ull;
 inline constexpr std::uint64_t kWeylHigh = 0xBB67AE8584CAA73Bull;

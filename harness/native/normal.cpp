@@ -28,9 +28,13 @@ struct Vec {
     static I andi(I a, I b) { return a & b; }
     static I xori(I a, I b) { return a ^ b; }
     template <int by>
-    static I shift_down(I a) { return a >> by; }
+    static I shift_down(I a) {
+        return a >> by;
+    }
     template <int by>
-    static I shift_up(I a) { return static_cast<I>(static_cast<std::uint32_t>(a) << by); }
+    static I shift_up(I a) {
+        return static_cast<I>(static_cast<std::uint32_t>(a) << by);
+    }
     static F from_signed(I a) { return static_cast<float>(a); }
     static F from_unsigned(I a) { return static_cast<float>(static_cast<std::uint32_t>(a)); }
     static I bits(F a) {
@@ -114,8 +118,8 @@ void draw_portable(const KeySchedule& keys, const NormalRun<std::uint16_t>& run)
         float z[kNormals];
         draw_block(keys, counter, z);
         for (std::size_t l = 0; l < kNormals; ++l) {
-            out[l] = bfloat16_bits(std::fma(from_bfloat16(std[l]), z[l % 2 * 16 + l / 2],
-                                            from_bfloat16(mean[l])));
+            out[l] = bfloat16_bits(
+                std::fma(from_bfloat16(std[l]), z[l % 2 * 16 + l / 2], from_bfloat16(mean[l])));
         }
         out += run.step[0];
     }
@@ -123,7 +127,8 @@ void draw_portable(const KeySchedule& keys, const NormalRun<std::uint16_t>& run)
 
 bool supported(NormalPath path) {
     switch (path) {
-        case NormalPath::portable: return true;
+        case NormalPath::portable:
+            return true;
 #if defined(__x86_64__)
         case NormalPath::avx2:
             return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
@@ -133,7 +138,8 @@ bool supported(NormalPath path) {
                    __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("aes") &&
                    __builtin_cpu_supports("vaes");
 #else
-        default: return false;
+        default:
+            return false;
 #endif
     }
     return false;
@@ -148,9 +154,12 @@ NormalPath best_normal_path() {
 
 const char* path_name(NormalPath path) {
     switch (path) {
-        case NormalPath::avx512: return "avx512";
-        case NormalPath::avx2: return "avx2";
-        default: return "portable";
+        case NormalPath::avx512:
+            return "avx512";
+        case NormalPath::avx2:
+            return "avx2";
+        default:
+            return "portable";
     }
 }
 
@@ -159,9 +168,8 @@ NormalTensors::NormalTensors(const float* mean, const float* std,
                              std::uint32_t ordinal)
     : path_(path), ordinal_(ordinal) {
     for (const std::size_t size : sizes) {
-        const bool sampled = std::any_of(std + size_, std + size_ + size, [](float s) {
-            return s != 0;
-        });
+        const bool sampled =
+            std::any_of(std + size_, std + size_ + size, [](float s) { return s != 0; });
         const std::size_t blocks = (size + kNormals - 1) / kNormals;
         if (blocks > std::size_t{1} << 29) throw std::invalid_argument("a tensor is too large");
         tensors_.push_back({size_, blocks_ * kNormals, size, blocks, sampled});
@@ -188,13 +196,17 @@ void NormalTensors::fill_part(const KeySchedule& keys, const Tensor& tensor, std
         return;
     }
     const NormalBlocks part = {mean, std_.data() + tensor.padded + at,
-                               size, static_cast<std::uint32_t>(block), mc, ordinal};
+                               size, static_cast<std::uint32_t>(block),
+                               mc,   ordinal};
     switch (path_) {
 #if defined(__x86_64__)
-        case NormalPath::avx512: return fill_avx512(keys, part, out + at);
-        case NormalPath::avx2: return fill_avx2(keys, part, out + at);
+        case NormalPath::avx512:
+            return fill_avx512(keys, part, out + at);
+        case NormalPath::avx2:
+            return fill_avx2(keys, part, out + at);
 #endif
-        default: return fill_portable(keys, part, out + at);
+        default:
+            return fill_portable(keys, part, out + at);
     }
 }
 

@@ -116,7 +116,7 @@ void draw_avx512(const KeySchedule& keys, const NormalRun<std::uint16_t>& run);
 // The posterior of a network's tensors, ordinals `ordinal`, `ordinal` + 1, ... in the order
 // given.
 class NormalTensors {
-public:
+ public:
     // mean and std hold the tensors one after the other, of `sizes` values each.
     NormalTensors(const float* mean, const float* std, const std::vector<std::size_t>& sizes,
                   NormalPath path, std::uint32_t ordinal = 0);
@@ -130,7 +130,7 @@ public:
     std::size_t size() const { return size_; }
     NormalPath path() const { return path_; }
 
-private:
+ private:
     struct Tensor {
         std::size_t start, padded, size, blocks;
         bool sampled;

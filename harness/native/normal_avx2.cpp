@@ -28,9 +28,13 @@ struct Vec {
     SIGMABENCH_INLINE static I andi(I a, I b) { return _mm256_and_si256(a, b); }
     SIGMABENCH_INLINE static I xori(I a, I b) { return _mm256_xor_si256(a, b); }
     template <int by>
-    SIGMABENCH_INLINE static I shift_down(I a) { return _mm256_srai_epi32(a, by); }
+    SIGMABENCH_INLINE static I shift_down(I a) {
+        return _mm256_srai_epi32(a, by);
+    }
     template <int by>
-    SIGMABENCH_INLINE static I shift_up(I a) { return _mm256_slli_epi32(a, by); }
+    SIGMABENCH_INLINE static I shift_up(I a) {
+        return _mm256_slli_epi32(a, by);
+    }
     SIGMABENCH_INLINE static F from_signed(I a) { return _mm256_cvtepi32_ps(a); }
     // Halves are exact, so that their sum is rounded once, as a conversion rounds.
     SIGMABENCH_INLINE static F from_unsigned(I a) {
@@ -113,8 +117,7 @@ SIGMABENCH_AVX2 void fill(const KeySchedule& keys, const NormalBlocks& blocks, O
 
 }  // namespace
 
-SIGMABENCH_AVX2 void fill_avx2(const KeySchedule& keys, const NormalBlocks& blocks,
-                               float* out) {
+SIGMABENCH_AVX2 void fill_avx2(const KeySchedule& keys, const NormalBlocks& blocks, float* out) {
     fill(keys, blocks, out);
 }
 
@@ -131,8 +134,8 @@ SIGMABENCH_AVX2 void draw_avx2(const KeySchedule& keys, const NormalRun<float>& 
         __m256 z[4];
         draw_block(keys, run.mc, run.ordinal, counter, z);
         for (int k = 0; k < 4; ++k) {
-            const __m256 values = _mm256_fmadd_ps(_mm256_load_ps(std + 8 * k), z[k],
-                                                  _mm256_load_ps(mean + 8 * k));
+            const __m256 values =
+                _mm256_fmadd_ps(_mm256_load_ps(std + 8 * k), z[k], _mm256_load_ps(mean + 8 * k));
             _mm256_store_ps(out[k / 2] + k % 2 * 8, values);
         }
         out[0] += run.step[0];

@@ -27,9 +27,13 @@ struct Vec {
     SIGMABENCH_INLINE static I andi(I a, I b) { return _mm512_and_si512(a, b); }
     SIGMABENCH_INLINE static I xori(I a, I b) { return _mm512_xor_si512(a, b); }
     template <int by>
-    SIGMABENCH_INLINE static I shift_down(I a) { return _mm512_srai_epi32(a, by); }
+    SIGMABENCH_INLINE static I shift_down(I a) {
+        return _mm512_srai_epi32(a, by);
+    }
     template <int by>
-    SIGMABENCH_INLINE static I shift_up(I a) { return _mm512_slli_epi32(a, by); }
+    SIGMABENCH_INLINE static I shift_up(I a) {
+        return _mm512_slli_epi32(a, by);
+    }
     SIGMABENCH_INLINE static F from_signed(I a) { return _mm512_cvtepi32_ps(a); }
     SIGMABENCH_INLINE static F from_unsigned(I a) { return _mm512_cvtepu32_ps(a); }
     SIGMABENCH_INLINE static I bits(F a) { return _mm512_castps_si512(a); }
@@ -63,8 +67,8 @@ SIGMABENCH_INLINE void store(std::uint16_t* to, __m512 first, __m512 second, __m
     alignas(64) static constexpr std::uint16_t kUpper[32] = {
         1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
         33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
-    const __m512i halves = _mm512_permutex2var_epi16(
-        rounded(first), _mm512_load_si512(kUpper), rounded(second));
+    const __m512i halves =
+        _mm512_permutex2var_epi16(rounded(first), _mm512_load_si512(kUpper), rounded(second));
     _mm512_mask_storeu_epi16(to, lanes, halves);
 }
 
@@ -77,10 +81,9 @@ struct Blocks {
                 _mm_load_si128(reinterpret_cast<const __m128i*>(keys.words[round])));
         }
         const __m512i outputs = _mm512_set_epi32(0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0);
-        counter = _mm512_add_epi32(
-            outputs, _mm512_broadcast_i32x4(_mm_set_epi32(1, static_cast<int>(ordinal),
-                                                          static_cast<int>(mc),
-                                                          static_cast<int>(8 * block))));
+        counter = _mm512_add_epi32(outputs, _mm512_broadcast_i32x4(_mm_set_epi32(
+                                                1, static_cast<int>(ordinal), static_cast<int>(mc),
+                                                static_cast<int>(8 * block))));
     }
 
     SIGMABENCH_INLINE void next(__m512& first, __m512& second) {

@@ -12,8 +12,8 @@ SIGMABENCH_INLINE Vec::F minus_two_log(Vec::I x) {
     const Vec::F u = Vec::add(Vec::from_unsigned(x), Vec::set(0.5f));
     const Vec::I shifted = Vec::sub(Vec::bits(u), Vec::seti(0x3f3504f3));  // sqrt(1/2)
     const Vec::F e = Vec::from_signed(Vec::sub(Vec::shift_down<23>(shifted), Vec::seti(32)));
-    const Vec::F m = Vec::as_float(
-        Vec::addi(Vec::andi(shifted, Vec::seti(0x7fffff)), Vec::seti(0x3f3504f3)));
+    const Vec::F m =
+        Vec::as_float(Vec::addi(Vec::andi(shifted, Vec::seti(0x7fffff)), Vec::seti(0x3f3504f3)));
     const Vec::F f = Vec::sub(m, Vec::set(1.0f)), f2 = Vec::mul(f, f);
     Vec::F p = Vec::set(7.0376836292e-2f);
     p = Vec::fma(p, f, Vec::set(-1.1514610310e-1f));

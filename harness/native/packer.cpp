@@ -3,8 +3,7 @@
 #include <cstring>
 
 namespace sigmabench {
-Packer::Packer(std::shared_ptr<const Store> store, std::uint32_t ordinal,
-               const ConvKernel& kernel)
+Packer::Packer(std::shared_ptr<const Store> store, std::uint32_t ordinal, const ConvKernel& kernel)
     : store_(std::move(store)),
       layout_(kernel.layout()),
       key_(kernel.layout_key()),
@@ -72,8 +71,7 @@ void Packer::for_each_packed(Visit visit) const {
             visit((run.chunk + k * run.stride) * kLanes + lane, (run.block + k) * kLanes + lane);
         }
     }
-    const Origin& origin =
-        layout_.path == WeightPath::reorder ? layout_.packed : layout_.origin;
+    const Origin& origin = layout_.path == WeightPath::reorder ? layout_.packed : layout_.origin;
     const auto end = static_cast<std::int32_t>(store_->mean.size());
     for (std::size_t at = 0; at < origin.size(); ++at) {
         if (origin[at] < 0 || origin[at] >= end) continue;
@@ -93,7 +91,7 @@ std::size_t Packer::sampled_bytes() const {
 namespace {
 
 class StreamShare final : public Share {
-public:
+ public:
     explicit StreamShare(Stream stream) : stream_(std::move(stream)) {
         for (const Run& run : stream_.runs) {
             count_ += static_cast<std::uint64_t>(__builtin_popcountll(run.lanes)) * run.count;
@@ -105,7 +103,7 @@ public:
         return count_;
     }
 
-private:
+ private:
     Stream stream_;
     std::uint64_t count_ = 0;
 };
@@ -125,9 +123,8 @@ std::size_t Packer::index_bytes() const {
 std::vector<std::int32_t> Packer::weight_of_byte() const {
     const std::vector<std::int32_t> logical = logical_index(store_->geometry);
     std::vector<std::int32_t> weights(elements_, -1);
-    for_each_packed([&](std::size_t at, std::size_t canonical) {
-        weights[at] = logical[canonical];
-    });
+    for_each_packed(
+        [&](std::size_t at, std::size_t canonical) { weights[at] = logical[canonical]; });
     return weights;
 }
 

@@ -8,7 +8,7 @@
 namespace sigmabench {
 
 class Packer final : public WeightSource {
-public:
+ public:
     // A store without sigma is not drawn: its mean is packed once.
     Packer(std::shared_ptr<const Store> store, std::uint32_t ordinal, const ConvKernel& kernel);
 
@@ -38,7 +38,7 @@ public:
     // Weights in canonical order into a buffer; `scratch` may hold them.
     void pack(const std::int8_t* canonical, std::int8_t* scratch, std::int8_t* out) const;
 
-private:
+ private:
     void finish(std::int8_t* scratch, std::int8_t* out) const;
     template <class Visit>
     void for_each_packed(Visit visit) const;
@@ -46,8 +46,8 @@ private:
     std::shared_ptr<const Store> store_;
     WeightLayout layout_;
     std::string key_;
-    std::size_t elements_;    // of the kernel's buffer, without its trailing extras
-    Stream stream_;           // direct: into the kernel's buffer; else into canonical order
+    std::size_t elements_;  // of the kernel's buffer, without its trailing extras
+    Stream stream_;         // direct: into the kernel's buffer; else into canonical order
     // Of scratch: canonical order, then where a kernel's layout is made by reordering, the plain
     // tensor and the scratch of that.
     std::size_t canonical_bytes_ = 0, plain_bytes_ = 0, scratch_bytes_ = 0;

@@ -12,7 +12,7 @@ constexpr std::int64_t kPrefixPixels = 14 * 14;
 
 // Best-fit allocation of offsets, ahead of time. Blocks stay whole while they are in use.
 class Arena {
-public:
+ public:
     std::size_t allocate(std::size_t bytes) {
         bytes = round_up(std::max<std::size_t>(bytes, 1), kLine);
         auto best = free_.end();
@@ -51,7 +51,7 @@ public:
 
     std::size_t size() const { return top_; }
 
-private:
+ private:
     struct Block {
         std::size_t offset, size;
     };
@@ -80,8 +80,8 @@ Placement place(const Network& network, const std::vector<std::size_t>& sizes, s
     placement.offset.assign(sizes.size(), 0);
     placement.in_place.assign(network.nodes.size(), false);
     const std::vector<int> last = last_readers(network);
-    const auto start = static_cast<std::size_t>(
-        first == 0 ? network.input : node_output(network.nodes[first - 1]));
+    const auto start = static_cast<std::size_t>(first == 0 ? network.input
+                                                           : node_output(network.nodes[first - 1]));
     const int result =
         end < network.nodes.size() ? node_output(network.nodes[end - 1]) : network.output;
     std::vector<bool> live(sizes.size(), false);
@@ -137,13 +137,12 @@ ConvSpec piece_of(const ConvSpec& whole, const Rows& part, bool images) {
     return piece;
 }
 
-// Kernels for the pieces, of the kind that computes the whole and reading the same buffer of weights,
-// one for equal pieces; none where there is nothing to do. Where there is no such kernel for a piece,
-// the first thread does the whole: results must not depend on who works on a pass.
+// Kernels for the pieces, of the kind that computes the whole and reading the same buffer of
+// weights, one for equal pieces; none where there is nothing to do. Where there is no such kernel
+// for a piece, the first thread does the whole: results must not depend on who works on a pass.
 std::vector<std::shared_ptr<const ConvKernel>> make_kernels(const ConvSpec& whole,
-                                                            const Geometry& geometry,
-                                                            Engine engine, bool images,
-                                                            std::vector<Rows>& parts) {
+                                                            const Geometry& geometry, Engine engine,
+                                                            bool images, std::vector<Rows>& parts) {
     std::vector<std::shared_ptr<const ConvKernel>> kernels(parts.size());
     const std::shared_ptr<const ConvKernel> model = make_conv(whole, geometry, engine);
     const Rows all = {0, images ? whole.batch : whole.out_height};
@@ -153,8 +152,8 @@ std::vector<std::shared_ptr<const ConvKernel>> make_kernels(const ConvSpec& whol
         if (rows.first == rows.last) continue;
         const bool equal = images && part > 0 &&
                            rows.last - rows.first == parts[part - 1].last - parts[part - 1].first;
-        kernels[part] = equal ? kernels[part - 1]
-                              : model->again(piece_of(whole, rows, images), geometry);
+        kernels[part] =
+            equal ? kernels[part - 1] : model->again(piece_of(whole, rows, images), geometry);
         if (kernels[part] == nullptr) {
             parts.assign(parts.size(), Rows());
             parts[0] = all;
@@ -259,9 +258,8 @@ std::size_t Plan::plan_input(const Network& network, Engine engine) {
     const std::int64_t line = image.width * image.channels;
     row_words_ = (folding.columns > 0 ? folding.row_bytes() : 0) / 4 +
                  static_cast<std::size_t>(line) / 4 + 2;
-    const std::int64_t size = folding.columns == 0
-                                  ? image.size()
-                                  : image.height * folding.out_width * folding.folded;
+    const std::int64_t size =
+        folding.columns == 0 ? image.size() : image.height * folding.out_width * folding.folded;
     return static_cast<std::size_t>(images(prefix_.steps > 0) * size) *
            type_bytes(network.at(network.input).type());
 }
@@ -396,22 +394,21 @@ ConvStep& Plan::add_conv(const Network& network, Packers& packers, Engine engine
     for (Rows& part : parts) {  // a piece counts images, or rows
         if (images) part = {part.first / whole.out_height, part.last / whole.out_height};
     }
-    const auto kernels =
-        inside ? std::vector<std::shared_ptr<const ConvKernel>>(
-                     parts.size(), make_conv(whole, geometry, engine))
-               : make_kernels(whole, geometry, engine, images, parts);
+    const auto kernels = inside ? std::vector<std::shared_ptr<const ConvKernel>>(
+                                      parts.size(), make_conv(whole, geometry, engine))
+                                : make_kernels(whole, geometry, engine, images, parts);
     ConvStep step;
     step.node = index;
-    const auto src_row = static_cast<std::size_t>(whole.in_width * whole.in_channels) *
-                         type_bytes(whole.src);
-    const auto dst_row = static_cast<std::size_t>(whole.out_width * whole.out_channels) *
-                         type_bytes(whole.dst);
+    const auto src_row =
+        static_cast<std::size_t>(whole.in_width * whole.in_channels) * type_bytes(whole.src);
+    const auto dst_row =
+        static_cast<std::size_t>(whole.out_width * whole.out_channels) * type_bytes(whole.dst);
     for (std::size_t k = 0; k < parts.size(); ++k) {
         ConvPiece piece{kernels[k], 0, 0, 0, 0};
         const std::int64_t first = parts[k].first, count = parts[k].last - first;
-        const std::int64_t top = images ? first * whole.in_height
-                                        : std::max<std::int64_t>(
-                                              first * whole.stride[0] - whole.padding[0], 0);
+        const std::int64_t top =
+            images ? first * whole.in_height
+                   : std::max<std::int64_t>(first * whole.stride[0] - whole.padding[0], 0);
         piece.src = static_cast<std::size_t>(top) * src_row;
         piece.dst = static_cast<std::size_t>(images ? first * whole.out_height : first) * dst_row;
         piece.residual_bytes =
@@ -432,8 +429,7 @@ ConvStep& Plan::add_conv(const Network& network, Packers& packers, Engine engine
     if (!node.bias_step.empty()) {
         step.bias = make_bias_stream(whole.out_channels, 2 * node.ordinal + 1);
     }
-    const std::size_t drawn =
-        step.source->sampled() ? round_up(step.source->bytes(), kLine) : 0;
+    const std::size_t drawn = step.source->sampled() ? round_up(step.source->bytes(), kLine) : 0;
     const auto channels = static_cast<std::size_t>(whole.out_channels);
     if (inside) {  // one after the other
         step.weights_at = prefix_weights_;

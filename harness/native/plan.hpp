@@ -15,13 +15,13 @@ enum class Engine { automatic, onednn, portable };
 // The packers, or sources of floats, of a network's layers: plans whose kernels agree on a layout
 // share one.
 class Packers {
-public:
+ public:
     explicit Packers(const std::vector<std::shared_ptr<const Store>>& stores)
         : stores_(stores), of_(stores.size()) {}
     const WeightSource& get(const ConvNode& node, std::size_t index, const ConvKernel& kernel);
     std::size_t index_bytes() const;
 
-private:
+ private:
     const std::vector<std::shared_ptr<const Store>>& stores_;  // by node
     std::vector<std::list<std::unique_ptr<WeightSource>>> of_;
 };
@@ -40,9 +40,9 @@ struct ConvStep {
     const WeightSource* source = nullptr;
     std::vector<ConvPiece> pieces;
     std::vector<std::unique_ptr<Share>> shares;  // what each thread draws; empty: the first all
-    bool logits = false;         // written to the caller, not to the arena
-    std::optional<Stream> bias;  // noise of a sampled bias; empty in float networks
-    std::size_t weights_at = 0, bias_at = 0;  // in the buffers of what is drawn
+    bool logits = false;                         // written to the caller, not to the arena
+    std::optional<Stream> bias;                  // noise of a sampled bias; empty in float networks
+    std::size_t weights_at = 0, bias_at = 0;     // in the buffers of what is drawn
 
     const ConvKernel& kernel() const {  // of the first piece that has something to do
         std::size_t k = 0;
@@ -85,15 +85,16 @@ struct InputStep {
 };
 
 // The first layers have large maps and few weights: their weights are drawn together, then a few
-// images at a time go through all of them, so that what is between them stays in the cache. Only the
-// output of the last is kept for the whole batch. A thread goes through its rounds without waiting
-// for the others, so all that lies between the layers is its own.
+// images at a time go through all of them, so that what is between them stays in the cache. Only
+// the output of the last is kept for the whole batch. A thread goes through its rounds without
+// waiting for the others, so all that lies between the layers is its own.
 struct Prefix {
-    std::size_t steps = 0;      // 0: there is none
-    std::int64_t images = 0;    // at a time, of each thread
+    std::size_t steps = 0;    // 0: there is none
+    std::int64_t images = 0;  // at a time, of each thread
     std::int64_t rounds = 0;
     std::size_t out_bytes = 0;  // of the last step's output, an image
-    std::size_t own_bytes = 0;  // of each thread in the arena, one after the other from its beginning
+    std::size_t own_bytes =
+        0;  // of each thread in the arena, one after the other from its beginning
 };
 
 // Where every activation lies, and whether a residual lies where its sum will be written.
@@ -104,7 +105,7 @@ struct Placement {
 };
 
 class Plan {
-public:
+ public:
     // For `parts` threads that work on each pass together.
     Plan(const Network& network, Packers& packers, Engine engine, std::int64_t batch,
          std::int64_t parts);
@@ -135,7 +136,7 @@ public:
     // Activations written and read in a pass, float32 input, logits and copies included.
     std::size_t activation_bytes() const { return activation_bytes_; }
 
-private:
+ private:
     std::size_t activation_size(const Network& network, int activation) const;
     Placement place_all(const Network& network, const std::vector<std::size_t>& sizes);
     void plan_prefix(const Network& network, const std::vector<std::size_t>& sizes);

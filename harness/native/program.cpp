@@ -15,21 +15,24 @@
 namespace sigmabench {
 namespace {
 
-constexpr std::size_t kPlans = 8;  // batch sizes kept ready
+constexpr std::size_t kPlans = 8;              // batch sizes kept ready
 constexpr std::int64_t kMostImages = 1 << 24;  // so that no count of bytes overflows
-constexpr int kPoison = 99;        // what a buffer holds that others have used
-constexpr int kTrialRounds = 5;    // of a size of teams that is measured, more if they are short
+constexpr int kPoison = 99;                    // what a buffer holds that others have used
+constexpr int kTrialRounds = 5;  // of a size of teams that is measured, more if they are short
 constexpr double kTrialLeast = 0.03, kTrialMost = 0.3;  // seconds
 constexpr double kTrialLong = 1e-3;  // seconds beside which waking the threads is little
-constexpr double kClearly = 0.95;  // of the time of a smaller team, to be preferred to it
+constexpr double kClearly = 0.95;    // of the time of a smaller team, to be preferred to it
 
 using Clock = std::chrono::steady_clock;
 
 const char* path_of(WeightPath path) {
     switch (path) {
-        case WeightPath::direct: return "direct";
-        case WeightPath::gather: return "gather";
-        default: return "reorder";
+        case WeightPath::direct:
+            return "direct";
+        case WeightPath::gather:
+            return "gather";
+        default:
+            return "reorder";
     }
 }
 
@@ -108,8 +111,7 @@ Program::Program(Network network, const AliasTables& tables, Engine engine, Samp
     }
     if (team_ < 0 || team_ > threads_ || (team_ > 0 && threads_ % team_ != 0)) {
         throw std::invalid_argument("a pass can be shared by a number of threads that divides " +
-                                    std::to_string(threads_) + ", not by " +
-                                    std::to_string(team_));
+                                    std::to_string(threads_) + ", not by " + std::to_string(team_));
     }
     stores_ = take_posteriors(network_);
     state_ = new State(*this);
@@ -170,7 +172,8 @@ ProfileReport Program::profile(const float* x, std::int64_t batch, std::uint64_t
     ProfileReport report;
     const auto start = Clock::now();
     run(mine, task);
-    report.wall = std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count();
+    report.wall =
+        std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count();
     report.steps.resize(steps);
     for (const Profile& profile : profiles) {
         for (std::size_t k = 0; k < steps; ++k) {
@@ -215,18 +218,19 @@ std::vector<int> Program::teams(std::int64_t batch) const {
     return sizes;
 }
 
-// Seconds of a round, in which every team does one pass, among many, by size of the teams; of a call
-// for a single pass, by that size negated. Other sizes' plans are dropped: what a call will use is
-// made then. Sizes whose teams do not fit into memory side by side are left out.
+// Seconds of a round, in which every team does one pass, among many, by size of the teams; of a
+// call for a single pass, by that size negated. Other sizes' plans are dropped: what a call will
+// use is made then. Sizes whose teams do not fit into memory side by side are left out.
 const std::map<int, double>& Program::measured(State& state, const Task& task) {
     const auto known = state.rounds.find(task.batch);
     if (known != state.rounds.end()) return known->second;
-    const auto size = static_cast<std::size_t>(task.batch * network_.at(network_.output).image.size());
+    const auto size =
+        static_cast<std::size_t>(task.batch * network_.at(network_.output).image.size());
     std::atomic<std::uint64_t> draws{0};
     std::map<int, double> seconds;
     const auto best = [&](int team, std::int64_t passes) {
         std::vector<float> logits(static_cast<std::size_t>(passes) * size);
-        const Task trial{task.x,  task.batch,    task.keys, task.first,
+        const Task trial{task.x, task.batch,    task.keys, task.first,
                          passes, logits.data(), draws,     nullptr};
         double least = 0, spent = 0;
         const auto more = [&](int round) {
@@ -271,8 +275,7 @@ std::vector<std::pair<int, std::int64_t>> Program::schedule(State& state, const 
     const auto time = [&](int team, std::int64_t count) {
         const std::int64_t side_by_side = threads_ / team;
         if (count == 1) return seconds.at(-team);
-        return seconds.at(team) *
-               static_cast<double>((count + side_by_side - 1) / side_by_side);
+        return seconds.at(team) * static_cast<double>((count + side_by_side - 1) / side_by_side);
     };
     // Smaller teams wait less for each other when other processes want the cores.
     const auto fastest = [&](std::int64_t count) {
@@ -308,8 +311,8 @@ void Program::check_memory(const Plan& plan, std::int64_t teams) const {
     const std::size_t free = free_memory();
     if (wanted <= free) return;
     const auto gibibytes = [](std::size_t bytes) {
-        return std::to_string((bytes >> 20) / 1024) + "." + std::to_string((bytes >> 20) % 1024 / 103) +
-               " GiB";
+        return std::to_string((bytes >> 20) / 1024) + "." +
+               std::to_string((bytes >> 20) % 1024 / 103) + " GiB";
     };
     throw std::invalid_argument(std::to_string(teams) + " passes of " +
                                 std::to_string(plan.batch()) + " images side by side need " +
@@ -379,8 +382,7 @@ const ConvNode& Program::conv(std::size_t node) const {
 std::size_t Program::node_of(const std::string& name) const {
     for (std::size_t k = 0; k < network_.nodes.size(); ++k) {
         const Node& node = network_.nodes[k];
-        if (std::holds_alternative<ConvNode>(node) &&
-            network_.at(node_output(node)).name == name) {
+        if (std::holds_alternative<ConvNode>(node) && network_.at(node_output(node)).name == name) {
             return k;
         }
     }
@@ -453,8 +455,7 @@ std::vector<float> Program::sample_bias(std::size_t node, std::uint64_t seed, st
 }
 
 std::vector<std::int32_t> Program::accumulators(std::size_t index, std::int64_t batch,
-                                                const std::uint8_t* x,
-                                                const std::int8_t* weights) {
+                                                const std::uint8_t* x, const std::int8_t* weights) {
     State& mine = state();
     const std::lock_guard<std::mutex> lock(mine.mutex);
     const SingleThreaded single;
@@ -484,8 +485,8 @@ std::vector<std::int32_t> Program::accumulators(std::size_t index, std::int64_t 
     given.mean.assign(weights, weights + given.geometry.weights());
     const Packer packer(make_store(given), 0, *kernel);
     AlignedBuffer<std::uint8_t> scratchpad(kernel->scratchpad_bytes());
-    std::vector<std::int32_t> sums(static_cast<std::size_t>(
-        batch * network_.at(node.output).image.size()));
+    std::vector<std::int32_t> sums(
+        static_cast<std::size_t>(batch * network_.at(node.output).image.size()));
     kernel->bind(src.data(), scratchpad.data())->run(packer.fixed(), nullptr, sums.data());
     return sums;
 }
@@ -501,8 +502,7 @@ std::vector<LayerReport> Program::describe(std::int64_t batch) {
         const auto* step = std::get_if<ConvStep>(&any);
         if (step == nullptr) continue;
         reports.push_back({network_.at(conv(step->node).output).name,
-                           step->kernel().implementation(),
-                           path_of(step->source->path())});
+                           step->kernel().implementation(), path_of(step->source->path())});
     }
     return reports;
 }

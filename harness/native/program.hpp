@@ -19,8 +19,8 @@ struct PackedWeights {
     std::vector<std::int32_t> weight;
 };
 
-// Bytes of one pass; `sampled` counts the kernel's buffer written and read, and where weights do not
-// go straight there, the scratch written and read and the index of the gather.
+// Bytes of one pass; `sampled` counts the kernel's buffer written and read, and where weights do
+// not go straight there, the scratch written and read and the index of the gather.
 struct TrafficReport {
     std::size_t mean = 0, sigma = 0, sampled = 0, activations = 0;
 };
@@ -44,7 +44,7 @@ struct ProfileReport {
 };
 
 class Program {
-public:
+ public:
     // team: threads that work on a pass together, 0 for what measures fastest.
     Program(Network network, const AliasTables& tables, Engine engine, SamplerPath path,
             int threads, int team);
@@ -88,7 +88,7 @@ public:
     std::size_t node_of(const std::string& name) const;  // throws std::out_of_range
     const ConvNode& conv(std::size_t node) const;
 
-private:
+ private:
     using Size = std::pair<std::int64_t, int>;  // images of a batch, threads of a team
 
     struct Prepared {  // a plan, and the teams that have needed one

@@ -69,9 +69,7 @@ SIGMABENCH_VECTORIZE
 void first_row(const std::int16_t* x, std::int64_t size, std::int16_t* row) {
     for (std::int64_t k = 0; k < size; ++k) row[k] = key(x[k]);
 }
-inline void first_row(const float* x, std::int64_t size, float* row) {
-    std::copy_n(x, size, row);
-}
+inline void first_row(const float* x, std::int64_t size, float* row) { std::copy_n(x, size, row); }
 
 SIGMABENCH_VECTORIZE
 void next_row(const std::int16_t* x, std::int64_t size, std::int16_t* row) {

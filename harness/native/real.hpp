@@ -11,7 +11,6 @@ std::int32_t convert_input(const float* x, Rows rows, const Image& image, Type t
 
 // NHWC to NHWC, float32 or bfloat16. Averages are sums in float32, divided once. `scratch` as in
 // `pool`.
-void pool_real(const void* x, Rows rows, const PoolSpec& spec, std::int32_t* scratch,
-               void* out);
+void pool_real(const void* x, Rows rows, const PoolSpec& spec, std::int32_t* scratch, void* out);
 
 }  // namespace sigmabench

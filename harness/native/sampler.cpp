@@ -42,8 +42,8 @@ void fill(const Store& store, const Posterior& posterior) {
         const auto weight = static_cast<std::size_t>(logical[at]);
         store.mean.data()[at] = posterior.mean[weight];
         if (posterior.bits == 0) continue;
-        store_sigma(store.sigma.data() + at / kLanes * sigma_bytes,
-                    static_cast<int>(at % kLanes), posterior.bits, posterior.sigma[weight]);
+        store_sigma(store.sigma.data() + at / kLanes * sigma_bytes, static_cast<int>(at % kLanes),
+                    posterior.bits, posterior.sigma[weight]);
     }
 }
 
@@ -220,7 +220,8 @@ Stream make_bias_stream(std::int64_t channels, std::uint32_t ordinal) {
 
 bool supported(SamplerPath path) {
     switch (path) {
-        case SamplerPath::portable: return true;
+        case SamplerPath::portable:
+            return true;
 #if defined(__x86_64__)
         case SamplerPath::avx2:
             return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") &&
@@ -235,7 +236,8 @@ bool supported(SamplerPath path) {
                    __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("aes") &&
                    __builtin_cpu_supports("vaes");
 #else
-        default: return false;
+        default:
+            return false;
 #endif
     }
     return false;
@@ -251,10 +253,14 @@ SamplerPath best_path() {
 
 const char* path_name(SamplerPath path) {
     switch (path) {
-        case SamplerPath::avx512_vbmi: return "avx512_vbmi";
-        case SamplerPath::avx512: return "avx512";
-        case SamplerPath::avx2: return "avx2";
-        default: return "portable";
+        case SamplerPath::avx512_vbmi:
+            return "avx512_vbmi";
+        case SamplerPath::avx512:
+            return "avx512";
+        case SamplerPath::avx2:
+            return "avx2";
+        default:
+            return "portable";
     }
 }
 
@@ -262,11 +268,15 @@ void sample(SamplerPath path, const Stream& stream, const AliasTables& tables,
             const KeySchedule& keys, std::uint32_t mc, std::int8_t* out) {
     switch (path) {
 #if defined(__x86_64__)
-        case SamplerPath::avx512_vbmi: return sample_avx512_vbmi(stream, tables, keys, mc, out);
-        case SamplerPath::avx512: return sample_avx512(stream, tables, keys, mc, out);
-        case SamplerPath::avx2: return sample_avx2(stream, tables, keys, mc, out);
+        case SamplerPath::avx512_vbmi:
+            return sample_avx512_vbmi(stream, tables, keys, mc, out);
+        case SamplerPath::avx512:
+            return sample_avx512(stream, tables, keys, mc, out);
+        case SamplerPath::avx2:
+            return sample_avx2(stream, tables, keys, mc, out);
 #endif
-        default: return sample_portable(stream, tables, keys, mc, out);
+        default:
+            return sample_portable(stream, tables, keys, mc, out);
     }
 }
 
@@ -297,7 +307,8 @@ void sample_portable(const Stream& stream, const AliasTables& tables, const KeyS
                 const int at = lane * bits / 8, down = lane * bits % 8;
                 const int word = sigma[at] | sigma[at + 1] << 8;
                 const int v = (word >> down & ((1 << bits) - 1)) << (15 - bits);
-                const int half = ChannelConstants::half(lane), place = ChannelConstants::place(lane);
+                const int half = ChannelConstants::half(lane),
+                          place = ChannelConstants::place(lane);
                 const int a = c.multiplier[half][place], b = c.offset[half][place];
                 const int g = std::min(((a * v + (1 << 14)) >> 15) + b, 32767);
                 const int wide = magnitude * c.widen[half][place];

@@ -25,8 +25,9 @@ struct Posterior {
     std::vector<std::uint8_t> shift;
 };
 
-// The constants of the output channels of one block as the sampler wants them: it widens the bytes of
-// a block to 16 bits, of each 16 lanes the first eight in one register and the others in another.
+// The constants of the output channels of one block as the sampler wants them: it widens the bytes
+// of a block to 16 bits, of each 16 lanes the first eight in one register and the others in
+// another.
 struct ChannelConstants {
     alignas(64) std::int16_t multiplier[2][32];
     alignas(64) std::int16_t offset[2][32];
@@ -79,8 +80,7 @@ std::vector<std::int32_t> logical_index(const Geometry& geometry);
 // The blocks of a blockwise layout in the order of the noise stream, then its padding.
 std::vector<Run> make_runs(const Geometry& geometry, const Origin& origin);
 // The stream that fills a blockwise layout.
-Stream make_stream(std::shared_ptr<const Store> store, std::uint32_t ordinal,
-                   const Origin& origin);
+Stream make_stream(std::shared_ptr<const Store> store, std::uint32_t ordinal, const Origin& origin);
 // One of `parts` streams of about equal length that together write what `whole` does.
 Stream share(const Stream& whole, std::size_t part, std::size_t parts);
 // A stream of bare noise for the biases of `channels` channels: it yields eps_q itself.

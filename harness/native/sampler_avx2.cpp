@@ -62,8 +62,8 @@ SIGMABENCH_INLINE __m256i weights(int half, int bits, __m256i first, __m256i slo
     const __m256i d = _mm256_packus_epi16(low, high);  // saturates at 255, which no mean survives
     // Around 128 in unsigned bytes, saturation does the clamping.
     const __m256i centre = _mm256_xor_si256(mean, top);
-    const __m256i w = _mm256_blendv_epi8(_mm256_adds_epu8(centre, d), _mm256_subs_epu8(centre, d),
-                                         first);
+    const __m256i w =
+        _mm256_blendv_epi8(_mm256_adds_epu8(centre, d), _mm256_subs_epu8(centre, d), first);
     return _mm256_xor_si256(_mm256_max_epu8(w, _mm256_set1_epi8(1)), top);
 }
 
@@ -90,10 +90,10 @@ SIGMABENCH_AVX2 void sample_avx2(const Stream& stream, const AliasTables& tables
             expand_sigma(store.sigma.data() + place * sigma_bytes, store.bits, sigma);
             for (int half = 0; half < 2; ++half) {
                 const int at = 32 * half;
-                const __m256i w = weights(half, store.bits, load(random + at),
-                                          load(random + kLanes + at),
-                                          load(store.mean.data() + place * kLanes + at),
-                                          load(sigma + at), store.constants[run.group], tables);
+                const __m256i w =
+                    weights(half, store.bits, load(random + at), load(random + kLanes + at),
+                            load(store.mean.data() + place * kLanes + at), load(sigma + at),
+                            store.constants[run.group], tables);
                 _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + at),
                                     _mm256_and_si256(w, load(kept + at)));
             }

@@ -83,8 +83,7 @@ struct Tables {
 SIGMABENCH_INLINE __m512i magnitude(const Random& random, const Tables& tables) {
     const __m512i threshold =
         _mm512_permutex2var_epi8(tables.threshold[0], random.first, tables.threshold[1]);
-    const __m512i alias =
-        _mm512_permutex2var_epi8(tables.alias[0], random.first, tables.alias[1]);
+    const __m512i alias = _mm512_permutex2var_epi8(tables.alias[0], random.first, tables.alias[1]);
     const __mmask64 own = _mm512_cmplt_epu8_mask(random.slot, threshold);
     const __m512i column = _mm512_and_si512(random.first, _mm512_set1_epi8(127));
     return _mm512_mask_mov_epi8(alias, own, column);
@@ -110,12 +109,12 @@ SIGMABENCH_INLINE __m512i weights(const Random& random, __m512i mean, __m512i si
         return bits == 8 ? v : _mm512_and_si512(v, field);
     };
     const __m512i size = magnitude(random, tables);
-    const __m512i low = distance(widened(_mm512_unpacklo_epi8(sigma, zero)),
-                                 _mm512_unpacklo_epi8(size, zero), c.multiplier[0], c.offset[0],
-                                 c.widen[0]);
-    const __m512i high = distance(widened(_mm512_unpackhi_epi8(sigma, zero)),
-                                  _mm512_unpackhi_epi8(size, zero), c.multiplier[1], c.offset[1],
-                                  c.widen[1]);
+    const __m512i low =
+        distance(widened(_mm512_unpacklo_epi8(sigma, zero)), _mm512_unpacklo_epi8(size, zero),
+                 c.multiplier[0], c.offset[0], c.widen[0]);
+    const __m512i high =
+        distance(widened(_mm512_unpackhi_epi8(sigma, zero)), _mm512_unpackhi_epi8(size, zero),
+                 c.multiplier[1], c.offset[1], c.widen[1]);
     const __m512i d = _mm512_packus_epi16(low, high);  // saturates at 255, which no mean survives
     // Around 128 in unsigned bytes, saturation does the clamping.
     const __m512i centre = _mm512_xor_si512(mean, top);
@@ -146,10 +145,10 @@ SIGMABENCH_AVX512 void sample_bits(const Stream& stream, const AliasTables& alia
         const ChannelConstants& constants = store.constants[run.group];
         const std::int8_t* mean = store.mean.data() + std::size_t{run.block} * kLanes;
         const std::uint8_t* sigma = store.sigma.data() + std::size_t{run.block} * (8 * bits);
-        __m512i counter = _mm512_add_epi32(
-            outputs, _mm512_broadcast_i32x4(_mm_set_epi32(
-                         0, static_cast<int>(stream.ordinal), static_cast<int>(mc),
-                         static_cast<int>(8 * run.block))));
+        __m512i counter =
+            _mm512_add_epi32(outputs, _mm512_broadcast_i32x4(_mm_set_epi32(
+                                          0, static_cast<int>(stream.ordinal), static_cast<int>(mc),
+                                          static_cast<int>(8 * run.block))));
         const std::size_t step = std::size_t{run.stride} * kLanes;
         for (std::uint32_t k = 0; k < run.count; ++k) {
             _mm_prefetch(reinterpret_cast<const char*>(mean) + kAhead, _MM_HINT_T0);
@@ -172,14 +171,22 @@ SIGMABENCH_AVX512 void sample_bits(const Stream& stream, const AliasTables& alia
 void sample_avx512_vbmi(const Stream& stream, const AliasTables& tables, const KeySchedule& keys,
                         std::uint32_t mc, std::int8_t* out) {
     switch (stream.store->bits) {
-        case 1: return sample_bits<1>(stream, tables, keys, mc, out);
-        case 2: return sample_bits<2>(stream, tables, keys, mc, out);
-        case 3: return sample_bits<3>(stream, tables, keys, mc, out);
-        case 4: return sample_bits<4>(stream, tables, keys, mc, out);
-        case 5: return sample_bits<5>(stream, tables, keys, mc, out);
-        case 6: return sample_bits<6>(stream, tables, keys, mc, out);
-        case 7: return sample_bits<7>(stream, tables, keys, mc, out);
-        default: return sample_bits<8>(stream, tables, keys, mc, out);
+        case 1:
+            return sample_bits<1>(stream, tables, keys, mc, out);
+        case 2:
+            return sample_bits<2>(stream, tables, keys, mc, out);
+        case 3:
+            return sample_bits<3>(stream, tables, keys, mc, out);
+        case 4:
+            return sample_bits<4>(stream, tables, keys, mc, out);
+        case 5:
+            return sample_bits<5>(stream, tables, keys, mc, out);
+        case 6:
+            return sample_bits<6>(stream, tables, keys, mc, out);
+        case 7:
+            return sample_bits<7>(stream, tables, keys, mc, out);
+        default:
+            return sample_bits<8>(stream, tables, keys, mc, out);
     }
 }
 

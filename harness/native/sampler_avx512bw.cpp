@@ -1,5 +1,5 @@
-// The sampler for AVX-512 without VBMI and VAES (before Ice Lake): 64 weights a register, noise from
-// AES-NI four counters at a time, tables of 16-bit entries.
+// The sampler for AVX-512 without VBMI and VAES (before Ice Lake): 64 weights a register, noise
+// from AES-NI four counters at a time, tables of 16-bit entries.
 #if defined(__x86_64__)
 
 #include <immintrin.h>
@@ -36,10 +36,8 @@ SIGMABENCH_AVX512 Tables make_tables(const AliasTables& alias) {
 // |eps_q| of 32 lanes in 16 bits, from their bytes of noise in 16 bits.
 SIGMABENCH_INLINE __m512i magnitude(const Tables& tables, __m512i first, __m512i slot) {
     const __m512i column = _mm512_and_si512(first, _mm512_set1_epi16(127));
-    const __m512i lower =
-        _mm512_permutex2var_epi16(tables.entries[0], column, tables.entries[1]);
-    const __m512i upper =
-        _mm512_permutex2var_epi16(tables.entries[2], column, tables.entries[3]);
+    const __m512i lower = _mm512_permutex2var_epi16(tables.entries[0], column, tables.entries[1]);
+    const __m512i upper = _mm512_permutex2var_epi16(tables.entries[2], column, tables.entries[3]);
     const __mmask32 high = _mm512_test_epi16_mask(column, _mm512_set1_epi16(64));
     const __m512i entry = _mm512_mask_mov_epi16(lower, high, upper);
     const __mmask32 own = _mm512_cmplt_epu16_mask(slot, _mm512_srli_epi16(entry, 8));
@@ -78,8 +76,7 @@ SIGMABENCH_INLINE __m512i weights(__m512i first, __m512i slot, __m512i mean, __m
 }  // namespace
 
 SIGMABENCH_AVX512 void sample_avx512(const Stream& stream, const AliasTables& alias,
-                                     const KeySchedule& keys, std::uint32_t mc,
-                                     std::int8_t* out) {
+                                     const KeySchedule& keys, std::uint32_t mc, std::int8_t* out) {
     const Store& store = *stream.store;
     const Tables tables = make_tables(alias);
     const std::size_t sigma_bytes = 8 * static_cast<std::size_t>(store.bits);
@@ -95,10 +92,10 @@ SIGMABENCH_AVX512 void sample_avx512(const Stream& stream, const AliasTables& al
             const std::size_t place = run.block + k;
             ars_block(keys, 8 * (run.block + k), mc, stream.ordinal, 0, random);
             expand_sigma(store.sigma.data() + place * sigma_bytes, store.bits, sigma);
-            const __m512i w = weights(_mm512_load_si512(random), _mm512_load_si512(random + kLanes),
-                                      _mm512_loadu_si512(store.mean.data() + place * kLanes),
-                                      _mm512_load_si512(sigma), store.bits, constants, tables,
-                                      run.lanes);
+            const __m512i w =
+                weights(_mm512_load_si512(random), _mm512_load_si512(random + kLanes),
+                        _mm512_loadu_si512(store.mean.data() + place * kLanes),
+                        _mm512_load_si512(sigma), store.bits, constants, tables, run.lanes);
             _mm512_storeu_si512(to, w);
         }
     }

@@ -97,11 +97,10 @@ Team::Team(const Network& network, const Plan& plan)
         for (const auto& any : plan.steps()) {
             const auto* step = std::get_if<ConvStep>(&any);
             const ConvPiece* piece = step == nullptr ? nullptr : &step->pieces[k];
-            members_[k]->bound.push_back(
-                piece == nullptr || piece->kernel == nullptr
-                    ? nullptr
-                    : piece->kernel->bind(arena_.data() + piece->src,
-                                          members_[k]->scratchpad.data()));
+            members_[k]->bound.push_back(piece == nullptr || piece->kernel == nullptr
+                                             ? nullptr
+                                             : piece->kernel->bind(arena_.data() + piece->src,
+                                                                   members_[k]->scratchpad.data()));
         }
     }
     std::size_t side = 0;
@@ -126,11 +125,11 @@ TeamMemory Team::memory() const {
 
 // Adds the time since it was last asked to a counter, if anyone wants to know.
 class Team::Clock {
-public:
+ public:
     explicit Clock(bool wanted) : wanted_(wanted) {
         if (wanted_) last_ = now();
     }
-    void add(std::int64_t StepTime::*part, Profile* profile, std::size_t step) {
+    void add(std::int64_t StepTime::* part, Profile* profile, std::size_t step) {
         if (!wanted_) return;
         const auto time = now();
         (*profile)[step].*part +=
@@ -138,7 +137,7 @@ public:
         last_ = time;
     }
 
-private:
+ private:
     using Time = std::chrono::steady_clock::time_point;
     static Time now() { return std::chrono::steady_clock::now(); }
     bool wanted_;
@@ -247,9 +246,8 @@ void Team::conv(std::size_t member, std::size_t index, std::uint8_t* out) {
     if (piece.kernel == nullptr) return;
     const auto& node = std::get<ConvNode>(network_.nodes[step.node]);
     const std::size_t side = side_[index];
-    const std::int8_t* weights = step.source->sampled()
-                                     ? weights_[side].data() + step.weights_at
-                                     : step.source->fixed();
+    const std::int8_t* weights =
+        step.source->sampled() ? weights_[side].data() + step.weights_at : step.source->fixed();
     const float* bias = step.bias ? biases_[side].data() + step.bias_at : node.bias.data();
     std::uint8_t* dst = out + piece.dst;
     if (piece.residual_bytes > 0) {

@@ -18,7 +18,7 @@ struct Draw {
 
 // Scratch for drawing, and the drawing of one step.
 class Drawer {
-public:
+ public:
     Drawer(const Network& network, const Plan& plan);
     void weights(const ConvStep& step, const Draw& draw, std::int8_t* out);
     // What member `part` of a team has to draw.
@@ -26,7 +26,7 @@ public:
     void bias(const ConvStep& step, const Draw& draw, float* out);
     std::size_t bytes() const { return scratch_.size() + noise_.size(); }
 
-private:
+ private:
     const Network& network_;
     AlignedBuffer<std::int8_t> scratch_, noise_;
 };
@@ -40,12 +40,12 @@ using Profile = std::vector<StepTime>;  // by step; last, the input
 // Every member waits until all have come. Spins, for what lies between two of them is short, and
 // yields where a core is missing.
 class Barrier {
-public:
+ public:
     explicit Barrier(std::size_t members) : members_(members) {}
     void wait();
     void fail() { failed_.store(true, std::memory_order_release); }  // the others throw
 
-private:
+ private:
     const std::size_t members_;
     std::atomic<std::size_t> come_{0};
     std::atomic<std::uint64_t> phase_{0};
@@ -58,13 +58,12 @@ struct TeamMemory {
 };
 
 class Team {
-public:
+ public:
     Team(const Network& network, const Plan& plan);
 
     // One pass over plan.batch() images, float32 NCHW, called by every member; logits
     // [batch][classes]. A profile is added to.
-    void run(std::size_t member, const float* x, const Draw& draw, float* logits,
-             Profile* profile);
+    void run(std::size_t member, const float* x, const Draw& draw, float* logits, Profile* profile);
     // What a pass draws, and nothing else.
     void draw(std::size_t member, const Draw& draw);
     // Only in step do members go from one pass to the next; one that throws has to `fail`.
@@ -73,7 +72,7 @@ public:
 
     TeamMemory memory() const;
 
-private:
+ private:
     // A member's own.
     struct Member {
         Member(const Network& network, const Plan& plan);

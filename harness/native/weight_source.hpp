@@ -10,7 +10,7 @@ namespace sigmabench {
 
 // What one of several threads draws of a tensor.
 class Share {
-public:
+ public:
     virtual ~Share() = default;
     // Returns how many weights it drew.
     virtual std::uint64_t sample(SamplerPath path, const AliasTables& tables,
@@ -19,7 +19,7 @@ public:
 };
 
 class WeightSource {
-public:
+ public:
     virtual ~WeightSource() = default;
     // Whether the weights are drawn in every pass; if not, fixed() is what the kernel reads.
     virtual bool sampled() const = 0;

@@ -13,20 +13,20 @@ namespace sigmabench {
 
 // oneDNN asks OpenMP how many threads the calling thread may use; while one of these lives, one.
 class SingleThreaded {
-public:
+ public:
     SingleThreaded();
     ~SingleThreaded();
     SingleThreaded(const SingleThreaded&) = delete;
     SingleThreaded& operator=(const SingleThreaded&) = delete;
 
-private:
+ private:
     int before_;
 };
 
 // Belongs to the process that made it: a forked child has its memory and none of its threads, and
 // must neither use nor destroy it.
 class Workers {
-public:
+ public:
     explicit Workers(int threads);  // throws std::runtime_error if the system has not as many
     ~Workers();
     Workers(const Workers&) = delete;
@@ -38,7 +38,7 @@ public:
     // thread being worker 0. Returns when all are done; rethrows what a task threw first.
     void run(std::int64_t count, const std::function<void(std::int64_t, int)>& task);
 
-private:
+ private:
     struct Batch;
     void work(int worker);
     void stop();
