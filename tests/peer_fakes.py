@@ -15,7 +15,7 @@ WORKER = """
 import os, sys, time
 sys.path.insert(0, {serve!r})
 import torch
-from drawn import Drawn
+from draws import Drawn
 from network import load_posterior
 from serve import Form, RefusedError, serve
 

@@ -173,7 +173,7 @@ def child(script: str, **environment: str) -> dict[str, object]:
 
 OURS_FIRST = """
 import json, os
-from sigmabench.harness import cores
+from sigmabench.harness.machine import cores
 import torch
 bound = sorted(os.sched_getaffinity(0))
 from sigmabench.harness.measure.watch import CoreWatch
@@ -213,7 +213,7 @@ def test_what_cannot_be_given_back_is_named() -> None:
 RUN = """
 import json, glob, re, os, sys
 from sigmabench.harness.cli.main import main
-from sigmabench.harness import store
+from sigmabench.harness.records import store
 main(["run", "lenet-digits", "--formats", "FP32,INT8", "--limit", "60", "--mc", "2", "--batch", "1",
       "--seconds", "0.05", "--seeds", "1", "--results", sys.argv[1]], standalone_mode=False)
 lists = [re.search(r"Cpus_allowed_list:\\s*(\\S+)", open(f).read())[1]

@@ -166,7 +166,7 @@ def compared(plan: Any, *_: object) -> str:
 def nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Commands go as far as the keys of what they would measure."""
     set_ = monkeypatch.setattr
-    for module in ("choices", "cores"):
+    for module in ("workload.choices", "machine.cores"):
         set_(f"sigmabench.harness.{module}.cores_for", lambda wanted: wanted or 1)
     set_(
         "sigmabench.harness.studies.run.measure.run",

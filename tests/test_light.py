@@ -56,9 +56,12 @@ def loaded(arguments: list[str], cache: Path, folder: Path) -> list[str]:
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache in which an installation's answers are: asked for by one process that loads torch."""
     folder = tmp_path_factory.mktemp("cache")
-    code = "from sigmabench.harness import machine, native; machine.fingerprint(); "
+    code = (
+        "from sigmabench.harness import native; native.unavailable(); "
+        "from sigmabench.harness.machine import describe; describe.fingerprint()"
+    )
     subprocess.run(
-        [sys.executable, "-c", code + "native.unavailable()"],
+        [sys.executable, "-c", code],
         check=True,
         env={**os.environ, "XDG_CACHE_HOME": str(folder)},
     )

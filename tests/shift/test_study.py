@@ -215,7 +215,7 @@ def test_records_of_another_machine_are_read_but_not_used(
     whole: tuple[Path, list[ShiftRecord]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
-    other = replace(whole[1][0].fingerprint, cpu="another")
+    other = replace(whole[1][0].fingerprint, cpu="another", cores=999)
     monkeypatch.setattr(study, "fingerprint", lambda: other)
     same(run(tmp_path, plan(), policy=Policy.NEVER), whole[1])
     told: list[str] = []

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
 import torch
-from drawn import Drawn, Probe
+from draws import Drawn, Probe
 from network import load_posterior
 from serve import Form, Job, RefusedError, serve
 from torch import Tensor, nn

@@ -13,7 +13,7 @@ from importlib.metadata import version
 
 import intel_extension_for_pytorch as ipex
 import torch
-from drawn import Drawn, Probe
+from draws import Drawn, Probe
 from intel_extension_for_pytorch.quantization import convert, prepare
 from network import load_posterior
 from serve import Form, Job, RefusedError, serve
