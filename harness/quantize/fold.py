@@ -78,7 +78,7 @@ def fold(module: nn.Module, posterior: Posterior, input_shape: tuple[int, int, i
     posterior.validate(module)
     module = _plain_module(module)
     try:
-        model = _folded(trace(module, input_shape), posterior)
+        model = _folded(trace(module, input_shape), module, posterior)
         _check(model, module, posterior, input_shape)
     except UserError as reason:
         sampled = {name for name, rho in posterior.rho.items() if torch.isfinite(rho).any()}
@@ -86,7 +86,7 @@ def fold(module: nn.Module, posterior: Posterior, input_shape: tuple[int, int, i
         traced = divide(module, input_shape, tensors, sampled)
         if not traced.graph.segments:
             raise reason
-        model = _folded(traced, posterior)
+        model = _folded(traced, module, posterior)
         _check_bayesian(traced, posterior)
         _check(model, module, posterior, input_shape)
     return model
@@ -126,8 +126,9 @@ def _plain_module(module: nn.Module) -> nn.Module:
     return deepcopy(module).to("cpu").float()
 
 
-def _folded(traced: Traced, posterior: Posterior) -> FloatModel:
-    means = {**posterior.state, **posterior.mean, **traced.constants}
+def _folded(traced: Traced, module: nn.Module, posterior: Posterior) -> FloatModel:
+    unsaved = dict(module.named_buffers())  # among them, such as the filter of a blurring pool
+    means = {**unsaved, **posterior.state, **posterior.mean, **traced.constants}
     stds = posterior.std()
     layers = {conv.name: _fold_layer(conv, traced, means, stds) for conv in traced.graph.convs}
     nodes = tuple(

@@ -28,7 +28,7 @@ IMAGES = 4
 PASSES = 2
 DELTA = 0.05  # σ = DELTA·|w|
 TOLERANCE = 1e-4  # of the largest logit, between the module and its FP32 graph
-PUBLISHED = 224  # pixels, of a network that timm has no configuration for
+PUBLISHED = 224  # pixels, of a network whose own size is not known
 
 
 def build(name: str, size: int) -> nn.Module:
@@ -63,10 +63,12 @@ def settled(module: nn.Module, x: Tensor) -> nn.Module:
 
 
 def published(name: str) -> int:
-    """The pixels that a network was published for; those of a deprecated name are not known."""
+    """The pixels that a network was published for; timm does not know a deprecated name's."""
     collection, _, name = name.partition(":")
     if collection == "torchvision":
-        return PUBLISHED
+        import torchvision
+
+        return torchvision.models.get_model_weights(name).DEFAULT.transforms().crop_size[0]
     import timm
 
     known = timm.get_pretrained_cfg(name)

@@ -29,6 +29,7 @@ HERE = Path(__file__).parent
 PROCESSOR_SECONDS = 120
 WALL_SECONDS = 1800
 MEMORY = 6 << 30
+BEYOND = f"beyond {PROCESSOR_SECONDS} s of a processor core or {MEMORY >> 30} GiB of memory"
 
 
 def child(name: str, pipe: Connection) -> None:
@@ -43,7 +44,7 @@ def child(name: str, pipe: Connection) -> None:
         pipe.send(measured(name))
     except Exception as reason:
         text = f"{type(reason).__name__}: {reason}".splitlines()[0]
-        pipe.send({"verdict": "failed", "reason": text})
+        pipe.send({"verdict": "failed", "reason": BEYOND if "allocate memory" in text else text})
 
 
 def surveyed(name: str) -> dict[str, Any]:
@@ -59,8 +60,7 @@ def surveyed(name: str) -> dict[str, Any]:
         found = {}
     process.terminate()
     process.join()
-    over = f"beyond {PROCESSOR_SECONDS} s of a processor core or {MEMORY >> 30} GiB of memory"
-    return found or {"verdict": "failed", "reason": over}
+    return found or {"verdict": "failed", "reason": BEYOND}
 
 
 def keep(results: dict[str, Any], path: Path) -> None:

@@ -127,6 +127,31 @@ def test_a_standardised_weight_is_named_and_the_way_out_is_one() -> None:
     assert not torch.equal(drawn[0], drawn[1])
 
 
+class Blurred(nn.Module):
+    """A filter that no state dict holds, in a network that is divided or not."""
+
+    def __init__(self, divided: bool) -> None:
+        super().__init__()
+        self.divided = divided
+        self.a, self.f = nn.Conv2d(1, 4, 1), nn.Linear(64, 2)
+        self.register_buffer("filter", torch.full((4, 1, 2, 2), 0.25), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.a(x)
+        y = functional.conv2d(y * y if self.divided else y, self.filter, stride=2, groups=4)
+        return self.f(torch.relu(y).flatten(1))
+
+
+@pytest.mark.parametrize("divided", [False, True])
+def test_a_filter_that_is_not_saved_is_the_module_s(divided: bool) -> None:
+    torch.manual_seed(6)
+    module, x = Blurred(divided), torch.randn(3, *SHAPE)
+    model = folded(module)
+    assert bool(model.graph.steps) == divided
+    found = forward(model.graph, mean_weights(model), x, constants=model.constants)
+    torch.testing.assert_close(found, module(x))
+
+
 class Padded(nn.Module):
     def __init__(self, named: bool) -> None:
         super().__init__()
