@@ -34,9 +34,9 @@ has to be no larger than the module's own, or at most 10⁻⁴ too; the last col
 
 Networks of convolutions, linear and normalisation layers, pooling, functions of one number, sums
 and concatenation run natively, but for an adaptive pool that does not divide its map evenly and is
-not followed by a flattening (`vgg11` at 64 pixels), a dilated max pool, and layer and group norm. What divides a network, beside these, are products of
-two activations (attention, squeeze-and-excitation), interpolation and learnable factors
-(`hgnetv2_b0`).
+not followed by a flattening (`vgg11` at 64 pixels), a dilated max pool, and layer and group norm.
+What divides a network, beside these, are products of two activations (attention,
+squeeze-and-excitation), interpolation and learnable factors (`hgnetv2_b0`).
 
 {counts}
 
