@@ -461,6 +461,27 @@ def test_contrasts_tell_how_far_another_draw_of_the_passes_would_have_come_out()
         assert 0.85 * truth < estimate < 1.15 * truth, name
 
 
+@pytest.mark.parametrize("images", [2, 5])
+def test_of_a_block_of_one_image_the_risk_is_whether_it_is_wrong(images):
+    """Fewer images than blocks: AURC is then 1 - accuracy, and so are its contrasts."""
+    labels = torch.arange(images) % 2
+    passes = Predictive([8], groups=True)
+    passes.update(torch.from_numpy(np.random.default_rng(images).normal(size=(8, images, 2))))
+    found = contrasts(passes.summaries()[8].outcomes(labels), labels)
+    accuracy, aurc = (
+        np.frombuffer(base64.b64decode(found[name]), "<f4").reshape(images, -1)
+        for name in ("accuracy", "aurc")
+    )
+    assert np.abs(accuracy).max() == 50 / images
+    np.testing.assert_allclose(aurc, -accuracy / 100, rtol=1e-6)
+
+
+def test_of_one_image_nothing_tells_the_luck():
+    passes = Predictive([8], groups=True)
+    passes.update(torch.zeros(8, 1, 2, dtype=torch.float64))
+    assert contrasts(passes.summaries()[8].outcomes(torch.tensor([0])), torch.tensor([0])) == {}
+
+
 def decoded(contrast):
     """[K, H] of 16 blocks."""
     return np.frombuffer(base64.b64decode(contrast), "<f4").reshape(16, -1)
