@@ -10,7 +10,13 @@ from scipy import stats
 from selective_cases import CLASSES, noisy_run, outputs, sample
 from sklearn.metrics import cohen_kappa_score, jaccard_score
 
-from sigmabench.harness.studies.selective.agreement import LESS, MORE, UNDECIDED, comparisons
+from sigmabench.harness.studies.selective.agreement import (
+    LESS,
+    MORE,
+    UNDECIDED,
+    _agreement,
+    comparisons,
+)
 from sigmabench.harness.studies.selective.referral import Choices
 from sigmabench.harness.studies.selective.sample import Outputs
 
@@ -35,6 +41,26 @@ def test_figures_are_those_of_the_sets() -> None:
     assert one.luck is None
     assert one.excess is None
     assert one.verdict == ""
+
+
+def test_each_resample_counts_its_own_images() -> None:
+    kept, others = np.array([[1.0, 1, 0], [2, 1, 0]]), np.array([[1.0, 0, 1], [2, 0, 1]])
+    counts = np.array([[1.0, 1, 1], [2, 1, 1]])
+    found = _agreement(kept, others, np.array([0.0, 1, 0]), counts)
+    np.testing.assert_array_equal(found["referred"], [1, 1])
+    np.testing.assert_array_equal(found["switched"], [1, 1])
+    np.testing.assert_array_equal(found["wrong"], [1, 1])
+    np.testing.assert_allclose(found["kappa"], [-0.5, -1 / 3])
+
+
+def test_a_format_without_a_yardstick_keeps_no_other_from_its_own() -> None:
+    twin, runs = noisy_run(9, 0.1), [noisy_run(seed, 0.1) for seed in range(3)]
+    formats = {"DNN_FP32": [twin], "DNN_INT8": [twin], "FP32": runs, "INT8": runs}
+    both = sample(formats, {"DNN_INT8": "DNN_FP32", "INT8": "FP32"})
+    found = comparisons([both], CHOICES, resamples=20)
+    assert [one.found.variant for one in found] == ["DNN_INT8", "INT8"]
+    assert [one.luck is None for one in found] == [True, False]
+    assert {one.found.split for one in found} == {"test"}
 
 
 def test_luck_is_the_mean_over_pairs_of_seeds() -> None:

@@ -285,6 +285,30 @@ def test_holm_covers_severities_and_variants_of_a_kind_within_a_metric_and_a_hyp
         assert o.verdict == (shown[0] if shown else "inconclusive")
 
 
+def test_p_values_count_the_draws_on_the_side_of_what_is_to_be_refuted():
+    assert module._p_values(np.array([-3.0, 0.0, 1.0, 2.0]), 1.0) == {
+        "equivalent": 3 / 5, "worse": 4 / 5, "improved": 4 / 5,
+    }  # fmt: skip
+
+
+def test_what_has_no_p_value_ends_no_correction():
+    rng = np.random.default_rng(5)
+    tested = list(single([(arrays(rng, 90), arrays(rng, 90))]).values())
+    untested = replace(tested[0], p={}, p_holm={}, verdict="")
+    first, *others = module._corrected([untested, *tested], 0.05)
+    assert first == untested
+    assert all(other.p_holm for other in others)
+
+
+def test_of_one_image_the_effect_is_told_alone():
+    a, b = ({"confidence": [c], "correct": [True], "nll": [c]} for c in (0.5, 0.75))
+    outcome = single(
+        [({k: np.array(v) for k, v in a.items()}, {k: np.array(v) for k, v in b.items()})]
+    )
+    assert outcome["nll"].effect == 0.25
+    assert outcome["nll"].p == {}
+
+
 def test_the_same_seed_gives_the_same_outcomes_however_resamples_are_cut(monkeypatch):
     (found,) = results(study(("FP32", "INT8"), TYPES[:1], (1,), images=40, ood=()))
     whole = equivalence(found, resamples=50)
