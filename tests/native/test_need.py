@@ -275,7 +275,8 @@ def test_calibration_counts_one_image_where_more_would_not_fit(
     size = 512
     model = fold(module, moped(module, 0.1), (1, size, size))
     x = torch.rand(2, 1, size, size)
-    taken = grown(lambda: observe_ranges(model, x, "minmax"))
+    # What the allocator adds depends on what ran before, and is not of the call.
+    taken = min(grown(lambda: observe_ranges(model, x, "minmax")) for _ in range(3))
     said: list[int] = []
     monkeypatch.setattr(calibrate, "require", lambda _, needed: said.append(needed))
     observe_ranges(model, x, "minmax")

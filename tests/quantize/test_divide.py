@@ -215,7 +215,7 @@ def test_a_whole_network_forced_into_steps_is_one_segment_with_the_same_logits(
 ) -> None:
     whole = fold(residual, posterior, RESIDUAL_SHAPE)
     traced = divide(residual, RESIDUAL_SHAPE, {**posterior.state, **posterior.mean})
-    forced = _folded(traced, posterior)
+    forced = _folded(traced, residual, posterior)
     assert len(forced.graph.steps) == 1
     logits = []
     for model in (whole, forced):
