@@ -24,8 +24,8 @@ def about(seconds: float) -> str:
     return f"about {count} {unit}{'' if count == 1 else 's'}"
 
 
-def warn_if_long(report: Callable[[str, int, int], None], what: str, seconds: float) -> None:
-    """Say about how long something will take, if that is long; see `sweep.Report`."""
+def warn_if_long(report: Report, what: str, seconds: float) -> None:
+    """Say about how long something will take, if that is long."""
     if seconds > LONG_SECONDS:
         report(f"{what} takes {about(seconds)}", 0, 0)
 

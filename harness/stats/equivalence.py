@@ -15,7 +15,7 @@ the image): a resample draws as many units as there are with replacement, each w
 and types in both formats, because an image that is hard is hard in all of them. A one-sided p-value
 is (1 + draws on the side of H₀) / (resamples + 1). Fewer than `LEAST_UNITS` units judge nothing.
 
-ECE is drawn by halves of the units (`paired.Sample`). It is biased upwards, so θ is what
+ECE is drawn by halves of the units (`pairs.PairedValues`). It is biased upwards, so θ is what
 N images show on average, not infinitely many: near its noise floor the ECE of N images hardly
 changes where that of infinitely many would. There (`near_floor`) "equivalent" is about the figure,
 not about the calibration, and NLL, which has no floor, is the one to read.
