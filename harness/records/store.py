@@ -85,7 +85,7 @@ RECORDS: Kind[Record] = Kind("record", Record, SCHEMA_VERSION, cell_key, 3, upgr
 #: Last field of a file: the hash of all others. Files from before it have none, and are believed
 #: (`Kind.hashed`).
 HASH = "sha256"
-#: In a folder of records: what `scratch` keeps.
+#: In a folder of records: what `studies.run.cache` keeps.
 PREDICTIONS = ".predictions"
 #: A folder of records; others of a results directory hold what was made of them.
 _FINGERPRINT = re.compile("[0-9a-f]{8}")
