@@ -11,7 +11,9 @@ from click.testing import CliRunner
 from report import factory
 
 from sigmabench.harness.cli.main import main
+from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.machine.fingerprint import Machine
+from sigmabench.harness.records.chosen import Chosen
 from sigmabench.harness.records.store import RECORDS, Store
 
 ONE, OTHER = (
@@ -74,6 +76,13 @@ REFUSED = {
     ("--since", "2030-13-01"): "--since '2030-13-01' is no date or time",
     ("--since", "2031-01-01"): "No record is as --where and --since ask",
 }
+
+
+def test_records_without_a_whole_machine_are_not_chosen_by_one() -> None:
+    records = factory.grid(("FP32",), (1,), (1,))
+    assert all(one.fingerprint.machine is None for one in records)
+    with pytest.raises(UserError, match=r"^--machine: none of these records names its whole"):
+        Chosen({}, "ab", None).of(records)
 
 
 @pytest.mark.parametrize("options", REFUSED, ids=" ".join)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -136,15 +137,25 @@ def test_only_an_edit_of_what_computes_makes_records_stale(tmp_path: Path) -> No
     was = machine._hash_of_computing(package)
     assert was == machine._hash_of_computing(machine._PACKAGE)
     for told in ("report/sheets.py", "cli/main.py", "studies/shift/shift_sheets.py",
-                 "measure/audits.py", "records/store.py"):  # fmt: skip
+                 "measure/audits.py", "records/store.py", "stats/equivalence.py"):  # fmt: skip
         (package / told).write_text((package / told).read_text() + "# edited\n")
     (tmp_path / "README.md").write_text("edited")
     assert machine._hash_of_computing(package) == was
     for computes in ("quantize/noise.py", "../workloads/lenet_digits.py", "measure/clock.py",
-                     "studies/run/scoring.py", "studies/shift/measure.py"):  # fmt: skip
+                     "studies/run/scoring.py", "studies/run/cache.py", "studies/shift/measure.py",
+                     "studies/peers/judge.py", "stats/paired.py", "stats/blocks.py",
+                     "stats/latency.py", "core/formats.py"):  # fmt: skip
         (package / computes).write_text((package / computes).read_text() + "# edited\n")
         before, was = was, machine._hash_of_computing(package)
         assert was != before, computes
+    (package / "quantize" / "not_there_before.py").write_text("")
+    assert machine._hash_of_computing(package) != was
+
+
+def test_each_pattern_of_what_only_tells_names_something() -> None:
+    modules = [path.relative_to(machine._PACKAGE) for path in machine._PACKAGE.rglob("*.py")]
+    for pattern in machine._TELLING:
+        assert any(fnmatch(path.as_posix(), pattern) for path in modules), pattern
 
 
 def test_another_compiled_part_is_other_code(monkeypatch: pytest.MonkeyPatch) -> None:

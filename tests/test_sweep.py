@@ -270,7 +270,7 @@ def test_scores_of_a_run_that_was_stopped_are_not_computed_again(tmp_path, monke
     whole = sweep.run(plan, Store(tmp_path / "whole", RECORDS), "test")
     store = Store(tmp_path / "stopped", RECORDS)
     with monkeypatch.context() as patched:
-        patched.setattr(sweep._Sweep, "_group", stopped := _stop_at_second(sweep._Sweep._group))
+        patched.setattr(sweep._Grid, "_group", stopped := _stop_at_second(sweep._Grid._group))
         with pytest.raises(KeyboardInterrupt):
             sweep.run(plan, store, "test")
     assert 0 < len(store.records()) < len(whole)

@@ -9,6 +9,7 @@ import platform
 import re
 import subprocess
 from dataclasses import asdict
+from fnmatch import fnmatch
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -57,18 +58,18 @@ _BY_SKLEARN = {"KMP_DUPLICATE_LIB_OK": "True", "KMP_INIT_AT_FORK": "FALSE"}
 #: What of a checkout computes a result; records and documents do not.
 _CODE = ("harness", "workloads", "pyproject.toml", "CMakeLists.txt")
 _PACKAGE = Path(__file__).parents[1]
-#: What of the package can change a result, as patterns; tables, pages and audits cannot.
-_COMPUTING = (
-    "core/formats.py", "core/stopping.py", "machine/cores.py", "machine/torch_state.py",
-    *(
-        f"{room}/**/*.py"
-        for room in ("data", "corruptions", "native", "posterior", "quantize", "backends",
-                     "predict", "metrics", "workload", "measure", "race", "peers")
-    ),
-    "studies/*/measure.py", "studies/run/scoring.py", "studies/bench/[mps]*.py",
-    "studies/shift/workers.py",
+#: What of the package tells and judges results, and can change none that is stored. A module not
+#: named here counts as computing: a record too many is measured again rather than one too few.
+_TELLING = (
+    "api.py", "cli/*", "report/*", "training/*",
+    *(f"core/{name}.py" for name in ("errors", "escape", "labels", "sheet", "waiting", "words")),
+    *(f"records/{name}.py" for name in ("chosen", "store", "stored", "verdict", "*_check")),
+    *(f"stats/{name}.py" for name in ("bound", "equivalence", "pairs", "ranking", "shifted")),
+    *(f"measure/{name}.py" for name in ("audits", "estimate", "saturation", "steadiness")),
+    *(f"studies/{name}/*" for name in ("ablation", "compare", "profile", "selective", "weights")),
+    *(f"studies/*/{name}.py" for name in ("analyse", "document", "*figures", "*sheet", "*sheets")),
+    "studies/findings.py", "studies/shift/boxes.py", "studies/shift/numbers.py",
 )  # fmt: skip
-_JUDGING = ("measure/audits.py", "measure/saturation.py", "measure/steadiness.py")
 _CPUS = Path("/sys/devices/system/cpu")
 _NODES = Path("/sys/devices/system/node")
 _HYPERVISOR = Path("/sys/hypervisor/type")
@@ -330,11 +331,10 @@ def _computing_hash() -> str:
 
 def _hash_of_computing(package: Path) -> str:
     digest = hashlib.sha256()
-    files = {path for pattern in _COMPUTING for path in package.glob(pattern)}
-    files |= set((package.parent / "workloads").glob("*.py"))
-    files -= {package / name for name in _JUDGING}
-    for path in sorted(files):
-        digest.update(path.name.encode() + hashlib.sha256(_read_bytes(path)).digest())
+    for path in sorted([*package.rglob("*.py"), *(package.parent / "workloads").glob("*.py")]):
+        name = path.relative_to(package.parent).as_posix()
+        if not any(fnmatch(name.removeprefix("harness/"), pattern) for pattern in _TELLING):
+            digest.update(name.encode() + hashlib.sha256(_read_bytes(path)).digest())
     digest.update(_extension())
     return digest.hexdigest()[:16]
 

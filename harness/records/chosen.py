@@ -94,6 +94,8 @@ def _value(name: str, value: str) -> Any:
 
 def _machine(records: Sequence[Record], prefix: str) -> str:
     known = sorted({name for name in map(_hash, records) if name})
+    if not known:
+        raise UserError("--machine: none of these records names its whole machine; leave it out.")
     named = [name for name in known if name.startswith(prefix)]
     if not named:
         raise unknown("machine with such records", prefix, known)

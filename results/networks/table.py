@@ -17,6 +17,7 @@ the smallest network (timm {timm}, torchvision {torchvision}, torch {torch}). We
 inputs small (64 pixels where the network takes them), the posterior is MOPED's with δ = 0.05, the
 format INT8_SIGMA4. Made by `python results/networks/survey.py`, which goes on where it stopped, and
 `python results/networks/table.py`; raw figures are in `results/networks/networks.json`.
+Most rows are of commits before softplus and uneven pools ran in int8, and no row tells its commit.
 
 | | |
 |---|---|

@@ -99,6 +99,15 @@ def test_a_format_of_other_noise_is_judged_by_how_much(noise: float, verdict: st
     assert (one.excess.low > 0) == (verdict == MORE)
 
 
+def test_what_is_shown_exactly_at_the_level_is_shown() -> None:
+    floats = [noisy_run(seed, 0.1) for seed in range(5)]
+    both = sample({"FP32": floats, "INT8": [noisy_run(seed + 10, 1.0) for seed in range(5)]})
+    (one,) = comparisons([both], CHOICES, resamples=100)
+    (at,) = comparisons([both], CHOICES, resamples=100, alpha=one.p_holm[MORE])
+    (below,) = comparisons([both], CHOICES, resamples=100, alpha=0.99 * one.p_holm[MORE])
+    assert (at.verdict, below.verdict) == (MORE, UNDECIDED)
+
+
 def sharing(world: int, images: int, seeds: int, first: int = 0) -> list[Outputs]:
     """Draws of one network that move all images along the same few directions: a draw's luck is
     shared by its images, as that of weights is."""

@@ -127,6 +127,10 @@ def test_float32_thresholds_keep_what_they_were_taken_from() -> None:
     assert (uncertainty <= cut.threshold).all()
 
 
+def test_the_images_as_they_are_are_one_resample() -> None:
+    np.testing.assert_array_equal(once(3), [[1.0, 1.0, 1.0]])
+
+
 def test_a_thousand_classes_cost_no_matrix_of_them() -> None:
     """20,000 images of 1,000 classes: their membership alone would be 160 MB."""
     generator = np.random.default_rng(0)

@@ -53,6 +53,15 @@ def found() -> SelectiveFindings:
     return findings(of_splits(), SPLITS, CHOICES, resamples=100)
 
 
+def test_a_class_of_which_nothing_is_kept_has_no_recall_there() -> None:
+    labels = np.repeat(np.arange(4), 50)
+    run = outputs(labels / 4, np.zeros(200, bool), labels)
+    (study,) = results(shift_factory.study(("FP32",), (), mc=(4,), ood=()))
+    (one,) = selections(study, sample({"FP32": [run]}), None, CHOICES, resamples=20)
+    assert [c.recall_kept for c in one.classes] == [100, 100, 100, None]
+    assert [c.referred for c in one.classes] == [0, 0, 0, 100]
+
+
 def test_errors_and_classes_are_those_of_the_images() -> None:
     runs = [noisy_run(seed, 0.1) for seed in range(2)]
     (study,) = results(shift_factory.study(("FP32",), (), mc=(4,), ood=()))

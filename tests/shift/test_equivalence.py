@@ -24,7 +24,7 @@ from sigmabench.harness.stats import equivalence as module
 from sigmabench.harness.stats.blocks import contrasts
 from sigmabench.harness.stats.bootstrap import Luck, Means, binned_gaps, gaps_of, halved, resampled
 from sigmabench.harness.stats.equivalence import MARGINS, equivalence
-from sigmabench.harness.stats.pairs import PairedValues, pairs_at
+from sigmabench.harness.stats.pairs import PairedValues, luck_of, pairs_at
 from sigmabench.harness.stats.shifted import results
 from sigmabench.harness.stats.significance import holm
 
@@ -283,6 +283,27 @@ def test_holm_covers_severities_and_variants_of_a_kind_within_a_metric_and_a_hyp
         assert o.reference == ("DNN_FP32" if o.variant == "DNN_INT8" else "FP32")
         shown = [v for v in ("equivalent", "worse") if o.p_holm[v] <= 0.05]
         assert o.verdict == (shown[0] if shown else "inconclusive")
+
+
+@pytest.mark.parametrize(("ece", "near"), [(3.9, True), (4.1, False)])
+def test_an_ece_below_twice_its_floor_is_marked(ece, near):
+    values = arrays(np.random.default_rng(6), 90)
+    scores = {"ece": (ece,), "ece_floor": (2.0,)}
+    made = [
+        record(cell(format=name, corruption="fog", severity=1), values, scores)
+        for name in ("FP32", "INT8")
+    ]
+    (found,) = results(made)
+    marked = {o.metric: o.near_floor for o in equivalence(found, resamples=50)}
+    assert marked == {"accuracy": False, "nll": False, "ece": near}
+
+
+def test_luck_of_four_groups_has_three_degrees_of_freedom():
+    fp32, int8 = (
+        one for one in study(("FP32", "INT8"), TYPES[:1], (1,), images=40, ood=())
+        if one.cell.severity == 1
+    )  # fmt: skip
+    assert {luck.freedom for luck in luck_of([[int8]], [[fp32]], "accuracy")} == {3}
 
 
 def test_p_values_count_the_draws_on_the_side_of_what_is_to_be_refuted():

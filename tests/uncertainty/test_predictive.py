@@ -257,6 +257,11 @@ def test_halves_are_what_their_passes_alone_say(T: int, groups: int) -> None:
     assert_same_bits(passed(logits, [2, T])[T], taken[T])
 
 
+@pytest.mark.parametrize("T", [1, 3])
+def test_fewer_passes_than_the_fewest_groups_have_none(T: int) -> None:
+    assert passed(make_logits(3, T, 9, 4), [T], groups=True)[T].groups is None
+
+
 def passed(logits: Tensor, prefixes: list[int], groups: bool = False) -> dict[int, Summary]:
     predictive = Predictive(prefixes, groups=groups)
     predictive.update(logits)

@@ -122,14 +122,14 @@ def run(
         torch.set_num_threads(plan.threads)
         report("Loading data", 0, 1)
         reuse = policy is not Policy.ALWAYS
-        sweep = _Sweep(prepare(plan, networks), store, command, here, report, reuse)
-        sweep.measure(wanted, cells)
+        grid = _Grid(prepare(plan, networks), store, command, here, report, reuse)
+        grid.measure(wanted, cells)
     elif policy is not Policy.NEVER:  # a run may have been killed after its last record
         Scratch(store.folder(plan.workload.name, here)).clear(keys_of(plan, cells))
     return [record for cell in cells if (record := store.find(cell, here)) is not None]
 
 
-class _Sweep:
+class _Grid:
     def __init__(
         self,
         prepared: Prepared,

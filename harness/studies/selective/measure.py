@@ -50,7 +50,7 @@ class Told:
 
 @dataclass(frozen=True)
 class SelectiveFindings:
-    """Of one study.
+    """What a study of selective prediction found.
 
     Attributes:
         workload: its name.
