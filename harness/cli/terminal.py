@@ -18,14 +18,11 @@ import click
 
 from ..core.errors import OutputError, UserError
 from ..core.escape import plain, visible
+from ..core.stopping import AUTO
 from ..core.waiting import Lines, Pace, about
 
 if TYPE_CHECKING:
     from ..core.waiting import Report
-
-
-#: Among counts of T, as `choices.AUTO`, which loads more than `--help` may.
-AUTO = "auto"
 
 
 class Numbers(click.ParamType):

@@ -8,6 +8,8 @@ from itertools import pairwise
 
 from .errors import UserError
 
+#: Among counts of T: stop when a prediction is settled.
+AUTO = "auto"
 CONFIDENCE = 0.99
 FIRST_LOOK = 5  # the least t at which images with equal margins are settled at 0.99 and T = 50
 #: Standard deviation of the one pass that is added to what was seen.

@@ -6,14 +6,12 @@ from typing import Any
 
 from ..core.errors import unknown
 from ..core.formats import DEFAULT_FORMATS, FORMATS
+from ..core.stopping import AUTO
 from ..machine.cores import cores_for
 from ..quantize.observers import OBSERVERS
 from ..quantize.options import Options
 from .plan import Plan
 from .workload import Workload
-
-#: Among counts of T: stop when a prediction is settled.
-AUTO = "auto"
 
 
 def plan_from(workload: Workload, **choices: Any) -> Plan:
