@@ -14,7 +14,8 @@ from sigmabench.harness.cli.main import main
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.machine.fingerprint import Machine
 from sigmabench.harness.records.chosen import Chosen
-from sigmabench.harness.records.store import RECORDS, Store
+from sigmabench.harness.records.run_record import RUN_RECORDS
+from sigmabench.harness.records.store import Store
 
 ONE, OTHER = (
     Machine("Synthetic", "CPU", "6", "173", stepping, ("avx2",), 2, 4, {}, "") for stepping in "13"
@@ -29,7 +30,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for day, machine in enumerate((ONE, OTHER, IN_PART), 1):
         place = factory.fingerprint(machine=machine, computing="c0de")
         for record in factory.grid(("FP32", "INT8"), (1, 10), (1,), machine=place):
-            Store(folder, RECORDS).save(replace(record, created=f"2030-01-0{day}T12:00:00+00:00"))
+            Store(folder, RUN_RECORDS).save(
+                replace(record, created=f"2030-01-0{day}T12:00:00+00:00")
+            )
     return folder
 
 
@@ -97,7 +100,7 @@ def test_what_cannot_be_asked_is_told_in_one_sentence(
 
 def test_a_start_that_several_machines_share_is_not_enough(results: Path) -> None:
     machines = (replace(ONE, stepping=str(number)) for number in range(17))
-    store = Store(results.parent / "many", RECORDS)
+    store = Store(results.parent / "many", RUN_RECORDS)
     for machine in machines:
         store.save(factory.record(machine=factory.fingerprint(machine=machine, computing="c0de")))
     shared = next(d for d in "0123456789abcdef" if _beginning(store, d) > 1)
@@ -112,7 +115,7 @@ def _beginning(store: Store, digit: str) -> int:
 
 
 def test_a_damaged_date_in_a_record_is_named(results: Path) -> None:
-    store = Store(results.parent / "undated", RECORDS)
+    store = Store(results.parent / "undated", RUN_RECORDS)
     record = replace(factory.record(), created="some day")
     store.save(record)
     status, output = report(store.path, "--since", "2030-01-01")

@@ -15,7 +15,9 @@ from click.testing import CliRunner, Result
 
 from sigmabench.harness.cli.main import main
 from sigmabench.harness.posterior import Posterior, load, save
-from sigmabench.harness.records.store import RECORDS, Store, to_json
+from sigmabench.harness.records.record_file import to_json
+from sigmabench.harness.records.run_record import RUN_RECORDS
+from sigmabench.harness.records.store import Store
 from sigmabench.harness.workload.workload import resolve_workload
 
 QUICK = ("--mc", "1,3", "--batch", "1", "--limit", "40", "--seeds", "2", "--seconds", "0.02")
@@ -97,7 +99,7 @@ def results(tmp_path_factory) -> Path:
 
 
 def test_main_job_stores_every_cell_with_its_audits(results):
-    records = Store(results, RECORDS).records()
+    records = Store(results, RUN_RECORDS).records()
     assert {(r.cell.format, r.cell.mc) for r in records} == {
         (name, mc) for name in ("FP32", "INT8", "INT8_SIGMA1") for mc in (1, 3)
     }
@@ -130,8 +132,8 @@ def test_second_run_measures_nothing_again(results):
 def test_prefixes_score_as_runs_of_their_own(results, tmp_path):
     options = ("--mc", "1", "--batch", "1", "--limit", "40", "--seeds", "2", "--seconds", "0.02")
     sigmabench("run", *options, "--formats", "INT8", "--results", tmp_path)
-    (alone,) = Store(tmp_path, RECORDS).records()
-    (prefix,) = Store(results, RECORDS).records(format="INT8", mc=1)
+    (alone,) = Store(tmp_path, RUN_RECORDS).records()
+    (prefix,) = Store(results, RUN_RECORDS).records(format="INT8", mc=1)
     assert alone.quality == prefix.quality
 
 
@@ -165,7 +167,7 @@ def test_json_is_for_scripts(results):
 
 
 def test_newer_and_broken_records_are_named(results, tmp_path):
-    record = Store(results, RECORDS).records()[0]
+    record = Store(results, RUN_RECORDS).records()[0]
     folder = tmp_path / "lenet-digits" / "00000000"
     folder.mkdir(parents=True)
     (folder / "new.json").write_text(to_json(replace(record, schema_version=99)))
@@ -262,7 +264,7 @@ def test_adaptive_t_from_the_command_line(tmp_path):
     shown = sigmabench(*command, "--mc", "9,auto", "--confidence", "0.95")
     assert shown.exit_code == 0, shown.output
     assert "Adaptive T: passes spent" in shown.output
-    assert {r.cell.mc for r in Store(tmp_path, RECORDS).records(stopping="auto 0.95")} == {9}
+    assert {r.cell.mc for r in Store(tmp_path, RUN_RECORDS).records(stopping="auto 0.95")} == {9}
     again = sigmabench(*command, "--mc", "auto", "--json")
     found = json.loads(again.stdout)
     assert {(one["cell"]["format"], one["cell"]["mc"]) for one in found} == {

@@ -218,7 +218,7 @@ main(["run", "lenet-digits", "--formats", "FP32,INT8", "--limit", "60", "--mc", 
       "--seconds", "0.05", "--seeds", "1", "--results", sys.argv[1]], standalone_mode=False)
 lists = [re.search(r"Cpus_allowed_list:\\s*(\\S+)", open(f).read())[1]
          for f in glob.glob("/proc/self/task/*/status")]
-records = store.Store(sys.argv[1], store.RECORDS).records()
+records = store.Store(sys.argv[1], store.RUN_RECORDS).records()
 print(json.dumps([lists, [[r.fingerprint.cores, r.cell.threads, r.verdict.audits["cores free"]]
                           for r in records]]))
 """

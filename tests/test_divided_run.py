@@ -19,8 +19,8 @@ from sigmabench.harness.measure.operations import finding
 from sigmabench.harness.posterior import moped, save
 from sigmabench.harness.quantize.artefact import save as save_artefact
 from sigmabench.harness.quantize.fold import fold
-from sigmabench.harness.records.run_record import Record
-from sigmabench.harness.records.store import RECORDS, Store
+from sigmabench.harness.records.run_record import RUN_RECORDS, RunRecord
+from sigmabench.harness.records.store import Store
 from sigmabench.harness.report import table
 from sigmabench.harness.studies.profile.measure import load_program
 from sigmabench.harness.studies.run import measure as sweep
@@ -67,7 +67,7 @@ def workload(tmp_path_factory: pytest.TempPathFactory) -> Workload:
 
 
 @pytest.fixture(scope="module")
-def records(workload: Workload, tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
+def records(workload: Workload, tmp_path_factory: pytest.TempPathFactory) -> list[RunRecord]:
     with pytest.MonkeyPatch.context() as patch:
         # Speed on a shared machine is not what is tested here.
         patch.setattr(sweep.audits, "noise_bounded", lambda noise: "pass")
@@ -76,11 +76,11 @@ def records(workload: Workload, tmp_path_factory: pytest.TempPathFactory) -> lis
             workload, formats=("FP32", "BF16", "INT8", "INT8_SIGMA2"), mc=(3,), batches=(4,),
             limit=96, seconds=0.1, seeds=2,
         )  # fmt: skip
-        store = Store(tmp_path_factory.mktemp("results"), RECORDS)
+        store = Store(tmp_path_factory.mktemp("results"), RUN_RECORDS)
         return sweep.run(plan, store, "test")
 
 
-def test_records_are_valid_and_tell_what_stays_float(records: list[Record]) -> None:
+def test_records_are_valid_and_tell_what_stays_float(records: list[RunRecord]) -> None:
     assert [record.verdict.audits for record in records if not record.verdict.valid] == []
     for record in records:
         found = record.operations
@@ -102,7 +102,7 @@ def test_records_are_valid_and_tell_what_stays_float(records: list[Record]) -> N
     assert max(accuracy) - min(accuracy) < 8
 
 
-def test_tables_say_so_within_80_columns(records: list[Record]) -> None:
+def test_tables_say_so_within_80_columns(records: list[RunRecord]) -> None:
     console = Console(width=80, file=io.StringIO(), color_system=None)
     console.print(table.narrow(records))
     output = console.file.getvalue()

@@ -27,7 +27,9 @@ from sigmabench.harness.core.whole import (
     write_atomically,
 )
 from sigmabench.harness.posterior.checkpoint import save_checkpoint
-from sigmabench.harness.records.store import RECORDS, Store, read_record
+from sigmabench.harness.records.record_file import read_record
+from sigmabench.harness.records.run_record import RUN_RECORDS
+from sigmabench.harness.records.store import Store
 
 KILLED = """
 import os, signal, sys
@@ -140,7 +142,7 @@ def test_what_is_no_file_is_not_waited_for(
     home.mkdir(parents=True)
     strange(home / "x.json", kind)
     with pytest.raises(UserError, match=r"^The record .*x\.json cannot be read: .*\.$"):
-        read_record(home / "x.json", RECORDS)
+        read_record(home / "x.json", RUN_RECORDS)
     done = CliRunner().invoke(main, ["report", "--results", str(tmp_path / "r")])
     assert done.exit_code == 2
     assert "x.json cannot be read" in done.output
@@ -211,7 +213,7 @@ def test_a_folder_that_cannot_be_listed_is_named(
         return listed(path)
 
     monkeypatch.setattr(Path, "iterdir", iterdir)
-    store = Store(tmp_path / "r", RECORDS)
+    store = Store(tmp_path / "r", RUN_RECORDS)
     for look in (store.workloads, store.records, lambda: store.records("lenet-digits")):
         with pytest.raises(UserError, match=r"^The folder .*lenet-digits cannot be listed \(Perm"):
             look()

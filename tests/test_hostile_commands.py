@@ -12,9 +12,10 @@ from click.testing import CliRunner, Result
 from hostile import CLOSED, HOSTILE, planted, steering
 
 from sigmabench.harness.cli.main import main
+from sigmabench.harness.records.kind import Kind
 from sigmabench.harness.records.peers_record import COMPARISONS
+from sigmabench.harness.records.record_file import read_record, write_record
 from sigmabench.harness.records.shift_record import SHIFT_RECORDS
-from sigmabench.harness.records.store import Kind, read_record, write_record
 from sigmabench.harness.workload.workload import WORKLOADS
 
 FEW = ["lenet-digits", "--formats", "FP32,INT8", "--mc", "2", "--limit", "20"]

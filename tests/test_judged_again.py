@@ -16,8 +16,8 @@ from scipy import stats
 
 from sigmabench.harness.core.contents import superseded
 from sigmabench.harness.data.units import Units
-from sigmabench.harness.records.run_record import Paired, Record
-from sigmabench.harness.records.store import RECORDS, read_record
+from sigmabench.harness.records.record_file import read_record
+from sigmabench.harness.records.run_record import RUN_RECORDS, Paired, RunRecord
 from sigmabench.harness.records.verdict import INVALID, VALID
 from sigmabench.harness.report.rows import sections
 from sigmabench.harness.stats.paired import PerImage, paired
@@ -37,14 +37,14 @@ def across(again: ModuleType) -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def stored() -> Record:
+def stored() -> RunRecord:
     """One that is published, of an int8 format."""
     paths = sorted((ROOT / "results" / "lenet-digits").glob("*/*.json"))
-    records = (read_record(path, RECORDS) for path in paths)
+    records = (read_record(path, RUN_RECORDS) for path in paths)
     return next(one for one in records if one.cell.format == "INT8" and one.cell.mc == 50)
 
 
-def test_what_is_published_is_the_same_again(again: ModuleType, stored: Record) -> None:
+def test_what_is_published_is_the_same_again(again: ModuleType, stored: RunRecord) -> None:
     found = again.judged(stored)
     assert found.changed == []
     assert found.again.quality.audits["activations in range"] == "pass"
@@ -52,7 +52,7 @@ def test_what_is_published_is_the_same_again(again: ModuleType, stored: Record) 
     assert found.again.audits["draws differ"] == stored.verdict.audits["draws differ"]
 
 
-def test_noise_is_judged_by_the_raw_samples(again: ModuleType, stored: Record) -> None:
+def test_noise_is_judged_by_the_raw_samples(again: ModuleType, stored: RunRecord) -> None:
     count = len(stored.timing.slices)
     medians = 1_000_000 * (1 + np.arange(count) % 2)
     latency = tuple(np.repeat(medians, stored.timing.slices).tolist())
@@ -64,7 +64,7 @@ def test_noise_is_judged_by_the_raw_samples(again: ModuleType, stored: Record) -
     assert {"speed", "audit noise", "noise", "images a second"} <= changed
 
 
-def test_moments_are_judged_by_the_z_scores(again: ModuleType, stored: Record) -> None:
+def test_moments_are_judged_by_the_z_scores(again: ModuleType, stored: RunRecord) -> None:
     wrong = replace(stored.fidelity[0], moment_mean_z=40.0)
     found = again.judged(replace(stored, fidelity=(wrong, *stored.fidelity[1:])))
     assert found.again.invalid == ("quality", "fidelity")
@@ -76,7 +76,7 @@ def test_moments_are_judged_by_the_z_scores(again: ModuleType, stored: Record) -
     [(0.0018, "pass", 0), (0.002, "pass", 1), (0.0078, "pass", 1), (0.008, "fail", 1)],
 )
 def test_activations_have_two_levels(
-    again: ModuleType, stored: Record, share: float, outcome: str, told: int
+    again: ModuleType, stored: RunRecord, share: float, outcome: str, told: int
 ) -> None:
     cut = replace(stored.fidelity[1], saturation=share)
     layers = (stored.fidelity[0], cut, *stored.fidelity[2:])
@@ -87,7 +87,9 @@ def test_activations_have_two_levels(
     assert all(cut.layer in line and "--calibrate sampled" in line for line in lines)
 
 
-def test_deterministic_records_of_before_hold_no_shares(again: ModuleType, stored: Record) -> None:
+def test_deterministic_records_of_before_hold_no_shares(
+    again: ModuleType, stored: RunRecord
+) -> None:
     twin = replace(stored, fidelity=(), cell=replace(stored.cell, format="DNN_INT8"))
     found = again.judged(twin)
     assert "activations in range" in found.unjudged
@@ -96,7 +98,7 @@ def test_deterministic_records_of_before_hold_no_shares(again: ModuleType, store
     assert again.word(again.judged(replace(twin, saturation=shares)).audits["activations in range"])
 
 
-def test_findings_come_and_go(again: ModuleType, stored: Record) -> None:
+def test_findings_come_and_go(again: ModuleType, stored: RunRecord) -> None:
     layer = stored.fidelity[0]
     gone = f"{layer.layer}: 3.0% of draws clamped"
     kept = "pretrained weights are from a file"
@@ -108,7 +110,7 @@ def test_findings_come_and_go(again: ModuleType, stored: Record) -> None:
     assert changes == [("", new), (gone, "")]
 
 
-def test_a_variable_that_binds_leaves_the_cores_open(again: ModuleType, stored: Record) -> None:
+def test_a_variable_that_binds_leaves_the_cores_open(again: ModuleType, stored: RunRecord) -> None:
     bound = replace(stored.fingerprint, environment={"OMP_PROC_BIND": "true"})
     assert "cores free" in again.judged(stored).audits
     assert "cores free" not in again.judged(replace(stored, fingerprint=bound)).audits

@@ -9,9 +9,10 @@ import pytest
 
 from sigmabench.harness.core.whole import content_hash
 from sigmabench.harness.machine.fingerprint import IN_PART, Fingerprint, Machine
+from sigmabench.harness.records.kind import digest
 from sigmabench.harness.records.peers_record import Asked
 from sigmabench.harness.records.runtime_record import MEMORY, RACES, Contender, MemoryUse, Race
-from sigmabench.harness.records.store import digest, fingerprint_hash
+from sigmabench.harness.records.store import fingerprint_hash
 from sigmabench.harness.studies.bench.sampler import SamplerRun, Width
 from sigmabench.harness.workload.cell import Cell
 

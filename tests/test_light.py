@@ -16,7 +16,8 @@ from sigmabench.harness.machine import installed
 from sigmabench.harness.machine.describe import fingerprint
 from sigmabench.harness.posterior import Posterior, save
 from sigmabench.harness.posterior.content import content_hash_of
-from sigmabench.harness.records.store import RECORDS, Policy, Store
+from sigmabench.harness.records.run_record import RUN_RECORDS
+from sigmabench.harness.records.store import Policy, Store
 from sigmabench.harness.records.stored import Hashes, stored
 from sigmabench.harness.studies.run.measure import run
 from sigmabench.harness.workload.plan import Plan
@@ -158,7 +159,7 @@ def test_stored_and_measured_records_are_the_same(tmp_path: Path) -> None:
         seeds=1,
         seconds=0.01,
     )
-    store = Store(tmp_path, RECORDS)
+    store = Store(tmp_path, RUN_RECORDS)
     assert stored(plan, store, Policy.ONLY_MISSING) is None
     assert stored(plan, store, Policy.NEVER) == []
     measured = run(plan, store, "test")

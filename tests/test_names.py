@@ -23,7 +23,9 @@ from sigmabench.harness.core.whole import text_path
 from sigmabench.harness.data import imagenet
 from sigmabench.harness.posterior import load
 from sigmabench.harness.predict.predicted import Predictive
-from sigmabench.harness.records.store import RECORDS, Store, from_json, to_json
+from sigmabench.harness.records.record_file import from_json, to_json
+from sigmabench.harness.records.run_record import RUN_RECORDS
+from sigmabench.harness.records.store import Store
 from sigmabench.harness.studies.run.cache import Scratch
 from sigmabench.harness.workload.workload import WORKLOADS
 
@@ -92,7 +94,7 @@ def test_records_are_written_and_found_again(
 
 def test_reports_in_every_format_are_made(called: Callable[..., Result], folder: Path) -> None:
     for batch in (1, 32):
-        Store(folder / "stored", RECORDS).save(factory.record(mc=1, batch=batch))
+        Store(folder / "stored", RUN_RECORDS).save(factory.record(mc=1, batch=batch))
     for form in ("table", "wide", "fidelity", "size", "markdown", "csv"):
         called("report", "--results", "@/stored", "--format", form)
     called("report", "--results", "@/stored", "--json")
@@ -158,5 +160,5 @@ def test_a_place_that_is_not_there_is_not_opened(tmp_path: Path) -> None:
 def test_a_record_that_names_such_a_picture_is_read_again() -> None:
     record = factory.record(mc=1)
     skipped = replace(record, quality=replace(record.quality, skipped=(f"{LATIN}.png",)))
-    again = from_json(to_json(skipped).encode(), "x", RECORDS)
+    again = from_json(to_json(skipped).encode(), "x", RUN_RECORDS)
     assert again.quality.skipped == (f"{SHOWN}.png",)

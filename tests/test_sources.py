@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from sigmabench.harness.data.splits import Splits
-from sigmabench.harness.records.run_record import Record
+from sigmabench.harness.records.run_record import RUN_RECORDS, RunRecord
 from sigmabench.harness.records.shift_record import SHIFT_RECORDS, ShiftRecord
-from sigmabench.harness.records.store import RECORDS, Store
+from sigmabench.harness.records.store import Store
 from sigmabench.harness.report.rows import sections
 from sigmabench.harness.report.sheets import paired as paired_sheets
 from sigmabench.harness.stats.equivalence import equivalence
@@ -94,12 +94,14 @@ def test_selective_prediction_resamples_sources(shifts: list[list[ShiftRecord]])
         assert b.luck == a.luck
 
 
-def run(one: Workload, path: Path) -> Record:
+def run(one: Workload, path: Path) -> RunRecord:
     """INT8's record beside FP32."""
     plan = Plan(
         one, formats=FORMATS, mc=(2,), batches=(1,), backend="native", seconds=0.01, seeds=1
     )
-    return next(r for r in sweep.run(plan, Store(path, RECORDS), "test") if r.cell.format == "INT8")
+    return next(
+        r for r in sweep.run(plan, Store(path, RUN_RECORDS), "test") if r.cell.format == "INT8"
+    )
 
 
 def test_a_run_counts_sources_in_its_table_of_differences(

@@ -19,29 +19,24 @@ from hypothesis import strategies as st
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.records import peers_record
 from sigmabench.harness.records import store as store_module
+from sigmabench.harness.records.kind import Kind
 from sigmabench.harness.records.peers_record import COMPARISONS
+from sigmabench.harness.records.record_file import from_json, to_json
 from sigmabench.harness.records.run_record import (
+    RUN_RECORDS,
     SCHEMA_VERSION,
     Bandwidth,
     Fidelity,
     Fingerprint,
     Paired,
     Quality,
-    Record,
+    RunRecord,
     Size,
     Timing,
 )
 from sigmabench.harness.records.runtime_record import MEMORY, RACES
 from sigmabench.harness.records.shift_record import SHIFT_RECORDS
-from sigmabench.harness.records.store import (
-    RECORDS,
-    Kind,
-    Policy,
-    Store,
-    fingerprint_hash,
-    from_json,
-    to_json,
-)
+from sigmabench.harness.records.store import Policy, Store, fingerprint_hash
 from sigmabench.harness.records.verdict import verdict
 from sigmabench.harness.workload.cell import Cell
 
@@ -76,7 +71,7 @@ def anything(kind: Any) -> st.SearchStrategy[Any]:
 
 
 @pytest.fixture(scope="module")
-def record() -> Record:
+def record() -> RunRecord:
     """One plain record, the same every time."""
     cell = Cell(
         "lenet", "1", "ab" * 8, "INT8", "headroom", "channel", "float", "minmax", "mean", "test",
@@ -90,18 +85,18 @@ def record() -> Record:
     bandwidth = Bandwidth(1, 1, 1, 1, 4, 0.1, 10.0, 0.01, None, None)
     size = Size(10, 5, 1, 1, 1, 2, 5, 4.0, None)
     fidelity = Fidelity("conv1", 5, 1.0, 0.0, 0.0, 0.0, 0.1, 0.3, -0.2, 100000, None)
-    return Record(
+    return RunRecord(
         cell, fingerprint, "sigmabench run", "2026-01-01T00:00:00Z", "avx2", {}, quality, timing,
         bandwidth, size, 1000, (fidelity,), verdict({"moments": "pass"}),
     )  # fmt: skip
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)
-@given(anything(Record))
-def test_any_record_survives_the_round_trip(record: Record) -> None:
+@given(anything(RunRecord))
+def test_any_record_survives_the_round_trip(record: RunRecord) -> None:
     record = replace(record, schema_version=SCHEMA_VERSION)
     text = to_json(record)
-    again = from_json(text.encode(), "x", replace(RECORDS, check=None))
+    again = from_json(text.encode(), "x", replace(RUN_RECORDS, check=None))
     assert again == record
     assert to_json(again) == text
 
@@ -132,18 +127,18 @@ RAGGED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("kind", RAGGED)
-def test_parts_that_do_not_fit_are_named(kind: str, record: Record) -> None:
+def test_parts_that_do_not_fit_are_named(kind: str, record: RunRecord) -> None:
     change, says = RAGGED[kind]
     if "paired" in change:
         odd = replace(record, **change)
     else:
         odd = replace(record, quality=replace(record.quality, **change))
     with pytest.raises(UserError, match=rf"^x is not a valid record: {re.escape(says)}.*again\.$"):
-        from_json(to_json(odd).encode(), "x", RECORDS)
+        from_json(to_json(odd).encode(), "x", RUN_RECORDS)
 
 
-def test_saved_record_is_loaded_and_found(tmp_path: Path, record: Record) -> None:
-    store = Store(tmp_path / "results", RECORDS)
+def test_saved_record_is_loaded_and_found(tmp_path: Path, record: RunRecord) -> None:
+    store = Store(tmp_path / "results", RUN_RECORDS)
     assert not store.has(record.cell, record.fingerprint)
     assert store.find(record.cell, record.fingerprint) is None
     path = store.save(record)
@@ -154,14 +149,14 @@ def test_saved_record_is_loaded_and_found(tmp_path: Path, record: Record) -> Non
     assert [p.name for p in path.parent.iterdir()] == [path.name], "no temporary file is left"
 
 
-def test_raw_samples_lie_on_one_line(record: Record) -> None:
+def test_raw_samples_lie_on_one_line(record: RunRecord) -> None:
     text = to_json(record)
     assert '"latency_ns": [10,12],\n' in text
     assert '\n  "format": "INT8",\n' in text
 
 
-def test_what_is_made_of_records_may_lie_beside_them(tmp_path: Path, record: Record) -> None:
-    store = Store(tmp_path, RECORDS)
+def test_what_is_made_of_records_may_lie_beside_them(tmp_path: Path, record: RunRecord) -> None:
+    store = Store(tmp_path, RUN_RECORDS)
     store.save(record)
     beside = tmp_path / "report" / record.cell.workload / "ablation.json"
     beside.parent.mkdir(parents=True)
@@ -170,25 +165,29 @@ def test_what_is_made_of_records_may_lie_beside_them(tmp_path: Path, record: Rec
     assert store.records() == [record]
 
 
-def test_machines_and_commits_do_not_overwrite_each_other(tmp_path: Path, record: Record) -> None:
-    store = Store(tmp_path, RECORDS)
+def test_machines_and_commits_do_not_overwrite_each_other(
+    tmp_path: Path, record: RunRecord
+) -> None:
+    store = Store(tmp_path, RUN_RECORDS)
     other = replace(record, fingerprint=replace(record.fingerprint, commit="c0ffee"))
     third = replace(record, fingerprint=replace(record.fingerprint, cpu="another"))
     assert len({store.save(r) for r in (record, other, third)}) == 3
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_non_finite_numbers_are_not_written(tmp_path: Path, record: Record, value: float) -> None:
+def test_non_finite_numbers_are_not_written(
+    tmp_path: Path, record: RunRecord, value: float
+) -> None:
     bad = replace(record, timing=replace(record.timing, noise=value))
     with pytest.raises(ValueError, match="JSON compliant"):
-        Store(tmp_path, RECORDS).save(bad)
+        Store(tmp_path, RUN_RECORDS).save(bad)
     assert list(tmp_path.rglob("*")) == []
 
 
 def test_failed_write_leaves_the_old_record(
-    tmp_path: Path, record: Record, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, record: RunRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = Store(tmp_path, RECORDS)
+    store = Store(tmp_path, RUN_RECORDS)
     path = store.save(record)
 
     def full(*_: Any) -> None:
@@ -201,8 +200,8 @@ def test_failed_write_leaves_the_old_record(
     assert os.listdir(path.parent) == [path.name]
 
 
-def test_query_filters_by_any_field_and_keeps_the_latest(tmp_path: Path, record: Record) -> None:
-    store = Store(tmp_path, RECORDS)
+def test_query_filters_by_any_field_and_keeps_the_latest(tmp_path: Path, record: RunRecord) -> None:
+    store = Store(tmp_path, RUN_RECORDS)
     later = replace(
         record,
         created="2026-02-01T00:00:00Z",
@@ -224,12 +223,12 @@ def test_query_filters_by_any_field_and_keeps_the_latest(tmp_path: Path, record:
 
 
 def test_empty_or_absent_directory_has_no_records(tmp_path: Path) -> None:
-    assert Store(tmp_path / "absent", RECORDS).records() == []
+    assert Store(tmp_path / "absent", RUN_RECORDS).records() == []
     assert not (tmp_path / "absent").exists()
 
 
-def test_policies(tmp_path: Path, record: Record) -> None:
-    store = Store(tmp_path, RECORDS)
+def test_policies(tmp_path: Path, record: RunRecord) -> None:
+    store = Store(tmp_path, RUN_RECORDS)
     store.save(record)
     cells = [replace(record.cell, batch=32), record.cell]
     assert store.missing(cells, record.fingerprint, Policy.ONLY_MISSING) == cells[:1]
@@ -237,18 +236,18 @@ def test_policies(tmp_path: Path, record: Record) -> None:
     assert store.missing(cells, record.fingerprint, Policy("never")) == []
 
 
-def edited(record: Record, **changes: Any) -> bytes:
+def edited(record: RunRecord, **changes: Any) -> bytes:
     """A record's JSON with top-level fields replaced; `...` removes one. The hash is as it was."""
     tree = json.loads(to_json(record)) | changes
     return json.dumps({k: v for k, v in tree.items() if v is not ...}).encode()
 
 
-def test_newer_schema_is_refused_with_the_way_out(tmp_path: Path, record: Record) -> None:
+def test_newer_schema_is_refused_with_the_way_out(tmp_path: Path, record: RunRecord) -> None:
     path = tmp_path / "lenet" / "00000000" / "x.json"
     path.parent.mkdir(parents=True)
     path.write_bytes(edited(record, schema_version=SCHEMA_VERSION + 1, cell={"unknown": 1}))
     with pytest.raises(UserError) as error:
-        Store(tmp_path, RECORDS).records()
+        Store(tmp_path, RUN_RECORDS).records()
     message = str(error.value)
     assert (
         f"(schema {SCHEMA_VERSION + 1}, this one reads up to {SCHEMA_VERSION}): upgrade" in message
@@ -256,7 +255,7 @@ def test_newer_schema_is_refused_with_the_way_out(tmp_path: Path, record: Record
     assert str(path) in message
 
 
-def test_what_is_not_a_record_is_refused_by_name(tmp_path: Path, record: Record) -> None:
+def test_what_is_not_a_record_is_refused_by_name(tmp_path: Path, record: RunRecord) -> None:
     good = to_json(record).encode()
     cases = {
         b"": "cut short",
@@ -284,29 +283,29 @@ def test_what_is_not_a_record_is_refused_by_name(tmp_path: Path, record: Record)
     assert good not in cases, "every replacement has to hit"
     for data, word in cases.items():
         with pytest.raises(UserError, match=r"lost\.json") as error:
-            from_json(data, "lost.json", RECORDS)
+            from_json(data, "lost.json", RUN_RECORDS)
         assert word in str(error.value)
         assert "\n" not in str(error.value)
     with pytest.raises(UserError, match="No such file"):
-        Store(tmp_path, RECORDS).load(tmp_path / "absent.json")
+        Store(tmp_path, RUN_RECORDS).load(tmp_path / "absent.json")
 
 
-def test_the_hash_is_of_the_content_in_any_order(record: Record) -> None:
+def test_the_hash_is_of_the_content_in_any_order(record: RunRecord) -> None:
     tree = json.loads(to_json(record))
     told = tree.pop("sha256")
     text = json.dumps(tree, sort_keys=True, separators=(",", ":"))
     assert told == hashlib.sha256(text.encode()).hexdigest()
     turned = dict(reversed([*tree.items(), ("sha256", told)]))
-    assert from_json(json.dumps(turned).encode(), "x", RECORDS) == record
+    assert from_json(json.dumps(turned).encode(), "x", RUN_RECORDS) == record
 
 
-def test_a_record_that_should_have_a_hash_is_not_believed_without(record: Record) -> None:
+def test_a_record_that_should_have_a_hash_is_not_believed_without(record: RunRecord) -> None:
     """Those of older versions are: see the published ones."""
     with pytest.raises(UserError, match="has lost its sha256"):
-        from_json(edited(record, sha256=...), "x", RECORDS)
+        from_json(edited(record, sha256=...), "x", RUN_RECORDS)
 
 
-@pytest.mark.parametrize("kind", [RECORDS, SHIFT_RECORDS, COMPARISONS, RACES, MEMORY])
+@pytest.mark.parametrize("kind", [RUN_RECORDS, SHIFT_RECORDS, COMPARISONS, RACES, MEMORY])
 def test_no_kind_is_written_in_a_version_that_may_lack_its_hash(kind: Kind[Any]) -> None:
     (version,) = [one.default for one in fields(kind.type) if one.name == "schema_version"]
     assert kind.hashed <= version == kind.schema_version
@@ -326,8 +325,8 @@ def test_only_what_is_older_is_brought_up_to_date_and_only_where_a_kind_says_how
     assert from_json(b'{"schema_version": 1, "a": 3}', "x", plain) == Small(1, 3)
 
 
-def test_a_record_under_another_cells_name_is_refused(tmp_path: Path, record: Record) -> None:
-    store = Store(tmp_path, RECORDS)
+def test_a_record_under_another_cells_name_is_refused(tmp_path: Path, record: RunRecord) -> None:
+    store = Store(tmp_path, RUN_RECORDS)
     path = store.save(record)
     copy = path.with_name(f"{replace(record.cell, batch=9).key}.json")
     copy.write_bytes(path.read_bytes())
@@ -341,33 +340,33 @@ def test_a_record_under_another_cells_name_is_refused(tmp_path: Path, record: Re
 
 
 def test_unwritable_directories_are_found_before_measuring(tmp_path: Path) -> None:
-    Store(tmp_path / "new" / "deep", RECORDS).ensure_writable()
+    Store(tmp_path / "new" / "deep", RUN_RECORDS).ensure_writable()
     assert list((tmp_path / "new" / "deep").iterdir()) == []
     blocker = tmp_path / "file"
     blocker.write_text("")
     for path in (blocker, blocker / "results", Path("/proc/self/results")):
         with pytest.raises(UserError, match="--results"):
-            Store(path, RECORDS).ensure_writable()
+            Store(path, RUN_RECORDS).ensure_writable()
 
 
 def test_read_only_directory(
-    tmp_path: Path, record: Record, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, record: RunRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any, **__: Any) -> None:  # root may write anywhere, so permissions prove nothing
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "write_text", refuse)
     with pytest.raises(UserError, match="Permission denied; name another directory"):
-        Store(tmp_path, RECORDS).ensure_writable()
+        Store(tmp_path, RUN_RECORDS).ensure_writable()
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(UserError, match="Permission denied"):
-        Store(tmp_path, RECORDS).save(record)
+        Store(tmp_path, RUN_RECORDS).save(record)
 
 
 @pytest.mark.parametrize("name", ["..", "a/b", "", ".hidden"])
-def test_workload_names_stay_inside(tmp_path: Path, record: Record, name: str) -> None:
+def test_workload_names_stay_inside(tmp_path: Path, record: RunRecord, name: str) -> None:
     with pytest.raises(UserError, match="workload name"):
-        Store(tmp_path, RECORDS).save(replace(record, cell=replace(record.cell, workload=name)))
+        Store(tmp_path, RUN_RECORDS).save(replace(record, cell=replace(record.cell, workload=name)))
 
 
 def test_import_is_light() -> None:
@@ -399,7 +398,7 @@ def test_published_records_stay_readable_and_under_their_names() -> None:
     assert len(published) > 100
     of_first = 0
     for path in published:
-        record = from_json(path.read_bytes(), path, RECORDS)
+        record = from_json(path.read_bytes(), path, RUN_RECORDS)
         assert path.stem == record.cell.key
         assert path.parent.name == fingerprint_hash(record.fingerprint)
         of_first += json.loads(path.read_bytes())["schema_version"] == 1
@@ -425,7 +424,7 @@ def test_published_shift_records_stay_readable_and_under_their_names() -> None:
     assert len(published) > 500  # a full study
 
 
-def test_how_a_cell_stops_is_part_of_its_key_only_where_it_is_not_fixed(record: Record) -> None:
+def test_how_a_cell_stops_is_part_of_its_key_only_where_it_is_not_fixed(record: RunRecord) -> None:
     known = asdict(record.cell)
     for later in (
         "stopping",

@@ -15,8 +15,8 @@ from sigmabench.harness.backends.base import BACKENDS
 from sigmabench.harness.backends.reference import ReferencePredictor
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.measure import watch
-from sigmabench.harness.records.run_record import Record
-from sigmabench.harness.records.store import RECORDS, Policy, Store
+from sigmabench.harness.records.run_record import RUN_RECORDS, RunRecord
+from sigmabench.harness.records.store import Policy, Store
 from sigmabench.harness.records.stored import stored
 from sigmabench.harness.studies.run import measure as sweep
 from sigmabench.harness.studies.run import scoring
@@ -95,7 +95,7 @@ def measured(
     seconds: float = 0.2,
     samples: int = 20,
     **choices: Any,
-) -> Record:
+) -> RunRecord:
     """The record of one int8 cell whose predictor is of this kind."""
     backend = type(BACKENDS.get("reference"))
     monkeypatch.setattr(backend, "load", lambda self, artefact, threads, team=0: kind(artefact))
@@ -113,7 +113,7 @@ def measured(
         seeds=2,
         **{"limit": 24, **choices},
     )
-    return sweep.run(plan, Store(tmp_path, RECORDS), "test")[-1]
+    return sweep.run(plan, Store(tmp_path, RUN_RECORDS), "test")[-1]
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_an_adaptive_cell_says_what_it_spent_and_changed(tmp_path):
         adaptive=True,
         confidence=0.999,
     )
-    records = sweep.run(plan, Store(tmp_path, RECORDS), "test")
+    records = sweep.run(plan, Store(tmp_path, RUN_RECORDS), "test")
     assert [(r.cell.format, r.cell.mc, r.cell.stopping) for r in records[:4]] == [
         ("INT8", 1, "fixed"),
         ("DNN_INT8", 1, "fixed"),
@@ -222,7 +222,7 @@ def test_cells_of_one_batch_and_mc_are_timed_in_turns(tmp_path):
         seconds=0.02,
         seeds=1,
     )
-    records = sweep.run(plan, Store(tmp_path, RECORDS), "test")
+    records = sweep.run(plan, Store(tmp_path, RUN_RECORDS), "test")
     assert len(records) == 5
     by_key = {record.cell.key: record for record in records}
     for record in records:
@@ -249,7 +249,7 @@ def test_a_quota_is_a_finding_and_throttling_an_audit_of_every_record(tmp_path, 
         seconds=0.02,
         seeds=1,
     )
-    for record in sweep.run(plan, Store(tmp_path, RECORDS), "test"):
+    for record in sweep.run(plan, Store(tmp_path, RUN_RECORDS), "test"):
         assert "the CPU quota allows 1.5 cores" in record.verdict.findings
         assert record.verdict.audits["not throttled"].startswith("fail: the CPU quota of 1.5 cores")
         assert not record.verdict.valid
@@ -267,8 +267,8 @@ def test_scores_of_a_run_that_was_stopped_are_not_computed_again(tmp_path, monke
         seconds=0.02,
         seeds=2,
     )
-    whole = sweep.run(plan, Store(tmp_path / "whole", RECORDS), "test")
-    store = Store(tmp_path / "stopped", RECORDS)
+    whole = sweep.run(plan, Store(tmp_path / "whole", RUN_RECORDS), "test")
+    store = Store(tmp_path / "stopped", RUN_RECORDS)
     with monkeypatch.context() as patched:
         patched.setattr(sweep._Grid, "_group", stopped := _stop_at_second(sweep._Grid._group))
         with pytest.raises(KeyboardInterrupt):
@@ -301,7 +301,7 @@ def test_predictions_of_a_killed_run_are_gone_once_all_records_are_there(
         seconds=0.01,
         seeds=1,
     )
-    store, save = Store(tmp_path, RECORDS), Store.save
+    store, save = Store(tmp_path, RUN_RECORDS), Store.save
     left = iter(range(records))
 
     def killed(self, record):
@@ -334,7 +334,7 @@ def test_a_run_keeps_numbers_of_each_image_not_of_each_class(tmp_path, monkeypat
         seconds=0.01,
         seeds=2,
     )
-    sweep.run(plan, Store(tmp_path, RECORDS), "test")
+    sweep.run(plan, Store(tmp_path, RUN_RECORDS), "test")
     kept = [load_file(path) for path in tmp_path.rglob(".predictions/*.safetensors")]
     assert len(kept) == 2, "one a seed"
     for name, values in ((n, v) for one in kept for n, v in one.items()):
@@ -354,8 +354,8 @@ def test_formats_that_come_later_are_compared_as_in_one_run(tmp_path: Path) -> N
         )
 
     names = ("DNN_FP32", "FP32", "INT8", "DNN_INT8")
-    whole = sweep.run(plan(*names), Store(tmp_path / "whole", RECORDS), "test")
-    store = Store(tmp_path / "later", RECORDS)
+    whole = sweep.run(plan(*names), Store(tmp_path / "whole", RUN_RECORDS), "test")
+    store = Store(tmp_path / "later", RUN_RECORDS)
     first = sweep.run(plan(*names[:2]), store, "test")
     found = sweep.run(plan(*names), store, "test")
     assert [record.cell for record in found] == [record.cell for record in whole]
@@ -379,7 +379,7 @@ def _stop_at_second(group):
 def test_a_batch_larger_than_the_split_is_refused(tmp_path):
     plan = Plan(resolve_workload("lenet-digits"), batches=(64,), limit=20)
     with pytest.raises(UserError, match="--batch is 64, more than the 20 images"):
-        sweep.run(plan, Store(tmp_path, RECORDS), "test")
+        sweep.run(plan, Store(tmp_path, RUN_RECORDS), "test")
 
 
 def test_peak_memory_and_bandwidth_are_those_of_the_cell(tmp_path):
@@ -392,7 +392,7 @@ def test_peak_memory_and_bandwidth_are_those_of_the_cell(tmp_path):
         seconds=0.02,
         seeds=1,
     )
-    int8, fp32 = sweep.run(plan, Store(tmp_path, RECORDS), "test")
+    int8, fp32 = sweep.run(plan, Store(tmp_path, RUN_RECORDS), "test")
     weights = int8.size.weights
     assert int8.bandwidth.mean_bytes >= weights
     assert fp32.bandwidth.mean_bytes >= 4 * weights
@@ -417,7 +417,7 @@ def test_differences_are_to_what_the_same_run_scored(tmp_path: Path) -> None:
         seeds=2,
         limit=64,
     )
-    store = Store(tmp_path, RECORDS)
+    store = Store(tmp_path, RUN_RECORDS)
     found = {(r.cell.format, r.cell.mc): r for r in sweep.run(plan, store, "test")}
     assert found["DNN_FP32", 1].paired is None
     for format_, reference, mc, other in (

@@ -30,8 +30,8 @@ from sigmabench.harness.posterior import load, save
 from sigmabench.harness.quantize import artefact_file
 from sigmabench.harness.records import peers_record
 from sigmabench.harness.records import runtime_record as bench_record
-from sigmabench.harness.records.run_record import Record
-from sigmabench.harness.records.store import RECORDS, Store
+from sigmabench.harness.records.run_record import RUN_RECORDS, RunRecord
+from sigmabench.harness.records.store import Store
 from sigmabench.harness.report import table
 from sigmabench.harness.report.page import page
 from sigmabench.harness.stats.equivalence import equivalence
@@ -89,7 +89,7 @@ def printed(*renderables, width=80, tty=False, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def records() -> list[Record]:
+def records() -> list[RunRecord]:
     return [planted(one) for one in factory.grid(("FP32", "INT8"), mcs=(10,), batches=(1,))]
 
 
@@ -167,7 +167,7 @@ def called(*arguments: object):
 
 
 def test_commands_on_a_hostile_store(records, tmp_path):
-    stored = Store(tmp_path, RECORDS)
+    stored = Store(tmp_path, RUN_RECORDS)
     for one in records:
         stored.save(replace(one, cell=replace(one.cell, workload="synthetic")))
     asked = [
@@ -226,7 +226,7 @@ def test_text_in_csv_is_no_formula():
 
 def test_records_without_a_cell_in_common_are_not_compared(tmp_path):
     for side, mc in (("a", 1), ("b", 10)):
-        Store(tmp_path / side, RECORDS).save(factory.record(mc=mc))
+        Store(tmp_path / side, RUN_RECORDS).save(factory.record(mc=mc))
     done = called("compare", tmp_path / "a", tmp_path / "b")
     assert done.exit_code == 2
     assert "have no cell in common" in done.output
@@ -256,7 +256,7 @@ def child(command: str, **environment: str) -> subprocess.CompletedProcess[bytes
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_an_output_that_fills_up_is_no_success(unbuffered, tmp_path):
-    Store(tmp_path, RECORDS).save(factory.record(mc=10))
+    Store(tmp_path, RUN_RECORDS).save(factory.record(mc=10))
     done = child(
         f"ulimit -f 1; S report --results {tmp_path} --format csv > {tmp_path}/out.csv",
         PYTHONUNBUFFERED=unbuffered,
@@ -267,13 +267,13 @@ def test_an_output_that_fills_up_is_no_success(unbuffered, tmp_path):
 
 
 def test_nobody_reads_on(tmp_path):
-    Store(tmp_path, RECORDS).save(factory.record(mc=10))
+    Store(tmp_path, RUN_RECORDS).save(factory.record(mc=10))
     done = child(f"S report --results {tmp_path} | true; exit ${{PIPESTATUS[0]}}")
     assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_an_ascii_terminal(tmp_path):
-    Store(tmp_path, RECORDS).save(factory.record(mc=10))
+    Store(tmp_path, RUN_RECORDS).save(factory.record(mc=10))
     done = child(f"S report --results {tmp_path}", PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
     assert done.stdout.isascii()

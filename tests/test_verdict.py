@@ -12,7 +12,8 @@ import pytest
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.records import peers_record, verdict
 from sigmabench.harness.records import run_record as record
-from sigmabench.harness.records.store import RECORDS, from_json
+from sigmabench.harness.records.record_file import from_json
+from sigmabench.harness.records.run_record import RUN_RECORDS
 from sigmabench.harness.records.verdict import ABOUT, KINDS, upgrade, worst
 
 ROOT = Path(__file__).parents[1]
@@ -120,7 +121,7 @@ def test_published_records_are_divided_as_their_audits_say() -> None:
         tree = json.loads(path.read_bytes())
         if "valid" not in tree.get("verdict", {}):
             continue
-        found = from_json(path.read_bytes(), path, RECORDS)
+        found = from_json(path.read_bytes(), path, RUN_RECORDS)
         audits = tree["verdict"]["audits"]
         failed = {name for name, result in audits.items() if result.startswith("fail")}
         assert found.verdict.invalid == tuple(
@@ -145,7 +146,7 @@ def test_an_old_record_with_a_broken_verdict_is_one_sentence() -> None:
     tree = json.loads(path.read_bytes())
     tree |= {"verdict": {"valid": True, "audits": 3}, "schema_version": 2}
     with pytest.raises(UserError, match="not a valid record: verdict"):
-        from_json(json.dumps(tree).encode(), "x", RECORDS)
+        from_json(json.dumps(tree).encode(), "x", RUN_RECORDS)
 
 
 def test_every_audit_that_the_code_names_is_declared() -> None:

@@ -97,11 +97,12 @@ def sampler(
     """Draw weights with σ in 1 to 8 bits, against a plain copy of the same bytes."""
     from ..machine.cores import cores_for
     from ..measure.watch import CoreWatch
-    from ..records.store import RECORDS, Store
+    from ..records.run_record import RUN_RECORDS
+    from ..records.store import Store
     from ..studies.bench import sampler as measured
 
     plan = measured.SamplerPlan(weights, cores_for(threads), seconds, seed)
-    Store(results, RECORDS).ensure_writable()
+    Store(results, RUN_RECORDS).ensure_writable()
     with progress(not as_json) as report:
         watch = CoreWatch()
         widths = measured.measure(plan, report)
@@ -160,9 +161,10 @@ def _stored(
 ) -> list[dict[str, Any]]:
     """Each record as JSON types, written, and shown if a person reads, before the next is made."""
     from ..records import runtime_record as record
-    from ..records.store import RECORDS, Store
+    from ..records.run_record import RUN_RECORDS
+    from ..records.store import Store
 
-    Store(results, RECORDS).ensure_writable()
+    Store(results, RUN_RECORDS).ensure_writable()
     told = []
     for one in measured:
         path = record.save(one, results)

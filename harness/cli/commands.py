@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..core.registry import Registry
     from ..core.sheet import RichSheet
     from ..core.waiting import Report
-    from ..records.run_record import Record
+    from ..records.run_record import RunRecord
     from ..records.shift_record import ShiftRecord
     from ..workload.conditions import ShiftPlan
     from ..workload.plan import Plan
@@ -296,7 +296,7 @@ def inspection_tables(found: dict[str, Any]) -> list[RichSheet]:
     return [_facts(found["file"], facts), *layers]
 
 
-def render_report(records: Sequence[Record], form: str) -> RenderableType | str:
+def render_report(records: Sequence[RunRecord], form: str) -> RenderableType | str:
     """One of the report's tables."""
     from ..report import table
 
@@ -318,7 +318,7 @@ def render_report(records: Sequence[Record], form: str) -> RenderableType | str:
     return rendered
 
 
-def write_report(records: Sequence[Record], out: Path) -> list[Path]:
+def write_report(records: Sequence[RunRecord], out: Path) -> list[Path]:
     """Figures and the page, in `out`."""
     from ..report.figures import figures
     from ..report.page import write_page
@@ -328,11 +328,11 @@ def write_report(records: Sequence[Record], out: Path) -> list[Path]:
     return [page, *figures(records, out)]
 
 
-def _paper(records: Sequence[Record]) -> Mapping[str, Mapping[str, float]] | None:
+def _paper(records: Sequence[RunRecord]) -> Mapping[str, Mapping[str, float]] | None:
     """The paper's figures, where all records are of one workload that has some."""
     from ..workload.workload import WORKLOADS
 
-    names = {record.cell.workload for record in records}
+    names = {record.subject.workload for record in records}
     name = names.pop()
     return (WORKLOADS.get(name).paper or None) if not names and name in WORKLOADS else None
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,16 +15,14 @@ import click
 
 from ..core.errors import UserError, unknown
 from ..peers.environment import ENVIRONMENTS
+from ..studies import options
 from .bench_commands import bench
 from .peers_commands import peers
 from .selective_commands import selective
-from .shift_commands import ablation, corruptions, shift, weights
+from .shift_commands import ablation, corruptions, weights
+from .study_commands import StudyGroup, option
 from .terminal import (
     MEMORY,
-    Counts,
-    Names,
-    Numbers,
-    command_line,
     echo,
     echo_json,
     progress,
@@ -34,7 +31,8 @@ from .terminal import (
 )
 
 if TYPE_CHECKING:
-    from ..records.run_record import Record
+    from ..records.run_record import RunRecord
+    from ..studies.study import Option
     from ..workload.workload import Workload
 
 DEFAULT_WORKLOAD = "lenet-digits"
@@ -73,7 +71,7 @@ class _Context(click.Context):
         self.exit()
 
 
-class _Group(click.Group):
+class _Group(StudyGroup):
     context_class = _Context
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -113,102 +111,18 @@ def main() -> None:
     """Benchmark quantized Bayesian neural networks on this CPU."""
 
 
-def _options(options: Sequence[Callable[[Command], Command]]) -> Callable[[Command], Command]:
-    """A decorator that adds options in the order given."""
+def _options(declared: Sequence[Option]) -> Callable[[Command], Command]:
+    """A decorator that adds options that studies have too, in the order given."""
 
     def decorate(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
+        for one in reversed(declared):
+            command = option(one)(command)
         return command
 
     return decorate
 
 
-DATA = click.option("--data", type=click.Path(path_type=Path), help="Data root.")
-QUANTIZATION = (
-    click.option("--range", "range_", default="headroom", help="headroom or paper."),
-    click.option("--granularity", default="channel", help="Of σ: channel or tensor."),
-    click.option("--sigma-offset", default="float", help="float or integer."),
-    click.option("--sigma-grid", default="affine", help="Of σ: affine or codebook."),
-    click.option("--rounding", default="nearest", help="nearest or dithered."),
-    click.option("--observer", default="minmax", help="minmax, percentile or mse."),
-    click.option("--calibrate", default="mean", help="Ranges from the mean network, or sampled."),
-)
-SOURCE = (
-    click.option(
-        "--formats",
-        type=Names(),
-        help="See `sigmabench list`.  [default: FP32, BF16, INT8 and its σ in 4, 2 and 1 bits]",
-    ),
-    click.option(
-        "--posterior",
-        type=click.Path(path_type=Path),
-        help="Posterior: a file or a replica.  [default: the one that ships]",
-    ),
-    click.option("--delta", type=float, help="Make it by MOPED from the twin: σ = δ·|w|."),
-    DATA,
-)
-CELLS = (
-    click.option(
-        "--mc",
-        type=Counts(),
-        default="1,10,50",
-        help="MC sample counts T; auto: as many as each image needs.",
-    ),
-    click.option("--confidence", type=float, help="When auto stops an image.  [default: 0.99]"),
-    click.option("--batch", type=Numbers(), default="1,32", help="Images a query."),
-    click.option("--threads", type=int, help="Cores a query may use.  [default: all]"),
-    click.option(
-        "--team", type=int, default=0, show_default="fastest", help="Threads that share a pass."
-    ),
-    click.option("--backend", default="auto", help="Backend of the int8 formats."),
-    click.option("--limit", type=int, help="Images to score.  [default: the whole split]"),
-    click.option("--seed", type=int, default=0, help="First seed of the MC draws."),
-    click.option("--seeds", type=int, default=3, help="Seeds to score."),
-    click.option("--split", default="test", help="test, or validation for choosing."),
-    click.option("--seconds", type=float, default=1.0, help="Timed seconds a cell."),
-)
-
-
-@main.command()
-@click.argument("workload", default=DEFAULT_WORKLOAD)
-@_options((*SOURCE, *CELLS, *QUANTIZATION))
-@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="Directory.")
-@click.option("--policy", default="only-missing", help="only-missing, always or never (read only).")
-@click.option("--wide", is_flag=True, help="One wide table, a row a cell.")
-@MEMORY
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
-def run(
-    workload: str, results: Path, policy: str, wide: bool, as_json: bool, **choices: Any
-) -> None:
-    """Quantize WORKLOAD to every format, score and time it, print one table.
-
-    Records go to --results; cells that have a record from this machine and code are not measured
-    again.
-    """
-    from ..core.words import plural, verb
-    from ..records.store import RECORDS, Policy, Store
-    from ..records.stored import stored
-    from ..report import table
-    from ..workload.choices import plan_from
-
-    plan = plan_from(_workload(workload), **choices)
-    started = datetime.now(timezone.utc).isoformat()
-    store, chosen = Store(results, RECORDS), Policy.named(policy)
-    records = stored(plan, store, chosen)
-    if records is None:
-        from ..studies.run.measure import run as sweep
-
-        with progress(not as_json) as report:
-            records = sweep(plan, store, command_line(), chosen, report)
-    if as_json:
-        echo(table.to_json(records))
-        return
-    show(table.wide(records) if wide else table.narrow(records))
-    before = sum(record.created < started for record in records)
-    if before:
-        told = f"{before} of {plural(len(records), 'cell')} {verb(before, 'was', 'were')}"
-        echo(f"{told} stored before; --policy always measures again.")
+DATA = option(options.DATA)
 
 
 @main.command("list")
@@ -292,7 +206,7 @@ def train(
 
 @main.command()
 @click.argument("workload", default=DEFAULT_WORKLOAD)
-@_options((*SOURCE, *QUANTIZATION))
+@_options((*options.SOURCE, *options.QUANTIZATION))
 @click.option("--out", type=click.Path(path_type=Path), default=".", help="Directory to write to.")
 @MEMORY
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
@@ -334,12 +248,13 @@ def convert(source: Path, out: Path, workload: str | None) -> None:
     echo(out)
 
 
-def _stored(results: Path, workload: str | None, latest: bool = True) -> list[Record]:
-    from ..records.store import RECORDS, Store
+def _stored(results: Path, workload: str | None, latest: bool = True) -> list[RunRecord]:
+    from ..records.run_record import RUN_RECORDS
+    from ..records.store import Store
 
     if not results.is_dir():
         raise UserError(f"There is no results directory {results}; run something first.")
-    store = Store(results, RECORDS)
+    store = Store(results, RUN_RECORDS)
     known = store.workloads()
     if not known:
         raise UserError(f"{results} holds no records; run `sigmabench run` first.")
@@ -372,9 +287,10 @@ def report(
     """Tables from stored records; with --out, figures and one self-contained HTML page."""
     from ..records.chosen import Chosen
     from ..report import table
+    from ..workload.cell import Cell
     from .commands import write_report
 
-    chosen = Chosen.from_options(where, machine, since)
+    chosen = Chosen.from_options(Cell, where, machine, since)
     records = chosen.of(_stored(results, workload))
     if not records:
         raise UserError("No record is as --where and --since ask; ask for less.")
@@ -454,7 +370,7 @@ def profile(
     echo_json(shown.to_dict(found)) if as_json else show(*shown.renderables(found, every))
 
 
-for command in (bench, peers, shift, selective, corruptions, ablation, weights):
+for command in (bench, peers, selective, corruptions, ablation, weights):
     main.add_command(command)
 for command in (*main.commands.values(), *bench.commands.values()):
     command.context_class = _Context

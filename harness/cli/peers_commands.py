@@ -55,7 +55,8 @@ def peers(
     """
     from ..peers.environment import chosen
     from ..records.peers_record import failed
-    from ..records.store import RECORDS, Policy, Store
+    from ..records.run_record import RUN_RECORDS
+    from ..records.store import Policy, Store
     from ..studies.peers import document as table
     from ..studies.peers.measure import compare
     from ..studies.peers.plan import PeersPlan, plan_from
@@ -66,7 +67,7 @@ def peers(
     )
     how = Policy.named(policy)
     if policy != "never":
-        Store(results, RECORDS).ensure_writable()
+        Store(results, RUN_RECORDS).ensure_writable()
     with progress(not as_json) as report:
         started = datetime.now(timezone.utc).isoformat()
         found, path = compare(plan, results, command_line(), how, report)

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..core.errors import UserError
-from .terminal import MEMORY, Names, Numbers, command_line, echo, echo_json, progress, show, tell
+from .terminal import MEMORY, Names, Numbers, command_line, echo, echo_json, progress, show
 
 if TYPE_CHECKING:
-    from ..records.shift_record import ShiftRecord
     from ..studies.findings import Findings
-    from ..workload.conditions import ShiftPlan
     from ..workload.workload import Workload
 
 RESULTS = "results/shift"
@@ -23,56 +21,6 @@ def _workload(name: str) -> Workload:
     from ..workload.workload import resolve_workload
 
     return resolve_workload(name)
-
-
-@click.command()
-@click.argument("workload")
-@click.option("--profile", default="regular", help="quick, regular or full: see below.")
-@click.option("--formats", type=Names(), help="Formats; see `sigmabench list`.")
-@click.option("--types", type=Names(), help="Corruption types.  [default: the profile's]")
-@click.option("--severities", type=Numbers(), default="1,2,3,4,5", help="Each 1 to 5.")
-@click.option("--mc", type=int, help="MC passes T.  [default: the profile's]")
-@click.option("--limit", type=int, help="Images a cell.  [default: the profile's]")
-@click.option("--ood", type=Names(), help="Sets from outside: names, folders or .npz files.")
-@click.option("--workers", type=int, help="Processes side by side.  [default: all cores]")
-@click.option("--seed", type=int, default=0, help="First seed of the MC draws.")
-@click.option("--seeds", type=int, default=1, help="Seeds to score.")
-@click.option("--corruption-seed", type=int, default=0, help="Of the corrupted images.")
-@click.option("--split", default="test", help="test, or validation for choosing.")
-@click.option("--backend", default="auto", help="Backend of the int8 formats.")
-@click.option("--data", type=click.Path(path_type=Path), help="Data root.")
-@click.option("--posterior", type=click.Path(path_type=Path), help="Posterior file.")
-@click.option("--range", "ranges", type=Names(), default="headroom", help="headroom, paper.")
-@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="Directory.")
-@click.option("--policy", default="only-missing", help="only-missing, always or never (read only).")
-@click.option("--out", type=click.Path(path_type=Path), help="Write figures and tables here too.")
-@click.option("--detailed", is_flag=True, help="Every test's effect, interval and p-values.")
-@MEMORY
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
-def shift(
-    workload: str,
-    workers: int | None,
-    results: Path,
-    policy: str,
-    out: Path | None,
-    detailed: bool,
-    as_json: bool,
-    **choices: Any,
-) -> None:
-    """Score WORKLOAD under dataset shift: every format on corrupted images, and from outside.
-
-    Profiles: quick is 4 types, 500 images, T = 10; regular 16 types, 1,000 images, T = 50; full
-    the whole split. What was finished is stored in --results, and the same command goes on.
-    """
-    from ..workload.conditions import shift_plan
-    from .commands import studied
-
-    plan, skipped = shift_plan(_workload(workload), **choices, scoring=policy != "never")
-    for line in skipped:
-        tell(line)
-    with progress(not as_json) as report:
-        records = studied(plan, results, policy, workers, report)
-    _conclude(plan, records, out, detailed, as_json)
 
 
 @click.command()
@@ -165,34 +113,4 @@ def _tell(found: Findings, workload: str, what: str, out: Path | None, as_json: 
     echo_json(found.values) if as_json else show(*found.shown)
     if out is not None:
         for path in found.write(out, f"{_workload(workload).name}-{what}"):
-            echo(path, err=as_json)
-
-
-def _conclude(
-    plan: ShiftPlan, records: list[ShiftRecord], out: Path | None, detailed: bool, as_json: bool
-) -> None:
-    """Tables of the records, and files of them."""
-    from ..stats.equivalence import equivalence
-    from ..stats.shifted import results
-    from ..studies.shift import document as tables
-
-    (found,) = results(records)
-    outcomes, paper = equivalence(found), plan.base.workload.paper
-    if as_json:
-        echo_json(tables.to_dict(found, outcomes, paper))
-    else:
-        show(tables.tables(found, outcomes, paper, detailed=detailed))
-    if out is not None:
-        from ..core.whole import write_atomically
-        from ..studies.shift.shift_figures import shift_figures
-
-        name = plan.base.workload.name
-        files = {"shift.md": tables.markdown(found, outcomes, paper)}
-        files |= {f"{part}.csv": text for part, text in tables.csv(found, outcomes).items()}
-        for part, text in files.items():
-            write_atomically(out / f"{name}-{part}", text.encode())
-        for path in (
-            *(out / f"{name}-{part}" for part in files),
-            *shift_figures(records, out, name),
-        ):
             echo(path, err=as_json)

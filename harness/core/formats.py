@@ -89,3 +89,11 @@ FORMATS: Registry[Format] = Registry(
 
 #: What `sigmabench run` measures unless told otherwise: the paper's Table 1, and BF16.
 DEFAULT_FORMATS = ("FP32", "BF16", "INT8", "INT8_SIGMA4", "INT8_SIGMA2", "INT8_SIGMA1")
+
+
+def reference_of(format: str) -> str | None:
+    """The format that one is compared with: FP32 with the deterministic network, others with FP32,
+    deterministic ones with DNN_FP32."""
+    if format == "DNN_FP32":
+        return None
+    return "FP32" if FORMATS.get(format).bayesian and format != "FP32" else "DNN_FP32"

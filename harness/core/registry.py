@@ -26,12 +26,18 @@ class Registry(Generic[T]):
         kind: singular noun used in messages and in the entry-point group `sigmabench.<kind>s`.
         targets: the built-in names, each with its `"module:attribute"`.
         holds: whether a thing is one of these; None: whatever is found.
+        plural: of the kind, in the name of the group, where that is not formed with an s.
     """
 
     def __init__(
-        self, kind: str, targets: dict[str, str], holds: Callable[[object], bool] | None = None
+        self,
+        kind: str,
+        targets: dict[str, str],
+        holds: Callable[[object], bool] | None = None,
+        plural: str = "",
     ) -> None:
         self.kind = kind
+        self.group = f"sigmabench.{plural or f'{kind}s'}"
         self._targets = dict(targets)
         self._holds = holds
         self._loaded: dict[str, T] = {}
@@ -93,7 +99,7 @@ class Registry(Generic[T]):
         if self._scanned:
             return
         self._scanned = True
-        for entry in entry_points(group=f"sigmabench.{self.kind}s"):
+        for entry in entry_points(group=self.group):
             self._register_foreign(entry.name, entry.value)
 
     def _register_foreign(self, name: str, target: str) -> None:

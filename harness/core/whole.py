@@ -148,6 +148,16 @@ def json_text(value: Any) -> str:
     return storable(_layout(value, "")) + "\n"
 
 
+def storable_json(value: Any) -> str:
+    """JSON on one line; it can be written as UTF-8, whatever names it holds.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+    """
+    text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    return storable(text) + "\n"
+
+
 def read_json(text: str | bytes) -> Any:
     """JSON of which no reader can think otherwise.
 

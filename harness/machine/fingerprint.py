@@ -118,6 +118,11 @@ class Fingerprint:
         return _place(self)
 
     @property
+    def place_name(self) -> str:
+        """8 hex digits of a hash of `place`, for the names of files."""
+        return hashlib.sha256(repr(self.place).encode()).hexdigest()[:8]
+
+    @property
     def shown(self) -> str:
         """The machine in words: the processor's name and what sets it apart."""
         cores = f"{self.cores} core{'' if self.cores == 1 else 's'}"

@@ -6,7 +6,7 @@ in one import.
 
 from __future__ import annotations
 
-from .artefact_file import KEY, SCHEMA, from_bytes, load, save, to_bytes
+from .artefact_file import KEY, SCHEMA, artefact_hash, from_bytes, load, save, to_bytes
 from .artefact_model import Artefact, Header, Layer
 from .artefact_size import size
 
@@ -16,6 +16,7 @@ __all__ = [
     "Artefact",
     "Header",
     "Layer",
+    "artefact_hash",
     "from_bytes",
     "load",
     "save",

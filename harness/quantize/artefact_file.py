@@ -99,6 +99,19 @@ def _unsealed(sealed: str) -> tuple[str, str]:
 def to_bytes(artefact: Artefact) -> bytes:
     """The file's content."""
     import safetensors.torch
+
+    tensors, text, digest = _content(artefact)
+    # One metadata entry: safetensors does not keep the order of several.
+    return safetensors.torch.save(tensors, {KEY: _sealed(text, digest)})
+
+
+def artefact_hash(artefact: Artefact) -> str:
+    """64 hex digits of the SHA-256 that its file holds of its content."""
+    return _content(artefact)[2]
+
+
+def _content(artefact: Artefact) -> tuple[dict[str, Any], str, str]:
+    """Tensors, the header's JSON, and the hash of both."""
     import torch
 
     tensors = {}
@@ -108,8 +121,7 @@ def to_bytes(artefact: Artefact) -> bytes:
         tensors[name] = tensor.bfloat16() if half else tensor
     text = _header_text(artefact.header)
     raw = {name: tensor.view(torch.uint8).numpy().data for name, tensor in tensors.items()}
-    # One metadata entry: safetensors does not keep the order of several.
-    return safetensors.torch.save(tensors, {KEY: _sealed(text, content_hash(text, raw))})
+    return tensors, text, content_hash(text, raw)
 
 
 @plain

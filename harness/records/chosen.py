@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, TypeVar
 
 from ..core.errors import UserError, unknown
-from ..workload.cell import Cell
-from .run_record import Record
+from .envelope import Record
 
-_READERS = {"str": str, "int": int, "float": float}
-_TYPES = {one.name: str(one.type) for one in fields(Cell)}
+R = TypeVar("R", bound=Record[Any, Any])
+
+_READERS: dict[str, Callable[[str], Any]] = {"str": str, "int": int, "float": float}
 _NUMBERS = {"int": "a whole number", "float": "a number"}
 
 
@@ -31,8 +31,16 @@ class Chosen:
     since: datetime | None
 
     @classmethod
-    def from_options(cls, where: str | None, machine: str | None, since: str | None) -> Chosen:
+    def from_options(
+        cls, subject: type[Any], where: str | None, machine: str | None, since: str | None
+    ) -> Chosen:
         """From the texts of the options.
+
+        Args:
+            subject: class of the records' subjects, whose fields `where` names.
+            where: `FIELD=VALUE,…`.
+            machine: how its hash begins.
+            since: a date or time.
 
         Raises:
             UserError: with the option's name, what is wrong with it.
@@ -41,18 +49,18 @@ class Chosen:
         if told == "":
             raise UserError("--machine names nothing; give the first digits of a machine's hash.")
         return cls(
-            {} if where is None else _where(where),
+            {} if where is None else _where(where, subject),
             told,
             None if since is None else _moment(since, "--since"),
         )
 
-    def of(self, records: Sequence[Record]) -> list[Record]:
+    def of(self, records: Sequence[R]) -> list[R]:
         """Those records that are asked for, in their order.
 
         Raises:
             UserError: no machine's hash, or those of several, begin so.
         """
-        found = [one for one in records if self._has_values(one.cell)]
+        found = [one for one in records if self._has_values(one.subject)]
         if self.machine is not None:
             name = _machine(found, self.machine)
             found = [one for one in found if _hash(one) == name]
@@ -61,15 +69,16 @@ class Chosen:
             found = [
                 one
                 for one in found
-                if _moment(one.created, f"Record {one.cell.key}: created") >= since
+                if _moment(one.created, f"Record {one.subject.key}: created") >= since
             ]
         return found
 
-    def _has_values(self, cell: Cell) -> bool:
-        return all(getattr(cell, name) in values for name, values in self.where.items())
+    def _has_values(self, subject: Any) -> bool:
+        return all(getattr(subject, name) in values for name, values in self.where.items())
 
 
-def _where(text: str) -> dict[str, tuple[Any, ...]]:
+def _where(text: str, subject: type[Any]) -> dict[str, tuple[Any, ...]]:
+    types = {f.name: str(f.type) for f in fields(subject) if str(f.type) in _READERS}
     found: dict[str, tuple[Any, ...]] = {}
     for part in text.split(","):
         name, equals, value = (word.strip() for word in part.partition("="))
@@ -77,22 +86,20 @@ def _where(text: str) -> dict[str, tuple[Any, ...]]:
             raise UserError(
                 f"--where {text!r} is not FIELD=VALUE,…; write, for example, format=INT8,mc=50."
             )
-        if name not in _TYPES:
-            raise unknown("cell field", name, _TYPES)
-        found[name] = (*found.get(name, ()), _value(name, value))
+        if name not in types:
+            raise unknown("cell field", name, types)
+        found[name] = (*found.get(name, ()), _value(name, value, types[name]))
     return found
 
 
-def _value(name: str, value: str) -> Any:
+def _value(name: str, value: str, kind: str) -> Any:
     try:
-        return _READERS[_TYPES[name]](value)
+        return _READERS[kind](value)
     except ValueError:
-        raise UserError(
-            f"--where has {name}={value}; {name} is {_NUMBERS[_TYPES[name]]}."
-        ) from None
+        raise UserError(f"--where has {name}={value}; {name} is {_NUMBERS[kind]}.") from None
 
 
-def _machine(records: Sequence[Record], prefix: str) -> str:
+def _machine(records: Sequence[R], prefix: str) -> str:
     known = sorted({name for name in map(_hash, records) if name})
     if not known:
         raise UserError("--machine: none of these records names its whole machine; leave it out.")
@@ -104,7 +111,7 @@ def _machine(records: Sequence[Record], prefix: str) -> str:
     return named[0]
 
 
-def _hash(record: Record) -> str:
+def _hash(record: R) -> str:
     machine = record.fingerprint.machine
     return "" if machine is None else machine.hash
 

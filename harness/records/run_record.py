@@ -1,25 +1,33 @@
 """The record: what came out of measuring one cell, with all it takes to doubt or repeat it.
 
-A record is one JSON file. These classes are its schema: `docs/record.md` is generated from the
-docstrings below (`python -m sigmabench.harness.records.run_record > docs/record.md`), and a file
-read back is validated against them. Units are in the field names. `None` means not defined or not
-measurable here; the reason, where one is needed, is in `unavailable`.
+These classes are the schema of its body; a file read back is validated against them. Units are in
+the field names. `None` means not defined or not measurable here; the reason, where one is needed,
+is in `unavailable`.
 """
 
 from __future__ import annotations
 
-import inspect
-import json
-import re
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 
-from ..machine.fingerprint import Fingerprint, Machine
+import numpy as np
+
 from ..quantize.size import Size
 from ..workload.cell import Cell
-from .verdict import Judgement, Verdict
+from .envelope import Record
+from .kind import Kind, Layout, cell_of, without
+from .verdict import Verdict
 
-#: 2: cells of adaptive T, which a reader of 1 would take for fixed ones. 3: a verdict in three.
-SCHEMA_VERSION = 3
+#: One value an image, at the largest T and of the first seed; entropy, mutual information (where it
+#: is defined) and NLL in nats. Every score of that seed can be computed again from them.
+ARRAYS = {
+    "label": np.int32,
+    "prediction": np.int32,
+    "confidence": np.float64,
+    "entropy": np.float64,
+    "mutual_information": np.float64,
+    "nll": np.float64,
+    "brier": np.float64,
+}
 
 
 @dataclass(frozen=True)
@@ -241,15 +249,10 @@ class Adaptive:
 
 
 @dataclass(frozen=True)
-class Record:
-    """One measured cell.
+class RunBody:
+    """What came out of measuring one cell.
 
     Attributes:
-        schema_version: of this layout; a reader refuses newer ones.
-        cell: what was measured.
-        fingerprint: where.
-        command: the command line that made it.
-        created: when, UTC, ISO 8601.
         dispatched_isa: instruction set the kernels really ran.
         kernels: what computed each layer.
         quality: scores.
@@ -259,7 +262,6 @@ class Record:
         peak_memory_bytes: largest resident set of the process while the cell's queries ran; torch
             and the other formats of the run are loaded, so formats differ by what they allocate.
         fidelity: per layer; empty for a deterministic twin.
-        verdict: which of its numbers to believe.
         unavailable: what could not be measured here, by name, with the reason.
         adaptive: passes spent and their effect; None where every image has T passes.
         operations: what of a divided network stays float; None where nothing does.
@@ -269,12 +271,9 @@ class Record:
             the input, layers with their sums, pools and joins, on calibration images, in sampled
             passes of the float network, or in its one pass where it is deterministic; empty for
             floats.
+        artefact: SHA-256 of the artefact's content; empty in records of before.
     """
 
-    cell: Cell
-    fingerprint: Fingerprint
-    command: str
-    created: str
     dispatched_isa: str
     kernels: dict[str, str]
     quality: Quality
@@ -283,93 +282,52 @@ class Record:
     size: Size
     peak_memory_bytes: int
     fidelity: tuple[Fidelity, ...]
-    verdict: Verdict
     unavailable: dict[str, str] = field(default_factory=dict)
     adaptive: Adaptive | None = None
     operations: Operations | None = None
     paired: Paired | None = None
     saturation: dict[str, float] = field(default_factory=dict)
-    schema_version: int = SCHEMA_VERSION
+    artefact: str = ""
 
-    def raced(self, other: Record) -> bool:
+
+@dataclass(frozen=True)
+class RunRecord(Record[Cell, RunBody]):
+    """One measured cell. Its verdict is never None. Of the largest T it has `ARRAYS` of the first
+    seed."""
+
+    verdict: Verdict
+
+    def raced(self, other: RunRecord) -> bool:
         """Whether the two took turns in one measurement, the only case in which their times may be
         divided: each names the other, under one name of the race. Where a race had none, both must
         be of one machine and code, and of two cells: one cell measured twice is two races."""
-        mine, its = self.timing, other.timing
+        mine, its = self.body.timing, other.body.timing
         together = bool(mine.race) or (
-            self.fingerprint == other.fingerprint and self.cell != other.cell
+            self.fingerprint == other.fingerprint and self.subject != other.subject
         )
         return (
             together
             and mine.race == its.race
-            and other.cell.key in mine.interleaved_with
-            and self.cell.key in its.interleaved_with
+            and other.subject.key in mine.interleaved_with
+            and self.subject.key in its.interleaved_with
         )
 
 
-def to_markdown() -> str:
-    """`docs/record.md`: each class of the schema as a table, from its docstring and annotations."""
-    later = (item for item in fields(Cell) if item.default is not MISSING)
-    defaults = ", ".join(f"`{item.name}` {json.dumps(item.default)}" for item in later)
-    sections = [_PREAMBLE.format(version=SCHEMA_VERSION, later=defaults)]
-    for schema in _SCHEMA:
-        summary, documented = _documentation(schema)
-        rows = [
-            f"| `{item.name}` | `{_type(item.type)}` | {documented[item.name]} |"
-            for item in fields(schema)
-        ]
-        table = "\n".join(["| field | type | meaning |", "|---|---|---|", *rows])
-        sections.append(f"## {schema.__name__}\n\n{summary}\n\n{table}")
-    return "\n\n".join(sections) + "\n"
+def check_run(record: RunRecord) -> None:
+    """See `run_record_check`, which is not needed to write records."""
+    from .run_record_check import check_record
+
+    check_record(record)
 
 
-_SCHEMA = (
-    Record,
-    Cell,
-    Fingerprint,
-    Machine,
-    Quality,
-    Paired,
-    Timing,
-    Bandwidth,
-    Size,
-    Operations,
-    Fidelity,
-    Adaptive,
-    Verdict,
-    Judgement,
+RUN_RECORDS: Kind[RunRecord] = Kind(
+    name="run",
+    title="record",
+    record=RunRecord,
+    subject=Cell,
+    body=RunBody,
+    folders=("",),
+    judged=True,
+    check=check_run,
+    before=Layout(newest=3, hashed=3, subject=cell_of, rest=without("cell")),
 )
-
-_PREAMBLE = """# The record, field by field
-
-Made by `python -m sigmabench.harness.records.run_record > docs/record.md`; schema version
-{version}. One JSON file a cell: `<results>/<workload>/<fingerprint hash>/<cell key>.json`. The
-fingerprint hash is the first 8 hex digits of the SHA-256 of what decides whether a record is
-current: machine, cores and quota, packages but sigmabench, environment, `computing` (of records
-without that field, of all fields that are not as by default); the cell key the first 16 of that of
-all fields of `cell` that are not as by default:
-{later}.
-Units are in the field names. `null` (None in Python) means not defined or not measurable here; the
-reason, where one is needed, is in `unavailable`. NaN and infinity do not occur, nor does a number
-too large for a float64.
-
-Last in a file stands `sha256`, the hash of all else in it as JSON without spaces, keys sorted. A
-file that was changed since, or that stands under another record's name, is refused; files from
-before have no hash and are believed as they are; one of version 3 without it is refused."""
-
-
-def _documentation(schema: type) -> tuple[str, dict[str, str]]:
-    """A class docstring as its text and the entries of its `Attributes`."""
-    text, _, attributes = inspect.cleandoc(schema.__doc__ or "").partition("\n\nAttributes:\n")
-    entries = re.findall(r"^    (\w+): (.*(?:\n {8,}.*)*)", attributes, re.M)
-    return " ".join(text.split()), {name: " ".join(words.split()) for name, words in entries}
-
-
-def _type(annotation: object) -> str:
-    """An annotation as it stands in JSON."""
-    text = str(annotation).replace("None", "null").replace(", ...", "").replace("|", r"\|")
-    return re.sub(r"tuple\[", "list[", text)
-
-
-if __name__ == "__main__":
-    print(to_markdown(), end="")

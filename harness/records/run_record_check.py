@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .run_record import Paired, Quality, Record
+from .run_record import Paired, Quality, RunRecord
 
 #: Of each curve what belongs to one point.
 _CURVES = {
@@ -16,15 +16,15 @@ _CURVES = {
 _COMPARED = ("accuracy_percent", "nll_nats")
 
 
-def check_record(record: Record) -> None:
+def check_record(record: RunRecord) -> None:
     """Refuse a record that no run writes, and no table or figure could show.
 
     Raises:
         ValueError: what is wrong, with the name of the field.
     """
-    _check_quality(record.quality)
-    if record.paired is not None:
-        _check_paired(record.paired)
+    _check_quality(record.body.quality)
+    if record.body.paired is not None:
+        _check_paired(record.body.paired)
 
 
 def _check_quality(quality: Quality) -> None:

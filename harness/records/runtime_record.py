@@ -1,7 +1,6 @@
-"""The records of the runtime's benchmarks: races, and the memory of a program.
+"""The records of the runtime's benchmarks: races, the memory of a program, and the sampler's speed.
 
     <results>/runtime/<network>/<fingerprint hash>/<key>.json
-    <results>/runtime/<network>/<fingerprint hash>/memory-<key>.json
 
 A race holds every timed query of every contender, and what they were: contenders that took turns in
 one run. Ratios are not stored; they are computed when shown. Units are in the field names.
@@ -9,14 +8,14 @@ one run. Ratios are not stored; they are computed when shown. Units are in the f
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
-from ..core.errors import UserError
-from ..machine.fingerprint import Fingerprint
-from .store import Kind, digest, fingerprint_hash, read_record, write_record
+from .envelope import Record
+from .kind import Kind, Layout, digest, only, without
 
-SCHEMA_VERSION = 2  # 2: none lacks its hash
 FOLDER = "runtime"
 
 
@@ -54,55 +53,99 @@ class Contender:
 
 
 @dataclass(frozen=True)
-class Race:
-    """Contenders that took turns on one network at one batch size.
+class RaceSubject:
+    """Contenders on one network at one batch size.
 
     Attributes:
         network: name in `NETWORKS`.
         posterior: where μ and σ come from.
-        input_shape: (C, H, W) of one image.
         batch: images a query.
         threads: cores a contender may use.
-        inputs: different input batches the queries went round.
         seed: of weights, images and the first query's noise; query i draws with seed + i.
         seconds: timed seconds a contender at least.
-        contenders: in the order of their turns.
-        fingerprint: machine, software and code.
-        command: the command line that made it.
-        created: when, UTC, ISO 8601.
-        findings: what befell the cores meanwhile, a line each.
-        mc: passes a query at most, as asked; 0 in records from before, which do not say it.
-        schema_version: of this layout; a reader refuses newer ones.
+        contenders: by name.
+        mc: passes a query at most; 0 in records from before, which do not say it.
+        packages: of each contender the versions in its peer's environment; empty for ours.
     """
 
     network: str
     posterior: str
-    input_shape: tuple[int, int, int]
     batch: int
     threads: int
-    inputs: int
     seed: int
     seconds: float
-    contenders: tuple[Contender, ...]
-    fingerprint: Fingerprint
-    command: str
-    created: str
-    findings: tuple[str, ...] = ()
+    contenders: tuple[str, ...]
     mc: int = 0
-    schema_version: int = SCHEMA_VERSION
+    packages: tuple[dict[str, str], ...] = ()
+
+    @property
+    def home(self) -> str:
+        """Where its records lie together: the network's name."""
+        return self.network
 
     @property
     def key(self) -> str:
         """16 hex digits of the SHA-256 of what was asked for, with the peers' versions."""
-        return _race_key(self)
+        asked: list[object] = [self.network, self.posterior, self.batch, self.threads, self.seed]
+        asked += [self.seconds, list(self.contenders)]
+        if self.mc:
+            asked += [self.mc, list(self.packages)]
+        return digest(asked)
 
 
-def _race_key(race: Race) -> str:
-    asked: list[object] = [race.network, race.posterior, race.batch, race.threads, race.seed]
-    asked += [race.seconds, [c.name for c in race.contenders]]
-    if race.mc:
-        asked += [race.mc, [c.packages for c in race.contenders]]
-    return digest(asked)
+@dataclass(frozen=True)
+class RaceBody:
+    """What came of a race.
+
+    Attributes:
+        input_shape: (C, H, W) of one image.
+        inputs: different input batches the queries went round.
+        contenders: in the order of their turns.
+        findings: what befell the cores meanwhile, a line each.
+    """
+
+    input_shape: tuple[int, int, int]
+    inputs: int
+    contenders: tuple[Contender, ...]
+    findings: tuple[str, ...] = ()
+
+
+class RaceRecord(Record[RaceSubject, RaceBody]):
+    """Contenders that took turns on one network at one batch size."""
+
+
+@dataclass(frozen=True)
+class MemorySubject:
+    """A program in a fresh process.
+
+    Attributes:
+        network: name in `NETWORKS`.
+        posterior: where μ and σ come from.
+        format: name in `FORMATS`.
+        batch: images a query.
+        mc: passes a query, T.
+        threads: cores the program may use.
+        seed: of weights, images and noise.
+    """
+
+    network: str
+    posterior: str
+    format: str
+    batch: int
+    mc: int
+    threads: int
+    seed: int
+
+    @property
+    def home(self) -> str:
+        """Where its records lie together: the network's name."""
+        return self.network
+
+    @property
+    def key(self) -> str:
+        """`memory-`, and 16 hex digits of the SHA-256 of all fields."""
+        asked = [self.network, self.posterior, self.format, self.batch, self.mc, self.threads]
+        return f"memory-{digest([*asked, self.seed])}"
 
 
 @dataclass(frozen=True)
@@ -114,14 +157,7 @@ class MemoryUse:
     activations that are alive at once.
 
     Attributes:
-        network: name in `NETWORKS`.
-        posterior: where μ and σ come from.
         input_shape: (C, H, W) of one image.
-        format: name in `FORMATS`.
-        batch: images a query.
-        mc: passes a query, T.
-        threads: cores the program may use.
-        seed: of weights, images and noise.
         team: threads that share a pass.
         mean_bytes: of the bound: μ as the artefact packs it.
         std_bytes: of the bound: σ as the artefact packs it.
@@ -137,20 +173,9 @@ class MemoryUse:
         now_bytes: the same after queries, their logits let go.
         peak_bytes: largest resident set between the two, loading the artefact included.
         peak_method: `high-water mark`, or `sampled` where the system keeps none.
-        fingerprint: machine, software and code.
-        command: the command line that made it.
-        created: when, UTC, ISO 8601.
-        schema_version: of this layout; a reader refuses newer ones.
     """
 
-    network: str
-    posterior: str
     input_shape: tuple[int, int, int]
-    format: str
-    batch: int
-    mc: int
-    threads: int
-    seed: int
     team: int
     mean_bytes: int
     std_bytes: int
@@ -161,10 +186,6 @@ class MemoryUse:
     now_bytes: int
     peak_bytes: int
     peak_method: str
-    fingerprint: Fingerprint
-    command: str
-    created: str
-    schema_version: int = SCHEMA_VERSION
 
     @property
     def bound_bytes(self) -> int:
@@ -181,64 +202,163 @@ class MemoryUse:
         """How much the process has grown."""
         return self.now_bytes - self.base_bytes
 
+
+class MemoryRecord(Record[MemorySubject, MemoryUse]):
+    """The memory of one program."""
+
+
+@dataclass(frozen=True)
+class SamplerSubject:
+    """Draws of all widths of σ.
+
+    Attributes:
+        weights: drawn in a sample.
+        threads: cores that shared a draw, and a copy.
+        seconds: timed seconds of every width at least.
+        seed: of μ, σ and the first draw.
+    """
+
+    weights: int
+    threads: int
+    seconds: float
+    seed: int
+
+    @property
+    def home(self) -> str:
+        """Where its records lie together."""
+        return "sampler"
+
     @property
     def key(self) -> str:
-        """`memory-`, and 16 hex digits of the SHA-256 of what was asked for."""
-        return _memory_key(self)
+        """16 hex digits of the SHA-256 of all fields."""
+        return digest([self.weights, self.threads, self.seconds, self.seed])
 
 
-def _memory_key(use: MemoryUse) -> str:
-    asked = [use.network, use.posterior, use.format, use.batch, use.mc, use.threads, use.seed]
-    return f"memory-{digest(asked)}"
+@dataclass(frozen=True)
+class Width:
+    """One width of σ, and the copy that took turns with it.
+
+    Attributes:
+        bits: of σ, 1 to 8.
+        weights: drawn in a sample.
+        moved_bytes: μ and σ read and weights written in a sample; the copy reads and writes as many
+            together.
+        draw_ns: every timed draw, in order.
+        draw_slices: how many draws each turn held.
+        copy_ns: every timed copy, in order.
+        copy_slices: how many copies each turn held.
+    """
+
+    bits: int
+    weights: int
+    moved_bytes: int
+    draw_ns: tuple[int, ...]
+    draw_slices: tuple[int, ...]
+    copy_ns: tuple[int, ...]
+    copy_slices: tuple[int, ...]
+
+    @property
+    def weights_per_second(self) -> float:
+        """By the median draw."""
+        return self.weights / statistics.median(self.draw_ns) * 1e9
+
+    @property
+    def gb_per_s(self) -> float:
+        """Bytes moved by the median draw, 10^9 a second."""
+        return self.moved_bytes / statistics.median(self.draw_ns)
+
+    @property
+    def copy_gb_per_s(self) -> float:
+        """The same of the median copy."""
+        return self.moved_bytes / statistics.median(self.copy_ns)
 
 
-RACES = Kind("runtime record", Race, SCHEMA_VERSION, _race_key, hashed=2)
-MEMORY = Kind("runtime record", MemoryUse, SCHEMA_VERSION, _memory_key, hashed=2)
+@dataclass(frozen=True)
+class SamplerBody:
+    """All widths, timed in turns.
+
+    Attributes:
+        sampler: the sampler's path.
+        widths: by bits.
+        findings: what befell the cores meanwhile, a line each.
+    """
+
+    sampler: str
+    widths: tuple[Width, ...]
+    findings: tuple[str, ...] = ()
 
 
-def save(record: Race | MemoryUse, results: Path) -> Path:
-    """Write a record to its place below `results`.
+class SamplerRecord(Record[SamplerSubject, SamplerBody]):
+    """How fast weights were drawn."""
+
+
+def check_samples(contenders: Iterable[Contender]) -> None:
+    """Refuse contenders whose samples and slices do not fit each other.
 
     Raises:
-        UserError: the place cannot be written.
+        ValueError: they do not, or one has neither samples nor a reason.
     """
-    folder = results / FOLDER / record.network / fingerprint_hash(record.fingerprint)
-    path = folder / f"{record.key}.json"
-    write_record(path, record)
-    return path
+    for contender in contenders:
+        counted = sum(contender.slices) == len(contender.latency_ns)
+        told = bool(contender.unavailable) != bool(contender.latency_ns)
+        if not counted or not told or contender.mc < 1:
+            raise ValueError(f"the samples of {contender.name} do not add up")
 
 
-def load(path: Path) -> Race:
-    """Read and validate a race.
-
-    Raises:
-        UserError: it cannot be read, is no race, is inconsistent or of a newer schema.
-    """
-    race = read_record(path, RACES)
-    for contender in race.contenders:
-        check_samples(contender, path, RACES.name)
-    return race
+def _check_race(record: RaceRecord) -> None:
+    check_samples(record.body.contenders)
 
 
-def load_memory(path: Path) -> MemoryUse:
-    """Read and validate the memory of a program.
-
-    Raises:
-        UserError: it cannot be read, is no such record or of a newer schema.
-    """
-    return read_record(path, MEMORY)
+def _check_sampler(record: SamplerRecord) -> None:
+    if not record.body.widths:
+        raise ValueError("it has no width")
 
 
-def check_samples(contender: Contender, path: Path, kind: str) -> None:
-    """Refuse a contender whose samples and slices do not fit each other.
+def _race_before(tree: dict[str, Any]) -> dict[str, Any]:
+    contenders = [one for one in tree.get("contenders", ()) if isinstance(one, dict)]
+    names = [one.get("name") for one in contenders]
+    packages = [one.get("packages", {}) for one in contenders] if tree.get("mc") else []
+    asked = only(RaceSubject)(tree)
+    return {**asked, "contenders": names, "packages": packages}
 
-    Raises:
-        UserError: they do not, or it has neither samples nor a reason.
-    """
-    counted = sum(contender.slices) == len(contender.latency_ns)
-    told = bool(contender.unavailable) != bool(contender.latency_ns)
-    if not counted or not told or contender.mc < 1:
-        raise UserError(
-            f"{path} is not a valid {kind}: the samples of {contender.name} do not add up; delete "
-            "it and run again."
-        )
+
+def _sampler_before(tree: dict[str, Any]) -> dict[str, Any]:
+    widths = tree.get("widths") or [{}]
+    first = widths[0] if isinstance(widths[0], dict) else {}
+    return {**only(SamplerSubject)(tree), "weights": first.get("weights")}
+
+
+RACES: Kind[RaceRecord] = Kind(
+    name="passes",
+    title="runtime record",
+    record=RaceRecord,
+    subject=RaceSubject,
+    body=RaceBody,
+    folders=(FOLDER,),
+    check=_check_race,
+    before=Layout(
+        newest=2,
+        hashed=2,
+        subject=_race_before,
+        rest=without("network", "posterior", "batch", "threads", "seed", "seconds", "mc"),
+    ),
+)
+MEMORY: Kind[MemoryRecord] = Kind(
+    name="memory",
+    title="runtime record",
+    record=MemoryRecord,
+    subject=MemorySubject,
+    body=MemoryUse,
+    folders=(FOLDER,),
+    before=Layout(newest=2, hashed=2, subject=only(MemorySubject)),
+)
+SAMPLER: Kind[SamplerRecord] = Kind(
+    name="sampler",
+    title="record of the sampler",
+    record=SamplerRecord,
+    subject=SamplerSubject,
+    body=SamplerBody,
+    folders=(FOLDER,),
+    check=_check_sampler,
+    before=Layout(newest=1, hashed=2, subject=_sampler_before),
+)

@@ -2,7 +2,7 @@
 
 Beside the scores it keeps what each image got at the largest T, so that formats can be compared
 image by image (`equivalence`), figures drawn and out-of-distribution detection computed without
-running anything again. Arrays are little-endian bytes in base64, their types in `ARRAYS`.
+running anything again.
 
 What halves of the passes score is kept for blocks of the images. What a draw of the weights does to
 all images alike moves all blocks together; what it does to each image on its own moves them apart,
@@ -19,16 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.units import Units
-from ..machine.fingerprint import Fingerprint
 from ..workload.cell import Cell
-from .store import Kind, cell_key
+from .envelope import Record
+from .kind import Kind, Layout, cell_of, without
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ..predict.predicted import Predicted
-
-SCHEMA_VERSION = 2  # 2: none lacks its hash
 
 #: What is scored by halves of the passes, from which the luck of the MC draw is told.
 HALVED = ("accuracy", "nll", "ece", "aurc")
@@ -36,7 +34,9 @@ HALVED = ("accuracy", "nll", "ece", "aurc")
 #: Of images, each of whole units; fewer where there are fewer units.
 BLOCKS = 16
 
-#: Per-image arrays and their types in the file.
+CONTRAST = "contrast."
+
+#: Per-image arrays and their types.
 ARRAYS = {
     "confidence": "<f4",
     "entropy": "<f4",
@@ -50,55 +50,51 @@ ARRAYS = {
 
 
 @dataclass(frozen=True)
-class ShiftRecord:
-    """What came of one cell of a shift study.
+class ShiftBody:
+    """What came of scoring one format on one set of images.
 
     Attributes:
-        cell: what was scored. `scenario` is `score`, nothing is timed: `batch`, `threads` and
-            `instances` are 0. `corruption` is `none`, a type of corruption, or `ood:NAME` for
-            images from outside the distribution, which have no labels.
-        fingerprint: machine, software and code.
-        command: as it was typed.
-        created: UTC, ISO 8601.
         images: how many were scored.
         mc: prefixes T, ascending; the last is the cell's T.
         scores: metric to one value a prefix; None where it is not defined. Empty without labels.
-        per_image: `ARRAYS`' names to base64 of one value an image at the largest T: confidence
-            max p̄, predictive entropy and mutual information in nats (missing where it is not
-            defined) and the predicted class; with labels the negative log-likelihood in nats,
-            whether the prediction is right (1) or wrong (0), and the label; and what the image was
-            cut from (`Split.sources`), where that is known. Records of before have no
-            `prediction`, `label` and `source`.
-        contrasts: `HALVED`' names to base64 of float32 [K, H], half the difference between what
-            each of K blocks of images (`blocks.blocks_of`) contributes to the score by each of H
-            halves of the passes and by its complement (`predict.halves`). Accuracy, NLL and
-            AURC are those of the block times its share of the images; ECE's are made linear in
-            the images (`bootstrap.slopes`), NLL's in the passes (`halves.jackknifed`). Empty
-            without labels or a second unit, and of fewer passes than 4.
         halves: of records from before `contrasts`: metric to its score by half of the passes, for
             every choice of half of 6 groups of them.
         skipped: files of images that cannot be read and were left out.
-        schema_version: of this format.
     """
 
-    cell: Cell
-    fingerprint: Fingerprint
-    command: str
-    created: str
     images: int
     mc: tuple[int, ...]
     scores: dict[str, tuple[float | None, ...]]
-    per_image: dict[str, str]
     halves: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    contrasts: dict[str, str] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
-    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True)
+class ShiftRecord(Record[Cell, ShiftBody]):
+    """One cell of a shift study: its scenario is `score`, nothing is timed, and `batch`, `threads`
+    and `instances` are 0. `corruption` is `none`, a type of corruption, or `ood:NAME` for images
+    from outside the distribution, which have no labels.
+
+    Its arrays are `ARRAYS`, one value an image at the largest T: confidence max p̄, predictive
+    entropy and mutual information in nats (missing where it is not defined) and the predicted
+    class; with labels the negative log-likelihood in nats, whether the prediction is right (1) or
+    wrong (0), and the label; and what the image was cut from (`Split.sources`), where that is
+    known. Records of before have no `prediction`, `label` and `source`.
+
+    Beside them, as `contrast.accuracy` and so on for all of `HALVED`, float32 [K, H], half the
+    difference between what each of K blocks of images (`blocks.blocks_of`) contributes to the score
+    by each of H halves of the passes and by its complement (`predict.halves`). Accuracy, NLL and
+    AURC are those of the block times its share of the images; ECE's are made linear in the images
+    (`bootstrap.slopes`), NLL's in the passes (`halves.jackknifed`). They are missing without labels
+    or a second unit, and of fewer passes than 4.
+    """
 
     def score(self, metric: str, mc: int | None = None) -> float | None:
         """One score at T = `mc`, the largest by default; None where it is not defined."""
-        if metric not in self.scores:
+        scores = self.body.scores
+        if metric not in scores:
             return None
-        return self.scores[metric][-1 if mc is None else self.mc.index(mc)]
+        return scores[metric][-1 if mc is None else self.body.mc.index(mc)]
 
     def array(self, name: str) -> NDArray[Any]:
         """One value an image, [images]: float32, bool for `correct`, or integers.
@@ -106,33 +102,37 @@ class ShiftRecord:
         Raises:
             KeyError: the record has no such array (labels or mutual information are missing).
         """
-        values = np.frombuffer(base64.b64decode(self.per_image[name]), ARRAYS[name])
+        values = self.arrays[name]
         return values.astype(bool) if name == "correct" else values
 
     @property
     def units(self) -> Units:
         """What is independent among the images."""
-        return Units.of(self.images, self.array("source") if "source" in self.per_image else None)
+        return Units.of(self.body.images, self.array("source") if "source" in self.arrays else None)
 
     def contrast(self, metric: str) -> NDArray[np.float64]:
-        """[K, H] of `contrasts`, of as many blocks as there are or can be.
+        """[K, H] of the arrays, of as many blocks as there are or can be.
 
         Raises:
             KeyError: the record has none of this metric.
         """
-        values = np.frombuffer(base64.b64decode(self.contrasts[metric]), "<f4")
-        return values.reshape(min(BLOCKS, self.units.count), -1).astype(np.float64)
+        return self.arrays[f"{CONTRAST}{metric}"].astype(np.float64)
+
+    @property
+    def contrasted(self) -> bool:
+        """Whether it has contrasts."""
+        return any(name.startswith(CONTRAST) for name in self.arrays)
 
     @property
     def labelled(self) -> bool:
         """Whether the images had labels."""
-        return "correct" in self.per_image
+        return "correct" in self.arrays
 
 
 def per_image(
     summary: Predicted, labels: Tensor | None, sources: Tensor | None = None
-) -> dict[str, str]:
-    """`ShiftRecord.per_image` of a summary over N images.
+) -> dict[str, NDArray[Any]]:
+    """A `ShiftRecord`'s arrays of N images.
 
     Args:
         summary: at the largest T.
@@ -152,14 +152,34 @@ def per_image(
         arrays["label"] = labels
     if sources is not None:
         arrays["source"] = sources
-    return {name: encoded(values.numpy(), ARRAYS[name]) for name, values in arrays.items()}
+    return {name: values.numpy().astype(ARRAYS[name]) for name, values in arrays.items()}
 
 
-def encoded(values: NDArray[Any], type_: str) -> str:
-    """Base64 of little-endian values of a type."""
-    return base64.b64encode(values.astype(type_).tobytes()).decode()
+def _arrays_before(tree: dict[str, Any]) -> dict[str, NDArray[Any]]:
+    """Of a file in whose JSON they stood, as base64 of little-endian numbers."""
+    found = {
+        name: np.frombuffer(base64.b64decode(text), ARRAYS[name])
+        for name, text in tree["per_image"].items()
+    }
+    count = Units.of(tree["images"], found.get("source")).count
+    for metric, text in (tree.get("contrasts") or {}).items():
+        values = np.frombuffer(base64.b64decode(text), "<f4")
+        found[f"{CONTRAST}{metric}"] = values.reshape(min(BLOCKS, count), -1)
+    return found
 
 
 SHIFT_RECORDS: Kind[ShiftRecord] = Kind(
-    "shift record", ShiftRecord, SCHEMA_VERSION, cell_key, hashed=2
+    name="shift",
+    title="shift record",
+    record=ShiftRecord,
+    subject=Cell,
+    body=ShiftBody,
+    folders=("shift", "selective", ""),
+    before=Layout(
+        newest=2,
+        hashed=2,
+        subject=cell_of,
+        rest=without("cell", "per_image", "contrasts"),
+        arrays=_arrays_before,
+    ),
 )

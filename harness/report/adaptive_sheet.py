@@ -74,15 +74,17 @@ def _every_difference(section: Section) -> list[Sheet]:
 def _by_looks(section: Section) -> dict[tuple[int, ...], list[tuple[RecordRow, Adaptive]]]:
     """Adaptive rows by when they looked; batches of one label that score alike are one."""
     found: dict[tuple[int, ...], list[tuple[RecordRow, Adaptive]]] = {}
-    rows = [row for row in section.rows if row.record.adaptive is not None]
-    for row in unique(rows, lambda r: (r.label, r.record.cell.mc, _scores(r))):
-        if row.record.adaptive is not None:
-            found.setdefault(row.record.adaptive.looks, []).append((row, row.record.adaptive))
+    rows = [row for row in section.rows if row.record.body.adaptive is not None]
+    for row in unique(rows, lambda r: (r.label, r.record.subject.mc, _scores(r))):
+        if row.record.body.adaptive is not None:
+            found.setdefault(row.record.body.adaptive.looks, []).append(
+                (row, row.record.body.adaptive)
+            )
     return found
 
 
 def _scores(row: RecordRow) -> tuple[object, ...]:
-    adaptive = row.record.adaptive
+    adaptive = row.record.body.adaptive
     return () if adaptive is None else (adaptive.images, tuple(adaptive.differences.items()))
 
 

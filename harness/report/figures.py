@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 
 from ..core import words as text
-from ..records.run_record import Record
+from ..records.run_record import RunRecord
 from ..records.verdict import INVALID, QUALITY, SPEED
 from ..stats.significance import wilson
 from .rows import RecordRow, Section, fixed, largest_mc, sections, unique
@@ -38,7 +38,7 @@ class Drawing:
     draw: Callable[[Section], Figure | None]
 
 
-def figures(records: Iterable[Record], out_dir: Path) -> list[Path]:
+def figures(records: Iterable[RunRecord], out_dir: Path) -> list[Path]:
     """Write every figure of every section as SVG and PNG.
 
     Args:
@@ -66,7 +66,9 @@ def reliability(section: Section) -> Figure | None:
     Points are bins at their mean confidence, bars the 95 % Wilson interval of the accuracy; below,
     how many images a bin holds (logarithmic). Of the first seed.
     """
-    rows = [row for row in largest_mc(section.rows) if row.record.quality.reliability.get("count")]
+    rows = [
+        row for row in largest_mc(section.rows) if row.record.body.quality.reliability.get("count")
+    ]
     if not rows:
         return None
     lines = -(-len(rows) // 2)
@@ -97,16 +99,16 @@ def against_mc(section: Section) -> Figure | None:
 
     No bar where a single seed tells none.
     """
-    rows = unique(fixed(section), lambda r: (r.label, r.record.cell.mc))
+    rows = unique(fixed(section), lambda r: (r.label, r.record.subject.mc))
     if not rows:
         return None
-    passes = sorted({row.record.cell.mc for row in rows})
+    passes = sorted({row.record.subject.mc for row in rows})
     with styled():
         drawn = figure(4.2)
         panels = drawn.subplots(2, 1, sharex=True)
         labels = list(dict.fromkeys(row.label for row in rows))
         for place, label in enumerate(labels):
-            line = sorted((r for r in rows if r.label == label), key=lambda r: r.record.cell.mc)
+            line = sorted((r for r in rows if r.label == label), key=lambda r: r.record.subject.mc)
             dodge = 1.0 + 0.03 * (place - (len(labels) - 1) / 2)
             _score_line(panels[0], line, "accuracy", dodge)
             _score_line(panels[1], line, "nll", dodge)
@@ -127,7 +129,9 @@ def accuracy_against_confidence(section: Section) -> Figure | None:
     Of the first seed.
     """
     rows = [
-        r for r in largest_mc(section.rows) if r.record.quality.accuracy_vs_confidence.get("share")
+        r
+        for r in largest_mc(section.rows)
+        if r.record.body.quality.accuracy_vs_confidence.get("share")
     ]
     if not rows:
         return None
@@ -135,7 +139,7 @@ def accuracy_against_confidence(section: Section) -> Figure | None:
         drawn = figure(4.0)
         panels = drawn.subplots(2, 1, sharex=True)
         for row in rows:
-            curve = row.record.quality.accuracy_vs_confidence
+            curve = row.record.body.quality.accuracy_vs_confidence
             for panel, name in zip(panels, ("accuracy", "share"), strict=True):
                 _curve(panel, row, _percent(curve["threshold"]), _percent(curve[name]))
         for panel in panels:
@@ -150,14 +154,14 @@ def accuracy_against_confidence(section: Section) -> Figure | None:
 
 def risk_coverage(section: Section) -> Figure | None:
     """Error rate of the most confident images against how many are kept, of the first seed."""
-    rows = [r for r in largest_mc(section.rows) if r.record.quality.risk_coverage.get("risk")]
+    rows = [r for r in largest_mc(section.rows) if r.record.body.quality.risk_coverage.get("risk")]
     if not rows:
         return None
     with styled():
         drawn = figure(2.8)
         panel = drawn.subplots()
         for row in rows:
-            curve = row.record.quality.risk_coverage
+            curve = row.record.body.quality.risk_coverage
             _curve(panel, row, _percent(curve["coverage"]), _percent(curve["risk"]))
         said = _lines("coverage, % of images (first seed)", caption(rows, QUALITY))
         panel.set_xlabel(said)
@@ -174,14 +178,14 @@ def latency(section: Section) -> Figure | None:
     """
     if not (rows := fixed(section)):
         return None
-    batches = sorted({row.record.cell.batch for row in rows})
+    batches = sorted({row.record.subject.batch for row in rows})
     labels = list(dict.fromkeys(row.label for row in rows))
-    passes = sorted({row.record.cell.mc for row in rows})
+    passes = sorted({row.record.subject.mc for row in rows})
     with styled():
         drawn = figure(0.5 + len(batches) * (0.5 + 0.28 * len(labels)))
         panels = drawn.subplots(len(batches), 1, squeeze=False)[:, 0]
         for panel, batch in zip(panels, batches, strict=True):
-            shown = [row for row in rows if row.record.cell.batch == batch]
+            shown = [row for row in rows if row.record.subject.batch == batch]
             for row in shown:
                 _latency_point(panel, row, labels, passes)
             panel.set_yticks(range(len(labels)), labels)
@@ -198,8 +202,8 @@ def latency(section: Section) -> Figure | None:
 
 def model_size(section: Section) -> Figure | None:
     """Bytes of the artefact by what they hold, and how many times smaller than FP32's it is."""
-    rows = unique(section.rows, lambda r: (r.record.cell.format, r.record.size))
-    unit, scale = text.byte_unit(row.record.size.file_bytes for row in rows)
+    rows = unique(section.rows, lambda r: (r.record.subject.format, r.record.body.size))
+    unit, scale = text.byte_unit(row.record.body.size.file_bytes for row in rows)
     parts = ("weight", "scale", "bias", "graph", "header")
     names = ("μ and σ", "scales", "biases", "graph", "header")
     colours = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", FAINT)
@@ -209,7 +213,7 @@ def model_size(section: Section) -> Figure | None:
         panel = drawn.subplots()
         left = np.zeros(len(rows))
         for part, name, colour, hatch in zip(parts, names, colours, hatches, strict=True):
-            width = np.array([getattr(r.record.size, f"{part}_bytes") for r in rows]) / scale
+            width = np.array([getattr(r.record.body.size, f"{part}_bytes") for r in rows]) / scale
             panel.barh(
                 range(len(rows)),
                 width,
@@ -222,7 +226,7 @@ def model_size(section: Section) -> Figure | None:
             )
             left += width
         for place, (end, row) in enumerate(zip(left, rows, strict=True)):
-            ratio = text.times(row.record.size.ratio_file)
+            ratio = text.times(row.record.body.size.ratio_file)
             panel.annotate(ratio, (end, place), (3, 0), textcoords="offset points", va="center")
         panel.set_yticks(range(len(rows)), [row.label for row in rows])
         panel.invert_yaxis()
@@ -288,13 +292,13 @@ DRAWINGS = (
 
 
 def _reliability_panel(row: RecordRow, top: Axes, bottom: Axes, first: bool) -> None:
-    diagram, style = row.record.quality.reliability, judged_look(row, QUALITY)
+    diagram, style = row.record.body.quality.reliability, judged_look(row, QUALITY)
     count = np.array(diagram["count"])
     filled = count > 0
     confidence, accuracy = (
         np.array(diagram[name], dtype=float)[filled] for name in ("confidence", "accuracy")
     )
-    quality = row.record.quality
+    quality = row.record.body.quality
     units = quality.units or quality.images
     low, high = wilson(accuracy, count[filled] * units / quality.images)
     top.plot([0, 100], [0, 100], color=FAINT, linewidth=0.8)
@@ -325,11 +329,11 @@ def _reliability_panel(row: RecordRow, top: Axes, bottom: Axes, first: bool) -> 
 
 
 def _score_line(panel: Axes, line: Sequence[RecordRow], name: str, dodge: float) -> None:
-    scores = [row.record.quality.scores.get(name) for row in line]
+    scores = [row.record.body.quality.scores.get(name) for row in line]
     centre = [text.mean(values) for values in scores]
     sd = [math.nan if s is None else s for s in map(text.deviation, scores)]
     points = [
-        (row.record.cell.mc * dodge, c, s)
+        (row.record.subject.mc * dodge, c, s)
         for row, c, s in zip(line, centre, sd, strict=True)
         if c is not None
     ]
@@ -347,7 +351,7 @@ def _score_line(panel: Axes, line: Sequence[RecordRow], name: str, dodge: float)
     for row, c in zip(line, centre, strict=True):
         if c is not None and row.record.verdict.of(QUALITY) == INVALID:
             shown = judged_look(row, QUALITY)
-            panel.plot(row.record.cell.mc * dodge, c, shown.marker, color=FAINT, mfc="white")
+            panel.plot(row.record.subject.mc * dodge, c, shown.marker, color=FAINT, mfc="white")
     panel.yaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10)))
     panel.ticklabel_format(axis="y", useOffset=False)
 
@@ -383,25 +387,25 @@ def _curve(
 def _room(panel: Axes, rows: Sequence[RecordRow]) -> float:
     """Where the axis of latencies ends: beyond all intervals, unless one dwarfs the medians."""
     end = panel.get_xlim()[1]
-    medians = [_of_a_pass(row, row.record.timing.percentiles_ns.get("p50")) for row in rows]
+    medians = [_of_a_pass(row, row.record.body.timing.percentiles_ns.get("p50")) for row in rows]
     return min(end, 1.5 * max(text.known(medians), default=end))
 
 
 def _of_a_pass(row: RecordRow, nanoseconds: float | None) -> float | None:
     """A query's latency as that of a pass, ms."""
-    return None if nanoseconds is None else nanoseconds / row.record.cell.mc / 1e6
+    return None if nanoseconds is None else nanoseconds / row.record.subject.mc / 1e6
 
 
 def _latency_point(
     panel: Axes, row: RecordRow, labels: Sequence[str], passes: Sequence[int]
 ) -> None:
-    timing = row.record.timing
+    timing = row.record.body.timing
     ends = (timing.percentiles_ns.get("p50"), *timing.p50_ci95_ns)
     found = text.known(_of_a_pass(row, end) for end in ends)
     if len(found) < 3:
         return
     middle, low, high = found
-    which = passes.index(row.record.cell.mc)
+    which = passes.index(row.record.subject.mc)
     offset = 0.25 * (which - (len(passes) - 1) / 2)
     panel.errorbar(
         middle,

@@ -66,7 +66,7 @@ class Line:
         return [
             record
             for record in self.records
-            if (record.cell.corruption, record.cell.severity) == (corruption, severity)
+            if (record.subject.corruption, record.subject.severity) == (corruption, severity)
             and record.labelled
         ]
 
@@ -74,17 +74,17 @@ class Line:
         """Types of corruption there are records of at a severity, sorted."""
         return sorted(
             {
-                record.cell.corruption
+                record.subject.corruption
                 for record in self.records
-                if record.cell.severity == severity
-                and record.cell.corruption != CLEAN[0]
+                if record.subject.severity == severity
+                and record.subject.corruption != CLEAN[0]
                 and record.labelled
             }
         )
 
     def outside(self, name: str) -> list[ShiftRecord]:
         """Records of the out-of-distribution set `name`, one a seed."""
-        return [record for record in self.records if record.cell.corruption == OOD + name]
+        return [record for record in self.records if record.subject.corruption == OOD + name]
 
     def means(self, metric: str, severity: int) -> NDArray[np.float64]:
         """[types] the score of each type at a severity, the mean over seeds."""
@@ -153,7 +153,7 @@ def known_scores(
     records: Sequence[ShiftRecord], metric: str, mc: int | None
 ) -> NDArray[np.float64]:
     """The score of each record at T = `mc` (its largest if None) that has one."""
-    scores = (r.score(metric, mc) for r in records if mc is None or mc in r.mc)
+    scores = (r.score(metric, mc) for r in records if mc is None or mc in r.body.mc)
     return np.array([score for score in scores if score is not None], dtype=float)
 
 
@@ -232,7 +232,7 @@ def _kind(line: Line) -> str:
 
 def _anywhere(line: Line) -> bool:
     """Whether it is a float or a twin, which the choices of quantizing σ do not touch."""
-    return line.deterministic or line.records[0].cell.range == "-"
+    return line.deterministic or line.records[0].subject.range == "-"
 
 
 def _fits(line: Line, kind: str, lines: Sequence[Line]) -> bool:
@@ -242,5 +242,5 @@ def _fits(line: Line, kind: str, lines: Sequence[Line]) -> bool:
 
 
 def _network(line: Line) -> tuple[str, int]:
-    cell = line.records[0].cell
+    cell = line.records[0].subject
     return cell.posterior, cell.mc

@@ -16,7 +16,7 @@ from ..core.escape import visible
 from ..core.sheet import Sheet
 from ..core.whole import write_atomically
 from ..machine.fingerprint import IN_PART, Machine
-from ..records.run_record import Record
+from ..records.run_record import RunRecord
 from ..records.verdict import KINDS, QUALITY, SPEED
 from . import sheets, verdicts
 from .figures import DRAWINGS
@@ -41,9 +41,9 @@ class PagePart:
 
 
 def page(
-    records: Iterable[Record],
+    records: Iterable[RunRecord],
     reference: Mapping[str, Mapping[str, float]] | None = None,
-    link: Callable[[Record], str | None] = lambda record: None,
+    link: Callable[[RunRecord], str | None] = lambda record: None,
 ) -> str:
     """The page, as HTML.
 
@@ -60,7 +60,7 @@ def page(
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    names = list(dict.fromkeys(s.records[0].cell.workload for s in shown))
+    names = list(dict.fromkeys(s.records[0].subject.workload for s in shown))
     whole = environment.get_template("page.html.jinja").render(
         title=" · ".join(["SigmaBench", *names]),
         sections=shown,
@@ -77,10 +77,10 @@ def page(
 
 
 def write_page(
-    records: Iterable[Record],
+    records: Iterable[RunRecord],
     path: Path,
     reference: Mapping[str, Mapping[str, float]] | None = None,
-    link: Callable[[Record], str | None] = lambda record: None,
+    link: Callable[[RunRecord], str | None] = lambda record: None,
 ) -> None:
     """Write `page` to a file, whole or not at all."""
     write_atomically(path, page(records, reference, link).encode())
@@ -108,26 +108,26 @@ def _sentence(section: Section) -> str:
     trust = verdicts.trust(section.records)
     told = {QUALITY, SPEED}
     valid = [row for row in section.rows if not told & set(row.record.verdict.invalid)]
-    fixed = [row for row in valid if not row.record.cell.adaptive]
-    top = max((row.record.cell.mc for row in fixed), default=0)
-    at_top = [row for row in fixed if row.record.cell.mc == top]
-    batch = min((row.record.cell.batch for row in at_top), default=0)
-    same = [row for row in at_top if row.record.cell.batch == batch]
-    base = next((row for row in same if row.record.cell.format == "FP32"), None)
-    others = [row for row in same if row.speedup and row.record.cell.format != "FP32"]
+    fixed = [row for row in valid if not row.record.subject.adaptive]
+    top = max((row.record.subject.mc for row in fixed), default=0)
+    at_top = [row for row in fixed if row.record.subject.mc == top]
+    batch = min((row.record.subject.batch for row in at_top), default=0)
+    same = [row for row in at_top if row.record.subject.batch == batch]
+    base = next((row for row in same if row.record.subject.format == "FP32"), None)
+    others = [row for row in same if row.speedup and row.record.subject.format != "FP32"]
     if base is None or not others:
         return trust
     best = max(others, key=lambda row: row.speedup or 0.0)
     return (
         f"With T = {top} passes at batch {batch}, {best.label} runs {text.times(best.speedup)} as "
-        f"fast as FP32, whose file is {text.times(best.record.size.ratio_file)} as large, with "
-        f"{_score(best, 'accuracy', 2)} % accuracy (FP32: {_score(base, 'accuracy', 2)} %) and "
-        f"NLL {_score(best, 'nll', 4)} (FP32: {_score(base, 'nll', 4)}). {trust}"
+        f"fast as FP32, whose file is {text.times(best.record.body.size.ratio_file)} as large, "
+        f"with {_score(best, 'accuracy', 2)} % accuracy (FP32: {_score(base, 'accuracy', 2)} %) "
+        f"and NLL {_score(best, 'nll', 4)} (FP32: {_score(base, 'nll', 4)}). {trust}"
     )
 
 
 def _score(row: RecordRow, name: str, decimals: int) -> str:
-    return text.spread(row.record.quality.scores.get(name), decimals)
+    return text.spread(row.record.body.quality.scores.get(name), decimals)
 
 
 def _machine(section: Section) -> list[tuple[str, str]]:
@@ -140,7 +140,7 @@ def _machine(section: Section) -> list[tuple[str, str]]:
         ("CPU quota", [_quota(p.cpu_quota) for p in prints]),
         ("NUMA nodes", [str(p.numa_nodes) for p in prints]),
         ("Instruction sets", [", ".join(p.isa) for p in prints]),
-        ("Dispatched", [r.dispatched_isa for r in section.records]),
+        ("Dispatched", [r.body.dispatched_isa for r in section.records]),
         ("Memory", [f"{p.memory_bytes / 2**30:.1f} GiB" for p in prints]),
         ("Frequency governor", [p.governor or "not told" for p in prints]),
         ("System", [p.kernel for p in prints]),
@@ -189,7 +189,7 @@ def _audits(section: Section) -> list[tuple[str, str, int, int, int]]:
 
 def _commands(section: Section) -> list[tuple[str, int]]:
     """Each command line, and how many of the records it made."""
-    return list(Counter(record.command for record in section.records).items())
+    return list(Counter(record.provenance.command for record in section.records).items())
 
 
 def _created(section: Section) -> str:

@@ -10,7 +10,7 @@ from ..core import words as text
 from ..core.contents import superseded
 from ..core.formats import FORMATS
 from ..core.labels import label
-from ..records.run_record import Record
+from ..records.run_record import RunRecord
 from ..records.verdict import INVALID, SPEED
 from ..workload.cell import FIXED, Cell
 
@@ -38,16 +38,16 @@ class RecordRow:
             one's; None without one: times of different races are not divided.
     """
 
-    record: Record
+    record: RunRecord
     label: str
     speedup: float | None
 
     @property
     def passes(self) -> str:
         """T as tables show it: `50`, or `auto 5.3`, the mean over images and seeds."""
-        spent = self.record.adaptive
+        spent = self.record.body.adaptive
         mean = text.mean(spent.mean_passes) if spent is not None else None
-        return passes(self.record.cell) if mean is None else f"auto {mean:.1f}"
+        return passes(self.record.subject) if mean is None else f"auto {mean:.1f}"
 
 
 @dataclass(frozen=True)
@@ -95,20 +95,20 @@ class Section:
     notes: tuple[Note, ...]
 
     @property
-    def records(self) -> list[Record]:
+    def records(self) -> list[RunRecord]:
         """The section's records, in order of its rows."""
         return [row.record for row in self.rows]
 
 
-def sections(records: Iterable[Record]) -> list[Section]:
+def sections(records: Iterable[RunRecord]) -> list[Section]:
     """Group records into tables: one a subject and machine, in order of first appearance.
 
     A machine is its whole identity with the cores and quota that were there for the taking, see
     `Fingerprint.place`.
     """
-    groups: dict[tuple[object, ...], list[Record]] = {}
+    groups: dict[tuple[object, ...], list[RunRecord]] = {}
     for record in records:
-        subject = tuple(getattr(record.cell, field) for field in SUBJECT)
+        subject = tuple(getattr(record.subject, field) for field in SUBJECT)
         groups.setdefault((*subject, record.fingerprint.place), []).append(record)
     built = [_section(group) for group in groups.values()]
     return _distinct(built)
@@ -135,29 +135,30 @@ def unique(rows: Sequence[RecordRow], key: Callable[[RecordRow], object]) -> lis
 
 def fixed(section: Section) -> list[RecordRow]:
     """Rows whose images all have T passes."""
-    return [row for row in section.rows if not row.record.cell.adaptive]
+    return [row for row in section.rows if not row.record.subject.adaptive]
 
 
 def largest_mc(rows: Sequence[RecordRow]) -> list[RecordRow]:
     """Of every label, the row with the most passes at the smallest batch; adaptive T last."""
     best: dict[str, RecordRow] = {}
     for row in sorted(
-        rows, key=lambda r: (-r.record.cell.mc, r.record.cell.adaptive, r.record.cell.batch)
+        rows,
+        key=lambda r: (-r.record.subject.mc, r.record.subject.adaptive, r.record.subject.batch),
     ):
         best.setdefault(row.label, row)
     return [best[label] for label in dict.fromkeys(row.label for row in rows)]
 
 
-def _section(records: list[Record]) -> Section:
-    labels, variants = label([record.cell.format for record in records], _identities(records))
+def _section(records: list[RunRecord]) -> Section:
+    labels, variants = label([record.subject.format for record in records], _identities(records))
     order = sorted(
         range(len(records)),
         key=lambda i: (
-            records[i].cell.mc,
-            records[i].cell.stopping != FIXED,
-            records[i].cell.batch,
-            format_order(records[i].cell.format),
-            records[i].cell.format,
+            records[i].subject.mc,
+            records[i].subject.stopping != FIXED,
+            records[i].subject.batch,
+            format_order(records[i].subject.format),
+            records[i].subject.format,
             labels[i],
         ),
     )
@@ -183,17 +184,17 @@ def _distinct(built: list[Section]) -> list[Section]:
     return out
 
 
-def _title(record: Record) -> str:
-    cell = record.cell
-    images, units = record.quality.images, record.quality.units
+def _title(record: RunRecord) -> str:
+    cell = record.subject
+    images, units = record.body.quality.images, record.body.quality.units
     counted = text.plural(images, "image") + text.independent(images, units)
     scored = f"{cell.split} split, {counted}"
     shift = "" if cell.corruption == "none" else f", {cell.corruption} severity {cell.severity}"
     return f"{cell.workload}: {scored}{shift}"
 
 
-def _slug(record: Record) -> str:
-    cell = record.cell
+def _slug(record: RunRecord) -> str:
+    cell = record.subject
     parts = [cell.workload, cell.split]
     if cell.corruption != "none":
         parts += [cell.corruption, str(cell.severity)]
@@ -202,10 +203,10 @@ def _slug(record: Record) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in "-".join(parts))
 
 
-def _machine(records: Sequence[Record]) -> str:
+def _machine(records: Sequence[RunRecord]) -> str:
     first = records[0].fingerprint
-    threads = sorted({r.cell.threads for r in records})
-    isas = sorted({r.dispatched_isa for r in records})
+    threads = sorted({r.subject.threads for r in records})
+    isas = sorted({r.body.dispatched_isa for r in records})
     software = []
     names = dict.fromkeys(name for r in records for name in r.fingerprint.packages)
     for name in ("sigmabench", "torch", *(name for name in names if "onednn" in name.lower())):
@@ -227,17 +228,17 @@ def _short(commit: str) -> str:
     return head[:12] + plus + difference
 
 
-def _identity(record: Record) -> dict[str, object]:
+def _identity(record: RunRecord) -> dict[str, object]:
     """Everything that sets records of one format, T and batch apart."""
-    told = {name: getattr(record.cell, name) for name in _APART}
+    told = {name: getattr(record.subject, name) for name in _APART}
     made = record.fingerprint
     return {**told, "code": made.computing or made.commit or made.code}
 
 
-def _identities(records: Sequence[Record]) -> list[dict[str, object]]:
+def _identities(records: Sequence[RunRecord]) -> list[dict[str, object]]:
     """Of each record; how it stops belongs to them only where adaptive cells differ in it."""
-    ways = {record.cell.stopping for record in records if record.cell.adaptive}
-    told = [{"stopping": r.cell.stopping} if len(ways) > 1 else {} for r in records]
+    ways = {record.subject.stopping for record in records if record.subject.adaptive}
+    told = [{"stopping": r.subject.stopping} if len(ways) > 1 else {} for r in records]
     return [{**_identity(r), **way} for r, way in zip(records, told, strict=True)]
 
 
@@ -246,25 +247,27 @@ def variant_lines(variants: Mapping[str, str]) -> list[str]:
     return [f"{letter}: {meaning}" for letter, meaning in variants.items()]
 
 
-def _setting(record: Record) -> tuple[object, ...]:
+def _setting(record: RunRecord) -> tuple[object, ...]:
     """What a record and what it is divided by have in common."""
-    c = record.cell
+    c = record.subject
     return c.mc, c.stopping, c.batch, c.threads, c.instances, c.scenario
 
 
-def _baselines(records: Sequence[Record]) -> dict[tuple[object, ...], dict[str, list[Record]]]:
+def _baselines(
+    records: Sequence[RunRecord],
+) -> dict[tuple[object, ...], dict[str, list[RunRecord]]]:
     """The FP32 records of each setting that are valid in speed, by their race."""
-    found: dict[tuple[object, ...], dict[str, list[Record]]] = defaultdict(dict)
+    found: dict[tuple[object, ...], dict[str, list[RunRecord]]] = defaultdict(dict)
     for record in records:
-        if record.cell.format == "FP32" and record.verdict.of(SPEED) != INVALID:
-            found[_setting(record)].setdefault(record.timing.race, []).append(record)
+        if record.subject.format == "FP32" and record.verdict.of(SPEED) != INVALID:
+            found[_setting(record)].setdefault(record.body.timing.race, []).append(record)
     return found
 
 
-def _speedup(record: Record, baselines: Mapping[str, Sequence[Record]]) -> float | None:
+def _speedup(record: RunRecord, baselines: Mapping[str, Sequence[RunRecord]]) -> float | None:
     known = [
         typical
-        for r in baselines.get(record.timing.race, ())
+        for r in baselines.get(record.body.timing.race, ())
         if r is record or r.raced(record)
         for typical in text.known([_typical_ns(r)])
     ]
@@ -272,11 +275,11 @@ def _speedup(record: Record, baselines: Mapping[str, Sequence[Record]]) -> float
     return min(known) / own if known and own else None
 
 
-def _typical_ns(record: Record) -> float | None:
+def _typical_ns(record: RunRecord) -> float | None:
     """Median latency; the mean where T is adaptive, because the median misses the long queries."""
-    if record.adaptive is not None:
-        return record.adaptive.mean_latency_ns
-    return record.timing.percentiles_ns.get("p50")
+    if record.body.adaptive is not None:
+        return record.body.adaptive.mean_latency_ns
+    return record.body.timing.percentiles_ns.get("p50")
 
 
 def _notes(rows: Sequence[RecordRow]) -> list[Note]:
@@ -288,15 +291,15 @@ def _notes(rows: Sequence[RecordRow]) -> list[Note]:
                 reason = outcome.removeprefix("fail").lstrip(": ")
                 said["fail"].append((f"{name}: {reason}" if reason else name, row))
         said["finding"] += [(finding, row) for finding in verdict.findings]
-        if told := superseded(row.record.cell.data, row.record.fingerprint.machine):
+        if told := superseded(row.record.subject.data, row.record.fingerprint.machine):
             said["finding"].append((told, row))
-        said["unavailable"] += [(f"{k}: {v}", row) for k, v in row.record.unavailable.items()]
+        said["unavailable"] += [(f"{k}: {v}", row) for k, v in row.record.body.unavailable.items()]
     said["finding"] = _over_layers(said["finding"])
     return [
         Note(kind, merged, len(cells), _where(cells, rows))
         for kind, pairs in said.items()
         for merged, which in text.merge([t for t, _ in pairs])
-        for cells in [unique([pairs[i][1] for i in which], lambda r: (r.label, r.record.cell))]
+        for cells in [unique([pairs[i][1] for i in which], lambda r: (r.label, r.record.subject))]
     ]
 
 
@@ -319,9 +322,9 @@ def _over_layers(findings: Sequence[tuple[str, RecordRow]]) -> list[tuple[str, R
     ]
 
 
-def _layers(record: Record) -> set[str]:
+def _layers(record: RunRecord) -> set[str]:
     """Names that findings on layers begin with."""
-    return {one.layer for one in record.fidelity} | set(record.saturation)
+    return {one.layer for one in record.body.fidelity} | set(record.body.saturation)
 
 
 def _where(cells: Sequence[RecordRow], rows: Sequence[RecordRow]) -> str:
@@ -329,16 +332,16 @@ def _where(cells: Sequence[RecordRow], rows: Sequence[RecordRow]) -> str:
     if len(cells) == len(rows):
         return ALL
     labels = list(dict.fromkeys(row.label for row in cells))
-    counts = sorted({(row.record.cell.mc, row.record.cell.stopping) for row in cells})
-    batches = sorted({row.record.cell.batch for row in cells})
+    counts = sorted({(row.record.subject.mc, row.record.subject.stopping) for row in cells})
+    batches = sorted({row.record.subject.batch for row in cells})
     of_labels = [row for row in rows if row.label in labels]
     if len(of_labels) == len(cells):
         return ", ".join(labels)
     if len(labels) * len(counts) * len(batches) == len(cells):
         join = ", ".join
-        shown = dict.fromkeys(passes(row.record.cell) for row in cells)
+        shown = dict.fromkeys(passes(row.record.subject) for row in cells)
         return f"{join(labels)}; T {join(shown)}; batch {join(map(str, batches))}"
-    return text.first([place(row.label, row.record.cell) for row in cells])
+    return text.first([place(row.label, row.record.subject) for row in cells])
 
 
 def place(label: str, cell: Cell) -> str:

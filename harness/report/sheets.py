@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ..core import words as text
 from ..core.sheet import Column, Sheet
 from ..metrics.metric import METRICS, NO_INFORMATION
-from ..records.run_record import Fidelity, Paired, Record
+from ..records.run_record import Fidelity, Paired, RunRecord
 from ..records.verdict import FIDELITY, KINDS, QUALITY, SPEED, Outcome, worst
 from . import adaptive_sheet as adaptive
 from .rows import RecordRow, Section, deterministic, largest_mc, passes, unique
@@ -66,7 +66,7 @@ def quality(section: Section, write: Writer = text.concise) -> Sheet:
 def paired(section: Section) -> list[Sheet]:
     """What each format scores less than the one it is compared with, and the mutual information it
     keeps, one row a format and T; no sheet where no record tells."""
-    rows = [row for row in section.rows if row.record.paired is not None]
+    rows = [row for row in section.rows if row.record.body.paired is not None]
     rows = unique(rows, lambda row: (row.label, *_count(row)))
     rows.sort(key=_count)
     if not rows:
@@ -81,8 +81,8 @@ def paired(section: Section) -> list[Sheet]:
         Column("MI", "nats"),
         Column("MI", "kept, %"),
     )
-    counts = sorted({row.record.quality.images for row in rows})
-    found = [row.record.quality for row in rows]
+    counts = sorted({row.record.body.quality.images for row in rows})
+    found = [row.record.body.quality for row in rows]
     units = " or".join(sorted({text.independent(q.images, q.units) for q in found}))
     cells = tuple(_paired_cells(row, kept) for row in rows)
     cut = ", in brackets all of it where it ends at 100 points" * any("(" in c[3] for c in cells)
@@ -98,7 +98,7 @@ def paired(section: Section) -> list[Sheet]:
 def speed(section: Section) -> Sheet:
     """Latency of a query of T passes, throughput and bytes moved, one row a cell."""
     rows = section.rows
-    unit, size = text.byte_unit(r.record.bandwidth.pass_bytes for r in rows)
+    unit, size = text.byte_unit(r.record.body.bandwidth.pass_bytes for r in rows)
     cells = [
         (
             *_setting(row),
@@ -117,7 +117,7 @@ def speed(section: Section) -> Sheet:
     )
     notes = (
         "Latency of one query: a batch, T passes, fresh weights each. Images/s: batch over p50"
-        f"{_ADAPTIVE if any(row.record.adaptive for row in rows) else ''}.",
+        f"{_ADAPTIVE if any(row.record.body.adaptive for row in rows) else ''}.",
         "÷ FP32: how many times faster than FP32 at the same T and batch, measured in turns with "
         "it; – where it was not. Moved: bytes a pass of "
         "μ, σ, sampled weights and activations, counted, not measured. Copy: the bandwidth that "
@@ -133,16 +133,16 @@ def size(section: Section, exact: bool = False) -> Sheet:
         section: what to show.
         exact: whole bytes, instead of a unit in which the largest reads well.
     """
-    rows = unique(section.rows, lambda r: (r.label, r.record.size))
-    unit, scale = text.byte_unit(r.record.size.file_bytes for r in rows)
+    rows = unique(section.rows, lambda r: (r.label, r.record.body.size))
+    unit, scale = text.byte_unit(r.record.body.size.file_bytes for r in rows)
     if exact:
         unit, scale = "B", 1.0
     write = (lambda v: f"{v:,}") if exact else (lambda v: text.significant(v / scale))
-    divided = any(row.record.size.constant_bytes for row in rows)
-    fp32 = next((r.record.size for r in rows if r.record.cell.format == "FP32"), None)
+    divided = any(row.record.body.size.constant_bytes for row in rows)
+    fp32 = next((r.record.body.size for r in rows if r.record.subject.format == "FP32"), None)
     cells = []
     for row in rows:
-        s = row.record.size
+        s = row.record.body.size
         parts = [s.weight_bytes, s.scale_bytes, s.bias_bytes, s.graph_bytes, s.header_bytes]
         parts += [s.constant_bytes] if divided else []
         same = fp32 is not None and fp32.weights == s.weights and s.weight_bytes > 0
@@ -157,7 +157,7 @@ def size(section: Section, exact: bool = False) -> Sheet:
         Column("form", "÷"),
         Column("file", "÷"),
     )
-    counts = sorted({r.record.size.weights for r in rows})
+    counts = sorted({r.record.body.size.weights for r in rows})
     notes = (
         f"{text.either(counts, 'weight')}. ÷: FP32's bytes over this format's; "
         "form: its closed form, 64 bits a weight (μ and σ in float32) over this format's bits.",
@@ -172,9 +172,9 @@ def fidelity(section: Section) -> Sheet:
     headings: dict[int, str] = {}
     valid = _worst(section.rows, _label, FIDELITY)
     for row in largest_mc(section.rows):
-        if row.record.fidelity:
+        if row.record.body.fidelity:
             headings[len(cells)] = f"{row.label} {mark(valid[row.label])}"
-        cells += [_fidelity_cells(layer) for layer in row.record.fidelity]
+        cells += [_fidelity_cells(layer) for layer in row.record.body.fidelity]
     columns = (
         Column("layer", numeric=False),
         Column("weights"),
@@ -205,12 +205,12 @@ def paper(section: Section, reference: Mapping[str, Mapping[str, float]], mc: in
         mc: T of the published figures.
     """
     rows = [r for r in section.rows if _count(r) == (mc, False)]
-    rows = [r for r in unique(rows, lambda r: r.label) if r.record.cell.format in reference]
-    base = next((r for r in rows if r.record.cell.format == "FP32"), None)
+    rows = [r for r in unique(rows, lambda r: r.label) if r.record.subject.format in reference]
+    base = next((r for r in rows if r.record.subject.format == "FP32"), None)
     cells: list[tuple[str, ...]] = []
     headings: dict[int, str] = {}
     for name in HEADINGS:
-        if rows and any(name in reference[r.record.cell.format] for r in rows):
+        if rows and any(name in reference[r.record.subject.format] for r in rows):
             headings[len(cells)] = " ".join(heading(name)).strip()
             cells += [_paper_cells(r, base, reference, name) for r in rows]
     title = f"Beside the paper, T = {mc}"
@@ -219,16 +219,16 @@ def paper(section: Section, reference: Mapping[str, Mapping[str, float]], mc: in
 
 def everything(section: Section) -> Sheet:
     """Every quantity of a cell in one row."""
-    unit, scale = text.byte_unit(r.record.bandwidth.pass_bytes for r in section.rows)
-    disk, disk_scale = text.byte_unit(r.record.size.file_bytes for r in section.rows)
+    unit, scale = text.byte_unit(r.record.body.bandwidth.pass_bytes for r in section.rows)
+    disk, disk_scale = text.byte_unit(r.record.body.size.file_bytes for r in section.rows)
     cells = [
         (
             *_setting(row),
             row.label,
             *_scores(row.record, text.spread),
             *_speed_cells(row, scale),
-            text.significant(row.record.size.file_bytes / disk_scale),
-            text.times(row.record.size.ratio_file),
+            text.significant(row.record.body.size.file_bytes / disk_scale),
+            text.times(row.record.body.size.ratio_file),
             " ".join(mark(row.record.verdict.of(kind)) for kind in KINDS),
         )
         for row in section.rows
@@ -292,16 +292,16 @@ def _label_and_count(row: RecordRow) -> tuple[object, ...]:
 
 
 def _setting(row: RecordRow) -> tuple[str, str]:
-    return passes(row.record.cell), str(row.record.cell.batch)
+    return passes(row.record.subject), str(row.record.subject.batch)
 
 
 def _count(row: RecordRow) -> tuple[int, bool]:
     """Passes at most, and whether images may have fewer."""
-    return row.record.cell.mc, row.record.cell.adaptive
+    return row.record.subject.mc, row.record.subject.adaptive
 
 
-def _scores(record: Record, write: Writer) -> tuple[str, ...]:
-    q = record.quality
+def _scores(record: RunRecord, write: Writer) -> tuple[str, ...]:
+    q = record.body.quality
     cells = [write(q.scores.get(name), decimals(name)) for name in HEADINGS]
     return (*cells[:2], text.fixed(text.mean(q.ece_floor_percent), decimals("ece")), *cells[2:])
 
@@ -326,8 +326,8 @@ def seeds_note(counts: Sequence[int], write: Writer) -> str:
     return f"Mean over {text.either(counts, 'seed')} of the MC draw; {_SPREADS[write]}. "
 
 
-def _scores_note(records: Sequence[Record], write: Writer) -> str:
-    counts = [len(r.quality.seeds) for r in records if not deterministic(r.cell.format)]
+def _scores_note(records: Sequence[RunRecord], write: Writer) -> str:
+    counts = [len(r.body.quality.seeds) for r in records if not deterministic(r.subject.format)]
     return (
         f"{seeds_note(counts, write)}Floor: the ECE that a perfectly calibrated model would show "
         "with so many images."
@@ -335,18 +335,18 @@ def _scores_note(records: Sequence[Record], write: Writer) -> str:
 
 
 def _key(row: RecordRow) -> tuple[object, ...]:
-    cell = row.record.cell
+    cell = row.record.subject
     return cell.format, row.label.removeprefix(cell.format), *_count(row)
 
 
 def _mutual(row: RecordRow) -> Sequence[float | None] | None:
-    return row.record.quality.scores.get("mutual_information")
+    return row.record.body.quality.scores.get("mutual_information")
 
 
 def _paired_cells(
     row: RecordRow, kept: Mapping[tuple[object, ...], float | None]
 ) -> tuple[str, ...]:
-    found = row.record.paired
+    found = row.record.body.paired
     assert found is not None
     _, *rest = _key(row)
     mine = text.mean(_mutual(row))
@@ -372,7 +372,7 @@ def _points(images: int) -> str:
 
 def _uncounted(rows: Sequence[RecordRow]) -> str:
     """What intervals of records from before independent images were counted cannot tell."""
-    told = (row.record.paired for row in rows)
+    told = (row.record.body.paired for row in rows)
     if all(one is None or one.units is not None for one in told):
         return ""
     return (
@@ -404,7 +404,7 @@ def _speed_columns(unit: str) -> tuple[Column, ...]:
 
 
 def _speed_cells(row: RecordRow, byte_scale: float) -> tuple[str, ...]:
-    timing, moved = row.record.timing, row.record.bandwidth
+    timing, moved = row.record.body.timing, row.record.body.bandwidth
     return (
         *(text.milliseconds(timing.percentiles_ns.get(p)) for p in ("p50", "p90", "p99")),
         text.significant(timing.images_per_second),
@@ -436,14 +436,14 @@ def _paper_cells(
     name: str,
 ) -> tuple[str, ...]:
     def ours(r: RecordRow | None) -> float | None:
-        return text.mean(r.record.quality.scores.get(name)) if r else None
+        return text.mean(r.record.body.quality.scores.get(name)) if r else None
 
     digits = decimals(name)
-    published = reference[row.record.cell.format].get(name)
+    published = reference[row.record.subject.format].get(name)
     published_fp32 = reference.get("FP32", {}).get(name)
     return (
         row.label,
-        text.spread(row.record.quality.scores.get(name), digits),
+        text.spread(row.record.body.quality.scores.get(name), digits),
         text.fixed(published, 3 if digits > 2 else 2),
         text.signed(_minus(ours(row), published), digits),
         text.signed(_minus(ours(row), ours(base)), digits),

@@ -77,8 +77,8 @@ class Look:
 
 def look(row: RecordRow) -> Look:
     """The look of a row: its format's; the letter of a variant changes marker and line."""
-    letter = row.label.removeprefix(row.record.cell.format).strip()
-    return format_look(row.record.cell.format, ord(letter[0]) - ord("a") if letter else 0)
+    letter = row.label.removeprefix(row.record.subject.format).strip()
+    return format_look(row.record.subject.format, ord(letter[0]) - ord("a") if letter else 0)
 
 
 def format_look(format: str, variant: int = 0) -> Look:

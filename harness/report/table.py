@@ -13,7 +13,7 @@ from rich.table import Table
 from ..core import words as text
 from ..core.sheet import RichSheet, Sheet, escape, prose
 from ..core.sheet import markdown as markdown_sheet
-from ..records.run_record import Record
+from ..records.run_record import RunRecord
 from ..records.verdict import KINDS, as_dict
 from . import adaptive_sheet as adaptive
 from . import sheets, verdicts
@@ -22,7 +22,7 @@ from .rows import Note, Section, sections, variant_lines
 _KINDS = {"fail": "✗", "finding": "•", "unavailable": "–"}
 
 
-def narrow(records: Iterable[Record]) -> RenderableType:
+def narrow(records: Iterable[RunRecord]) -> RenderableType:
     """The main table within 80 columns: quality, speed and size, then verdicts in words."""
     return _document(
         records,
@@ -38,7 +38,7 @@ def narrow(records: Iterable[Record]) -> RenderableType:
     )
 
 
-def wide(records: Iterable[Record]) -> RenderableType:
+def wide(records: Iterable[RunRecord]) -> RenderableType:
     """The main table with all of a cell in one row; needs 180 columns."""
     return _document(
         records,
@@ -47,25 +47,25 @@ def wide(records: Iterable[Record]) -> RenderableType:
     )
 
 
-def fidelity(records: Iterable[Record]) -> RenderableType:
+def fidelity(records: Iterable[RunRecord]) -> RenderableType:
     """Fidelity to the posterior, by format and layer, within 80 columns."""
     return _document(records, lambda s: [sheets.fidelity(s)])
 
 
-def size(records: Iterable[Record]) -> RenderableType:
+def size(records: Iterable[RunRecord]) -> RenderableType:
     """Bytes on disk, itemised, with their ratios to FP32, within 80 columns."""
     return _document(records, lambda s: [sheets.size(s)])
 
 
 def paper(
-    records: Iterable[Record], reference: Mapping[str, Mapping[str, float]], mc: int = 50
+    records: Iterable[RunRecord], reference: Mapping[str, Mapping[str, float]], mc: int = 50
 ) -> RenderableType:
     """Our scores beside published ones (`sheets.paper`), within 80 columns."""
     return _document(records, lambda s: [sheets.paper(s, reference, mc)])
 
 
 def markdown(
-    records: Iterable[Record], reference: Mapping[str, Mapping[str, float]] | None = None
+    records: Iterable[RunRecord], reference: Mapping[str, Mapping[str, float]] | None = None
 ) -> str:
     """Quality, speed, size and fidelity, and the paper's figures where given, as Markdown."""
     parts = []
@@ -81,7 +81,7 @@ def markdown(
     return "\n\n".join(parts).rstrip() + "\n"
 
 
-def summary(record: Record) -> dict[str, Any]:
+def summary(record: RunRecord) -> dict[str, Any]:
     """A record without its raw samples and curves, for scripts.
 
     Returns:
@@ -89,10 +89,10 @@ def summary(record: Record) -> dict[str, Any]:
         one), `timing`, `bandwidth`, `size`, `fidelity`, `saturation`, `verdict` and, where there is
         one, `adaptive`, `operations` and `paired`; units are in the names.
     """
-    quality, timing = record.quality, record.timing
+    quality, timing = record.body.quality, record.body.timing
     return {
-        "key": record.cell.key,
-        "cell": asdict(record.cell),
+        "key": record.subject.key,
+        "cell": asdict(record.subject),
         "images": quality.images,
         "seeds": list(quality.seeds),
         "scores": {
@@ -113,30 +113,30 @@ def summary(record: Record) -> dict[str, Any]:
             "race": timing.race,
             "interleaved_with": list(timing.interleaved_with),
         },
-        "bandwidth": asdict(record.bandwidth),
-        "size": asdict(record.size),
-        "peak_memory_bytes": record.peak_memory_bytes,
-        "fidelity": [asdict(layer) for layer in record.fidelity],
-        "saturation": record.saturation,
+        "bandwidth": asdict(record.body.bandwidth),
+        "size": asdict(record.body.size),
+        "peak_memory_bytes": record.body.peak_memory_bytes,
+        "fidelity": [asdict(layer) for layer in record.body.fidelity],
+        "saturation": record.body.saturation,
         "verdict": as_dict(record.verdict),
-        "adaptive": None if record.adaptive is None else asdict(record.adaptive),
-        "operations": None if record.operations is None else asdict(record.operations),
-        "paired": None if record.paired is None else asdict(record.paired),
-        "unavailable": record.unavailable,
-        "dispatched_isa": record.dispatched_isa,
+        "adaptive": None if record.body.adaptive is None else asdict(record.body.adaptive),
+        "operations": None if record.body.operations is None else asdict(record.body.operations),
+        "paired": None if record.body.paired is None else asdict(record.body.paired),
+        "unavailable": record.body.unavailable,
+        "dispatched_isa": record.body.dispatched_isa,
         "fingerprint": asdict(record.fingerprint),
-        "command": record.command,
+        "command": record.provenance.command,
         "created": record.created,
     }
 
 
-def to_json(records: Iterable[Record]) -> str:
+def to_json(records: Iterable[RunRecord]) -> str:
     """A JSON array of `summary`, one a cell, in the order of the tables."""
     shown = [summary(record) for s in sections(records) for record in s.records]
     return json.dumps(shown, indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def csv(records: Iterable[Record]) -> str:
+def csv(records: Iterable[RunRecord]) -> str:
     """One line a cell: every field of the cell and every number of `summary` but fidelity."""
     rows = []
     for section in sections(records):
@@ -163,9 +163,9 @@ def csv(records: Iterable[Record]) -> str:
     return text.csv_lines(rows)
 
 
-def _flat_adaptive(record: Record) -> dict[str, Any]:
+def _flat_adaptive(record: RunRecord) -> dict[str, Any]:
     """The means over seeds of a cell's adaptive T, in columns that other cells leave empty."""
-    spent = record.adaptive
+    spent = record.body.adaptive
     if spent is None:
         return {}
     names = ("mean_passes", "median_passes", "agreement")
@@ -177,7 +177,7 @@ def _flat_adaptive(record: Record) -> dict[str, Any]:
 
 
 def _document(
-    records: Iterable[Record], show: Callable[[Section], list[Sheet]], judged: bool = False
+    records: Iterable[RunRecord], show: Callable[[Section], list[Sheet]], judged: bool = False
 ) -> Group:
     parts: list[RenderableType] = []
     said: set[str] = set()  # how to read a table is said once, under the first of its kind

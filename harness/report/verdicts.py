@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..core import words as text
-from ..records.run_record import Record
+from ..records.run_record import RunRecord
 from ..records.verdict import INVALID, KINDS, NOT_JUDGED, PASS, VALID, Outcome, Verdict, worst
 
 _MARKS = {VALID: "✓", INVALID: "✗", NOT_JUDGED: text.MISSING}
@@ -16,13 +16,13 @@ def mark(outcome: Outcome) -> str:
     return _MARKS[outcome]
 
 
-def line(records: Sequence[Record]) -> str:
+def line(records: Sequence[RunRecord]) -> str:
     """`trust` after its mark: ✓ where every cell is valid, ✗ where one is not, – where no audit
     judged some of them."""
     return f"{mark(worst(map(_overall, records)))} {trust(records)}"
 
 
-def trust(records: Sequence[Record]) -> str:
+def trust(records: Sequence[RunRecord]) -> str:
     """How many cells are valid, and of how many the quality, the speed or the fidelity is not."""
     judged = [record for record in records if _overall(record) != NOT_JUDGED]
     valid = sum(record.verdict.valid for record in judged)
@@ -41,7 +41,7 @@ def outcomes(verdict: Verdict) -> str:
     return " ".join(_outcome(verdict, kind) for kind in KINDS)
 
 
-def _overall(record: Record) -> Outcome:
+def _overall(record: RunRecord) -> Outcome:
     """Of all that was judged."""
     return worst({record.verdict.of(kind) for kind in KINDS} - {NOT_JUDGED})
 

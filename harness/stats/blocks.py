@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..data.units import Units
 from ..metrics.risk_coverage import area
 from ..predict.halves import jackknifed
-from ..records.shift_record import BLOCKS, HALVED, encoded
+from ..records.shift_record import BLOCKS, HALVED
 from .bootstrap import Means, binned_gaps, slopes
 
 if TYPE_CHECKING:
@@ -30,8 +30,10 @@ def shares_of(units: Units) -> NDArray[np.float64]:
     return np.bincount(blocks_of(units)) / len(units.which)
 
 
-def contrasts(outcomes: Outcomes, labels: Tensor, sources: Tensor | None = None) -> dict[str, str]:
-    """`ShiftRecord.contrasts` of N images.
+def contrasts(
+    outcomes: Outcomes, labels: Tensor, sources: Tensor | None = None
+) -> dict[str, NDArray[np.float32]]:
+    """The contrasts of a `ShiftRecord` of N images.
 
     Args:
         outcomes: at the largest T.
@@ -53,7 +55,7 @@ def contrasts(outcomes: Outcomes, labels: Tensor, sources: Tensor | None = None)
     for name in sides[0][0]:
         half, other = (np.stack([one[name] for one in side], axis=1) for side in sides)
         found[name] = (half - other) / 2
-    return {name: encoded(found[name], "<f4") for name in HALVED}
+    return {name: found[name].astype(np.float32) for name in HALVED}
 
 
 def _contributions(

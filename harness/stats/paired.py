@@ -30,21 +30,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..core.formats import FORMATS
 from ..data.units import Units
 from ..predict.predicted import Predicted
 from ..records.run_record import Paired
 from .significance import Estimate
 
 F64 = NDArray[np.float64]
-
-
-def reference_of(format: str) -> str | None:
-    """The format that one is compared with: FP32 with the deterministic network, others with FP32,
-    deterministic ones with DNN_FP32."""
-    if format == "DNN_FP32":
-        return None
-    return "FP32" if FORMATS.get(format).bayesian and format != "FP32" else "DNN_FP32"
 
 
 @dataclass(frozen=True, eq=False)

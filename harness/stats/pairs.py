@@ -11,7 +11,7 @@ import numpy as np
 from ..core.errors import UserError
 from ..data.units import Units
 from ..metrics.calibration import BINS
-from ..records.shift_record import ShiftRecord
+from ..records.shift_record import CONTRAST, ShiftRecord
 from .blocks import shares_of
 from .bootstrap import Array, Luck, Means, gaps_of, halved, pseudo_units, resampled
 from .shifted import Results
@@ -135,7 +135,7 @@ def _nll(record: ShiftRecord) -> Array:
 
 def _ece(record: ShiftRecord) -> Array:
     """[1], %."""
-    return _eces(gaps_of(record).sum(axis=0)[None], np.array([[record.images]]))[0]
+    return _eces(gaps_of(record).sum(axis=0)[None], np.array([[record.body.images]]))[0]
 
 
 def _eces(sums: Array, images: Array) -> Array:
@@ -153,7 +153,7 @@ def _same_units(records: Mapping[str, Mapping[str, Sequence[ShiftRecord]]]) -> U
     every = [r for types in records.values() for found in types.values() for r in found]
     units = every[0].units
     if any(not np.array_equal(r.units.which, units.which) for r in every[1:]):
-        cell = every[0].cell
+        cell = every[0].subject
         raise UserError(
             f"Records of {cell.workload} at severity {cell.severity} disagree about which images "
             "have one source; score them again with --policy always."
@@ -183,7 +183,7 @@ def luck_of(
     records = [*itertools.chain(*variant, *reference)]
     apart = _apart(records)
     one, other = (_contrasts(side, metric) for side in (variant, reference))
-    noises = [{r.cell.noise for r in itertools.chain(*side)} for side in (variant, reference)]
+    noises = [{r.subject.noise for r in itertools.chain(*side)} for side in (variant, reference)]
     sides = [side for side in (one, other) if side]
     if one and noises[0] == noises[1] and one.keys() == other.keys():
         sides = [{seed: one[seed] - other[seed] for seed in one}]
@@ -196,11 +196,11 @@ def _apart(records: Sequence[ShiftRecord]) -> bool:
     """Whether they tell what images have in common from what each has of its own.
 
     Raises:
-        UserError: some do and some, from before `ShiftRecord.contrasts`, do not.
+        UserError: some do and some, from before contrasts, do not.
     """
-    found = {bool(r.contrasts) for r in records if r.contrasts or r.halves}
+    found = {r.contrasted for r in records if r.contrasted or r.body.halves}
     if len(found) > 1:
-        cell = records[0].cell
+        cell = records[0].subject
         raise UserError(
             f"Some records of {cell.workload} at severity {cell.severity} were made before records "
             "told the luck of the draw apart; score them again with --policy always."
@@ -213,13 +213,13 @@ def _contrasts(records: Sequence[Sequence[ShiftRecord]], metric: str) -> dict[in
     (`ShiftRecord.halves`); empty if some type has too few passes."""
     found: dict[int, list[Array]] = {}
     for record in itertools.chain(*records):
-        if metric in record.contrasts:
+        if f"{CONTRAST}{metric}" in record.arrays:
             own = record.contrast(metric)
-        elif metric in record.halves:
-            halves = np.array([record.halves[metric]])
+        elif metric in record.body.halves:
+            halves = np.array([record.body.halves[metric]])
             own = halves - halves.mean()
         else:
             return {}
-        found.setdefault(record.cell.seed, []).append(own)
+        found.setdefault(record.subject.seed, []).append(own)
     whole = {seed: each for seed, each in found.items() if len(each) == len(records)}
     return {seed: np.asarray(np.mean(whole[seed], axis=0)) for seed in sorted(whole)}

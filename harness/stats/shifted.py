@@ -61,7 +61,7 @@ class Results:
     @property
     def split(self) -> str:
         """Name of the split."""
-        return next(iter(self.records.values()))[0].cell.split
+        return next(iter(self.records.values()))[0].subject.split
 
     @property
     def conditions(self) -> list[Condition]:
@@ -139,7 +139,7 @@ class Results:
     def _superseded(self) -> list[str]:
         """What is said of records that can be shown and are not current anywhere."""
         every = (one for found in self.records.values() for one in found)
-        told = {superseded(one.cell.data, one.fingerprint.machine) for one in every}
+        told = {superseded(one.subject.data, one.fingerprint.machine) for one in every}
         return [f"{line}." for line in sorted(told) if line]
 
     def _seeds(self, variant: str) -> int:
@@ -152,7 +152,7 @@ class Results:
         return cell.posterior, cell.mc
 
     def _cell(self, variant: str) -> Cell:
-        return next(found[0].cell for (v, _), found in self.records.items() if v == variant)
+        return next(found[0].subject for (v, _), found in self.records.items() if v == variant)
 
 
 def results(records: Iterable[ShiftRecord]) -> list[Results]:
@@ -163,10 +163,10 @@ def results(records: Iterable[ShiftRecord]) -> list[Results]:
     """
     youngest: dict[Cell, ShiftRecord] = {}
     for record in sorted(records, key=lambda r: r.created):
-        youngest[record.cell] = record
+        youngest[record.subject] = record
     studies: dict[tuple[Any, ...], list[ShiftRecord]] = {}
     for record in youngest.values():
-        key = tuple(getattr(record.cell, name) for name in STUDY)
+        key = tuple(getattr(record.subject, name) for name in STUDY)
         studies.setdefault(key, []).append(record)
     return [_study(found) for found in studies.values()]
 
@@ -182,8 +182,8 @@ def detected(inside: ShiftRecord, candidates: Sequence[ShiftRecord], by: str) ->
     Returns:
         None where there is no such record or score.
     """
-    others = [r for r in candidates if r.cell.seed == inside.cell.seed]
-    if not others or by not in inside.per_image or by not in others[0].per_image:
+    others = [r for r in candidates if r.subject.seed == inside.subject.seed]
+    if not others or by not in inside.arrays or by not in others[0].arrays:
         return None
     scores = (torch.from_numpy(r.array(by).copy()) for r in (inside, others[0]))
     return detection(*scores)
@@ -191,16 +191,16 @@ def detected(inside: ShiftRecord, candidates: Sequence[ShiftRecord], by: str) ->
 
 def _study(records: list[ShiftRecord]) -> Results:
     kept, notes = _same_images(records)
-    kept.sort(key=lambda r: (_rank(r.cell), r.cell.seed))
+    kept.sort(key=lambda r: (_rank(r.subject), r.subject.seed))
     variants, letters = _variants(kept)
     table: dict[tuple[str, Condition], tuple[ShiftRecord, ...]] = {}
     formats: dict[str, str] = {}
     for record, variant in zip(kept, variants, strict=True):
-        key = (variant, (record.cell.corruption, record.cell.severity))
+        key = (variant, (record.subject.corruption, record.subject.severity))
         table[key] = (*table.get(key, ()), record)
-        formats[variant] = record.cell.format
-    cell = kept[0].cell
-    images = max(r.images for r in kept if r.labelled or not any(k.labelled for k in kept))
+        formats[variant] = record.subject.format
+    cell = kept[0].subject
+    images = max(r.body.images for r in kept if r.labelled or not any(k.labelled for k in kept))
     title = f"{cell.workload}: {cell.split} split, {plural(images, 'image')}"
     return Results(title, table, formats, letters, notes)
 
@@ -209,13 +209,14 @@ def _same_images(records: list[ShiftRecord]) -> tuple[list[ShiftRecord], tuple[s
     """Of each condition the records on the images that most have; what the others were."""
     places: dict[Condition, Counter[tuple[str, str, int]]] = {}
     for r in records:
-        where = places.setdefault((r.cell.corruption, r.cell.severity), Counter())
-        where[r.cell.shifted, r.cell.data, r.images] += 1
+        where = places.setdefault((r.subject.corruption, r.subject.severity), Counter())
+        where[r.subject.shifted, r.subject.data, r.body.images] += 1
     common = {condition: where.most_common(1)[0][0] for condition, where in places.items()}
     kept = [
         r
         for r in records
-        if common[r.cell.corruption, r.cell.severity] == (r.cell.shifted, r.cell.data, r.images)
+        if common[r.subject.corruption, r.subject.severity]
+        == (r.subject.shifted, r.subject.data, r.body.images)
     ]
     left = len(records) - len(kept)
     out = f"{left} of {plural(len(records), 'record')} {verb(left)} left out"
@@ -238,11 +239,13 @@ def _papers(cell: Cell) -> bool:
 
 def _variants(records: list[ShiftRecord]) -> tuple[list[str], dict[str, str]]:
     """The variant of each record, and what the letters mean."""
-    names = [f"{r.cell.format} paper" if _papers(r.cell) else r.cell.format for r in records]
+    names = [
+        f"{r.subject.format} paper" if _papers(r.subject) else r.subject.format for r in records
+    ]
     kinds: dict[tuple[str, tuple[object, ...]], dict[str, object]] = {}
     keys = []
     for name, record in zip(names, records, strict=True):
-        rest = _rest(record.cell)
+        rest = _rest(record.subject)
         keys.append((name, tuple(rest.values())))
         kinds.setdefault(keys[-1], rest)
     labels, letters = label([name for name, _ in kinds], list(kinds.values()))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.whole import json_text, write_atomically
 from ..machine.describe import fingerprint
-from ..records.store import digest
+from ..records.kind import digest
 
 if TYPE_CHECKING:
     from ..workload.plan import Plan

@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 FIXED = "fixed"
+MEAN_FIELD, MEAN, DETERMINISTIC = "mean-field", "mean", "deterministic"
+#: What a format and the posterior say already is no part of a key.
+_IMPLIED = ("method",)
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,9 @@ class Cell:
             where its version says it.
         seconds: timed at least; of cells that are not timed as by default. Records from before do
             not hold it and stand as those of one second.
+        method: how uncertainty comes about: `mean-field` passes of the posterior, one pass of its
+            `mean` network, or of a `deterministic` one that was trained for itself. The format says
+            which of the first or the others it is, and the posterior which of the last two.
     """
 
     workload: str
@@ -85,6 +91,12 @@ class Cell:
     data: str = ""
     network: str = ""
     seconds: float = 1.0
+    method: str = MEAN_FIELD
+
+    @property
+    def home(self) -> str:
+        """Where its records lie together: the workload's name."""
+        return self.workload
 
     @property
     def adaptive(self) -> bool:
@@ -115,5 +127,6 @@ def not_by_default(one: Any) -> dict[str, Any]:
 
 
 def _key(cell: Cell) -> str:
-    text = json.dumps(not_by_default(cell), sort_keys=True, separators=(",", ":"))
+    asked = {k: value for k, value in not_by_default(cell).items() if k not in _IMPLIED}
+    text = json.dumps(asked, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

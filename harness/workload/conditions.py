@@ -18,11 +18,10 @@ from ..data.outside import OOD, OodSet, available, ood_sets
 from ..quantize.options import Options
 from .cell import Cell
 from .choices import plan_from
-from .plan import DRAWN_BACKEND, Plan
+from .plan import DRAWN_BACKEND, Identity, Plan
 
 if TYPE_CHECKING:
     from ..data.splits import Split
-    from .prepare import Networks
     from .workload import Workload
 
 #: The formats of the 2021 paper's figures 3 to 5.
@@ -152,7 +151,7 @@ class ShiftPlan:
         base = self.base
         return splits_of(base.workload, base.data).scored(base.split).limit(base.limit)
 
-    def cells(self, networks: Networks) -> dict[Condition, list[Cell]]:
+    def cells(self, networks: Identity) -> dict[Condition, list[Cell]]:
         """Every cell, by the images it is about."""
         seeds = range(self.base.seed, self.base.seed + self.base.seeds)
         digests = {

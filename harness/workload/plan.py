@@ -12,7 +12,7 @@ from ..core.errors import UserError
 from ..core.formats import DEFAULT_FORMATS, FORMATS, Format
 from ..core.stopping import CONFIDENCE, StoppingRule
 from ..quantize.options import Options
-from .cell import FIXED, Cell
+from .cell import DETERMINISTIC, FIXED, MEAN, MEAN_FIELD, Cell
 from .workload import Workload
 
 #: One arithmetic each, so a cell never runs on a backend that computes in something else.
@@ -200,4 +200,10 @@ class Plan:
             sigma_grid=self.options.sigma_grid if quantized and bayesian else "affine",
             rounding=self.options.rounding if quantized and bayesian else "nearest",
             seconds=self.seconds,
+            method=self._method(format),
         )
+
+    def _method(self, format: Format) -> str:
+        if format.bayesian:
+            return MEAN_FIELD
+        return DETERMINISTIC if self.workload.has_twin else MEAN

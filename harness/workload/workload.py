@@ -306,3 +306,8 @@ def _imported(name: str) -> Workload:
     if not isinstance(found, Workload):
         raise UserError(f"{name!r} is a {type(found).__name__}; give the name of a Workload.")
     return found
+
+
+def paper_of(name: str) -> Mapping[str, Mapping[str, float]] | None:
+    """The paper's figures for the workload of that name, where it is registered and has some."""
+    return (WORKLOADS.get(name).paper or None) if name in WORKLOADS else None

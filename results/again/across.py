@@ -11,7 +11,7 @@ from scipy import stats
 
 from sigmabench.harness.core import words as text
 from sigmabench.harness.data.units import Units
-from sigmabench.harness.records.run_record import Paired, Record
+from sigmabench.harness.records.run_record import Paired, RunRecord
 from sigmabench.harness.report.rows import RecordRow, sections
 
 ACCURACY = "accuracy_percent"
@@ -32,7 +32,7 @@ class Ratio:
     now: float | None
 
 
-def speedups(records: Sequence[Record]) -> Iterator[Ratio]:
+def speedups(records: Sequence[RunRecord]) -> Iterator[Ratio]:
     """The speed-ups in the tables of these records that are others now, as they are shown."""
     for section in sections(records):
         for row in section.rows:
@@ -41,7 +41,7 @@ def speedups(records: Sequence[Record]) -> Iterator[Ratio]:
                 yield Ratio(row, before, row.speedup)
 
 
-def fastest(record: Record, records: Sequence[Record]) -> float | None:
+def fastest(record: RunRecord, records: Sequence[RunRecord]) -> float | None:
     """Speed-up as it was formed before: over the fastest FP32 record of the table that is valid in
     everything, whichever race it ran in."""
     alike = [
@@ -53,12 +53,12 @@ def fastest(record: Record, records: Sequence[Record]) -> float | None:
     return min(known) / own if known and own else None
 
 
-def _setting(record: Record) -> tuple[object, ...]:
+def _setting(record: RunRecord) -> tuple[object, ...]:
     cell = record.cell
     return cell.mc, cell.stopping, cell.batch, cell.threads, cell.instances, cell.scenario
 
 
-def _typical(record: Record) -> float | None:
+def _typical(record: RunRecord) -> float | None:
     if record.adaptive is not None:
         return record.adaptive.mean_latency_ns
     return record.timing.percentiles_ns.get("p50")

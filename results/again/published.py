@@ -15,10 +15,12 @@ from typing import Any
 from sigmabench.harness.core.contents import superseded as superseded_images
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.data.units import Units
+from sigmabench.harness.records.kind import Kind
 from sigmabench.harness.records.peers_record import COMPARISONS
+from sigmabench.harness.records.record_file import from_json, read_record
+from sigmabench.harness.records.run_record import RUN_RECORDS
 from sigmabench.harness.records.runtime_record import MEMORY, RACES
 from sigmabench.harness.records.shift_record import SHIFT_RECORDS, ShiftRecord
-from sigmabench.harness.records.store import RECORDS, Kind, from_json, read_record
 from sigmabench.harness.studies.bench.sampler import SamplerRun
 from sigmabench.harness.workload.workload import resolve_workload
 
@@ -89,7 +91,7 @@ def _kind(path: Path) -> Kind[Any]:
     kinds: dict[str, Kind[Any]] = dict.fromkeys(STUDIES, SHIFT_RECORDS)
     kinds |= {"peers": COMPARISONS, "runtime": RACES}
     if path.parts[0] != "runtime":
-        return kinds.get(path.parts[0], RECORDS)
+        return kinds.get(path.parts[0], RUN_RECORDS)
     if path.stem.startswith("memory-"):
         return MEMORY
     return _SAMPLER if path.parts[1] == "sampler" else RACES

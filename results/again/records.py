@@ -13,7 +13,7 @@ from sigmabench.harness.measure.clock import Samples
 from sigmabench.harness.measure.saturation import activations_in_range, saturation_findings
 from sigmabench.harness.measure.timing import timing
 from sigmabench.harness.records.peers_record import PeersRecord
-from sigmabench.harness.records.run_record import Record
+from sigmabench.harness.records.run_record import RunRecord
 from sigmabench.harness.records.verdict import ABOUT, KINDS, PASS, Verdict, verdict
 from sigmabench.harness.stats import latency as statistics
 from sigmabench.harness.studies.peers.analyse import NO_INFORMATION, findings, quiet, same_std
@@ -88,7 +88,7 @@ NOT_HELD = {
 }
 
 
-def judged(record: Record) -> Judged:
+def judged(record: RunRecord) -> Judged:
     """A record of a run."""
     found = {
         "moments": audits.moments(record.fidelity),
@@ -142,7 +142,7 @@ def judged_peers(comparison: PeersRecord) -> Judged:
     )
 
 
-def saturation(record: Record) -> dict[str, float] | None:
+def saturation(record: RunRecord) -> dict[str, float] | None:
     """Shares beyond their range by activation, in [0, 1]. Older records hold those of the sampled
     layers alone, and none of deterministic formats: None there."""
     if record.saturation:
@@ -152,7 +152,7 @@ def saturation(record: Record) -> dict[str, float] | None:
     return {one.layer: one.saturation for one in record.fidelity if one.saturation is not None}
 
 
-def _noise(record: Record) -> float:
+def _noise(record: RunRecord) -> float:
     """From the raw samples; where T is adaptive it goes by passes that the record does not hold."""
     if record.cell.adaptive:
         return record.timing.noise
@@ -192,7 +192,7 @@ def _findings(stored: Verdict, again: Sequence[str], subjects: set[str]) -> Iter
             yield Change("finding", line, "")
 
 
-def _numbers(record: Record) -> Iterator[Change]:
+def _numbers(record: RunRecord) -> Iterator[Change]:
     """Statistics of the raw samples that are not those that are stored."""
     if record.cell.adaptive:
         return

@@ -14,8 +14,10 @@ from typing import Any
 
 from sigmabench.harness.posterior.checkpoint import load_checkpoint
 from sigmabench.harness.posterior.file import load
+from sigmabench.harness.records.kind import Kind
+from sigmabench.harness.records.run_record import RUN_RECORDS
 from sigmabench.harness.records.shift_record import SHIFT_RECORDS
-from sigmabench.harness.records.store import RECORDS, Kind, Store
+from sigmabench.harness.records.store import Store
 
 PROGRAM = "from sigmabench.harness.cli.main import main; main()"
 RESULTS = "results"
@@ -95,7 +97,7 @@ JOBS = {
             "run",
             "--mc 1,2 --batch 1 --seeds 1 --limit 32 --formats FP32,INT8,INT8_SIGMA1 "
             f"--seconds 0.02 --threads 1 --results {RESULTS} --json",
-            RECORDS,
+            RUN_RECORDS,
         ),
         Job(
             "shift",

@@ -53,7 +53,7 @@ from sigmabench.harness.workload.workload import resolve_workload
 #: What a parser may raise.
 OWN = (UserError, UndecodableError)
 MARK = b"\n\0\n"
-KINDS = (store.RECORDS, SHIFT_RECORDS, COMPARISONS, RACES, MEMORY)
+KINDS = (store.RUN_RECORDS, SHIFT_RECORDS, COMPARISONS, RACES, MEMORY)
 CROP = Crop(4, 6)
 CLASSES = ("cat", "dog")
 NPZ = ("train_images", "train_labels", "test_images", "test_labels", "images")
@@ -182,7 +182,7 @@ def record(data: bytes) -> None:
     except (ValueError, RecursionError):
         pass
     found = store.from_json(text, "record.json", kind)
-    if kind is store.RECORDS:
+    if kind is store.RUN_RECORDS:
         table.to_json([found])
         table.csv([found])
 

@@ -15,7 +15,8 @@ from sigmabench.harness.core.formats import FORMATS
 from sigmabench.harness.data.splits import Split
 from sigmabench.harness.predict.predicted import Summary
 from sigmabench.harness.records.run_record import Paired
-from sigmabench.harness.stats.paired import PerImage, paired, reference_of
+from sigmabench.harness.core.formats import reference_of
+from sigmabench.harness.stats.paired import PerImage, paired
 
 
 def summary(probs: np.ndarray) -> Summary:

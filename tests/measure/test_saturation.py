@@ -19,8 +19,8 @@ from sigmabench.harness.measure.saturation import (
     saturation_findings,
 )
 from sigmabench.harness.posterior import save
-from sigmabench.harness.records.run_record import Record
-from sigmabench.harness.records.store import RECORDS, Store
+from sigmabench.harness.records.run_record import RUN_RECORDS, RunRecord
+from sigmabench.harness.records.store import Store
 from sigmabench.harness.studies.run import measure as sweep
 from sigmabench.harness.workload.plan import Plan
 from sigmabench.harness.workload.workload import resolve_workload
@@ -142,11 +142,11 @@ def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wide: float, **cho
         workload, ("INT8", "DNN_INT8", "FP32"), (2,), (2,), backend="reference", seeds=1, limit=24,
         seconds=0.01, posterior=tmp_path / "wide.safetensors", **choices,
     )  # fmt: skip
-    records = sweep.run(plan, Store(tmp_path, RECORDS), "test")
+    records = sweep.run(plan, Store(tmp_path, RUN_RECORDS), "test")
     return {record.cell.format: record for record in records}
 
 
-def told(record: Record) -> list[str]:
+def told(record: RunRecord) -> list[str]:
     return [line for line in record.verdict.findings if "beyond their range" in line]
 
 

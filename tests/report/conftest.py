@@ -5,11 +5,11 @@ from __future__ import annotations
 import factory
 import pytest
 
-from sigmabench.harness.records.run_record import Record
+from sigmabench.harness.records.run_record import RunRecord
 
 
 @pytest.fixture(scope="session")
-def records() -> list[Record]:
+def records() -> list[RunRecord]:
     """The default grid, with findings in every quantized cell and two failed audits."""
     made = []
     for i, record in enumerate(factory.grid()):

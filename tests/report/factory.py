@@ -16,13 +16,13 @@ from sigmabench.harness.records.run_record import (
     Fingerprint,
     Paired,
     Quality,
-    Record,
+    RunRecord,
     Size,
     Timing,
 )
 from sigmabench.harness.records.verdict import Verdict
 from sigmabench.harness.records.verdict import verdict as verdict_of
-from sigmabench.harness.stats.paired import reference_of
+from sigmabench.harness.core.formats import reference_of
 from sigmabench.harness.workload.cell import Cell
 
 WEIGHTS = 61_470
@@ -190,7 +190,7 @@ def record(
     verdict: Verdict | None = None,
     machine: Fingerprint | None = None,
     **changes: Any,
-) -> Record:
+) -> RunRecord:
     """A record of `cell(**changes)`; latency grows with T and batch and shrinks with the bits."""
     which = cell(**changes)
     if rng is None:
@@ -199,7 +199,7 @@ def record(
     median = 2e5 * slowdown * which.mc * which.batch**0.7 / (6 if quantized else 1)
     samples = latencies(rng, median, slices, queries, drift)
     moved = 400_000 if quantized else 1_600_000
-    return Record(
+    return RunRecord(
         cell=which,
         fingerprint=machine or fingerprint(),
         command="sigmabench run synthetic --mc 1,10,50 --results 'a b'",
@@ -238,7 +238,7 @@ def grid(
     mcs: tuple[int, ...] = (1, 10, 50),
     batches: tuple[int, ...] = (1, 32),
     **changes: Any,
-) -> list[Record]:
+) -> list[RunRecord]:
     """One record a format, T and batch, all of one race."""
     return one_race(
         record(format=name, mc=mc, batch=batch, **changes)
@@ -248,7 +248,7 @@ def grid(
     )
 
 
-def one_race(records: Iterable[Record], race: str = "0123456789abcdef") -> list[Record]:
+def one_race(records: Iterable[RunRecord], race: str = "0123456789abcdef") -> list[RunRecord]:
     """The records as if all had taken turns."""
     found = list(records)
     keys = tuple(one.cell.key for one in found)
@@ -257,7 +257,7 @@ def one_race(records: Iterable[Record], race: str = "0123456789abcdef") -> list[
     ]
 
 
-def with_verdict(old: Record, findings: tuple[str, ...] = (), **audits: str) -> Record:
+def with_verdict(old: RunRecord, findings: tuple[str, ...] = (), **audits: str) -> RunRecord:
     """The record with other findings, and results of audits (`_` for blanks in their names)."""
     changed = {name.replace("_", " "): result for name, result in audits.items()}
     return replace(old, verdict=verdict_of({**_audits(old.cell.format), **changed}, findings))

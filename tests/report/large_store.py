@@ -19,8 +19,9 @@ import factory
 import numpy as np
 
 from sigmabench.harness.machine.fingerprint import Machine
-from sigmabench.harness.records.run_record import Record
-from sigmabench.harness.records.store import RECORDS, Store, to_json
+from sigmabench.harness.records.record_file import to_json
+from sigmabench.harness.records.run_record import RUN_RECORDS, RunRecord
+from sigmabench.harness.records.store import Store
 
 #: Of the 36 cells of a race: workloads, machines and posteriors that each are measured on.
 SPREAD = (4, 5, 7)
@@ -41,7 +42,7 @@ main()
 """
 
 
-def large(workloads: int, machines: int, posteriors: int, **sizes: int) -> Iterator[Record]:
+def large(workloads: int, machines: int, posteriors: int, **sizes: int) -> Iterator[RunRecord]:
     """Records of so many races, each of the default grid."""
     places = product(range(workloads), range(machines), range(posteriors))
     for race, (workload, machine, posterior) in enumerate(places):
@@ -60,7 +61,7 @@ def _machine(stepping: int) -> Machine:
 
 def fill(results: Path, spread: tuple[int, int, int]) -> None:
     """Write them as they are stored, without waiting for the disk."""
-    store = Store(results, RECORDS)
+    store = Store(results, RUN_RECORDS)
     for record in large(*spread, slices=SLICES, queries=QUERIES):
         path = store.file(record.cell, record.fingerprint)
         path.parent.mkdir(parents=True, exist_ok=True)

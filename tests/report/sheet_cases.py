@@ -24,7 +24,7 @@ from sigmabench.harness.cli.commands import (
 from sigmabench.harness.core.sheet import RichSheet
 from sigmabench.harness.records import peers_record
 from sigmabench.harness.records import runtime_record as record
-from sigmabench.harness.records.run_record import Record
+from sigmabench.harness.records.run_record import RunRecord
 from sigmabench.harness.report import table
 from sigmabench.harness.stats.equivalence import equivalence
 from sigmabench.harness.stats.shifted import results
@@ -164,7 +164,7 @@ def shifted(reference) -> RenderableType:
     return shift_tables.tables(found, equivalence(found, resamples=20), reference, detailed=True)
 
 
-def changed() -> list[Record]:
+def changed() -> list[RunRecord]:
     """The default grid again, slower and with other scores."""
     made = []
     for one in factory.grid(mcs=(10,), batches=(1,), slowdown=1.3):

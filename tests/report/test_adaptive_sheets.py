@@ -11,7 +11,7 @@ import factory
 import pytest
 from rich.console import Console
 
-from sigmabench.harness.records.run_record import Adaptive, Record
+from sigmabench.harness.records.run_record import Adaptive, RunRecord
 from sigmabench.harness.report import adaptive_sheet as adaptive
 from sigmabench.harness.report import sheets, table
 from sigmabench.harness.report.figures import DRAWINGS
@@ -25,7 +25,7 @@ def drawn(renderable) -> str:
     return console.file.getvalue()
 
 
-def adapted(confidence: float = 0.99, **changes) -> Record:
+def adapted(confidence: float = 0.99, **changes) -> RunRecord:
     """A record of adaptive T over 10,000 images and three seeds."""
     record = factory.record(mc=50, stopping=f"auto {confidence!r}", **changes)
     names = record.quality.scores
@@ -46,7 +46,7 @@ def adapted(confidence: float = 0.99, **changes) -> Record:
 
 
 @pytest.fixture(scope="module")
-def mixed() -> list[Record]:
+def mixed() -> list[RunRecord]:
     cells = [(name, batch) for name in ("FP32", "INT8", "INT8_SIGMA4") for batch in (1, 32)]
     return factory.one_race(
         [

@@ -10,7 +10,7 @@ import pytest
 from large_store import large
 from rich.console import Console
 
-from sigmabench.harness.records.run_record import Record
+from sigmabench.harness.records.run_record import RunRecord
 from sigmabench.harness.report import table
 
 SMALL, LARGE = 4, 24
@@ -24,16 +24,16 @@ def _calls(task: Callable[[], object]) -> int:
 
 
 @pytest.fixture(scope="module")
-def stores() -> list[list[Record]]:
+def stores() -> list[list[RunRecord]]:
     """One race and several, all of which stand in one table."""
     return [list(large(1, 1, races, slices=2, queries=10)) for races in (1, SMALL, LARGE)]
 
 
 @pytest.mark.parametrize("form", ["narrow", "wide", "fidelity", "size", "csv", "to_json"])
 def test_a_report_takes_as_many_calls_a_record_for_many_as_for_few(
-    form: str, stores: Sequence[Sequence[Record]]
+    form: str, stores: Sequence[Sequence[RunRecord]]
 ) -> None:
-    def shown(records: Sequence[Record]) -> None:
+    def shown(records: Sequence[RunRecord]) -> None:
         made = getattr(table, form)(records)
         if not isinstance(made, str):
             Console(quiet=True, width=200).print(made)

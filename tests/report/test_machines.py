@@ -12,8 +12,8 @@ import factory
 import pytest
 
 from sigmabench.harness.machine.fingerprint import IN_PART, Fingerprint, Machine
-from sigmabench.harness.records.run_record import Record
-from sigmabench.harness.records.store import RECORDS, Policy, Store, fingerprint_hash
+from sigmabench.harness.records.run_record import RUN_RECORDS, RunRecord
+from sigmabench.harness.records.store import Policy, Store, fingerprint_hash
 from sigmabench.harness.report import page, sheets, table
 from sigmabench.harness.report.rows import sections
 from sigmabench.harness.studies.compare.measure import compare
@@ -44,11 +44,11 @@ def on(isa: tuple[str, ...] = VNNI, **changes: object) -> Fingerprint:
     return factory.fingerprint(**whole)
 
 
-def pair(machine: Fingerprint | None = None, **changes: object) -> list[Record]:
+def pair(machine: Fingerprint | None = None, **changes: object) -> list[RunRecord]:
     return factory.grid(("FP32", "INT8"), mcs=(50,), batches=(1,), machine=machine, **changes)
 
 
-def ratios(records: list[Record]) -> list[list[float | None]]:
+def ratios(records: list[RunRecord]) -> list[list[float | None]]:
     return [[row.speedup for row in section.rows] for section in sections(records)]
 
 
@@ -118,7 +118,7 @@ def test_a_machine_recorded_in_part_goes_by_what_is_recorded(field: str) -> None
 def test_a_machine_recorded_in_part_is_never_joined_with_a_whole_one(tmp_path: Path) -> None:
     old, new = pair(on(machine=None)), pair(on())
     assert len(sections([*old, *new])) == 2
-    store = Store(tmp_path, RECORDS)
+    store = Store(tmp_path, RUN_RECORDS)
     for record in old:
         store.save(record)
     cells = [record.cell for record in new]
@@ -128,7 +128,7 @@ def test_a_machine_recorded_in_part_is_never_joined_with_a_whole_one(tmp_path: P
 
 
 def test_the_youngest_of_a_cell_is_taken_from_each_machine(tmp_path: Path) -> None:
-    store = Store(tmp_path, RECORDS)
+    store = Store(tmp_path, RUN_RECORDS)
     made = [
         (on(AMX), "2030-01-01"),
         (on(VNNI), "2030-01-02"),
@@ -145,7 +145,7 @@ def test_a_ratio_is_of_one_race() -> None:
     fp32, int8 = pair()
     assert ratios([fp32, int8])[0][1] > 1
 
-    def timed(record: Record, **changes: object) -> Record:
+    def timed(record: RunRecord, **changes: object) -> RunRecord:
         return replace(record, timing=replace(record.timing, **changes))  # type: ignore[arg-type]
 
     alone = (int8.cell.key,)

@@ -20,8 +20,10 @@ from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.corruptions.registered import CORRUPTIONS, corrupt
 from sigmabench.harness.machine.fingerprint import Machine
 from sigmabench.harness.metrics.metric import METRICS
+from sigmabench.harness.records.record_file import to_json
+from sigmabench.harness.records.run_record import RUN_RECORDS
 from sigmabench.harness.records.shift_record import SHIFT_RECORDS, ShiftRecord
-from sigmabench.harness.records.store import RECORDS, Policy, Store, to_json
+from sigmabench.harness.records.store import Policy, Store
 from sigmabench.harness.studies.shift import measure as study
 from sigmabench.harness.workload.conditions import ShiftPlan, shift_plan
 from sigmabench.harness.workload.workload import WORKLOADS
@@ -274,7 +276,7 @@ def test_records_survive_their_file_and_are_of_their_own_kind(
     file = Store(path, SHIFT_RECORDS).file(records[0].cell, records[0].fingerprint)
     assert file.read_text() == to_json(records[0])
     with pytest.raises(UserError, match="not a valid record"):
-        Store(path, RECORDS).load(file)
+        Store(path, RUN_RECORDS).load(file)
 
 
 def test_seeds_are_cells_but_a_deterministic_format_has_one(tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ from sigmabench.harness.data.imagenet import synsets, with_weights
 from sigmabench.harness.data.images import Crop
 from sigmabench.harness.posterior import moped
 from sigmabench.harness.posterior.recipe import Recipe
-from sigmabench.harness.records.store import RECORDS, Store
+from sigmabench.harness.records.run_record import RUN_RECORDS
+from sigmabench.harness.records.store import Store
 from sigmabench.harness.studies.run.measure import run
 from sigmabench.harness.training.train import train
 from sigmabench.harness.workload.plan import Plan
@@ -293,7 +294,7 @@ def test_an_image_that_cannot_be_read_is_counted_and_named(root: Path, tmp_path:
     plan = Plan(
         WORKLOAD, formats=("FP32", "INT8"), mc=(2,), batches=(2,), data=root, seeds=1, seconds=0.01
     )
-    store = Store(tmp_path / "results", RECORDS)
+    store = Store(tmp_path / "results", RUN_RECORDS)
     records = run(plan, store, "sigmabench run")
     assert [r.quality.images for r in records] == [5, 5]
     assert {r.quality.skipped for r in records} == {("images/2.jpg",)}

@@ -30,8 +30,10 @@ from ...machine.fingerprint import Fingerprint
 from ...measure.clock import Task, expected_seconds, interleave
 from ...quantize.artefact import Artefact, Header, Layer
 from ...quantize.graph import Activation, Conv, Graph
+from ...records.kind import digest
+from ...records.record_file import write_record
 from ...records.runtime_record import FOLDER
-from ...records.store import digest, fingerprint_hash, write_record
+from ...records.store import fingerprint_hash
 from ...stats.latency import Ratio, ratio_of_medians
 
 INPUTS = 4096  # of the one linear layer whose weights are drawn

@@ -29,7 +29,7 @@ from ...core.words import plural, verb
 from ...data.units import ALPHA, too_few
 from ...machine.fingerprint import IN_PART
 from ...metrics.metric import METRICS
-from ...records.run_record import Record
+from ...records.run_record import RunRecord
 from ...records.verdict import INVALID, KINDS
 from ...stats.latency import log_median_ratio
 from ...stats.significance import Estimate, holm, mean_difference, newcombe
@@ -43,8 +43,8 @@ SCORE_EFFECTS: Mapping[str, float] = {"accuracy": 0.1, "ece": 0.1, "nll": 0.002,
 
 
 def compare(
-    a: Sequence[Record],
-    b: Sequence[Record],
+    a: Sequence[RunRecord],
+    b: Sequence[RunRecord],
     *,
     metrics: Sequence[str] = METRIC_NAMES,
     alpha: float = ALPHA,
@@ -90,7 +90,7 @@ def compare(
             "sides have where there is one."
         )
     return Comparison(
-        cells=tuple(x.cell for x, _ in pairs),
+        cells=tuple(x.subject for x, _ in pairs),
         only_a=only_a,
         only_b=only_b,
         latency=tuple(latency),
@@ -106,17 +106,17 @@ def compare(
 
 
 #: The newest record of a cell from each machine.
-Newest = dict[tuple[object, ...], Record]
+Newest = dict[tuple[object, ...], RunRecord]
 
 
-def _newest(records: Iterable[Record]) -> dict[Cell, Newest]:
+def _newest(records: Iterable[RunRecord]) -> dict[Cell, Newest]:
     found: dict[Cell, Newest] = {}
     for record in sorted(records, key=lambda record: record.created):
-        found.setdefault(record.cell, {})[record.fingerprint.place] = record
+        found.setdefault(record.subject, {})[record.fingerprint.place] = record
     return found
 
 
-def _pair(a: Newest, b: Newest) -> tuple[Record, Record]:
+def _pair(a: Newest, b: Newest) -> tuple[RunRecord, RunRecord]:
     """One record a side: of a machine that both have, else the newest of each."""
     shared = [place for place in a if place in b]
     if shared:
@@ -126,34 +126,40 @@ def _pair(a: Newest, b: Newest) -> tuple[Record, Record]:
     return newest_a, newest_b
 
 
-def _latency(a: Record, b: Record, rng: np.random.Generator) -> tuple[Latency, Estimate | None]:
+def _latency(
+    a: RunRecord, b: RunRecord, rng: np.random.Generator
+) -> tuple[Latency, Estimate | None]:
     """Both medians and what is known of their ratio, not yet judged."""
-    p50_a, p50_b = (float(np.median(r.timing.latency_ns)) for r in (a, b))
-    untested = Latency(a.cell.key, p50_a, p50_b, None, None, None, None, None, "not testable")
+    p50_a, p50_b = (float(np.median(r.body.timing.latency_ns)) for r in (a, b))
+    untested = Latency(a.subject.key, p50_a, p50_b, None, None, None, None, None, "not testable")
     if not a.raced(b):
         return untested, None
     estimate = log_median_ratio(
-        (b.timing.latency_ns, a.timing.latency_ns), (b.timing.slices, a.timing.slices), rng
+        (b.body.timing.latency_ns, a.body.timing.latency_ns),
+        (b.body.timing.slices, a.body.timing.slices),
+        rng,
     )
     return replace(untested, ratio=p50_b / p50_a), estimate
 
 
-def _scores(pairs: Sequence[tuple[Record, Record]], effects: Mapping[str, float]) -> list[Score]:
+def _scores(
+    pairs: Sequence[tuple[RunRecord, RunRecord]], effects: Mapping[str, float]
+) -> list[Score]:
     """Every metric of every cell once: batches that score the same are one test, not several."""
-    groups: dict[tuple[Cell, str, object], list[tuple[Record, Record]]] = {}
+    groups: dict[tuple[Cell, str, object], list[tuple[RunRecord, RunRecord]]] = {}
     for a, b in pairs:
         for name in effects:
-            values = tuple(r.quality.scores.get(name) for r in (a, b))
+            values = tuple(r.body.quality.scores.get(name) for r in (a, b))
             if None not in values:
-                groups.setdefault((replace(a.cell, batch=1), name, values), []).append((a, b))
+                groups.setdefault((replace(a.subject, batch=1), name, values), []).append((a, b))
     return [
-        _score(tuple(a.cell.key for a, _ in members), name, effects[name], *members[0])
+        _score(tuple(a.subject.key for a, _ in members), name, effects[name], *members[0])
         for (_, name, _), members in groups.items()
     ]
 
 
-def _score(keys: tuple[str, ...], name: str, effect: float, a: Record, b: Record) -> Score:
-    sides = [r.quality.scores[name] for r in (a, b)]
+def _score(keys: tuple[str, ...], name: str, effect: float, a: RunRecord, b: RunRecord) -> Score:
+    sides = [r.body.quality.scores[name] for r in (a, b)]
     x, y = ([v for v in values if v is not None] for values in sides)
     units = _units(a, b)
     base = Score(
@@ -162,7 +168,7 @@ def _score(keys: tuple[str, ...], name: str, effect: float, a: Record, b: Record
     if not x or not y:
         return base
     base = replace(base, difference=float(np.mean(y) - np.mean(x)))
-    if name == "accuracy" and a.quality.images == b.quality.images and units > 1:
+    if name == "accuracy" and a.body.quality.images == b.body.quality.images and units > 1:
         shares = [min(1.0, float(np.mean(v)) / 100) for v in (x, y)]
         low, high = newcombe(shares[0], shares[1], units)
         base = replace(base, test_set_ci95=(100 * low, 100 * high))
@@ -170,7 +176,7 @@ def _score(keys: tuple[str, ...], name: str, effect: float, a: Record, b: Record
         return replace(base, verdict="identical")
     if too_few(units):
         return replace(base, verdict=NOT_JUDGED)
-    twin = a.cell.format in FORMATS and not FORMATS.get(a.cell.format).bayesian
+    twin = a.subject.format in FORMATS and not FORMATS.get(a.subject.format).bayesian
     estimate = mean_difference(x, y, exact=twin)
     if estimate is None:
         return base
@@ -180,13 +186,13 @@ def _score(keys: tuple[str, ...], name: str, effect: float, a: Record, b: Record
     return replace(base, ci95=ends, p_value=estimate.p_value(effect))
 
 
-def _units(a: Record, b: Record) -> int:
+def _units(a: RunRecord, b: RunRecord) -> int:
     """Independent images; in records of before each image counts for one."""
-    return min(r.quality.units or r.quality.images for r in (a, b))
+    return min(r.body.quality.units or r.body.quality.images for r in (a, b))
 
 
 def _judged(
-    pairs: Sequence[tuple[Record, Record]],
+    pairs: Sequence[tuple[RunRecord, RunRecord]],
     effects: Mapping[str, float],
     alpha: float,
     margin: float,
@@ -243,15 +249,15 @@ def _score_verdict(item: Score, shown: bool) -> str:
     return verdict + (HERE if low <= 0 <= high else "")
 
 
-def _sizes(pairs: Iterable[tuple[Record, Record]]) -> Iterable[Bytes]:
+def _sizes(pairs: Iterable[tuple[RunRecord, RunRecord]]) -> Iterable[Bytes]:
     for a, b in pairs:
-        key = a.cell.key
-        yield Bytes(key, "file_bytes", a.size.file_bytes, b.size.file_bytes)
-        yield Bytes(key, "pass_bytes", a.bandwidth.pass_bytes, b.bandwidth.pass_bytes)
+        key = a.subject.key
+        yield Bytes(key, "file_bytes", a.body.size.file_bytes, b.body.size.file_bytes)
+        yield Bytes(key, "pass_bytes", a.body.bandwidth.pass_bytes, b.body.bandwidth.pass_bytes)
 
 
 def _fingerprints(
-    a: Sequence[Record], b: Sequence[Record]
+    a: Sequence[RunRecord], b: Sequence[RunRecord]
 ) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
     """The fields of the fingerprints, packages and environment apart, whose values differ."""
     sides = [_values(side) for side in (a, b)]
@@ -260,10 +266,10 @@ def _fingerprints(
     return {field: values for field, values in found.items() if values[0] != values[1]}
 
 
-def _values(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
+def _values(records: Sequence[RunRecord]) -> dict[str, tuple[str, ...]]:
     found: dict[str, set[str]] = {}
     for record in records:
-        flat: dict[str, Any] = {"dispatched_isa": record.dispatched_isa}
+        flat: dict[str, Any] = {"dispatched_isa": record.body.dispatched_isa}
         fingerprint = asdict(record.fingerprint)
         fingerprint["machine"] = fingerprint["machine"] or IN_PART
         for field, value in fingerprint.items():
@@ -276,7 +282,7 @@ def _values(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
 
 
 def _notes(
-    pairs: Sequence[tuple[Record, Record]],
+    pairs: Sequence[tuple[RunRecord, RunRecord]],
     only_a: Sequence[Cell],
     only_b: Sequence[Cell],
     moved: bool,

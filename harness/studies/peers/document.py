@@ -37,14 +37,14 @@ def pass_ms(contender: Contender) -> tuple[float, float, float]:
 
 def sheet(comparison: PeersRecord) -> Sheet:
     """A row a contender, below who it is by; why a row is empty is in the notes."""
-    asked, rows = comparison.asked, comparison.rows
+    asked, rows = comparison.subject, comparison.body.rows
     headings = {
         index: row.contender.by
         for index, row in enumerate(rows)
         if index == 0 or row.contender.by != rows[index - 1].contender.by
     }
     title = (
-        f"{asked.workload}, {plural(comparison.images, f'{asked.split} image')}, "
+        f"{asked.workload}, {plural(comparison.body.images, f'{asked.split} image')}, "
         f"T = {asked.mc}, batch {asked.batch}, {plural(asked.threads, 'thread')}"
     )
     cells = tuple((_format(row.contender), *_cells(row)) for row in rows)
@@ -55,20 +55,19 @@ def notes(comparison: PeersRecord) -> list[str]:
     """What a reader of the table should know, a sentence or two each."""
     told = [
         "ms a pass, in turns. σ kept: standard deviation of the weights that were drawn, over the "
-        f"posterior's; rms of a layer from {plural(comparison.draws, 'draw')}, median layer. DNN_ "
-        "is the "
-        "deterministic twin, one pass. MB as saved.",
+        f"posterior's; rms of a layer from {plural(comparison.body.draws, 'draw')}, median layer. "
+        "DNN_ is the deterministic twin, one pass. MB as saved.",
         *(
             f"{by}: {', '.join(f'{name} {v}' for name, v in versions.items())}."
-            for by, versions in comparison.asked.peers.items()
+            for by, versions in comparison.subject.peers.items()
             if versions
         ),
     ]
-    if lost := comparison.skipped:
+    if lost := comparison.body.skipped:
         told.append(f"{plural(len(lost), 'image')} could not be read: {first(lost)}.")
     told += _reasons(comparison)
     told += comparison.verdict.findings
-    if old := superseded(comparison.asked.data, comparison.fingerprint.machine):
+    if old := superseded(comparison.subject.data, comparison.fingerprint.machine):
         told.append(f"{old}.")
     failed = {n: r for n, r in comparison.verdict.audits.items() if r.startswith("fail")}
     told += [
@@ -79,7 +78,7 @@ def notes(comparison: PeersRecord) -> list[str]:
 
 def _reasons(comparison: PeersRecord) -> list[str]:
     """Why rows are empty, once for all rows of a peer with the same reason."""
-    contenders = [row.contender for row in comparison.rows]
+    contenders = [row.contender for row in comparison.body.rows]
     absent: dict[tuple[str, str], list[str]] = {}
     for contender in contenders:
         if contender.unavailable:
@@ -100,7 +99,7 @@ def renderables(comparison: PeersRecord) -> list[RichSheet | str]:
 def to_dict(comparison: PeersRecord) -> dict[str, Any]:
     """The record, with what the table shows."""
     figures: dict[str, dict[str, Any]] = {}
-    for row in comparison.rows:
+    for row in comparison.body.rows:
         found: dict[str, Any] = dict(row.scores)
         if row.std_ratio:
             kept = row.std_ratio.values()

@@ -1,16 +1,14 @@
-"""From a plan to records: quantize every format, score it, time it, audit it, store it.
+"""A run: quantize every format, score it, time it, audit it.
 
 Scores of all T come from one run by prefixes, and are kept until the last record is there. The
-cells of one (batch, T) are timed in turns and stored together. So a run that is stopped leaves
-whole records, and the next one measures the rest.
+cells of one (batch, T) are timed in turns and given together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import torch
@@ -18,12 +16,10 @@ import torch
 from ...backends.base import BACKENDS, Predictor
 from ...core.errors import UserError
 from ...core.formats import FORMATS
-from ...core.waiting import LONG_SECONDS, Report, about
+from ...core.waiting import LONG_SECONDS, about
 from ...core.words import plural, verb
-from ...machine.cores import cores_for, give_back
+from ...machine.cores import give_back
 from ...machine.counters import dram, energy
-from ...machine.describe import fingerprint
-from ...machine.fingerprint import Fingerprint
 from ...machine.peak_memory import PeakMemory
 from ...measure import audits
 from ...measure.adapted import adaptive
@@ -38,16 +34,19 @@ from ...measure.timing import timing
 from ...measure.traffic import bandwidth
 from ...measure.watch import CoreWatch
 from ...predict.loop import summarise
-from ...quantize.artefact import Artefact, size
-from ...records.run_record import Adaptive, Fidelity, Paired, Quality, Record, Size, Timing
-from ...records.store import Policy, Store
+from ...quantize.artefact import Artefact, artefact_hash, size
+from ...records.run_record import Adaptive, Fidelity, Paired, Quality, RunBody, Size, Timing
 from ...records.verdict import PASS, Verdict, verdict
 from ...stats.paired import paired
-from ...workload.prepare import Prepared, load_networks, prepare
+from ...workload.prepare import Prepared, prepare
+from ..study import Measured, Surroundings, Task
 from .cache import Scratch
-from .scoring import Scorer, Scores, compared_with, keys_of, other_of
+from .plan import other_of
+from .scoring import Scorer, Scores, keys_of
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ...core.formats import Format
     from ...data.splits import Split
     from ...workload.cell import Cell
@@ -85,84 +84,80 @@ class Loaded:
     claimed_isa: str
 
 
-def run(
-    plan: Plan,
-    store: Store[Record],
-    command: str,
-    policy: Policy = Policy.ONLY_MISSING,
-    report: Report | None = None,
-) -> list[Record]:
-    """Measure the plan's cells and store their records.
-
-    Args:
-        plan: what to measure.
-        store: where records go; it must be writable unless the policy is `never`.
-        command: written into the records.
-        policy: what to do about cells that have a record.
-        report: progress.
-
-    Returns:
-        The records of all the plan's cells that there are, in the plan's order.
+def measurer(plan: Plan, tasks: Sequence[Task[Cell]], surroundings: Surroundings) -> RunMeasurer:
+    """Quantize and score every format that the tasks need.
 
     Raises:
-        UserError: the results directory cannot be written, or holds a record that cannot be read;
-            more threads than cores; a batch larger than the split.
+        UserError: a batch larger than the split.
     """
-    here = fingerprint()
-    report = report or (lambda *_: None)
-    cores_for(plan.threads)
-    networks = load_networks(plan)
-    cells = plan.cells(networks)
-    if policy is not Policy.NEVER:
-        store.ensure_writable()
-        store.records(plan.workload.name)  # a damaged or newer one is noticed now, not hours later
-    wanted = store.missing(cells, here, policy)
-    if wanted:
-        give_back()
-        torch.set_num_threads(plan.threads)
-        report("Loading data", 0, 1)
-        reuse = policy is not Policy.ALWAYS
-        grid = _Grid(prepare(plan, networks), store, command, here, report, reuse)
-        grid.measure(wanted, cells)
-    elif policy is not Policy.NEVER:  # a run may have been killed after its last record
-        Scratch(store.folder(plan.workload.name, here)).clear(keys_of(plan, cells))
-    return [record for cell in cells if (record := store.find(cell, here)) is not None]
+    give_back()
+    torch.set_num_threads(plan.threads)
+    surroundings.report("Loading data", 0, 1)
+    made = RunMeasurer(prepare(plan), surroundings)
+    made.load(
+        [cell for task in tasks for cell in task.subjects],
+        [cell for task in tasks for cell in task.beside],
+        len(tasks),
+    )
+    return made
 
 
-class _Grid:
-    def __init__(
-        self,
-        prepared: Prepared,
-        store: Store[Record],
-        command: str,
-        here: Fingerprint,
-        report: Report,
-        reuse: bool,
-    ) -> None:
-        self.prepared, self.plan, self.store = prepared, prepared.plan, store
-        self.command, self.here, self.report = command, here, report
-        self.scratch = Scratch(store.folder(self.plan.workload.name, here), reuse)
+def tidy(plan: Plan, tasks: Sequence[Task[Cell]], surroundings: Surroundings) -> None:
+    """Forget predictions that are in records by now."""
+    cells = [cell for task in tasks for cell in (*task.subjects, *task.beside)]
+    Scratch(surroundings.kept(plan.workload.name)).clear(keys_of(plan, cells))
+
+
+class RunMeasurer:
+    """Formats that are loaded and scored, to be timed in turns.
+
+    Args:
+        prepared: what they are made of.
+        surroundings: see there.
+
+    Raises:
+        UserError: a batch larger than the split.
+    """
+
+    def __init__(self, prepared: Prepared, surroundings: Surroundings) -> None:
+        self.prepared, self.plan = prepared, prepared.plan
+        self.report = surroundings.report
+        kept = surroundings.kept(self.plan.workload.name)
+        self.scratch = Scratch(kept, surroundings.reuse)
         split: Split = prepared.splits.scored(self.plan.split)
         split = split.limit(self.plan.limit)
-        self.split = split.readable(lambda _: report("Reading images", 0, 1))
+        self.split = split.readable(lambda _: self.report("Reading images", 0, 1))
         if max(self.plan.batches) > len(self.split):
             raise UserError(
                 f"--batch is {max(self.plan.batches)}, more than the "
                 f"{plural(len(self.split), 'image')} that {verb(len(self.split))} scored; give a "
                 "smaller batch or a larger --limit."
             )
+        self.loaded: dict[str, Loaded] = {}
+        self.scores: dict[str, Scores] = {}
+        self.copy, self.done, self.total = 0.0, 0, 0
 
-    def measure(self, cells: Sequence[Cell], every: Sequence[Cell]) -> None:
-        loaded, scores = self._load(cells, compared_with(cells, every))
+    def load(self, cells: Sequence[Cell], beside: Sequence[Cell], tasks: int) -> None:
+        """Make ready what is timed in so many tasks.
+
+        Args:
+            cells: that are timed.
+            beside: that they are compared with.
+            tasks: how many there are.
+        """
+        others = [cell for cell in dict.fromkeys(beside) if cell not in set(cells)]
+        self.loaded, self.scores = self._load(cells, others)
         self.report("Measuring copy bandwidth", 0, 1)
-        copy = copy_bandwidth(self.plan.threads).gb_per_s
-        groups: dict[tuple[int, int], list[Cell]] = {}
-        for cell in cells:
-            groups.setdefault((cell.batch, cell.mc), []).append(cell)
-        for index, group in enumerate(groups.values()):
-            for record in self._group(group, loaded, scores, copy, (index, len(groups))):
-                self.store.save(record)
-        self.scratch.clear(keys_of(self.plan, every))
+        self.copy, self.total = copy_bandwidth(self.plan.threads).gb_per_s, tasks
+
+    def __call__(self, task: Task[Cell]) -> Iterator[Measured[Cell]]:
+        """Time the cells of a task in turns."""
+        yield from self._group(task.subjects)
+        self.done += 1
+
+    def close(self) -> None:
+        """Compiled programs are to end before the interpreter."""
+        self.loaded.clear()
 
     def _load(
         self, cells: Sequence[Cell], beside: Sequence[Cell]
@@ -203,15 +198,8 @@ class _Grid:
             )
         return loaded, scores
 
-    def _group(
-        self,
-        group: Sequence[Cell],
-        loaded: Mapping[str, Loaded],
-        scores: Mapping[str, Scores],
-        copy: float,
-        done: tuple[int, int],
-    ) -> list[Record]:
-        around, repeated = self._queries(group, loaded)
+    def _group(self, group: Sequence[Cell]) -> Iterator[Measured[Cell]]:
+        around, repeated = self._queries(group)
         peaks = {cell: _peak_bytes(query) for cell, query in around.items()}
         tasks = [*around.values(), *repeated.values()]
         for query in tasks:
@@ -223,7 +211,7 @@ class _Grid:
             self.plan.seconds,
             min_samples=MIN_SAMPLES,
             max_samples=MAX_SAMPLES,
-            rest=lambda: self.report("Timing, by batch and T", *done),
+            rest=lambda: self.report("Timing, by batch and T", self.done, self.total),
         )
         race = _Race(tuple(cell.key for cell in group), watch.audits(), watch.findings())
         of = dict(zip(tasks, samples, strict=True))
@@ -238,33 +226,22 @@ class _Grid:
             )
             for cell, query in around.items()
         ]
-        return [
-            self._record(
-                one,
-                loaded[one.query.cell.format],
-                self._paired(one.query.cell, scores),
-                race,
-                copy,
-            )
-            for one in timed
-        ]
+        yield from [self._measured(one, race) for one in timed]  # all are there before one is kept
 
-    def _queries(
-        self, group: Sequence[Cell], loaded: Mapping[str, Loaded]
-    ) -> tuple[dict[Cell, Query], dict[Cell, Query]]:
+    def _queries(self, group: Sequence[Cell]) -> tuple[dict[Cell, Query], dict[Cell, Query]]:
         """Of each cell one over all its inputs, and one that repeats the first where T is fixed."""
         rule = self.plan.rule if self.plan.adaptive else None
         rings = {cell.adaptive: ring(self.split, cell) for cell in group}
         around, repeated = {}, {}
         for cell in group:
-            predictor, inputs = loaded[cell.format].predictor, rings[cell.adaptive]
+            predictor, inputs = self.loaded[cell.format].predictor, rings[cell.adaptive]
             around[cell] = Query(predictor, inputs, cell, rule)
             if not cell.adaptive:
                 repeated[cell] = Query(predictor, inputs[:1], cell, rule)
         return around, repeated
 
-    def _paired(self, cell: Cell, scores: Mapping[str, Scores]) -> Paired | None:
-        other = other_of(cell)
+    def _paired(self, cell: Cell) -> Paired | None:
+        other, scores = other_of(cell), self.scores
         if other is None or other[0] not in scores:
             return None
         reference, passes = other
@@ -283,25 +260,15 @@ class _Grid:
             *self.scratch.findings,
         )
 
-    def _record(
-        self,
-        one: _Timed,
-        loaded: Loaded,
-        beside: Paired | None,
-        race: _Race,
-        copy: float,
-    ) -> Record:
+    def _measured(self, one: _Timed, race: _Race) -> Measured[Cell]:
+        loaded = self.loaded[one.query.cell.format]
         cell, predictor = one.query.cell, loaded.predictor
         one.query.again()
         isa, kernels = predictor.isa, dict(predictor.kernels)
         rounds = one.query.rounds[one.samples.warmup :]
         timed = self._timing(one, race, rounds)
         scores, spent = self._quality(one, loaded.scores, rounds)
-        return Record(
-            cell=cell,
-            fingerprint=self.here,
-            command=self.command,
-            created=datetime.now(timezone.utc).isoformat(),
+        body = RunBody(
             dispatched_isa=isa,
             kernels=kernels,
             quality=scores,
@@ -313,25 +280,28 @@ class _Grid:
                 None if cell.adaptive or not loaded.fidelity else cell.mc,
                 rounds,
                 timed.images_per_second,
-                copy,
+                self.copy,
             ),
             size=loaded.size,
             peak_memory_bytes=one.peak_bytes,
             fidelity=loaded.fidelity,
-            verdict=_verdict(
-                one,
-                loaded,
-                timed,
-                isa,
-                race.audits,
-                (*self._findings(loaded.artefact.format), *race.findings),
-            ),
             unavailable=_unavailable(),
             adaptive=spent,
             operations=operations(loaded.artefact.graph),
-            paired=beside,
+            paired=self._paired(cell),
             saturation=loaded.artefact.header.saturation,
+            artefact=artefact_hash(loaded.artefact),
         )
+        found = (*self._findings(loaded.artefact.format), *race.findings)
+        judged = _verdict(one, loaded, timed, isa, race.audits, found)
+        return Measured(cell, body, judged, self._arrays(cell, loaded.scores))
+
+    def _arrays(self, cell: Cell, scores: Scores) -> Mapping[str, NDArray[Any]]:
+        """One value an image: of the largest T and the first seed."""
+        largest = max(self.plan.mc, default=0) if FORMATS.get(cell.format).bayesian else 1
+        if cell.adaptive or cell.mc != largest:
+            return {}
+        return scores.each[cell.seed][cell.mc].arrays
 
     def _timing(self, one: _Timed, race: _Race, rounds: Sequence[Rounds]) -> Timing:
         cell = one.query.cell

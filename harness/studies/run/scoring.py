@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...core.formats import FORMATS
 from ...core.waiting import Report
 from ...measure.quality import joined, quality
 from ...metrics.metric import whole_needed
 from ...predict.adaptive import Evaluated, evaluate_adaptive
 from ...predict.loop import batch_of, outcomes
-from ...stats.paired import PerImage, reference_of
+from ...records.run_record import ARRAYS
+from ...stats.paired import PerImage
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from ...backends.base import Predictor
@@ -34,10 +35,12 @@ class Scored:
     Attributes:
         probs: p̄ of the images that timed queries may be compared on, the split's first, [n, C].
         each: of all images.
+        arrays: those of a record (`run_record.ARRAYS`).
     """
 
     probs: Tensor
     each: PerImage
+    arrays: Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,25 +56,6 @@ class Scores:
     quality: dict[int, Quality]
     each: dict[int, dict[int, Scored]]
     adaptive: tuple[Quality, dict[int, Evaluated]] | None
-
-
-def other_of(cell: Cell) -> tuple[str, int] | None:
-    """Format and passes of what a cell is compared with, whether or not it is in the plan; None for
-    a cell without counterpart: of DNN_FP32, or of adaptive T."""
-    reference = reference_of(cell.format)
-    if reference is None or cell.adaptive:
-        return None
-    return reference, cell.mc if FORMATS.get(reference).bayesian else 1
-
-
-def compared_with(cells: Sequence[Cell], plan: Sequence[Cell]) -> list[Cell]:
-    """The plan's cells that some of its cells are compared with, but for these themselves.
-
-    Adaptive ones are among them, because a run scores both at once and keeps them as one.
-    """
-    others = {other_of(cell) for cell in cells}
-    mine = set(cells)
-    return [cell for cell in plan if (cell.format, cell.mc) in others and cell not in mine]
 
 
 def _key(plan: Plan, cell: Cell, seed: int, adaptive: bool) -> dict[str, Any]:
@@ -146,7 +130,9 @@ class Scorer:
         for index, seed in enumerate(seeds, 1):
             predicted, adaptive = self._predicted(artefact, predictor, mine, seed, advance)
             found[seed] = {
-                T: Scored(one.opening, PerImage.of(one, self.split.labels))
+                T: Scored(
+                    one.opening, PerImage.of(one, self.split.labels), _arrays(one, self.split)
+                )
                 for T, one in predicted.items()
             }
             for T, one in predicted.items():
@@ -195,3 +181,17 @@ class Scorer:
         if rule is None:
             return full, None
         return full, Evaluated(full, found["adaptive"], others["spent"])
+
+
+def _arrays(one: Outcomes, split: Split) -> dict[str, NDArray[Any]]:
+    """One value an image."""
+    values = {
+        "label": split.labels,
+        "prediction": one.prediction,
+        "confidence": one.confidence,
+        "entropy": one.entropy,
+        "mutual_information": one.mutual_information,
+        "nll": one.nll(split.labels),
+        "brier": one.brier(split.labels),
+    }
+    return {k: v.numpy().astype(ARRAYS[k]) for k, v in values.items() if v is not None}

@@ -140,9 +140,9 @@ def findings(
     )
     widest = max(found.values(), key=lambda study: len(study.formats))
     return SelectiveFindings(
-        workload=records[0].cell.workload,
+        workload=records[0].subject.workload,
         choices=choices,
-        mc=max(record.cell.mc for record in records),
+        mc=max(record.subject.mc for record in records),
         formats=widest.formats,
         letters=widest.letters,
         missing=tuple(_missing(found, samples, chosen)),
@@ -235,4 +235,4 @@ def _outside(found: Mapping[str, Results], splits: Sequence[str]) -> Iterator[To
             for inside in found[split].at(variant, *CLEAN):
                 got = detected(inside, others, by)
                 if got is not None:
-                    yield Told(split, name, variant, by, inside.cell.seed, **asdict(got))
+                    yield Told(split, name, variant, by, inside.subject.seed, **asdict(got))

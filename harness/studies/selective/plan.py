@@ -41,7 +41,7 @@ class SelectivePlan:
 
     def recorded(self, records: Sequence[ShiftRecord]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """`splits` without optional ones that have no record, and a line for each of these."""
-        there = {record.cell.split for record in records}
+        there = {record.subject.split for record in records}
         without = [name for name in self.optional if name not in there]
         kept = tuple(name for name in self.splits if name not in without)
         return kept, tuple(f"{name} is skipped: there is no record of it." for name in without)

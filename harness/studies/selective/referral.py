@@ -179,7 +179,7 @@ def _luck(
     alone, which records hold for halves of the passes."""
     if choices.by != "confidence":
         return []
-    one, other = ([[r for r in results.at(v) if r.cell.seed in seeds]] for v in variants)
+    one, other = ([[r for r in results.at(v) if r.subject.seed in seeds]] for v in variants)
     return luck_of(one, other, "aurc")
 
 

@@ -47,14 +47,14 @@ class Outputs:
         Raises:
             UserError: it was made before records had predictions and labels.
         """
-        if "prediction" not in record.per_image:
+        if "prediction" not in record.arrays:
             raise UserError(
-                f"A record of {record.cell.format} on the {record.cell.split} split has no "
+                f"A record of {record.subject.format} on the {record.subject.split} split has no "
                 "predictions image by image; score it again with --policy always."
             )
-        found = {name: record.array(name) for name in SCORES if name in record.per_image}
+        found = {name: record.array(name) for name in SCORES if name in record.arrays}
         found["confidence"] = -found["confidence"]  # 1 less it would round
-        return cls(record.cell.seed, record.array("label"), record.array("prediction"), found)
+        return cls(record.subject.seed, record.array("label"), record.array("prediction"), found)
 
     @property
     def wrong(self) -> NDArray[np.bool_]:
@@ -95,7 +95,7 @@ class SplitSample:
         found = {
             variant: records
             for variant in results.formats
-            if (records := results.at(variant)) and all(by in r.per_image for r in records)
+            if (records := results.at(variant)) and all(by in r.arrays for r in records)
         }
         if not found:
             raise UserError(
@@ -105,11 +105,11 @@ class SplitSample:
         first = next(iter(found.values()))[0]
         names = {variant: results.reference(variant) for variant in found}
         return cls(
-            first.cell.split,
+            first.subject.split,
             {variant: tuple(map(Outputs.of, records)) for variant, records in found.items()},
             {variant: name for variant, name in names.items() if name in found},
             first.units,
-            first.skipped,
+            first.body.skipped,
         )
 
     @property

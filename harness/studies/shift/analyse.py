@@ -1,13 +1,28 @@
-"""What the equivalence tests add up to, in sentences that are computed."""
+"""What the records of a shift study say: tests of equivalence, and what they add up to, in
+sentences that are computed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ...core.words import plural, verb
 from ...data.units import too_few
-from ...stats.equivalence import EQUIVALENT, INCONCLUSIVE, MARGINS, NOT_JUDGED, WORSE, Outcome
-from ...stats.shifted import HEADROOM, PAPER_RANGE, TWIN
+from ...records.shift_record import ShiftRecord
+from ...stats.equivalence import (
+    EQUIVALENT,
+    INCONCLUSIVE,
+    MARGINS,
+    NOT_JUDGED,
+    WORSE,
+    Outcome,
+    equivalence,
+)
+from ...stats.shifted import HEADROOM, PAPER_RANGE, TWIN, Results, results
+
+if TYPE_CHECKING:
+    from ...workload.conditions import ShiftPlan
 
 CLAIM = "no significant degradation in accuracy and model calibration under dataset shift"
 """Of the 2021 paper (figures 3 to 5)."""
@@ -19,6 +34,43 @@ _KINDS = {
 }
 NAMES = {"accuracy": "accuracy", "nll": "NLL", "ece": "ECE"}
 _NAMED = 3
+
+
+@dataclass(frozen=True, eq=False)
+class ShiftFindings:
+    """What there is of one study.
+
+    Attributes:
+        workload: its name.
+        records: that it is made of.
+        results: them, put together.
+        outcomes: of the tests of equivalence.
+        paper: format to metric to the paper's figure (`Workload.paper`).
+    """
+
+    workload: str
+    records: Sequence[ShiftRecord]
+    results: Results
+    outcomes: Sequence[Outcome]
+    paper: Mapping[str, Mapping[str, float]] | None
+
+
+def analyse(records: Sequence[ShiftRecord], plan: ShiftPlan | None = None) -> list[ShiftFindings]:
+    """Tests of every study among the records.
+
+    Args:
+        records: from one machine.
+        plan: that they are of; where it is not known, of the workload that is registered.
+    """
+    from ...workload.workload import paper_of
+
+    found = []
+    for one in results(records):
+        mine = [record for group in one.records.values() for record in group]
+        name = mine[0].subject.workload
+        paper = paper_of(name) if plan is None else plan.base.workload.paper
+        found.append(ShiftFindings(name, mine, one, equivalence(one), paper))
+    return found
 
 
 def sentences(outcomes: Sequence[Outcome]) -> list[str]:

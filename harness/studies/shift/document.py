@@ -1,128 +1,121 @@
-"""Tables of shift studies for a terminal, and as Markdown, CSV and JSON.
-
-Everything takes `results(records)`; tests are made once, by `equivalence`, and given along.
-"""
+"""What a shift study shows: tables, tests, figures, and conclusions that are computed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from rich.console import Group, RenderableType
-
 from ...core import words as text
-from ...core.sheet import RichSheet, Sheet, escape, prose
-from ...core.sheet import markdown as markdown_sheet
+from ...core.document import Document, Words, with_notes
+from ...core.sheet import Sheet
 from ...report.rows import variant_lines
-from ...stats.equivalence import ALPHA, MARGINS, Outcome
-from ...stats.shifted import Results
+from ...stats.equivalence import ALPHA, MARGINS
 from . import numbers
 from . import shift_sheets as sheets
 from . import verdict_sheets as verdicts
-from .analyse import claims, sentences
-
-Reference = Mapping[str, Mapping[str, float]]
+from .analyse import ShiftFindings, claims, sentences
 
 
-def tables(
-    found: Results,
-    outcomes: Sequence[Outcome],
-    reference: Reference | None = None,
-    *,
-    detailed: bool = False,
-) -> RenderableType:
-    """All tables and conclusions within 80 columns.
+def document(found: ShiftFindings, *, detailed: bool = False) -> Document:
+    """All tables and conclusions.
 
     Args:
         found: of one study.
-        outcomes: of `equivalence`.
-        reference: format to metric to the paper's figure (`Workload.paper`).
-        detailed: with every test's effect, interval and p-values.
+        detailed: with every test's effect, interval and p-values on the terminal too.
     """
-    shown = [
-        sheets.clean(found),
-        *([sheets.paper(found, reference)] if reference else []),
-        sheets.boxes(found),
-        sheets.passes(found),
-        sheets.outside(found),
-        sheets.ranges(found),
-        verdicts.grid(outcomes),
-        *([verdicts.details(outcomes)] if detailed else []),
+    results, outcomes = found.results, found.outcomes
+    lines = [*variant_lines(results.letters), *results.missing()]
+    said, claimed = sentences(outcomes), claims(outcomes)
+    blocks = [
+        Words(results.title, "bold"),
+        *with_notes(_brief(found, detailed)),
+        *([Words(), *map(Words, lines)] if lines else []),
+        Words(),
+        Words("Conclusions", "bold"),
+        *map(Words, (*said, *claimed)),
     ]
-    parts: list[RenderableType] = [prose(found.title, style="bold")]
-    for sheet in shown:
-        if sheet.rows:
-            parts += [prose(""), RichSheet(sheet)]
-            parts += [prose(" ".join(sheet.notes), style="dim")] if sheet.notes else []
-    lines = [*variant_lines(found.letters), *found.missing()]
-    if lines:
-        parts += [prose(""), *map(prose, lines)]
-    concluded = [*sentences(outcomes), *claims(outcomes)]
-    return Group(*parts, prose(""), prose("Conclusions", style="bold"), *map(prose, concluded))
-
-
-def markdown(
-    found: Results, outcomes: Sequence[Outcome], reference: Reference | None = None
-) -> str:
-    """The same with standard deviations, ranges over types and every test."""
-    shown: list[Sheet] = [
-        sheets.clean(found, text.spread),
-        *([sheets.paper(found, reference)] if reference else []),
-        sheets.boxes(found, ranges=True),
-        sheets.passes(found),
-        sheets.outside(found, text.spread),
-        sheets.ranges(found, every=True),
-        verdicts.grid(outcomes),
-        verdicts.details(outcomes),
-    ]
-    lines = [*variant_lines(found.letters), *found.missing()]
-    return "\n".join(
-        [f"## {escape(found.title)}", ""]
-        + [f"- {escape(line)}" for line in lines]
-        + [""] * bool(lines)
-        + ["**Conclusions**", ""]
-        + [f"- {escape(line)}" for line in (*claims(outcomes), *sentences(outcomes))]
-        + [""]
-        + [markdown_sheet(sheet) for sheet in shown if sheet.rows]
+    return Document(
+        name=found.workload,
+        blocks=tuple(blocks),
+        values=to_dict(found),
+        title=results.title,
+        lines=tuple(lines),
+        conclusions=(*claimed, *said),
+        sheets=tuple(sheet for sheet in _whole(found) if sheet.rows),
+        data=rows(found),
+        draw=lambda out, name: _draw(found, out, name),
     )
 
 
-def csv(found: Results, outcomes: Sequence[Outcome]) -> dict[str, str]:
-    """Files by name: every score, ranges over types, detection, every test; units as JSON's. What
-    has no row has no file."""
+def _brief(found: ShiftFindings, detailed: bool) -> list[Sheet]:
+    results, outcomes = found.results, found.outcomes
+    return [
+        sheets.clean(results),
+        *([sheets.paper(results, found.paper)] if found.paper else []),
+        sheets.boxes(results),
+        sheets.passes(results),
+        sheets.outside(results),
+        sheets.ranges(results),
+        verdicts.grid(outcomes),
+        *([verdicts.details(outcomes)] if detailed else []),
+    ]
+
+
+def _whole(found: ShiftFindings) -> list[Sheet]:
+    """With standard deviations, ranges over types and every test."""
+    results, outcomes = found.results, found.outcomes
+    return [
+        sheets.clean(results, text.spread),
+        *([sheets.paper(results, found.paper)] if found.paper else []),
+        sheets.boxes(results, ranges=True),
+        sheets.passes(results),
+        sheets.outside(results, text.spread),
+        sheets.ranges(results, every=True),
+        verdicts.grid(outcomes),
+        verdicts.details(outcomes),
+    ]
+
+
+def _draw(found: ShiftFindings, out: Path, name: str) -> list[Path]:
+    from .shift_figures import shift_figures
+
+    return shift_figures(found.records, out, name)
+
+
+def rows(found: ShiftFindings) -> Mapping[str, list[dict[str, Any]]]:
+    """Every score, ranges over types, detection, every test; units as JSON's."""
     flat = []
-    for outcome in to_dict(found, outcomes)["equivalence"]:
+    for outcome in map(asdict, found.outcomes):
         p, p_holm = outcome.pop("p"), outcome.pop("p_holm")
         outcome["types"] = len(outcome["types"])
         outcome |= {f"p_{name}": value for name, value in p.items()}
         flat.append(outcome | {f"p_holm_{name}": value for name, value in p_holm.items()})
-    rows = {
-        "scores": numbers.each(found),
-        "severities": numbers.boxes(found),
-        "ood": numbers.outside(found),
+    return {
+        "scores": numbers.each(found.results),
+        "severities": numbers.boxes(found.results),
+        "ood": numbers.outside(found.results),
         "equivalence": flat,
     }
-    return text.csv_files(rows)
 
 
-def to_dict(
-    found: Results, outcomes: Sequence[Outcome], reference: Reference | None = None
-) -> dict[str, Any]:
+def to_dict(found: ShiftFindings) -> dict[str, Any]:
     """All numbers and conclusions, of JSON's types.
 
     Accuracy, error, ECE and UCE are percentages, NLL, entropy and mutual information in nats.
     """
+    results, outcomes = found.results, found.outcomes
     return {
-        "title": found.title,
-        "variants": dict(found.formats),
-        "letters": dict(found.letters),
-        "missing": found.missing(),
-        "clean": numbers.clean(found),
-        "paper": {name: dict(values) for name, values in (reference or {}).items()},
-        "severities": numbers.boxes(found),
-        "passes": numbers.passes(found),
-        "ood": numbers.outside(found),
+        "title": results.title,
+        "variants": dict(results.formats),
+        "letters": dict(results.letters),
+        "missing": results.missing(),
+        "clean": numbers.clean(results),
+        "paper": {name: dict(values) for name, values in (found.paper or {}).items()},
+        "severities": numbers.boxes(results),
+        "passes": numbers.passes(results),
+        "ood": numbers.outside(results),
         "margins": dict(MARGINS),
         "alpha": ALPHA,
         "equivalence": [asdict(outcome) for outcome in outcomes],

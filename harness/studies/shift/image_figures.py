@@ -68,10 +68,10 @@ def out_of_distribution(edition: Edition) -> Figure | None:
     """
     names = sorted(
         {
-            record.cell.corruption.removeprefix(OOD)
+            record.subject.corruption.removeprefix(OOD)
             for line in edition.lines
             for record in line.records
-            if record.cell.corruption.startswith(OOD) and line.at(*CLEAN)
+            if record.subject.corruption.startswith(OOD) and line.at(*CLEAN)
         }
     )
     if not names:
@@ -159,10 +159,10 @@ def _pairs(
     line: Line, name: str, score: str
 ) -> Iterator[tuple[NDArray, NDArray, tuple[Units, Units]]]:
     """Scores inside and outside and their units, one pair a seed that has both."""
-    outside = {record.cell.seed: record for record in line.outside(name)}
+    outside = {record.subject.seed: record for record in line.outside(name)}
     for record in line.at(*CLEAN):
-        other = outside.get(record.cell.seed)
-        if other and score in record.per_image and score in other.per_image:
+        other = outside.get(record.subject.seed)
+        if other and score in record.arrays and score in other.arrays:
             yield record.array(score), other.array(score), (record.units, other.units)
 
 

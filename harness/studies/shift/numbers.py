@@ -24,7 +24,7 @@ def over_seeds(
 ) -> list[float | None]:
     """A score at T = `mc`, the largest by default, one value a seed."""
     records = found.at(variant, corruption, severity)
-    return [r.score(metric, mc) for r in records if mc is None or mc in r.mc]
+    return [r.score(metric, mc) for r in records if mc is None or mc in r.body.mc]
 
 
 def over_types(
@@ -37,7 +37,7 @@ def over_types(
 
 def prefixes(found: Results) -> list[int]:
     """All T that something was scored at, ascending."""
-    return sorted({T for records in found.records.values() for r in records for T in r.mc})
+    return sorted({T for records in found.records.values() for r in records for T in r.body.mc})
 
 
 def clean(found: Results) -> list[dict[str, Any]]:
@@ -82,7 +82,7 @@ def passes(found: Results) -> list[dict[str, Any]]:
 def outside(found: Results) -> list[dict[str, Any]]:
     """Detection of images from outside: of each set, variant, detector and seed."""
     return [
-        {"ood": name, "variant": variant, "by": by, "seed": inside.cell.seed}
+        {"ood": name, "variant": variant, "by": by, "seed": inside.subject.seed}
         | {"auroc": got.auroc, "aupr": got.aupr, "prevalence": got.prevalence}
         for name in found.ood
         for variant in found.formats
@@ -97,10 +97,10 @@ def each(found: Results) -> list[dict[str, Any]]:
     """Every score of every record: a row a variant, condition, seed and T."""
     return [
         {"variant": variant, "corruption": corruption, "severity": severity}
-        | {"seed": record.cell.seed, "images": record.images, "mc": T}
-        | {metric: values[place] for metric, values in record.scores.items()}
+        | {"seed": record.subject.seed, "images": record.body.images, "mc": T}
+        | {metric: values[place] for metric, values in record.body.scores.items()}
         for (variant, (corruption, severity)), records in found.records.items()
         for record in records
-        if record.scores
-        for place, T in enumerate(record.mc)
+        if record.body.scores
+        for place, T in enumerate(record.body.mc)
     ]

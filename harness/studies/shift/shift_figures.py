@@ -102,7 +102,7 @@ def against_mc(edition: Edition) -> Figure | None:
     """Accuracy and NLL of clean images against T; means over seeds, bars of ± 1 standard
     deviation."""
     lines = [line for line in edition.bayesian if line.at(*CLEAN)]
-    passes = sorted({mc for line in lines for record in line.at(*CLEAN) for mc in record.mc})
+    passes = sorted({mc for line in lines for record in line.at(*CLEAN) for mc in record.body.mc})
     if len(passes) < 2:
         return None
     with styled():
@@ -203,12 +203,12 @@ def _above(record: ShiftRecord) -> tuple[np.ndarray, np.ndarray]:
     kept = stated[None] >= np.array(THRESHOLDS, stated.dtype)[:, None]
     count = kept.sum(axis=1)
     correct = (kept & right).sum(axis=1)
-    return np.where(count > 0, correct / np.maximum(count, 1), np.nan), count / record.images
+    return np.where(count > 0, correct / np.maximum(count, 1), np.nan), count / record.body.images
 
 
 def _mc_line(panel: Axes, line: Line, metric: str, dodge: float) -> None:
     records = line.at(*CLEAN)
-    passes = sorted({mc for record in records for mc in record.mc})
+    passes = sorted({mc for record in records for mc in record.body.mc})
     scores = [known_scores(records, metric, mc) for mc in passes]
     points = [(mc, s.mean(), spread(s)) for mc, s in zip(passes, scores, strict=True) if len(s)]
     if points:

@@ -15,21 +15,21 @@ import re
 from pathlib import Path
 from statistics import median
 
-from sigmabench.harness.records.run_record import Record
-from sigmabench.harness.records.store import RECORDS, Store
+from sigmabench.harness.records.run_record import RUN_RECORDS, RunRecord
+from sigmabench.harness.records.store import Store
 
 LOSS = 1.0  # points
 FORMATS = ("DNN_FP32", "FP32", "INT8", "INT8_SIGMA1")
 
 
-def fixed_percent(record: Record) -> float:
+def fixed_percent(record: RunRecord) -> float:
     """Weights that no draw can move, %."""
     layers = record.fidelity
     fixed = sum(layer.immovable_share * layer.weights for layer in layers)
     return 100 * fixed / sum(layer.weights for layer in layers)
 
 
-def row(delta: float, record: Record) -> str:
+def row(delta: float, record: RunRecord) -> str:
     """One line of the table."""
     scores, layers = record.quality.scores, record.fidelity
     mutual = scores["mutual_information"][0]
@@ -50,7 +50,7 @@ def row(delta: float, record: Record) -> str:
 
 
 def main() -> None:
-    records = Store(Path(__file__).parents[1], RECORDS).records("resnet50-imagenet")
+    records = Store(Path(__file__).parents[1], RUN_RECORDS).records("resnet50-imagenet")
     found = {}
     for record in records:
         delta = re.search(r"--delta (\S+)", record.command)

@@ -1,7 +1,7 @@
-"""Worker processes of a shift study: one condition after the other to whoever is free.
+"""Worker processes of a study: one task after the other to whoever is free.
 
-A worker that loses its connection, because the study stops or is killed, still stores the cell it
-is at.
+A worker that loses its connection, because the study stops or is killed, still stores the subject
+that it is at.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
-from ...core.errors import UserError
-from ...data import decode
-from ...machine.cores import give_back
+from ..core.errors import UserError
+from ..data import decode
+from ..machine.cores import give_back
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnContext, SpawnProcess

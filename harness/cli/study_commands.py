@@ -1,0 +1,214 @@
+"""The commands of the studies: each is made of what the study declares, and all share one body."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..core.words import plural, verb
+from ..studies.registered import STUDIES
+from .terminal import (
+    MEMORY,
+    Counts,
+    Names,
+    Numbers,
+    command_line,
+    echo,
+    echo_json,
+    progress,
+    show,
+    tell,
+)
+
+if TYPE_CHECKING:
+    from ..core.document import Document
+    from ..records.envelope import Record
+    from ..studies.study import Option, Study
+
+RESULTS = "results"
+_TYPES: dict[str, Any] = {
+    "text": str,
+    "whole": int,
+    "number": float,
+    "path": click.Path(path_type=Path),
+    "names": Names(),
+    "numbers": Numbers(),
+    "counts": Counts(),
+}
+_WORKERS = click.Option(
+    ["--workers"], type=int, help="Processes side by side.  [default: all cores]"
+)
+
+
+def study_command(study: Study) -> click.Command:
+    """The command of a study.
+
+    Raises:
+        UserError: the study cannot be loaded.
+    """
+    plan = study.plan
+    arguments = [click.Argument([plan.ARGUMENT])] if plan.ARGUMENT else []
+    if default := getattr(plan, "ARGUMENT_DEFAULT", None):
+        arguments = [click.Argument([plan.ARGUMENT], default=default)]
+    options = [_option(one) for one in (*plan.OPTIONS, *plan.SHOWN)]
+    parallel = [_WORKERS] if getattr(plan, "PARALLEL", False) else []
+    command = click.Command(
+        study.name,
+        callback=_run(study),
+        params=[*arguments, *options, *parallel],
+        help=plan.HELP,
+        short_help=study.summary,
+    )
+    for common in reversed(_common()):
+        common(command)
+    return command
+
+
+def _common() -> list[Any]:
+    path = click.Path(path_type=Path)
+    return [
+        click.option("--results", type=path, default=RESULTS, help="Directory of records."),
+        click.option(
+            "--policy", default="only-missing", help="only-missing, always or never (read only)."
+        ),
+        click.option("--out", type=path, help="Write figures and tables into this directory too."),
+        MEMORY,
+        click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read."),
+    ]
+
+
+def option(one: Option) -> Any:
+    """A decorator that gives a command of its own a flag that studies have."""
+    made = _option(one)
+    return click.option(*made.opts, made.name, type=made.type, default=made.default, help=made.help)
+
+
+def _option(one: Option) -> click.Option:
+    text = f"{one.help}  [default: {one.shown}]" if one.shown else one.help
+    names = [one.flag, one.called]
+    if one.type == "switch":
+        return click.Option(names, is_flag=True, help=text)
+    return click.Option(names, type=_TYPES[one.type], default=one.default, help=text)
+
+
+def _run(study: Study) -> Any:
+    def run(
+        results: Path,
+        policy: str,
+        out: Path | None,
+        as_json: bool,
+        workers: int | None = None,
+        **choices: Any,
+    ) -> None:
+        from ..machine.cores import cores_for
+        from ..records.store import Policy
+        from ..studies.driver import Request, conduct
+
+        how, started = Policy.named(policy), datetime.now(timezone.utc).isoformat()
+        shown = {one.called: choices.pop(one.called) for one in study.plan.SHOWN}
+        plan, lines = study.plan.plan(**choices, scoring=how is not Policy.NEVER)
+        for line in lines:
+            tell(line)
+        with progress(not as_json) as report:
+            many = cores_for(None) if workers is None else workers
+            request = Request(results, command_line(), how, many, report, tell)
+            groups = conduct(study, plan, request)
+        conclude(study, groups, plan, shown, out, as_json, told=how is Policy.NEVER)
+        if how is not Policy.NEVER and not as_json:
+            _tell_of_stored(groups[0], started)
+
+    return run
+
+
+def _tell_of_stored(records: Sequence[Record[Any, Any]], started: str) -> None:
+    before = sum(record.created < started for record in records)
+    if before:
+        told = f"{before} of {plural(len(records), 'record')} {verb(before, 'was', 'were')}"
+        echo(f"{told} stored before; --policy always measures again.")
+
+
+def conclude(
+    study: Study,
+    groups: Sequence[Sequence[Record[Any, Any]]],
+    plan: Any,
+    shown: dict[str, Any],
+    out: Path | None,
+    as_json: bool,
+    told: bool,
+) -> None:
+    """Show what the records of each machine say, and write it down.
+
+    Args:
+        study: whose records they are.
+        groups: records by machine; no ratio is formed across them.
+        plan: that they are of; None where that is not known.
+        shown: what the document is asked beside.
+        out: directory for figures and tables.
+        as_json: for a script.
+        told: whether the machine and the days stand above.
+    """
+    from ..report.rendering import terminal, write
+
+    values = []
+    for group in groups:
+        for document in documents(study, group, plan, shown):
+            values.append(document.values)
+            if not as_json:
+                show(*([_head(group)] if told else []), terminal(document))
+            if out is not None:
+                place = out if group is groups[0] else out / group[0].fingerprint.place_name
+                for path in write(document, study.name, place):
+                    echo(path, err=as_json)
+    if as_json:
+        echo_json(values[0] if len(values) == 1 else values)
+
+
+def documents(
+    study: Study, records: Sequence[Record[Any, Any]], plan: Any, shown: dict[str, Any]
+) -> Iterator[Document]:
+    """What the records of one machine say."""
+    for found in study.part("analyse").analyse(records, plan):
+        yield study.part("document").document(found, **shown)
+
+
+def _head(records: Sequence[Record[Any, Any]]) -> str:
+    """Machine and days of the records of a table."""
+    days = sorted({record.created[:10] for record in records})
+    when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+    return f"{records[0].fingerprint.shown}, {when}"
+
+
+class StudyGroup(click.Group):
+    """Commands that are written here, and those of the studies, made when they are asked for."""
+
+    of = ""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """By name."""
+        return sorted({*super().list_commands(ctx), *self._studies()})
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Of a study, its command; a line where only the list of all is shown."""
+        found = super().get_command(ctx, name)
+        if found is not None or name not in self._studies():
+            return found
+        return study_command(self._studies()[name])
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, for which no study is loaded."""
+        rows = []
+        for name in self.list_commands(ctx):
+            study = self._studies().get(name)
+            if study is not None:
+                rows.append((name, study.summary))
+            elif (command := super().get_command(ctx, name)) is not None and not command.hidden:
+                rows.append((name, command.get_short_help_str(formatter.width)))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def _studies(self) -> dict[str, Study]:
+        return {name: one for name, one in STUDIES.usable().items() if one.group == self.of}

@@ -1,0 +1,176 @@
+"""Many records of one folder in one file, with one file of their arrays.
+
+    <kind>.jsonl            a head, then a record a line
+    <kind>.safetensors      their arrays, each as <hash>/<name>
+
+The head holds the keys of the records, in the order of the lines, and once for all of them the
+fingerprints that they were made under. Every line has a hash of itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from numpy.typing import NDArray
+
+from ..core.errors import UserError
+from ..core.whole import read_json, storable_json, write_atomically
+from .envelope import Record, digest_of
+from .kind import SCHEMA_VERSION, Kind
+from .record_file import (
+    HASH,
+    NO_HASH,
+    array_file,
+    arrays_in,
+    check_seal,
+    from_json,
+    read_bytes,
+    save_arrays,
+    sealed,
+    tree_of,
+    version_of,
+)
+
+R = TypeVar("R", bound=Record[Any, Any])
+
+
+class Pack(Generic[R]):
+    """The packed records of one kind in a folder.
+
+    Args:
+        folder: that holds them.
+        kind: of the records.
+
+    Raises:
+        UserError: its head is damaged or of a newer version.
+    """
+
+    def __init__(self, folder: Path, kind: Kind[R]) -> None:
+        self.kind = kind
+        self.path = folder / f"{kind.name}.jsonl"
+        self._arrays = folder / f"{kind.name}.safetensors"
+        self._lines = read_bytes(self.path).splitlines() if self.path.is_file() else []
+        self.keys: tuple[str, ...] = ()
+        self._fingerprints: list[Any] = []
+        if self.path.is_file():
+            self._read_head()
+
+    def _read_head(self) -> None:
+        try:
+            head = read_json(self._lines[0])
+            version_of(head, self.path)
+            check_seal(self._lines[0], self.path)
+            self.keys, self._fingerprints = tuple(head["keys"]), list(head["fingerprints"])
+        except (IndexError, ValueError, KeyError, TypeError) as reason:
+            raise UserError(
+                f"{self.path} is no pack of records, or its first line is damaged; restore it, or "
+                "delete it and run again."
+            ) from reason
+
+    def find(self, key: str) -> R | None:
+        """The record of that key, if it is here.
+
+        Raises:
+            UserError: it is damaged, or the pack ends before it.
+        """
+        return self._record(self.keys.index(key)) if key in self.keys else None
+
+    def each(self) -> Iterator[R | UserError]:
+        """Every record, or what is wrong with it."""
+        there = max(len(self._lines) - 1, 0)
+        for place in range(min(len(self.keys), there)):
+            yield self._record_or_reason(place)
+        if there < len(self.keys):
+            yield self._early()
+
+    def _record_or_reason(self, place: int) -> R | UserError:
+        try:
+            return self._record(place)
+        except UserError as reason:
+            return reason
+
+    def _early(self) -> UserError:
+        return UserError(
+            f"{self.path} ends early: it holds {max(len(self._lines) - 1, 0)} of its "
+            f"{len(self.keys)} records; restore it, or delete it and run again."
+        )
+
+    def _record(self, place: int) -> R:
+        if place + 1 >= len(self._lines):
+            raise self._early()
+        line, source = self._lines[place + 1], f"{self.path}, record {self.keys[place]}"
+        check_seal(line, source)
+        try:
+            tree = read_json(line)
+            tree["provenance"]["fingerprint"] = self._fingerprints[
+                tree["provenance"]["fingerprint"]
+            ]
+        except (ValueError, LookupError, TypeError) as reason:
+            raise UserError(
+                f"{source} is damaged ({reason}); restore the file, or delete it and run again."
+            ) from reason
+        text = sealed(json.dumps({**tree, HASH: NO_HASH}, ensure_ascii=False))
+        found = from_json(text.encode(), source, self.kind, self._read)
+        if found.subject.key != self.keys[place]:
+            raise UserError(
+                f"{source} holds the record {found.subject.key}; restore the file, or delete it "
+                "and run again."
+            )
+        return found
+
+    def _read(self, sha256: str) -> Mapping[str, NDArray[Any]]:
+        found = arrays_in(self._arrays, f"{sha256[:16]}/")
+        if digest_of(found) != sha256:
+            raise UserError(
+                f"{self._arrays} does not hold the arrays that {self.path} names; restore it, or "
+                "delete both and run again."
+            )
+        return found
+
+
+def write_pack(folder: Path, kind: Kind[R], records: Sequence[R]) -> list[Path]:
+    """Write the records of a folder as a pack, each whole or not at all.
+
+    Raises:
+        UserError: the place cannot be written to, or arrays cannot be read.
+    """
+    fingerprints: list[dict[str, Any]] = []
+    lines: list[str] = []
+    arrays: dict[str, NDArray[Any]] = {}
+    for record in records:
+        tree = tree_of(kind, record)
+        made = tree["provenance"]["fingerprint"]
+        if made not in fingerprints:
+            fingerprints.append(made)
+        tree["provenance"]["fingerprint"] = fingerprints.index(made)
+        lines.append(_line(tree))
+        if record.arrays:
+            start = record.arrays.sha256[:16]
+            arrays |= {f"{start}/{name}": one for name, one in record.arrays.items()}
+    head = {
+        "kind": kind.name,
+        "keys": [record.subject.key for record in records],
+        "fingerprints": fingerprints,
+        "schema_version": SCHEMA_VERSION,
+    }
+    written = []
+    if arrays:  # before the records that name them
+        save_arrays(folder / f"{kind.name}.safetensors", arrays)
+        written.append(folder / f"{kind.name}.safetensors")
+    path = folder / f"{kind.name}.jsonl"
+    write_atomically(path, "".join([_line(head), *lines]).encode(), durable=True)
+    return [path, *written]
+
+
+def _line(tree: dict[str, Any]) -> str:
+    return sealed(storable_json({**tree, HASH: NO_HASH}))
+
+
+def loose_files(folder: Path, records: Sequence[Record[Any, Any]]) -> list[Path]:
+    """The files that hold records, and their arrays, outside a pack."""
+    found = [folder / f"{record.subject.key}.json" for record in records]
+    found += [array_file(folder, one.arrays.sha256) for one in records if one.arrays]
+    return [path for path in dict.fromkeys(found) if path.is_file()]

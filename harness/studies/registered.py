@@ -1,0 +1,23 @@
+"""The studies, by name."""
+
+from __future__ import annotations
+
+from ..core.registry import Registry
+from .study import Study
+
+_HERE = "sigmabench.harness.studies.registered"
+
+
+def _of(name: str, summary: str, group: str = "") -> Study:
+    return Study(name, f"sigmabench.harness.studies.{name}", summary, group)
+
+
+RUN = _of("run", "Quantize WORKLOAD to every format, score and time it, print one table.")
+SHIFT = _of("shift", "Score WORKLOAD under dataset shift: every format on corrupted images.")
+
+STUDIES: Registry[Study] = Registry(
+    "study",
+    {"run": f"{_HERE}:RUN", "shift": f"{_HERE}:SHIFT"},
+    lambda thing: isinstance(thing, Study),
+    plural="studies",
+)

@@ -1,0 +1,72 @@
+"""What a run is asked: options in, a grid of cells out, a task for those that take turns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ...core.formats import FORMATS, reference_of
+from ...machine.cores import cores_for
+from ...records.run_record import RUN_RECORDS as KIND
+from ...workload.cell import Cell
+from ..options import CELLS, QUANTIZATION, SOURCE
+from ..study import TIMED, Option, Task
+
+if TYPE_CHECKING:
+    from ...workload.plan import Plan
+
+__all__ = ["ARGUMENT", "ARGUMENT_DEFAULT", "HELP", "KIND", "OPTIONS", "SHOWN", "plan", "tasks"]
+
+HELP = """Quantize WORKLOAD to every format, score and time it, print one table.
+
+Records go to --results; cells that have a record from this machine and code are not measured
+again.
+"""
+ARGUMENT = "workload"
+ARGUMENT_DEFAULT = "lenet-digits"
+OPTIONS = (*SOURCE, *CELLS, *QUANTIZATION)
+SHOWN = (Option("--wide", "One wide table, a row a cell.", "switch"),)
+
+
+def plan(workload: str, *, scoring: bool, **choices: Any) -> tuple[Plan, tuple[str, ...]]:
+    """See `choices.plan_from`."""
+    from ...workload.choices import plan_from
+    from ...workload.workload import resolve_workload
+
+    return plan_from(resolve_workload(workload), **choices), ()
+
+
+def tasks(plan: Plan, measuring: bool) -> list[Task[Cell]]:
+    """The cells of one batch size and T are timed in turns and stored together.
+
+    Raises:
+        UserError: more threads than cores.
+    """
+    from ...workload.hashes import identity_of
+
+    if measuring:
+        cores_for(plan.threads)
+    cells = plan.cells(identity_of(plan))
+    groups: dict[tuple[int, int], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((cell.batch, cell.mc), []).append(cell)
+    return [
+        Task(tuple(group), TIMED, tuple(_compared_with(group, cells))) for group in groups.values()
+    ]
+
+
+def other_of(cell: Cell) -> tuple[str, int] | None:
+    """Format and passes of what a cell is compared with, whether or not it is in the plan; None for
+    a cell without counterpart: of DNN_FP32, or of adaptive T."""
+    reference = reference_of(cell.format)
+    if reference is None or cell.adaptive:
+        return None
+    return reference, cell.mc if FORMATS.get(reference).bayesian else 1
+
+
+def _compared_with(group: list[Cell], plan: list[Cell]) -> list[Cell]:
+    """The plan's cells that some of a group are compared with.
+
+    Adaptive ones are among them, because a run scores both at once and keeps them as one.
+    """
+    others = {other_of(cell) for cell in group}
+    return [cell for cell in plan if (cell.format, cell.mc) in others]

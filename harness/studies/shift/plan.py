@@ -1,0 +1,88 @@
+"""What a shift study is asked: options in, a grid of cells to score out, a task a set of images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ...core.contents import superseded
+from ...records.shift_record import SHIFT_RECORDS as KIND
+from ...records.shift_record import ShiftRecord
+from ...workload.cell import Cell
+from ..study import SCORED, Option, Task
+
+if TYPE_CHECKING:
+    from ...workload.conditions import ShiftPlan
+
+__all__ = [
+    "ARGUMENT",
+    "HELP",
+    "KIND",
+    "OPTIONS",
+    "PARALLEL",
+    "SHOWN",
+    "answers",
+    "asked",
+    "plan",
+    "tasks",
+]
+
+HELP = """Score WORKLOAD under dataset shift: every format on corrupted images, and from outside.
+
+Profiles: quick is 4 types, 500 images, T = 10; regular 16 types, 1,000 images, T = 50; full the
+whole split. What was finished is stored in --results, and the same command goes on.
+"""
+ARGUMENT = "workload"
+PARALLEL = True
+OPTIONS = (
+    Option("--profile", "quick, regular or full: see below.", default="regular"),
+    Option("--formats", "Formats; see `sigmabench list`.", "names"),
+    Option("--types", "Corruption types.", "names", shown="the profile's"),
+    Option("--severities", "Each 1 to 5.", "numbers", default="1,2,3,4,5"),
+    Option("--mc", "MC passes T.", "whole", shown="the profile's"),
+    Option("--limit", "Images a cell.", "whole", shown="the profile's"),
+    Option("--ood", "Sets from outside: names, folders or .npz files.", "names"),
+    Option("--seed", "First seed of the MC draws.", "whole", default=0),
+    Option("--seeds", "Seeds to score.", "whole", default=1),
+    Option("--corruption-seed", "Of the corrupted images.", "whole", default=0),
+    Option("--split", "test, or validation for choosing.", default="test"),
+    Option("--backend", "Backend of the int8 formats.", default="auto"),
+    Option("--data", "Data root.", "path"),
+    Option("--posterior", "Posterior file.", "path"),
+    Option("--range", "headroom, paper.", "names", default="headroom", name="ranges"),
+)
+SHOWN = (Option("--detailed", "Every test's effect, interval and p-values.", "switch"),)
+
+
+def plan(workload: str, *, scoring: bool, **choices: Any) -> tuple[ShiftPlan, tuple[str, ...]]:
+    """See `conditions.shift_plan`."""
+    from ...workload.conditions import shift_plan
+    from ...workload.workload import resolve_workload
+
+    return shift_plan(resolve_workload(workload), **choices, scoring=scoring)
+
+
+def tasks(plan: ShiftPlan, measuring: bool) -> list[Task[Cell]]:
+    """One for each set of images, about its condition."""
+    from ...workload.hashes import identity_of
+
+    cells = plan.cells(identity_of(plan.base))
+    return [Task(tuple(group), SCORED, about=one) for one, group in cells.items()]
+
+
+def asked(subject: Cell) -> Iterator[str]:
+    """What records may answer to that are shown for a cell."""
+    yield subject.key
+    yield _alike(subject)
+
+
+def answers(record: ShiftRecord) -> str:
+    """What a record answers to: a superseded one, whose digest of images is of another kind, to the
+    cell that is like its own in all else."""
+    cell = record.subject
+    return _alike(cell) if superseded(cell.data, record.fingerprint.machine) else cell.key
+
+
+def _alike(cell: Cell) -> str:
+    return f"{replace(cell, data='').key} by any digest"

@@ -1,0 +1,60 @@
+"""What a plan's networks are told apart by, read without loading them where files say it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..posterior.content import content_hash_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..core.formats import Format
+    from .plan import Identity, Plan
+
+
+@dataclass(frozen=True)
+class Hashes:
+    """Content hashes of a plan's networks.
+
+    Attributes:
+        posterior: of what the Bayesian formats are made of.
+        twin: of what the deterministic ones are made of.
+    """
+
+    posterior: str
+    twin: str
+
+    def hash_of(self, format: Format) -> str:
+        """See `plan.Identity`."""
+        return self.posterior if format.bayesian else self.twin
+
+
+def identity_of(plan: Plan) -> Identity:
+    """Of the networks of a shipped workload from their files, without PyTorch; else by loading.
+
+    Raises:
+        UserError: a file is missing, damaged or for another network.
+    """
+    found = _from_files(plan)
+    if found is not None:
+        return found
+    from .prepare import load_networks
+
+    return load_networks(plan)
+
+
+def _from_files(plan: Plan) -> Hashes | None:
+    """From the files of a shipped workload whose `version` says what its data are."""
+    workload = plan.workload
+    made = plan.delta is not None or (workload.has_twin and workload.twin is None)
+    if made or not workload.ships or workload.digest_data:
+        return None
+    posterior = _hash(workload.posterior_file(plan.posterior))
+    twin = _hash(workload.twin) if workload.has_twin else posterior
+    return None if posterior is None or twin is None else Hashes(posterior, twin)
+
+
+def _hash(path: Path | None) -> str | None:
+    return None if path is None else content_hash_of(path)
