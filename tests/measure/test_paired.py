@@ -11,11 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from sigmabench.harness.core.formats import FORMATS
+from sigmabench.harness.core.formats import FORMATS, reference_of
 from sigmabench.harness.data.splits import Split
 from sigmabench.harness.predict.predicted import Summary
 from sigmabench.harness.records.run_record import Paired
-from sigmabench.harness.core.formats import reference_of
 from sigmabench.harness.stats.paired import PerImage, paired
 
 

@@ -8,22 +8,24 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from records_made import changed
 
-from sigmabench.harness.core.formats import DEFAULT_FORMATS, FORMATS
+from sigmabench.harness.core.formats import DEFAULT_FORMATS, FORMATS, reference_of
+from sigmabench.harness.machine.fingerprint import Fingerprint
+from sigmabench.harness.quantize.size import Size
+from sigmabench.harness.records.envelope import Provenance
 from sigmabench.harness.records.run_record import (
     Bandwidth,
     Fidelity,
-    Fingerprint,
     Paired,
     Quality,
+    RunBody,
     RunRecord,
-    Size,
     Timing,
 )
 from sigmabench.harness.records.verdict import Verdict
 from sigmabench.harness.records.verdict import verdict as verdict_of
-from sigmabench.harness.core.formats import reference_of
-from sigmabench.harness.workload.cell import Cell
+from sigmabench.harness.workload.cell import DETERMINISTIC, MEAN_FIELD, Cell
 
 WEIGHTS = 61_470
 BINS = 15
@@ -33,6 +35,7 @@ def cell(**changes: Any) -> Cell:
     """A cell of a made-up workload; floats get `-` where the fields do not apply."""
     name = changes.get("format", "FP32")
     quantized = FORMATS.get(name).quantized if name in FORMATS else True
+    bayesian = FORMATS.get(name).bayesian if name in FORMATS else True
     fields: dict[str, Any] = {
         "workload": "synthetic",
         "workload_version": "1",
@@ -57,6 +60,7 @@ def cell(**changes: Any) -> Cell:
         "noise": "stream-v1" if quantized else "normal",
         "seed": 0,
         "seeds": 3,
+        "method": MEAN_FIELD if bayesian else DETERMINISTIC,
     }
     return Cell(**{**fields, **changes})
 
@@ -199,11 +203,12 @@ def record(
     median = 2e5 * slowdown * which.mc * which.batch**0.7 / (6 if quantized else 1)
     samples = latencies(rng, median, slices, queries, drift)
     moved = 400_000 if quantized else 1_600_000
-    return RunRecord(
-        cell=which,
-        fingerprint=machine or fingerprint(),
-        command="sigmabench run synthetic --mc 1,10,50 --results 'a b'",
-        created="2030-01-02T03:04:05Z",
+    made = Provenance(
+        machine or fingerprint(),
+        "sigmabench run synthetic --mc 1,10,50 --results 'a b'",
+        "2030-01-02T03:04:05Z",
+    )
+    body = RunBody(
         dispatched_isa="avx512_vnni" if quantized else "avx512f",
         kernels={"conv1": "synthetic"},
         quality=quality(
@@ -227,10 +232,10 @@ def record(
         fidelity=(layer("conv1", 0.97), layer("fc1", 0.88), layer("fc2", 0.99, None))
         if quantized
         else (),
-        verdict=verdict or verdict_of(_audits(which.format)),
         paired=_paired(which.format),
         unavailable={"dram_counters": "no access to performance counters in this container"},
     )
+    return RunRecord(which, made, verdict or verdict_of(_audits(which.format)), body)
 
 
 def grid(
@@ -251,16 +256,17 @@ def grid(
 def one_race(records: Iterable[RunRecord], race: str = "0123456789abcdef") -> list[RunRecord]:
     """The records as if all had taken turns."""
     found = list(records)
-    keys = tuple(one.cell.key for one in found)
+    keys = tuple(one.subject.key for one in found)
     return [
-        replace(one, timing=replace(one.timing, interleaved_with=keys, race=race)) for one in found
+        changed(one, timing=replace(one.body.timing, interleaved_with=keys, race=race))
+        for one in found
     ]
 
 
 def with_verdict(old: RunRecord, findings: tuple[str, ...] = (), **audits: str) -> RunRecord:
     """The record with other findings, and results of audits (`_` for blanks in their names)."""
-    changed = {name.replace("_", " "): result for name, result in audits.items()}
-    return replace(old, verdict=verdict_of({**_audits(old.cell.format), **changed}, findings))
+    results = {name.replace("_", " "): result for name, result in audits.items()}
+    return replace(old, verdict=verdict_of({**_audits(old.subject.format), **results}, findings))
 
 
 def _audits(format: str) -> dict[str, str]:

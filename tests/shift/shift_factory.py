@@ -8,7 +8,6 @@ costs accuracy.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,7 +20,14 @@ from sigmabench.harness.core.formats import FORMATS
 from sigmabench.harness.corruptions.registered import CORRUPTIONS
 from sigmabench.harness.metrics.metric import score
 from sigmabench.harness.predict.predicted import Predictive
-from sigmabench.harness.records.shift_record import ARRAYS, ShiftRecord, per_image
+from sigmabench.harness.records.envelope import Arrays, Provenance
+from sigmabench.harness.records.shift_record import (
+    ARRAYS,
+    CONTRAST,
+    ShiftBody,
+    ShiftRecord,
+    per_image,
+)
 from sigmabench.harness.stats.blocks import contrasts
 from sigmabench.harness.workload.cell import Cell
 from sigmabench.harness.workload.conditions import FORMATS_OF_STUDY
@@ -75,17 +81,14 @@ def record(
             "accuracy": (100.0 * float(np.mean(whole["correct"])),),
             "nll": (float(np.mean(whole["nll"])),) if "nll" in whole else (None,),
         }
-    return ShiftRecord(
-        cell=cell,
-        fingerprint=factory.fingerprint(),
-        command="sigmabench shift",
-        created="2025-01-01T00:00:00+00:00",
+    body = ShiftBody(
         images=len(whole["confidence"]),
         mc=tuple(mc or (cell.mc,)),
         scores={name: tuple(values) for name, values in (scores or {}).items()},
-        per_image={name: _encoded(name, values) for name, values in whole.items()},
         halves={name: tuple(values) for name, values in (halves or {}).items()},
     )
+    kept = {name: np.asarray(values).astype(ARRAYS[name]) for name, values in whole.items()}
+    return _of(cell, body, kept)
 
 
 def study(
@@ -167,17 +170,14 @@ def scored(
         each = [score(summaries[T], labels, SCORES) for T in mc]
         scores = {name: tuple(one[name] for one in each) for name in SCORES}
         found = contrasts(last.outcomes(labels), labels, sources)
-    return ShiftRecord(
-        cell=cell,
-        fingerprint=factory.fingerprint(),
-        command="sigmabench shift",
-        created="2025-01-01T00:00:00+00:00",
-        images=logits.shape[1],
-        mc=mc,
-        scores=scores,
-        per_image=per_image(last, labels, sources),
-        contrasts=found,
-    )
+    kept = {f"{CONTRAST}{name}": values for name, values in found.items()}
+    body = ShiftBody(images=logits.shape[1], mc=mc, scores=scores)
+    return _of(cell, body, {**per_image(last, labels, sources), **kept})
+
+
+def _of(cell: Cell, body: ShiftBody, arrays: Mapping[str, np.ndarray]) -> ShiftRecord:
+    made = Provenance(factory.fingerprint(), "sigmabench shift", "2025-01-01T00:00:00+00:00")
+    return ShiftRecord(cell, made, None, body, Arrays.of(arrays))
 
 
 def _logits(cell: Cell, images: int, harm: float) -> torch.Tensor:
@@ -212,7 +212,3 @@ def _labels(images: int) -> torch.Tensor:
 def _stream(*key: object) -> np.random.Generator:
     digest = hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=8).digest()
     return np.random.default_rng(int.from_bytes(digest, "big"))
-
-
-def _encoded(name: str, values: np.ndarray) -> str:
-    return base64.b64encode(np.asarray(values).astype(ARRAYS[name]).tobytes()).decode()
