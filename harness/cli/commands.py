@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..core.errors import UserError, unknown
+from ..core.errors import UserError
 from .terminal import command_line, tell
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from ..core.formats import Format
     from ..core.registry import Registry
     from ..core.sheet import RichSheet
     from ..core.waiting import Report
-    from ..records.run_record import RunRecord
     from ..records.shift_record import ShiftRecord
     from ..workload.conditions import ShiftPlan
     from ..workload.plan import Plan
@@ -294,47 +291,6 @@ def inspection_tables(found: dict[str, Any]) -> list[RichSheet]:
     ]
     layers = [_table("Layers", rows)] if rows else []
     return [_facts(found["file"], facts), *layers]
-
-
-def render_report(records: Sequence[RunRecord], form: str) -> RenderableType | str:
-    """One of the report's tables."""
-    from ..report import table
-
-    paper = _paper(records)
-    forms: dict[str, Any] = {
-        "table": lambda: table.narrow(records),
-        "wide": lambda: table.wide(records),
-        "fidelity": lambda: table.fidelity(records),
-        "size": lambda: table.size(records),
-        "paper": lambda: table.paper(records, paper or {}),
-        "markdown": lambda: table.markdown(records, paper),
-        "csv": lambda: table.csv(records),
-    }
-    if form not in forms:
-        raise unknown("report format", form, forms)
-    if form == "paper" and not paper:
-        raise UserError("The paper has no figures for this; name one workload that it measured.")
-    rendered: RenderableType | str = forms[form]()
-    return rendered
-
-
-def write_report(records: Sequence[RunRecord], out: Path) -> list[Path]:
-    """Figures and the page, in `out`."""
-    from ..report.figures import figures
-    from ..report.page import write_page
-
-    page = out / "index.html"
-    write_page(records, page, _paper(records))
-    return [page, *figures(records, out)]
-
-
-def _paper(records: Sequence[RunRecord]) -> Mapping[str, Mapping[str, float]] | None:
-    """The paper's figures, where all records are of one workload that has some."""
-    from ..workload.workload import WORKLOADS
-
-    names = {record.subject.workload for record in records}
-    name = names.pop()
-    return (WORKLOADS.get(name).paper or None) if not names and name in WORKLOADS else None
 
 
 def studied(

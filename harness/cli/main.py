@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..core.errors import UserError, unknown
+from ..core.errors import UserError
 from ..peers.environment import ENVIRONMENTS
 from ..studies import options
 from .bench_commands import bench
 from .peers_commands import peers
+from .report_commands import compare, pack, report
 from .selective_commands import selective
 from .shift_commands import ablation, corruptions, weights
 from .study_commands import StudyGroup, option
@@ -31,7 +32,6 @@ from .terminal import (
 )
 
 if TYPE_CHECKING:
-    from ..records.run_record import RunRecord
     from ..studies.study import Option
     from ..workload.workload import Workload
 
@@ -248,80 +248,6 @@ def convert(source: Path, out: Path, workload: str | None) -> None:
     echo(out)
 
 
-def _stored(results: Path, workload: str | None, latest: bool = True) -> list[RunRecord]:
-    from ..records.run_record import RUN_RECORDS
-    from ..records.store import Store
-
-    if not results.is_dir():
-        raise UserError(f"There is no results directory {results}; run something first.")
-    store = Store(results, RUN_RECORDS)
-    known = store.workloads()
-    if not known:
-        raise UserError(f"{results} holds no records; run `sigmabench run` first.")
-    if workload is not None and workload not in known:
-        raise unknown(f"workload with records in {results}", workload, known)
-    return store.records(workload, latest=latest)
-
-
-@main.command()
-@click.argument("workload", required=False)
-@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="Directory.")
-@click.option("--out", type=click.Path(path_type=Path), help="Write page and figures here.")
-@click.option(
-    "--format", "form", default="table", help="table, wide, fidelity, size, paper, markdown or csv."
-)
-@click.option("--where", metavar="FIELD=VALUE,...", help="Cells with these values alone.")
-@click.option("--machine", metavar="HASH", help="Of one machine alone: the start of its hash.")
-@click.option("--since", metavar="DATE", help="Made on this date or later, or at an ISO time.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
-def report(
-    workload: str | None,
-    results: Path,
-    out: Path | None,
-    form: str,
-    where: str | None,
-    machine: str | None,
-    since: str | None,
-    as_json: bool,
-) -> None:
-    """Tables from stored records; with --out, figures and one self-contained HTML page."""
-    from ..records.chosen import Chosen
-    from ..report import table
-    from ..workload.cell import Cell
-    from .commands import write_report
-
-    chosen = Chosen.from_options(Cell, where, machine, since)
-    records = chosen.of(_stored(results, workload))
-    if not records:
-        raise UserError("No record is as --where and --since ask; ask for less.")
-    if as_json:
-        echo(table.to_json(records))
-        return
-    if out is not None:
-        for path in write_report(records, out):
-            echo(path)
-        return
-    from .commands import render_report
-
-    rendered = render_report(records, form)
-    echo(rendered) if isinstance(rendered, str) else show(rendered)
-
-
-@main.command()
-@click.argument("a", type=click.Path(path_type=Path))
-@click.argument("b", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
-def compare(a: Path, b: Path, as_json: bool) -> None:
-    """Whether the results directories A and B differ, by tests that say what they could see."""
-    from ..studies.compare.document import comparison
-    from ..studies.compare.measure import compare as compare_records
-
-    found = compare_records(_stored(a, None, latest=False), _stored(b, None, latest=False))
-    echo_json(found.to_dict()) if as_json else show(comparison(found))
-    if not found.cells:
-        raise UserError(f"{a} and {b} have no cell in common, so nothing was compared.")
-
-
 @main.command()
 @click.argument("target")
 @click.option("--format", "form", default="INT8", help="Numeric format; see `sigmabench list`.")
@@ -370,7 +296,7 @@ def profile(
     echo_json(shown.to_dict(found)) if as_json else show(*shown.renderables(found, every))
 
 
-for command in (bench, peers, selective, corruptions, ablation, weights):
+for command in (report, compare, pack, bench, peers, selective, corruptions, ablation, weights):
     main.add_command(command)
 for command in (*main.commands.values(), *bench.commands.values()):
     command.context_class = _Context

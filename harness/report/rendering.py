@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from rich.console import Group
 
@@ -18,7 +19,7 @@ def terminal(document: Document) -> Group:
     return Group(*map(_shown, document.blocks))
 
 
-def _shown(block: object) -> object:
+def _shown(block: Any) -> Any:
     if isinstance(block, Words):
         return prose(block.text, style=block.style)
     return RichSheet(block) if isinstance(block, Sheet) else block

@@ -1,0 +1,317 @@
+"""`sigmabench report`, `compare` and `pack`: what is stored, shown again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..core.errors import UserError, unknown
+from ..core.words import first, plural
+from ..studies.registered import STUDIES
+from .study_commands import conclude
+from .terminal import echo, echo_json, show, tell
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from ..records.envelope import Record
+    from ..records.run_record import RunRecord
+    from ..studies.study import Study
+
+RESULTS = "results"
+FORMATS = ("table", "wide", "fidelity", "size", "paper", "markdown", "csv")
+_PATH = click.Path(path_type=Path)
+
+
+class _Problems:
+    """What could not be read; each is told once, after what could."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, None] = {}
+
+    def __call__(self, reason: UserError) -> None:
+        self.told.setdefault(str(reason))
+
+    def tell(self) -> None:
+        """On standard error.
+
+        Raises:
+            SystemExit: with status 2, where there was one.
+        """
+        for line in self.told:
+            tell(f"sigmabench: {line}")
+        if self.told:
+            raise SystemExit(2)
+
+
+@click.command()
+@click.argument("home", metavar="[WORKLOAD]", required=False)
+@click.option("--study", "name", default="run", help="Whose records; see --list.")
+@click.option("--results", type=_PATH, default=RESULTS, help="Directory of records.")
+@click.option("--list", "listed", is_flag=True, help="Which records there are, of every study.")
+@click.option("--out", type=_PATH, help="Write tables and figures here; of runs, a page too.")
+@click.option("--format", "form", default="table", help=f"{', '.join(FORMATS)}.")
+@click.option("--where", metavar="FIELD=VALUE,...", help="Records with these values alone.")
+@click.option("--machine", metavar="HASH", help="Of one machine alone: the start of its hash.")
+@click.option("--since", metavar="DATE", help="Made on this date or later, or at an ISO time.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
+def report(
+    home: str | None,
+    name: str,
+    results: Path,
+    listed: bool,
+    out: Path | None,
+    form: str,
+    as_json: bool,
+    **chosen: str | None,
+) -> None:
+    """Tables from stored records; with --out, figures and files.
+
+    Of runs, --format is table, wide, fidelity, size, paper, markdown or csv; of other studies,
+    table, markdown or csv. What cannot be read is told of, and the rest is shown.
+    """
+    if not results.is_dir():
+        raise UserError(f"There is no results directory {results}; run something first.")
+    problems = _Problems()
+    if listed:
+        _list(results, as_json, problems)
+    else:
+        _report(STUDIES.get(name), results, home, chosen, (out, form, as_json), problems)
+    problems.tell()
+
+
+def _report(
+    study: Study,
+    results: Path,
+    home: str | None,
+    chosen: Mapping[str, str | None],
+    how: tuple[Path | None, str, bool],
+    problems: _Problems,
+) -> None:
+    from ..records.chosen import Chosen
+
+    asked = Chosen.from_options(study.plan.KIND.subject, **chosen)
+    there = stored(study, results, home, problem=problems)
+    records = asked.of(there)
+    if not records and not (problems.told and not there):
+        raise UserError("No record is as --where and --since ask; ask for less.")
+    out, form, as_json = how
+    if study.name == "run":
+        _show_runs(records, out, form, as_json)
+    elif form in ("markdown", "csv"):
+        _show_text(study, records, form)
+    elif form == "table":
+        conclude(study, by_machine(records), None, {}, out, as_json, told=True)
+    else:
+        raise unknown("report format", form, ("table", "markdown", "csv"))
+
+
+def stored(
+    study: Study,
+    results: Path,
+    home: str | None = None,
+    *,
+    latest: bool = True,
+    problem: Callable[[UserError], None] | None = None,
+) -> list[Any]:
+    """Records of a study, oldest first.
+
+    Raises:
+        UserError: there are none; without `problem`, one cannot be read.
+    """
+    from ..records.store import Store
+
+    store: Store[Any] = Store(results, study.plan.KIND)
+    known = store.homes()
+    if not known:
+        raise UserError(f"{results} holds no records{_others(study, results)}.")
+    if home is not None and home not in known:
+        raise unknown(f"workload with records in {results}", home, known)
+    return store.records(home, latest=latest, problem=problem)
+
+
+def _others(study: Study, results: Path) -> str:
+    """Where records of other studies are."""
+    from ..records.store import Store
+
+    found = {
+        other.plan.KIND.name: name
+        for name, other in STUDIES.usable().items()
+        if other.plan.KIND.name != study.plan.KIND.name and Store(results, other.plan.KIND).homes()
+    }
+    command = f"{study.group} {study.name}".strip()
+    if not found:
+        return f"; run `sigmabench {command}` first"
+    named = " or ".join(f"--study {name}" for name in found.values())
+    return f" of {study.name}; give {named}, or run `sigmabench {command}` first"
+
+
+def by_machine(records: Sequence[Record[Any, Any]]) -> list[list[Record[Any, Any]]]:
+    """The records of each machine, in order of first appearance."""
+    groups: dict[tuple[object, ...], list[Record[Any, Any]]] = {}
+    for record in records:
+        groups.setdefault(record.fingerprint.place, []).append(record)
+    return list(groups.values())
+
+
+def _show_text(study: Study, records: Sequence[Record[Any, Any]], form: str) -> None:
+    from ..core.words import csv_files
+    from ..report.rendering import markdown
+    from .study_commands import documents
+
+    for group in by_machine(records):
+        for document in documents(study, group, None, {}):
+            if form == "markdown":
+                echo(markdown(document).rstrip())
+            else:
+                for table in csv_files(document.data).values():
+                    echo(table.rstrip("\n"))
+
+
+def _list(results: Path, as_json: bool, problems: _Problems) -> None:
+    from ..core.sheet import Column, RichSheet, Sheet
+    from ..records.store import strangers
+
+    found = list(_every_record(results, problems))
+    kinds = {study.plan.KIND.name for study in STUDIES.usable().values()}
+    for reason in strangers(results, kinds):
+        problems(reason)
+    if as_json:
+        echo_json([_told(name, record) for name, record in found])
+        return
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for name, record in found:
+        group = (name, record.subject.home, record.fingerprint.shown)
+        groups.setdefault(group, []).append(record.created[:10])
+    rows = tuple(
+        (*group[:2], str(len(days)), min(days), max(days), group[2])
+        for group, days in groups.items()
+    )
+    words = (("study", False), ("of", False), ("records", True), ("from", False), ("to", False))
+    columns = (*(Column(head, numeric=number) for head, number in words),)
+    machine = Column("machine", numeric=False)
+    show(RichSheet(Sheet(f"Records in {results}", (*columns, machine), rows, {})))
+
+
+def _every_record(results: Path, problems: _Problems) -> Iterator[tuple[str, Record[Any, Any]]]:
+    """With the name of the first study that has such records."""
+    from ..records.store import Store
+
+    seen = set()
+    for name, study in STUDIES.usable().items():
+        kind = study.plan.KIND
+        if kind.name not in seen:
+            seen.add(kind.name)
+            for record in Store(results, kind).records(latest=False, problem=problems):
+                yield name, record
+
+
+def _told(name: str, record: Record[Any, Any]) -> dict[str, Any]:
+    machine = record.fingerprint.machine
+    return {
+        "study": name,
+        "key": record.subject.key,
+        "subject": asdict(record.subject),
+        "machine": None if machine is None else machine.hash,
+        "created": record.created,
+        "valid": None if record.verdict is None else record.verdict.valid,
+    }
+
+
+def _show_runs(records: Sequence[RunRecord], out: Path | None, form: str, as_json: bool) -> None:
+    from ..report import table
+
+    if as_json:
+        echo(table.to_json(records))
+        return
+    if out is not None:
+        for path in _write_runs(records, out):
+            echo(path)
+        return
+    rendered = render_runs(records, form)
+    echo(rendered) if isinstance(rendered, str) else show(rendered)
+
+
+def render_runs(records: Sequence[RunRecord], form: str) -> RenderableType | str:
+    """One of the tables of runs.
+
+    Raises:
+        UserError: there is no such table, or the paper has no figures for it.
+    """
+    from ..report import table
+
+    if form not in FORMATS:
+        raise unknown("report format", form, FORMATS)
+    paper = _paper(records)
+    if form == "paper" and not paper:
+        raise UserError("The paper has no figures for this; name one workload that it measured.")
+    forms: dict[str, Any] = {
+        "table": lambda: table.narrow(records),
+        "wide": lambda: table.wide(records),
+        "fidelity": lambda: table.fidelity(records),
+        "size": lambda: table.size(records),
+        "paper": lambda: table.paper(records, paper or {}),
+        "markdown": lambda: table.markdown(records, paper),
+        "csv": lambda: table.csv(records),
+    }
+    rendered: RenderableType | str = forms[form]()
+    return rendered
+
+
+def _write_runs(records: Sequence[RunRecord], out: Path) -> list[Path]:
+    """Figures and the page, in `out`."""
+    from ..report.figures import figures
+    from ..report.page import write_page
+
+    page = out / "index.html"
+    write_page(records, page, _paper(records))
+    return [page, *figures(records, out)]
+
+
+def _paper(records: Sequence[RunRecord]) -> Mapping[str, Mapping[str, float]] | None:
+    """The paper's figures, where all records are of one workload that has some."""
+    from ..workload.workload import paper_of
+
+    names = {record.subject.workload for record in records}
+    return paper_of(names.pop()) if len(names) == 1 else None
+
+
+@click.command()
+@click.argument("a", type=_PATH)
+@click.argument("b", type=_PATH)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
+def compare(a: Path, b: Path, as_json: bool) -> None:
+    """Whether the results directories A and B differ, by tests that say what they could see."""
+    from ..studies.compare.document import comparison
+    from ..studies.compare.measure import compare as compare_records
+
+    run = STUDIES.get("run")
+    for folder in (a, b):
+        if not folder.is_dir():
+            raise UserError(f"There is no results directory {folder}; run something first.")
+    found = compare_records(stored(run, a, latest=False), stored(run, b, latest=False))
+    echo_json(found.to_dict()) if as_json else show(comparison(found))
+    if not found.cells:
+        raise UserError(f"{a} and {b} have no cell in common, so nothing was compared.")
+
+
+@click.command()
+@click.option("--results", type=_PATH, default=RESULTS, help="Directory of records.")
+def pack(results: Path) -> None:
+    """Put the records of each folder into one file, and their arrays into another.
+
+    They are read as before; a record that is measured again lies beside the pack and counts
+    instead of the one in it.
+    """
+    from ..records.store import Store
+
+    if not results.is_dir():
+        raise UserError(f"There is no results directory {results}; run something first.")
+    kinds = {study.plan.KIND.name: study.plan.KIND for study in STUDIES.usable().values()}
+    for kind in kinds.values():
+        for written, gone in Store(results, kind).pack():
+            echo(f"{first(list(map(str, written)))} for {plural(len(gone), 'file')}")
