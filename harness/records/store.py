@@ -296,15 +296,19 @@ class Store(Generic[R]):
 
 
 def strangers(results: Path, known: Collection[str]) -> Iterator[UserError]:
-    """Of every file in a results directory that is a record of a kind not among the known."""
+    """Of every folder in a results directory that holds records of a kind not among the known."""
     for folder in _record_folders(results):
+        told = set()
         for path in inside(folder):
-            name = kind_of(read_bytes(path)) if path.suffix == ".json" else path.stem
-            if path.suffix in (".json", ".jsonl") and name is not None and name not in known:
-                yield UserError(
-                    f"{path} holds records of the kind {name!r}, which this SigmaBench does not "
-                    "know; install the package that they come from, or upgrade."
-                )
+            if path.suffix == ".json":
+                told.add(kind_of(read_bytes(path)))
+            elif path.suffix == ".jsonl":
+                told.add(path.stem)
+        for name in sorted(told - {None, *known}, key=str):
+            yield UserError(
+                f"{folder} holds records of kind {name!r}, which this SigmaBench does not know; "
+                "install the package that they come from, or upgrade."
+            )
 
 
 def _record_folders(folder: Path, depth: int = 3) -> Iterator[Path]:
