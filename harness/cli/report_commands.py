@@ -93,13 +93,15 @@ def _report(
     problems: _Problems,
 ) -> None:
     from ..records.chosen import Chosen
+    from ..records.run_record import for_tables
 
     asked = Chosen.from_options(study.plan.KIND.subject, **chosen)
-    there = stored(study, results, home, problem=problems)
+    out, form, as_json = how
+    keep = for_tables if study.name == "run" and out is None else None
+    there = stored(study, results, home, problem=problems, keep=keep)
     records = asked.of(there)
     if not records and not (problems.told and not there):
         raise UserError("No record is as --where and --since ask; ask for less.")
-    out, form, as_json = how
     if study.name == "run":
         _show_runs(records, out, form, as_json)
     elif form in ("markdown", "csv"):
@@ -117,6 +119,7 @@ def stored(
     *,
     latest: bool = True,
     problem: Callable[[UserError], None] | None = None,
+    keep: Callable[[Any], Any] | None = None,
 ) -> list[Any]:
     """Records of a study, oldest first.
 
@@ -131,7 +134,7 @@ def stored(
         raise UserError(f"{results} holds no records{_others(study, results)}.")
     if home is not None and home not in known:
         raise unknown(f"workload with records in {results}", home, known)
-    return store.records(home, latest=latest, problem=problem)
+    return store.records(home, latest=latest, problem=problem, keep=keep)
 
 
 def _others(study: Study, results: Path) -> str:
@@ -226,7 +229,8 @@ def _show_runs(records: Sequence[RunRecord], out: Path | None, form: str, as_jso
     from ..report import table
 
     if as_json:
-        echo(table.to_json(records))
+        for piece in table.json_lines(records):
+            echo(piece)
         return
     if out is not None:
         for path in _write_runs(records, out):

@@ -7,7 +7,7 @@ is in `unavailable`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -311,6 +311,15 @@ class RunRecord(Record[Cell, RunBody]):
             and other.subject.key in mine.interleaved_with
             and self.subject.key in its.interleaved_with
         )
+
+
+def for_tables(record: RunRecord) -> RunRecord:
+    """The record without what no table shows: samples and curves, nearly all of its size."""
+    body = record.body
+    timing = replace(body.timing, latency_ns=())
+    curves = {"reliability": {}, "accuracy_vs_confidence": {}, "risk_coverage": {}}
+    quality = replace(body.quality, **curves)  # type: ignore[arg-type]
+    return replace(record, body=replace(body, timing=timing, quality=quality))
 
 
 def check_run(record: RunRecord) -> None:

@@ -23,6 +23,12 @@ def check_record(record: RunRecord) -> None:
         ValueError: what is wrong, with the name of the field.
     """
     _check_quality(record.body.quality)
+    timing = record.body.timing
+    if sum(timing.slices) != len(timing.latency_ns):
+        raise ValueError(
+            f"timing.slices hold {sum(timing.slices)} queries, and timing.latency_ns has "
+            f"{len(timing.latency_ns)}"
+        )
     if record.body.paired is not None:
         _check_paired(record.body.paired)
 

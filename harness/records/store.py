@@ -162,6 +162,7 @@ class Store(Generic[R]):
         fingerprint: Fingerprint | str | None = None,
         latest: bool = True,
         problem: Callable[[UserError], None] | None = None,
+        keep: Callable[[R], R] | None = None,
         **where: Any,
     ) -> list[R]:
         """Records that match, oldest first.
@@ -172,6 +173,7 @@ class Store(Generic[R]):
             latest: of several records of one subject from one machine (other software or code),
                 only the youngest.
             problem: told of what cannot be read, which is left out; None to raise it.
+            keep: what is kept in memory of each record, once it was checked; all if None.
             where: any other field of the subjects, with a value or a collection of values.
 
         Raises:
@@ -184,7 +186,7 @@ class Store(Generic[R]):
         if isinstance(fingerprint, Fingerprint):
             fingerprint = fingerprint_hash(fingerprint)
         found = [
-            record
+            record if keep is None else keep(record)
             for folder in self._folders(home)
             if fingerprint in (None, folder.name)
             for record in self._in(folder, problem)

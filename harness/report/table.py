@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
+from textwrap import indent
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -105,7 +106,7 @@ def summary(record: RunRecord) -> dict[str, Any]:
         },
         "ece_floor_percent": text.mean(quality.ece_floor_percent),
         "timing": {
-            "queries": len(timing.latency_ns),
+            "queries": sum(timing.slices),
             **{f"{name}_ns": value for name, value in timing.percentiles_ns.items()},
             "p50_ci95_ns": list(timing.p50_ci95_ns),
             "images_per_second": timing.images_per_second,
@@ -130,10 +131,19 @@ def summary(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def to_json(records: Iterable[RunRecord]) -> str:
-    """A JSON array of `summary`, one a cell, in the order of the tables."""
-    shown = [summary(record) for s in sections(records) for record in s.records]
-    return json.dumps(shown, indent=2, ensure_ascii=False, allow_nan=False)
+def summaries(records: Iterable[RunRecord]) -> Iterator[dict[str, Any]]:
+    """The `summary` of each record, in the order of the tables."""
+    return (summary(record) for s in sections(records) for record in s.records)
+
+
+def json_lines(records: Iterable[RunRecord]) -> Iterator[str]:
+    """A JSON array of `summaries` in pieces, each of whole lines: of many records it is large."""
+    opening = "["
+    for one in summaries(records):
+        yield opening
+        text = json.dumps(one, indent=2, ensure_ascii=False, allow_nan=False)
+        opening = indent(text, "  ") + ","
+    yield from ("[]",) if opening == "[" else (opening.removesuffix(","), "]")
 
 
 def csv(records: Iterable[RunRecord]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any
 
 FIXED = "fixed"
@@ -122,8 +122,12 @@ def not_by_default(one: Any) -> dict[str, Any]:
 
     A field that came later takes part in a key by this, and changes none of those from before.
     """
-    values = asdict(one)
-    return {f.name: values[f.name] for f in fields(one) if values[f.name] != f.default}
+    values = ((f.name, getattr(one, f.name), f.default) for f in fields(one))
+    return {
+        name: asdict(value) if is_dataclass(value) else value  # type: ignore[call-overload]
+        for name, value, default in values
+        if value != default
+    }
 
 
 def _key(cell: Cell) -> str:

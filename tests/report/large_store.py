@@ -63,9 +63,9 @@ def fill(results: Path, spread: tuple[int, int, int]) -> None:
     """Write them as they are stored, without waiting for the disk."""
     store = Store(results, RUN_RECORDS)
     for record in large(*spread, slices=SLICES, queries=QUERIES):
-        path = store.file(record.cell, record.fingerprint)
+        path = store.file(record.subject, record.fingerprint)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(to_json(record), encoding="utf-8")
+        path.write_text(to_json(RUN_RECORDS, record), encoding="utf-8")
 
 
 def main() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ def document(found: Sequence[RunRecord], *, wide: bool = False) -> Document:
     return Document(
         name=found[0].subject.workload,
         blocks=(table.wide(found) if wide else table.narrow(found),),
-        values=json.loads(table.to_json(found)),
+        values=list(table.summaries(found)),
         draw=lambda out, name: _draw(found, out),
     )
 
