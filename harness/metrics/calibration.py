@@ -138,7 +138,19 @@ def _gap(binned: Tensor, stated: Tensor, observed: Tensor, bins: int = BINS) -> 
     return 100.0 * float(difference.abs().sum()) / len(binned)
 
 
-ECE = Metric("ece", "%", True, False, "expected calibration error, 15 bins", ece, per_image=True)
+ECE = Metric(
+    "ece",
+    "%",
+    True,
+    False,
+    "expected calibration error, 15 bins",
+    ece,
+    per_image=True,
+    heading="ECE",
+    most=100.0,
+    margin=0.5,
+    matters=0.1,
+)
 ECE_FLOOR = Metric(
     "ece_floor",
     "%",
@@ -147,7 +159,15 @@ ECE_FLOOR = Metric(
     "ECE that a perfectly calibrated model would show",
     ece_floor,
     per_image=True,
+    shown=False,
 )
 UCE = Metric(
-    "uce", "%", True, False, "expected uncertainty calibration error, 15 bins", uce, per_image=True
+    "uce",
+    "%",
+    True,
+    False,
+    "expected uncertainty calibration error, 15 bins",
+    uce,
+    per_image=True,
+    heading="UCE",
 )

@@ -36,6 +36,15 @@ class Metric:
         compute: the function of (summary, labels) with labels already checked.
         per_image: it needs of a `Summary` what `Outcomes` has. For others the probabilities of
             every class of every image are kept.
+        heading: of its column; its name where empty.
+        title: on an axis of a figure; its heading where empty.
+        shown: it has a column in every table of scores.
+        of_image: a function of (summary, labels) that gives [N] float64, whose mean the score is;
+            None where it is no mean over images. Formats are compared by it image by image.
+        most: by how much one image can differ in it at most; None where there is no end.
+        margin: largest change that does not matter, fixed beforehand, in its unit: where there is
+            one, whether quantization harms it is judged under shift. It takes `of_image`.
+        matters: a change of it that two sets of records are compared for, in its unit.
     """
 
     name: str
@@ -45,6 +54,34 @@ class Metric:
     description: str
     compute: Callable[[Any, Tensor], float]
     per_image: bool = False
+    heading: str = ""
+    title: str = ""
+    shown: bool = True
+    of_image: Callable[[Any, Tensor], Tensor] | None = None
+    most: float | None = None
+    margin: float | None = None
+    matters: float = 0.0
+
+    @property
+    def called(self) -> str:
+        """In a table's head."""
+        return self.heading or self.name.replace("_", " ")
+
+    @property
+    def decimals(self) -> int:
+        """That a table shows."""
+        return 2 if self.unit == "%" else 4
+
+    @property
+    def field(self) -> str:
+        """Its name in records with the unit of a difference in it: `accuracy_percent`."""
+        unit = {"%": "percent"}.get(self.unit, self.unit)
+        return f"{self.name}_{unit}" if unit else self.name
+
+    @property
+    def harm(self) -> float:
+        """1 where more of it is worse, −1 where less is."""
+        return -1.0 if self.lower_is_better is False else 1.0
 
 
 #: Mutual information (nats) up to which passes are all the same, but for rounding.
@@ -100,16 +137,58 @@ def score(
     }
 
 
+def shown_metrics(*first: str) -> list[Metric]:
+    """The columns of a table of scores.
+
+    Args:
+        first: our own metrics that it shows, in this order; by default all that are shown.
+
+    Returns:
+        These, and after them what other packages show.
+    """
+    shown = [metric for metric in METRICS.usable().values() if metric.shown]
+    if not first:
+        return shown
+    foreign = [metric for metric in shown if METRICS.built_in(metric.name) is None]
+    return [*map(METRICS.get, first), *foreign]
+
+
+def compared_metrics() -> list[Metric]:
+    """Those whose formats are compared image by image."""
+    return [metric for metric in shown_metrics() if metric.of_image is not None]
+
+
+def judged_metrics() -> dict[str, Metric]:
+    """Those with a margin, by name: accuracy, NLL and ECE first."""
+    found = shown_metrics("accuracy", "nll", "ece")
+    return {metric.name: metric for metric in found if metric.margin is not None}
+
+
+def of_images(metric: Metric, summary: Predicted, labels: Tensor) -> Tensor:
+    """[N] float64: the metric of each image.
+
+    Raises:
+        ValueError: it is no mean over images.
+    """
+    if metric.of_image is None:
+        raise ValueError(f"{metric.name} is no mean over images")
+    return metric.of_image(_given(metric, summary), labels)
+
+
 def whole_needed() -> bool:
     """Whether some metric needs whole outcomes."""
     return not all(metric.per_image for metric in METRICS.usable().values())
 
 
 def _computed(metric: Metric, summary: Predicted, labels: Tensor) -> float:
+    return metric.compute(_given(metric, summary), labels)
+
+
+def _given(metric: Metric, summary: Predicted) -> Predicted:
     given = summary if metric.per_image else summary.whole
     if given is None:
         raise ValueError(f"{metric.name} needs whole outcomes")
-    return metric.compute(given, labels)
+    return given
 
 
 def _finite(metric: Metric, value: float) -> float:

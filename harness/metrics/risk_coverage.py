@@ -142,7 +142,25 @@ def _risks(confidence: Tensor, wrong: Tensor) -> Tensor:
     return (errors_before[group] + errors[group] * taken) / kept
 
 
-AURC = Metric("aurc", "", True, False, "area under the risk–coverage curve", aurc, per_image=True)
+AURC = Metric(
+    "aurc",
+    "",
+    True,
+    False,
+    "area under the risk–coverage curve",
+    aurc,
+    per_image=True,
+    heading="AURC",
+    shown=False,
+)
 EAURC = Metric(
-    "eaurc", "", True, False, "AURC above that of the best ranking", eaurc, per_image=True
+    "eaurc",
+    "",
+    True,
+    False,
+    "AURC above that of the best ranking",
+    eaurc,
+    per_image=True,
+    heading="E-AURC",
+    shown=False,
 )

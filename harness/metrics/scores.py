@@ -54,15 +54,53 @@ def mutual_information(summary: Predicted, labels: Tensor) -> float:
     return exact_mean(summary.mutual_information)
 
 
+# 0.3 points of accuracy, 0.01 nats of NLL and 0.5 points of ECE were fixed before any format was
+# scored under shift. Beside them, the largest losses on clean CIFAR-10 that the 2021 paper's
+# Table 1 calls no degradation: 0.15 points, 0.010 nats, 1.0 points.
 ACCURACY = Metric(
-    "accuracy", "%", False, False, "images predicted rightly", accuracy, per_image=True
+    "accuracy",
+    "%",
+    False,
+    False,
+    "images predicted rightly",
+    accuracy,
+    per_image=True,
+    of_image=lambda summary, labels: 100.0 * summary.correct(labels).double(),
+    most=100.0,
+    margin=0.3,
+    matters=0.1,
 )
-ERROR = Metric("error", "%", True, False, "images predicted wrongly", error, per_image=True)
+ERROR = Metric(
+    "error", "%", True, False, "images predicted wrongly", error, per_image=True, shown=False
+)
 NLL = Metric(
-    "nll", "nats", True, False, "negative log-likelihood of the label", nll, per_image=True
+    "nll",
+    "nats",
+    True,
+    False,
+    "negative log-likelihood of the label",
+    nll,
+    per_image=True,
+    heading="NLL",
+    of_image=lambda summary, labels: summary.nll(labels),
+    margin=0.01,
+    matters=0.002,
 )
-BRIER = Metric("brier", "", True, False, "Brier score, summed over classes", brier, per_image=True)
-ENTROPY = Metric("entropy", "nats", None, False, "mean predictive entropy", entropy, per_image=True)
+BRIER = Metric(
+    "brier",
+    "",
+    True,
+    False,
+    "Brier score, summed over classes",
+    brier,
+    per_image=True,
+    heading="Brier",
+    title="Brier score",
+    matters=0.001,
+)
+ENTROPY = Metric(
+    "entropy", "nats", None, False, "mean predictive entropy", entropy, per_image=True, shown=False
+)
 MUTUAL_INFORMATION = Metric(
     "mutual_information",
     "nats",
@@ -71,4 +109,6 @@ MUTUAL_INFORMATION = Metric(
     "mean mutual information of label and weights",
     mutual_information,
     per_image=True,
+    heading="MI",
+    shown=False,
 )

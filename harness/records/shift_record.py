@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.units import Units
+from ..metrics.metric import judged_metrics, of_images
 from ..workload.cell import Cell
 from .envelope import Record
 from .kind import Kind, Layout, cell_of, without
@@ -35,6 +36,8 @@ HALVED = ("accuracy", "nll", "ece", "aurc")
 BLOCKS = 16
 
 CONTRAST = "contrast."
+#: Of the values that a metric has of each image, where it is not one of `ARRAYS`.
+METRIC = "metric."
 
 #: Per-image arrays and their types.
 ARRAYS = {
@@ -80,6 +83,8 @@ class ShiftRecord(Record[Cell, ShiftBody]):
     class; with labels the negative log-likelihood in nats, whether the prediction is right (1) or
     wrong (0), and the label; and what the image was cut from (`Split.sources`), where that is
     known. Records of before have no `prediction`, `label` and `source`.
+
+    Other metrics with a margin stand beside them as `metric.` and their names, float32.
 
     Beside them, as `contrast.accuracy` and so on for all of `HALVED`, float32 [K, H], half the
     difference between what each of K blocks of images (`blocks.blocks_of`) contributes to the score
@@ -129,6 +134,11 @@ class ShiftRecord(Record[Cell, ShiftBody]):
         return "correct" in self.arrays
 
 
+def array_of(metric: str) -> str:
+    """Name of the array that holds a metric of each image."""
+    return metric if metric in ARRAYS else f"{METRIC}{metric}"
+
+
 def per_image(
     summary: Predicted, labels: Tensor | None, sources: Tensor | None = None
 ) -> dict[str, NDArray[Any]]:
@@ -147,12 +157,16 @@ def per_image(
     if summary.mutual_information is not None:
         arrays["mutual_information"] = summary.mutual_information
     if labels is not None:
-        arrays["nll"] = summary.nll(labels)
+        arrays |= {
+            array_of(metric.name): of_images(metric, summary, labels)
+            for metric in judged_metrics().values()
+            if metric.of_image is not None and metric.name != "accuracy"
+        }
         arrays["correct"] = summary.correct(labels)
         arrays["label"] = labels
     if sources is not None:
         arrays["source"] = sources
-    return {name: values.numpy().astype(ARRAYS[name]) for name, values in arrays.items()}
+    return {n: values.numpy().astype(ARRAYS.get(n, "<f4")) for n, values in arrays.items()}
 
 
 def _arrays_before(tree: dict[str, Any]) -> dict[str, NDArray[Any]]:

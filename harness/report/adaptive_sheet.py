@@ -6,12 +6,9 @@ from collections.abc import Sequence
 
 from ..core import words as text
 from ..core.sheet import Column, Sheet
-from ..metrics.metric import METRICS
+from ..metrics.metric import METRICS, shown_metrics
 from ..records.run_record import Adaptive
 from .rows import RecordRow, Section, unique
-
-#: Metrics that the short table shows, and how it heads them.
-_SHORT = {"accuracy": "accuracy", "ece": "ECE", "uce": "UCE", "nll": "NLL", "brier": "Brier"}
 
 
 def spent(section: Section) -> list[Sheet]:
@@ -40,10 +37,11 @@ def differences(section: Section) -> list[Sheet]:
     """Scores at adaptive T less those at full T, one row a format, the main metrics only."""
     sheets = []
     for looks, rows in _by_looks(section).items():
-        cells = [(row.label, *(_difference(found, name) for name in _SHORT)) for row, found in rows]
+        shown = shown_metrics()
+        cells = [(row.label, *(_difference(found, m.name) for m in shown)) for row, found in rows]
         columns = (
             Column("format", numeric=False),
-            *(Column(short, METRICS.get(name).unit) for name, short in _SHORT.items()),
+            *(Column(metric.called, metric.unit) for metric in shown),
         )
         notes = (_paired(looks),)
         title = f"Adaptive T: difference to T = {looks[-1]}"
@@ -62,13 +60,18 @@ def _every_difference(section: Section) -> list[Sheet]:
         names = list(dict.fromkeys(name for _, found in rows for name in found.differences))
         cells = []
         for name in names:
-            called = _SHORT.get(name, name.replace("_", " "))
-            title = f"{called} {METRICS.get(name).unit}".strip()
+            title = " ".join(_called(name)).strip()
             cells.append((title, *(_difference(found, name) for _, found in rows)))
         columns = (Column("metric", numeric=False), *(Column(row.label) for row, _ in rows))
         title = f"Adaptive T: difference to T = {looks[-1]}"
         sheets.append(Sheet(title, columns, tuple(cells), {}, 0, (_paired(looks),)))
     return sheets
+
+
+def _called(name: str) -> tuple[str, str]:
+    """A metric's heading and unit; what is in no short table keeps its name."""
+    metric = METRICS.get(name)
+    return metric.called if metric.shown else name.replace("_", " "), metric.unit
 
 
 def _by_looks(section: Section) -> dict[tuple[int, ...], list[tuple[RecordRow, Adaptive]]]:

@@ -7,15 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ..core import words as text
 from ..core.sheet import Column, Sheet
-from ..metrics.metric import METRICS, NO_INFORMATION
+from ..metrics.metric import METRICS, NO_INFORMATION, Metric, compared_metrics, shown_metrics
 from ..records.run_record import Fidelity, Paired, RunRecord
 from ..records.verdict import FIDELITY, KINDS, QUALITY, SPEED, Outcome, worst
 from . import adaptive_sheet as adaptive
 from .rows import RecordRow, Section, deterministic, largest_mc, passes, unique
 from .verdicts import mark
 
-#: How the scores of a table are headed, in order of its columns; units are those of `METRICS`.
-HEADINGS = {"accuracy": "accuracy", "ece": "ECE", "uce": "UCE", "nll": "NLL", "brier": "Brier"}
 Writer = Callable[[Sequence[float | None] | None, int], str]
 PAPER_COLUMNS = (
     Column("format", numeric=False),
@@ -76,8 +74,7 @@ def paired(section: Section) -> list[Sheet]:
         Column("T"),
         Column("format", numeric=False),
         Column("less", numeric=False),
-        Column("accuracy", "points"),
-        Column("NLL", "nats"),
+        *(Column(m.called, "points" if m.unit == "%" else m.unit) for m in compared_metrics()),
         Column("MI", "nats"),
         Column("MI", "kept, %"),
     )
@@ -209,10 +206,10 @@ def paper(section: Section, reference: Mapping[str, Mapping[str, float]], mc: in
     base = next((r for r in rows if r.record.subject.format == "FP32"), None)
     cells: list[tuple[str, ...]] = []
     headings: dict[int, str] = {}
-    for name in HEADINGS:
-        if rows and any(name in reference[r.record.subject.format] for r in rows):
-            headings[len(cells)] = " ".join(heading(name)).strip()
-            cells += [_paper_cells(r, base, reference, name) for r in rows]
+    for metric in shown_metrics():
+        if rows and any(metric.name in reference[r.record.subject.format] for r in rows):
+            headings[len(cells)] = f"{metric.called} {metric.unit}".strip()
+            cells += [_paper_cells(r, base, reference, metric.name) for r in rows]
     title = f"Beside the paper, T = {mc}"
     return Sheet(title, PAPER_COLUMNS, tuple(cells), headings)
 
@@ -265,12 +262,13 @@ def document(
 
 def heading(metric: str) -> tuple[str, str]:
     """What a metric is called in a table, and its unit."""
-    return HEADINGS.get(metric, metric.replace("_", " ")), METRICS.get(metric).unit
+    found = METRICS.get(metric)
+    return found.called, found.unit
 
 
 def decimals(metric: str) -> int:
     """How many decimals of a metric are shown."""
-    return 2 if METRICS.get(metric).unit == "%" else 4
+    return METRICS.get(metric).decimals
 
 
 def _worst(
@@ -302,13 +300,13 @@ def _count(row: RecordRow) -> tuple[int, bool]:
 
 def _scores(record: RunRecord, write: Writer) -> tuple[str, ...]:
     q = record.body.quality
-    cells = [write(q.scores.get(name), decimals(name)) for name in HEADINGS]
+    cells = [write(q.scores.get(m.name), m.decimals) for m in shown_metrics()]
     return (*cells[:2], text.fixed(text.mean(q.ece_floor_percent), decimals("ece")), *cells[2:])
 
 
 def _score_columns() -> tuple[Column, ...]:
     """Of `_scores`."""
-    columns = [Column(*heading(name)) for name in HEADINGS]
+    columns = [Column(metric.called, metric.unit) for metric in shown_metrics()]
     return (*columns[:2], Column("floor", columns[1].unit), *columns[2:])
 
 
@@ -358,8 +356,7 @@ def _paired_cells(
         row.passes,
         row.label,
         found.reference,
-        _plus_minus(found, "accuracy_percent", 2),
-        _plus_minus(found, "nll_nats", 4),
+        *(_plus_minus(found, metric) for metric in compared_metrics()),
         text.fixed(mine, 4),
         text.percent(share, 0),
     )
@@ -381,11 +378,14 @@ def _uncounted(rows: Sequence[RecordRow]) -> str:
     )
 
 
-def _plus_minus(found: Paired, metric: str, digits: int) -> str:
-    interval, value = found.intervals[metric], text.signed(found.differences[metric], digits)
+def _plus_minus(found: Paired, metric: Metric) -> str:
+    difference, digits = found.differences.get(metric.field), metric.decimals
+    if difference is None:  # a record of before
+        return text.MISSING
+    interval, value = found.intervals[metric.field], text.signed(difference, digits)
     if interval is None:
         return f"{value} ± {text.MISSING}"
-    below, above = (abs(end - found.differences[metric]) for end in interval)
+    below, above = (abs(end - difference) for end in interval)
     if math.isclose(below, above, rel_tol=1e-6, abs_tol=1e-9):
         return f"{value} ± {(above + below) / 2:.{digits}f}"
     return f"{value} ({' … '.join(text.signed(end, digits) for end in interval)})"

@@ -3,7 +3,7 @@
 Of each quantized variant, severity and metric the *effect* is the mean over corruption types of
 (quantized − float), on the same images; the *harm* is the effect with the sign that makes a loss
 positive. θ is the expected harm over images of the same kind, δ the margin of the metric
-(`MARGINS`). Three hypotheses are tested, all at the level α:
+(`Metric.margin`). Three hypotheses are tested, all at the level α:
 
     equivalent   H₀: |θ| ≥ δ, by two one-sided tests (TOST; Schuirmann, J. Pharmacokinet.
                  Biopharm. 1987); the larger of their p-values counts
@@ -48,25 +48,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.units import ALPHA, too_few
+from ..metrics.metric import Metric, judged_metrics
 from .bootstrap import Array, Luck, luck_draws
 from .pairs import Pair, PairedValues, pairs_at
 from .shifted import Results
 from .significance import holm
 
-MARGINS = {"accuracy": 0.3, "nll": 0.01, "ece": 0.5}
-"""Largest change that does not matter: 0.3 points of accuracy, 0.01 nats of NLL, 0.5 points of ECE.
-
-They were fixed before any format was scored under shift. Beside them, the largest losses on clean
-CIFAR-10 that the 2021 paper's Table 1 calls no degradation: 0.15 points, 0.010 nats, 1.0 points."""
-
-SIGN = {"accuracy": -1.0, "nll": 1.0, "ece": 1.0}
-"""Harm = sign × effect."""
-
 RESAMPLES = 10_000
 SEED = 0
 EQUIVALENT, WORSE, INCONCLUSIVE = "equivalent", "worse", "inconclusive"
 NOT_JUDGED = "not judged"
-_OF_CORRECTNESS = ("accuracy", "ece")  # one image changes either by at most 100 / N; within ±100
 
 
 @dataclass(frozen=True)
@@ -77,7 +68,8 @@ class Outcome:
         variant: the quantized one (`Results.formats`).
         reference: the float one.
         kind: `Results.kind` of the variant.
-        metric: a name of `MARGINS`; `effect`, `low` and `high` are in its unit (points of %, nats).
+        metric: a name of `judged_metrics`; `effect`, `low` and `high` are in its unit (points
+            of %, nats).
         severity: 0 (clean) to 5.
         images: how many both were scored on.
         units: how many independent ones they come from (`units.Units`).
@@ -130,14 +122,14 @@ def equivalence(
         alpha: level of the tests.
 
     Returns:
-        By variant, metric (in the order of `MARGINS`) and severity.
+        By variant, metric (in the order of `judged_metrics`) and severity.
     """
     raw = []
     for severity in results.severities:
         pairs = pairs_at(results, severity)
         if pairs:
             raw += _tested(PairedValues(results, severity, pairs), resamples, seed)
-    order, metrics = list(results.formats), list(MARGINS)
+    order, metrics = list(results.formats), list(judged_metrics())
     raw.sort(key=lambda o: (order.index(o.variant), metrics.index(o.metric), o.severity))
     return _corrected(raw, alpha)
 
@@ -147,12 +139,12 @@ def _tested(sample: PairedValues, resamples: int, seed: int) -> list[Outcome]:
     if units < 2:
         return [
             _outcome(sample, pair, metric, float(effects[metric][column]), None)
-            for metric in MARGINS
+            for metric in effects
             for column, pair in enumerate(sample.pairs)
         ]
     draws = sample.draws(resamples, seed)
     found = []
-    for metric in MARGINS:
+    for metric in effects:
         for column, pair in enumerate(sample.pairs):
             luck = sample.luck(pair, metric)
             moved = draws[metric][:, column] + luck_draws(luck, resamples, [seed, 2])
@@ -170,11 +162,11 @@ def _outcome(
     draws: Array | None,
     luck: Sequence[Luck] = (),
 ) -> Outcome:
-    low = high = None
+    judged, low, high = judged_metrics()[metric], None, None
     if draws is not None:
-        most = 100.0 if metric in _OF_CORRECTNESS else np.inf
+        most = judged.most or np.inf
         low, high = np.clip(np.quantile(draws, [0.025, 0.975]), -most, most).tolist()
-    judged = draws is not None and not too_few(sample.units.count)
+    enough = draws is not None and not too_few(sample.units.count)
     return Outcome(
         variant=pair.variant,
         reference=pair.reference,
@@ -189,14 +181,15 @@ def _outcome(
         effect=effect,
         low=low,
         high=high,
-        p=_p_values(SIGN[metric] * draws, MARGINS[metric]) if judged and draws is not None else {},
-        verdict=INCONCLUSIVE if judged else NOT_JUDGED,
+        p=_p_values(judged, draws) if enough and draws is not None else {},
+        verdict=INCONCLUSIVE if enough else NOT_JUDGED,
         near_floor=metric == "ece" and sample.near_floor(pair),
     )
 
 
-def _p_values(harm: Array, margin: float) -> dict[str, float]:
-    """Of the three hypotheses, from draws of the harm."""
+def _p_values(metric: Metric, draws: Array) -> dict[str, float]:
+    """Of the three hypotheses, from draws of the effect."""
+    harm, margin = metric.harm * draws, metric.margin or 0.0
 
     def share(on_the_side_of_h0: NDArray[np.bool_]) -> float:
         return (1 + int(on_the_side_of_h0.sum())) / (len(harm) + 1)

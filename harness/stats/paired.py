@@ -23,14 +23,14 @@ lost, or gained, the error by clusters is too small, for either metric: it goes 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ..data.units import Units
+from ..metrics.metric import compared_metrics, of_images
 from ..predict.predicted import Predicted
 from ..records.run_record import Paired
 from .significance import Estimate
@@ -38,22 +38,13 @@ from .significance import Estimate
 F64 = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class PerImage:
-    """What a pair needs of one seed's predictions of N images.
+#: Of one seed's predictions, by metric: its value of each image, [N] float64.
+PerImage = Mapping[str, F64]
 
-    Attributes:
-        correct: whether each prediction is the label, bool [N].
-        nll: negative log-likelihood of each label, nats, float64 [N].
-    """
 
-    correct: NDArray[np.bool_]
-    nll: F64
-
-    @classmethod
-    def of(cls, predicted: Predicted, labels: Tensor) -> PerImage:
-        """Of predictions and the labels of their images, int64 [N]."""
-        return cls(predicted.correct(labels).numpy(), predicted.nll(labels).numpy())
+def per_image(predicted: Predicted, labels: Tensor) -> dict[str, F64]:
+    """What formats are compared by, of predictions and the labels of their images, int64 [N]."""
+    return {m.name: of_images(m, predicted, labels).numpy() for m in compared_metrics()}
 
 
 def paired(
@@ -70,11 +61,12 @@ def paired(
         others: of the reference, likewise; there may be fewer seeds or more.
         sources: as `Split.sources`.
     """
-    units = Units.of(len(mine[0].nll), sources)
-    accuracy = _mean(mine, "correct") - _mean(others, "correct")
+    units = Units.of(len(next(iter(mine[0].values()))), sources)
     found = {
-        "accuracy_percent": _estimate(100 * accuracy, units, 100.0),
-        "nll_nats": _estimate(_mean(mine, "nll") - _mean(others, "nll"), units, math.inf),
+        metric.field: _estimate(
+            _mean(mine, metric.name) - _mean(others, metric.name), units, metric.most or math.inf
+        )
+        for metric in compared_metrics()
     }
     return Paired(
         reference,
@@ -94,21 +86,22 @@ def _estimate(
     if count < 2:
         return value, None
     spread = float(np.square(units.sums(differences - value)).sum()) * count / (count - 1)
-    added = _pseudo_unit(differences, units) if math.isfinite(most) else 0.0
-    error = math.sqrt(spread + (100.0 * added) ** 2) / (len(differences) + 2 * added)
+    end = most if math.isfinite(most) else 0.0
+    added = _pseudo_unit(differences, units, end) if end else 0.0
+    error = math.sqrt(spread + (end * added) ** 2) / (len(differences) + 2 * added)
     low, high = Estimate(value, error, count - 1).interval()
     return value, (max(low, -most), min(high, most))
 
 
-def _pseudo_unit(differences: F64, units: Units) -> float:
-    """m, images that a unit differs in, of differences of correctness in points."""
+def _pseudo_unit(differences: F64, units: Units, most: float) -> float:
+    """m, images that a unit differs in, of differences of `most` in an image at most."""
     sums = units.sums(differences)
     seen = sums[np.abs(sums) > 1e-9]
     if not len(seen):
         return len(differences) / units.count
-    return max(1.0, math.sqrt(float(np.square(seen).mean())) / 100.0)
+    return max(1.0, math.sqrt(float(np.square(seen).mean())) / most)
 
 
 def _mean(seeds: Sequence[PerImage], name: str) -> F64:
     """Mean over the seeds, [N]."""
-    return np.mean([getattr(seed, name) for seed in seeds], 0, dtype=np.float64)
+    return np.asarray(np.mean([seed[name] for seed in seeds], 0))

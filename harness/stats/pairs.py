@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from ..core.errors import UserError
 from ..data.units import Units
 from ..metrics.calibration import BINS
-from ..records.shift_record import CONTRAST, ShiftRecord
+from ..metrics.metric import judged_metrics
+from ..records.shift_record import CONTRAST, ShiftRecord, array_of
 from .blocks import shares_of
 from .bootstrap import Array, Luck, Means, gaps_of, halved, pseudo_units, resampled
 from .shifted import Results
@@ -56,22 +58,27 @@ class PairedValues:
         self.units = _same_units(self._records)
         self.images = len(self.units.which)
         self._accuracy = Means.of(self._differences(_correct), self.units)
-        self._nll = Means.of(self._differences(_nll), self.units)
+        self._losses = {
+            name: Means.of(self._differences(partial(_loss, name)), self.units)
+            for name in _losses(self._records)
+        }
         self._ece = self._differences(_ece)[0]
 
     def effects(self) -> dict[str, Array]:
         """Metric to [pairs], on the images as they are."""
-        return {"accuracy": self._accuracy.centre, "nll": self._nll.centre, "ece": self._ece}
+        losses = {name: means.centre for name, means in self._losses.items()}
+        return _ordered({"accuracy": self._accuracy.centre, "ece": self._ece, **losses})
 
     def draws(self, resamples: int, seed: int) -> dict[str, Array]:
         """Metric to [resamples, pairs] draws of the effect."""
-        chunks = [
-            (self._accuracy.draws(counts), self._nll.studentized(counts))
-            for counts in resampled(self.units.count, resamples, seed)
-        ]
-        accuracy, nll = map(np.concatenate, zip(*chunks, strict=True))
-        accuracy += pseudo_units(self._accuracy, resamples, [seed, 1])
-        return {"accuracy": accuracy, "nll": nll, "ece": self._ece_draws(resamples, seed)}
+        found: dict[str, list[Array]] = {name: [] for name in ("accuracy", *self._losses)}
+        for counts in resampled(self.units.count, resamples, seed):
+            found["accuracy"].append(self._accuracy.draws(counts))
+            for name, means in self._losses.items():
+                found[name].append(means.studentized(counts))
+        drawn = {name: np.concatenate(chunks) for name, chunks in found.items()}
+        drawn["accuracy"] += pseudo_units(self._accuracy, resamples, [seed, 1])
+        return {**drawn, "ece": self._ece_draws(resamples, seed)}
 
     def _ece_draws(self, resamples: int, seed: int) -> Array:
         """[resamples, pairs], by random halves of the units (McCarthy, Rev. Int. Stat. Inst. 1969):
@@ -128,9 +135,22 @@ def _correct(record: ShiftRecord) -> Array:
     return 100.0 * record.array("correct")
 
 
-def _nll(record: ShiftRecord) -> Array:
-    """[N], nats."""
-    return record.array("nll").astype(np.float64)
+def _ordered(found: Mapping[str, Array]) -> dict[str, Array]:
+    """By the order of the metrics that are judged."""
+    return {name: found[name] for name in judged_metrics() if name in found}
+
+
+def _losses(records: Mapping[str, Mapping[str, Sequence[ShiftRecord]]]) -> list[str]:
+    """Judged metrics whose values all records hold for each image; correctness and ECE have ways of
+    their own."""
+    every = [r for types in records.values() for found in types.values() for r in found]
+    names = [name for name in judged_metrics() if name not in ("accuracy", "ece")]
+    return [name for name in names if all(array_of(name) in r.arrays for r in every)]
+
+
+def _loss(metric: str, record: ShiftRecord) -> Array:
+    """[N], in the metric's unit."""
+    return record.array(array_of(metric)).astype(np.float64)
 
 
 def _ece(record: ShiftRecord) -> Array:

@@ -12,8 +12,8 @@ from jinja2 import Environment, StrictUndefined
 
 from sigmabench.harness.data.units import LEAST_UNITS, Units
 from sigmabench.harness.measure.saturation import FAILING_SHARE, FINDING_SHARE
+from sigmabench.harness.metrics.metric import METRICS
 from sigmabench.harness.records.verdict import SPEED
-from sigmabench.harness.studies.shift.analyse import NAMES
 
 from .across import Moved, widths
 from .changes import AT_MOST, AUDITED, RACED, TABLES, UNITS, Line
@@ -164,7 +164,9 @@ def _studies(found: Found) -> dict[str, Any]:
     for path, (count, moves) in found.tables.items():
         if _STUDIES in path.name:
             ratios = widths(rows_before(path), rows_now(path), TABLES[path])
-            told = ", ".join(f"{NAMES[name]} {ratio:.2f}" for name, ratio in ratios.items())
+            told = ", ".join(
+                f"{METRICS.get(name).called} {ratio:.2f}" for name, ratio in ratios.items()
+            )
             rows.append((path.parent.name, count, len(moves), told))
     heads = ("study", "tests", "verdicts that moved", "median of widths, now ÷ before")
     return {"studies": table(heads, rows), "studies_moved": _moves(found, _STUDIES)}

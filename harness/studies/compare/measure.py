@@ -5,7 +5,7 @@ slices (`stats.latency.log_median_ratio`). What is tested is not "equal" but "wi
 smallest effect that matters" (2 % unless told otherwise). Two runs at two times, or on two
 machines, are not one race: their medians stand side by side, and no ratio is formed.
 
-Quality. Welch's t-test over the seeds of the MC draw, of the same kind (`SCORE_EFFECTS`). It says
+Quality. Welch's t-test over the seeds of the MC draw, of the same kind (`Metric.matters`). It says
 nothing about other test images, for which each accuracy carries the interval of a difference of two
 proportions, of as many as there are independent images; where that covers 0, a verdict is on these
 images alone, and where there are fewer than `units.LEAST_UNITS` of them there is no verdict. Scores
@@ -28,7 +28,7 @@ from ...core.formats import FORMATS
 from ...core.words import plural, verb
 from ...data.units import ALPHA, too_few
 from ...machine.fingerprint import IN_PART
-from ...metrics.metric import METRICS
+from ...metrics.metric import METRICS, shown_metrics
 from ...records.run_record import RunRecord
 from ...records.verdict import INVALID, KINDS
 from ...stats.latency import log_median_ratio
@@ -36,20 +36,17 @@ from ...stats.significance import Estimate, holm, mean_difference, newcombe
 from ...workload.cell import Cell
 from .result import HERE, NOT_JUDGED, Bytes, Comparison, Latency, Score
 
-METRIC_NAMES = ("accuracy", "ece", "uce", "nll", "brier")
 SMALLEST_EFFECT = 0.02
-#: Change of a score that matters, in its unit; of a metric that is not named, any.
-SCORE_EFFECTS: Mapping[str, float] = {"accuracy": 0.1, "ece": 0.1, "nll": 0.002, "brier": 0.001}
 
 
 def compare(
     a: Sequence[RunRecord],
     b: Sequence[RunRecord],
     *,
-    metrics: Sequence[str] = METRIC_NAMES,
+    metrics: Sequence[str] | None = None,
     alpha: float = ALPHA,
     smallest_effect: float = SMALLEST_EFFECT,
-    score_effects: Mapping[str, float] = SCORE_EFFECTS,
+    score_effects: Mapping[str, float] | None = None,
     seed: int = 0,
 ) -> Comparison:
     """Compare two sets of records, cell by cell.
@@ -57,10 +54,11 @@ def compare(
     Args:
         a: one side, the base.
         b: the other side.
-        metrics: which scores are tested.
+        metrics: which scores are tested; by default those that tables show.
         alpha: family-wise error rate.
         smallest_effect: a change of latency that matters, as a share.
-        score_effects: a change of each metric that matters, in its unit; 0 where not named.
+        score_effects: a change of each metric that matters, in its unit, 0 where not named; by
+            default as the metrics say (`Metric.matters`).
         seed: of the bootstrap.
 
     Raises:
@@ -71,13 +69,16 @@ def compare(
             raise UserError(
                 f"Side {name} of the comparison has no records; name a directory of some."
             )
-    for metric in metrics:
+    names = [one.name for one in shown_metrics()] if metrics is None else metrics
+    for metric in names:
         if metric not in METRICS:
             raise unknown("metric", metric, METRICS.names())
     of_a, of_b = _newest(a), _newest(b)
     pairs = [_pair(of_a[cell], of_b[cell]) for cell in of_a if cell in of_b]
     rng = np.random.Generator(np.random.PCG64(seed))
-    effects = {name: score_effects.get(name, 0.0) for name in metrics}
+    if score_effects is None:
+        score_effects = {name: METRICS.get(name).matters for name in names}
+    effects = {name: score_effects.get(name, 0.0) for name in names}
     latency, scores, tests = _judged(pairs, effects, alpha, math.log1p(smallest_effect), rng)
     only_a = tuple(cell for cell in of_a if cell not in of_b)
     only_b = tuple(cell for cell in of_b if cell not in of_a)

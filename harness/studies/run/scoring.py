@@ -12,7 +12,7 @@ from ...metrics.metric import whole_needed
 from ...predict.adaptive import Evaluated, evaluate_adaptive
 from ...predict.loop import batch_of, outcomes
 from ...records.run_record import ARRAYS
-from ...stats.paired import PerImage
+from ...stats.paired import PerImage, per_image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -130,9 +130,7 @@ class Scorer:
         for index, seed in enumerate(seeds, 1):
             predicted, adaptive = self._predicted(artefact, predictor, mine, seed, advance)
             found[seed] = {
-                T: Scored(
-                    one.opening, PerImage.of(one, self.split.labels), _arrays(one, self.split)
-                )
+                T: Scored(one.opening, per_image(one, self.split.labels), _arrays(one, self.split))
                 for T, one in predicted.items()
             }
             for T, one in predicted.items():

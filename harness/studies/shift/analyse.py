@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from ...core.words import plural, verb
 from ...data.units import too_few
+from ...metrics.metric import METRICS
 from ...records.shift_record import ShiftRecord
 from ...stats.equivalence import (
     EQUIVALENT,
     INCONCLUSIVE,
-    MARGINS,
     NOT_JUDGED,
     WORSE,
     Outcome,
@@ -32,7 +32,6 @@ _KINDS = {
     PAPER_RANGE: "of BNNs in the paper's own range",
     TWIN: "of the deterministic twin",
 }
-NAMES = {"accuracy": "accuracy", "nll": "NLL", "ece": "ECE"}
 _NAMED = 3
 
 
@@ -143,7 +142,7 @@ def _sentence(group: Sequence[Outcome]) -> str:
     floor = f" (near the noise floor at {severity_ranges(near)})" if near else ""
     few = [outcome.units for outcome in group if outcome.verdict == NOT_JUDGED]
     why = f" ({too_few(min(few))})" if few else ""
-    return f"{first.variant}, {NAMES[first.metric]}: {'; '.join(clauses)}{floor}{why}."
+    return f"{first.variant}, {METRICS.get(first.metric).called}: {'; '.join(clauses)}{floor}{why}."
 
 
 _IMPROVED = "improved"
@@ -162,11 +161,13 @@ def _kind(outcome: Outcome) -> str:
 
 def _named(outcomes: Sequence[Outcome]) -> str:
     """By variant and metric; those with the largest harm, in margins, first."""
-    ranked = sorted(outcomes, key=lambda o: -abs(o.effect) / MARGINS[o.metric])
+    ranked = sorted(outcomes, key=lambda o: -abs(o.effect) / (METRICS.get(o.metric).margin or 1.0))
     where: dict[tuple[str, str], list[int]] = {}
     for outcome in ranked:
         where.setdefault((outcome.variant, outcome.metric), []).append(outcome.severity)
-    names = [f"{v} {NAMES[m]} at {_severities(found)}" for (v, m), found in where.items()]
+    names = [
+        f"{v} {METRICS.get(m).called} at {_severities(found)}" for (v, m), found in where.items()
+    ]
     more = f"; and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return "; ".join(names[:_NAMED]) + more
 

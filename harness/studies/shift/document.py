@@ -10,8 +10,9 @@ from typing import Any
 from ...core import words as text
 from ...core.document import Document, Words, with_notes
 from ...core.sheet import Sheet
+from ...metrics.metric import judged_metrics
 from ...report.rows import variant_lines
-from ...stats.equivalence import ALPHA, MARGINS
+from ...stats.equivalence import ALPHA
 from . import numbers
 from . import shift_sheets as sheets
 from . import verdict_sheets as verdicts
@@ -116,7 +117,7 @@ def to_dict(found: ShiftFindings) -> dict[str, Any]:
         "severities": numbers.boxes(results),
         "passes": numbers.passes(results),
         "ood": numbers.outside(results),
-        "margins": dict(MARGINS),
+        "margins": {name: metric.margin for name, metric in judged_metrics().items()},
         "alpha": ALPHA,
         "equivalence": [asdict(outcome) for outcome in outcomes],
         "conclusions": sentences(outcomes),

@@ -6,12 +6,20 @@ from statistics import median
 from typing import Any
 
 from ...core import words as text
+from ...metrics.metric import shown_metrics
 from ...stats.shifted import OOD, Results, detected
 
-METRICS = ("accuracy", "ece", "uce", "nll", "brier", "mutual_information")
-#: Of the box plots (figures 3 and 4 of the 2021 paper).
-BOXES = ("accuracy", "ece", "nll", "uce", "brier")
 DETECTORS = ("entropy", "mutual_information")
+
+
+def scored() -> list[str]:
+    """Metrics of the clean images."""
+    return [metric.name for metric in shown_metrics()] + ["mutual_information"]
+
+
+def boxed() -> list[str]:
+    """Of the box plots (figures 3 and 4 of the 2021 paper)."""
+    return [metric.name for metric in shown_metrics("accuracy", "ece", "nll", "uce", "brier")]
 
 
 def over_seeds(
@@ -47,7 +55,7 @@ def clean(found: Results) -> list[dict[str, Any]]:
         | {"mean": text.mean(values), "std": text.deviation(values)}
         for variant in found.formats
         if found.at(variant)
-        for metric in (*METRICS, "ece_floor")
+        for metric in (*scored(), "ece_floor")
         for values in [over_seeds(found, variant, metric)]
     ]
 
@@ -59,7 +67,7 @@ def boxes(found: Results) -> list[dict[str, Any]]:
         | {"median": median(values), "min": min(values), "max": max(values)}
         for severity in found.severities
         for variant in found.formats
-        for metric in BOXES
+        for metric in boxed()
         for values in [over_types(found, variant, metric, severity)]
         if values
     ]

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from ...core import words as text
 from ...core.sheet import Column, Sheet
+from ...metrics.metric import shown_metrics
 from ...report.rows import deterministic
-from ...report.sheets import HEADINGS, PAPER_COLUMNS, Writer, decimals, heading, seeds_note
+from ...report.sheets import PAPER_COLUMNS, Writer, decimals, heading, seeds_note
 from ...stats.shifted import Results
 from . import numbers
 
@@ -17,7 +18,7 @@ _SHORT = {"entropy": "entropy", _MI: "MI"}
 
 def clean(found: Results, write: Writer = text.concise) -> Sheet:
     """Scores on the clean images at the largest T, one row a variant."""
-    digits = {m: decimals(m) for m in numbers.METRICS}
+    digits = {m: decimals(m) for m in numbers.scored()}
     if write is text.concise:
         digits |= {"uce": 1, "nll": 3, "brier": 3}  # the terminal's 80 columns
     rows = []
@@ -26,7 +27,7 @@ def clean(found: Results, write: Writer = text.concise) -> Sheet:
             cells = [write(numbers.over_seeds(found, variant, m), digits[m]) for m in digits]
             floor = text.mean(numbers.over_seeds(found, variant, "ece_floor"))
             rows.append((variant, *cells[:2], text.fixed(floor, decimals("ece")), *cells[2:]))
-    columns = [Column(*_heading(m)) for m in numbers.METRICS]
+    columns = [Column(*_heading(m)) for m in numbers.scored()]
     columns.insert(2, Column("floor", columns[1].unit))
     drawn = [v for v in found.formats if found.at(v) and not deterministic(found.formats[v])]
     seeds = sorted({len(found.at(v)) for v in drawn})
@@ -43,7 +44,7 @@ def paper(found: Results, reference: Mapping[str, Mapping[str, float]]) -> Sheet
     variants = [v for v, format_ in found.formats.items() if format_ in reference and found.at(v)]
     rows: list[tuple[str, ...]] = []
     headings = {}
-    for metric in HEADINGS:
+    for metric in (one.name for one in shown_metrics()):
         shown = [v for v in variants if metric in reference[found.formats[v]]]
         if shown:
             headings[len(rows)] = " ".join(heading(metric)).strip()
@@ -69,13 +70,13 @@ def boxes(found: Results, ranges: bool = False) -> Sheet:
         cells.setdefault((row["severity"], row["variant"]), {})[row["metric"]] = shown
         counts.setdefault(row["severity"], set()).add(row["types"])
     rows = [
-        (str(severity), variant, *(got.get(m, text.MISSING) for m in numbers.BOXES))
+        (str(severity), variant, *(got.get(m, text.MISSING) for m in numbers.boxed()))
         for (severity, variant), got in cells.items()
     ]
     columns = (
         Column("severity"),
         Column("format", numeric=False),
-        *(Column(*heading(m)) for m in numbers.BOXES),
+        *(Column(*heading(m)) for m in numbers.boxed()),
     )
     types = sorted({n for severity, ns in counts.items() if severity for n in ns})
     over = f" over {text.either(types, 'corruption type')}" if types else ""

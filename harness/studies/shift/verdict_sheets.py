@@ -8,10 +8,10 @@ from ...core import words as text
 from ...core.formats import FORMATS
 from ...core.sheet import Column, Sheet
 from ...data.units import too_few
-from ...report.sheets import decimals, heading
-from ...stats.equivalence import EQUIVALENT, MARGINS, NOT_JUDGED, WORSE, Outcome
+from ...metrics.metric import METRICS, judged_metrics
+from ...report.sheets import decimals
+from ...stats.equivalence import EQUIVALENT, NOT_JUDGED, WORSE, Outcome
 from ...stats.pairs import NEAR
-from .analyse import NAMES
 
 SYMBOLS = {
     "equivalent": "=",
@@ -28,10 +28,10 @@ def grid(outcomes: Sequence[Outcome]) -> Sheet:
     severities = sorted({o.severity for o in outcomes})
     rows: list[tuple[str, ...]] = []
     headings = {}
-    for metric, margin in MARGINS.items():
+    for metric in judged_metrics():
         family = [o for o in outcomes if o.metric == metric]
         if family:
-            headings[len(rows)] = _margin(metric, margin)
+            headings[len(rows)] = _margin(metric)
         for variant in dict.fromkeys(o.variant for o in family):
             of = {o.severity: o for o in family if o.variant == variant}
             marks = (SYMBOLS[kind(of[s])] if s in of else text.MISSING for s in severities)
@@ -57,10 +57,10 @@ def details(outcomes: Sequence[Outcome]) -> Sheet:
     """Effects, intervals and p-values of the equivalence tests, one row a test."""
     rows: list[tuple[str, ...]] = []
     headings = {}
-    for metric, margin in MARGINS.items():
+    for metric in judged_metrics():
         family = [o for o in outcomes if o.metric == metric]
         if family:
-            headings[len(rows)] = _margin(metric, margin)
+            headings[len(rows)] = _margin(metric)
         rows += [_detail_cells(outcome) for outcome in family]
     columns = (
         Column("format", numeric=False),
@@ -136,6 +136,7 @@ def _p(value: float | None) -> str:
     return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _margin(metric: str, margin: float) -> str:
+def _margin(metric: str) -> str:
     """Short: rows' headings stand in the column of the names."""
-    return f"{NAMES[metric]} ± {margin:g} {heading(metric)[1]}"
+    found = METRICS.get(metric)
+    return f"{found.called} ± {found.margin:g} {found.unit}".rstrip()
