@@ -11,6 +11,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from pairing import each
 from report import factory
 from scipy import stats
 
@@ -20,7 +21,7 @@ from sigmabench.harness.records.record_file import read_record
 from sigmabench.harness.records.run_record import RUN_RECORDS, Paired, RunRecord
 from sigmabench.harness.records.verdict import INVALID, VALID
 from sigmabench.harness.report.rows import sections
-from sigmabench.harness.stats.paired import PerImage, paired
+from sigmabench.harness.stats.paired import paired
 
 ROOT = Path(__file__).parents[1]
 
@@ -160,7 +161,7 @@ def held(
     mine = rng.random(images) < gained
     other = mine ^ changed
     sides = [
-        PerImage(nll=torch.zeros(images, dtype=torch.float64), correct=torch.from_numpy(right))
+        each(nll=torch.zeros(images, dtype=torch.float64), correct=torch.from_numpy(right))
         for right in (mine, other)
     ]
     now = paired("FP32", sides[:1], sides[1:], torch.from_numpy(sources))

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from pairing import each
 from report import factory
 from scipy import stats
 from shift.shift_factory import cell, record
@@ -18,7 +19,7 @@ from sigmabench.harness.report.rows import sections
 from sigmabench.harness.report.sheets import paired as paired_sheets
 from sigmabench.harness.stats import equivalence as module
 from sigmabench.harness.stats.equivalence import MARGINS, equivalence
-from sigmabench.harness.stats.paired import PerImage, paired
+from sigmabench.harness.stats.paired import paired
 from sigmabench.harness.stats.shifted import results
 from sigmabench.harness.studies.ablation.measure import _intervals
 from sigmabench.harness.studies.compare.document import score_sheet
@@ -69,15 +70,15 @@ def test_copies_of_images_tell_a_study_no_more_than_the_images():
 
 def test_copies_of_images_tell_a_run_and_an_ablation_no_more():
     rng = np.random.default_rng(1)
-    mine, other = (PerImage(rng.random(60) < 0.8, rng.gamma(1.0, size=60)) for _ in range(2))
+    mine, other = (each(rng.random(60) < 0.8, rng.gamma(1.0, size=60)) for _ in range(2))
     which = torch.arange(60).repeat(8)
-    eight = [PerImage(one.correct[which], one.nll[which]) for one in (mine, other)]
+    eight = [{name: of[which] for name, of in one.items()} for one in (mine, other)]
     a = paired("FP32", [mine], [other])
     b = paired("FP32", [eight[0]], [eight[1]], which)
     assert (a.units, b.units) == (60, 60)
     for name, interval in a.intervals.items():
         assert b.intervals[name] == pytest.approx(interval)
-    values = np.stack([100.0 * mine.correct, 100.0 * other.correct], axis=1)
+    values = np.stack([mine["accuracy"], other["accuracy"]], axis=1)
     for correctness in (True, False):
         one = _intervals(values, Units.of(60), 100, correctness)
         many = _intervals(values[which], Units.of(480, which), 100, correctness)
@@ -89,10 +90,10 @@ def test_one_unit_tells_no_error_and_no_accuracy_is_beyond_100_points():
     for images, sources in ((1, None), (1, 100)):
         outcomes = equivalence(study(images, sources), resamples=50)
         assert {(o.low, o.high, o.verdict) for o in outcomes} == {(None, None, "not judged")}
-    one = PerImage(np.array([True]), np.array([0.1]))
+    one = each(np.array([True]), np.array([0.1]))
     found = paired("FP32", [one], [one])
     assert found.intervals == {"accuracy_percent": None, "nll_nats": None}
-    two = [PerImage(np.array([r, not r]), np.zeros(2)) for r in (True, False)]
+    two = [each(np.array([r, not r]), np.zeros(2)) for r in (True, False)]
     assert paired("FP32", [two[0]], [two[1]]).intervals["accuracy_percent"] == (-100.0, 100.0)
     assert _intervals(np.ones((1, 1)), Units.of(1), 50, True)[0].low is None
 
@@ -190,7 +191,7 @@ def test_tables_say_how_many_images_are_independent():
 
 def test_a_tables_interval_that_ends_at_what_is_possible_is_shown_by_its_ends():
     """Of 1 loss in 2 images, ± half of its width would reach beyond 100 points."""
-    sides = [PerImage(np.array([right, True]), np.zeros(2)) for right in (False, True)]
+    sides = [each(np.array([right, True]), np.zeros(2)) for right in (False, True)]
     one = replace(factory.record(format="INT8"), paired=paired("FP32", *([s] for s in sides)))
     low, high = one.paired.intervals["accuracy_percent"]
     assert (low, high > -50.0) == (-100.0, True)

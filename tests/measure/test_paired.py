@@ -9,13 +9,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pairing import each
 from scipy import stats
 
 from sigmabench.harness.core.formats import FORMATS, reference_of
 from sigmabench.harness.data.splits import Split
 from sigmabench.harness.predict.predicted import Summary
 from sigmabench.harness.records.run_record import Paired
-from sigmabench.harness.stats.paired import PerImage, paired
+from sigmabench.harness.stats.paired import paired, per_image
 
 
 def summary(probs: np.ndarray) -> Summary:
@@ -29,7 +30,7 @@ def drawn(count: int, seed: int) -> Summary:
 
 
 def compared(mine: list[Summary], others: list[Summary], part: Split) -> Paired:
-    sides = ([PerImage.of(one, part.labels) for one in side] for side in (mine, others))
+    sides = ([per_image(one, part.labels) for one in side] for side in (mine, others))
     return paired("FP32", *sides, part.sources)
 
 
@@ -128,7 +129,7 @@ def right(sources: list[int], gained: list[int], lost: list[int]) -> tuple[Paire
     """Of images right in both, but for those that one side gains or loses; and how many."""
     mine, other = np.ones(len(sources), bool), np.ones(len(sources), bool)
     other[gained], mine[lost] = False, False
-    sides = [PerImage(side, np.zeros(len(sources))) for side in (mine, other)]
+    sides = [each(side, np.zeros(len(sources))) for side in (mine, other)]
     return paired("FP32", sides[:1], sides[1:], torch.tensor(sources)), len(sources)
 
 
@@ -155,7 +156,7 @@ def test_of_one_image_a_unit_the_pseudo_unit_is_one_image_whatever_the_seeds() -
     """Agresti and Min's, also where an image differs in one seed of three."""
     mine, other = np.ones((3, 90), bool), np.ones((3, 90), bool)
     other[0, :4] = mine[1, 4:5] = False
-    sides = [[PerImage(one, np.zeros(90)) for one in side] for side in (mine, other)]
+    sides = [[each(one, np.zeros(90)) for one in side] for side in (mine, other)]
     d = (mine.astype(float) - other).mean(axis=0)
     spread = np.square(d - d.mean()).sum() * 90 / 89
     half = 100 * stats.t.ppf(0.975, 89) * math.sqrt(spread + 1) / 92
@@ -180,7 +181,7 @@ def covered(units: int, images: int, rate: float, alike: float, studies: int) ->
         law = rate * (1 / alike - 1), (1 - rate) * (1 / alike - 1)
         differ = rng.random((units, images)) < rng.beta(*law, (units, 1))
         gain = rng.random((units, images)) < rng.choice((0.1, 0.9), (units, 1))
-        sides = [PerImage(~(differ & g).ravel(), np.zeros(len(sources))) for g in (~gain, gain)]
+        sides = [each(~(differ & g).ravel(), np.zeros(len(sources))) for g in (~gain, gain)]
         found = paired("FP32", sides[:1], sides[1:], sources)
         low, high = found.intervals["accuracy_percent"]
         held += low <= 0.0 <= high

@@ -46,7 +46,7 @@ from sigmabench.harness.quantize.calibrate import (
 from sigmabench.harness.quantize.fold import FloatModel
 from sigmabench.harness.quantize.graph import Graph
 from sigmabench.harness.report.style import COLUMN, INK, figure, legend_above, render, styled
-from sigmabench.harness.stats.paired import PerImage, paired
+from sigmabench.harness.stats.paired import PerImage, paired, per_image
 from sigmabench.harness.stats.significance import Estimate
 
 HERE = Path(__file__).parent
@@ -129,7 +129,7 @@ class Study:
         predictor = sb.BACKENDS.get("native").load(artefact, threads=1)
         T, batch = self.size.passes, batch_of(artefact.graph)
         found = outcomes(predictor, self.scored, (T,), seed, batch=batch)[T]
-        return PerImage.of(found, self.scored.labels)
+        return per_image(found, self.scored.labels)
 
     def narrowed(self, names: set[str], factor: float) -> Graph:
         """The graph with some ranges times a factor."""
