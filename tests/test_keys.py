@@ -193,7 +193,7 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     (tmp_path / "sets").mkdir()
     (tmp_path / "sets" / "a.png").write_bytes(b"not opened")
     set_("sigmabench.harness.workload.conditions.available", lambda sets, *_: (sets, ()))
-    set_("sigmabench.harness.studies.selective.plan.available", lambda sets, *_: (sets, ()))
+    set_("sigmabench.harness.data.outside.available", lambda sets, *_: (sets, ()))
     set_("sigmabench.harness.workload.conditions._check_that_they_can_be_made", lambda *_: None)
     return tmp_path
 

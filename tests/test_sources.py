@@ -17,10 +17,10 @@ from sigmabench.harness.report.rows import sections
 from sigmabench.harness.report.sheets import paired as paired_sheets
 from sigmabench.harness.stats.equivalence import equivalence
 from sigmabench.harness.stats.shifted import results
+from sigmabench.harness.studies import scored as study
 from sigmabench.harness.studies.run import measure as sweep
-from sigmabench.harness.studies.selective.measure import findings
+from sigmabench.harness.studies.selective.analyse import findings
 from sigmabench.harness.studies.selective.referral import Choices
-from sigmabench.harness.studies.shift import measure as study
 from sigmabench.harness.studies.shift.document import markdown
 from sigmabench.harness.workload.conditions import shift_plan
 from sigmabench.harness.workload.plan import Plan

@@ -15,7 +15,8 @@ from sigmabench.harness.core.waiting import Lines, Pace, about
 from sigmabench.harness.measure.clock import expected_seconds, interleave
 from sigmabench.harness.measure.estimate import run_seconds
 from sigmabench.harness.race.turns import Turns, take_turns
-from sigmabench.harness.studies.shift import measure as study
+from sigmabench.harness.studies import scored as study
+from sigmabench.harness.studies.study import SCORED, Task
 from sigmabench.harness.workload.conditions import Condition
 from sigmabench.harness.workload.plan import Plan
 from sigmabench.harness.workload.prepare import load_networks, prepare
@@ -206,7 +207,7 @@ def test_the_estimate_of_a_study_is_of_its_cells(monkeypatch: pytest.MonkeyPatch
     """Of backends that need 1 ms and 10 ms a pass on an image, whose passes are counted."""
     took = {"native": 0.001, "drawn": 0.01}
     monkeypatch.setattr(study, "image_pass_seconds", lambda _, predictor, *__: took[predictor])
-    monkeypatch.setattr("sigmabench.harness.studies.shift.measure.time.perf_counter", lambda: 0.0)
+    monkeypatch.setattr("sigmabench.harness.studies.scored.time.perf_counter", lambda: 0.0)
     test = WORKLOADS.get("lenet-digits").splits(None).test.limit(20)
     graph = SimpleNamespace(steps=(), activations={"x": SimpleNamespace(shape=(1, 8, 8))})
     formats = {"FP32": "drawn", "INT8": "native", "DNN_INT8": "native"}
@@ -222,7 +223,10 @@ def test_the_estimate_of_a_study_is_of_its_cells(monkeypatch: pytest.MonkeyPatch
         predictor=lambda cell: cell.backend,
     )
     one, other = (Condition("none", 0, name, "test") for name in "ab")
-    wanted = {one: cells[:2], other: cells[2:]}
+    wanted = [
+        Task(tuple(cells[:2]), SCORED, about=one),
+        Task(tuple(cells[2:]), SCORED, about=other),
+    ]
     assert study._seconds(job, wanted) == pytest.approx(20 * (5 * 0.01 + 5 * 0.001 + 0.001))
 
 

@@ -8,15 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..core.errors import UserError
-from .terminal import command_line, tell
 
 if TYPE_CHECKING:
     from ..core.formats import Format
     from ..core.registry import Registry
     from ..core.sheet import RichSheet
-    from ..core.waiting import Report
-    from ..records.shift_record import ShiftRecord
-    from ..workload.conditions import ShiftPlan
     from ..workload.plan import Plan
     from ..workload.workload import Workload
 
@@ -291,31 +287,3 @@ def inspection_tables(found: dict[str, Any]) -> list[RichSheet]:
     ]
     layers = [_table("Layers", rows)] if rows else []
     return [_facts(found["file"], facts), *layers]
-
-
-def studied(
-    plan: ShiftPlan, results: Path, policy: str, workers: int | None, report: Report
-) -> list[ShiftRecord]:
-    """Records of a study of shift: scored now where they are missing; what a user should know is
-    told on stderr.
-
-    Raises:
-        UserError: as `studies.shift.measure.run`; there are none and the policy is `never`.
-    """
-    from ..machine.describe import fingerprint
-    from ..records.shift_record import SHIFT_RECORDS
-    from ..records.store import Policy, Store
-    from ..studies.shift.measure import run
-
-    records = run(
-        plan,
-        Store(results, SHIFT_RECORDS),
-        command_line(),
-        Policy.named(policy),
-        fingerprint().cores if workers is None else workers,
-        report,
-        tell,
-    )
-    if not records:
-        raise UserError(f"{results} holds no record of this study; leave out --policy never.")
-    return records

@@ -19,7 +19,6 @@ from ..studies import options
 from .bench_commands import bench
 from .peers_commands import peers
 from .report_commands import compare, pack, report
-from .selective_commands import selective
 from .shift_commands import ablation, corruptions, weights
 from .study_commands import StudyGroup, option
 from .terminal import (
@@ -296,7 +295,7 @@ def profile(
     echo_json(shown.to_dict(found)) if as_json else show(*shown.renderables(found, every))
 
 
-for command in (report, compare, pack, bench, peers, selective, corruptions, ablation, weights):
+for command in (report, compare, pack, bench, peers, corruptions, ablation, weights):
     main.add_command(command)
 for command in (*main.commands.values(), *bench.commands.values()):
     command.context_class = _Context

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..core.errors import UserError
 from ..core.words import plural, verb
 from ..studies.registered import STUDIES
 from .terminal import (
@@ -26,6 +27,7 @@ from .terminal import (
 
 if TYPE_CHECKING:
     from ..core.document import Document
+    from ..core.waiting import Report
     from ..records.envelope import Record
     from ..studies.study import Option, Study
 
@@ -55,11 +57,11 @@ def study_command(study: Study) -> click.Command:
     if default := getattr(plan, "ARGUMENT_DEFAULT", None):
         arguments = [click.Argument([plan.ARGUMENT], default=default)]
     options = [_option(one) for one in (*plan.OPTIONS, *plan.SHOWN)]
-    parallel = [_WORKERS] if getattr(plan, "PARALLEL", False) else []
+    parallel = getattr(plan, "PARALLEL", False)
     command = click.Command(
         study.name,
-        callback=_run(study),
-        params=[*arguments, *options, *parallel],
+        callback=_run(study, parallel),
+        params=[*arguments, *options, *([_WORKERS] if parallel else [])],
         help=plan.HELP,
         short_help=study.summary,
     )
@@ -95,7 +97,7 @@ def _option(one: Option) -> click.Option:
     return click.Option(names, type=_TYPES[one.type], default=one.default, help=text)
 
 
-def _run(study: Study) -> Any:
+def _run(study: Study, parallel: bool) -> Any:
     def run(
         results: Path,
         policy: str,
@@ -114,7 +116,7 @@ def _run(study: Study) -> Any:
         for line in lines:
             tell(line)
         with progress(not as_json) as report:
-            many = cores_for(None) if workers is None else workers
+            many = (cores_for(None) if workers is None else workers) if parallel else 1
             request = Request(results, command_line(), how, many, report, tell)
             groups = conduct(study, plan, request)
         conclude(study, groups, plan, shown, out, as_json, told=how is Policy.NEVER)
@@ -154,24 +156,46 @@ def conclude(
     from ..report.rendering import terminal, write
 
     values = []
-    for group in groups:
-        for document in documents(study, group, plan, shown):
+    for place, group in enumerate(groups):
+        try:
+            found = _made(study, group, plan, shown, as_json)
+        except UserError as reason:
+            if not place:
+                raise
+            tell(f"{_head(group)}: {reason}")  # what is asked is answered by the first
+            continue
+        for document in found:
             values.append(document.values)
+            for line in document.asides:
+                tell(line)
             if not as_json:
                 show(*([_head(group)] if told else []), terminal(document))
             if out is not None:
-                place = out if group is groups[0] else out / group[0].fingerprint.place_name
-                for path in write(document, study.name, place):
-                    echo(path, err=as_json)
+                folder = out / group[0].fingerprint.place_name if place else out
+                for one in write(document, study.name, folder):
+                    tell(one) if isinstance(one, str) else echo(one, err=as_json)
     if as_json:
         echo_json(values[0] if len(values) == 1 else values)
 
 
+def _made(
+    study: Study, records: Sequence[Record[Any, Any]], plan: Any, shown: dict[str, Any], quiet: bool
+) -> list[Document]:
+    with progress(not quiet) as report:
+        return list(documents(study, records, plan, shown, report))
+
+
 def documents(
-    study: Study, records: Sequence[Record[Any, Any]], plan: Any, shown: dict[str, Any]
+    study: Study,
+    records: Sequence[Record[Any, Any]],
+    plan: Any,
+    shown: dict[str, Any],
+    report: Report | None = None,
 ) -> Iterator[Document]:
     """What the records of one machine say."""
-    for found in study.part("analyse").analyse(records, plan):
+    part = study.part("analyse")
+    more = {"report": report} if getattr(part, "SLOW", False) else {}
+    for found in part.analyse(records, plan, **more):
         yield study.part("document").document(found, **shown)
 
 

@@ -3,7 +3,7 @@ into files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,9 @@ class Document:
         conclusions: computed sentences.
         sheets: tables with every interval, as they stand in files.
         data: name to rows of numbers, each a mapping of one set of columns.
-        draw: writes figures into a directory, under a name.
+        draw: writes figures into a directory, under a name; it gives their paths, and a line for
+            each that could not be drawn.
+        asides: lines for who asked for it, beside all that is shown and written.
     """
 
     name: str
@@ -49,7 +51,8 @@ class Document:
     conclusions: tuple[str, ...] = ()
     sheets: tuple[Sheet, ...] = ()
     data: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
-    draw: Callable[[Path, str], list[Path]] | None = None
+    draw: Callable[[Path, str], Iterable[Path | str]] | None = None
+    asides: tuple[str, ...] = ()
 
 
 def with_notes(sheets: Sequence[Sheet]) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +38,17 @@ def markdown(document: Document) -> str:
     return "\n".join([*head, *map(markdown_sheet, document.sheets)])
 
 
-def write(document: Document, study: str, out: Path) -> list[Path]:
-    """Tables, figures and numbers into a directory.
+def write(document: Document, study: str, out: Path) -> Iterator[Path | str]:
+    """Write tables, figures and numbers into a directory.
 
     Args:
         document: what is written.
         study: its name.
         out: directory, made if missing.
 
-    Returns:
-        The files: `<name>-<study>.md`, `<name>-<data>.csv` and figures. What has no row has none.
+    Yields:
+        Each file when it is there: `<name>-<study>.md`, `<name>-<data>.csv` and figures; and a line
+        for each figure that could not be drawn. What has no row has no file.
 
     Raises:
         UserError: the directory cannot be written to.
@@ -58,5 +60,6 @@ def write(document: Document, study: str, out: Path) -> list[Path]:
         files[f"{document.name}-{part}.csv"] = table
     for name, content in files.items():
         write_atomically(out / name, content.encode())
-    drawn = document.draw(out, document.name) if document.draw is not None else []
-    return [*(out / name for name in files), *drawn]
+        yield out / name
+    if document.draw is not None:
+        yield from document.draw(out, document.name)

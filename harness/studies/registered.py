@@ -14,10 +14,11 @@ def _of(name: str, summary: str, group: str = "") -> Study:
 
 RUN = _of("run", "Quantize WORKLOAD to every format, score and time it, print one table.")
 SHIFT = _of("shift", "Score WORKLOAD under dataset shift: every format on corrupted images.")
+SELECTIVE = _of("selective", "Refer what WORKLOAD is unsure of: what is left, who is referred.")
 
 STUDIES: Registry[Study] = Registry(
     "study",
-    {"run": f"{_HERE}:RUN", "shift": f"{_HERE}:SHIFT"},
+    {"run": f"{_HERE}:RUN", "shift": f"{_HERE}:SHIFT", "selective": f"{_HERE}:SELECTIVE"},
     lambda thing: isinstance(thing, Study),
     plural="studies",
 )

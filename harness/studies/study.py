@@ -2,7 +2,7 @@
 
     plan.py      KIND, OPTIONS and HELP; `plan` makes choices a plan, `tasks` a plan's tasks
     measure.py   `measurer` makes what measures a task
-    analyse.py   `analyse` makes findings of records
+    analyse.py   `analyse` makes findings of records; with SLOW it reports progress
     document.py  `document` makes tables, figures and conclusions of findings
 
 Modules are imported when they are needed, so listing studies costs nothing; `plan.py` imports

@@ -26,6 +26,7 @@ from sigmabench.harness.records import peers_record
 from sigmabench.harness.records import runtime_record as record
 from sigmabench.harness.records.run_record import RunRecord
 from sigmabench.harness.report import table
+from sigmabench.harness.report.rendering import terminal
 from sigmabench.harness.stats.equivalence import equivalence
 from sigmabench.harness.stats.shifted import results
 from sigmabench.harness.studies.ablation import document as ablation
@@ -44,13 +45,12 @@ from sigmabench.harness.studies.compare.measure import compare
 from sigmabench.harness.studies.peers import document as peers_table
 from sigmabench.harness.studies.profile import document as profile
 from sigmabench.harness.studies.profile.measure import Profile, Step
-from sigmabench.harness.studies.selective import document as selective_tables
+from sigmabench.harness.studies.selective import document as selective_study
 from sigmabench.harness.studies.selective.agreement import comparisons
-from sigmabench.harness.studies.selective.measure import DETECTORS, Told
+from sigmabench.harness.studies.selective.analyse import DETECTORS, SelectiveStudy, Told
 from sigmabench.harness.studies.selective.referral import Choices, selections
 from sigmabench.harness.studies.shift import document as shift_tables
 from sigmabench.harness.studies.weights import document as weights
-from sigmabench.harness.workload.workload import WORKLOADS
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
@@ -105,12 +105,13 @@ def selected() -> RenderableType:
     found = replace(
         found_of(both, choices, "lenet-digits"),
         formats=formats,
+        classes=len(CLASSES),
+        class_names=CLASSES,
         selections=tuple(selections(scored, both, both, choices, resamples=20)),
         comparisons=tuple(comparisons([both], choices, resamples=20)),
         outside=tuple(told),
     )
-    named = replace(WORKLOADS.get("lenet-digits"), classes=len(CLASSES), class_names=CLASSES)
-    return selective_tables.tables(found, named)
+    return terminal(selective_study.document(SelectiveStudy(found)))
 
 
 def ablated() -> RenderableType:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from sigmabench.harness.data.units import Units
-from sigmabench.harness.studies.selective.measure import SelectiveFindings
+from sigmabench.harness.studies.selective.analyse import SelectiveFindings
 from sigmabench.harness.studies.selective.referral import Choices
 from sigmabench.harness.studies.selective.sample import Outputs, SplitSample
 

@@ -17,9 +17,8 @@ from sigmabench.harness.data.splits import Split
 from sigmabench.harness.stats.shifted import results
 from sigmabench.harness.studies.selective import referred_sheet, selective_figures
 from sigmabench.harness.studies.selective.agreement import comparisons
-from sigmabench.harness.studies.selective.measure import SelectiveFindings
+from sigmabench.harness.studies.selective.analyse import SelectiveFindings
 from sigmabench.harness.studies.selective.referral import Choices, selections
-from sigmabench.harness.workload.workload import WORKLOADS
 
 IMAGES = 20
 LABELS = np.arange(IMAGES) % CLASSES
@@ -27,9 +26,8 @@ UNCERTAINTY = np.random.default_rng(1).permutation(IMAGES) / IMAGES
 WRONG = UNCERTAINTY > 0.7
 PIXELS = torch.arange(IMAGES, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 4, 4).clone()
 SPLIT = Split("test", PIXELS, torch.from_numpy(LABELS), (0.5,), (0.5,), CLASSES)
-WORKLOAD = replace(
-    WORKLOADS.get("lenet-digits"), classes=CLASSES, class_names=("ant", "bee", "cat", "dog")
-)
+WORKLOAD = "lenet-digits"
+NAMES = ("ant", "bee", "cat", "dog")
 CHOICES = Choices(coverage=0.75)
 
 
@@ -45,7 +43,9 @@ def study(seeds: int = 1) -> SelectiveFindings:
     both = sample(runs)
     (records,) = results(shift_factory.study(("FP32", "INT8"), (), mc=(4,), ood=()))
     return replace(
-        found_of(both, CHOICES, WORKLOAD.name),
+        found_of(both, CHOICES, WORKLOAD),
+        classes=CLASSES,
+        class_names=NAMES,
         selections=tuple(selections(records, both, None, CHOICES, resamples=50)),
         comparisons=tuple(comparisons([both], CHOICES, resamples=50)),
     )
@@ -61,18 +61,17 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 
 
 def test_a_sheet_has_the_least_sure_first_with_what_was_said(drawn: list[Figure]) -> None:
-    referred_sheet.referred_sheets(study(), {"test": SPLIT}, WORKLOAD, Path(), 8)
+    referred_sheet.referred_sheets(study(), {"test": SPLIT}, Path(), 8)
     (figure,) = drawn
     assert figure.get_suptitle() == "test: least sure by confidence, FP32"
     least = np.argsort(-UNCERTAINTY)[:8]
     panels = [panel for panel in figure.axes if panel.images]
     assert [int(panel.images[0].get_array()[0, 0, 0]) for panel in panels] == least.tolist()
-    names = WORKLOAD.class_names
     for panel, i in zip(panels, least, strict=True):
         numbers, said, true = (one.get_text() for one in panel.texts)
         assert numbers == f"H {UNCERTAINTY[i]:.2f}  I {UNCERTAINTY[i]:.2f}"
-        assert said == f"said {names[(LABELS[i] + 1) % CLASSES if WRONG[i] else LABELS[i]]}"
-        assert true == (f"is {names[LABELS[i]]}" if WRONG[i] else "right")
+        assert said == f"said {NAMES[(LABELS[i] + 1) % CLASSES if WRONG[i] else LABELS[i]]}"
+        assert true == (f"is {NAMES[LABELS[i]]}" if WRONG[i] else "right")
 
 
 @pytest.mark.parametrize(
@@ -85,13 +84,13 @@ def test_a_sheet_has_the_least_sure_first_with_what_was_said(drawn: list[Figure]
 )
 def test_images_that_changed_since_are_not_drawn(split: Split, says: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"{says}.*score it again with --policy always"):
-        referred_sheet.referred_sheets(study(), {"test": split}, WORKLOAD, tmp_path, 8)
+        referred_sheet.referred_sheets(study(), {"test": split}, tmp_path, 8)
     assert not list(tmp_path.iterdir())
 
 
 def test_figures_show_the_numbers(drawn: list[Figure]) -> None:
     found = study()
-    selective_figures.selective_figures(found, WORKLOAD, Path(), "w")
+    selective_figures.selective_figures(found, Path(), "w")
     curves, referred, classes = drawn
     line = curves.axes[0].lines[0]
     coverage, error = line.get_xdata(), line.get_ydata()

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import base64
 import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from records_made import changed
 from scipy import stats
 from selective_cases import noisy_run, outputs, sample
 from shift import shift_factory
 from sklearn.metrics import balanced_accuracy_score, recall_score, roc_auc_score
 
 from sigmabench.harness.core.errors import UserError
-from sigmabench.harness.records.shift_record import ShiftRecord, encoded
+from sigmabench.harness.records.envelope import Arrays
+from sigmabench.harness.records.shift_record import ShiftRecord
+from sigmabench.harness.report.rendering import markdown
 from sigmabench.harness.stats.blocks import shares_of
 from sigmabench.harness.stats.shifted import results
 from sigmabench.harness.studies.selective import referral as selection
-from sigmabench.harness.studies.selective.analyse import sentences
-from sigmabench.harness.studies.selective.document import markdown
-from sigmabench.harness.studies.selective.measure import SelectiveFindings, findings
+from sigmabench.harness.studies.selective.analyse import (
+    SelectiveFindings,
+    SelectiveStudy,
+    findings,
+)
+from sigmabench.harness.studies.selective.conclusions import sentences
+from sigmabench.harness.studies.selective.document import document
 from sigmabench.harness.studies.selective.referral import (
     Bounded,
     Choices,
@@ -30,7 +36,6 @@ from sigmabench.harness.studies.selective.referral import (
 )
 from sigmabench.harness.studies.selective.sample import Interval, Outputs, SplitSample
 from sigmabench.harness.studies.selective.selective_sheets import classes, kept
-from sigmabench.harness.workload.workload import WORKLOADS
 
 CHOICES = Choices(coverage=0.75, bound=0.1)
 SPLITS = ("test", "held-out")
@@ -42,7 +47,7 @@ def of_splits(**choices: object) -> list[ShiftRecord]:
     made = shift_factory.study(**{**given, "seeds": (0, 1), **choices})  # type: ignore[arg-type]
     copies = [r for r in made if r.labelled]
     return made + [
-        replace(record, cell=replace(record.cell, split=split))
+        changed(record, subject=replace(record.subject, split=split))
         for split in ("held-out", "validation")
         for record in copies
     ]
@@ -137,7 +142,7 @@ def test_without_errors_there_is_nothing_to_halve() -> None:
 def test_areas_are_means_over_seeds_of_running_error_rates(found: SelectiveFindings) -> None:
     records = of_splits()
     for one in found.of("test"):
-        own = [r for r in records if (r.cell.split, r.cell.format) == ("test", one.variant)]
+        own = [r for r in records if (r.subject.split, r.subject.format) == ("test", one.variant)]
         clean = [r for r in own if r.labelled]
         areas = []
         for r in clean:
@@ -155,10 +160,17 @@ def lucky(records: list[ShiftRecord]) -> list[ShiftRecord]:
 
     def one(r: ShiftRecord) -> ShiftRecord:
         aurc = (rng.normal(0, 0.1, 11) + rng.normal(0, 0.1, (16, 11))) / 16
-        contrasts = {**r.contrasts, "aurc": encoded(aurc, "<f4")}
-        return replace(r, cell=replace(r.cell, noise="stream-v1"), contrasts=contrasts)
+        arrays = {**r.arrays, "contrast.aurc": aurc.astype("<f4")}
+        cell = replace(r.subject, noise="stream-v1")
+        return changed(r, subject=cell, arrays=Arrays.of(arrays))
 
-    return [one(r) if r.contrasts else r for r in records]
+    return [one(r) if r.contrasted else r for r in records]
+
+
+def without(r: ShiftRecord, start: str) -> ShiftRecord:
+    """The same without arrays whose names start so."""
+    kept = {name: one for name, one in r.arrays.items() if not name.startswith(start)}
+    return changed(r, arrays=Arrays.of(kept))
 
 
 def change_of_int8(
@@ -180,8 +192,8 @@ def test_the_change_of_the_area_has_the_luck_that_all_images_share(
     records = lucky(of_splits(mc=(12,)))
     told, images = change_of_int8(records), change_of_int8(records, monkeypatch)
     assert told.luck
-    found = [r for r in records if r.contrasts and r.cell.split == "test"]
-    both = {(r.cell.format, r.cell.seed): r for r in found}
+    found = [r for r in records if r.contrasted and r.subject.split == "test"]
+    both = {(r.subject.format, r.subject.seed): r for r in found}
     variance, shares = 0.0, shares_of(both["INT8", 0].units)
     for seed in (0, 1):  # of INT8 less FP32, for both have one noise
         d = both["INT8", seed].contrast("aurc") - both["FP32", seed].contrast("aurc")
@@ -200,7 +212,7 @@ def test_the_change_of_the_area_has_the_luck_that_all_images_share(
 def test_an_upper_bound_of_the_luck_is_said_to_be_one() -> None:
     """Of records from before contrasts, which have scores of halves instead."""
     now = of_splits(mc=(12,))
-    before = [replace(r, contrasts={}, halves={"aurc": (0.01, 0.02) * 10}) for r in now]
+    before = [changed(without(r, "contrast."), halves={"aurc": (0.01, 0.02) * 10}) for r in now]
     for records, bound in ((now, False), (before, True)):
         found = findings(records, ("test",), CHOICES, resamples=20)
         assert ("an upper bound" in kept(found).notes[0]) == bound
@@ -220,7 +232,7 @@ def test_a_change_is_over_the_seeds_that_both_have() -> None:
 
 
 def test_seeds_that_lack_are_told() -> None:
-    records = [r for r in of_splits() if (r.cell.format, r.cell.seed) != ("INT8", 1)]
+    records = [r for r in of_splits() if (r.subject.format, r.subject.seed) != ("INT8", 1)]
     found = findings(records, ("test",), CHOICES, resamples=20)
     assert "test: INT8 has 1 of 2 seeds of the draw." in found.missing
     assert not any("DNN_FP32 has" in line for line in found.missing)
@@ -249,7 +261,7 @@ def bounded_by(thresholds: tuple[float | None, ...], kept: float | None) -> list
     made = SelectiveFindings(
         "w", CHOICES, 4, {"FP32": "FP32"}, {}, (), {}, samples, (one,), (), ()
     )  # fmt: skip
-    return sentences(made, WORKLOADS.get("lenet-digits"))
+    return sentences(made)
 
 
 @pytest.mark.parametrize(
@@ -282,7 +294,7 @@ def test_a_seed_without_threshold_is_told_and_has_no_part_in_the_classes() -> No
 def test_formats_with_their_own_thresholds_stand_beside_one_another(
     found: SelectiveFindings,
 ) -> None:
-    lines = sentences(found, WORKLOADS.get("lenet-digits"))
+    lines = sentences(found)
     (line,) = (one for one in lines if one.startswith("test, beside one another"))
     for one in found.of("test"):
         assert (f"{one.variant} " in line) == (not one.variant.startswith("DNN"))
@@ -293,22 +305,19 @@ def test_formats_with_their_own_thresholds_stand_beside_one_another(
 
 
 def test_conclusions_begin_with_sets_that_have_no_note(found: SelectiveFindings) -> None:
-    noted = replace(WORKLOADS.get("lenet-digits"), split_notes={"test": "it shares its images."})
-    lines = sentences(found, noted)
+    noted = replace(found, split_notes={"test": "it shares its images."})
+    lines = sentences(noted)
     first = [line.partition(",")[0] for line in lines]
     assert first == sorted(first) == ["held-out"] * (len(lines) // 2) + ["test"] * (len(lines) // 2)
-    assert sentences(found, WORKLOADS.get("lenet-digits"))[0].startswith("test, ")
-    assert "- test: it shares its images." in markdown(found, noted)
+    assert sentences(found)[0].startswith("test, ")
+    assert "- test: it shares its images." in markdown(document(SelectiveStudy(noted)))
 
 
 def test_a_terminal_has_the_classes_of_which_most_is_referred(found: SelectiveFindings) -> None:
     shown = found.of("test")[0]
     many = [ClassFigures(label, 12, 50.0, float(label % 37), None) for label in range(100)]
     wide = replace(found, selections=(replace(shown, classes=tuple(many)),))
-    short, whole = (
-        classes(wide, "test", replace(WORKLOADS.get("lenet-digits"), classes=100), every=every)
-        for every in (False, True)
-    )
+    short, whole = (classes(wide, "test", every=every) for every in (False, True))
     assert len(whole.rows) == 3 * 100
     assert len(short.rows) == 2 * 20
     assert [float(row[2]) for row in short.rows[:20]] == sorted(
@@ -328,7 +337,7 @@ def test_images_from_outside_are_told_from_every_split(found: SelectiveFindings)
             next(
                 r
                 for r in records
-                if (r.cell.format, r.cell.seed, r.cell.split, r.labelled)
+                if (r.subject.format, r.subject.seed, r.subject.split, r.labelled)
                 == (told.variant, told.seed, split, labelled)
             ).array(told.by)
             for split, labelled in ((told.split, True), ("test", False))
@@ -347,16 +356,13 @@ def test_by_mutual_information_twins_are_left_out() -> None:
 
 def test_what_is_missing_is_said(found: SelectiveFindings) -> None:
     assert found.missing == ()
-    test = [r for r in of_splits() if r.cell.split == "test"]
+    test = [r for r in of_splits() if r.subject.split == "test"]
     alone = findings(test, ("test",), CHOICES, resamples=20)
     assert any("no threshold could be chosen" in line for line in alone.missing)
     assert all(one.bounded is None for one in alone.selections)
     with pytest.raises(UserError, match="no record of the held-out split"):
         findings(test, SPLITS, CHOICES)
-    old = [
-        replace(r, per_image={k: v for k, v in r.per_image.items() if k != "prediction"})
-        for r in test
-    ]
+    old = [without(r, "prediction") for r in test]
     with pytest.raises(UserError, match="has no predictions image by image; score it again"):
         findings(old, ("test",), CHOICES)
 
@@ -377,7 +383,7 @@ def test_intervals_ignore_what_is_not_defined() -> None:
 
 def test_sources_of_a_record_are_numbered_from_0() -> None:
     (record,) = shift_factory.study(("FP32",), (), images=4, ood=())
-    packed = base64.b64encode(np.array([7, 3, 7, 9], "<i4").tobytes()).decode()
-    (study,) = results([replace(record, per_image={**record.per_image, "source": packed})])
+    arrays = {**record.arrays, "source": np.array([7, 3, 7, 9], "<i4")}
+    (study,) = results([changed(record, arrays=Arrays.of(arrays))])
     assert SplitSample.of(study, "confidence").units.which.tolist() == [1, 0, 1, 2]
     assert isinstance(SplitSample.of(study, "entropy").outputs["FP32"][0], Outputs)

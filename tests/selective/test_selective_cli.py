@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from records_made import changed
 from selective_cases import found_of, noisy_run, sample
 
 from sigmabench.harness.cli.main import main
@@ -16,7 +17,8 @@ from sigmabench.harness.data.splits import Splits
 from sigmabench.harness.records.shift_record import SHIFT_RECORDS
 from sigmabench.harness.records.store import Store
 from sigmabench.harness.studies.selective.agreement import comparisons
-from sigmabench.harness.studies.selective.analyse import answer
+from sigmabench.harness.studies.selective.analyse import findings
+from sigmabench.harness.studies.selective.conclusions import answer
 from sigmabench.harness.studies.selective.plan import selective_plan
 from sigmabench.harness.studies.selective.referral import Choices
 from sigmabench.harness.studies.selective.selective_sheets import classes
@@ -63,15 +65,15 @@ def test_tables_fit_and_files_are_there(stored: tuple[Path, Path, Result]) -> No
 
 def test_every_split_is_scored_with_one_noise(stored: tuple[Path, Path, Result]) -> None:
     records = Store(stored[0], SHIFT_RECORDS).records()
-    cells = {(r.cell.split, r.cell.format, r.cell.seed) for r in records}
+    cells = {(r.subject.split, r.subject.format, r.subject.seed) for r in records}
     bayesian = {
         (s, f, n) for s in ("test", "validation") for f in ("FP32", "INT8_SIGMA1") for n in (0, 1)
     }
     twins = {(s, f, 0) for s in ("test", "validation") for f in ("DNN_FP32", "DNN_INT8")}
     assert cells == bayesian | twins
-    assert {r.cell.noise for r in records} == {"stream-v1", "-"}
-    assert {r.images for r in records} == {60}
-    assert all(("aurc" in r.contrasts) == (r.cell.noise != "-") for r in records)
+    assert {r.subject.noise for r in records} == {"stream-v1", "-"}
+    assert {r.body.images for r in records} == {60}
+    assert all(("contrast.aurc" in r.arrays) == (r.subject.noise != "-") for r in records)
 
 
 def test_json_is_whole_and_reading_scores_nothing(stored: tuple[Path, Path, Result]) -> None:
@@ -143,6 +145,31 @@ def test_test_sets_that_are_not_there_are_left_out(
     assert sheets == {"lenet-digits-least-sure-test.svg"}
 
 
+def test_what_another_machine_cannot_answer_is_told_beside_what_one_can(
+    stored: tuple[Path, Path, Result], tmp_path: Path
+) -> None:
+    """Of the first a table each, of the second a line that names it."""
+    both = Store(tmp_path, SHIFT_RECORDS)
+    for record in Store(stored[0], SHIFT_RECORDS).records():
+        both.save(record)
+        if record.subject.split == "validation":
+            other = replace(record.fingerprint, cpu="Another CPU", machine=None)
+            both.save(changed(record, fingerprint=other))
+    told = call(tmp_path, "--policy", "never", "--splits", "test")
+    assert told.exit_code == 0, told.output
+    assert "Another CPU" in told.stderr
+    assert "There is no record of the test split" in told.stderr
+    assert told.stdout.count("Would quantization change") == 1
+    assert "Another CPU" not in told.stdout
+
+
+def test_a_report_shows_what_the_command_shows(stored: tuple[Path, Path, Result]) -> None:
+    asked = ["report", "lenet-digits", "--study", "selective", "--format", "markdown"]
+    told = CliRunner().invoke(main, [*asked, "--results", str(stored[0])])
+    assert told.exit_code == 0, told.output
+    assert told.stdout.rstrip() == (stored[1] / "lenet-digits-selective.md").read_text().rstrip()
+
+
 def test_validation_as_a_test_set_says_what_it_is(stored: tuple[Path, Path, Result]) -> None:
     told = call(stored[0], "--splits", "validation", "--policy", "never")
     assert told.exit_code == 0, told.output
@@ -174,7 +201,10 @@ def test_mistakes_are_named(options: tuple[str, ...], message: str, tmp_path: Pa
 def test_nothing_stored_says_so(tmp_path: Path) -> None:
     told = call(tmp_path, "--policy", "never")
     assert told.exit_code == 2
-    assert "holds no record of this study; leave out --policy never" in told.output
+    assert (
+        "holds no record of this study; ask for one that is there, or leave out --policy never"
+        in told.output
+    )
 
 
 def test_a_plan_has_floats_and_the_workload_s_own_sets() -> None:
@@ -208,9 +238,8 @@ def test_the_answer_follows_the_verdicts(noise: float | None, words: str) -> Non
 
 
 def test_classes_have_their_names(stored: tuple[Path, Path, Result]) -> None:
-    from sigmabench.harness.studies.selective.measure import findings
-
     named = replace(DIGITS, class_names=tuple("abcdefghij"))
-    found = findings(Store(stored[0], SHIFT_RECORDS).records(), ("test",), Choices())
-    sheet = classes(found, "test", named, every=True)
+    records = Store(stored[0], SHIFT_RECORDS).records()
+    found = findings(records, ("test",), Choices(), workload=named)
+    sheet = classes(found, "test", every=True)
     assert [row[0] for row in sheet.rows] == list("abcdefghij") * 3

@@ -10,15 +10,14 @@ from selective_cases import found_of, outputs, sample
 from test_selective_choice import SPLITS, of_splits
 
 from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.report.rendering import markdown
 from sigmabench.harness.studies.selective.agreement import comparisons
-from sigmabench.harness.studies.selective.analyse import answer
-from sigmabench.harness.studies.selective.document import csv, markdown
-from sigmabench.harness.studies.selective.measure import findings
+from sigmabench.harness.studies.selective.analyse import SelectiveStudy, findings
+from sigmabench.harness.studies.selective.conclusions import answer
+from sigmabench.harness.studies.selective.document import document, rows
 from sigmabench.harness.studies.selective.referral import Choices
 from sigmabench.harness.studies.selective.selective_sheets import kept
-from sigmabench.harness.workload.workload import WORKLOADS
 
-DIGITS = WORKLOADS.get("lenet-digits")
 HALF = Choices(coverage=0.5)
 
 
@@ -31,12 +30,12 @@ def test_one_image_cannot_be_kept_and_another_referred() -> None:
 def test_two_images_make_no_false_plural(formats: tuple[str, ...]) -> None:
     records = of_splits(images=2, formats=formats, seeds=(0,), ood=())
     found = findings(records, SPLITS, HALF, resamples=10)
-    told = markdown(found, DIGITS)
+    told = markdown(document(SelectiveStudy(found)))
     for wrong in (" 1 images", " 1 seeds", " 1 classes", " 1 comparisons", " 1 referred images"):
         assert wrong not in told
     bayesian = not formats[0].startswith("DNN_")
     assert ("Nothing is drawn." in kept(found).notes[0]) != bayesian
-    assert "outside" not in csv(found, DIGITS)
+    assert not rows(found)["outside"]
 
 
 def test_one_comparison_is_told_in_the_singular() -> None:

@@ -24,7 +24,7 @@ from sigmabench.harness.records.record_file import to_json
 from sigmabench.harness.records.run_record import RUN_RECORDS
 from sigmabench.harness.records.shift_record import SHIFT_RECORDS, ShiftRecord
 from sigmabench.harness.records.store import Policy, Store
-from sigmabench.harness.studies.shift import measure as study
+from sigmabench.harness.studies import scored as study
 from sigmabench.harness.workload.conditions import ShiftPlan, shift_plan
 from sigmabench.harness.workload.workload import WORKLOADS
 

@@ -25,7 +25,7 @@ from sigmabench.harness.predict.halves import groups_of
 from sigmabench.harness.predict.predicted import Summary
 from sigmabench.harness.records.shift_record import SHIFT_RECORDS, ShiftRecord
 from sigmabench.harness.records.store import Store
-from sigmabench.harness.studies.shift import measure as study
+from sigmabench.harness.studies import scored as study
 from sigmabench.harness.studies.shift import workers
 from sigmabench.harness.workload.conditions import Condition, ShiftPlan, shift_plan
 from sigmabench.harness.workload.prepare import load_networks

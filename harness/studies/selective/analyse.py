@@ -1,147 +1,313 @@
-"""What a study of selective prediction adds up to, in sentences that are computed."""
+"""All that a study of selective prediction finds, from its records."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from ...core.formats import FORMATS
-from ...core.words import MISSING, beyond, fixed, plural, signed, verb
-from ...data.units import LEAST_UNITS
-from ...workload.workload import Workload
-from .agreement import LESS, MORE, SEEDS, FormatAgreement
-from .measure import SelectiveFindings
-from .referral import Referral
-from .sample import Interval
+from ...core.errors import UserError
+from ...core.words import plural
+from ...records.shift_record import ShiftRecord
+from ...stats.shifted import CLEAN, OOD, Results, detected, results
+from .agreement import FormatAgreement, comparisons
+from .plan import VALIDATION, SelectivePlan
+from .referral import Choices, Referral, selections
+from .sample import RESAMPLES, SEED, SplitSample
 
-QUESTION = "Would quantization change who is referred?"
+if TYPE_CHECKING:
+    from ...core.waiting import Report
+    from ...workload.workload import Workload
 
-
-def sentences(found: SelectiveFindings, workload: Workload) -> list[str]:
-    """By split, what selection reaches in FP32, and what the thresholds of all formats that draw
-    keep; sets with a note (`Workload.split_notes`) come last."""
-    lines = []
-    for split in sorted(found.splits, key=lambda name: name in workload.split_notes):
-        for one in found.of(split):
-            if found.formats[one.variant] == "FP32":
-                lines += [_halved(found, one), *_within(found, one)]
-        lines += _own_thresholds(found, split)
-    return lines
+#: `analyse` takes long enough to report progress.
+SLOW = True
+DETECTORS = ("entropy", "mutual_information")
+"""What images from outside are told by."""
 
 
-def verdicts(found: SelectiveFindings) -> list[str]:
-    """By split and quantized format, whom it refers that its float one does not."""
-    return [_verdict(one) for split in found.splits for one in found.compared(split)]
+@dataclass(frozen=True)
+class Told:
+    """How well one format tells images from outside from those of one split.
+
+    Attributes:
+        split: inside.
+        outside: name of the set.
+        variant: of the format.
+        by: `entropy` or `mutual_information`.
+        seed: of the MC draw.
+        auroc: in 0 … 1.
+        aupr: average precision, in 0 … 1.
+        prevalence: share of the images that are from outside, in 0 … 1.
+    """
+
+    split: str
+    outside: str
+    variant: str
+    by: str
+    seed: int
+    auroc: float
+    aupr: float
+    prevalence: float
 
 
-def answer(found: SelectiveFindings) -> str:
-    """`QUESTION`, in one sentence over all splits and Bayesian formats."""
-    judged = [c for c in found.comparisons if c.verdict]
-    if not judged:
-        return (
-            f"{QUESTION} Not judged: it takes a quantized Bayesian format, {SEEDS} seeds of the "
-            f"draw, which are the yardstick, and {LEAST_UNITS} independent images."
+@dataclass(frozen=True)
+class SelectiveFindings:
+    """What a study of selective prediction found.
+
+    Attributes:
+        workload: its name.
+        choices: what was asked.
+        mc: T of the Bayesian formats.
+        formats: variant to its format, in the order of tables.
+        letters: letter of a variant to what it stands for.
+        missing: what the study lacks, a sentence each.
+        sources: split to how many sources its images were cut from, where that is known.
+        samples: split to its images in every format.
+        selections: by split, then format.
+        comparisons: by split, then format.
+        outside: detection of images from outside.
+        classes: how many there are.
+        class_names: of each; empty where classes have numbers alone.
+        split_notes: as `Workload.split_notes`.
+    """
+
+    workload: str
+    choices: Choices
+    mc: int
+    formats: Mapping[str, str]
+    letters: Mapping[str, str]
+    missing: tuple[str, ...]
+    sources: Mapping[str, int]
+    samples: Mapping[str, SplitSample]
+    selections: tuple[Referral, ...]
+    comparisons: tuple[FormatAgreement, ...]
+    outside: tuple[Told, ...]
+    classes: int = 0
+    class_names: tuple[str, ...] = ()
+    split_notes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def splits(self) -> list[str]:
+        """Names, in the order of the tables."""
+        return list(self.samples)
+
+    def class_name(self, label: int) -> str:
+        """What tables call a class: its name, or its number where it has none."""
+        return self.class_names[label] if self.class_names else str(label)
+
+    def of(self, split: str) -> list[Referral]:
+        """Selections of one split."""
+        return [one for one in self.selections if one.split == split]
+
+    def compared(self, split: str) -> list[FormatAgreement]:
+        """Comparisons on one split."""
+        return [one for one in self.comparisons if one.found.split == split]
+
+
+@dataclass(frozen=True)
+class SelectiveStudy:
+    """What a study shows.
+
+    Attributes:
+        found: of its records.
+        plan: that they are of; None where that is not known.
+        unrecorded: a line for each test set of the plan that is left out for want of records.
+    """
+
+    found: SelectiveFindings
+    plan: SelectivePlan | None = None
+    unrecorded: tuple[str, ...] = ()
+
+
+def analyse(
+    records: Sequence[ShiftRecord],
+    plan: SelectivePlan | None = None,
+    report: Report | None = None,
+) -> list[SelectiveStudy]:
+    """Findings of every study among the records.
+
+    Args:
+        records: from one machine.
+        plan: that they are of; where it is not known, every split but `validation` is referred of,
+            with the choices that a user has by default.
+        report: progress, in resamples.
+
+    Raises:
+        UserError: there is no record of a split, or records cannot answer.
+    """
+    if plan is not None:
+        splits, unrecorded = plan.recorded(records)
+        workload = plan.cells.base.workload
+        found = findings(records, splits, plan.choices, workload=workload, report=report)
+        return [SelectiveStudy(found, plan, unrecorded)]
+    return [
+        SelectiveStudy(findings(mine, splits, Choices(), workload=_registered(mine), report=report))
+        for mine, splits in _studies(records)
+    ]
+
+
+def _studies(records: Sequence[ShiftRecord]) -> Iterator[tuple[list[ShiftRecord], list[str]]]:
+    """Those of clean images and of images from outside that hold predictions, by what sets studies
+    apart, with the splits that images are referred of."""
+    groups: dict[tuple[object, ...], list[ShiftRecord]] = {}
+    for record in records:
+        cell = record.subject
+        if cell.severity == 0 and "prediction" in record.arrays:
+            key = (cell.workload, cell.workload_version, cell.limit)
+            groups.setdefault(key, []).append(record)
+    for mine in groups.values():
+        splits = dict.fromkeys(record.subject.split for record in mine if record.labelled)
+        chosen = [name for name in splits if name != VALIDATION] or list(splits)
+        if chosen:
+            yield mine, chosen
+
+
+def _registered(records: Sequence[ShiftRecord]) -> Workload | None:
+    from ...workload.workload import WORKLOADS
+
+    name = records[0].subject.workload
+    return WORKLOADS.get(name) if name in WORKLOADS else None
+
+
+def findings(
+    records: Sequence[ShiftRecord],
+    splits: Sequence[str],
+    choices: Choices,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+    workload: Workload | None = None,
+    report: Report | None = None,
+) -> SelectiveFindings:
+    """Put the records of a study to its questions.
+
+    Args:
+        records: of one workload.
+        splits: that images are referred of.
+        choices: what is asked.
+        resamples: of the sources of the images.
+        seed: of the resampling.
+        workload: names classes and says what splits do not show; None where it is not known.
+        report: progress, in resamples.
+
+    Raises:
+        UserError: there is no record of a split, or records cannot answer.
+    """
+    found = {study.split: study for study in results(records)}
+    _check_recorded(found, splits)
+    samples = {name: SplitSample.of(found[name], choices.by) for name in splits}
+    chosen_on = found.get(VALIDATION)
+    validation = SplitSample.of(chosen_on, choices.by) if chosen_on is not None else None
+    for sample in samples.values():
+        _check_coverage(sample, choices)
+    advance = _progress(report, 2 * resamples * len(samples))
+    how: dict[str, Any] = {"resamples": resamples, "seed": seed, "advance": advance}
+    chosen = [
+        selection
+        for name, sample in samples.items()
+        for selection in selections(found[name], sample, validation, choices, **how)
+    ]
+    compared = comparisons(list(samples.values()), choices, **how)
+    widest = max(found.values(), key=lambda study: len(study.formats))
+    labels = max(int(sample.labels.max()) for sample in samples.values())
+    return SelectiveFindings(
+        workload=records[0].subject.workload,
+        choices=choices,
+        mc=max(record.subject.mc for record in records),
+        formats=widest.formats,
+        letters=widest.letters,
+        missing=tuple(_missing(found, samples, chosen)),
+        sources=_sources(samples),
+        samples=samples,
+        selections=tuple(chosen),
+        comparisons=tuple(compared),
+        outside=tuple(_outside(found, splits)),
+        classes=labels + 1 if workload is None else workload.classes,
+        class_names=() if workload is None else workload.class_names,
+        split_notes={} if workload is None else workload.split_notes,
+    )
+
+
+def _check_recorded(found: Mapping[str, Results], splits: Sequence[str]) -> None:
+    lacking = [name for name in splits if name not in found]
+    if lacking:
+        raise UserError(
+            f"There is no record of the {lacking[0]} split; leave out --policy never to score it."
         )
-    more = [c for c in judged if c.verdict == MORE]
-    less = sum(c.verdict == LESS for c in judged)
-    rest = len(judged) - len(more) - less
-    counts = (
-        f"of {plural(len(judged), 'comparison')} {less} {verb(less, 'changes', 'change')} fewer "
-        f"images than another draw of the weights does, {rest} cannot be told from it, {len(more)} "
-        f"{verb(len(more), 'changes', 'change')} more"
-    )
-    if more:
-        named = ", ".join(f"{c.found.variant} on {c.found.split}" for c in more)
-        return f"{QUESTION} Yes, beyond the luck of the draw: {counts} ({named})."
-    if rest:
-        return f"{QUESTION} Not more than the luck of the draw is shown to: {counts}."
-    return f"{QUESTION} Less than the luck of the draw does: {counts}."
 
 
-def _halved(found: SelectiveFindings, one: Referral) -> str:
-    coverage = f"{100 * found.choices.coverage:g} %"
-    if one.ratio is None:
-        images = plural(one.images, "image")
-        return f"{one.split}, {one.variant}: no error on {images}, nothing to refer."
-    reached = "half the error or less" if one.halved else "not half"
-    return (
-        f"{one.split}, {one.variant}: at {coverage} coverage the error is "
-        f"{one.error_kept.value:.2f} % against {one.error.value:.2f} % at full coverage, "
-        f"{beyond(one.ratio.value, 0.5, 2)} times ({_ends(one.ratio, 2)}): {reached}."
-    )
+def _sources(samples: Mapping[str, SplitSample]) -> dict[str, int]:
+    """How many sources the images of a split are of, where that is fewer than the images."""
+    counts = {name: (sample.units.count, sample.images) for name, sample in samples.items()}
+    return {name: units for name, (units, images) in counts.items() if units < images}
 
 
-def _within(found: SelectiveFindings, one: Referral) -> Iterator[str]:
-    if one.bounded is None:
+def _progress(report: Report | None, total: int) -> Callable[[int], None]:
+    """What counts resamples of all splits."""
+    done = 0
+
+    def advance(more: int) -> None:
+        nonlocal done
+        done += more
+        if report is not None:
+            report("Resampling", done, total)
+
+    return advance
+
+
+def _check_coverage(sample: SplitSample, choices: Choices) -> None:
+    """Some image is kept and some is referred."""
+    images = sample.images
+    kept = round(choices.coverage * images)
+    if 0 < kept < images:
         return
-    bound, got = f"{100 * found.choices.bound:g} %", one.bounded
-    start = f"{one.split}, {one.variant}: "
-    if not got.held:
-        yield f"{start}no threshold held {bound} on the validation split, so nothing is kept."
-        return
-    some = ""
-    if got.held < one.seeds:
-        some = f" (there is one in {got.held} of {plural(one.seeds, 'seed')})"
-    kept = f"{start}the threshold chosen on the validation split{some} keeps "
-    if got.balanced_error is None:
-        yield f"{kept}nothing here."
-        return
-    error = got.balanced_error
-    holds = "within" if error.value <= 100 * found.choices.bound else "above"
-    shown = beyond(error.value, 100 * found.choices.bound, 2)
-    yield (
-        f"{kept}{got.coverage.value:.1f} % of the images, of {got.classes} of "
-        f"{plural(len(one.classes), 'class', 'classes')}, whose balanced error is "
-        f"{shown} % ({_ends(error, 2)}), {holds} the bound of {bound}; "
-        f"with the labels known, {got.oracle:.1f} % could be kept."
-    )
-
-
-def _own_thresholds(found: SelectiveFindings, split: str) -> Iterator[str]:
-    """Beside the range over single seeds, for another draw may choose another threshold."""
-    parts = []
-    for one in found.of(split):
-        got = one.bounded
-        if got is None or got.balanced_error is None or not _draws(one.variant):
-            continue
-        seeds = f"{min(got.kept):.1f} to {max(got.kept):.1f} in single seeds"
-        parts.append(
-            f"{one.variant} {got.coverage.value:.1f} % ({seeds}) at a balanced error of "
-            f"{got.balanced_error.value:.2f} %"
+    if images < 2:
+        raise UserError(
+            f"The {sample.split} split has {plural(images, 'image')}, too few to keep one and refer"
+            " another; score at least 2."
         )
-    if len(parts) > 1:
-        own = "thresholds chosen on the validation split, each format's own, keep"
-        yield f"{split}, beside one another: {own} {'; '.join(parts)}."
-
-
-def _verdict(one: FormatAgreement) -> str:
-    got = one.found
-    start = (
-        f"{got.split}, {got.variant}: {got.switched.value:.1f} of "
-        f"{plural(round(got.referred), 'referred image')} change places with others against "
-        f"{got.reference} "
-    )
-    wrong = f"{got.wrong.value:.1f} of those newly kept are wrong"
-    if one.luck is None:
-        alone = "" if _draws(got.reference) else ", which draws nothing"
-        return f"{start}({_ends(got.switched, 1)}{alone}); {wrong}."
-    lucky = f"the {one.luck.switched.value:.1f} that change with other noise"
-    wrong = f"{wrong}, by luck {one.luck.wrong.value:.1f}"
-    if one.excess is None or one.unjudged:
-        return f"{start}with the same noise, beside {lucky}, not judged: {one.unjudged}; {wrong}."
-    words = {MORE: "more than", LESS: "fewer than"}.get(one.verdict, "not told apart from")
-    return (
-        f"{start}with the same noise, {words} {lucky} (difference {signed(one.excess.value, 1)}, "
-        f"{_ends(one.excess, 1, signed)}); {wrong}."
+    wrong = "keeps all" if kept else "keeps none"
+    raise UserError(
+        f"--coverage {100 * choices.coverage:g} {wrong} of the {images} images of the "
+        f"{sample.split} split; give a percentage from {100 / images:.3g} to "
+        f"{100 - 100 / images:.3g}, or score more images."
     )
 
 
-def _ends(found: Interval, digits: int, write: Callable[[float, int], str] = fixed) -> str:
-    """Of the interval, in words."""
-    if found.low is None or found.high is None:
-        return MISSING
-    return f"{write(found.low, digits)} to {write(found.high, digits)}"
+def _missing(
+    found: Mapping[str, Results], samples: Mapping[str, SplitSample], chosen: Sequence[Referral]
+) -> list[str]:
+    lines = [f"{study.split}: {line}" for study in found.values() for line in study.missing()]
+    lines += [
+        f"{name}: nothing is judged: {sample.too_few}."
+        for name, sample in samples.items()
+        if sample.too_few
+    ]
+    if VALIDATION not in found:
+        return [*lines, "The validation split was not scored, so no threshold could be chosen."]
+    without = dict.fromkeys(one.variant for one in chosen if one.bounded is None)
+    lines += [
+        f"{variant} has no threshold: not all its seeds were scored on the validation split."
+        for variant in without
+    ]
+    partly = dict.fromkeys(
+        f"{one.variant} has a threshold in {one.bounded.held} of {plural(one.seeds, 'seed')}; "
+        "nothing is kept in the rest, which the mean coverage counts as 0 % and the error leaves "
+        "out."
+        for one in chosen
+        if one.bounded is not None and 0 < one.bounded.held < one.seeds
+    )
+    return [*lines, *partly]
 
 
-def _draws(variant: str) -> bool:
-    name = variant.split()[0]
-    return name in FORMATS and FORMATS.get(name).bayesian
+def _outside(found: Mapping[str, Results], splits: Sequence[str]) -> Iterator[Told]:
+    """Every set from outside against every split; it was scored once, beside one of them."""
+    for study in found.values():
+        beyond = itertools.product(study.ood, splits, study.formats, DETECTORS)
+        for name, split, variant, by in beyond:
+            others = study.at(variant, f"{OOD}{name}")
+            for inside in found[split].at(variant, *CLEAN):
+                got = detected(inside, others, by)
+                if got is not None:
+                    yield Told(split, name, variant, by, inside.subject.seed, **asdict(got))

@@ -1,54 +1,74 @@
-"""Tables of a study of selective prediction for a terminal, and as Markdown, CSV and JSON."""
+"""What a study of selective prediction shows: tables, figures and conclusions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
-
-from rich.console import Group, RenderableType
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ...core import words as text
-from ...core.sheet import RichSheet, Sheet, escape, prose
-from ...core.sheet import markdown as markdown_sheet
+from ...core.document import Document, Words, with_notes
+from ...core.sheet import Sheet
 from ...report.rows import variant_lines
-from ...workload.workload import Workload
 from . import selective_sheets as sheets
-from .analyse import answer, sentences, verdicts
-from .measure import SelectiveFindings
+from .analyse import SelectiveFindings, SelectiveStudy
+from .conclusions import answer, sentences, verdicts
+
+if TYPE_CHECKING:
+    from .plan import SelectivePlan
 
 
-def tables(found: SelectiveFindings, workload: Workload) -> RenderableType:
-    """All tables and conclusions within 80 columns."""
-    parts: list[RenderableType] = [prose(title(found), style="bold")]
-    for sheet in _sheets(found, workload, intervals=False):
-        parts += [prose(""), RichSheet(sheet)]
-        parts += [prose(" ".join(sheet.notes), style="dim")] if sheet.notes else []
-    notes = _notes(found, workload)
-    if notes:
-        parts += [prose(""), *map(prose, notes)]
-    concluded = [*sentences(found, workload), answer(found)]  # verdicts are in a table
-    return Group(*parts, prose(""), prose("Conclusions", style="bold"), *map(prose, concluded))
-
-
-def markdown(found: SelectiveFindings, workload: Workload) -> str:
-    """The same with every interval."""
-    lines = [*_notes(found, workload)]
-    return "\n".join(
-        [f"## {escape(title(found))}", ""]
-        + [f"- {escape(line)}" for line in lines]
-        + [""] * bool(lines)
-        + ["**Conclusions**", ""]
-        + [
-            f"- {escape(line)}"
-            for line in (answer(found), *sentences(found, workload), *verdicts(found))
-        ]
-        + [""]
-        + [markdown_sheet(sheet) for sheet in _sheets(found, workload, intervals=True)]
+def document(study: SelectiveStudy) -> Document:
+    """All tables and conclusions; verdicts are in a table of the terminal's."""
+    found = study.found
+    lines, said = _notes(found), sentences(found)
+    blocks = [
+        Words(title(found), "bold"),
+        *with_notes(_sheets(found, intervals=False)),
+        *([Words(), *map(Words, lines)] if lines else []),
+        Words(),
+        Words("Conclusions", "bold"),
+        *map(Words, (*said, answer(found))),
+    ]
+    return Document(
+        name=found.workload,
+        blocks=tuple(blocks),
+        values=to_dict(found),
+        title=title(found),
+        lines=tuple(lines),
+        conclusions=(answer(found), *said, *verdicts(found)),
+        sheets=tuple(sheet for sheet in _sheets(found, intervals=True) if sheet.rows),
+        data=rows(found),
+        draw=lambda out, name: _draw(study, out, name),
+        asides=study.unrecorded,
     )
 
 
-def to_dict(found: SelectiveFindings, workload: Workload) -> dict[str, Any]:
+def _draw(study: SelectiveStudy, out: Path, name: str) -> Iterator[Path | str]:
+    """What needs no data first."""
+    from .selective_figures import selective_figures
+
+    yield from selective_figures(study.found, out, name)
+    if study.plan is not None:
+        yield from _least_sure(study.found, study.plan, out)
+
+
+def _least_sure(found: SelectiveFindings, plan: SelectivePlan, out: Path) -> Iterator[Path | str]:
+    """Sheets of the images of each split; the data may not be here, where all else is written."""
+    from .referred_sheet import referred_sheets
+
+    base = plan.cells.base
+    splits = base.workload.splits(base.data)
+    there = [split for split in found.splits if split not in splits.absent]
+    for split in found.splits:
+        if split not in there:
+            yield f"No sheet of {split} is drawn: {splits.absent[split]}"
+    images = {split: splits.scored(split).limit(base.limit).readable() for split in there}
+    yield from referred_sheets(found, images, out, plan.tiles)
+
+
+def to_dict(found: SelectiveFindings) -> dict[str, Any]:
     """All numbers and conclusions, of JSON's types.
 
     Errors, coverages and shares are percentages; areas and AUROC are in 0 … 1.
@@ -62,32 +82,30 @@ def to_dict(found: SelectiveFindings, workload: Workload) -> dict[str, Any]:
         "variants": dict(found.formats),
         "letters": dict(found.letters),
         "missing": list(found.missing),
-        "split_notes": dict(workload.split_notes),
+        "split_notes": dict(found.split_notes),
         "sources": dict(found.sources),
-        "classes": [workload.class_name(label) for label in range(workload.classes)],
+        "classes": [found.class_name(label) for label in range(found.classes)],
         "selections": [asdict(one) for one in found.selections],
         "comparisons": [asdict(one) for one in found.comparisons],
         "outside": [asdict(one) for one in found.outside],
-        "conclusions": [*sentences(found, workload), *verdicts(found)],
+        "conclusions": [*sentences(found), *verdicts(found)],
         "answer": answer(found),
     }
 
 
-def csv(found: SelectiveFindings, workload: Workload) -> dict[str, str]:
-    """Files by name: selections, classes, agreements and detection, a row each. What has no row
-    has no file."""
-    rows: dict[str, list[dict[str, Any]]] = {
+def rows(found: SelectiveFindings) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+    """Selections, classes, agreements and detection, a row each."""
+    return {
         "selections": list(_selections(found)),
         "classes": [
             {"split": one.split, "variant": one.variant, **asdict(each)}
-            | {"class": workload.class_name(each.label)}
+            | {"class": found.class_name(each.label)}
             for one in found.selections
             for each in one.classes
         ],
         "referred": list(_agreements(found)),
         "outside": [asdict(one) for one in found.outside],
     }
-    return text.csv_files(rows)
 
 
 def title(found: SelectiveFindings) -> str:
@@ -95,18 +113,17 @@ def title(found: SelectiveFindings) -> str:
     return f"{found.workload}: selective prediction, T = {found.mc}"
 
 
-def _sheets(found: SelectiveFindings, workload: Workload, intervals: bool) -> Iterator[Sheet]:
-    shown = [
+def _sheets(found: SelectiveFindings, intervals: bool) -> list[Sheet]:
+    return [
         sheets.kept(found, intervals=intervals),
         sheets.bounded(found, intervals=intervals),
-        *(sheets.classes(found, split, workload, every=intervals) for split in found.splits),
+        *(sheets.classes(found, split, every=intervals) for split in found.splits),
         sheets.outside(found, text.spread if intervals else text.concise),
         sheets.referred(found, intervals=intervals),
     ]
-    return (sheet for sheet in shown if sheet.rows)
 
 
-def _notes(found: SelectiveFindings, workload: Workload) -> list[str]:
+def _notes(found: SelectiveFindings) -> list[str]:
     lines = [*variant_lines(found.letters), *found.missing]
     for split, count in found.sources.items():
         lines.append(
@@ -114,7 +131,7 @@ def _notes(found: SelectiveFindings, workload: Workload) -> list[str]:
             f"{text.verb(found.samples[split].images, 'was', 'were')} cut from "
             f"{text.plural(count, 'larger one')}, which {text.verb(count)} what is resampled."
         )
-    lines += [f"{s}: {workload.split_notes[s]}" for s in found.splits if s in workload.split_notes]
+    lines += [f"{s}: {found.split_notes[s]}" for s in found.splits if s in found.split_notes]
     if "validation" in found.splits:
         lines.append(
             "The thresholds kept for the validation split were chosen on these very images."

@@ -7,18 +7,59 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...core.checks import check_counts
 from ...core.errors import UserError, unknown
 from ...core.formats import FORMATS
-from ...data.outside import available, ood_sets
-from ...workload.choices import format_name, plan_from
-from ...workload.conditions import FORMATS_OF_STUDY, ShiftPlan
-from .referral import Choices
-from .sample import SCORES
+from ...records.shift_record import SHIFT_RECORDS as KIND
+from ..grid import answers, asked, grid_tasks
+from ..options import BACKEND, DATA, SEED
+from ..study import Option, Task
 
 if TYPE_CHECKING:
     from ...records.shift_record import ShiftRecord
+    from ...workload.cell import Cell
+    from ...workload.conditions import ShiftPlan
     from ...workload.workload import Workload
+    from .referral import Choices
 
+__all__ = [
+    "ARGUMENT",
+    "HELP",
+    "KIND",
+    "OPTIONS",
+    "PARALLEL",
+    "SHOWN",
+    "answers",
+    "asked",
+    "plan",
+    "tasks",
+]
+
+HELP = """Refer what WORKLOAD is unsure of: errors of the rest, and whom quantization changes.
+
+Thresholds are chosen on the validation split, which is scored too. What was finished is stored in
+--results, and the same command goes on.
+"""
+ARGUMENT = "workload"
+PARALLEL = True
+OPTIONS = (
+    Option("--formats", "Formats; see `sigmabench list`.", "names"),
+    Option("--splits", "Test sets.", "names", shown="test and the workload's own"),
+    Option("--by", "confidence, entropy or mutual-information.", default="confidence"),
+    Option("--coverage", "Images that are kept, %.", "number", default=80.0),
+    Option("--bound", "Balanced error of what is kept, %.", "number", default=5.0),
+    Option("--mc", "MC passes T.", "whole", default=50),
+    SEED,
+    Option("--seeds", "Seeds to score; verdicts take three.", "whole", default=3),
+    Option("--limit", "Images of each split.", "whole", shown="all"),
+    Option("--ood", "Sets from outside.", "names", shown="the workload's"),
+    BACKEND,
+    Option("--range", "headroom or paper.", default="headroom", name="range_"),
+    DATA,
+    Option("--posterior", "Posterior file.", "path"),
+    Option("--tiles", "Images on the sheet of the least sure.", "whole", default=24),
+)
+SHOWN = ()
 VALIDATION = "validation"
 
 
@@ -32,12 +73,14 @@ class SelectivePlan:
         splits: that images are referred of.
         choices: what is asked.
         optional: those of `splits` that nobody named: left out where nothing is recorded of them.
+        tiles: images on the sheet of the least sure.
     """
 
     cells: ShiftPlan
     splits: tuple[str, ...]
     choices: Choices
     optional: tuple[str, ...] = ()
+    tiles: int = 24
 
     def recorded(self, records: Sequence[ShiftRecord]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """`splits` without optional ones that have no record, and a line for each of these."""
@@ -45,6 +88,18 @@ class SelectivePlan:
         without = [name for name in self.optional if name not in there]
         kept = tuple(name for name in self.splits if name not in without)
         return kept, tuple(f"{name} is skipped: there is no record of it." for name in without)
+
+
+def plan(workload: str, *, scoring: bool, **choices: Any) -> tuple[SelectivePlan, tuple[str, ...]]:
+    """See `selective_plan`."""
+    from ...workload.workload import resolve_workload
+
+    return selective_plan(resolve_workload(workload), **choices, scoring=scoring)
+
+
+def tasks(plan: SelectivePlan, measuring: bool) -> list[Task[Cell]]:
+    """See `grid.grid_tasks`."""
+    return grid_tasks(plan.cells)
 
 
 def selective_plan(
@@ -58,6 +113,7 @@ def selective_plan(
     mc: int = 50,
     ood: Sequence[str] | None = None,
     range_: str = "headroom",
+    tiles: int = 24,
     scoring: bool = True,
     **base: Any,
 ) -> tuple[SelectivePlan, tuple[str, ...]]:
@@ -75,6 +131,7 @@ def selective_plan(
         mc: T.
         ood: known sets, folders and `.npz` files; the workload's own by default.
         range_: of the weight grids, `headroom` or `paper`.
+        tiles: images on the sheet of the least sure.
         scoring: whether images will be scored; records alone need no data.
         base: other choices, as `choices.plan_from` takes them.
 
@@ -85,6 +142,13 @@ def selective_plan(
     Raises:
         UserError: a name is unknown or a number out of range.
     """
+    from ...data.outside import available, ood_sets
+    from ...workload.choices import plan_from
+    from ...workload.conditions import FORMATS_OF_STUDY, ShiftPlan
+    from .referral import Choices
+    from .sample import SCORES
+
+    check_counts("--tiles", (tiles,))
     by = by.replace("-", "_")
     if by not in SCORES:
         raise unknown("score of --by", by, SCORES)
@@ -112,7 +176,7 @@ def selective_plan(
     choices = Choices(by, coverage / 100, bound / 100)
     lines = (f"{name} is skipped: {reason}" for name, reason in absent.items())
     optional = wanted[1:] if splits is None else ()
-    return SelectivePlan(cells, wanted, choices, optional), (*lines, *skipped)
+    return SelectivePlan(cells, wanted, choices, optional, tiles), (*lines, *skipped)
 
 
 def _absent(workload: Workload, data: Path | None) -> Mapping[str, str]:
@@ -127,6 +191,8 @@ def _absent(workload: Workload, data: Path | None) -> Mapping[str, str]:
 
 def _with_floats(formats: Sequence[str]) -> tuple[str, ...]:
     """With the float format of every one, in the order of the registry."""
+    from ...workload.choices import format_name
+
     formats = [format_name(name) for name in formats]
     floats = ("FP32" if FORMATS.get(name).bayesian else "DNN_FP32" for name in formats)
     named = {*formats, *floats}

@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 from ...core.errors import UserError
 from ...data.splits import Split
 from ...report.style import INK, figure, save_twice, styled
-from ...workload.workload import Workload
-from .measure import SelectiveFindings
+from .analyse import SelectiveFindings
 from .sample import Outputs, SplitSample
 
 _COLUMNS = 6
@@ -24,7 +23,6 @@ _WRONG = "#d55e00"
 def referred_sheets(
     found: SelectiveFindings,
     images: Mapping[str, Split],
-    workload: Workload,
     out_dir: Path,
     tiles: int,
 ) -> list[Path]:
@@ -37,7 +35,6 @@ def referred_sheets(
     Args:
         found: of a study.
         images: split to its images, in the order of the records; those that a sheet is made of.
-        workload: names the classes.
         out_dir: directory, made if missing.
         tiles: images a sheet.
 
@@ -51,10 +48,10 @@ def referred_sheets(
     for name, sample in samples.items():
         variant, runs = next(iter(sample.outputs.items()))
         order = runs[0].ranked(found.choices.by).order[::-1][:tiles]
-        drawn = _draw(images[name], runs[0], order, workload)
+        drawn = _draw(images[name], runs[0], order, found)
         by = found.choices.by.replace("_", " ")
         drawn.suptitle(f"{name}: least sure by {by}, {variant}", fontsize=8, fontweight="bold")
-        written += save_twice(drawn, out_dir, workload.name, f"least-sure-{name}")
+        written += save_twice(drawn, out_dir, found.workload, f"least-sure-{name}")
     return written
 
 
@@ -75,7 +72,7 @@ def _check(split: Split, sample: SplitSample) -> None:
     )
 
 
-def _draw(split: Split, run: Outputs, order: np.ndarray, workload: Workload) -> Figure:
+def _draw(split: Split, run: Outputs, order: np.ndarray, found: SelectiveFindings) -> Figure:
     rows = -(-len(order) // _COLUMNS)
     with styled():
         drawn = figure(_CELL[1] * rows + 0.3)
@@ -86,17 +83,17 @@ def _draw(split: Split, run: Outputs, order: np.ndarray, workload: Workload) -> 
         for panel, index in zip(panels, order, strict=False):
             pixels = split.images[int(index) : int(index) + 1][0]
             panel.imshow(pixels.expand(3, -1, -1).permute(1, 2, 0).numpy(), interpolation="nearest")
-            _caption(panel, run, int(index), workload)
+            _caption(panel, run, int(index), found)
     return drawn
 
 
-def _caption(panel: Axes, run: Outputs, index: int, workload: Workload) -> None:
+def _caption(panel: Axes, run: Outputs, index: int, found: SelectiveFindings) -> None:
     entropy = run.uncertainties["entropy"][index]
     mutual = run.uncertainties.get("mutual_information")
     numbers = f"H {entropy:.2f}" + (f"  I {mutual[index]:.2f}" if mutual is not None else "")
     wrong = bool(run.wrong[index])
-    said = workload.class_name(int(run.predictions[index]))
-    true = f"is {workload.class_name(int(run.labels[index]))}" if wrong else "right"
+    said = found.class_name(int(run.predictions[index]))
+    true = f"is {found.class_name(int(run.labels[index]))}" if wrong else "right"
     for line, (words, colour) in enumerate(
         ((numbers, INK), (f"said {said}", INK), (true, _WRONG if wrong else INK))
     ):

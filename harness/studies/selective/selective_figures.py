@@ -17,8 +17,7 @@ from ...report.style import FAINT, INK, figure, format_look, legend_above, save_
 from ...stats.bootstrap import Array
 from ...stats.bound import balanced_curve
 from ...stats.ranking import once
-from ...workload.workload import Workload
-from .measure import SelectiveFindings
+from .analyse import SelectiveFindings
 from .referral import Referral
 from .sample import Interval, Outputs
 
@@ -37,12 +36,10 @@ class SelectiveDrawing:
     """
 
     name: str
-    draw: Callable[[SelectiveFindings, Workload], Figure | None]
+    draw: Callable[[SelectiveFindings], Figure | None]
 
 
-def selective_figures(
-    found: SelectiveFindings, workload: Workload, out_dir: Path, name: str
-) -> list[Path]:
+def selective_figures(found: SelectiveFindings, out_dir: Path, name: str) -> list[Path]:
     """Write every figure of a study as SVG and PNG, called `<name>-<figure>`.
 
     Raises:
@@ -50,13 +47,13 @@ def selective_figures(
     """
     written: list[Path] = []
     for drawing in DRAWINGS:
-        drawn = drawing.draw(found, workload)
+        drawn = drawing.draw(found)
         if drawn is not None:
             written += save_twice(drawn, out_dir, safe(name), drawing.name)
     return written
 
 
-def risk_coverage(found: SelectiveFindings, workload: Workload) -> Figure:
+def risk_coverage(found: SelectiveFindings) -> Figure:
     """Error and balanced error of what is kept against coverage, a row of panels a split. Means
     over seeds. Bars are 95 % intervals: left at the chosen coverage, right of coverage and balanced
     error at the threshold that the validation split chose; the bound is a line."""
@@ -84,7 +81,7 @@ def risk_coverage(found: SelectiveFindings, workload: Workload) -> Figure:
     return drawn
 
 
-def referred(found: SelectiveFindings, workload: Workload) -> Figure | None:
+def referred(found: SelectiveFindings) -> Figure | None:
     """Images that change sides between a format and its float one, in % of those referred, a panel
     a split, with 95 % intervals. The band is the luck of the draw: the float format with other
     noise."""
@@ -115,7 +112,7 @@ def referred(found: SelectiveFindings, workload: Workload) -> Figure | None:
     return drawn
 
 
-def classes(found: SelectiveFindings, workload: Workload) -> Figure:
+def classes(found: SelectiveFindings) -> Figure:
     """Share of each class that is referred at the chosen coverage, a panel a split; means over
     seeds. The line is the share of all images."""
     with styled():
@@ -135,8 +132,8 @@ def classes(found: SelectiveFindings, workload: Workload) -> Figure:
             panel.set_ylim(0, 100)
             panel.grid(axis="x", visible=False)
         if len(labels) <= _NAMED:
-            names = [workload.class_name(label) for label in labels]
-            turned = 35 if workload.class_names else 0
+            names = [found.class_name(label) for label in labels]
+            turned = 35 if found.class_names else 0
             panels[-1].set_xticks(range(len(labels)), names, rotation=turned)
         else:
             panels[-1].set_xlabel("class")

@@ -9,9 +9,8 @@ from ...core.formats import FORMATS
 from ...core.sheet import Column, Sheet
 from ...data.units import LEAST_UNITS
 from ...report.sheets import Writer
-from ...workload.workload import Workload
 from .agreement import LESS, MORE, SEEDS, UNDECIDED, Agreement, FormatAgreement
-from .measure import DETECTORS, SelectiveFindings, Told
+from .analyse import DETECTORS, SelectiveFindings, Told
 from .referral import Referral
 from .sample import SCORES, Interval
 
@@ -101,15 +100,12 @@ def referred(found: SelectiveFindings, *, intervals: bool = False) -> Sheet:
     return Sheet("Who is referred", columns, rows, headings, 0, notes)
 
 
-def classes(
-    found: SelectiveFindings, split: str, workload: Workload, *, every: bool = False
-) -> Sheet:
+def classes(found: SelectiveFindings, split: str, *, every: bool = False) -> Sheet:
     """Recall and share referred of every class, a column a format.
 
     Args:
         found: of a study.
         split: which.
-        workload: names the classes.
         every: all classes, with the recall of what is kept; else the `_MOST` of which most is
             referred, where there are more.
     """
@@ -131,7 +127,7 @@ def classes(
             values = [getattr(one.classes[place], name) for one in shown]
             cells = [text.fixed(value, 1) for value in values]
             own = everyone[place]
-            rows.append((workload.class_name(own.label), str(own.images), *cells))
+            rows.append((found.class_name(own.label), str(own.images), *cells))
     left = ""
     if len(places) < len(everyone):
         left = f" The {len(places)} of {len(everyone)} classes with most referred; files have all."

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ...core.contents import superseded
 from ...records.shift_record import SHIFT_RECORDS as KIND
-from ...records.shift_record import ShiftRecord
 from ...workload.cell import Cell
-from ..study import SCORED, Option, Task
+from ..grid import answers, asked, grid_tasks
+from ..study import Option, Task
 
 if TYPE_CHECKING:
     from ...workload.conditions import ShiftPlan
@@ -64,25 +61,5 @@ def plan(workload: str, *, scoring: bool, **choices: Any) -> tuple[ShiftPlan, tu
 
 
 def tasks(plan: ShiftPlan, measuring: bool) -> list[Task[Cell]]:
-    """One for each set of images, about its condition."""
-    from ...workload.hashes import identity_of
-
-    cells = plan.cells(identity_of(plan.base))
-    return [Task(tuple(group), SCORED, about=one) for one, group in cells.items()]
-
-
-def asked(subject: Cell) -> Iterator[str]:
-    """What records may answer to that are shown for a cell."""
-    yield subject.key
-    yield _alike(subject)
-
-
-def answers(record: ShiftRecord) -> str:
-    """What a record answers to: a superseded one, whose digest of images is of another kind, to the
-    cell that is like its own in all else."""
-    cell = record.subject
-    return _alike(cell) if superseded(cell.data, record.fingerprint.machine) else cell.key
-
-
-def _alike(cell: Cell) -> str:
-    return f"{replace(cell, data='').key} by any digest"
+    """See `grid.grid_tasks`."""
+    return grid_tasks(plan)
