@@ -30,6 +30,7 @@ def listing() -> dict[str, list[dict[str, Any]]]:
     from ..peers.environment import PEERS
     from ..quantize.observers import OBSERVERS
     from ..race.networks import NETWORKS
+    from ..studies.registered import STUDIES
     from ..workload.workload import WORKLOADS
 
     found: dict[str, list[dict[str, Any]]] = {
@@ -39,7 +40,7 @@ def listing() -> dict[str, list[dict[str, Any]]]:
             {"name": b.name, "is": b.description, "unavailable": b.unavailable() or ""}
             for b in _all(BACKENDS)
         ],
-        "scenarios": [{"name": n, "is": SCENARIOS.get(n).description} for n in SCENARIOS],
+        "scenarios": [{"name": s.name, "is": s.description} for s in _all(SCENARIOS)],
         "metrics": [{"name": m.name, "unit": m.unit, "is": m.description} for m in _all(METRICS)],
         "observers": _documented(OBSERVERS),
         "corruptions": [
@@ -48,7 +49,8 @@ def listing() -> dict[str, list[dict[str, Any]]]:
         ],
         "sets from outside": _documented(OOD_SETS),
         "networks": [{"name": n, "is": NETWORKS.get(n).title} for n in NETWORKS],
-        "peers": [{"name": n, "is": PEERS.get(n).title} for n in PEERS],
+        "peers": [{"name": peer.name, "is": peer.title} for peer in _all(PEERS)],
+        "studies": [{"name": study.name, "is": study.summary} for study in _all(STUDIES)],
     }
     return found
 

@@ -396,7 +396,7 @@ def _scored_the_timed_path(query: Query, loaded: Loaded) -> str:
         if kept.probs is None or kept.spent is None or loaded.scores.adaptive is None:
             timed = summarise(kept.logits, not artefact.format.bayesian).probs
             scored = loaded.scores.each[seed][cell.mc]
-            images = query.images(index, len(scored.each.nll))
+            images = query.images(index, len(scored.arrays["prediction"]))
             result = audits.outputs_match(timed, scored.probs[images], tolerance == 0, tolerance)
         else:
             stopped = loaded.scores.adaptive[1][seed]

@@ -1,0 +1,1 @@
+"""A study: the largest |mu| of every parameter of a workload's posterior."""
