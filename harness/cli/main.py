@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..core.errors import UserError, unknown
+from ..core.errors import UserError, few_warnings, unknown
 from ..peers.environment import ENVIRONMENTS
 from .bench_commands import bench
 from .peers_commands import peers
@@ -53,7 +53,8 @@ RESUMING = {
 def _told(ctx: click.Context) -> Iterator[None]:
     """Turns a `UserError` into one sentence and exit status 2, and Ctrl-C into status 130."""
     try:
-        yield
+        with few_warnings(lambda warning: echo(f"sigmabench: {warning}", err=True)):
+            yield
     except BrokenPipeError:
         ctx.exit(0)  # who reads has what they want
     except UserError as error:
