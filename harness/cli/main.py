@@ -444,14 +444,18 @@ def profile(
     from ..workload.choices import format_name
 
     if out is not None:
-        shown.check_file(out)
+        from ..report.draw import check_file
+
+        check_file(out)
     query = ProfiledQuery(format_name(form), threads=cores_for(threads), **choices)
     with progress(not as_json) as report:
         report(f"Building {target}", 0, 1)
         loaded = load_target(target, query, data, posterior)
         found = measure(loaded, query, lambda: report("Measuring", 0, 1))
     if out is not None:
-        shown.save_figure(found, out)
+        from ..report.draw import write
+
+        write(shown.profile_figure(found), out)
     echo_json(shown.to_dict(found)) if as_json else show(*shown.renderables(found, every))
 
 

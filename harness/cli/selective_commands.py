@@ -98,6 +98,7 @@ def _write(
 ) -> Iterator[Path]:
     """What needs no data first."""
     from ..core.whole import write_atomically
+    from ..report.draw import save
     from ..studies.selective import document as tables
     from ..studies.selective.referred_sheet import referred_sheets
     from ..studies.selective.selective_figures import selective_figures
@@ -108,7 +109,7 @@ def _write(
     for file, text in texts.items():
         write_atomically(out / file, text.encode())
         yield out / file
-    yield from selective_figures(found, workload, out, name)
+    yield from save(selective_figures(found, workload), out, name)
     base = plan.cells.base
     splits = workload.splits(base.data)  # the data may not be here; all else is written by now
     for split in found.splits:
@@ -119,4 +120,4 @@ def _write(
         for split in found.splits
         if split not in splits.absent
     }
-    yield from referred_sheets(found, images, workload, out, tiles)
+    yield from save(referred_sheets(found, images, workload, tiles), out, name)

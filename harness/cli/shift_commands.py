@@ -95,6 +95,7 @@ def corruptions(
 ) -> None:
     """Draw images of WORKLOAD under every corruption and severity: a contact sheet."""
     from ..corruptions.registered import CORRUPTIONS
+    from ..report.draw import check_file, write
     from ..studies.shift.contact_sheet import contact_sheet
 
     chosen = _workload(workload)
@@ -106,7 +107,9 @@ def corruptions(
         if not 0 <= index < len(part):
             raise UserError(f"--images has {index}; the split has images 0 to {len(part) - 1}.")
     path = out or Path(f"{chosen.name}-corruptions.png")
-    contact_sheet(part.images[list(images)], types or tuple(CORRUPTIONS), seed, path, root=data)
+    check_file(path)
+    shown = part.images[list(images)]
+    write(contact_sheet(shown, types or tuple(CORRUPTIONS), seed, root=data), path)
     echo(path)
 
 
@@ -184,6 +187,7 @@ def _conclude(
         show(tables.tables(found, outcomes, paper, detailed=detailed))
     if out is not None:
         from ..core.whole import write_atomically
+        from ..report.draw import save
         from ..studies.shift.shift_figures import shift_figures
 
         name = plan.base.workload.name
@@ -193,6 +197,6 @@ def _conclude(
             write_atomically(out / f"{name}-{part}", text.encode())
         for path in (
             *(out / f"{name}-{part}" for part in files),
-            *shift_figures(records, out, name),
+            *save(shift_figures(records), out, name),
         ):
             echo(path, err=as_json)
