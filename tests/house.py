@@ -122,6 +122,19 @@ def between_studies() -> list[tuple[str, str]]:
     ]
 
 
+def importers(package: str) -> set[str]:
+    """Rooms with a module that imports a package from outside, wherever in it."""
+    found = set()
+    for name, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module or ""]
+            if any(one.split(".")[0] == package for one in names):
+                found.add(room(name))
+    return found
+
+
 def loose() -> list[str]:
     """Modules of `harness/` that stand in no room."""
     return sorted(path.stem for path in HARNESS.glob("*.py") if path.stem != "__init__")

@@ -11,12 +11,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from campaign import artefact_worker as worker
 from campaign import page
+from campaign.bounds import OverflowsError, bounded
 from campaign.figures import FIGURES, ROOT, Figures, counted_since, read
 from campaign.fuzz import kept
 from campaign.jobs import JOBS, contents, differences
 from campaign.parsers import MARK, OWN, PARSERS
 from campaign.seeds import SEEDS
+
+from sigmabench.harness import native
+from sigmabench.harness.quantize.artefact_file import from_bytes
 
 
 def test_the_page_holds_the_figures() -> None:
@@ -27,8 +33,9 @@ def test_the_page_holds_the_figures() -> None:
 
 
 def entry(count: int, *failures: str, amx: bool = False) -> dict[str, Any]:
-    made = {"commit": "0" * 40, "date": "2026-01-02", "machine": "M", "python": "3", "amx": amx}
-    return {"count": count, "failures": list(failures), **made}
+    made = {"commit": "0" * 40, "date": "2026-01-02", "machine": "M", "python": "3"}
+    ran = {"own_amx": count - 1, "onednn_amx": count} if amx else {}
+    return {"count": count, "failures": list(failures), **made, **ran}
 
 
 def test_what_is_short_and_what_failed_is_told() -> None:
@@ -44,7 +51,9 @@ def test_what_is_short_and_what_failed_is_told() -> None:
     assert "never yet" in page.amx(rows)
     assert "Refused were 4 of them" in page.table("artefacts", {"x": [entry(9) | {"refused": 4}]})
     assert "Refused" not in page.table("artefacts", rows)
-    assert "last on 2026-01-02" in page.amx({"x": [entry(1, amx=True)]})
+    told = page.amx({"x": [entry(6, amx=True), entry(9)], "y": [entry(3, amx=True)]})
+    assert "last on 2026-01-02" in told
+    assert "7 artefacts\nwere computed by this project's own and 9 by oneDNN's" in told
 
 
 def test_counts_add_up_and_go_on_after_a_failure(tmp_path: Path) -> None:
@@ -113,6 +122,61 @@ def test_hashes_are_put_right(name: str) -> None:
         changed = data[:-1] + bytes([data[-1] ^ 1])
     assert changed != data
     assert refusal(name, changed) is None
+
+
+def computed(form: str, monkeypatch: pytest.MonkeyPatch, factor: float = 1.0) -> set[str]:
+    """What comes of an artefact as it is, once where its native logits are changed; its kernels."""
+    plain, used = worker.logits, set()
+
+    def changed(predictor: Any, x: torch.Tensor, seen: set[str]) -> torch.Tensor:
+        found = plain(predictor, x, seen)
+        return found * factor if "reference" not in type(predictor).__module__ else found
+
+    monkeypatch.setattr(worker, "logits", changed)
+    artefact = from_bytes(worker.stored(form), "model")
+    told = worker.computed(artefact, np.random.default_rng(0), used)
+    assert told == "alike" if factor == 1.0 else told.startswith("other numbers")
+    return used
+
+
+@pytest.mark.skipif(native.unavailable() is not None, reason=str(native.unavailable()))
+@pytest.mark.parametrize("form", [form for form in worker.FORMS if form != "divided"])
+def test_artefacts_are_held_against_a_reference(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five in a hundred are seen in bfloat16 too."""
+    used = computed(form, monkeypatch)
+    computed(form, monkeypatch, 1.05)
+    if "amx" in native.load().onednn_isa() and form.startswith("wide INT8"):
+        assert worker.amx(used) == ["own_amx", "onednn_amx"]
+    elif "wide" in form:
+        assert not any("ATen" in kernel for kernel in used)
+
+
+@pytest.mark.skipif(native.unavailable() is not None, reason=str(native.unavailable()))
+def test_a_tie_may_be_rounded_up_or_down_and_nothing_else() -> None:
+    artefact = from_bytes(worker.stored("INT8"), "model")
+    x = torch.ones(1, 2, 6, 6)
+    expected, used = torch.zeros(2, 1, 3), set()
+    for way in (1, -1):
+        moved = worker.tilted(artefact, way)[0].logits(x, 0, range(2))
+        assert worker.told(artefact, x, expected, [moved]) == "tie"
+    assert worker.told(artefact, x, expected, [moved + 1]) == "other numbers"
+    assert used == set()
+
+
+def test_bounds_are_of_roundings_size() -> None:
+    """Wider ones would see nothing; sums beyond float32 have none."""
+    for form, most in (("wide FP32", 1e-4), ("wide BF16", 1e-1)):
+        artefact = from_bytes(worker.stored(form), "model")
+        layers = artefact.layers
+        drawn = {
+            name: (torch.from_numpy(np.float32(one.mean)), torch.from_numpy(one.bias))
+            for name, one in layers.items()
+        }
+        x = torch.ones(1, 2, 6, 6)
+        found = bounded(artefact.graph, drawn, x, artefact.format.arithmetic)
+        assert 0 < found.error.max() < most * found.value.abs().max()
+        with pytest.raises(OverflowsError):
+            bounded(artefact.graph, drawn, x * 3e38, artefact.format.arithmetic)
 
 
 @pytest.mark.slow

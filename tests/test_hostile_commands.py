@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from hostile import CLOSED, HOSTILE, planted, steering
 
+from sigmabench.harness.cli import commands
 from sigmabench.harness.cli.main import main
 from sigmabench.harness.records.kind import Kind
 from sigmabench.harness.records.peers_record import COMPARISONS
@@ -80,3 +83,23 @@ def test_workloads_whose_titles_recipes_and_classes_are_hostile(
     assert not any(steering(path.read_text()) for path in texts)
     called("weights", "lenet-digits", "--passes", "2", "--out", tmp_path / "weights")
     called("inspect", WORKLOADS.get("lenet-digits").posterior)
+
+
+def test_warnings_of_libraries_are_not_shown_and_others_are_one_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    places = {"PIL.Image": "Image.py", "torch.nn.functional": "functional.py", "mine": "mine.py"}
+
+    def warning(*_: object) -> dict[str, Any]:
+        for module, file in places.items():
+            text = f"{module}\x1b[2J is old.\nA second line."
+            warnings.warn_explicit(text, UserWarning, f"/there/{file}", 7, module)
+        return {}
+
+    monkeypatch.setattr(commands, "listing", warning)
+    told = "sigmabench: UserWarning of mine.py, line 7: mine\\u001b[2J is old.\n"
+    assert called("list", "--json").stderr == told
+    monkeypatch.setattr(sys, "warnoptions", ["always"])
+    with pytest.warns(UserWarning, match="is old") as every:
+        assert called("list", "--json").stderr == ""
+    assert len(every) == len(places)

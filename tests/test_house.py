@@ -19,6 +19,10 @@ def test_no_study_imports_another() -> None:
     assert house.between_studies() == []
 
 
+def test_figures_are_drawn_in_one_room() -> None:
+    assert house.importers("matplotlib") == {"report"}
+
+
 def test_the_house_stays_simple() -> None:
     assert max(house.floors().values()) <= FLOORS
     assert len(house.arrows()) <= ARROWS

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..core.errors import UserError
+from ..core.errors import UserError, few_warnings
 from ..peers.environment import ENVIRONMENTS
 from ..studies import options
 from .bench_commands import bench
@@ -50,7 +50,8 @@ RESUMING = {
 def _told(ctx: click.Context) -> Iterator[None]:
     """Turns a `UserError` into one sentence and exit status 2, and Ctrl-C into status 130."""
     try:
-        yield
+        with few_warnings(lambda warning: echo(f"sigmabench: {warning}", err=True)):
+            yield
     except BrokenPipeError:
         ctx.exit(0)  # who reads has what they want
     except UserError as error:
@@ -284,14 +285,18 @@ def profile(
     from ..workload.choices import format_name
 
     if out is not None:
-        shown.check_file(out)
+        from ..report.draw import check_file
+
+        check_file(out)
     query = ProfiledQuery(format_name(form), threads=cores_for(threads), **choices)
     with progress(not as_json) as report:
         report(f"Building {target}", 0, 1)
         loaded = load_target(target, query, data, posterior)
         found = measure(loaded, query, lambda: report("Measuring", 0, 1))
     if out is not None:
-        shown.save_figure(found, out)
+        from ..report.draw import write
+
+        write(shown.profile_figure(found), out)
     echo_json(shown.to_dict(found)) if as_json else show(*shown.renderables(found, every))
 
 

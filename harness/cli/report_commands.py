@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -268,12 +269,15 @@ def render_runs(records: Sequence[RunRecord], form: str) -> RenderableType | str
 
 def _write_runs(records: Sequence[RunRecord], out: Path) -> list[Path]:
     """Figures and the page, in `out`."""
+    from ..report.draw import save
     from ..report.figures import figures
     from ..report.page import write_page
+    from ..report.rows import sections
 
     page = out / "index.html"
     write_page(records, page, _paper(records))
-    return [page, *figures(records, out)]
+    drawn = (save(figures(section), out, section.slug) for section in sections(records))
+    return [page, *chain.from_iterable(drawn)]
 
 
 def _paper(records: Sequence[RunRecord]) -> Mapping[str, Mapping[str, float]] | None:

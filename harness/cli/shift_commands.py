@@ -43,6 +43,7 @@ def corruptions(
 ) -> None:
     """Draw images of WORKLOAD under every corruption and severity: a contact sheet."""
     from ..corruptions.registered import CORRUPTIONS
+    from ..report.draw import check_file, write
     from ..studies.shift.contact_sheet import contact_sheet
 
     chosen = _workload(workload)
@@ -54,7 +55,9 @@ def corruptions(
         if not 0 <= index < len(part):
             raise UserError(f"--images has {index}; the split has images 0 to {len(part) - 1}.")
     path = out or Path(f"{chosen.name}-corruptions.png")
-    contact_sheet(part.images[list(images)], types or tuple(CORRUPTIONS), seed, path, root=data)
+    check_file(path)
+    shown = part.images[list(images)]
+    write(contact_sheet(shown, types or tuple(CORRUPTIONS), seed, root=data), path)
     echo(path)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from .figure import Figure
 from .sheet import Sheet
 
 
@@ -38,8 +38,7 @@ class Document:
         conclusions: computed sentences.
         sheets: tables with every interval, as they stand in files.
         data: name to rows of numbers, each a mapping of one set of columns.
-        draw: writes figures into a directory, under a name; it gives their paths, and a line for
-            each that could not be drawn.
+        figures: makes them where they are asked for, with a line for each that cannot be made.
         asides: lines for who asked for it, beside all that is shown and written.
     """
 
@@ -51,7 +50,7 @@ class Document:
     conclusions: tuple[str, ...] = ()
     sheets: tuple[Sheet, ...] = ()
     data: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
-    draw: Callable[[Path, str], Iterable[Path | str]] | None = None
+    figures: Callable[[], Iterable[Figure | str]] = tuple
     asides: tuple[str, ...] = ()
 
 

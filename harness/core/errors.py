@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from .escape import visible
 
@@ -75,4 +77,28 @@ def quiet() -> Iterator[None]:
     concerns its developers."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        yield
+
+
+#: Whose warnings concern their developers, by the module that they are laid to.
+_LIBRARIES = r"(torch|torchvision|PIL|sigmabench)(\.|$)"
+
+
+@contextmanager
+def few_warnings(tell: Callable[[str], object] | None = None) -> Iterator[None]:
+    """Python warnings of PyTorch, Pillow and this package are not shown while it lasts; those of
+    others, such as a workload's own module, are. `python -W` shows all, as Python does.
+
+    Args:
+        tell: called with each warning that is shown, as one sentence; None: Python prints it.
+    """
+    if sys.warnoptions:
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=_LIBRARIES)
+        if tell is not None:
+            warnings.showwarning = lambda message, kind, file, line, *_: tell(
+                f"{kind.__name__} of {Path(file).name}, line {line}: {first_line(message)}"
+            )
         yield

@@ -163,7 +163,8 @@ class Posterior:
             _check_values(name, mean, self.rho[name], source)
         for name, tensor in self.state.items():
             if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-                raise UserError(f"{name} in {source} holds NaN or infinity; {_RETRAIN}")
+                what = f"NaN; {_RETRAIN}" if tensor.isnan().any() else f"infinity; {_INFINITE}"
+                raise UserError(f"{name} in {source} holds {what}")
         if module is not None:
             _check_names_and_shapes(module, {**self.mean, **self.state}, source)
             check_untied(module, (n for n, rho in self.rho.items() if torch.isfinite(rho).any()))
@@ -171,6 +172,11 @@ class Posterior:
 
 _WHOLE = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 _RETRAIN = "train or export the posterior again."
+_INFINITE = (
+    "where the network is built so, such as with a bound that bounds nothing, put the largest "
+    "finite number (`torch.finfo(torch.float32).max`) in its place in the module; where it is not, "
+    "train or export the posterior again."
+)
 
 
 def _check_values(name: str, mean: Tensor, rho: Tensor, source: str) -> None:

@@ -59,6 +59,9 @@ def _check_names(graph: Graph) -> None:
         raise ValueError("two nodes make the same activation")
     wanted = {*made, *graph.outputs}
     if graph.steps:
+        values = [graph.input, *(step.name for step in graph.steps)]
+        if len(set(values)) < len(values):
+            raise ValueError("two steps make the same value")
         if sum(segment.nodes for segment in graph.segments) != len(graph.nodes):
             raise ValueError("the segments do not have all the nodes")
         if any(segment.nodes < 1 for segment in graph.segments):

@@ -45,8 +45,6 @@ def check_steps(graph: Graph, constants: Mapping[str, NDArray[Any]]) -> None:
     values: dict[str, Any] = {graph.input: _empty((1, *graph.activations[graph.input].shape))}
     read: set[str] = set()
     for step in graph.steps:
-        if step.name in values:
-            raise ValueError(f"two steps make the value {step.name}")
         if isinstance(step, Segment):
             values[step.name] = _segment(step, graph, values)
         else:

@@ -1,63 +1,45 @@
-"""Figures of records: each a function of one section that returns a matplotlib figure, or None
-where the section has nothing to show in it."""
+"""Figures of records: each a function of one section that returns a figure as data, or None where
+the section has nothing to show in it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import accumulate
 
 from ..core import words as text
-from ..records.run_record import RunRecord
+from ..core.figure import (
+    Bars,
+    Figure,
+    Look,
+    Marker,
+    Numbers,
+    Panel,
+    Points,
+    Scale,
+    Tone,
+    listed,
+    numbers,
+)
 from ..records.verdict import INVALID, QUALITY, SPEED
-from ..stats.significance import wilson
-from .rows import RecordRow, Section, fixed, largest_mc, sections, unique
-from .style import FAINT, INK, caption, figure, judged_look, legend_above, look, save_twice, styled
+from .panels import calibration, passes_scale
+from .rows import RecordRow, Section, fixed, largest_mc, unique
+
+_MARKERS: tuple[Marker, ...] = ("circle", "square", "triangle", "diamond", "wedge")
+#: Of a file: part, its name, colour and hatch.
+_PARTS: tuple[tuple[str, str, Tone, str], ...] = (
+    ("weight", "μ and σ", "blue", ""),
+    ("scale", "scales", "orange", "lines"),
+    ("bias", "biases", "green", "dots"),
+    ("graph", "graph", "purple", "crosses"),
+    ("header", "header", "faint", ""),
+)
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """A kind of figure.
-
-    Attributes:
-        name: part of its file name.
-        title: what it is called.
-        description: what it shows, for those who do not see it.
-        draw: makes it from a section.
-    """
-
-    name: str
-    title: str
-    description: str
-    draw: Callable[[Section], Figure | None]
-
-
-def figures(records: Iterable[RunRecord], out_dir: Path) -> list[Path]:
-    """Write every figure of every section as SVG and PNG.
-
-    Args:
-        records: what to show.
-        out_dir: directory, made if missing.
-
-    Returns:
-        The files, `<workload>-<split>-<figure>.<svg|png>`. Equal records give equal bytes.
-
-    Raises:
-        UserError: the directory cannot be written.
-    """
-    written: list[Path] = []
-    for section in sections(records):
-        for drawing in DRAWINGS:
-            drawn = drawing.draw(section)
-            if drawn is not None:
-                written += save_twice(drawn, out_dir, section.slug, drawing.name)
-    return written
+def figures(section: Section) -> Iterator[Figure]:
+    """Every figure of a section."""
+    return filter(None, (figure(section) for figure in FIGURES))
 
 
 def reliability(section: Section) -> Figure | None:
@@ -71,27 +53,26 @@ def reliability(section: Section) -> Figure | None:
     ]
     if not rows:
         return None
-    lines = -(-len(rows) // 2)
-    with styled():
-        drawn = figure(0.3 + 2.0 * lines)
-        ratios = [3, 1] * lines
-        axes = drawn.subplots(
-            2 * lines, 2, sharex=True, squeeze=False, gridspec_kw={"height_ratios": ratios}
-        )
-        for i in range(2 * lines):
-            top, bottom = axes[2 * (i // 2), i % 2], axes[2 * (i // 2) + 1, i % 2]
-            if i < len(rows):
-                _reliability_panel(rows[i], top, bottom, first=i % 2 == 0)
-            else:
-                top.set_axis_off()
-                bottom.set_axis_off()
-        last = len(rows) - 1
-        for i in {last, max(last - 1, 0)}:
-            panel = axes[2 * (i // 2) + 1, i % 2]
-            panel.tick_params(labelbottom=True)
-        said = _lines("confidence, % (first seed)", caption(rows, QUALITY))
-        drawn.supxlabel(said, fontsize="medium")
-    return drawn
+    panels: list[Panel] = []
+    for left in range(0, len(rows), 2):
+        pairs = [_reliability_pair(row, place == 0) for place, row in enumerate(rows[left:][:2])]
+        tops, bottoms = ([*row, Panel()][:2] for row in zip(*pairs, strict=True))
+        panels += [*tops, *bottoms]
+    lines = len(panels) // 4
+    return Figure(
+        "reliability",
+        "Reliability diagram, first seed",
+        "For each format, accuracy against confidence in bins with 95 percent intervals, of the "
+        "first seed; on the diagonal a model is calibrated. Below, the number of images in each "
+        "bin. Grey: quality invalid.",
+        tuple(panels),
+        height=0.3 + 2.0 * lines,
+        columns=2,
+        heights=(3.0, 1.0) * lines,
+        shared="x",
+        label="confidence, % (first seed)",
+        caption=_caption(rows, QUALITY),
+    )
 
 
 def against_mc(section: Section) -> Figure | None:
@@ -102,25 +83,33 @@ def against_mc(section: Section) -> Figure | None:
     rows = unique(fixed(section), lambda r: (r.label, r.record.subject.mc))
     if not rows:
         return None
-    passes = sorted({row.record.subject.mc for row in rows})
-    with styled():
-        drawn = figure(4.2)
-        panels = drawn.subplots(2, 1, sharex=True)
-        labels = list(dict.fromkeys(row.label for row in rows))
-        for place, label in enumerate(labels):
-            line = sorted((r for r in rows if r.label == label), key=lambda r: r.record.subject.mc)
-            dodge = 1.0 + 0.03 * (place - (len(labels) - 1) / 2)
-            _score_line(panels[0], line, "accuracy", dodge)
-            _score_line(panels[1], line, "nll", dodge)
-        _at_most_100(panels[0])
-        panels[0].set_ylabel("accuracy, %")
-        panels[1].set_ylabel("NLL, nats")
-        panels[1].set_xlabel(_lines("Monte Carlo passes T", caption(rows, QUALITY)))
-        panels[1].set_xscale("log")
-        panels[1].set_xticks(passes, [str(t) for t in passes])
-        panels[1].xaxis.set_minor_locator(NullLocator())
-        legend_above(drawn, panels[0])
-    return drawn
+    labels = list(dict.fromkeys(row.label for row in rows))
+    across = passes_scale(row.record.subject.mc for row in rows)
+    accuracy, nll = (
+        tuple(
+            mark
+            for place, label in enumerate(labels)
+            for mark in _score_line(
+                sorted((r for r in rows if r.label == label), key=lambda r: r.record.subject.mc),
+                name,
+                dodge=1.0 + 0.03 * (place - (len(labels) - 1) / 2),
+            )
+        )
+        for name in ("accuracy", "nll")
+    )
+    return Figure(
+        "mc",
+        "Accuracy and NLL against T",
+        "Accuracy and negative log-likelihood of each format against the number of Monte Carlo "
+        "passes, with one standard deviation where there are several seeds. Grey: quality invalid.",
+        (
+            Panel(accuracy, across, Scale("accuracy, %", most=100.0, about=5)),
+            Panel(nll, across, Scale("NLL, nats", about=5)),
+        ),
+        height=4.2,
+        shared="x",
+        caption=_caption(rows, QUALITY),
+    )
 
 
 def accuracy_against_confidence(section: Section) -> Figure | None:
@@ -135,21 +124,26 @@ def accuracy_against_confidence(section: Section) -> Figure | None:
     ]
     if not rows:
         return None
-    with styled():
-        drawn = figure(4.0)
-        panels = drawn.subplots(2, 1, sharex=True)
-        for row in rows:
-            curve = row.record.body.quality.accuracy_vs_confidence
-            for panel, name in zip(panels, ("accuracy", "share"), strict=True):
-                _curve(panel, row, _percent(curve["threshold"]), _percent(curve[name]))
-        for panel in panels:
-            _at_most_100(panel)
-        panels[0].set_ylabel("accuracy, %")
-        panels[1].set_ylabel("share of images, %")
-        said = _lines("confidence at least τ, % (first seed)", caption(rows, QUALITY))
-        panels[1].set_xlabel(said)
-        legend_above(drawn, panels[0])
-    return drawn
+    across = Scale("confidence at least τ, % (first seed)")
+    curves = [(row, row.record.body.quality.accuracy_vs_confidence) for row in rows]
+    accuracy, share = (
+        tuple(_curve(row, curve["threshold"], curve[name]) for row, curve in curves)
+        for name in ("accuracy", "share")
+    )
+    return Figure(
+        "confidence",
+        "Accuracy against confidence, first seed",
+        "Accuracy of the images that are at least so confident, and the share of all images that "
+        "they are, against the threshold, for each format, of the first seed. Grey: quality "
+        "invalid.",
+        (
+            Panel(accuracy, across, Scale("accuracy, %", most=100.0)),
+            Panel(share, across, Scale("share of images, %", most=100.0)),
+        ),
+        height=4.0,
+        shared="x",
+        caption=_caption(rows, QUALITY),
+    )
 
 
 def risk_coverage(section: Section) -> Figure | None:
@@ -157,18 +151,21 @@ def risk_coverage(section: Section) -> Figure | None:
     rows = [r for r in largest_mc(section.rows) if r.record.body.quality.risk_coverage.get("risk")]
     if not rows:
         return None
-    with styled():
-        drawn = figure(2.8)
-        panel = drawn.subplots()
-        for row in rows:
-            curve = row.record.body.quality.risk_coverage
-            _curve(panel, row, _percent(curve["coverage"]), _percent(curve["risk"]))
-        said = _lines("coverage, % of images (first seed)", caption(rows, QUALITY))
-        panel.set_xlabel(said)
-        panel.set_ylabel("risk, % wrong")
-        panel.set_ylim(bottom=0)
-        legend_above(drawn, panel)
-    return drawn
+    curves = [(row, row.record.body.quality.risk_coverage) for row in rows]
+    panel = Panel(
+        tuple(_curve(row, curve["coverage"], curve["risk"]) for row, curve in curves),
+        Scale("coverage, % of images (first seed)"),
+        Scale("risk, % wrong", low=0.0),
+    )
+    return Figure(
+        "risk-coverage",
+        "Risk–coverage curve, first seed",
+        "Error rate among the most confident images against the share of images kept, for each "
+        "format, of the first seed. Grey: quality invalid.",
+        (panel,),
+        height=2.8,
+        caption=_caption(rows, QUALITY),
+    )
 
 
 def latency(section: Section) -> Figure | None:
@@ -181,240 +178,180 @@ def latency(section: Section) -> Figure | None:
     batches = sorted({row.record.subject.batch for row in rows})
     labels = list(dict.fromkeys(row.label for row in rows))
     passes = sorted({row.record.subject.mc for row in rows})
-    with styled():
-        drawn = figure(0.5 + len(batches) * (0.5 + 0.28 * len(labels)))
-        panels = drawn.subplots(len(batches), 1, squeeze=False)[:, 0]
-        for panel, batch in zip(panels, batches, strict=True):
-            shown = [row for row in rows if row.record.subject.batch == batch]
-            for row in shown:
-                _latency_point(panel, row, labels, passes)
-            panel.set_yticks(range(len(labels)), labels)
-            panel.set_ylim(len(labels) - 0.5, -0.5)
-            panel.set_xlim(0, _room(panel, shown))
-            panel.set_title(f"batch {batch}", loc="left")
-        panels[-1].set_xlabel(_lines("median latency of a pass, ms", caption(rows, SPEED)))
-        for place, mc in enumerate(passes):
-            shape = _PASS_MARKERS[place % len(_PASS_MARKERS)]
-            panels[0].plot([], [], shape, color=INK, fillstyle="none", label=f"T = {mc}")
-        legend_above(drawn, panels[0])
-    return drawn
+    shapes = {mc: _MARKERS[place % len(_MARKERS)] for place, mc in enumerate(passes)}
+    keys = tuple(
+        Points((), (), Look(marker=shape, hollow=True), f"T = {mc}", joined=False)
+        for mc, shape in shapes.items()
+    )
+    panels = [
+        _latency_panel([r for r in rows if r.record.subject.batch == batch], labels, shapes)
+        for batch in batches
+    ]
+    panels[0] = replace(panels[0], marks=(*panels[0].marks, *keys))
+    named = replace(panels[-1].x, label="median latency of a pass, ms")
+    return Figure(
+        "latency",
+        "Latency of a pass",
+        "Median latency of one Monte Carlo pass of each format, by batch and T, with 95 percent "
+        "confidence intervals; one that leaves the panel is wider than it. Grey: speed invalid.",
+        (*panels[:-1], replace(panels[-1], x=named)),
+        height=0.5 + len(batches) * (0.5 + 0.28 * len(labels)),
+        caption=_caption(rows, SPEED),
+    )
 
 
 def model_size(section: Section) -> Figure | None:
     """Bytes of the artefact by what they hold, and how many times smaller than FP32's it is."""
     rows = unique(section.rows, lambda r: (r.record.subject.format, r.record.body.size))
     unit, scale = text.byte_unit(row.record.body.size.file_bytes for row in rows)
-    parts = ("weight", "scale", "bias", "graph", "header")
-    names = ("μ and σ", "scales", "biases", "graph", "header")
-    colours = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", FAINT)
-    hatches = ("", "///", "...", "xxx", "")
-    with styled():
-        drawn = figure(0.9 + 0.26 * len(rows))
-        panel = drawn.subplots()
-        left = np.zeros(len(rows))
-        for part, name, colour, hatch in zip(parts, names, colours, hatches, strict=True):
-            width = np.array([getattr(r.record.body.size, f"{part}_bytes") for r in rows]) / scale
-            panel.barh(
-                range(len(rows)),
-                width,
-                left=left,
-                color=colour,
-                hatch=hatch,
-                label=name,
-                height=0.7,
-                linewidth=0,
-            )
-            left += width
-        for place, (end, row) in enumerate(zip(left, rows, strict=True)):
-            ratio = text.times(row.record.body.size.ratio_file)
-            panel.annotate(ratio, (end, place), (3, 0), textcoords="offset points", va="center")
-        panel.set_yticks(range(len(rows)), [row.label for row in rows])
-        panel.invert_yaxis()
-        panel.set_xlim(0, 1.18 * max(left))
-        panel.grid(axis="y", visible=False)
-        panel.set_xlabel(f"artefact on disk, {unit}; times smaller than FP32")
-        legend_above(drawn, panel)
-    return drawn
-
-
-_PASS_MARKERS = ("o", "s", "^", "D", "v")
-
-DRAWINGS = (
-    Drawing(
-        "reliability",
-        "Reliability diagram, first seed",
-        "For each format, accuracy against confidence in bins with 95 percent intervals, of the "
-        "first seed; on the diagonal a model is calibrated. Below, the number of images in each "
-        "bin."
-        " Grey: quality invalid.",
-        reliability,
-    ),
-    Drawing(
-        "mc",
-        "Accuracy and NLL against T",
-        "Accuracy and negative log-likelihood of each format against the number of Monte Carlo "
-        "passes, with one standard deviation where there are several seeds."
-        " Grey: quality invalid.",
-        against_mc,
-    ),
-    Drawing(
-        "confidence",
-        "Accuracy against confidence, first seed",
-        "Accuracy of the images that are at least so confident, and the share of all images that "
-        "they are, against the threshold, for each format, of the first seed."
-        " Grey: quality invalid.",
-        accuracy_against_confidence,
-    ),
-    Drawing(
-        "risk-coverage",
-        "Risk–coverage curve, first seed",
-        "Error rate among the most confident images against the share of images kept, for each "
-        "format, of the first seed."
-        " Grey: quality invalid.",
-        risk_coverage,
-    ),
-    Drawing(
-        "latency",
-        "Latency of a pass",
-        "Median latency of one Monte Carlo pass of each format, by batch and T, with 95 percent "
-        "confidence intervals; one that leaves the panel is wider than it."
-        " Grey: speed invalid.",
-        latency,
-    ),
-    Drawing(
+    widths = [
+        [getattr(row.record.body.size, f"{part}_bytes") / scale for row in rows]
+        for part, *_ in _PARTS
+    ]
+    edges = list(accumulate(widths, lambda a, b: [x + y for x, y in zip(a, b, strict=True)]))
+    names = listed(row.label for row in rows)
+    starts = [[0.0] * len(rows), *edges]
+    ends = tuple(text.times(row.record.body.size.ratio_file) for row in rows)
+    bars = [
+        Bars(
+            names.ticks, numbers(sizes), Look(tone=tone), name, numbers(start),
+            thickness=0.7, flat=True, hatch=hatch,  # type: ignore[arg-type]
+        )
+        for (_, name, tone, hatch), sizes, start in zip(_PARTS, widths, starts, strict=False)
+    ]  # fmt: skip
+    across = Scale(f"artefact on disk, {unit}; times smaller than FP32", 0.0, 1.18 * max(edges[-1]))
+    return Figure(
         "size",
         "Model size",
         "Bytes of each format's file by what they hold, and how many times smaller than the FP32 "
         "file it is.",
-        model_size,
-    ),
+        (
+            Panel(
+                (*bars[:-1], replace(bars[-1], ends=ends)),
+                across,
+                replace(names, low=None, high=None, grid=False),
+            ),
+        ),
+        height=0.9 + 0.26 * len(rows),
+    )
+
+
+FIGURES: tuple[Callable[[Section], Figure | None], ...] = (
+    reliability,
+    against_mc,
+    accuracy_against_confidence,
+    risk_coverage,
+    latency,
+    model_size,
 )
 
 
-def _reliability_panel(row: RecordRow, top: Axes, bottom: Axes, first: bool) -> None:
-    diagram, style = row.record.body.quality.reliability, judged_look(row, QUALITY)
-    count = np.array(diagram["count"])
-    filled = count > 0
-    confidence, accuracy = (
-        np.array(diagram[name], dtype=float)[filled] for name in ("confidence", "accuracy")
-    )
-    quality = row.record.body.quality
-    units = quality.units or quality.images
-    low, high = wilson(accuracy, count[filled] * units / quality.images)
-    top.plot([0, 100], [0, 100], color=FAINT, linewidth=0.8)
-    bars = np.clip([accuracy - low, high - accuracy], 0, None)
-    top.errorbar(
-        100 * confidence,
-        100 * accuracy,
-        100 * bars,
-        color=style.color,
-        marker=style.marker,
-        fillstyle=style.fillstyle,
-        linewidth=0.9,
-        elinewidth=0.7,
-        markersize=3,
-    )
-    top.set_title(f"{row.label}, T = {row.passes}", fontsize=7)
-    top.set(xlim=(-2, 102), ylim=(-2, 102), xticks=(0, 50, 100), yticks=(0, 50, 100))
-    centres = 100 * (np.arange(len(count)) + 0.5) / len(count)
-    bottom.bar(centres, count, width=85 / len(count), color=style.color)
-    bottom.set_yscale("log")
-    bottom.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    bottom.set_ylim(0.5, 2 * count.max())
-    bottom.yaxis.set_minor_locator(NullLocator())
-    for panel, name in ((top, "accuracy, %"), (bottom, "images")):
-        panel.tick_params(labelbottom=False)
-        if first:
-            panel.set_ylabel(name)
+def row_look(row: RecordRow, kind: str = "") -> Look:
+    """Of a row: of its format and the letter of its variant; grey where what is drawn, its quality
+    or speed, is invalid."""
+    format = row.record.subject.format
+    letter = row.label.removeprefix(format).strip()
+    variant = ord(letter[0]) - ord("a") if letter else 0
+    return Look(format, variant, invalid=bool(kind) and row.record.verdict.of(kind) == INVALID)
 
 
-def _score_line(panel: Axes, line: Sequence[RecordRow], name: str, dodge: float) -> None:
-    scores = [row.record.body.quality.scores.get(name) for row in line]
-    centre = [text.mean(values) for values in scores]
-    sd = [math.nan if s is None else s for s in map(text.deviation, scores)]
-    points = [
-        (row.record.subject.mc * dodge, c, s)
-        for row, c, s in zip(line, centre, sd, strict=True)
-        if c is not None
-    ]
-    if points:
-        x, y, error = zip(*points, strict=True)
-        panel.errorbar(
-            x,
-            y,
-            error,
-            label=line[0].label,
-            **asdict(look(line[0])),
-            elinewidth=0.8,
-            capsize=2,
+def _caption(rows: Iterable[RecordRow], kind: str) -> str:
+    """What the grey of `row_look` says, where there is some."""
+    invalid = any(row.record.verdict.of(kind) == INVALID for row in rows)
+    return f"grey: {kind} invalid" if invalid else ""
+
+
+def _reliability_pair(row: RecordRow, first: bool) -> tuple[Panel, Panel]:
+    quality, diagram = row.record.body.quality, row.record.body.quality.reliability
+    count = [n or 0.0 for n in diagram["count"]]
+    filled = [place for place, n in enumerate(count) if n > 0]
+    top, bottom = calibration(
+        row_look(row, QUALITY),
+        count,
+        [diagram["confidence"][place] or 0.0 for place in filled],
+        [diagram["accuracy"][place] or 0.0 for place in filled],
+        [count[place] * (quality.units or quality.images) / quality.images for place in filled],
+    )
+    title = f"{row.label}, T = {row.passes}"
+    return (
+        replace(top, title=title, y=replace(top.y, label="accuracy, %" if first else "")),
+        replace(bottom, y=replace(bottom.y, label="images" if first else "")),
+    )
+
+
+def _score_line(line: Sequence[RecordRow], name: str, dodge: float) -> list[Points]:
+    found = [(row, row.record.body.quality.scores.get(name)) for row in line]
+    known = [(row, c, text.deviation(s)) for row, s in found if (c := text.mean(s)) is not None]
+    sd = [math.nan if s is None else s for _, _, s in known]
+    points = Points(
+        numbers(row.record.subject.mc * dodge for row, *_ in known),
+        numbers(centre for _, centre, _ in known),
+        row_look(line[0]),
+        line[0].label,
+        numbers(c - s for (_, c, _), s in zip(known, sd, strict=True)),
+        numbers(c + s for (_, c, _), s in zip(known, sd, strict=True)),
+    )
+    invalid = [(row, c) for row, c, _ in known if row.record.verdict.of(QUALITY) == INVALID]
+    covered = [
+        Points(
+            (row.record.subject.mc * dodge,),
+            (c,),
+            row_look(row, QUALITY),
+            joined=False,
+            covering=True,
         )
-    for row, c in zip(line, centre, strict=True):
-        if c is not None and row.record.verdict.of(QUALITY) == INVALID:
-            shown = judged_look(row, QUALITY)
-            panel.plot(row.record.subject.mc * dodge, c, shown.marker, color=FAINT, mfc="white")
-    panel.yaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10)))
-    panel.ticklabel_format(axis="y", useOffset=False)
+        for row, c in invalid
+    ]
+    return [points, *covered] if known else []
 
 
-def _at_most_100(panel: Axes) -> None:
-    """End a vertical axis of percentages at 100, with room for the markers there."""
-    low, high = panel.get_ylim()
-    panel.set_ylim(low, min(high, 100 + 0.05 * (100 - low)))
+def _percent(shares: Sequence[float | None]) -> Numbers:
+    return numbers(None if share is None else 100.0 * share for share in shares)
 
 
-def _lines(*said: str) -> str:
-    return "\n".join(filter(None, said))
-
-
-def _percent(shares: Sequence[float | None]) -> list[float | None]:
-    return [None if share is None else 100.0 * share for share in shares]
-
-
-def _curve(
-    panel: Axes, row: RecordRow, x: Sequence[float | None], y: Sequence[float | None]
-) -> None:
-    at, values = (np.array(v, dtype=float) for v in (x, y))  # None becomes NaN: a gap
-    panel.plot(
-        at,
-        values,
-        label=row.label,
-        **asdict(judged_look(row, QUALITY)),
-        markevery=max(1, len(values) // 8),
-        markersize=3.5,
+def _curve(row: RecordRow, x: Sequence[float | None], y: Sequence[float | None]) -> Points:
+    return Points(
+        _percent(x),
+        _percent(y),
+        row_look(row, QUALITY),
+        row.label,
+        every=(0, max(1, len(y) // 8)),
+        size=3.5,
     )
 
 
-def _room(panel: Axes, rows: Sequence[RecordRow]) -> float:
-    """Where the axis of latencies ends: beyond all intervals, unless one dwarfs the medians."""
-    end = panel.get_xlim()[1]
-    medians = [_of_a_pass(row, row.record.body.timing.percentiles_ns.get("p50")) for row in rows]
-    return min(end, 1.5 * max(text.known(medians), default=end))
+def _latency_panel(
+    rows: Sequence[RecordRow], labels: Sequence[str], shapes: dict[int, Marker]
+) -> Panel:
+    marks = []
+    for row in rows:
+        timing = row.record.body.timing
+        ends = (timing.percentiles_ns.get("p50"), *timing.p50_ci95_ns)
+        found = text.known(_of_a_pass(row, end) for end in ends)
+        if len(found) < 3:
+            continue
+        middle, low, high = found
+        offset = 0.25 * (list(shapes).index(row.record.subject.mc) - (len(shapes) - 1) / 2)
+        look = replace(row_look(row, SPEED), marker=shapes[row.record.subject.mc], hollow=True)
+        marks.append(
+            Points(
+                (middle,), (labels.index(row.label) + offset,), look,
+                left=(min(low, middle),), right=(max(high, middle),), joined=False, size=3.0,
+            )
+        )  # fmt: skip
+    title = f"batch {rows[0].record.subject.batch}"
+    return Panel(tuple(marks), Scale("", 0.0, _cut(marks)), listed(labels), left=title)
+
+
+def _cut(marks: Sequence[Points]) -> float | None:
+    """Where an axis of latencies ends because an interval on it would dwarf the medians; None where
+    none does."""
+    ends = [end for mark in marks for end in text.known((*mark.left, *mark.right))]
+    largest = max(text.known(x for mark in marks for x in mark.x), default=0.0)
+    room = max(ends, default=0.0) + 0.05 * (max(ends, default=0.0) - min(ends, default=0.0))
+    return 1.5 * largest if room > 1.5 * largest else None
 
 
 def _of_a_pass(row: RecordRow, nanoseconds: float | None) -> float | None:
     """A query's latency as that of a pass, ms."""
     return None if nanoseconds is None else nanoseconds / row.record.subject.mc / 1e6
-
-
-def _latency_point(
-    panel: Axes, row: RecordRow, labels: Sequence[str], passes: Sequence[int]
-) -> None:
-    timing = row.record.body.timing
-    ends = (timing.percentiles_ns.get("p50"), *timing.p50_ci95_ns)
-    found = text.known(_of_a_pass(row, end) for end in ends)
-    if len(found) < 3:
-        return
-    middle, low, high = found
-    which = passes.index(row.record.subject.mc)
-    offset = 0.25 * (which - (len(passes) - 1) / 2)
-    panel.errorbar(
-        middle,
-        labels.index(row.label) + offset,
-        xerr=[[max(middle - low, 0.0)], [max(high - middle, 0.0)]],
-        marker=_PASS_MARKERS[which % len(_PASS_MARKERS)],
-        color=judged_look(row, SPEED).color,
-        fillstyle="none",
-        markersize=3,
-        capsize=1.5,
-        elinewidth=0.8,
-    )

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ..core.figure import Look, Points
 from ..metrics.metric import METRICS
 from ..records.shift_record import ShiftRecord
 from ..stats.shifted import CLEAN, OOD, Results, results
 from .rows import deterministic, variant_lines
-from .style import Look, format_look
 
 _NAMES = {"accuracy": "accuracy", "ece": "ECE", "nll": "NLL", "uce": "UCE", "brier": "Brier score"}
 #: Lines up to which variants of a format share a figure.
@@ -42,19 +39,13 @@ class Line:
 
     @property
     def look(self) -> Look:
-        """Colour, marker and line style; the colour is the format's."""
-        return format_look(self.format, self.variant)
+        """Of its format; empty for further variants, whose colour another line has too."""
+        return Look(self.format, self.variant, hollow=self.variant > 0)
 
     @property
-    def open(self) -> bool:
-        """Whether markers and boxes are empty: of twins and of further variants, whose colour
-        another line has too."""
-        return self.deterministic or self.variant > 0
-
-    @property
-    def style(self) -> dict[str, Any]:
-        """The look, as matplotlib's arguments."""
-        return {**asdict(self.look), "fillstyle": "none" if self.open else "full"}
+    def key(self) -> Points:
+        """Its entry in a legend."""
+        return Points((), (), self.look, self.label)
 
     @property
     def deterministic(self) -> bool:
@@ -160,32 +151,6 @@ def known_scores(
 def spread(values: NDArray[np.float64]) -> float:
     """Standard deviation (n − 1) over seeds; NaN for fewer than two, which tell none."""
     return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
-
-
-def legend(drawn: Figure, panel: Axes, lines: Sequence[Line], note: str) -> None:
-    """One legend of the lines for the whole figure, above it, in as many columns as there is room
-    for, under a note; `panel` is one of the panels."""
-    for line in lines:
-        panel.plot([], [], **line.style, label=line.label)
-    handles, labels = panel.get_legend_handles_labels()
-    for columns in (3, 2, 1):
-        made = drawn.legend(
-            handles,
-            labels,
-            loc="outside upper center",
-            ncols=min(columns, len(labels)),
-            columnspacing=1.2,
-            handlelength=2.6,
-            **titled(note),
-        )
-        if columns == 1 or made.get_window_extent().width <= drawn.bbox.width:
-            break
-        made.remove()
-
-
-def titled(note: str) -> dict[str, Any]:
-    """Arguments of a legend with a note above it, if there is one."""
-    return {"title": note, "title_fontsize": 6, "alignment": "left"} if note else {}
 
 
 def axis_label(metric: str) -> str:

@@ -13,15 +13,16 @@ from markupsafe import Markup
 
 from ..core import words as text
 from ..core.escape import visible
+from ..core.figure import Figure
 from ..core.sheet import Sheet
 from ..core.whole import write_atomically
 from ..machine.fingerprint import IN_PART, Machine
 from ..records.run_record import RunRecord
 from ..records.verdict import KINDS, QUALITY, SPEED
 from . import sheets, verdicts
-from .figures import DRAWINGS
+from .draw import inline_svg
+from .figures import figures
 from .rows import RecordRow, Section, sections
-from .style import inline_svg
 
 #: Which figures follow which sheet.
 _FIGURES = {
@@ -87,20 +88,24 @@ def write_page(
 
 
 def _parts(section: Section, reference: Mapping[str, Mapping[str, float]] | None) -> list[PagePart]:
+    drawn = {figure.name: figure for figure in figures(section)}
     return [
-        PagePart(f"{section.slug}-{place}", sheet, tuple(_figures(section, sheet.title)))
+        PagePart(
+            f"{section.slug}-{place}",
+            sheet,
+            tuple(
+                (drawn[name].title, _svg(section, drawn[name]))
+                for name in _FIGURES.get(sheet.title, ())
+                if name in drawn
+            ),
+        )
         for place, sheet in enumerate(sheets.document(section, reference))
     ]
 
 
-def _figures(section: Section, sheet: str) -> Iterable[tuple[str, Markup]]:
-    for drawing in DRAWINGS:
-        drawn = drawing.draw(section) if drawing.name in _FIGURES.get(sheet, ()) else None
-        if drawn is not None:
-            title = html.escape(f"{drawing.title}, {section.title}")
-            name = f"{section.slug}-{drawing.name}"
-            svg = inline_svg(drawn, name, title, html.escape(drawing.description))
-            yield drawing.title, Markup(svg)
+def _svg(section: Section, figure: Figure) -> Markup:
+    title, name = f"{figure.title}, {section.title}", f"{section.slug}-{figure.name}"
+    return Markup(inline_svg(figure, name, html.escape(title), html.escape(figure.description)))
 
 
 def _sentence(section: Section) -> str:

@@ -53,6 +53,8 @@ def write(document: Document, study: str, out: Path) -> Iterator[Path | str]:
     Raises:
         UserError: the directory cannot be written to.
     """
+    from .draw import save  # a drawing library takes longer than all else
+
     files = {}
     if document.sheets:
         files[f"{document.name}-{study}.md"] = markdown(document)
@@ -61,5 +63,5 @@ def write(document: Document, study: str, out: Path) -> Iterator[Path | str]:
     for name, content in files.items():
         write_atomically(out / name, content.encode())
         yield out / name
-    if document.draw is not None:
-        yield from document.draw(out, document.name)
+    for figure in document.figures():
+        yield from [figure] if isinstance(figure, str) else save([figure], out, document.name)

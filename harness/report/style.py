@@ -1,36 +1,36 @@
-"""How figures look and how they are written: colours, sizes, and files of the same bytes."""
+"""How figures look: colours, markers, lines and sizes, whatever a user's matplotlibrc says."""
 
 from __future__ import annotations
 
-import io
-import re
-import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from ..core.escape import visible
-from ..core.whole import write_atomically
-from ..records.verdict import INVALID
-from .rows import RecordRow, deterministic, format_order
+from ..core.figure import Look
+from .rows import deterministic, format_order
 
-#: Width of a column of text, inches.
-COLUMN = 3.5
 #: Lines and text; a page replaces it by the colour of its own text.
 INK = "#1a1a1b"
 FAINT = "#8a8a8b"
 
 #: Colour-blind safe (Okabe and Ito, "Color Universal Design", 2008), without its yellow.
-_COLOURS = (INK, "#56b4e9", "#d55e00", "#009e73", "#e69f00", "#cc79a7", "#0072b2")
+TONES = {
+    "ink": INK,
+    "sky": "#56b4e9",
+    "vermillion": "#d55e00",
+    "green": "#009e73",
+    "orange": "#e69f00",
+    "purple": "#cc79a7",
+    "blue": "#0072b2",
+}
+_COLOURS = tuple(TONES.values())
+TONES["faint"] = FAINT
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_NAMED = {"circle": "o", "square": "s", "triangle": "^", "diamond": "D", "wedge": "v"}
 _LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+_PALE = 0.45  # how much of a box is its colour, the rest white
 
 _RC: dict[Any, Any] = {
     "font.size": 8,
@@ -38,6 +38,7 @@ _RC: dict[Any, Any] = {
     "font.sans-serif": ["DejaVu Sans"],
     "text.parse_math": False,  # a label may hold a $
     "axes.edgecolor": INK,
+    "axes.formatter.useoffset": False,
     "axes.labelcolor": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -64,128 +65,50 @@ _RC: dict[Any, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class Look:
-    """Colour, marker and line style of one format, the same in every figure. Markers of
-    deterministic twins are empty."""
-
-    color: str
-    marker: str
-    linestyle: str | tuple[int, tuple[int, ...]]
-    fillstyle: str
-
-
-def look(row: RecordRow) -> Look:
-    """The look of a row: its format's; the letter of a variant changes marker and line."""
-    letter = row.label.removeprefix(row.record.subject.format).strip()
-    return format_look(row.record.subject.format, ord(letter[0]) - ord("a") if letter else 0)
-
-
-def format_look(format: str, variant: int = 0) -> Look:
-    """The look of a format; further variants, counted from 0, have another marker and line. A
-    deterministic twin has its format's colour."""
-    order = format_order(format)
-    step = order + order // len(_COLOURS) + variant
-    return Look(
-        _COLOURS[format_order(format.removeprefix("DNN_")) % len(_COLOURS)],
-        _MARKERS[step % len(_MARKERS)],
-        _LINES[step % len(_LINES)],
-        "none" if deterministic(format) else "full",
-    )
-
-
-def judged_look(row: RecordRow, kind: str) -> Look:
-    """The look of a row, grey and hollow where the quality or speed that is drawn is invalid."""
-    shown = look(row)
-    invalid = row.record.verdict.of(kind) == INVALID
-    return replace(shown, color=FAINT, fillstyle="none") if invalid else shown
-
-
-def caption(rows: Iterable[RecordRow], kind: str) -> str:
-    """What the grey of `judged_look` says, where there is some."""
-    invalid = any(row.record.verdict.of(kind) == INVALID for row in rows)
-    return f"grey: {kind} invalid" if invalid else ""
-
-
 @contextmanager
 def styled() -> Iterator[None]:
-    """Draw in the style of the reports, whatever the user's matplotlibrc says."""
+    """Draw in the style of the reports."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_RC)
         yield
 
 
-def figure(height: float) -> Figure:
-    """An empty figure one column wide, with room made for labels; height in inches."""
-    drawn = Figure(figsize=(COLUMN, height), layout="constrained")
-    FigureCanvasAgg(drawn)
-    return drawn
+def colour(look: Look) -> str:
+    """A format's colour, which its deterministic twin has too; the tone of what has no format."""
+    if look.invalid or not look.format:
+        return FAINT if look.invalid else TONES[look.tone]
+    return _COLOURS[format_order(look.format.removeprefix("DNN_")) % len(_COLOURS)]
 
 
-def legend_above(drawn: Figure, axes: Axes) -> None:
-    """One legend for the whole figure, above it."""
-    handles, labels = axes.get_legend_handles_labels()
-    drawn.legend(
-        handles,
-        labels,
-        loc="outside upper center",
-        ncols=min(3, len(labels)),
-        columnspacing=1.2,
-        handlelength=2.6,
-    )
+def hollow(look: Look) -> bool:
+    """Whether markers and boxes are empty; a marker that is no format's does not say it."""
+    return look.hollow or look.invalid or (not look.marker and deterministic(look.format))
 
 
-def save_twice(drawn: Figure, out_dir: Path, slug: str, name: str) -> list[Path]:
-    """Write a figure as SVG and as PNG, called `slug-name`.
-
-    Raises:
-        UserError: the directory cannot be written.
-    """
-    paths = [out_dir / f"{slug}-{name}.{kind}" for kind in ("svg", "png")]
-    for path in paths:
-        write_atomically(path, render(drawn, path.suffix[1:], salt=name))
-    return paths
+def face(look: Look) -> tuple[float, float, float]:
+    """What fills a box: its colour mixed with white, or white."""
+    strength = 0.0 if hollow(look) else _PALE
+    parts = (int(colour(look)[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    red, green, blue = (1 - strength * (1 - part) for part in parts)
+    return red, green, blue
 
 
-def render(drawn: Figure, kind: str, salt: str, fonttype: str = "path") -> bytes:
-    """The figure as a file's bytes, the same for the same data.
-
-    Args:
-        drawn: the figure.
-        kind: `svg` or `png`.
-        salt: of the ids inside an SVG.
-        fonttype: of an SVG: `path` looks the same everywhere, `none` keeps text as text.
-    """
-    out = io.BytesIO()
-    metadata = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}[kind]
-    with (
-        styled(),
-        mpl.rc_context({"svg.hashsalt": salt, "svg.fonttype": fonttype}),
-        warnings.catch_warnings(),
-    ):
-        warnings.filterwarnings("ignore", "Glyph")  # it has the character that a font lacks
-        drawn.savefig(out, format=kind, metadata=metadata, transparent=kind == "svg")
-    return visible(out.getvalue().decode()).encode() if kind == "svg" else out.getvalue()
+def line(look: Look) -> Any:
+    """Line style; solid without a format."""
+    return _LINES[_step(look) % len(_LINES)] if look.format else "-"
 
 
-def inline_svg(drawn: Figure, name: str, title: str, description: str) -> str:
-    """The figure as an `<svg>` element for a page: labelled, in the page's text colour.
+def marked(look: Look) -> dict[str, Any]:
+    """Colour, marker and line, as matplotlib's arguments."""
+    return {
+        "color": colour(look),
+        "marker": _NAMED.get(look.marker) or _MARKERS[_step(look) % len(_MARKERS)],
+        "linestyle": line(look),
+        "fillstyle": "none" if hollow(look) else "full",
+    }
 
-    Args:
-        drawn: the figure.
-        name: unique on the page; its ids begin with it.
-        title: short name, HTML-escaped.
-        description: what it shows, HTML-escaped.
-    """
-    svg = render(drawn, "svg", name, fonttype="none").decode()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'\bid="', f'id="{name}-', svg)
-    svg = svg.replace("url(#", f"url(#{name}-").replace('xlink:href="#', f'xlink:href="#{name}-')
-    svg = svg.replace(INK, "currentColor")
-    label = f'role="img" aria-labelledby="{name}-title {name}-desc"'
-    svg = svg.replace("<svg ", f"<svg {label} ", 1)
-    texts = f'<title id="{name}-title">{title}</title><desc id="{name}-desc">{description}</desc>'
-    return re.sub(r"(<svg[^>]*>)", lambda m: m.group(1) + texts, svg, count=1)
+
+def _step(look: Look) -> int:
+    order = format_order(look.format) if look.format else 0
+    return order + order // len(_COLOURS) + look.variant

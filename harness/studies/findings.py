@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core.figure import Figure
 from ..core.whole import json_text, write_atomically
 from ..machine.describe import fingerprint
 from ..records.kind import digest
@@ -24,13 +24,13 @@ class Findings:
         values: all of it, for JSON, with command, machine and code.
         shown: for a person.
         markdown: the tables; empty where there is no file of them.
-        draw: writes figures into a directory, under a name.
+        figures: of it.
     """
 
     values: dict[str, Any]
     shown: tuple[Any, ...]
     markdown: str = ""
-    draw: Callable[[Path, str], list[Path]] = lambda out, name: []
+    figures: tuple[Figure, ...] = ()
 
     def write(self, out: Path, name: str) -> list[Path]:
         """`<name>.json`, tables and figures in a directory.
@@ -43,7 +43,12 @@ class Findings:
             files[".md"] = self.markdown
         for suffix, text in files.items():
             write_atomically(out / f"{name}{suffix}", text.encode())
-        return [*(out / f"{name}{suffix}" for suffix in files), *self.draw(out, name)]
+        written = [out / f"{name}{suffix}" for suffix in files]
+        if self.figures:
+            from ..report.draw import save
+
+            written += save(self.figures, out, name)
+        return written
 
 
 def facts(plan: Plan, networks: Networks, command: str, **choices: Any) -> dict[str, Any]:

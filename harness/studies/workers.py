@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
-from ..core.errors import UserError
+from ..core.errors import UserError, few_warnings
 from ..data import decode
 from ..machine.cores import give_back
 
@@ -137,10 +137,11 @@ def _work(work: Work, connection: Connection, budget: decode.Budget) -> None:
     decode.share(budget)
     torch.set_num_threads(1)
     try:
-        for task in _tasks(connection):
-            if not all(_told(connection, count) for count in work(task)):
-                return
-            _told(connection, None)
+        with few_warnings():
+            for task in _tasks(connection):
+                if not all(_told(connection, count) for count in work(task)):
+                    return
+                _told(connection, None)
     except Exception as error:
         if not isinstance(error, UserError):
             traceback.print_exc()

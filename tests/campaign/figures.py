@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 FIGURES = ROOT / "results" / "campaign" / "figures.json"
 SEED = 0
 #: Of entries that add up.
-SUMS = ("count", "refused", "seconds")
+SUMS = ("count", "seconds", "refused", "tie", "overflows", "own_amx", "onednn_amx")
 
 
 @lru_cache(maxsize=1)
@@ -31,7 +31,6 @@ def here() -> dict[str, Any]:
     return {
         "commit": found.commit,
         "machine": found.shown,
-        "amx": "amx_int8" in found.isa,
         "python": found.python,
         "seed": SEED,
     }

@@ -17,6 +17,7 @@ import sys
 import time
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from .figures import FIGURES, ROOT, SEED, Figures
@@ -26,16 +27,15 @@ from .seeds import SEEDS
 WORK = ROOT / ".campaign"
 KEPT = FIGURES.parent / "corpus"
 INPUTS = 1_000_000
-#: A step, after which counts are written.
-STEP = 120.0
+#: After which counts are written.
+STEP = 60.0
 LONGEST = 1 << 14
 #: Of one parser's corpus that is kept.
 MOST_BYTES = 48 << 10
 #: Of the zip, beside content and name.
 _MEMBER_BYTES = 76
 _WORKER = Path(__file__).with_name("fuzz_worker.py")
-_DONE = re.compile(r"number_of_executed_units: (\d+)")
-_STATUS = re.compile(r"^#(\d+)\s", re.M)
+_COUNT = re.compile(r"(?:^#|number_of_executed_units: )(\d+)\s")
 
 
 def run(figures: Figures, given: argparse.Namespace) -> None:
@@ -48,11 +48,12 @@ def run(figures: Figures, given: argparse.Namespace) -> None:
         until = time.monotonic() + (given.seconds or float("inf"))
         wanted = given.count or INPUTS
         while (done := figures.count(name)) < wanted and time.monotonic() < until:
-            seconds = min(STEP, until - time.monotonic())
-            count, failures = _step(name, corpus, wanted - done, seconds, done)
-            figures.add(name, failures, count=count, seconds=round(seconds))
-            print(name, done + count, *failures, sep="\n  ", flush=True)
-            if not count:
+            for count, seconds, failures in _steps(name, corpus, wanted - done, until, done):
+                if not count and not failures:
+                    continue
+                figures.add(name, failures, count=count, seconds=round(seconds))
+                print(name, figures.count(name), *failures, sep="\n  ", flush=True)
+            if figures.count(name) == done:
                 break
         if given.figures == FIGURES or given.keep:
             _keep(name, corpus)
@@ -76,29 +77,42 @@ def kept(name: str) -> list[bytes]:
         return [members.read(one) for one in members.namelist()]
 
 
-def _worker(name: str, findings: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    findings.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, str(_WORKER), name, str(findings), *options]
-    return subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace", cwd=ROOT)
-
-
-def _step(name: str, corpus: Path, most: int, seconds: float, done: int) -> tuple[int, list[str]]:
-    """Inputs tried, and what they found."""
+def _steps(
+    name: str, corpus: Path, most: int, until: float, done: int
+) -> Iterator[tuple[int, float, list[str]]]:
+    """What was tried since the last time, the seconds and what it found, every `STEP`; of one
+    process, because each reads all of the corpus again."""
     findings = WORK / "findings" / name
-    before = set(findings.glob("*"))
-    ended = _worker(
-        name, findings, f"-runs={most}", f"-max_total_time={max(1, round(seconds))}",
+    findings.mkdir(parents=True, exist_ok=True)
+    seen, started = set(findings.glob("*")), time.monotonic()
+    limit = [] if until == float("inf") else [f"-max_total_time={max(1, round(until - started))}"]
+    command = [
+        sys.executable, str(_WORKER), name, str(findings), f"-runs={most}", *limit,
         f"-seed={SEED + done + 1}", f"-max_len={LONGEST}", f"-artifact_prefix={findings}{os.sep}",
         "-print_final_stats=1", str(corpus),
-    )  # fmt: skip
-    told = _DONE.findall(ended.stderr) or _STATUS.findall(ended.stderr) or ["0"]
-    count = int(told[-1])
-    new = sorted(set(findings.glob("*")) - before)
-    failures = [path.read_text().splitlines()[0] for path in new if path.suffix == ".txt"]
-    if ended.returncode:
-        words = [line for line in ended.stderr.splitlines() if "ERROR" in line or "Error" in line]
-        failures.append(words[0] if words else f"status {ended.returncode}")
-    return count, failures
+    ]  # fmt: skip
+    count, told, ended = 0, 0, ""
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, errors="replace", cwd=ROOT
+    ) as worker:
+        assert worker.stderr is not None
+        for line in worker.stderr:
+            if found := _COUNT.match(line.removeprefix("stat::")):
+                count = int(found[1])
+            if "ERROR" in line or "Error" in line:
+                ended = ended or line.strip()
+            if (now := time.monotonic()) - started > STEP:
+                yield count - told, now - started, _new(findings, seen)
+                told, started = count, now
+    failed = [ended or f"status {worker.returncode}"] if worker.returncode else []
+    yield count - told, time.monotonic() - started, [*_new(findings, seen), *failed]
+
+
+def _new(findings: Path, seen: set[Path]) -> list[str]:
+    """What was found since it was last asked."""
+    new = sorted(set(findings.glob("*")) - seen)
+    seen |= set(new)
+    return [path.read_text().splitlines()[0] for path in new if path.suffix == ".txt"]
 
 
 def _keep(name: str, corpus: Path) -> None:

@@ -34,10 +34,16 @@ def table(part: str, rows: Rows) -> str:
         since, last = counted_since(entries), entries[-1]
         commit = (last["commit"] or "none")[:9]
         lines.append(f"| {name} | {count:,} | {failures} | {since:,} | {commit} | {last['date']} |")
-    refused = sum(entry.get("refused", 0) for entries in rows.values() for entry in entries)
+    refused, ties, large = (_sum(rows, name) for name in ("refused", "tie", "overflows"))
     if refused:
-        lines += ["", f"Refused were {refused:,} of them; the rest was computed."]
+        lines += ["", f"Refused were {refused:,} of them; the rest was computed. In {ties:,} a sum"]
+        lines += ["was a tie that oneDNN or AMX rounds to the other integer; in"]
+        lines += [f"{large:,}, all float, numbers exceed float32, and only sanitizers tell."]
     return "\n".join([*lines, *_failures(rows)])
+
+
+def _sum(rows: Rows, name: str) -> int:
+    return sum(entry.get(name, 0) for entries in rows.values() for entry in entries)
 
 
 def _failures(rows: Rows) -> Iterator[str]:
@@ -84,11 +90,15 @@ def machines(figures: dict[str, Rows]) -> str:
 
 def amx(rows: Rows) -> str:
     """When it was last covered."""
-    covered = [e for entries in rows.values() for e in entries if e["amx"]]
+    covered = [e for entries in rows.values() for e in entries if e.get("own_amx")]
     if not covered:
         return "The kernels that only AMX runs: **never yet**, for want of such a machine."
     last = max(covered, key=lambda entry: entry["date"])
-    return f"The kernels that only AMX runs: last on {last['date']}, at {last['commit'][:9]}."
+    return (
+        f"The kernels that only AMX runs: last on {last['date']}, at {last['commit'][:9]}. So far "
+        f"{_sum(rows, 'own_amx'):,} artefacts\nwere computed by this project's own and "
+        f"{_sum(rows, 'onednn_amx'):,} by oneDNN's."
+    )
 
 
 def rendered(text: str, figures: dict[str, Rows]) -> str:

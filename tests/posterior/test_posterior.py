@@ -211,6 +211,17 @@ def test_from_std_needs_equal_names_and_shapes() -> None:
         from_std({"w": torch.zeros(2)}, {"w": torch.ones(3)})
 
 
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [(-torch.inf, "put the largest finite number"), (torch.nan, "NaN; train or export")],
+)
+def test_a_bound_that_bounds_nothing_is_told_from_what_diverged(number: float, says: str) -> None:
+    module = nn.Sequential(nn.Linear(2, 2))
+    module.register_buffer("low", torch.tensor(number))
+    with pytest.raises(UserError, match=f"low in the posterior holds .*{says}"):
+        moped(module, 0.1)
+
+
 def test_validate_names_the_tensor_that_does_not_fit() -> None:
     posterior = random_posterior(network())
     other = network()

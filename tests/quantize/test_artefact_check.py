@@ -342,6 +342,17 @@ def test_steps_that_do_not_fit_are_refused(change: Callable[[dict], None], says:
     refused(forged(stored("divided"), change), says)
 
 
+def test_two_segments_of_one_name_are_refused() -> None:
+    """The first would be looked at by nobody."""
+
+    def change(header: dict[str, Any]) -> None:
+        graph = header["graph"]
+        next(one for one in graph["steps"] if one["name"] == "second")["name"] = "head"
+        next(one for one in graph["nodes"] if one["name"] == "second")["input"] = ""
+
+    refused(forged(stored("divided"), change), "two steps make the same value")
+
+
 def same(artefact: Artefact) -> bool:
     """Whether every backend that takes an artefact computes the same logits, bit for bit."""
     graph = artefact.graph

@@ -1,26 +1,29 @@
-"""Figures: that they are there, the same each time, and drawn from the records."""
+"""Figures of records as data: what they show of the records."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import pairwise
 
 import factory
 import numpy as np
 import pytest
 
-from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.core.figure import Bars, Points
+from sigmabench.harness.report.draw import drawn, render, save
 from sigmabench.harness.report.figures import (
-    DRAWINGS,
+    FIGURES,
     accuracy_against_confidence,
     against_mc,
     figures,
     latency,
     model_size,
     reliability,
+    row_look,
 )
 from sigmabench.harness.report.rows import sections
-from sigmabench.harness.report.style import look, render
+from sigmabench.harness.report.style import marked
 from sigmabench.harness.stats.significance import wilson
 
 SMALL = ("FP32", "INT8")
@@ -31,40 +34,45 @@ def small():
     return factory.grid(SMALL)
 
 
-def test_every_figure_is_written_twice_with_the_same_bytes(small, tmp_path):
-    first = figures(small, tmp_path / "a")
-    second = figures(small, tmp_path / "b")
-    assert len(first) == 2 * len(DRAWINGS)
-    assert [p.name for p in first] == [p.name for p in second]
-    assert sorted(p.name for p in (tmp_path / "a").iterdir()) == sorted(p.name for p in first)
-    for one, other in zip(first, second, strict=True):
-        content = one.read_bytes()
-        assert content == other.read_bytes()
-        assert content.startswith(b"\x89PNG" if one.suffix == ".png" else b"<?xml")
-        assert b"dc:date" not in content
+def points(panel):
+    """Marks of points that are drawn, without entries of the legend."""
+    return [mark for mark in panel.marks if isinstance(mark, Points) and mark.x]
+
+
+def labels(figure):
+    """All that is said below the panels."""
+    return " ".join([figure.label, figure.caption, *(panel.x.label for panel in figure.panels)])
+
+
+def test_every_section_has_every_figure(small, tmp_path):
+    (section,) = sections(small)
+    shown = list(figures(section))
+    assert len(shown) == len(FIGURES) == len({figure.name for figure in shown})
+    names = [path.name for path in save(shown, tmp_path, section.slug)]
+    assert names == [f"synthetic-test-{f.name}.{kind}" for f in shown for kind in ("svg", "png")]
 
 
 def test_other_records_give_other_figures(small):
     (one,), (other,) = sections(small), sections(factory.grid(SMALL, slowdown=1.5))
-    assert render(latency(one), "svg", "salt") == render(latency(one), "svg", "salt")
-    assert render(latency(one), "svg", "salt") != render(latency(other), "svg", "salt")
-
-
-def test_a_directory_that_cannot_be_made_is_a_user_error(small, tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="choose another place"):
-        figures(small, tmp_path / "file" / "figures")
+    assert latency(one) == latency(one)
+    assert latency(one) != latency(other)
 
 
 def test_reliability_leaves_out_empty_bins_and_counts_the_rest(small):
     (section,) = sections(small)
-    drawn = reliability(section)
-    top, counts = drawn.axes[0], drawn.axes[2]
+    top, _, counts, _ = reliability(section).panels
     expected = section.rows[0].record.quality.reliability["count"]
-    assert [bar.get_height() for bar in counts.patches] == list(expected)
-    points = next(line for line in top.lines if len(line.get_xdata()) > 2)
-    assert len(points.get_xdata()) == sum(c > 0 for c in expected)
-    assert max(points.get_xdata()) == pytest.approx(100 * 13.5 / 15)
+    (bars,) = counts.marks
+    assert bars.sizes == expected
+    (shown,) = points(top)
+    assert len(shown.x) == sum(c > 0 for c in expected)
+    assert max(shown.x) == pytest.approx(100 * 13.5 / 15)
+
+
+def test_an_odd_number_of_diagrams_leaves_a_place_empty(small):
+    (section,) = sections([record for record in small if record.cell.format == "FP32"])
+    figure = reliability(section)
+    assert [bool(panel.marks) for panel in figure.panels] == [True, False, True, False]
 
 
 def test_bars_of_reliability_count_independent_images(small):
@@ -78,35 +86,30 @@ def test_bars_of_reliability_count_independent_images(small):
     }
     quality = replace(record.quality, images=240, units=30, reliability=diagram)
     (section,) = sections([replace(record, quality=quality)])
-    (bars,) = reliability(section).axes[0].containers
-    ends = [(segment[0, 1], segment[1, 1]) for segment in bars[2][0].get_segments()]
-    expected = np.stack(wilson(np.array([0.5, 0.9]), np.array([10.0, 20.0])), axis=1)
-    np.testing.assert_allclose(ends, 100 * expected)
+    (bars,) = points(reliability(section).panels[0])
+    expected = wilson(np.array([0.5, 0.9]), np.array([10.0, 20.0]))
+    np.testing.assert_allclose((bars.low, bars.high), 100 * np.stack(expected))
 
 
 def test_accuracy_against_t_shows_the_mean_over_seeds(small):
     (section,) = sections(small)
-    drawn = against_mc(section)
-    accuracy, nll = drawn.axes
-    assert accuracy.get_ylabel() == "accuracy, %"
-    assert nll.get_ylabel() == "NLL, nats"
+    accuracy, nll = against_mc(section).panels
+    assert accuracy.y.label == "accuracy, %"
+    assert nll.y.label == "NLL, nats"
     fp32 = [r for r in small if r.cell.format == "FP32" and r.cell.batch == 1]
     expected = [np.mean(r.quality.scores["accuracy"]) for r in fp32]
-    assert any(
-        np.allclose(line.get_ydata(), expected)
-        for line in accuracy.lines
-        if len(line.get_ydata()) == 3
-    )
+    (line,) = [mark for mark in points(accuracy) if mark.label == "FP32"]
+    assert line.y == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("seeds", "bars"), [(1, 0), (3, 3)])
 def test_a_single_seed_has_no_error_bar(seeds, bars):
     (section,) = sections(factory.grid(("FP32",), seeds=seeds))
-    for panel in against_mc(section).axes:
-        (container,) = panel.containers
-        (drawn,) = container.lines[2]
-        assert sum(np.isfinite(path.vertices).all() for path in drawn.get_paths()) == bars
-        assert np.isfinite(container.lines[0].get_ydata(orig=False)).all()
+    for panel in against_mc(section).panels:
+        (line,) = points(panel)
+        assert sum(low is not None for low in line.low) == bars
+        assert sum(high is not None for high in line.high) == bars
+        assert None not in line.y
 
 
 def test_no_axis_of_shares_goes_beyond_100():
@@ -117,9 +120,9 @@ def test_no_axis_of_shares_goes_beyond_100():
         accuracy_vs_confidence={"threshold": (0.0, 0.5), "accuracy": (1.0, 1.0), "share": (1, 1)},
     )
     (section,) = sections([replace(sure, quality=quality)])
-    panels = [against_mc(section).axes[0], *accuracy_against_confidence(section).axes]
-    assert all(100 in panel.get_yticks() for panel in panels)
-    assert all(90 < panel.get_ylim()[0] < 100 < panel.get_ylim()[1] < 101 for panel in panels)
+    shown = [drawn(against_mc(section)).axes[0], *drawn(accuracy_against_confidence(section)).axes]
+    assert all(100 in panel.get_yticks() for panel in shown)
+    assert all(90 < panel.get_ylim()[0] < 100 < panel.get_ylim()[1] < 101 for panel in shown)
 
 
 @pytest.mark.parametrize(("factor", "cut"), [(1.2, False), (40.0, True)])
@@ -128,18 +131,16 @@ def test_a_wide_interval_does_not_dwarf_the_medians(factor, cut):
     median = record.timing.percentiles_ns["p50"]
     wide = replace(record.timing, p50_ci95_ns=(median / 2, factor * median))
     (section,) = sections([replace(record, timing=wide)])
-    end = latency(section).axes[0].get_xlim()[1]
+    end = drawn(latency(section)).axes[0].get_xlim()[1]
     assert (end == pytest.approx(1.5 * median / 1e6)) == cut
     assert cut or end > factor * median / 1e6
 
 
 def test_curves_say_that_they_are_of_the_first_seed():
     (section,) = sections(factory.grid(SMALL))
-    for drawing in DRAWINGS:
-        curve = drawing.name in ("reliability", "confidence", "risk-coverage")
-        drawn = drawing.draw(section)
-        labels = " ".join([drawn.get_supxlabel(), *(panel.get_xlabel() for panel in drawn.axes)])
-        for words in (drawing.title, drawing.description, labels):
+    for figure in figures(section):
+        curve = figure.name in ("reliability", "confidence", "risk-coverage")
+        for words in (figure.title, figure.description, labels(figure)):
             assert ("first seed" in words) == curve
 
 
@@ -147,8 +148,8 @@ def test_shares_are_in_percent_everywhere(small):
     (section,) = sections(small)
     labelled = {
         axis.get_label_text(): axis.get_view_interval()[1]
-        for drawing in DRAWINGS
-        for panel in drawing.draw(section).axes
+        for figure in figures(section)
+        for panel in drawn(figure).axes
         for axis in (panel.xaxis, panel.yaxis)
     }
     shares = {name: top for name, top in labelled.items() if re.search("acc|conf|share|cov", name)}
@@ -156,46 +157,45 @@ def test_shares_are_in_percent_everywhere(small):
     assert all("%" in name and top > 90 for name, top in shares.items())
 
 
-def test_dollars_are_no_mathematics(tmp_path):
+def test_dollars_are_no_mathematics():
     hostile = "$\\foo{$"
     section = sections([factory.record(format=hostile, mc=mc) for mc in (1, 10)])[0]
-    for drawing in DRAWINGS:
-        svg = render(drawing.draw(section), "svg", "salt", fonttype="none").decode()
+    for figure in figures(section):
+        svg = render(figure, "svg", fonttype="none").decode()
         assert hostile in svg
         assert "mathdefault" not in svg
 
 
 def test_accuracy_against_confidence_is_in_percent_with_gaps(small):
     (section,) = sections(small)
-    accuracy, share = accuracy_against_confidence(section).axes
+    accuracy, share = accuracy_against_confidence(section).panels
     curve = section.rows[0].record.quality.accuracy_vs_confidence
     assert curve["accuracy"][-1] is None
-    shown = accuracy.lines[0].get_ydata()
-    assert np.isnan(shown[-1])
+    shown = points(accuracy)[0].y
+    assert shown[-1] is None
     assert 99.0 < shown[0] < 100.0
-    assert share.lines[0].get_ydata()[0] == 100.0
+    assert points(share)[0].y[0] == 100.0
 
 
 def test_latency_is_of_a_pass(small):
     (section,) = sections(small)
-    drawn = latency(section)
     one = next(r for r in small if r.cell.mc == 50 and r.cell.batch == 1)
-    points = {float(line.get_xdata()[0]) for line in drawn.axes[0].lines if len(line.get_xdata())}
+    shown = {mark.x[0] for mark in points(latency(section).panels[0])}
     expected = one.timing.percentiles_ns["p50"] / 50 / 1e6
-    assert min(abs(x - expected) for x in points) < 1e-12
+    assert min(abs(x - expected) for x in shown) < 1e-12
 
 
 def test_size_bars_add_up_to_the_file(small):
     (section,) = sections(small)
-    panel = model_size(section).axes[0]
-    ends = {round(bar.get_y(), 3): 0.0 for bar in panel.patches}
-    for bar in panel.patches:
-        ends[round(bar.get_y(), 3)] += bar.get_width()
+    bars = [mark for mark in model_size(section).panels[0].marks if isinstance(mark, Bars)]
+    for below, above in pairwise(bars):
+        assert above.starts == pytest.approx(np.add(below.starts, below.sizes))
     files = {r.size.file_bytes / 1e3 for r in small}
-    assert sorted(ends.values()) == pytest.approx(sorted(files))
+    assert sorted(np.add(bars[-1].starts, bars[-1].sizes)) == pytest.approx(sorted(files))
+    assert len(bars[-1].ends) == len(files)
 
 
-def test_records_without_curves_or_medians_have_fewer_figures(tmp_path):
+def test_records_without_curves_or_medians_have_fewer_figures():
     record = factory.record()
     bare = replace(
         record,
@@ -204,15 +204,11 @@ def test_records_without_curves_or_medians_have_fewer_figures(tmp_path):
         ),
         timing=replace(record.timing, percentiles_ns={"p50": None}),
     )
-    names = [p.name for p in figures([bare], tmp_path) if p.suffix == ".svg"]
-    assert [n.removeprefix("synthetic-test-") for n in names] == [
-        "mc.svg",
-        "latency.svg",
-        "size.svg",
-    ]
+    (section,) = sections([bare])
+    assert [figure.name for figure in figures(section)] == ["mc", "latency", "size"]
 
 
 def test_formats_look_different():
     (section,) = sections([*factory.grid(), *factory.grid(("INT8",), range="paper")])
-    looks = {row.label: look(row) for row in section.rows}
+    looks = {row.label: tuple(marked(row_look(row)).values()) for row in section.rows}
     assert len(set(looks.values())) == len(looks) == 7

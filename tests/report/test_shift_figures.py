@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from shift import shift_factory
 from sklearn.metrics import roc_auc_score
 
+from sigmabench.harness.core.figure import Boxes, Points
 from sigmabench.harness.data.units import Units
 from sigmabench.harness.metrics.calibration import reliability_diagram
 from sigmabench.harness.metrics.risk_coverage import THRESHOLDS
 from sigmabench.harness.predict.predicted import Predictive
+from sigmabench.harness.report.draw import drawn
 from sigmabench.harness.report.lines import editions
-from sigmabench.harness.report.style import format_look
+from sigmabench.harness.report.style import colour, hollow, marked
 from sigmabench.harness.stats.significance import wilson
 from sigmabench.harness.studies.shift.boxes import severity, severity_uce_brier, twins
 from sigmabench.harness.studies.shift.image_figures import (
@@ -27,12 +29,7 @@ from sigmabench.harness.studies.shift.image_figures import (
     out_of_distribution,
     reliability,
 )
-from sigmabench.harness.studies.shift.shift_figures import (
-    SHIFT_DRAWINGS,
-    against_mc,
-    confidence,
-    shift_figures,
-)
+from sigmabench.harness.studies.shift.shift_figures import against_mc, confidence, shift_figures
 
 FORMATS = ("FP32", "INT8", "DNN_INT8")
 TYPES = ("fog", "gaussian_blur", "gaussian_noise")
@@ -53,51 +50,48 @@ def chosen(records, **fields):
     return [r for r in records if all(getattr(r.cell, k) == v for k, v in fields.items())]
 
 
-def drawings(records):
-    """Names of the figures that records give."""
-    return [d.name for e in editions(records) for d in SHIFT_DRAWINGS if d.draw(e)]
+def names(records):
+    """Of the figures that records give."""
+    return [figure.name for figure in shift_figures(records)]
 
 
-def test_every_figure_is_written_twice_with_the_same_bytes_in_any_order(records, tmp_path):
-    first = shift_figures(records, tmp_path / "a", "my study")
-    second = shift_figures(records[::-1], tmp_path / "b", "my study")
-    assert [p.name for p in first] == [
-        f"my-study-{d.name}.{kind}" for d in SHIFT_DRAWINGS for kind in ("svg", "png")
-    ]
-    assert sorted(p.name for p in (tmp_path / "a").iterdir()) == sorted(p.name for p in first)
-    for one, other in zip(first, second, strict=True):
-        assert one.read_bytes() == other.read_bytes()
-        assert one.read_bytes().startswith(b"\x89PNG" if one.suffix == ".png" else b"<?xml")
+def points(panel):
+    """Marks of points, without entries of the legend."""
+    return [mark for mark in panel.marks if isinstance(mark, Points) and mark.x]
+
+
+def test_the_figures_are_those_of_the_records_in_any_order(records):
+    assert shift_figures(records) == shift_figures(records[::-1])
 
 
 def test_what_is_missing_is_left_out(records):
-    assert drawings([]) == []
+    assert names([]) == []
     clean = chosen(records, corruption="none")
-    assert drawings(clean) == [
+    assert names(clean) == [
         "confidence", "severity", "severity-uce-brier", "twins", "reliability", "mc"
     ]  # fmt: skip
-    assert drawings(chosen(clean, format="FP32")) == [
+    assert names(chosen(clean, format="FP32")) == [
         "confidence", "severity", "severity-uce-brier", "reliability", "mc"
     ]  # fmt: skip
-    assert drawings(chosen(clean, format="DNN_INT8")) == ["confidence", "twins", "reliability"]
-    assert drawings(chosen(records, corruption="ood:svhn")) == []
-    assert drawings(chosen(records, corruption="fog")) == [
+    assert names(chosen(clean, format="DNN_INT8")) == ["confidence", "twins", "reliability"]
+    assert names(chosen(records, corruption="ood:svhn")) == []
+    assert names(chosen(records, corruption="fog")) == [
         "severity", "severity-uce-brier", "twins", "reliability"
     ]  # fmt: skip
     without = [replace(r, scores={k: v for k, v in r.scores.items() if k != "nll"}) for r in clean]
     (found,) = editions(without)
-    assert [panel.get_ylabel() for panel in severity(found).axes] == ["accuracy, %", "ECE, %"]
+    assert [panel.y.label for panel in severity(found).panels] == ["accuracy, %", "ECE, %"]
 
 
 def test_a_gap_in_the_types_is_told(records):
     some = [r for r in records if (r.cell.corruption, r.cell.severity) != ("fog", 5)]
     (found,) = editions(some)
-    assert severity(found).axes[-1].get_xlabel() == "severity, boxes over 2–3 types"
+    assert severity(found).panels[-1].x.label == "severity, boxes over 2–3 types"
 
 
 def test_curves_of_confidence_are_counts_of_images(records, edition):
-    drawn = confidence(edition)
-    assert len(drawn.axes) == 4
+    figure = confidence(edition)
+    assert len(figure.panels) == 4
     for column, (corruption, level) in enumerate((("none", 0), ("gaussian_blur", 3))):
         own = chosen(records, format="INT8", corruption=corruption, severity=level)
         assert len(own) == 2
@@ -109,30 +103,15 @@ def test_curves_of_confidence_are_counts_of_images(records, edition):
             accuracies.append([100 * sum(k) / len(k) if k else np.nan for k in kept])
             shares.append([100 * len(k) / len(right) for k in kept])
         for row, expected in enumerate((accuracies, shares)):
-            panel = drawn.axes[2 * row + column]
-            (line,) = [
-                found
-                for found in panel.lines
-                if len(found.get_xdata()) == len(THRESHOLDS)
-                and found.get_color() == format_look("INT8").color
-                and found.get_fillstyle() == "full"  # its twin's is empty
-            ]
-            assert line.get_xdata() == pytest.approx(100 * np.array(THRESHOLDS))
-            assert line.get_ydata() == pytest.approx(np.mean(expected, axis=0), nan_ok=True)
-
-
-def whiskers(panel, color):
-    """(quartile, end) of every whisker of a colour, in order of drawing."""
-    found = [line for line in panel.lines if line.get_color() == color]
-    return [
-        tuple(line.get_ydata())
-        for line in found
-        if len(line.get_xdata()) == 2 and line.get_xdata()[0] == line.get_xdata()[1]
-    ]
+            panel = figure.panels[2 * row + column]
+            (line,) = [mark for mark in points(panel) if mark.look.format == "INT8"]
+            assert line.x == pytest.approx(100 * np.array(THRESHOLDS))
+            shown = np.array(line.y, dtype=float)
+            assert shown == pytest.approx(np.mean(expected, axis=0), nan_ok=True)
 
 
 @pytest.mark.parametrize(
-    ("draw", "format", "metric", "place"),
+    ("make", "format", "metric", "place"),
     [
         (severity, "INT8", "accuracy", 0),
         (severity, "FP32", "nll", 2),
@@ -141,36 +120,38 @@ def whiskers(panel, color):
     ],
 )
 def test_boxes_are_quartiles_over_types_of_means_over_seeds(
-    records, edition, draw, format, metric, place
+    records, edition, make, format, metric, place
 ):
-    panel = draw(edition).axes[place]
-    expected = []
-    for level in (1, 3, 5):
+    (boxes,) = [
+        mark
+        for mark in make(edition).panels[place].marks
+        if isinstance(mark, Boxes) and mark.look.format == format
+    ]
+    assert [round(at) for at in boxes.at] == [1, 3, 5]
+    for level, found in zip((1, 3, 5), boxes.quartiles, strict=True):
         scores = []
         for type in TYPES:
             own = chosen(records, format=format, corruption=type, severity=level)
             scores.append(sum(r.score(metric) for r in own) / len(own))
         low, middle, high = sorted(scores)
-        expected += [((low + middle) / 2, low), ((middle + high) / 2, high)]
-    assert whiskers(panel, format_look(format).color) == [pytest.approx(e) for e in expected]
+        assert found == pytest.approx((low, (low + middle) / 2, middle, (middle + high) / 2, high))
 
 
 def test_against_t_shows_mean_and_deviation_over_seeds(records, edition):
-    accuracy, nll = against_mc(edition).axes
+    accuracy, nll = against_mc(edition).panels
     own = chosen(records, format="FP32", corruption="none")
     for panel, metric in ((accuracy, "accuracy"), (nll, "nll")):
         scores = np.array([r.scores[metric] for r in own])
-        bars = panel.containers[0]
-        assert bars[0].get_ydata() == pytest.approx(scores.mean(axis=0))
-        segments = bars[2][0].get_segments()
-        half = [(high[1] - low[1]) / 2 for low, high in segments]
+        line = points(panel)[0]
+        assert line.y == pytest.approx(scores.mean(axis=0))
+        half = (np.array(line.high) - np.array(line.low)) / 2
         assert half == pytest.approx(scores.std(axis=0, ddof=1))
 
 
 def test_one_seed_has_no_bars(records):
     (found,) = editions(chosen(records, seed=0, corruption="none"))
-    segments = against_mc(found).axes[0].containers[0][2][0].get_segments()
-    assert not any(len(segment) for segment in segments)  # a NaN has no end
+    line = points(against_mc(found).panels[0])[0]
+    assert set(line.low) == set(line.high) == {None}
 
 
 @given(st.lists(st.tuples(st.floats(0, 9), st.integers(0, 1)), min_size=1, max_size=30))
@@ -192,26 +173,23 @@ def test_bins_are_those_of_the_reliability_diagram(images):
 
 
 def test_reliability_pools_the_types_of_the_first_seed(records, edition):
-    drawn = reliability(edition)
-    top, bottom = drawn.axes[1], drawn.axes[3]
+    _, top, _, bottom = reliability(edition).panels[:4]
     own = [r for t in TYPES for r in chosen(records, format="FP32", corruption=t, severity=5)[::2]]
     assert [r.cell.seed for r in own] == [0, 0, 0]
     stated = np.concatenate([r.array("confidence") for r in own]).astype(float)
     right = np.concatenate([r.array("correct") for r in own])
     place = np.minimum((stated * 15).astype(int), 14)
     count = [int((place == b).sum()) for b in range(15)]
-    assert [bar.get_height() for bar in bottom.patches] == count
+    (bars,) = bottom.marks
+    assert list(bars.sizes) == count
     filled = [b for b in range(15) if count[b]]
     accuracy = np.array([right[place == b].mean() for b in filled])
-    (points,) = [line for line in top.lines if line.get_marker() == "o"]
-    assert points.get_ydata() == pytest.approx(100 * accuracy)
+    (shown,) = points(top)
+    assert shown.y == pytest.approx(100 * accuracy)
     images = np.tile(np.arange(60), len(TYPES))
     low, high = wilson(accuracy, np.array([len(set(images[place == b])) for b in filled]))
-    ends = [(segment[0, 1], segment[1, 1]) for segment in top.containers[0][2][0].get_segments()]
-    assert ends == [
-        pytest.approx((100 * min(a, b), 100 * max(a, c)))
-        for a, b, c in zip(accuracy, low, high, strict=True)
-    ]
+    assert shown.low == pytest.approx(100 * np.minimum(accuracy, low))
+    assert shown.high == pytest.approx(100 * np.maximum(accuracy, high))
 
 
 scores = st.lists(st.integers(0, 5).map(float), min_size=1, max_size=12)
@@ -243,8 +221,8 @@ def test_copies_of_images_tell_no_more_of_detection():
 
 
 def test_detection_is_the_mean_over_seeds_and_twins_have_entropy_alone(records, edition):
-    (panel,) = out_of_distribution(edition).axes
-    middles = [bars[0].get_xdata()[0] for bars in panel.containers]
+    (panel,) = out_of_distribution(edition).panels
+    middles = [mark.x[0] for mark in points(panel)]
     expected = []
     for format, kinds in (
         ("FP32", ("entropy", "mutual_information")),
@@ -260,9 +238,8 @@ def test_detection_is_the_mean_over_seeds_and_twins_have_entropy_alone(records, 
             ]
             expected.append(np.mean(areas))
     assert middles == pytest.approx(expected)
-    for bars in panel.containers:
-        ((start, end),) = bars[2][0].get_segments()
-        assert start[0] <= bars[0].get_xdata()[0] <= end[0]
+    for mark in points(panel):
+        assert mark.left < mark.x < mark.right
 
 
 def relabelled(records, **fields):
@@ -280,9 +257,9 @@ def test_a_few_variants_share_a_figure_and_are_told_apart(clean):
     assert found.slug == ""
     assert [line.label for line in found.lines[:3]] == ["FP32", "INT8", "INT8 paper"]
     one, other = found.lines[1:3]
-    assert one.look.color == other.look.color
-    assert one.look.marker != other.look.marker
-    assert (one.open, other.open) == (False, True)
+    assert colour(one.look) == colour(other.look)
+    assert marked(one.look)["marker"] != marked(other.look)["marker"]
+    assert (hollow(one.look), hollow(other.look)) == (False, True)
 
 
 def test_many_variants_have_a_figure_each(clean):
@@ -297,7 +274,7 @@ def test_many_variants_have_a_figure_each(clean):
         assert [line.format for line in edition.lines] == formats
         quantized = edition.bayesian[1:]
         assert {r.cell.range for line in quantized for r in line.records} == {name}
-        assert not any(line.open for line in edition.bayesian)
+        assert not any(hollow(line.look) for line in edition.bayesian)
 
 
 def test_floats_of_a_posterior_are_drawn_with_what_is_made_of_it(clean):
@@ -312,8 +289,7 @@ def test_floats_of_a_posterior_are_drawn_with_what_is_made_of_it(clean):
         assert [line.format for line in edition.twins] == ["DNN_INT8"]
         letter = edition.slug
         assert edition.note == f"{letter}: posterior {name}"
-        notes = [one.get_title().get_text() for one in severity(edition).legends]
-        assert edition.note in notes
+        assert severity(edition).note == edition.note
 
 
 def test_a_letter_means_the_same_in_every_format(clean):
@@ -332,12 +308,12 @@ def test_a_legend_of_long_names_fits_its_figure(clean):
     int8 = relabelled(chosen(clean, format="INT8"), range="paper")
     made = [r for name in names for r in relabelled(int8, format=name)]
     (edition,) = editions([*chosen(clean, format="FP32"), *made])
-    drawn = severity(edition)
-    drawn.canvas.draw()
-    (legend,) = drawn.legends
+    made = drawn(severity(edition))
+    made.canvas.draw()
+    (legend,) = made.legends
     box = legend.get_window_extent()
     assert box.x0 >= 0
-    assert box.x1 <= drawn.bbox.width
+    assert box.x1 <= made.bbox.width
 
 
 def test_studies_have_figures_of_their_own(clean):

@@ -9,13 +9,12 @@ import json
 import factory
 import numpy as np
 import pytest
-from matplotlib.colors import same_color
 
+from sigmabench.harness.core.figure import Points
 from sigmabench.harness.records import verdict
 from sigmabench.harness.report import sheets, table, verdicts
-from sigmabench.harness.report.figures import DRAWINGS, against_mc, latency, reliability
+from sigmabench.harness.report.figures import FIGURES, against_mc, latency, reliability
 from sigmabench.harness.report.rows import sections
-from sigmabench.harness.report.style import FAINT
 
 NOISE = {"noise": "fail: run-to-run noise 40 % is above 15 %"}
 PATH = {"scored_the_timed_path": "fail: timed and scored outputs differ by 0.2"}
@@ -103,38 +102,34 @@ def test_the_line_says_what_is_so(judged, line):
     assert verdicts.line(of(*judged)) == line
 
 
-def greyed(drawn):
-    """Lines of a figure that are grey and have data other than a diagonal."""
-    grey = [
-        line for panel in drawn.axes for line in panel.lines if same_color(line.get_color(), FAINT)
+def greyed(figure):
+    """Points of a figure that are said to be invalid."""
+    return [
+        mark
+        for panel in figure.panels
+        for mark in panel.marks
+        if isinstance(mark, Points) and mark.look.invalid
     ]
-    return [line for line in grey if line.get_marker() not in ("", "None")]
 
 
 @pytest.mark.parametrize(
-    ("draw", "audits"), [(reliability, PATH), (against_mc, PATH), (latency, NOISE)]
+    ("make", "audits"), [(reliability, PATH), (against_mc, PATH), (latency, NOISE)]
 )
-def test_figures_grey_what_is_invalid_and_say_so(draw, audits):
-    assert not greyed(draw(failing()))
-    drawn = draw(failing(**audits))
-    assert greyed(drawn)
-    labels = " ".join([drawn.get_supxlabel(), *(panel.get_xlabel() for panel in drawn.axes)])
-    assert "grey: " in labels
+def test_figures_grey_what_is_invalid_and_say_so(make, audits):
+    assert not greyed(make(failing()))
+    figure = make(failing(**audits))
+    assert greyed(figure)
+    assert "grey: " in figure.caption
 
 
-@pytest.mark.parametrize("drawing", DRAWINGS, ids=lambda one: one.name)
-def test_a_noisy_clock_greys_latencies_alone(drawing):
-    labels = " ".join(
-        [
-            (drawn := drawing.draw(failing(**NOISE))).get_supxlabel(),
-            *(panel.get_xlabel() for panel in drawn.axes),
-        ]
-    )
-    assert ("grey: speed invalid" in labels) == (drawing.name == "latency")
-    assert "quality" not in labels
+@pytest.mark.parametrize("make", FIGURES, ids=lambda one: one.__name__)
+def test_a_noisy_clock_greys_latencies_alone(make):
+    caption = make(failing(**NOISE)).caption
+    assert caption == ("grey: speed invalid" if make is latency else "")
 
 
-def test_the_invalid_point_is_the_grey_one():
-    (line, *_) = greyed(against_mc(failing(**PATH)))
+def test_the_invalid_point_is_the_grey_one_and_hides_the_other():
+    (point, *_) = greyed(against_mc(failing(**PATH)))
     row = next(row for row in failing(**PATH).rows if row.label == "INT8")
-    assert line.get_ydata()[0] == pytest.approx(np.mean(row.record.quality.scores["accuracy"]))
+    assert point.y == pytest.approx([np.mean(row.record.quality.scores["accuracy"])])
+    assert point.covering

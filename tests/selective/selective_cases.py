@@ -6,13 +6,29 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
+from shift import shift_factory
 
+from sigmabench.harness.data.splits import Split
 from sigmabench.harness.data.units import Units
-from sigmabench.harness.studies.selective.analyse import SelectiveFindings
-from sigmabench.harness.studies.selective.referral import Choices
+from sigmabench.harness.stats.shifted import results
+from sigmabench.harness.studies.selective.agreement import comparisons
+from sigmabench.harness.studies.selective.measure import SelectiveFindings
+from sigmabench.harness.studies.selective.referral import Choices, selections
 from sigmabench.harness.studies.selective.sample import Outputs, SplitSample
+from sigmabench.harness.workload.workload import WORKLOADS
 
 CLASSES = 4
+IMAGES = 20
+LABELS = np.arange(IMAGES) % CLASSES
+UNCERTAINTY = np.random.default_rng(1).permutation(IMAGES) / IMAGES
+WRONG = UNCERTAINTY > 0.7
+PIXELS = torch.arange(IMAGES, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 4, 4).clone()
+SPLIT = Split("test", PIXELS, torch.from_numpy(LABELS), (0.5,), (0.5,), CLASSES)
+WORKLOAD = replace(
+    WORKLOADS.get("lenet-digits"), classes=CLASSES, class_names=("ant", "bee", "cat", "dog")
+)
+CHOICES = Choices(coverage=0.75)
 
 
 def outputs(
@@ -67,4 +83,22 @@ def found_of(both: SplitSample, choices: Choices, workload: str) -> SelectiveFin
         selections=(),
         comparisons=(),
         outside=(),
+    )
+
+
+def known_study(seeds: int = 1) -> SelectiveFindings:
+    """FP32, and INT8 that swaps the last image kept with the first referred."""
+    swapped = UNCERTAINTY.copy()
+    kept, referred = np.argsort(UNCERTAINTY)[[14, 15]]
+    swapped[[kept, referred]] = swapped[[referred, kept]]
+    runs = {
+        "FP32": [outputs(UNCERTAINTY, WRONG, LABELS)] * seeds,
+        "INT8": [outputs(swapped, WRONG, LABELS)] * seeds,
+    }
+    both = sample(runs)
+    (records,) = results(shift_factory.study(("FP32", "INT8"), (), mc=(4,), ood=()))
+    return replace(
+        found_of(both, CHOICES, WORKLOAD.name),
+        selections=tuple(selections(records, both, None, CHOICES, resamples=50)),
+        comparisons=tuple(comparisons([both], CHOICES, resamples=50)),
     )

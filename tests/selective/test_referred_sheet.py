@@ -2,76 +2,44 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
-from selective_cases import CLASSES, found_of, outputs, sample
-from shift import shift_factory
+from PIL import Image
+from selective_cases import (
+    CLASSES,
+    IMAGES,
+    LABELS,
+    SPLIT,
+    UNCERTAINTY,
+    WORKLOAD,
+    WRONG,
+    known_study,
+)
 
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.data.splits import Split
-from sigmabench.harness.stats.shifted import results
 from sigmabench.harness.studies.selective import referred_sheet, selective_figures
-from sigmabench.harness.studies.selective.agreement import comparisons
-from sigmabench.harness.studies.selective.analyse import SelectiveFindings
-from sigmabench.harness.studies.selective.referral import Choices, selections
-
-IMAGES = 20
-LABELS = np.arange(IMAGES) % CLASSES
-UNCERTAINTY = np.random.default_rng(1).permutation(IMAGES) / IMAGES
-WRONG = UNCERTAINTY > 0.7
-PIXELS = torch.arange(IMAGES, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 4, 4).clone()
-SPLIT = Split("test", PIXELS, torch.from_numpy(LABELS), (0.5,), (0.5,), CLASSES)
-WORKLOAD = "lenet-digits"
-NAMES = ("ant", "bee", "cat", "dog")
-CHOICES = Choices(coverage=0.75)
 
 
-def study(seeds: int = 1) -> SelectiveFindings:
-    """FP32, and INT8 that swaps the last image kept with the first referred."""
-    swapped = UNCERTAINTY.copy()
-    kept, referred = np.argsort(UNCERTAINTY)[[14, 15]]
-    swapped[[kept, referred]] = swapped[[referred, kept]]
-    runs = {
-        "FP32": [outputs(UNCERTAINTY, WRONG, LABELS)] * seeds,
-        "INT8": [outputs(swapped, WRONG, LABELS)] * seeds,
-    }
-    both = sample(runs)
-    (records,) = results(shift_factory.study(("FP32", "INT8"), (), mc=(4,), ood=()))
-    return replace(
-        found_of(both, CHOICES, WORKLOAD),
-        classes=CLASSES,
-        class_names=NAMES,
-        selections=tuple(selections(records, both, None, CHOICES, resamples=50)),
-        comparisons=tuple(comparisons([both], CHOICES, resamples=50)),
-    )
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """Figures instead of files."""
-    found: list[Figure] = []
-    for module in (referred_sheet, selective_figures):
-        monkeypatch.setattr(module, "save_twice", lambda figure, *_: found.append(figure) or [])
-    return found
-
-
-def test_a_sheet_has_the_least_sure_first_with_what_was_said(drawn: list[Figure]) -> None:
-    referred_sheet.referred_sheets(study(), {"test": SPLIT}, Path(), 8)
-    (figure,) = drawn
-    assert figure.get_suptitle() == "test: least sure by confidence, FP32"
+def test_a_sheet_has_the_least_sure_first_with_what_was_said() -> None:
+    (figure,) = referred_sheet.referred_sheets(known_study(), {"test": SPLIT}, WORKLOAD, 8)
+    assert figure.heading == "test: least sure by confidence, FP32"
     least = np.argsort(-UNCERTAINTY)[:8]
-    panels = [panel for panel in figure.axes if panel.images]
-    assert [int(panel.images[0].get_array()[0, 0, 0]) for panel in panels] == least.tolist()
-    for panel, i in zip(panels, least, strict=True):
-        numbers, said, true = (one.get_text() for one in panel.texts)
-        assert numbers == f"H {UNCERTAINTY[i]:.2f}  I {UNCERTAINTY[i]:.2f}"
-        assert said == f"said {NAMES[(LABELS[i] + 1) % CLASSES if WRONG[i] else LABELS[i]]}"
-        assert true == (f"is {NAMES[LABELS[i]]}" if WRONG[i] else "right")
+    pictures = [picture for panel in figure.panels for picture in panel.marks]
+    pixels = [Image.open(io.BytesIO(base64.b64decode(one.png))) for one in pictures]
+    assert [one.getpixel((0, 0)) for one in pixels] == [(i, i, i) for i in least]
+    names = WORKLOAD.class_names
+    for picture, i in zip(pictures, least, strict=True):
+        scores, said, true = picture.below
+        assert scores == f"H {UNCERTAINTY[i]:.2f}  I {UNCERTAINTY[i]:.2f}"
+        assert said == f"said {names[(LABELS[i] + 1) % CLASSES if WRONG[i] else LABELS[i]]}"
+        assert true == (f"is {names[LABELS[i]]}" if WRONG[i] else "right")
+        assert picture.tone == ("vermillion" if WRONG[i] else "ink")
 
 
 @pytest.mark.parametrize(
@@ -82,23 +50,19 @@ def test_a_sheet_has_the_least_sure_first_with_what_was_said(drawn: list[Figure]
         (SPLIT.take(torch.arange(IMAGES).flip(0)), "20 of 20 labels are others"),
     ],
 )
-def test_images_that_changed_since_are_not_drawn(split: Split, says: str, tmp_path: Path) -> None:
+def test_images_that_changed_since_are_not_drawn(split: Split, says: str) -> None:
     with pytest.raises(UserError, match=f"{says}.*score it again with --policy always"):
-        referred_sheet.referred_sheets(study(), {"test": split}, tmp_path, 8)
-    assert not list(tmp_path.iterdir())
+        referred_sheet.referred_sheets(known_study(), {"test": split}, WORKLOAD, 8)
 
 
-def test_figures_show_the_numbers(drawn: list[Figure]) -> None:
-    found = study()
-    selective_figures.selective_figures(found, Path(), "w")
-    curves, referred, classes = drawn
-    line = curves.axes[0].lines[0]
-    coverage, error = line.get_xdata(), line.get_ydata()
+def test_figures_show_the_numbers() -> None:
+    curves, referred, classes = selective_figures.selective_figures(known_study(), WORKLOAD)
+    line = curves.panels[0].marks[0]
     order = np.argsort(UNCERTAINTY)
-    for x, y in zip(coverage[::10], error[::10], strict=True):
+    for x, y in zip(line.x[::10], line.y[::10], strict=True):
         stays = order[: round(IMAGES * x / 100)]
         assert y == pytest.approx(100 * WRONG[stays].mean())
-    (bar,) = referred.axes[0].containers
-    assert bar.lines[0].get_ydata() == pytest.approx([100 / 5])  # one of five referred switches
+    (bar,) = referred.panels[0].marks
+    assert bar.y == pytest.approx([100 / 5])  # one of five referred switches
     share = 100 * np.bincount(LABELS[order[15:]], minlength=CLASSES) / 5  # five of each class
-    assert classes.axes[0].lines[0].get_ydata() == pytest.approx(share)
+    assert classes.panels[0].marks[0].y == pytest.approx(share)

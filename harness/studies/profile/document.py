@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, replace
+from itertools import accumulate
 from typing import Any
 
-from matplotlib.figure import Figure
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.style import Style
 
-from ...core.errors import UserError
+from ...core.figure import Bars, Figure, Look, Panel, Scale, Tone, listed, numbers
 from ...core.sheet import Column, RichSheet, Sheet
-from ...core.whole import write_atomically
 from ...core.words import MISSING, fixed, percent, plural, significant, verb
-from ...report.style import FAINT, figure, legend_above, render, styled
 from .measure import KINDS, Profile, Step
 
 HEAVIEST = 15  # steps the table shows unless all are asked for
@@ -24,10 +21,13 @@ LABELLED = 8  # steps the bar names
 WIDTH, HEIGHT = 78, 8  # of the bar at most, characters
 KEY, PAIR = 19, 66  # a colour with its share; two steps with theirs
 NAME = 20  # of a step in the table, characters
-KINDS_OF_FILE = ("png", "svg")
 
-#: Colour-blind safe (Okabe and Ito, "Color Universal Design", 2008).
-COLOURS = {"sampling": "#d55e00", "compute": "#0072b2", "rest": "#56b4e9", "waiting": FAINT}
+#: Colour-blind safe (Okabe and Ito, "Color Universal Design", 2008), on a terminal.
+COLOURS = {"sampling": "#d55e00", "compute": "#0072b2", "rest": "#56b4e9", "waiting": "#8a8a8b"}
+#: The same in a figure.
+TONES: dict[str, Tone] = {
+    "sampling": "vermillion", "compute": "blue", "rest": "sky", "waiting": "faint"
+}  # fmt: skip
 #: Without colour.
 GLYPHS = {"sampling": "#", "compute": "=", "rest": ":", "waiting": "."}
 _PREFIXES = ("avx512_core_", "avx2_")
@@ -157,49 +157,30 @@ def to_dict(profile: Profile) -> dict[str, Any]:
     return {**asdict(profile), "figures": figures}
 
 
-def check_file(path: Path) -> None:
-    """Refuse a figure's file before anything is measured.
-
-    Raises:
-        UserError: its name ends neither in .png nor in .svg.
-    """
-    if path.suffix.removeprefix(".") not in KINDS_OF_FILE:
-        raise UserError(f"--out {path} ends neither in .png nor in .svg; give one of the two.")
-
-
-def save_figure(profile: Profile, path: Path) -> None:
-    """Write the figure.
-
-    Raises:
-        UserError: the name says neither PNG nor SVG, or the place cannot be written.
-    """
-    check_file(path)
-    kind = path.suffix.removeprefix(".")
-    write_atomically(path, render(draw(profile), kind, salt="profile"))
-
-
-def draw(profile: Profile) -> Figure:
+def profile_figure(profile: Profile) -> Figure:
     """A bar a step, in the order of execution from the top, divided by what the time goes on."""
-    names = [step.name for step in profile.steps]
-    places = range(len(names))
-    with styled():
-        drawn = figure(1.4 + 0.11 * len(names))
-        axes = drawn.subplots()
-        left = [0.0] * len(names)
-        for kind in KINDS:
-            values = [getattr(step, f"{kind}_us") for step in profile.steps]
-            axes.barh(places, values, left=left, color=COLOURS[kind], label=kind, height=0.8)
-            left = [start + value for start, value in zip(left, values, strict=True)]
-        axes.set_yticks(places, names, fontsize=5)
-        axes.set_ylim(len(names) - 0.4, -0.6)
-        axes.grid(visible=False, axis="y")
-        axes.set_xlabel("time of all threads a pass (µs)")
-        axes.set_title(
-            f"{profile.target}, {profile.format}, batch {profile.batch}, T = {profile.mc},\n"
-            f"{plural(profile.threads, 'thread')}, {profile.cpu}"
-        )
-        legend_above(drawn, axes)
-    return drawn
+    names = listed((step.name for step in profile.steps), grid=False, small=True)
+    sizes = [[getattr(step, f"{kind}_us") for step in profile.steps] for kind in KINDS]
+    none = [0.0] * len(profile.steps)
+    starts = accumulate(
+        sizes, lambda a, b: [x + y for x, y in zip(a, b, strict=True)], initial=none
+    )
+    bars = tuple(
+        Bars(names.ticks, numbers(each), Look(tone=TONES[kind]), kind, numbers(start), flat=True)
+        for kind, each, start in zip(KINDS, sizes, starts, strict=False)
+    )
+    title = (
+        f"{profile.target}, {profile.format}, batch {profile.batch}, T = {profile.mc},\n"
+        f"{plural(profile.threads, 'thread')}, {profile.cpu}"
+    )
+    across = Scale("time of all threads a pass (µs)")
+    return Figure(
+        "profile",
+        "Where the time of a pass goes",
+        "Time of each step of a pass, in the order of execution, by what it goes on.",
+        (Panel(bars, across, replace(names, low=-0.6, high=len(none) - 0.4), title=title),),
+        height=1.4 + 0.11 * len(profile.steps),
+    )
 
 
 def _heaviest(profile: Profile, count: int) -> list[Step]:

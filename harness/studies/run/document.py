@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from ...core.document import Document
+from ...core.figure import Figure
 from ...records.run_record import RunRecord
 from ...report import table
+from ...report.rows import sections
 
 
 def document(found: Sequence[RunRecord], *, wide: bool = False) -> Document:
@@ -16,11 +17,11 @@ def document(found: Sequence[RunRecord], *, wide: bool = False) -> Document:
         name=found[0].subject.workload,
         blocks=(table.wide(found) if wide else table.narrow(found),),
         values=list(table.summaries(found)),
-        draw=lambda out, name: _draw(found, out),
+        figures=lambda: _figures(found),
     )
 
 
-def _draw(found: Sequence[RunRecord], out: Path) -> list[Path]:
+def _figures(found: Sequence[RunRecord]) -> list[Figure]:
     from ...report.figures import figures
 
-    return figures(found, out)
+    return [one for section in sections(found) for one in figures(section)]

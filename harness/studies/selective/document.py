@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core import words as text
 from ...core.document import Document, Words, with_notes
+from ...core.figure import Figure
 from ...core.sheet import Sheet
 from ...report.rows import variant_lines
 from . import selective_sheets as sheets
@@ -40,21 +40,21 @@ def document(study: SelectiveStudy) -> Document:
         conclusions=(answer(found), *said, *verdicts(found)),
         sheets=tuple(sheet for sheet in _sheets(found, intervals=True) if sheet.rows),
         data=rows(found),
-        draw=lambda out, name: _draw(study, out, name),
+        figures=lambda: _figures(study),
         asides=study.unrecorded,
     )
 
 
-def _draw(study: SelectiveStudy, out: Path, name: str) -> Iterator[Path | str]:
+def _figures(study: SelectiveStudy) -> Iterator[Figure | str]:
     """What needs no data first."""
     from .selective_figures import selective_figures
 
-    yield from selective_figures(study.found, out, name)
+    yield from selective_figures(study.found)
     if study.plan is not None:
-        yield from _least_sure(study.found, study.plan, out)
+        yield from _least_sure(study.found, study.plan)
 
 
-def _least_sure(found: SelectiveFindings, plan: SelectivePlan, out: Path) -> Iterator[Path | str]:
+def _least_sure(found: SelectiveFindings, plan: SelectivePlan) -> Iterator[Figure | str]:
     """Sheets of the images of each split; the data may not be here, where all else is written."""
     from .referred_sheet import referred_sheets
 
@@ -65,7 +65,7 @@ def _least_sure(found: SelectiveFindings, plan: SelectivePlan, out: Path) -> Ite
         if split not in there:
             yield f"No sheet of {split} is drawn: {splits.absent[split]}"
     images = {split: splits.scored(split).limit(base.limit).readable() for split in there}
-    yield from referred_sheets(found, images, out, plan.tiles)
+    yield from referred_sheets(found, images, plan.tiles)
 
 
 def to_dict(found: SelectiveFindings) -> dict[str, Any]:

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from ...core.errors import UserError
+from ...core.figure import Figure, Panel, Picture, encoded
 from ...data.splits import Split
-from ...report.style import INK, figure, save_twice, styled
-from .analyse import SelectiveFindings
+from .measure import SelectiveFindings
 from .sample import Outputs, SplitSample
 
 _COLUMNS = 6
 _CELL = (1.05, 1.42)  # inches
-_WRONG = "#d55e00"
 
 
 def referred_sheets(
-    found: SelectiveFindings,
-    images: Mapping[str, Split],
-    out_dir: Path,
-    tiles: int,
-) -> list[Path]:
-    """Draw the least sure images of splits as SVG and PNG, `<workload>-least-sure-<split>`.
+    found: SelectiveFindings, images: Mapping[str, Split], tiles: int
+) -> list[Figure]:
+    """The least sure images of splits, a figure a split.
 
     The first format of the study, FP32 where it is there, and its first seed decide. Under an image
     stand its predictive entropy H and mutual information I in nats, the predicted class, and the
@@ -35,24 +28,33 @@ def referred_sheets(
     Args:
         found: of a study.
         images: split to its images, in the order of the records; those that a sheet is made of.
-        out_dir: directory, made if missing.
         tiles: images a sheet.
 
     Raises:
-        UserError: images are not those of the records; the directory cannot be written.
+        UserError: images are not those of the records.
     """
     samples = {name: sample for name, sample in found.samples.items() if name in images}
     for name, sample in samples.items():
         _check(images[name], sample)
-    written: list[Path] = []
+    sheets = []
     for name, sample in samples.items():
         variant, runs = next(iter(sample.outputs.items()))
         order = runs[0].ranked(found.choices.by).order[::-1][:tiles]
-        drawn = _draw(images[name], runs[0], order, found)
-        by = found.choices.by.replace("_", " ")
-        drawn.suptitle(f"{name}: least sure by {by}, {variant}", fontsize=8, fontweight="bold")
-        written += save_twice(drawn, out_dir, found.workload, f"least-sure-{name}")
-    return written
+        title = f"{name}: least sure by {found.choices.by.replace('_', ' ')}, {variant}"
+        sheets.append(
+            Figure(
+                f"least-sure-{name}",
+                title,
+                "The images that the network is least sure of, with entropy, mutual information, "
+                "the predicted class, and the true one where that is another.",
+                tuple(_tile(images[name], runs[0], int(index), found) for index in order),
+                height=_CELL[1] * -(-len(order) // _COLUMNS) + 0.3,
+                width=_CELL[0] * _COLUMNS,
+                columns=_COLUMNS,
+                heading=title,
+            )
+        )
+    return sheets
 
 
 def _check(split: Split, sample: SplitSample) -> None:
@@ -72,38 +74,13 @@ def _check(split: Split, sample: SplitSample) -> None:
     )
 
 
-def _draw(split: Split, run: Outputs, order: np.ndarray, found: SelectiveFindings) -> Figure:
-    rows = -(-len(order) // _COLUMNS)
-    with styled():
-        drawn = figure(_CELL[1] * rows + 0.3)
-        drawn.set_size_inches(_CELL[0] * _COLUMNS, _CELL[1] * rows + 0.3)
-        panels = drawn.subplots(rows, _COLUMNS, squeeze=False).ravel()
-        for panel in panels:
-            panel.set_axis_off()
-        for panel, index in zip(panels, order, strict=False):
-            pixels = split.images[int(index) : int(index) + 1][0]
-            panel.imshow(pixels.expand(3, -1, -1).permute(1, 2, 0).numpy(), interpolation="nearest")
-            _caption(panel, run, int(index), found)
-    return drawn
-
-
-def _caption(panel: Axes, run: Outputs, index: int, found: SelectiveFindings) -> None:
+def _tile(split: Split, run: Outputs, index: int, found: SelectiveFindings) -> Panel:
+    pixels = split.images[index : index + 1][0].expand(3, -1, -1).permute(1, 2, 0).numpy()
     entropy = run.uncertainties["entropy"][index]
     mutual = run.uncertainties.get("mutual_information")
-    numbers = f"H {entropy:.2f}" + (f"  I {mutual[index]:.2f}" if mutual is not None else "")
+    scores = f"H {entropy:.2f}" + (f"  I {mutual[index]:.2f}" if mutual is not None else "")
     wrong = bool(run.wrong[index])
     said = found.class_name(int(run.predictions[index]))
     true = f"is {found.class_name(int(run.labels[index]))}" if wrong else "right"
-    for line, (words, colour) in enumerate(
-        ((numbers, INK), (f"said {said}", INK), (true, _WRONG if wrong else INK))
-    ):
-        panel.text(
-            0.5,
-            -0.04 - 0.125 * line,
-            words,
-            transform=panel.transAxes,
-            ha="center",
-            va="top",
-            fontsize=6,
-            color=colour,
-        )
+    below = (scores, f"said {said}", true)
+    return Panel((Picture(encoded(pixels), below, "vermillion" if wrong else "ink"),))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from ...core import words as text
 from ...core.document import Document, Words, with_notes
+from ...core.figure import Figure
 from ...core.sheet import Sheet
 from ...metrics.metric import judged_metrics
 from ...report.rows import variant_lines
@@ -46,7 +46,7 @@ def document(found: ShiftFindings, *, detailed: bool = False) -> Document:
         conclusions=(*claimed, *said),
         sheets=tuple(sheet for sheet in _whole(found) if sheet.rows),
         data=rows(found),
-        draw=lambda out, name: _draw(found, out, name),
+        figures=lambda: _figures(found),
     )
 
 
@@ -79,10 +79,10 @@ def _whole(found: ShiftFindings) -> list[Sheet]:
     ]
 
 
-def _draw(found: ShiftFindings, out: Path, name: str) -> list[Path]:
+def _figures(found: ShiftFindings) -> Sequence[Figure]:
     from .shift_figures import shift_figures
 
-    return shift_figures(found.records, out, name)
+    return shift_figures(found.records)
 
 
 def rows(found: ShiftFindings) -> Mapping[str, list[dict[str, Any]]]:

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
+from ...core.figure import Figure, Look, Marker, Panel, Points, Scale, listed
 from ...data.units import Units
 from ...metrics.calibration import BINS
 from ...records.shift_record import ShiftRecord
-from ...report.lines import Edition, Line, titled
-from ...report.style import FAINT, INK, figure, styled
+from ...report.lines import Edition, Line
+from ...report.panels import calibration
 from ...stats.shifted import CLEAN, OOD
-from ...stats.significance import wilson
 
 WORST = 5
 DRAWS = 500
 DRAW_SEED = 0
 
-_SCORES = {"entropy": "predictive entropy", "mutual_information": "mutual information"}
+#: Each score with its name, marker and the marker's size.
+_SCORES: dict[str, tuple[str, Marker, float]] = {
+    "entropy": ("predictive entropy", "circle", 4.0),
+    "mutual_information": ("mutual information", "diamond", 3.5),
+}
 
 
 def reliability(edition: Edition) -> Figure | None:
@@ -37,27 +38,29 @@ def reliability(edition: Edition) -> Figure | None:
     shown = [row for row in pooled if row[1] or row[2]]
     if not shown:
         return None
-    with styled():
-        drawn = figure(0.5 + 1.25 * len(shown))
-        ratios = [3.2, 1] * len(shown)
-        panels = drawn.subplots(
-            2 * len(shown), 2, sharex=True, squeeze=False, gridspec_kw={"height_ratios": ratios}
-        )
-        for place, (line, *columns) in enumerate(shown):
-            for side, records in enumerate(columns):
-                top, bottom = panels[2 * place, side], panels[2 * place + 1, side]
-                _reliability_panel(line, records, top, bottom)
-            panels[2 * place, 0].set_title(line.label, fontsize=7, loc="left")
-            panels[2 * place, 0].set_ylabel("acc., %")
-            panels[2 * place + 1, 0].set_ylabel("images")
-        panels[0, 0].set_title("clean", fontsize=7, loc="right")
-        types = max(len(row[2]) for row in shown)
-        panels[0, 1].set_title(f"severity {WORST}, {types} types", fontsize=7, loc="right")
-        drawn.align_ylabels(panels[:, 0])
-        drawn.supxlabel("confidence, % (first seed)", fontsize="medium")
-        if edition.note:
-            drawn.legend([], [], loc="outside upper left", **titled(edition.note))
-    return drawn
+    panels: list[Panel] = []
+    for line, *columns in shown:
+        tops, bottoms = zip(*(_reliability_pair(line, found) for found in columns), strict=True)
+        panels += [replace(_named(tops[0], "acc., %"), left=line.label), tops[1]]
+        panels += [_named(bottoms[0], "images"), bottoms[1]]
+    types = max(len(row[2]) for row in shown)
+    for place, words in enumerate(("clean", f"severity {WORST}, {types} types")):
+        panels[place] = replace(panels[place], right=words)
+    return Figure(
+        "reliability",
+        "Reliability diagrams, clean and severity 5",
+        "For each format, accuracy against confidence in bins with 95 percent intervals, of clean "
+        "images and of all types of corruption at severity 5; on the diagonal a model is "
+        "calibrated. Below, the number of images in each bin.",
+        tuple(panels),
+        height=0.5 + 1.25 * len(shown),
+        columns=2,
+        heights=(3.2, 1.0) * len(shown),
+        shared="x",
+        aligned=True,
+        label="confidence, % (first seed)",
+        note=edition.note,
+    )
 
 
 def out_of_distribution(edition: Edition) -> Figure | None:
@@ -77,23 +80,38 @@ def out_of_distribution(edition: Edition) -> Figure | None:
     if not names:
         return None
     lines = [line for line in edition.lines if any(map(line.outside, names)) and line.at(*CLEAN)]
-    with styled():
-        drawn = figure(1.0 + 0.17 * len(lines))
-        panels = drawn.subplots(1, len(names), sharey=True, squeeze=False)[0]
-        for panel, name in zip(panels, names, strict=True):
-            for place, line in enumerate(lines):
-                _detection_points(panel, place, line, name)
-            panel.set_title(name, fontsize=7)
-            panel.xaxis.set_major_locator(MaxNLocator(2, steps=(1, 2, 4, 5, 10)))
-            panel.grid(axis="y", visible=False)
-        panels[0].set_yticks(range(len(lines)), [line.label for line in lines])
-        panels[0].set_ylim(len(lines) - 0.5, -0.5)
-        drawn.supxlabel("AUROC against clean images", fontsize="medium")
-        for score, name in _SCORES.items():
-            panels[0].plot([], [], color=INK, **_style(score), linestyle="none", label=name)
-        handles, labels = panels[0].get_legend_handles_labels()
-        drawn.legend(handles, labels, loc="outside upper center", ncols=2, **titled(edition.note))
-    return drawn
+    panels = [
+        Panel(
+            tuple(
+                mark
+                for place, line in enumerate(lines)
+                for mark in _detection_points(place, line, name)
+            ),
+            Scale(about=2),
+            listed((line.label for line in lines), grid=False),
+            title=name,
+        )
+        for name in names
+    ]
+    keys = (
+        Points((), (), _look(score), said, joined=False, size=size)
+        for score, (said, _, size) in _SCORES.items()
+    )
+    panels[0] = replace(panels[0], marks=(*panels[0].marks, *keys))
+    return Figure(
+        "ood",
+        "Out-of-distribution detection",
+        "Area under the ROC curve with which predictive entropy and mutual information tell images "
+        "from outside the distribution from clean ones, for each format, with 95 percent "
+        "intervals.",
+        tuple(panels),
+        height=1.0 + 0.17 * len(lines),
+        columns=len(names),
+        shared="y",
+        label="AUROC against clean images",
+        legend=2,
+        note=edition.note,
+    )
 
 
 def auroc(
@@ -136,7 +154,7 @@ def _counts(generator: np.random.Generator, units: Units) -> NDArray[np.int64]:
     return np.bincount(drawn, minlength=units.count)[units.which]
 
 
-def _detection_points(panel: Axes, place: int, line: Line, name: str) -> None:
+def _detection_points(place: int, line: Line, name: str) -> Iterator[Points]:
     for score, shift in zip(_SCORES, (-0.14, 0.14), strict=True):
         found = [auroc(*pair) for pair in _pairs(line, name, score)]
         if not found:
@@ -144,14 +162,14 @@ def _detection_points(panel: Axes, place: int, line: Line, name: str) -> None:
         middle = float(np.mean([area for area, _ in found]))
         low, high = np.percentile(np.mean([draws for _, draws in found], axis=0), (2.5, 97.5))
         few = any(one.count < 2 for *_, units in _pairs(line, name, score) for one in units)
-        panel.errorbar(
-            middle,
-            place + shift,
-            xerr=None if few else [[max(middle - low, 0)], [max(high - middle, 0)]],
-            color=line.look.color,
-            elinewidth=0.8,
-            capsize=1.5,
-            **_style(score),
+        yield Points(
+            (middle,),
+            (place + shift,),
+            replace(_look(score), format=line.format),
+            left=() if few else (min(middle, float(low)),),
+            right=() if few else (max(middle, float(high)),),
+            joined=False,
+            size=_SCORES[score][2],
         )
 
 
@@ -166,13 +184,8 @@ def _pairs(
             yield record.array(score), other.array(score), (record.units, other.units)
 
 
-def _style(score: str) -> dict[str, Any]:
-    filled = score == "entropy"
-    return {
-        "marker": "o" if filled else "D",
-        "markersize": 4 if filled else 3.5,
-        "fillstyle": "full" if filled else "none",
-    }
+def _look(score: str) -> Look:
+    return Look(marker=_SCORES[score][1], hollow=score != "entropy")
 
 
 def _clean_and_worst(line: Line) -> tuple[list[ShiftRecord], list[ShiftRecord]]:
@@ -181,34 +194,21 @@ def _clean_and_worst(line: Line) -> tuple[list[ShiftRecord], list[ShiftRecord]]:
     return line.at(*CLEAN)[:1], [record for found in worst for record in found]
 
 
-def _reliability_panel(line: Line, records: Sequence[ShiftRecord], top: Axes, bottom: Axes) -> None:
+def _reliability_pair(line: Line, records: Sequence[ShiftRecord]) -> tuple[Panel, Panel]:
     if not records:
-        top.set_axis_off()
-        bottom.set_axis_off()
-        return
+        return Panel(), Panel()
     stated = np.concatenate([record.array("confidence") for record in records]).astype(float)
     right = np.concatenate([record.array("correct") for record in records])
     units = np.concatenate([record.units.which for record in records])
     count, independent, confidence, accuracy = binned(stated, right, units)
-    low, high = wilson(accuracy, independent)
-    bars = np.clip([accuracy - low, high - accuracy], 0, None)
-    top.plot([0, 100], [0, 100], color=FAINT, linewidth=0.8)
-    top.errorbar(
-        100 * confidence,
-        100 * accuracy,
-        100 * bars,
-        **{**line.style, "linestyle": "-"},
-        linewidth=0.9,
-        elinewidth=0.7,
-        markersize=3,
+    return calibration(
+        line.look, count.tolist(), confidence, accuracy, independent, (3.0, 6.0), headroom=3.0
     )
-    top.set(xlim=(-3, 103), ylim=(-6, 106), xticks=(0, 50, 100), yticks=(0, 50, 100))
-    centres = 100 * (np.arange(BINS) + 0.5) / BINS
-    bottom.bar(centres, count, width=85 / BINS, color=line.look.color)
-    bottom.set_yscale("log")
-    bottom.set_ylim(0.5, 3 * count.max())
-    bottom.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    bottom.yaxis.set_minor_locator(NullLocator())
+
+
+def _named(panel: Panel, label: str) -> Panel:
+    """The panel with a name at its vertical axis."""
+    return replace(panel, y=replace(panel.y, label=label))
 
 
 def binned(

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
+from dataclasses import replace
 
 from ...core import words as text
+from ...core.figure import Figure, Look, Panel, Scale, Steps, numbers
 from ...core.sheet import Column, Sheet
-from ...core.whole import write_atomically
 from ...report.lines import safe
 from ...report.rows import format_order
-from ...report.style import FAINT, figure, format_look, render, styled
 from .analyse import TOLERANCE, Similarity, SimilarityVerdict, verdicts
 from .measure import REFERENCE, LayerRange
 
@@ -55,83 +50,63 @@ def weight_sheets(ranges: Sequence[LayerRange], tolerance: float = TOLERANCE) ->
     ]
 
 
-def weight_figures(ranges: Sequence[LayerRange], out_dir: Path, name: str) -> list[Path]:
-    """Draw histograms of the first, the middle and the last layer, as SVG and PNG.
+def weight_figures(ranges: Sequence[LayerRange]) -> list[Figure]:
+    """Histograms of the first, the middle and the last layer: a figure a variant, which is what
+    follows the format in a label (`paper`) and the figure's name.
 
     Args:
         ranges: of `weight_ranges`.
-        out_dir: directory, made if missing.
-        name: how the files' names begin.
-
-    Returns:
-        The files, `<name>[-<variant>].<svg|png>`: one figure a variant, which is what follows the
-        format in a label (`paper`).
-
-    Raises:
-        UserError: the directory cannot be written.
     """
-    written = []
-    for variant in dict.fromkeys(_variant(r) for r in ranges if r.format != REFERENCE):
-        shown = [r for r in ranges if r.format == REFERENCE or _variant(r) == variant]
-        drawn = histograms(shown)
-        slug = "-".join(part for part in (safe(name), safe(variant)) if part)
-        for kind in ("svg", "png"):
-            path = out_dir / f"{slug}.{kind}"
-            write_atomically(path, render(drawn, kind, salt="weights"))
-            written.append(path)
-    return written
+    variants = dict.fromkeys(_variant(r) for r in ranges if r.format != REFERENCE)
+    return [
+        histograms([r for r in ranges if r.format == REFERENCE or _variant(r) == variant], variant)
+        for variant in variants
+    ]
 
 
-def histograms(ranges: Sequence[LayerRange]) -> Figure:
+def histograms(ranges: Sequence[LayerRange], variant: str = "") -> Figure:
     """A row a layer, the first, the middle and the last: the sampled weights, and their noise.
 
     Counts are logarithmic; what lies beyond an axis is counted at its ends.
 
     Args:
         ranges: of one variant of each format.
+        variant: its name.
     """
     layers = list(dict.fromkeys(r.layer for r in ranges))
     layers = list(dict.fromkeys((layers[0], layers[len(layers) // 2], layers[-1])))
     formats = [f for f in DRAWN if any(r.format == f for r in ranges)]
-    with styled():
-        drawn = figure(0.7 + 1.25 * len(layers))
-        panels = drawn.subplots(len(layers), 2, squeeze=False)
-        for (left, right), layer in zip(panels, layers, strict=True):
-            of_layer = {r.format: r for r in ranges if r.layer == layer}
-            for format in formats:
-                _stairs(left, of_layer[format], "weights_histogram")
-                _stairs(right, of_layer[format], "noise_histogram")
-            left.set_title(layer, fontsize=7, loc="left")
-            left.set_ylabel("draws")
-            left.xaxis.set_major_locator(MaxNLocator(4, steps=(1, 2, 5, 10)))
-            right.set_xticks((-6, -3, 0, 3, 6))
-        panels[-1, 0].set_xlabel("sampled weight w")
-        panels[-1, 1].set_xlabel("(w − μ) / FP32's σ")
-        handles, labels = panels[0, 0].get_legend_handles_labels()
-        drawn.legend(handles, labels, loc="outside upper center", ncols=2, handlelength=2.6)
-    return drawn
-
-
-def _stairs(panel: Axes, found: LayerRange, which: str) -> None:
-    histogram, look = getattr(found, which), format_look(found.format)
-    reference = found.format == REFERENCE
-    panel.stairs(
-        histogram.counts,
-        histogram.edges,
-        baseline=0.5 if reference else None,
-        fill=reference,
-        color=FAINT if reference else look.color,
-        alpha=0.5 if reference else 1,
-        linestyle=look.linestyle,
-        linewidth=0 if reference else 0.9,
-        label=found.label,
+    panels: list[Panel] = []
+    for layer in layers:
+        of_layer = {r.format: r for r in ranges if r.layer == layer}
+        shown = [of_layer[format] for format in formats]
+        last = layer == layers[-1]
+        weight = Scale("sampled weight w" * last, about=4)
+        noise = Scale("(w − μ) / FP32's σ" * last, ticks=(-6.0, -3.0, 0.0, 3.0, 6.0))
+        left = _histogram_panel(shown, "weights_histogram", weight)
+        right = _histogram_panel(shown, "noise_histogram", noise)
+        panels += [replace(left, left=layer, y=replace(left.y, label="draws")), right]
+    return Figure(
+        safe(variant),
+        "Sampled weights and their noise",
+        "Histograms of the sampled weights, and of their noise in units of sigma, of the first, "
+        "the middle and the last layer, for each format.",
+        tuple(panels),
+        height=0.7 + 1.25 * len(layers),
+        columns=2,
+        legend=2,
     )
-    panel.set_yscale("log")
-    panel.set_ylim(bottom=0.7)
-    panel.set_xlim(histogram.edges[0], histogram.edges[-1])
-    panel.yaxis.set_major_locator(LogLocator(numticks=4))
-    panel.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    panel.yaxis.set_minor_locator(NullLocator())
+
+
+def _histogram_panel(shown: Sequence[LayerRange], which: str, across: Scale) -> Panel:
+    steps = []
+    for found in shown:
+        histogram, reference = getattr(found, which), found.format == REFERENCE
+        look = Look(tone="faint") if reference else Look(found.format)
+        edges, counts = numbers(histogram.edges), numbers(histogram.counts)
+        steps.append(Steps(edges, counts, look, found.label, filled=reference))
+    ends = replace(across, low=steps[-1].edges[0], high=steps[-1].edges[-1])
+    return Panel(tuple(steps), ends, Scale(low=0.7, log=True, about=4))
 
 
 def _by_layer(

@@ -74,9 +74,7 @@ def sampled_weights(
         "verdicts": [one.to_dict() for one in verdicts(found)],
     }
 
-    def draw(out: Path, name: str) -> list[Path]:
-        return weights_report.weight_figures(found, out, name)
-
     sheets = weights_report.weight_sheets(found)
     shown = (part for sheet in sheets for part in (RichSheet(sheet), " ".join(sheet.notes), ""))
-    return Findings(values, tuple(shown), "\n".join(map(markdown, sheets)), draw)
+    figures = tuple(weights_report.weight_figures(found))
+    return Findings(values, tuple(shown), "\n".join(map(markdown, sheets)), figures)
