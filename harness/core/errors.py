@@ -98,7 +98,7 @@ def few_warnings(tell: Callable[[str], object] | None = None) -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=_LIBRARIES)
         if tell is not None:
-            warnings.showwarning = lambda message, kind, file, line, *_: tell(
+            warnings.showwarning = lambda message, kind, file, line, *_: tell(  # type: ignore[assignment]
                 f"{kind.__name__} of {Path(file).name}, line {line}: {first_line(message)}"
             )
         yield

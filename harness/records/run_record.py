@@ -8,6 +8,7 @@ is in `unavailable`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -317,8 +318,8 @@ def for_tables(record: RunRecord) -> RunRecord:
     """The record without what no table shows: samples and curves, nearly all of its size."""
     body = record.body
     timing = replace(body.timing, latency_ns=())
-    curves = {"reliability": {}, "accuracy_vs_confidence": {}, "risk_coverage": {}}
-    quality = replace(body.quality, **curves)  # type: ignore[arg-type]
+    curves: dict[str, Any] = {"reliability": {}, "accuracy_vs_confidence": {}, "risk_coverage": {}}
+    quality = replace(body.quality, **curves)
     return replace(record, body=replace(body, timing=timing, quality=quality))
 
 

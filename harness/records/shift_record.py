@@ -19,15 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.units import Units
-from ..metrics.metric import judged_metrics, of_images
 from ..workload.cell import Cell
 from .envelope import Record
 from .kind import Kind, Layout, cell_of, without
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ..predict.predicted import Predicted
+    pass
 
 #: What is scored by halves of the passes, from which the luck of the MC draw is told.
 HALVED = ("accuracy", "nll", "ece", "aurc")
@@ -137,36 +134,6 @@ class ShiftRecord(Record[Cell, ShiftBody]):
 def array_of(metric: str) -> str:
     """Name of the array that holds a metric of each image."""
     return metric if metric in ARRAYS else f"{METRIC}{metric}"
-
-
-def per_image(
-    summary: Predicted, labels: Tensor | None, sources: Tensor | None = None
-) -> dict[str, NDArray[Any]]:
-    """A `ShiftRecord`'s arrays of N images.
-
-    Args:
-        summary: at the largest T.
-        labels: [N] int64, or None for images from outside the distribution.
-        sources: as `Split.sources`.
-    """
-    arrays: dict[str, Tensor] = {
-        "confidence": summary.confidence,
-        "entropy": summary.entropy,
-        "prediction": summary.prediction,
-    }
-    if summary.mutual_information is not None:
-        arrays["mutual_information"] = summary.mutual_information
-    if labels is not None:
-        arrays |= {
-            array_of(metric.name): of_images(metric, summary, labels)
-            for metric in judged_metrics().values()
-            if metric.of_image is not None and metric.name != "accuracy"
-        }
-        arrays["correct"] = summary.correct(labels)
-        arrays["label"] = labels
-    if sources is not None:
-        arrays["source"] = sources
-    return {n: values.numpy().astype(ARRAYS.get(n, "<f4")) for n, values in arrays.items()}
 
 
 def _arrays_before(tree: dict[str, Any]) -> dict[str, NDArray[Any]]:

@@ -1,23 +1,25 @@
-"""What halves of the passes score on blocks of the images, from which what a draw of the weights
-does to all images alike is told apart from what it does to each (`bootstrap.Luck`)."""
+"""The arrays of a shift study's records: one value an image, and what halves of the passes score on
+blocks of the images, from which what a draw of the weights does to all images alike is told apart
+from what it does to each (`bootstrap.Luck`)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..data.units import Units
+from ..metrics.metric import judged_metrics, of_images
 from ..metrics.risk_coverage import area
 from ..predict.halves import jackknifed
-from ..records.shift_record import BLOCKS, HALVED
+from ..records.shift_record import ARRAYS, BLOCKS, HALVED, array_of
 from .bootstrap import Means, binned_gaps, slopes
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..predict.predicted import Outcomes
+    from ..predict.predicted import Outcomes, Predicted
 
 
 def blocks_of(units: Units) -> NDArray[np.int64]:
@@ -73,3 +75,33 @@ def _contributions(
     sizes = np.bincount(blocks)
     areas = [area(confidence[blocks == k], ~correct[blocks == k]) for k in range(len(sizes))]
     return {**found, "aurc": np.array(areas) * sizes / len(blocks)}
+
+
+def per_image(
+    summary: Predicted, labels: Tensor | None, sources: Tensor | None = None
+) -> dict[str, NDArray[Any]]:
+    """A `ShiftRecord`'s arrays of N images.
+
+    Args:
+        summary: at the largest T.
+        labels: [N] int64, or None for images from outside the distribution.
+        sources: as `Split.sources`.
+    """
+    arrays: dict[str, Tensor] = {
+        "confidence": summary.confidence,
+        "entropy": summary.entropy,
+        "prediction": summary.prediction,
+    }
+    if summary.mutual_information is not None:
+        arrays["mutual_information"] = summary.mutual_information
+    if labels is not None:
+        arrays |= {
+            array_of(metric.name): of_images(metric, summary, labels)
+            for metric in judged_metrics().values()
+            if metric.of_image is not None and metric.name != "accuracy"
+        }
+        arrays["correct"] = summary.correct(labels)
+        arrays["label"] = labels
+    if sources is not None:
+        arrays["source"] = sources
+    return {n: values.numpy().astype(ARRAYS.get(n, "<f4")) for n, values in arrays.items()}

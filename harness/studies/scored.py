@@ -26,8 +26,8 @@ from ..machine.cores import give_back
 from ..measure.estimate import image_pass_seconds
 from ..metrics.metric import score, whole_needed
 from ..predict.loop import batch_of, images_at_a_time, outcomes
-from ..records.shift_record import CONTRAST, ShiftBody, per_image
-from ..stats.blocks import contrasts
+from ..records.shift_record import CONTRAST, ShiftBody
+from ..stats.blocks import contrasts, per_image
 from ..workload.conditions import Condition, ShiftPlan
 from ..workload.plan import DRAWN_BACKEND
 from ..workload.prepare import prepare

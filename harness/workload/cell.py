@@ -124,7 +124,7 @@ def not_by_default(one: Any) -> dict[str, Any]:
     """
     values = ((f.name, getattr(one, f.name), f.default) for f in fields(one))
     return {
-        name: asdict(value) if is_dataclass(value) else value  # type: ignore[call-overload]
+        name: asdict(value) if is_dataclass(value) else value  # type: ignore[arg-type]
         for name, value, default in values
         if value != default
     }

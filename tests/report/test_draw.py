@@ -42,8 +42,8 @@ def made() -> Iterator[Figure]:
     types = ("fog", "gaussian_blur")
     yield from shift_figures(shift_factory.study(("FP32", "DNN_INT8"), types, (3, 5), images=30))
     found = least_sure.known_study(2)
-    yield from selective_figures(found, least_sure.WORKLOAD)
-    yield from referred_sheets(found, {"test": least_sure.SPLIT}, least_sure.WORKLOAD, 8)
+    yield from selective_figures(found)
+    yield from referred_sheets(found, {"test": least_sure.SPLIT}, 8)
     counts = WeightCounts((0.0, 0.5, 1.0), (3, 0))
     told = (100, 20, -1.5, 1.5, -1.0, 1.0, 0.5, 0.1, 1.0, 0.0, 0.0, 0.0)
     yield from weight_figures(

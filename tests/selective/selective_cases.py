@@ -13,10 +13,9 @@ from sigmabench.harness.data.splits import Split
 from sigmabench.harness.data.units import Units
 from sigmabench.harness.stats.shifted import results
 from sigmabench.harness.studies.selective.agreement import comparisons
-from sigmabench.harness.studies.selective.measure import SelectiveFindings
+from sigmabench.harness.studies.selective.analyse import SelectiveFindings
 from sigmabench.harness.studies.selective.referral import Choices, selections
 from sigmabench.harness.studies.selective.sample import Outputs, SplitSample
-from sigmabench.harness.workload.workload import WORKLOADS
 
 CLASSES = 4
 IMAGES = 20
@@ -25,9 +24,8 @@ UNCERTAINTY = np.random.default_rng(1).permutation(IMAGES) / IMAGES
 WRONG = UNCERTAINTY > 0.7
 PIXELS = torch.arange(IMAGES, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 4, 4).clone()
 SPLIT = Split("test", PIXELS, torch.from_numpy(LABELS), (0.5,), (0.5,), CLASSES)
-WORKLOAD = replace(
-    WORKLOADS.get("lenet-digits"), classes=CLASSES, class_names=("ant", "bee", "cat", "dog")
-)
+WORKLOAD = "lenet-digits"
+NAMES = ("ant", "bee", "cat", "dog")
 CHOICES = Choices(coverage=0.75)
 
 
@@ -98,7 +96,9 @@ def known_study(seeds: int = 1) -> SelectiveFindings:
     both = sample(runs)
     (records,) = results(shift_factory.study(("FP32", "INT8"), (), mc=(4,), ood=()))
     return replace(
-        found_of(both, CHOICES, WORKLOAD.name),
+        found_of(both, CHOICES, WORKLOAD),
+        classes=CLASSES,
+        class_names=NAMES,
         selections=tuple(selections(records, both, None, CHOICES, resamples=50)),
         comparisons=tuple(comparisons([both], CHOICES, resamples=50)),
     )

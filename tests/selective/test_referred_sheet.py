@@ -14,9 +14,9 @@ from selective_cases import (
     CLASSES,
     IMAGES,
     LABELS,
+    NAMES,
     SPLIT,
     UNCERTAINTY,
-    WORKLOAD,
     WRONG,
     known_study,
 )
@@ -27,18 +27,17 @@ from sigmabench.harness.studies.selective import referred_sheet, selective_figur
 
 
 def test_a_sheet_has_the_least_sure_first_with_what_was_said() -> None:
-    (figure,) = referred_sheet.referred_sheets(known_study(), {"test": SPLIT}, WORKLOAD, 8)
+    (figure,) = referred_sheet.referred_sheets(known_study(), {"test": SPLIT}, 8)
     assert figure.heading == "test: least sure by confidence, FP32"
     least = np.argsort(-UNCERTAINTY)[:8]
     pictures = [picture for panel in figure.panels for picture in panel.marks]
     pixels = [Image.open(io.BytesIO(base64.b64decode(one.png))) for one in pictures]
     assert [one.getpixel((0, 0)) for one in pixels] == [(i, i, i) for i in least]
-    names = WORKLOAD.class_names
     for picture, i in zip(pictures, least, strict=True):
         scores, said, true = picture.below
         assert scores == f"H {UNCERTAINTY[i]:.2f}  I {UNCERTAINTY[i]:.2f}"
-        assert said == f"said {names[(LABELS[i] + 1) % CLASSES if WRONG[i] else LABELS[i]]}"
-        assert true == (f"is {names[LABELS[i]]}" if WRONG[i] else "right")
+        assert said == f"said {NAMES[(LABELS[i] + 1) % CLASSES if WRONG[i] else LABELS[i]]}"
+        assert true == (f"is {NAMES[LABELS[i]]}" if WRONG[i] else "right")
         assert picture.tone == ("vermillion" if WRONG[i] else "ink")
 
 
@@ -52,11 +51,11 @@ def test_a_sheet_has_the_least_sure_first_with_what_was_said() -> None:
 )
 def test_images_that_changed_since_are_not_drawn(split: Split, says: str) -> None:
     with pytest.raises(UserError, match=f"{says}.*score it again with --policy always"):
-        referred_sheet.referred_sheets(known_study(), {"test": split}, WORKLOAD, 8)
+        referred_sheet.referred_sheets(known_study(), {"test": split}, 8)
 
 
 def test_figures_show_the_numbers() -> None:
-    curves, referred, classes = selective_figures.selective_figures(known_study(), WORKLOAD)
+    curves, referred, classes = selective_figures.selective_figures(known_study())
     line = curves.panels[0].marks[0]
     order = np.argsort(UNCERTAINTY)
     for x, y in zip(line.x[::10], line.y[::10], strict=True):

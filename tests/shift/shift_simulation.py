@@ -22,10 +22,10 @@ from report import factory
 from shift.shift_factory import CLASSES, cell
 
 from sigmabench.harness.predict.predicted import Predictive
-from sigmabench.harness.records.shift_record import ShiftRecord, per_image
+from sigmabench.harness.records.shift_record import ShiftRecord
 from sigmabench.harness.stats import blocks
 from sigmabench.harness.stats import equivalence as module
-from sigmabench.harness.stats.blocks import contrasts
+from sigmabench.harness.stats.blocks import contrasts, per_image
 from sigmabench.harness.stats.equivalence import MARGINS, Outcome, equivalence
 from sigmabench.harness.stats.pairs import PairedValues, pairs_at
 from sigmabench.harness.stats.shifted import Results, results

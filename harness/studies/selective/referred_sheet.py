@@ -9,7 +9,7 @@ import numpy as np
 from ...core.errors import UserError
 from ...core.figure import Figure, Panel, Picture, encoded
 from ...data.splits import Split
-from .measure import SelectiveFindings
+from .analyse import SelectiveFindings
 from .sample import Outputs, SplitSample
 
 _COLUMNS = 6

@@ -11,7 +11,7 @@ from ...core.figure import Band, Figure, Look, Mark, Numbers, Panel, Points, Rul
 from ...stats.bootstrap import Array
 from ...stats.bound import balanced_curve
 from ...stats.ranking import once
-from .measure import SelectiveFindings
+from .analyse import SelectiveFindings
 from .referral import Referral
 from .sample import Interval, Outputs
 
