@@ -96,6 +96,7 @@ BRIER = Metric(
     per_image=True,
     heading="Brier",
     title="Brier score",
+    of_image=lambda summary, labels: summary.brier(labels),
     matters=0.001,
 )
 ENTROPY = Metric(

@@ -152,8 +152,7 @@ def csv(records: Iterable[RunRecord]) -> str:
     for section in sections(records):
         for row in section.rows:
             whole = summary(row.record)
-            cell = {name: of for name, of in whole["cell"].items() if name != "method"}
-            flat = {"key": whole["key"], **cell, "images": whole["images"]}
+            flat = {"key": whole["key"], **whole["cell"], "images": whole["images"]}
             flat["machine"] = row.record.fingerprint.shown
             flat["speedup_over_fp32"] = row.speedup
             for name, value in whole["scores"].items():
