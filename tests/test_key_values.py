@@ -11,9 +11,8 @@ from sigmabench.harness.core.whole import content_hash
 from sigmabench.harness.machine.fingerprint import IN_PART, Fingerprint, Machine
 from sigmabench.harness.records.kind import digest
 from sigmabench.harness.records.peers_record import Asked
-from sigmabench.harness.records.runtime_record import MEMORY, RACES, Contender, MemoryUse, Race
+from sigmabench.harness.records.runtime_record import MemorySubject, RaceSubject, SamplerSubject
 from sigmabench.harness.records.store import fingerprint_hash
-from sigmabench.harness.studies.bench.sampler import SamplerRun, Width
 from sigmabench.harness.workload.cell import Cell
 
 MACHINE = Machine("GenuineIntel", "Xeon ®", "6", "143", "8", ("avx2",), 2, 4, {"L1d": "48K"}, "KVM")
@@ -85,21 +84,20 @@ def test_a_content_hash_goes_over_the_text_and_then_each_array_by_name() -> None
 
 @pytest.mark.parametrize("mc", [0, 10])
 def test_a_races_key_has_the_passes_and_versions_where_they_were_told(mc: int) -> None:
-    ours = Contender("FP32", "sigmabench", "FP32", "float", 10)
-    peer = Contender("peer", "peer", "FP32", "x", 10, packages={"torch": "2"})
-    race = Race("lenet5", "ab", (1, 28, 28), 2, 1, 4, 7, 0.5, (ours, peer), MADE, "x", "now", mc=mc)
+    race = RaceSubject(
+        "lenet5", "ab", 2, 1, 7, 0.5, ("FP32", "peer"), mc, ({}, {"torch": "2"}) if mc else ()
+    )
     told = f',{mc},[{{}},{{"torch":"2"}}]' * bool(mc)
     assert race.key == sha(f'["lenet5","ab",2,1,7,0.5,["FP32","peer"]{told}]')
-    assert RACES.key(race) == race.key
+    turned = replace(race, contenders=("peer", "FP32"), packages=())
+    assert hash(race) != hash(turned)
+    assert race.anywhere == turned.anywhere
 
 
 def test_keys_of_memory_and_of_the_sampler() -> None:
-    use = MemoryUse("lenet5", "ab", (1, 28, 28), "INT8", 2, 10, 1, 7, 1, 1, 1, 1, 1, {}, 1, 2, 3,
-                    "x", MADE, "x", "now")  # fmt: skip
-    assert use.key == MEMORY.key(use) == "memory-" + sha('["lenet5","ab","INT8",2,10,1,7]')
-    width = Width(8, 5000, 1, (1,), (1,), (1,), (1,))
-    run = SamplerRun(2, "avx2", 7, 0.5, (width,), MADE, "x", "now")
-    assert run.key == sha("[5000,2,0.5,7]")
+    program = MemorySubject("lenet5", "ab", "INT8", 2, 10, 1, 7)
+    assert program.key == "memory-" + sha('["lenet5","ab","INT8",2,10,1,7]')
+    assert SamplerSubject(5000, 2, 0.5, 7).key == sha("[5000,2,0.5,7]")
 
 
 def test_a_comparisons_key_is_the_hash_of_what_was_asked() -> None:

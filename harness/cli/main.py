@@ -16,7 +16,7 @@ import click
 from ..core.errors import UserError, few_warnings
 from ..peers.environment import ENVIRONMENTS
 from ..studies import options
-from .bench_commands import bench
+from ..studies.registered import STUDIES
 from .peers_commands import peers
 from .report_commands import compare, pack, report
 from .shift_commands import ablation, corruptions, weights
@@ -38,12 +38,8 @@ DEFAULT_WORKLOAD = "lenet-digits"
 RESULTS = "results"
 Command = TypeVar("Command", bound=Callable[..., None])
 
-RESUMING = {
-    "selective": "what was finished is stored, and the same command goes on from there.",
-    "shift": "what was finished is stored, and the same command goes on from there.",
-    "run": "what was finished is stored, and the same command goes on from there.",
-    "train": "add --resume to go on from the last complete epoch.",
-}
+STORED = "what was finished is stored, and the same command goes on from there."
+AGAIN = {"train": "add --resume to go on from the last complete epoch."}
 
 
 @contextmanager
@@ -58,7 +54,9 @@ def _told(ctx: click.Context) -> Iterator[None]:
         echo(f"sigmabench: {error}", err=True)
         ctx.exit(2)
     except KeyboardInterrupt:
-        again = RESUMING.get(ctx.invoked_subcommand or "", "run the command again.")
+        name = ctx.invoked_subcommand or ""
+        studied = name in {one.group or one.name for one in STUDIES.usable().values()}
+        again = STORED if studied else AGAIN.get(name, "run the command again.")
         echo(f"sigmabench: interrupted; {again}", err=True)
         ctx.exit(130)
 
@@ -109,6 +107,16 @@ def _workload(name: str) -> Workload:
 )
 def main() -> None:
     """Benchmark quantized Bayesian neural networks on this CPU."""
+
+
+class _Bench(StudyGroup):
+    context_class = _Context
+    of = "bench"
+
+
+@main.group(cls=_Bench)
+def bench() -> None:
+    """Time the runtime itself, on networks with synthetic posteriors."""
 
 
 def _options(declared: Sequence[Option]) -> Callable[[Command], Command]:
@@ -300,7 +308,7 @@ def profile(
     echo_json(shown.to_dict(found)) if as_json else show(*shown.renderables(found, every))
 
 
-for command in (report, compare, pack, bench, peers, corruptions, ablation, weights):
+for command in (report, compare, pack, peers, corruptions, ablation, weights):
     main.add_command(command)
-for command in (*main.commands.values(), *bench.commands.values()):
+for command in main.commands.values():
     command.context_class = _Context

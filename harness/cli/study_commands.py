@@ -65,7 +65,7 @@ def study_command(study: Study) -> click.Command:
         help=plan.HELP,
         short_help=study.summary,
     )
-    for common in reversed(_common()):
+    for common in _common():
         common(command)
     return command
 
@@ -119,17 +119,28 @@ def _run(study: Study, parallel: bool) -> Any:
             many = (cores_for(None) if workers is None else workers) if parallel else 1
             request = Request(results, command_line(), how, many, report, tell)
             groups = conduct(study, plan, request)
+        before = [one for group in groups for one in group if one.created < started]
+        for record in before:
+            _tell_of_lacking(study, record)
         conclude(study, groups, plan, shown, out, as_json, told=how is Policy.NEVER)
         if how is not Policy.NEVER and not as_json:
-            _tell_of_stored(groups[0], started)
+            _tell_of_stored(len(before), len(groups[0]))
 
     return run
 
 
-def _tell_of_stored(records: Sequence[Record[Any, Any]], started: str) -> None:
-    before = sum(record.created < started for record in records)
+def _tell_of_lacking(study: Study, record: Record[Any, Any]) -> None:
+    lacking: list[str] = getattr(study.plan, "lacking", lambda _: [])(record)
+    if lacking:
+        tell(
+            f"This is the record of {record.created[:10]}, in which {', '.join(lacking)} had no "
+            "figures; --policy always measures again."
+        )
+
+
+def _tell_of_stored(before: int, records: int) -> None:
     if before:
-        told = f"{before} of {plural(len(records), 'record')} {verb(before, 'was', 'were')}"
+        told = f"{before} of {plural(records, 'record')} {verb(before, 'was', 'were')}"
         echo(f"{told} stored before; --policy always measures again.")
 
 
@@ -220,7 +231,9 @@ class StudyGroup(click.Group):
         found = super().get_command(ctx, name)
         if found is not None or name not in self._studies():
             return found
-        return study_command(self._studies()[name])
+        made = study_command(self._studies()[name])
+        made.context_class = self.context_class
+        return made
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands, for which no study is loaded."""

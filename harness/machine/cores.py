@@ -131,8 +131,12 @@ def _throttled_periods(group: Path) -> int:
     return int(match[1]) if match else 0
 
 
-def cores_for(threads: int | None) -> int:
+def cores_for(threads: int | None, measuring: bool = True) -> int:
     """How many cores a measurement may use: `threads`, or all there are where that is None.
+
+    Args:
+        threads: asked for.
+        measuring: here; what was measured elsewhere may have had more.
 
     Raises:
         UserError: it is not counted from 1, or there are fewer cores, or a quota of fewer, which
@@ -142,7 +146,7 @@ def cores_for(threads: int | None) -> int:
     if threads is None:
         return cores
     check_counts("--threads", (threads,))
-    if threads > cores:
+    if measuring and threads > cores:
         there, limit = plural(cores, "core"), quota()
         why = ""
         if limit is not None:

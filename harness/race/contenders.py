@@ -17,13 +17,12 @@ from ..core.errors import UserError
 from ..core.formats import FORMATS
 from ..quantize.options import Options
 from ..quantize.ptq import Origin, quantize
+from ..records.runtime_record import OURS, contender_name
 from ..workload.plan import FLOAT_BACKEND, INT8_BACKEND
 from .networks import Network, Synthetic
 
 if TYPE_CHECKING:
     from ..backends.base import Predictor
-
-FORMAT_NAMES = ("INT8", "DNN_INT8", "INT8_SIGMA4", "INT8_SIGMA2", "INT8_SIGMA1", "BF16", "FP32")
 
 
 class Runner(Protocol):
@@ -74,13 +73,13 @@ class Local:
     predictor: Predictor
     seed: int
     images: list[Tensor] = field(default_factory=list)
-    by: str = "sigmabench"
+    by: str = OURS
     packages: dict[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
-        """The format, and what is special about it."""
-        return self.format + ("" if FORMATS.get(self.format).bayesian else " (fixed)")
+        """See `runtime_record.contender_name`."""
+        return contender_name(self.format)
 
     def query(self, index: int, passes: int) -> int:
         """See `Runner`."""

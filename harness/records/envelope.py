@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -140,3 +140,8 @@ class Record(Generic[S_co, B_co]):
     def created(self) -> str:
         """When it was made, UTC, ISO 8601."""
         return self.provenance.created
+
+
+def flat(record: Record[Any, Any]) -> dict[str, Any]:
+    """What was asked, where and when it was made, and the numbers, side by side, for a script."""
+    return {**asdict(record.subject), **asdict(record.provenance), **asdict(record.body)}

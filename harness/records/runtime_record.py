@@ -10,13 +10,34 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..core.formats import FORMATS
 from .envelope import Record
 from .kind import Kind, Layout, digest, only, without
 
 FOLDER = "runtime"
+OURS = "sigmabench"
+#: What a program holds memory for, in words.
+PURPOSES = {
+    "mean": "μ",
+    "std": "σ",
+    "constants": "constants a channel",
+    "layouts": "packed fixed weights, where draws go",
+    "activations": "activations",
+    "weights": "sampled weights",
+    "scratch": "scratch of kernels and draws",
+}
+
+
+def contender_name(format: str) -> str:
+    """What one of our formats is called among contenders: by its name, and what is special of it.
+
+    Raises:
+        UserError: there is no such format.
+    """
+    return format + ("" if FORMATS.get(format).bayesian else " (fixed)")
 
 
 @dataclass(frozen=True)
@@ -92,6 +113,14 @@ class RaceSubject:
             asked += [self.mc, list(self.packages)]
         return digest(asked)
 
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    @property
+    def anywhere(self) -> RaceSubject:
+        """The same, whoever's turn came first and whatever versions of the peers are installed."""
+        return replace(self, contenders=tuple(sorted(self.contenders)), packages=())
+
 
 @dataclass(frozen=True)
 class RaceBody:
@@ -100,7 +129,7 @@ class RaceBody:
     Attributes:
         input_shape: (C, H, W) of one image.
         inputs: different input batches the queries went round.
-        contenders: in the order of their turns.
+        contenders: as the subject names them, which is the order of their turns.
         findings: what befell the cores meanwhile, a line each.
     """
 
@@ -307,6 +336,8 @@ def check_samples(contenders: Iterable[Contender]) -> None:
 
 def _check_race(record: RaceRecord) -> None:
     check_samples(record.body.contenders)
+    if tuple(one.name for one in record.body.contenders) != record.subject.contenders:
+        raise ValueError("its contenders are others than were asked for")
 
 
 def _check_sampler(record: SamplerRecord) -> None:

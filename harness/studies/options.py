@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..peers.environment import ENVIRONMENTS
 from .study import Option
 
 DATA = Option("--data", "Data root.", "path")
@@ -11,6 +12,9 @@ POSTERIOR = Option(
 SEED = Option("--seed", "First seed of the MC draws.", "whole", default=0)
 THREADS = Option("--threads", "Cores a query may use.", "whole", shown="all")
 SPLIT = Option("--split", "test, or validation for choosing.", default="test")
+PEERS_FOLDER = Option(
+    "--environments", "Folder of the peers' environments.", "path", default=ENVIRONMENTS
+)
 BACKEND = Option("--backend", "Backend of the int8 formats.", default="auto")
 
 #: How the networks are quantized.

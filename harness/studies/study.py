@@ -32,7 +32,7 @@ S = TypeVar("S", bound=Subject)
 SCORED = "scored"
 #: The whole machine alone.
 TIMED = "timed"
-#: A process that was started for it alone.
+#: The same, and the measurer starts a process for it that then ends.
 FRESH = "fresh"
 
 

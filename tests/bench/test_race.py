@@ -3,52 +3,77 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from peer_fakes import fake_peer
+from records_made import changed
+from studied import studied
 
 from sigmabench.harness.backends.base import BACKENDS
 from sigmabench.harness.cli.main import main
 from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.machine import cores
 from sigmabench.harness.machine.describe import fingerprint
-from sigmabench.harness.race.networks import LENET5
+from sigmabench.harness.peers.environment import Environment
+from sigmabench.harness.race.networks import NETWORKS
 from sigmabench.harness.race.turns import QUERY_SECONDS, passes_per_query
-from sigmabench.harness.records import runtime_record as record
-from sigmabench.harness.records.runtime_record import Contender, Race
-from sigmabench.harness.studies.bench import document as table
-from sigmabench.harness.studies.bench import passes as race
-from sigmabench.harness.studies.bench.passes import RacePlan
+from sigmabench.harness.records.envelope import Provenance
+from sigmabench.harness.records.runtime_record import (
+    MEMORY,
+    RACES,
+    SAMPLER,
+    Contender,
+    RaceBody,
+    RaceRecord,
+    RaceSubject,
+)
+from sigmabench.harness.records.store import Policy, Store
+from sigmabench.harness.studies.passes import document as table
+from sigmabench.harness.studies.passes import measure
+from sigmabench.harness.studies.passes import plan as plans
+from sigmabench.harness.studies.passes.analyse import base_of, pass_ms, pass_ratio
+from sigmabench.harness.studies.passes.plan import RacePlan
 
 FLOATS = ("FP32", "BF16")
+RESULTS = Path(__file__).parents[2] / "results"
+
+
+def planned(**changes: Any) -> RacePlan:
+    asked = {
+        "network": NETWORKS.get("lenet5"),
+        "batches": (3,),
+        "mc": 4,
+        "threads": 1,
+        "formats": FLOATS,
+        "peers": (),
+        "environments": Path("none"),
+        "seconds": 0.02,
+        "seed": 0,
+    }
+    return RacePlan(**{**asked, **changes})
 
 
 @pytest.fixture(scope="module")
-def raced(tmp_path_factory) -> list[Race]:
+def raced(tmp_path_factory) -> list[RaceRecord]:
     """FP32 and BF16 against a peer that works, one that crashes midway and one that refuses."""
     folder = tmp_path_factory.mktemp("peers")
-    peer = fake_peer(folder, ("GOOD", "CRASH", "REFUSE"))
-    plan = RacePlan(
-        LENET5,
-        batches=(3,),
-        mc=4,
-        formats=FLOATS,
-        peers=(peer,),
-        environments=folder,
-        seconds=0.02,
-    )
-    return list(race.race(plan, "sigmabench bench passes lenet5"))
+    peer = fake_peer(folder, ("REFUSE", "GOOD", "CRASH"))
+    return studied("passes", planned(peers=(peer,), environments=folder), folder / "results")
 
 
 def test_everyone_is_timed_in_turns(raced):
-    assert [one.batch for one in raced] == [3]
+    assert [one.subject.batch for one in raced] == [3]
     for one in raced:
-        contenders = {c.name: c for c in one.contenders}
-        assert list(contenders) == [*FLOATS, "fake GOOD", "fake CRASH", "fake REFUSE"]
+        contenders = {c.name: c for c in one.body.contenders}
+        assert list(contenders) == [*FLOATS, "fake REFUSE", "fake GOOD", "fake CRASH"]
+        assert one.subject.contenders == tuple(contenders)
         for name in (*FLOATS, "fake GOOD"):
             contender = contenders[name]
             assert contender.mc == 4
@@ -58,12 +83,12 @@ def test_everyone_is_timed_in_turns(raced):
         assert contenders["fake GOOD"].details["input"] == "quick"
         assert "torch" in contenders["fake GOOD"].packages
         assert "kernels" in contenders["FP32"].details
-        assert one.posterior.startswith("synthetic")
+        assert one.subject.posterior.startswith("synthetic")
 
 
 def test_a_failure_is_a_row_that_says_why(raced):
     for one in raced:
-        crashed, refused = one.contenders[-2:]
+        refused, _, crashed = one.body.contenders[-3:]
         assert crashed.latency_ns == refused.latency_ns == ()
         assert crashed.unavailable == "fake CRASH ended with status 7: out of luck."
         assert refused.unavailable == "fake REFUSE: it would rather not."
@@ -71,53 +96,99 @@ def test_a_failure_is_a_row_that_says_why(raced):
 
 
 def test_record_round_trip(raced, tmp_path):
-    path = record.save(raced[0], tmp_path)
+    store = Store(tmp_path, RACES)
+    path = store.save(raced[0])
     assert path.parent.parent == tmp_path / "runtime" / "lenet5"
-    assert record.load(path) == raced[0]
-    assert record.save(replace(raced[0], batch=9), tmp_path) != path
+    assert store.load(path) == raced[0]
+    assert store.save(changed(raced[0], subject=replace(raced[0].subject, batch=9))) != path
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("part", "change", "says"),
     [
-        ({"schema_version": 99}, "made by a newer SigmaBench"),
-        ({"batch": "one"}, "batch: Input should be a valid integer"),
-        ({"surprise": None, "contenders": 3}, "contenders"),
+        ("", {"schema_version": 99}, "made by a newer SigmaBench"),
+        ("subject", {"batch": "one"}, "subject.batch: Input should be a valid integer"),
+        ("body", {"surprise": None, "contenders": 3}, "contenders"),
     ],
 )
-def test_damaged_records_are_refused(raced, tmp_path, change, says):
-    path = record.save(raced[0], tmp_path)
-    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+def test_damaged_records_are_refused(raced, tmp_path, part, change, says):
+    store = Store(tmp_path, RACES)
+    path = store.save(raced[0])
+    tree = json.loads(path.read_text())
+    (tree[part] if part else tree).update(change)
+    path.write_text(json.dumps(tree))
     with pytest.raises(UserError, match=says):
-        record.load(path)
+        store.load(path)
 
 
 def test_samples_that_do_not_add_up_are_refused(raced, tmp_path):
-    first = replace(raced[0].contenders[0], latency_ns=(1, 2, 3), slices=(1, 1))
-    path = record.save(replace(raced[0], contenders=(first,)), tmp_path)
+    store = Store(tmp_path, RACES)
+    first, *others = raced[0].body.contenders
+    first = replace(first, latency_ns=(1, 2, 3), slices=(1, 1))
+    path = store.save(changed(raced[0], contenders=(first, *others)))
     with pytest.raises(UserError, match="samples of FP32 do not add up"):
-        record.load(path)
+        store.load(path)
     path.write_text(path.read_text()[:100])
     with pytest.raises(UserError, match="cut short"):
-        record.load(path)
+        store.load(path)
     with pytest.raises(UserError, match="cannot be read"):
-        record.load(tmp_path / "nowhere.json")
+        store.load(tmp_path / "nowhere.json")
 
 
-def made(**contenders: Contender) -> Race:
-    return Race(
-        network="lenet5",
-        posterior="synthetic",
-        input_shape=(1, 28, 28),
-        batch=1,
-        threads=2,
-        inputs=4,
-        seed=0,
-        seconds=1.0,
-        contenders=tuple(contenders.values()),
-        fingerprint=fingerprint(),
-        command="",
-        created="",
+@pytest.fixture
+def turns(monkeypatch) -> Iterator[list[int]]:
+    """Nobody is timed; the batch of each race that is run."""
+    ran: list[int] = []
+
+    def take_turns(runners: list[Any], *_: object) -> list[Contender]:
+        ran.append(len(runners[0].images[0]))
+        if ran == [3, 5]:
+            raise KeyboardInterrupt
+        return [steady(one.name, one.format, 2, 1000) for one in runners]
+
+    monkeypatch.setattr(measure, "take_turns", take_turns)
+    return ran
+
+
+def test_a_race_that_is_stored_is_not_run_again(turns, tmp_path):
+    plan = planned(batches=(3, 5, 3))
+    with pytest.raises(KeyboardInterrupt):
+        studied("passes", plan, tmp_path)
+    assert [one.subject.batch for one in studied("passes", plan, tmp_path)] == [3, 5]
+    assert turns == [3, 5, 5]
+    studied("passes", plan, tmp_path, policy=Policy.ALWAYS)
+    assert turns[3:] == [3, 5]
+
+
+def test_a_race_with_other_versions_of_a_peer_is_another_one(turns, tmp_path, monkeypatch):
+    peer = fake_peer(tmp_path, ("GOOD",))
+    plan, versions = planned(peers=(peer,)), {"torch": "1"}
+
+    def find(peer: Any, _: Path) -> Environment:
+        return Environment(peer, Path("python"), dict(versions), "not here")
+
+    monkeypatch.setattr(plans, "find", find)
+    first, *_ = studied("passes", plan, tmp_path)
+    assert first.subject.packages == ({}, {}, {"torch": "1"})
+    assert plans.lacking(first) == ["fake GOOD"]
+    versions["torch"] = "2"
+    second, *_ = studied("passes", plan, tmp_path)
+    assert second.subject.key != first.subject.key
+    assert turns == [3, 3]
+    monkeypatch.setattr(plans, "find", None)  # reading looks for no environment
+    (shown,) = studied("passes", plan, tmp_path, policy=Policy.NEVER)
+    assert shown == second
+    with pytest.raises(UserError, match=r"study \(the nearest has mc 4, not 5\); ask for"):
+        studied("passes", replace(plan, mc=5), tmp_path, policy=Policy.NEVER)
+
+
+def made(*contenders: Contender) -> RaceRecord:
+    names = tuple(one.name for one in contenders)
+    return RaceRecord(
+        RaceSubject("lenet5", "synthetic", 1, 2, 0, 1.0, names),
+        Provenance.now(fingerprint(), ""),
+        None,
+        RaceBody((1, 28, 28), 4, contenders),
     )
 
 
@@ -128,15 +199,15 @@ def steady(name: str, format: str, mc: int, ns: int, by: str = "sigmabench") -> 
 def test_figures_are_a_pass_s():
     ours = steady("INT8", "INT8", 50, 100_000_000)
     peer = steady("peer INT8", "INT8", 2, 12_000_000, by="peer")
-    one = made(peer=peer, ours=ours)
-    assert table.base_of(one) is ours
-    assert table.pass_ms(ours) == pytest.approx((2, 2, 2))
-    ratio = table.pass_ratio(peer, ours)
+    one = made(peer, ours)
+    assert base_of(one.body) is ours
+    assert pass_ms(ours) == pytest.approx((2, 2, 2))
+    ratio = pass_ratio(peer, ours)
     assert (ratio.value, ratio.low, ratio.high) == pytest.approx((3, 3, 3))
     figures = table.to_dict(one)["figures"]
     assert figures["peer INT8"]["over_int8"]["value"] == pytest.approx(3)
-    assert table.base_of(made(peer=peer)) is None
-    assert "over_int8" not in table.to_dict(made(peer=peer))["figures"]["peer INT8"]
+    assert base_of(made(peer).body) is None
+    assert "over_int8" not in table.to_dict(made(peer))["figures"]["peer INT8"]
 
 
 @given(st.floats(1e-6, 10, allow_nan=False), st.integers(1, 200), st.integers(1, 64))
@@ -179,27 +250,43 @@ def test_command(tmp_path, monkeypatch):
     environments = ("--environments", str(tmp_path / "none"), "--results", str(tmp_path))
     formats = ("--formats", "int8,dnn_int8,fp32")
     command = ["bench", "passes", "lenet5", *options, *formats, *environments]
-    done = CliRunner().invoke(main, command)
+    done = CliRunner().invoke(main, [*command, "--out", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
-    assert max(map(len, done.output.partition("Record: ")[0].splitlines())) <= 80
+    lines = [line for line in done.output.splitlines() if str(tmp_path) not in line]
+    assert max(map(len, lines)) <= 80
     for words in ("÷ INT8 pass", "DNN_INT8 (fixed)", "ipex DNN_INT8", "There is no environment"):
         assert words in done.output
-    (path,) = (tmp_path / "runtime").rglob("*.json")
-    assert record.load(path).threads == 1
-    told = CliRunner().invoke(main, [*command, "--json"])
-    (one,) = json.loads(told.stdout)
-    assert one["figures"]["INT8"]["over_int8"]["value"] == 1
-    assert one["figures"]["FP32"]["ms_a_pass"] > 0
+    (found,) = Store(tmp_path, RACES).records("lenet5")
+    assert found.subject.threads == 1
+    written = (tmp_path / "out" / "lenet5-passes.csv").read_text().splitlines()
+    assert [line.split(",")[3] for line in written[1:]] == ["INT8", "DNN_INT8 (fixed)", "FP32"]
+    assert "DNN\\_INT8" in (tmp_path / "out" / "lenet5-passes.md").read_text()
+    for policy in ("only-missing", "never"):
+        told = CliRunner().invoke(main, [*command, "--policy", policy, "--json"])
+        (one,) = json.loads(told.stdout)
+        assert one["created"] == found.created
+        assert one["figures"]["INT8"]["over_int8"]["value"] == 1
+        assert one["figures"]["FP32"]["ms_a_pass"] > 0
+
+
+def test_published_races_are_shown_anywhere(monkeypatch):
+    """Those that do not say their T, too, on a machine of fewer cores."""
+    monkeypatch.setattr(cores, "usable_cores", lambda: 1)
+    command = ["bench", "passes", "resnet20", "--batch", "1,128", "--threads", "2", "--seconds"]
+    command += ["2", "--peers", "none", "--policy", "never", "--results", str(RESULTS), "--json"]
+    done = CliRunner().invoke(main, command)
+    assert [one["batch"] for one in json.loads(done.stdout)] == [1, 128]
+    refused = CliRunner().invoke(main, [*command, "--policy", "only-missing"])
+    assert "--threads is 2" in refused.stderr
 
 
 def test_published_races_stay_readable() -> None:
-    folder = Path(__file__).parents[2] / "results" / record.FOLDER
-    networks = [path for path in folder.glob("*/*/*.json") if path.parts[-3] != "sampler"]
-    assert networks
-    for path in networks:
-        if path.stem.startswith("memory-"):
-            assert record.load_memory(path).program["mean"] > 0
-        else:
-            found = record.load(path)
-            assert path.stem == found.key
-            assert found.contenders[0].latency_ns
+    """Under the names of their files, which reading compares with their keys."""
+    races = Store(RESULTS, RACES).records(latest=False)
+    programs = Store(RESULTS, MEMORY).records(latest=False)
+    draws = Store(RESULTS, SAMPLER).records(latest=False)
+    there = list((RESULTS / "runtime").rglob("*.json"))
+    assert len(races) + len(programs) + len(draws) == len(there) > 5
+    assert all(one.body.contenders[0].latency_ns for one in races)
+    assert all(one.body.program["mean"] > 0 for one in programs)
+    assert all(len(one.body.widths) == 8 for one in draws)

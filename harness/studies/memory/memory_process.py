@@ -1,7 +1,7 @@
 """The process whose memory is measured: it loads an artefact, runs a query, and tells its size.
 
-`python -m sigmabench.harness.studies.bench.memory_process`, one JSON object in, one out. It imports
-no more than inference needs.
+`python -m sigmabench.harness.studies.memory.memory_process`, one JSON object in, one out. It
+imports no more than inference needs.
 """
 
 from __future__ import annotations

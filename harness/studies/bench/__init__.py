@@ -1,1 +1,0 @@
-"""What the runtime costs: passes, sampler, memory."""

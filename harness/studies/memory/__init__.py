@@ -1,0 +1,1 @@
+"""Memory that a program takes, against the least that it needs."""

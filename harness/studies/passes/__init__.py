@@ -1,0 +1,1 @@
+"""One pass of our formats and of other implementations, in turns."""

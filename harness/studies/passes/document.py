@@ -1,0 +1,106 @@
+"""What races show: tables of 80 columns, and numbers for a script."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ...core.document import Document, Words
+from ...core.sheet import Column, Sheet
+from ...core.words import plural
+from ...records.envelope import flat
+from ...records.runtime_record import Contender, RaceRecord
+from .analyse import BASE, base_of, pass_ms, pass_ratio
+
+
+def document(races: Sequence[RaceRecord]) -> Document:
+    """A table for each race, with its notes."""
+    sheets = tuple(map(table, races))
+    blocks: list[Any] = []
+    for sheet in sheets:
+        blocks += [*([Words()] if blocks else []), sheet, *map(Words, sheet.notes)]
+    return Document(
+        name=races[0].subject.network,
+        blocks=tuple(blocks),
+        values=[to_dict(race) for race in races],
+        sheets=sheets,
+        data={"passes": [row for race in races for row in rows(race)]},
+    )
+
+
+def table(race: RaceRecord) -> Sheet:
+    """One race; what could not be measured is in the notes."""
+    asked, body = race.subject, race.body
+    shape = "×".join(map(str, body.input_shape))
+    title = f"{asked.network} {shape}, batch {asked.batch}, {plural(asked.threads, 'thread')}"
+    headings = ("T", "ms a pass", "95 %", f"÷ {BASE} pass", "95 %")
+    base = base_of(body)
+    cells = tuple((one.name, *_cells(one, base)) for one in body.contenders)
+    columns = (Column("contender", numeric=False), *map(Column, headings))
+    return Sheet(title, columns, cells, {}, notes=tuple(notes(race)))
+
+
+def notes(race: RaceRecord) -> list[str]:
+    """What a reader of the table should know, a sentence each."""
+    contenders = race.body.contenders
+    posterior = race.subject.posterior
+    told = [f"μ and σ are {posterior}; a query is T passes, float32 images to float32 logits."]
+    layouts = [
+        f"{c.name} {c.details['input']} ({c.details['tried']})"
+        for c in contenders
+        if ", " in c.details.get("tried", "")
+    ]
+    if layouts:
+        told.append(f"Input in the faster of the memory formats tried: {'; '.join(layouts)}.")
+    told += [f"Mind the cores: {finding}." for finding in race.body.findings]
+    for contender in contenders:
+        reason = contender.unavailable
+        if reason:
+            told.append(reason if contender.name in reason else f"{contender.by}: {reason}")
+    return list(dict.fromkeys(told))
+
+
+def to_dict(race: RaceRecord) -> dict[str, Any]:
+    """The record, with what the table shows."""
+    base = base_of(race.body)
+    figures = {}
+    for contender in race.body.contenders:
+        if contender.latency_ns:
+            middle, low, high = pass_ms(contender)
+            figures[contender.name] = {"ms_a_pass": middle, "ci95_ms": [low, high]}
+            if base is not None:
+                figures[contender.name]["over_int8"] = asdict(pass_ratio(contender, base))
+    return {**flat(race), "figures": figures}
+
+
+def rows(race: RaceRecord) -> list[dict[str, Any]]:
+    """A row for each contender that was timed."""
+    asked, base = race.subject, base_of(race.body)
+    found = []
+    for one in race.body.contenders:
+        if not one.latency_ns:
+            continue
+        middle, low, high = pass_ms(one)
+        row = {"network": asked.network, "batch": asked.batch, "threads": asked.threads}
+        row |= {"contender": one.name, "by": one.by, "format": one.format, "mc": one.mc}
+        row |= {"ms_a_pass": middle, "ci95_low_ms": low, "ci95_high_ms": high}
+        if base is not None:
+            ratio = pass_ratio(one, base)
+            row |= {"over_int8": ratio.value}
+            row |= {"over_int8_low": ratio.low, "over_int8_high": ratio.high}
+        found.append(row)
+    return found
+
+
+def _cells(contender: Contender, base: Contender | None) -> tuple[str, ...]:
+    if not contender.latency_ns:
+        return ("–",) * 5
+    middle, low, high = pass_ms(contender)
+    cells = (str(contender.mc), f"{middle:.3g}", f"{low:.3g}–{high:.3g}")
+    if base is None:
+        return (*cells, "–", "–")
+    if contender is base:
+        return (*cells, "1", "")
+    ratio = pass_ratio(contender, base)
+    return (*cells, f"{ratio.value:.3g}", f"{ratio.low:.3g}–{ratio.high:.3g}")

@@ -1,0 +1,136 @@
+"""How fast weights are drawn, against a plain copy of the same bytes.
+
+A weight costs one byte of μ and n/8 of σ read and one byte written, so a copy that moves as many
+bytes, read and written, is what the memory could do at best. Every σ width draws the same number of
+weights; sizes go beyond the caches.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ... import native
+from ...backends.native import build
+from ...core.errors import UserError
+from ...core.formats import FORMATS
+from ...core.waiting import Report, warn_if_long
+from ...measure.clock import Task as Timed
+from ...measure.clock import expected_seconds, interleave
+from ...measure.watch import CoreWatch
+from ...quantize.artefact import Artefact, Header, Layer
+from ...quantize.graph import Activation, Conv, Graph
+from ...records.runtime_record import SamplerBody, SamplerSubject, Width
+from ..study import Measured, Surroundings, Task
+from .plan import INPUTS
+
+BITS = (1, 2, 3, 4, 5, 6, 7, 8)
+MIN_SAMPLES = 20
+
+
+def measurer(
+    plan: SamplerSubject, tasks: Sequence[Task[SamplerSubject]], surroundings: Surroundings
+) -> SamplerMeasurer:
+    """What draws and copies."""
+    return SamplerMeasurer(surroundings.report)
+
+
+class SamplerMeasurer:
+    """Times every σ width and the copy of its bytes in turns.
+
+    Args:
+        report: progress; told how long it will take, too.
+    """
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+
+    def __call__(self, task: Task[SamplerSubject]) -> Iterator[Measured[SamplerSubject]]:
+        """Draw and copy.
+
+        Raises:
+            UserError: nothing is compiled here.
+        """
+        if reason := native.unavailable():
+            raise UserError(f"Nothing can be drawn natively here: {reason}")
+        (subject,) = task.subjects
+        watch = CoreWatch()
+        widths = self._widths(subject)
+        path = native.load().sampler_paths()[0]
+        yield Measured(subject, SamplerBody(path, widths, watch.told()))
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+    def _widths(self, asked: SamplerSubject) -> tuple[Width, ...]:
+        programs = [_program(bits, asked) for bits in BITS]
+        moved = [program.traffic(1) for program in programs]
+        sizes = [one["mean"] + one["std"] + asked.weights for one in moved]
+        copies = [native.load().Copy(size // 2, asked.threads) for size in sizes]
+        timed = [_draw(program, asked.seed) for program in programs] + [_copy(c) for c in copies]
+        long = sum(expected_seconds(_seconds(one), asked.seconds, MIN_SAMPLES) for one in timed)
+        warn_if_long(self.report, "Drawing and copying", long)
+        samples = interleave(
+            timed,
+            asked.seconds,
+            min_samples=MIN_SAMPLES,
+            rest=lambda: self.report("Drawing", 0, 1),
+        )
+        return tuple(
+            Width(
+                bits=bits,
+                weights=asked.weights,
+                moved_bytes=sizes[k],
+                draw_ns=samples[k].latency_ns,
+                draw_slices=samples[k].slices,
+                copy_ns=samples[len(BITS) + k].latency_ns,
+                copy_slices=samples[len(BITS) + k].slices,
+            )
+            for k, bits in enumerate(BITS)
+        )
+
+
+def _seconds(timed: Timed) -> float:
+    """A query, buffers made."""
+    timed(0)
+    start = time.perf_counter()
+    timed(1)
+    return time.perf_counter() - start
+
+
+def _draw(program: Any, seed: int) -> Callable[[int], None]:
+    return lambda index: program.draw(seed, index, 1)
+
+
+def _copy(copy: Any) -> Callable[[int], None]:
+    return lambda _: copy.run()
+
+
+def _program(bits: int, asked: SamplerSubject) -> Any:
+    """One linear layer with σ in `bits` bits."""
+    rng = np.random.default_rng(asked.seed)
+    outputs = asked.weights // INPUTS
+    shape = (outputs, INPUTS, 1, 1)
+    layer = Layer(
+        mean=rng.integers(-127, 128, shape, np.int8),
+        std=None,
+        weight_scale=np.full(outputs, 0.01, np.float32),
+        bias=np.zeros(outputs, np.float32),
+        bias_std=np.zeros(outputs, np.float32),
+        sigma_q=rng.integers(0, 1 << bits, shape, np.uint8),
+        sigma_bits=bits,
+        sigma_scale=np.full(outputs, 0.02 / (1 << bits), np.float32),
+        sigma_offset=np.full(outputs, 0.001, np.float32),
+    )
+    graph = Graph(
+        "x",
+        "y",
+        (Conv("y", "x", shape, "y.weight"),),
+        {"x": Activation((INPUTS, 1, 1), 0.02), "y": Activation((outputs, 1, 1))},
+    )
+    format = FORMATS.get("INT8" if bits == 8 else f"INT8_SIGMA{bits}")
+    header = Header(format.name, "sampler", "1", "", graph)
+    return build(Artefact(header, {"y": layer}), asked.threads, team=asked.threads)
