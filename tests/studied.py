@@ -9,7 +9,7 @@ from typing import Any
 from sigmabench.harness.core.waiting import Report
 from sigmabench.harness.records.store import Policy
 from sigmabench.harness.studies.driver import Request, conduct
-from sigmabench.harness.studies.registered import STUDIES
+from sigmabench.harness.studies.known import STUDIES
 
 
 def studied(

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from click.testing import CliRunner
+from clocked import Clock
 
 from sigmabench.harness.backends.base import BACKENDS
 from sigmabench.harness.cli.main import main
@@ -21,16 +22,6 @@ from sigmabench.harness.workload.conditions import Condition
 from sigmabench.harness.workload.plan import Plan
 from sigmabench.harness.workload.prepare import load_networks, prepare
 from sigmabench.harness.workload.workload import WORKLOADS
-
-
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def listing() -> dict[str, list[dict[str, Any]]]:
     from ..peers.environment import PEERS
     from ..quantize.observers import OBSERVERS
     from ..race.networks import NETWORKS
-    from ..studies.registered import STUDIES
+    from ..studies.known import STUDIES
     from ..workload.workload import WORKLOADS
 
     found: dict[str, list[dict[str, Any]]] = {

@@ -15,8 +15,8 @@ import click
 
 from ..core.errors import UserError, few_warnings
 from ..peers.environment import ENVIRONMENTS
-from ..studies import options
-from ..studies.registered import STUDIES
+from ..studies import flags
+from ..studies.known import STUDIES
 from .peers_commands import peers
 from .report_commands import compare, pack, report
 from .shift_commands import ablation, corruptions, weights
@@ -130,7 +130,7 @@ def _options(declared: Sequence[Option]) -> Callable[[Command], Command]:
     return decorate
 
 
-DATA = option(options.DATA)
+DATA = option(flags.DATA)
 
 
 @main.command("list")
@@ -214,7 +214,7 @@ def train(
 
 @main.command()
 @click.argument("workload", default=DEFAULT_WORKLOAD)
-@_options((*options.SOURCE, *options.QUANTIZATION))
+@_options((*flags.SOURCE, *flags.QUANTIZATION))
 @click.option("--out", type=click.Path(path_type=Path), default=".", help="Directory to write to.")
 @MEMORY
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")

@@ -12,7 +12,7 @@ import click
 
 from ..core.errors import UserError, unknown
 from ..core.words import first, plural
-from ..studies.registered import STUDIES
+from ..studies.known import STUDIES
 from .study_commands import conclude
 from .terminal import echo, echo_json, show, tell
 

@@ -11,7 +11,7 @@ import click
 
 from ..core.errors import UserError
 from ..core.words import plural, verb
-from ..studies.registered import STUDIES
+from ..studies.known import STUDIES
 from .terminal import (
     MEMORY,
     Counts,

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from .escape import visible
 
@@ -95,10 +96,21 @@ def few_warnings(tell: Callable[[str], object] | None = None) -> Iterator[None]:
     if sys.warnoptions:
         yield
         return
+
+    def shown(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        assert tell is not None
+        text = first_line(message) if isinstance(message, Warning) else message
+        tell(f"{category.__name__} of {Path(filename).name}, line {lineno}: {text}")
+
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=_LIBRARIES)
         if tell is not None:
-            warnings.showwarning = lambda message, kind, file, line, *_: tell(  # type: ignore[assignment]
-                f"{kind.__name__} of {Path(file).name}, line {line}: {first_line(message)}"
-            )
+            warnings.showwarning = shown
         yield

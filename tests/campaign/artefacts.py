@@ -9,6 +9,8 @@ makes of them (`bounds.py`).
 from __future__ import annotations
 
 import argparse
+import resource
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -20,6 +22,7 @@ from .sanitized import built, environment
 INPUTS, STEP = 20_000, 250
 #: What one artefact may take; more is refused, as on a small machine.
 _BYTES = 64 << 20
+#: Of a processor's time for a step; whatever else the machine does, it is waited for.
 _SECONDS = 600
 ROW = "hostile artefacts"
 #: What may come of one that a figure counts, and kernels that took part.
@@ -39,19 +42,22 @@ def run(figures: Figures, given: argparse.Namespace) -> None:
             raise SystemExit("The worker does not begin; run artefact_worker.py by hand.")
 
 
+def _limit() -> None:
+    resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS + 1))
+
+
 def _step(
     first: int, last: int, surroundings: dict[str, str]
 ) -> tuple[int, dict[str, int], list[str]]:
     """How many were tried, how many were what is `COUNTED`, and what went wrong; it ends at the
     first one that ends the process."""
     command = [sys.executable, str(_WORKER), str(first), str(last)]
-    try:
-        done = subprocess.run(
-            command, env=surroundings, capture_output=True, text=True, timeout=_SECONDS, cwd=ROOT
-        )
-        told, errors, status = done.stdout, done.stderr, done.returncode
-    except subprocess.TimeoutExpired as late:
-        told, errors, status = (late.stdout or b"").decode(), f"{_SECONDS} s", 1
+    done = subprocess.run(
+        command, env=surroundings, capture_output=True, text=True, cwd=ROOT, preexec_fn=_limit
+    )
+    told, errors, status = done.stdout, done.stderr, done.returncode
+    if status == -signal.SIGXCPU:
+        errors = f"{_SECONDS} s"
     lines = [line.split(" ", 1) for line in told.splitlines()]
     begun = [number for number, what in lines if what == "begun"]
     outcomes = [(number, what) for number, what in lines if what not in ("begun", "alike")]

@@ -5,17 +5,22 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import astuple, dataclass, replace
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from clocked import Clock, Slow
 from rich.console import Console
 from toy import RESIDUAL_SHAPE
 
 from sigmabench.harness.backends.base import BACKENDS
 from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.core.waiting import about
 from sigmabench.harness.corruptions.registered import corrupt
 from sigmabench.harness.data.splits import Split
+from sigmabench.harness.measure import estimate
 from sigmabench.harness.metrics.metric import score
 from sigmabench.harness.predict.loop import evaluate
 from sigmabench.harness.quantize import artefact as files
@@ -23,6 +28,7 @@ from sigmabench.harness.quantize.calibrate import Calibration, calibrate
 from sigmabench.harness.quantize.fold import FloatModel, fold
 from sigmabench.harness.quantize.ptq import Options, quantize
 from sigmabench.harness.studies.ablation import document as report
+from sigmabench.harness.studies.ablation import measure as study
 from sigmabench.harness.studies.ablation.measure import (
     ScoredImages,
     ablation,
@@ -100,6 +106,31 @@ def test_every_configuration_has_the_scores_it_has_alone(prepare, shown, found):
                 alone = score(scored_alone(prepare, row.choice, images, seed), images.labels)
                 for metric, values in row.scores[name].items():
                     assert values[index] == alone[metric]
+
+
+@pytest.mark.parametrize("seconds", [1.0, 1e-4])
+def test_a_long_one_says_before_how_long_it_takes(monkeypatch, prepare, shown, seconds):
+    """Floats take five times as long; what is measured for the estimate comes before the line."""
+    clock, backends, told = Clock(), study.BACKENDS, []
+
+    def load(name, model, threads):
+        each = seconds * (1.0 if model.format.quantized else 5.0)
+        return Slow(backends.get(name).load(model, threads), clock, each)
+
+    def get(name):
+        return SimpleNamespace(load=partial(load, name), unavailable=backends.get(name).unavailable)
+
+    monkeypatch.setattr(study, "BACKENDS", SimpleNamespace(get=get))
+    monkeypatch.setattr(estimate, "time", SimpleNamespace(perf_counter=clock))
+    ablation(
+        prepare, shown, mc=4, choices=CHOICES[:2], resamples=400,
+        report=lambda phase, done, total: told.append((phase, clock.now)),
+    )  # fmt: skip
+    first, began = told[0]
+    if seconds < 1:
+        assert not any("takes" in phase for phase, _ in told)
+    else:
+        assert first == f"Scoring 3 configurations takes {about(clock.now - began)}"
 
 
 def test_batches_make_no_difference(monkeypatch, prepare, shown, found):

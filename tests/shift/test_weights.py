@@ -6,16 +6,20 @@ import json
 import math
 import tracemalloc
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from clocked import Clock, Slow
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import wasserstein_distance
 
 from sigmabench.harness.backends.base import BACKENDS
 from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.core.waiting import about
 from sigmabench.harness.quantize.ptq import Options
+from sigmabench.harness.studies.weights import measure
 from sigmabench.harness.studies.weights.analyse import verdicts
 from sigmabench.harness.studies.weights.measure import (
     LayerRange,
@@ -70,6 +74,19 @@ def draws(artefacts, predictors, label, layer, passes):
             [np.float32(w) * scale[o] for o in range(len(sampled)) for w in sampled[o].flat]
         )
     return found
+
+
+@pytest.mark.parametrize("seconds", [0.1, 1e-9])
+def test_a_long_look_says_before_how_long_it_takes(monkeypatch, artefacts, predictors, seconds):
+    clock, told = Clock(), []
+    monkeypatch.setattr(measure, "time", SimpleNamespace(perf_counter=clock))
+    slow = {label: Slow(one, clock, seconds) for label, one in predictors.items()}
+    weight_ranges(artefacts, slow, PASSES, report=lambda phase, *_: told.append((phase, clock.now)))
+    first, began = told[0]
+    if seconds < 0.1:
+        assert not any("takes" in phase for phase, _ in told)
+    else:
+        assert first == f"Sampling layers takes {about(clock.now - began)}"
 
 
 @pytest.mark.parametrize("label", ["FP32", "INT8", "INT8_SIGMA1 paper"])

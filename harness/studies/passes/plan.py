@@ -15,7 +15,7 @@ from ...race.networks import NETWORKS, POSTERIOR, Network
 from ...records.nearest import nearest
 from ...records.runtime_record import RACES as KIND
 from ...records.runtime_record import RaceRecord, RaceSubject, contender_name
-from ..options import PEERS_FOLDER
+from ..flags import PEERS_FOLDER
 from ..study import TIMED, Option, Task
 
 __all__ = [

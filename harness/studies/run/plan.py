@@ -8,7 +8,7 @@ from ...core.formats import FORMATS, reference_of
 from ...machine.cores import cores_for
 from ...records.run_record import RUN_RECORDS as KIND
 from ...workload.cell import Cell
-from ..options import CELLS, QUANTIZATION, SOURCE
+from ..flags import CELLS, QUANTIZATION, SOURCE
 from ..study import TIMED, Option, Task
 
 if TYPE_CHECKING:

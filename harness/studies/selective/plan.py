@@ -11,8 +11,8 @@ from ...core.checks import check_counts
 from ...core.errors import UserError, unknown
 from ...core.formats import FORMATS
 from ...records.shift_record import SHIFT_RECORDS as KIND
+from ..flags import BACKEND, DATA, SEED
 from ..grid import answers, asked, grid_tasks
-from ..options import BACKEND, DATA, SEED
 from ..study import Option, Task
 
 if TYPE_CHECKING:

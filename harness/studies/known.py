@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..core.registry import Registry
 from .study import Study
 
-_HERE = "sigmabench.harness.studies.registered"
+_HERE = "sigmabench.harness.studies.known"
 
 
 def _of(name: str, summary: str, group: str = "") -> Study:
