@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from records_made import changed
 from report import factory
 
 from sigmabench.harness.cli.main import main
@@ -31,7 +32,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         place = factory.fingerprint(machine=machine, computing="c0de")
         for record in factory.grid(("FP32", "INT8"), (1, 10), (1,), machine=place):
             Store(folder, RUN_RECORDS).save(
-                replace(record, created=f"2030-01-0{day}T12:00:00+00:00")
+                changed(record, created=f"2030-01-0{day}T12:00:00+00:00")
             )
     return folder
 
@@ -116,9 +117,9 @@ def _beginning(store: Store, digit: str) -> int:
 
 def test_a_damaged_date_in_a_record_is_named(results: Path) -> None:
     store = Store(results.parent / "undated", RUN_RECORDS)
-    record = replace(factory.record(), created="some day")
+    record = changed(factory.record(), created="some day")
     store.save(record)
     status, output = report(store.path, "--since", "2030-01-01")
     assert status == 2
-    assert f"Record {record.cell.key}: created 'some day' is no date or time" in output
+    assert f"Record {record.subject.key}: created 'some day' is no date or time" in output
     assert report(store.path)[0] == 0

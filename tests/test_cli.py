@@ -100,26 +100,34 @@ def results(tmp_path_factory) -> Path:
 
 def test_main_job_stores_every_cell_with_its_audits(results):
     records = Store(results, RUN_RECORDS).records()
-    assert {(r.cell.format, r.cell.mc) for r in records} == {
+    assert {(r.subject.format, r.subject.mc) for r in records} == {
         (name, mc) for name in ("FP32", "INT8", "INT8_SIGMA1") for mc in (1, 3)
     }
     for record in records:
-        assert record.quality.images == 40
-        assert record.quality.seeds == (0, 1)
-        assert min(record.quality.scores["accuracy"]) > 90
-        assert (record.quality.scores["mutual_information"][0] is None) == (record.cell.mc == 1)
-        assert len(record.timing.latency_ns) == sum(record.timing.slices) >= 20
+        assert record.body.quality.images == 40
+        assert record.body.quality.seeds == (0, 1)
+        assert min(record.body.quality.scores["accuracy"]) > 90
+        assert (record.body.quality.scores["mutual_information"][0] is None) == (
+            record.subject.mc == 1
+        )
+        assert len(record.body.timing.latency_ns) == sum(record.body.timing.slices) >= 20
         assert record.verdict.audits["scored the timed path"] == "pass"
         assert record.verdict.audits["every timed pass drew"] == "pass"
         assert record.verdict.audits["draws differ"] == "pass"
         assert record.verdict.audits["moments"] == "pass"
-        assert {layer.layer for layer in record.fidelity} == {"conv1", "conv2", "fc1", "fc2", "fc3"}
+        assert {layer.layer for layer in record.body.fidelity} == {
+            "conv1",
+            "conv2",
+            "fc1",
+            "fc2",
+            "fc3",
+        }
         assert (
-            record.size.ratio_weights
-            == {"FP32": 1, "INT8": 4, "INT8_SIGMA1": 64 / 9}[record.cell.format]
+            record.body.size.ratio_weights
+            == {"FP32": 1, "INT8": 4, "INT8_SIGMA1": 64 / 9}[record.subject.format]
         )
-        assert set(record.unavailable) == {"DRAM traffic", "energy"}
-        assert all(record.unavailable.values())
+        assert set(record.body.unavailable) == {"DRAM traffic", "energy"}
+        assert all(record.body.unavailable.values())
 
 
 def test_second_run_measures_nothing_again(results):
@@ -134,7 +142,7 @@ def test_prefixes_score_as_runs_of_their_own(results, tmp_path):
     sigmabench("run", *options, "--formats", "INT8", "--results", tmp_path)
     (alone,) = Store(tmp_path, RUN_RECORDS).records()
     (prefix,) = Store(results, RUN_RECORDS).records(format="INT8", mc=1)
-    assert alone.quality == prefix.quality
+    assert alone.body.quality == prefix.body.quality
 
 
 @pytest.mark.parametrize("form", ["table", "wide", "fidelity", "size", "markdown", "csv"])
@@ -264,7 +272,7 @@ def test_adaptive_t_from_the_command_line(tmp_path):
     shown = sigmabench(*command, "--mc", "9,auto", "--confidence", "0.95")
     assert shown.exit_code == 0, shown.output
     assert "Adaptive T: passes spent" in shown.output
-    assert {r.cell.mc for r in Store(tmp_path, RUN_RECORDS).records(stopping="auto 0.95")} == {9}
+    assert {r.subject.mc for r in Store(tmp_path, RUN_RECORDS).records(stopping="auto 0.95")} == {9}
     again = sigmabench(*command, "--mc", "auto", "--json")
     found = json.loads(again.stdout)
     assert {(one["cell"]["format"], one["cell"]["mc"]) for one in found} == {

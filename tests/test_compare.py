@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from records_made import changed
 from report import factory
 from rich.console import Console
 from scipy import stats
@@ -44,8 +45,8 @@ def side(seed, slowdown=None, **changes):
 
 def with_scores(record, **scores):
     """The record with some scores replaced."""
-    quality = replace(record.quality, scores={**record.quality.scores, **scores})
-    return replace(record, quality=quality)
+    quality = replace(record.body.quality, scores={**record.body.quality.scores, **scores})
+    return changed(record, quality=quality)
 
 
 def verdicts(found):
@@ -82,13 +83,13 @@ def test_a_difference_just_beyond_detectable_is_shown():
     a, b = side(1), side(2)
 
     def scaled(record, by):
-        samples = tuple(round(v * by) for v in record.timing.latency_ns)
-        return replace(record, timing=replace(record.timing, latency_ns=samples))
+        samples = tuple(round(v * by) for v in record.body.timing.latency_ns)
+        return changed(record, timing=replace(record.body.timing, latency_ns=samples))
 
     for share, verdict in ((1.05, "slower"), (0.5, "none shown")):
         by = (1.0 + share * item.detectable) / item.ratio
-        changed = compare(a, [scaled(b[0], by), *b[1:]])
-        assert changed.latency[0].verdict == verdict
+        slower = compare(a, [scaled(b[0], by), *b[1:]])
+        assert slower.latency[0].verdict == verdict
 
 
 def test_no_difference_is_found_where_there_is_none():
@@ -198,10 +199,10 @@ def test_scores_by_welch_with_the_direction_of_the_metric():
         with_scores(
             a[0],
             accuracy=tuple(
-                v - 1.0 + 0.001 * i for i, v in enumerate(a[0].quality.scores["accuracy"])
+                v - 1.0 + 0.001 * i for i, v in enumerate(a[0].body.quality.scores["accuracy"])
             ),
-            nll=tuple(v - 0.01 for v in a[0].quality.scores["nll"]),
-            ece=tuple(v + 1e-4 for v in a[0].quality.scores["ece"]),
+            nll=tuple(v - 0.01 for v in a[0].body.quality.scores["nll"]),
+            ece=tuple(v + 1e-4 for v in a[0].body.quality.scores["ece"]),
         )
     ]
     scores = {score.metric: score for score in compare(a, b).scores}
@@ -221,7 +222,7 @@ def test_scores_by_welch_with_the_direction_of_the_metric():
 def test_without_a_smallest_effect_scores_are_tested_by_welch():
     a, b = side(1)[:1], [with_scores(side(1)[0], nll=(0.0143, 0.0146, 0.0152))]
     nll = next(s for s in compare(a, b, score_effects={}).scores if s.metric == "nll")
-    x, y = (r[0].quality.scores["nll"] for r in (a, b))
+    x, y = (r[0].body.quality.scores["nll"] for r in (a, b))
     oracle = stats.ttest_ind(y, x, equal_var=False)
     assert nll.p_value == pytest.approx(oracle.pvalue)
     assert nll.ci95 == pytest.approx(tuple(oracle.confidence_interval(0.95)))
@@ -294,9 +295,9 @@ def test_one_seed_and_missing_scores_are_not_tested():
 
 def test_sizes_are_exact():
     a = side(1)[:1]
-    b = [replace(a[0], size=replace(a[0].size, file_bytes=a[0].size.file_bytes + 1))]
-    changed = [item for item in compare(a, b).sizes if item.a != item.b]
-    assert [(item.quantity, item.b - item.a) for item in changed] == [("file_bytes", 1)]
+    b = [changed(a[0], size=replace(a[0].body.size, file_bytes=a[0].body.size.file_bytes + 1))]
+    found = [item for item in compare(a, b).sizes if item.a != item.b]
+    assert [(item.quantity, item.b - item.a) for item in found] == [("file_bytes", 1)]
 
 
 def test_cells_of_one_side_are_listed():
@@ -307,7 +308,7 @@ def test_cells_of_one_side_are_listed():
 
 
 def test_nothing_in_common_says_in_which_field():
-    other = [replace(r, cell=replace(r.cell, posterior="f" * 16)) for r in side(2)]
+    other = [changed(r, subject=replace(r.subject, posterior="f" * 16)) for r in side(2)]
     found = compare(side(1), other)
     assert found.cells == ()
     (note,) = found.notes
@@ -327,10 +328,10 @@ def test_differences_of_the_machines_are_named():
 
 def test_the_newest_record_of_a_cell_counts():
     a, b = side(1)[:1], side(2, {"FP32": 1.5})[:1]
-    stale = replace(b[0], created="2020-01-01T00:00:00Z")
+    stale = changed(b[0], created="2020-01-01T00:00:00Z")
     fresh = side(3)[0]
     found = compare(a, [fresh, stale])
-    assert found.latency[0].b_p50_ns == np.median(fresh.timing.latency_ns)
+    assert found.latency[0].b_p50_ns == np.median(fresh.body.timing.latency_ns)
     assert any("newest" in note for note in found.notes)
 
 
@@ -359,7 +360,7 @@ def test_scores_on_these_images_alone_are_marked():
 
 
 def test_drawn_within_80_columns():
-    b = [with_scores(r, nll=tuple(v + 0.01 for v in r.quality.scores["nll"])) for r in side(2)]
+    b = [with_scores(r, nll=tuple(v + 0.01 for v in r.body.quality.scores["nll"])) for r in side(2)]
     found = compare(side(1), [*b, *factory.grid(("INT8",), range="paper")])
     console = Console(width=80, file=io.StringIO(), color_system=None)
     console.print(comparison(found))

@@ -83,21 +83,21 @@ def records(workload: Workload, tmp_path_factory: pytest.TempPathFactory) -> lis
 def test_records_are_valid_and_tell_what_stays_float(records: list[RunRecord]) -> None:
     assert [record.verdict.audits for record in records if not record.verdict.valid] == []
     for record in records:
-        found = record.operations
+        found = record.body.operations
         assert found is not None
         assert (found.segments, found.inside, found.total) == (4, 5, 10)
         assert found.inside_multiply_adds == found.total_multiply_adds == (
             16 * 9 * 64 + 16 * 4 + 4 * 16 + 16 * 16 * 9 * 16 + 160
         )  # fmt: skip
         told = [line for line in record.verdict.findings if "operations" in line]
-        arithmetic = {"FP32": [], "BF16": ["bf16"]}.get(record.cell.format, ["int8"])
+        arithmetic = {"FP32": [], "BF16": ["bf16"]}.get(record.subject.format, ["int8"])
         assert told == [
             f"5 of 10 operations (100 % of multiply–adds) in {one}; the rest stays float32"
             for one in arithmetic
         ]
-        assert record.size.constant_bytes == 2 * 16 * 4
-        assert set(record.kernels) == {"first", "squeeze", "excite", "second", "head"}
-    accuracy = [record.quality.scores["accuracy"][0] for record in records]
+        assert record.body.size.constant_bytes == 2 * 16 * 4
+        assert set(record.body.kernels) == {"first", "squeeze", "excite", "second", "head"}
+    accuracy = [record.body.quality.scores["accuracy"][0] for record in records]
     assert min(accuracy) > 60
     assert max(accuracy) - min(accuracy) < 8
 

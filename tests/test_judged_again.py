@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from pairing import each
+from records_made import changed
 from report import factory
 from scipy import stats
 
@@ -42,32 +43,32 @@ def stored() -> RunRecord:
     """One that is published, of an int8 format."""
     paths = sorted((ROOT / "results" / "lenet-digits").glob("*/*.json"))
     records = (read_record(path, RUN_RECORDS) for path in paths)
-    return next(one for one in records if one.cell.format == "INT8" and one.cell.mc == 50)
+    return next(one for one in records if one.subject.format == "INT8" and one.subject.mc == 50)
 
 
 def test_what_is_published_is_the_same_again(again: ModuleType, stored: RunRecord) -> None:
     found = again.judged(stored)
     assert found.changed == []
-    assert found.again.quality.audits["activations in range"] == "pass"
+    assert found.again.body.quality.audits["activations in range"] == "pass"
     assert {"draws differ", "inputs not cached", "not throttled"} <= set(found.unjudged)
     assert found.again.audits["draws differ"] == stored.verdict.audits["draws differ"]
 
 
 def test_noise_is_judged_by_the_raw_samples(again: ModuleType, stored: RunRecord) -> None:
-    count = len(stored.timing.slices)
+    count = len(stored.body.timing.slices)
     medians = 1_000_000 * (1 + np.arange(count) % 2)
-    latency = tuple(np.repeat(medians, stored.timing.slices).tolist())
-    noisy = replace(stored, timing=replace(stored.timing, latency_ns=latency))
+    latency = tuple(np.repeat(medians, stored.body.timing.slices).tolist())
+    noisy = changed(stored, timing=replace(stored.body.timing, latency_ns=latency))
     found = again.judged(noisy)
     assert found.stored.of("speed") == VALID
     assert (found.again.of("speed"), found.again.of("quality")) == (INVALID, VALID)
-    changed = {change.what for change in found.changed}
-    assert {"speed", "audit noise", "noise", "images a second"} <= changed
+    what = {change.what for change in found.changed}
+    assert {"speed", "audit noise", "noise", "images a second"} <= what
 
 
 def test_moments_are_judged_by_the_z_scores(again: ModuleType, stored: RunRecord) -> None:
-    wrong = replace(stored.fidelity[0], moment_mean_z=40.0)
-    found = again.judged(replace(stored, fidelity=(wrong, *stored.fidelity[1:])))
+    wrong = replace(stored.body.fidelity[0], moment_mean_z=40.0)
+    found = again.judged(changed(stored, fidelity=(wrong, *stored.body.fidelity[1:])))
     assert found.again.invalid == ("quality", "fidelity")
     assert "|z| 40.0" in found.audits["moments"]
 
@@ -79,9 +80,9 @@ def test_moments_are_judged_by_the_z_scores(again: ModuleType, stored: RunRecord
 def test_activations_have_two_levels(
     again: ModuleType, stored: RunRecord, share: float, outcome: str, told: int
 ) -> None:
-    cut = replace(stored.fidelity[1], saturation=share)
-    layers = (stored.fidelity[0], cut, *stored.fidelity[2:])
-    found = again.judged(replace(stored, fidelity=layers))
+    cut = replace(stored.body.fidelity[1], saturation=share)
+    layers = (stored.body.fidelity[0], cut, *stored.body.fidelity[2:])
+    found = again.judged(changed(stored, fidelity=layers))
     assert again.word(found.audits["activations in range"]) == outcome
     lines = [change.again for change in found.changed if change.what == "finding"]
     assert len(lines) == told
@@ -91,7 +92,7 @@ def test_activations_have_two_levels(
 def test_deterministic_records_of_before_hold_no_shares(
     again: ModuleType, stored: RunRecord
 ) -> None:
-    twin = replace(stored, fidelity=(), cell=replace(stored.cell, format="DNN_INT8"))
+    twin = changed(stored, fidelity=(), subject=replace(stored.subject, format="DNN_INT8"))
     found = again.judged(twin)
     assert "activations in range" in found.unjudged
     assert "activations in range" not in found.audits
@@ -100,12 +101,14 @@ def test_deterministic_records_of_before_hold_no_shares(
 
 
 def test_findings_come_and_go(again: ModuleType, stored: RunRecord) -> None:
-    layer = stored.fidelity[0]
+    layer = stored.body.fidelity[0]
     gone = f"{layer.layer}: 3.0% of draws clamped"
     kept = "pretrained weights are from a file"
     verdict = replace(stored.verdict, findings=(gone, kept))
     lost = replace(layer, std_ratio=0.2)
-    found = again.judged(replace(stored, verdict=verdict, fidelity=(lost, *stored.fidelity[1:])))
+    found = again.judged(
+        changed(stored, verdict=verdict, fidelity=(lost, *stored.body.fidelity[1:]))
+    )
     changes = [(one.stored, one.again) for one in found.changed if one.what == "finding"]
     new = f"{layer.layer}: POSTERIOR LOST: σ of the draws is 0.20 of the original"
     assert changes == [("", new), (gone, "")]
@@ -114,9 +117,9 @@ def test_findings_come_and_go(again: ModuleType, stored: RunRecord) -> None:
 def test_a_variable_that_binds_leaves_the_cores_open(again: ModuleType, stored: RunRecord) -> None:
     bound = replace(stored.fingerprint, environment={"OMP_PROC_BIND": "true"})
     assert "cores free" in again.judged(stored).audits
-    assert "cores free" not in again.judged(replace(stored, fingerprint=bound)).audits
+    assert "cores free" not in again.judged(changed(stored, fingerprint=bound)).audits
     loose = replace(stored.fingerprint, environment={"OMP_PROC_BIND": "false"})
-    assert "cores free" in again.judged(replace(stored, fingerprint=loose)).audits
+    assert "cores free" in again.judged(changed(stored, fingerprint=loose)).audits
 
 
 def test_ratios_of_before_were_over_the_fastest_of_all_races(across: ModuleType) -> None:
@@ -131,10 +134,10 @@ def test_ratios_of_before_were_over_the_fastest_of_all_races(across: ModuleType)
         for posterior, slowdown in (("a" * 16, 1.0), ("b" * 16, 2.0))
     ]
     found = {
-        (one.row.record.cell.posterior[0], one.row.record.cell.format): one
+        (one.row.record.subject.posterior[0], one.row.record.subject.format): one
         for one in across.speedups([record for race in races for record in race])
     }
-    p50 = [[one.timing.percentiles_ns["p50"] for one in race] for race in races]
+    p50 = [[one.body.timing.percentiles_ns["p50"] for one in race] for race in races]
     assert set(found) == {("b", "FP32"), ("b", "INT8")}
     assert found["b", "FP32"].before == pytest.approx(p50[0][0] / p50[1][0])
     assert found["b", "INT8"].before == pytest.approx(p50[0][0] / p50[1][1])
@@ -157,9 +160,9 @@ def held(
     """A pair as it was stored, and the intervals of today of what it was made of."""
     rng = np.random.default_rng(4)
     images = len(sources)
-    changed = rng.random(images) < differ
+    differs = rng.random(images) < differ
     mine = rng.random(images) < gained
-    other = mine ^ changed
+    other = mine ^ differs
     sides = [
         each(nll=torch.zeros(images, dtype=torch.float64), correct=torch.from_numpy(right))
         for right in (mine, other)

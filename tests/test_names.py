@@ -15,6 +15,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from hostile import steering
+from records_made import changed
 from report import factory
 from safetensors.torch import save_file
 
@@ -25,7 +26,7 @@ from sigmabench.harness.posterior import load
 from sigmabench.harness.predict.predicted import Predictive
 from sigmabench.harness.records.record_file import from_json, to_json
 from sigmabench.harness.records.run_record import RUN_RECORDS
-from sigmabench.harness.records.store import Store
+from sigmabench.harness.records.store import PREDICTIONS, Store
 from sigmabench.harness.studies.run.cache import Scratch
 from sigmabench.harness.workload.workload import WORKLOADS
 
@@ -82,7 +83,7 @@ def test_records_are_written_and_found_again(
     called(*command)
     records = [path for path in written(folder, out) if path.suffix == ".json"]
     assert records
-    assert all("$'" in json.loads(path.read_bytes())["command"] for path in records)
+    assert all("$'" in json.loads(path.read_bytes())["provenance"]["command"] for path in records)
     before = [path.stat().st_mtime_ns for path in records]
     called(*command, "--policy", "never")
     called(*command, "--policy", "never", "--json")
@@ -144,10 +145,11 @@ def test_weights_and_kept_predictions_are_opened_by_their_bytes(tmp_path: Path) 
         return {"1": summary.outcomes(torch.zeros(2, dtype=torch.int64))}, {}
 
     (tmp_path / "home").mkdir()
-    scratch = Scratch((tmp_path / "home").rename(tmp_path / f"home {LATIN}"))
+    home = (tmp_path / "home").rename(tmp_path / f"home {LATIN}")
+    scratch = Scratch(home / PREDICTIONS)
     scratch.get({}, ("1",), make)
     assert scratch.findings == ()
-    assert Scratch(scratch.folder.parent).get({}, ("1",), lambda: pytest.fail("made anew"))
+    assert Scratch(scratch.folder).get({}, ("1",), lambda: pytest.fail("made anew"))
 
 
 def test_a_place_that_is_not_there_is_not_opened(tmp_path: Path) -> None:
@@ -159,6 +161,6 @@ def test_a_place_that_is_not_there_is_not_opened(tmp_path: Path) -> None:
 
 def test_a_record_that_names_such_a_picture_is_read_again() -> None:
     record = factory.record(mc=1)
-    skipped = replace(record, quality=replace(record.quality, skipped=(f"{LATIN}.png",)))
-    again = from_json(to_json(skipped).encode(), "x", RUN_RECORDS)
-    assert again.quality.skipped == (f"{SHOWN}.png",)
+    skipped = changed(record, quality=replace(record.body.quality, skipped=(f"{LATIN}.png",)))
+    again = from_json(to_json(RUN_RECORDS, skipped).encode(), "x", RUN_RECORDS)
+    assert again.body.quality.skipped == (f"{SHOWN}.png",)

@@ -80,7 +80,7 @@ def test_a_shift_study_scores_sources_and_names_their_number(
 def test_selective_prediction_resamples_sources(shifts: list[list[ShiftRecord]]) -> None:
     found = [
         findings(
-            [r for r in records if not r.cell.severity],
+            [r for r in records if not r.subject.severity],
             ("test",),
             Choices(coverage=0.75),
             resamples=200,
@@ -100,7 +100,7 @@ def run(one: Workload, path: Path) -> RunRecord:
         one, formats=FORMATS, mc=(2,), batches=(1,), backend="native", seconds=0.01, seeds=1
     )
     return next(
-        r for r in sweep.run(plan, Store(path, RUN_RECORDS), "test") if r.cell.format == "INT8"
+        r for r in sweep.run(plan, Store(path, RUN_RECORDS), "test") if r.subject.format == "INT8"
     )
 
 
@@ -109,11 +109,13 @@ def test_a_run_counts_sources_in_its_table_of_differences(
 ) -> None:
     monkeypatch.setattr(sweep, "MIN_SAMPLES", 2)
     once, eight = (run(one, tmp_path / one.name) for one in (ONCE, EIGHT_TIMES))
-    assert once.paired is not None
-    assert eight.paired is not None
-    assert (once.quality.units, eight.quality.units, eight.paired.units) == (UNITS,) * 3
-    for name, interval in once.paired.intervals.items():
-        assert eight.paired.intervals[name] == pytest.approx(interval, rel=1e-3, abs=1e-5)
+    assert once.body.paired is not None
+    assert eight.body.paired is not None
+    assert (once.body.quality.units, eight.body.quality.units, eight.body.paired.units) == (
+        UNITS,
+    ) * 3
+    for name, interval in once.body.paired.intervals.items():
+        assert eight.body.paired.intervals[name] == pytest.approx(interval, rel=1e-3, abs=1e-5)
     (sheet,) = paired_sheets(sections([eight])[0])
     assert f"{8 * UNITS} images, {UNITS} independent" in sheet.notes[0]
 
@@ -123,7 +125,7 @@ def test_from_images_of_one_source_a_run_shows_no_interval(
 ) -> None:
     monkeypatch.setattr(sweep, "MIN_SAMPLES", 2)
     record = run(workload(torch.full((20,), 3)), tmp_path)
-    assert record.quality.units == 1
+    assert record.body.quality.units == 1
     (sheet,) = paired_sheets(sections([record])[0])
     ((_, _, _, accuracy, nll, *_),) = sheet.rows
     assert accuracy.endswith(" ± –")

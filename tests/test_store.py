@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from records_made import changed
 
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.records import peers_record
@@ -132,20 +133,20 @@ def test_parts_that_do_not_fit_are_named(kind: str, record: RunRecord) -> None:
     if "paired" in change:
         odd = replace(record, **change)
     else:
-        odd = replace(record, quality=replace(record.quality, **change))
+        odd = changed(record, quality=replace(record.body.quality, **change))
     with pytest.raises(UserError, match=rf"^x is not a valid record: {re.escape(says)}.*again\.$"):
         from_json(to_json(odd).encode(), "x", RUN_RECORDS)
 
 
 def test_saved_record_is_loaded_and_found(tmp_path: Path, record: RunRecord) -> None:
     store = Store(tmp_path / "results", RUN_RECORDS)
-    assert not store.has(record.cell, record.fingerprint)
-    assert store.find(record.cell, record.fingerprint) is None
+    assert not store.has(record.subject, record.fingerprint)
+    assert store.find(record.subject, record.fingerprint) is None
     path = store.save(record)
     hashed = fingerprint_hash(record.fingerprint)
-    assert path == tmp_path / "results" / "lenet" / hashed / f"{record.cell.key}.json"
+    assert path == tmp_path / "results" / "lenet" / hashed / f"{record.subject.key}.json"
     assert store.load(path) == record
-    assert store.find(record.cell, record.fingerprint) == record
+    assert store.find(record.subject, record.fingerprint) == record
     assert [p.name for p in path.parent.iterdir()] == [path.name], "no temporary file is left"
 
 
@@ -158,10 +159,10 @@ def test_raw_samples_lie_on_one_line(record: RunRecord) -> None:
 def test_what_is_made_of_records_may_lie_beside_them(tmp_path: Path, record: RunRecord) -> None:
     store = Store(tmp_path, RUN_RECORDS)
     store.save(record)
-    beside = tmp_path / "report" / record.cell.workload / "ablation.json"
+    beside = tmp_path / "report" / record.subject.workload / "ablation.json"
     beside.parent.mkdir(parents=True)
     beside.write_text("{}")
-    assert store.workloads() == [record.cell.workload]
+    assert store.workloads() == [record.subject.workload]
     assert store.records() == [record]
 
 
@@ -169,8 +170,8 @@ def test_machines_and_commits_do_not_overwrite_each_other(
     tmp_path: Path, record: RunRecord
 ) -> None:
     store = Store(tmp_path, RUN_RECORDS)
-    other = replace(record, fingerprint=replace(record.fingerprint, commit="c0ffee"))
-    third = replace(record, fingerprint=replace(record.fingerprint, cpu="another"))
+    other = changed(record, fingerprint=replace(record.fingerprint, commit="c0ffee"))
+    third = changed(record, fingerprint=replace(record.fingerprint, cpu="another"))
     assert len({store.save(r) for r in (record, other, third)}) == 3
 
 
@@ -178,7 +179,7 @@ def test_machines_and_commits_do_not_overwrite_each_other(
 def test_non_finite_numbers_are_not_written(
     tmp_path: Path, record: RunRecord, value: float
 ) -> None:
-    bad = replace(record, timing=replace(record.timing, noise=value))
+    bad = changed(record, timing=replace(record.body.timing, noise=value))
     with pytest.raises(ValueError, match="JSON compliant"):
         Store(tmp_path, RUN_RECORDS).save(bad)
     assert list(tmp_path.rglob("*")) == []
@@ -195,20 +196,22 @@ def test_failed_write_leaves_the_old_record(
 
     monkeypatch.setattr(store_module.os, "replace", full)
     with pytest.raises(UserError, match="No space left"):
-        store.save(replace(record, command="another"))
+        store.save(changed(record, command="another"))
     assert store.load(path) == record
     assert os.listdir(path.parent) == [path.name]
 
 
 def test_query_filters_by_any_field_and_keeps_the_latest(tmp_path: Path, record: RunRecord) -> None:
     store = Store(tmp_path, RUN_RECORDS)
-    later = replace(
+    later = changed(
         record,
         created="2026-02-01T00:00:00Z",
         fingerprint=replace(record.fingerprint, commit="c0ffee"),
     )
-    batch32 = replace(record, cell=replace(record.cell, batch=32), created="2026-01-02T00:00:00Z")
-    other = replace(record, cell=replace(record.cell, workload="resnet"))
+    batch32 = changed(
+        record, subject=replace(record.subject, batch=32), created="2026-01-02T00:00:00Z"
+    )
+    other = changed(record, subject=replace(record.subject, workload="resnet"))
     for each in (record, later, batch32, other):
         store.save(each)
     assert store.records("lenet") == [batch32, later]
@@ -230,7 +233,7 @@ def test_empty_or_absent_directory_has_no_records(tmp_path: Path) -> None:
 def test_policies(tmp_path: Path, record: RunRecord) -> None:
     store = Store(tmp_path, RUN_RECORDS)
     store.save(record)
-    cells = [replace(record.cell, batch=32), record.cell]
+    cells = [replace(record.subject, batch=32), record.subject]
     assert store.missing(cells, record.fingerprint, Policy.ONLY_MISSING) == cells[:1]
     assert store.missing(cells, record.fingerprint, Policy("always")) == cells
     assert store.missing(cells, record.fingerprint, Policy("never")) == []
@@ -328,7 +331,7 @@ def test_only_what_is_older_is_brought_up_to_date_and_only_where_a_kind_says_how
 def test_a_record_under_another_cells_name_is_refused(tmp_path: Path, record: RunRecord) -> None:
     store = Store(tmp_path, RUN_RECORDS)
     path = store.save(record)
-    copy = path.with_name(f"{replace(record.cell, batch=9).key}.json")
+    copy = path.with_name(f"{replace(record.subject, batch=9).key}.json")
     copy.write_bytes(path.read_bytes())
     for read in (store.records, lambda: store.load(copy)):
         with pytest.raises(
@@ -366,7 +369,9 @@ def test_read_only_directory(
 @pytest.mark.parametrize("name", ["..", "a/b", "", ".hidden"])
 def test_workload_names_stay_inside(tmp_path: Path, record: RunRecord, name: str) -> None:
     with pytest.raises(UserError, match="workload name"):
-        Store(tmp_path, RUN_RECORDS).save(replace(record, cell=replace(record.cell, workload=name)))
+        Store(tmp_path, RUN_RECORDS).save(
+            changed(record, subject=replace(record.subject, workload=name))
+        )
 
 
 def test_import_is_light() -> None:
@@ -399,7 +404,7 @@ def test_published_records_stay_readable_and_under_their_names() -> None:
     of_first = 0
     for path in published:
         record = from_json(path.read_bytes(), path, RUN_RECORDS)
-        assert path.stem == record.cell.key
+        assert path.stem == record.subject.key
         assert path.parent.name == fingerprint_hash(record.fingerprint)
         of_first += json.loads(path.read_bytes())["schema_version"] == 1
     assert of_first
@@ -419,13 +424,13 @@ def test_published_shift_records_stay_readable_and_under_their_names() -> None:
     published = [p for name in SHIFT_FOLDERS for p in sorted((results / name).rglob("*/*/*.json"))]
     for path in published:
         record = from_json(path.read_bytes(), path, SHIFT_RECORDS)
-        assert path.stem == record.cell.key
+        assert path.stem == record.subject.key
         assert path.parent.name == fingerprint_hash(record.fingerprint)
     assert len(published) > 500  # a full study
 
 
 def test_how_a_cell_stops_is_part_of_its_key_only_where_it_is_not_fixed(record: RunRecord) -> None:
-    known = asdict(record.cell)
+    known = asdict(record.subject)
     for later in (
         "stopping",
         "team",
@@ -438,7 +443,7 @@ def test_how_a_cell_stops_is_part_of_its_key_only_where_it_is_not_fixed(record: 
     ):
         del known[later]
     text = json.dumps(known, sort_keys=True, separators=(",", ":"))
-    assert record.cell.key == hashlib.sha256(text.encode()).hexdigest()[:16]
-    adaptive = [replace(record.cell, stopping=f"auto {c}") for c in (0.9, 0.99)]
-    assert len({record.cell.key, *(cell.key for cell in adaptive)}) == 3
-    assert [cell.confidence for cell in (record.cell, *adaptive)] == [None, 0.9, 0.99]
+    assert record.subject.key == hashlib.sha256(text.encode()).hexdigest()[:16]
+    adaptive = [replace(record.subject, stopping=f"auto {c}") for c in (0.9, 0.99)]
+    assert len({record.subject.key, *(cell.key for cell in adaptive)}) == 3
+    assert [cell.confidence for cell in (record.subject, *adaptive)] == [None, 0.9, 0.99]

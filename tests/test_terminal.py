@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from hostile import HOSTILE, planted, steering
 from hypothesis import given
 from hypothesis import strategies as st
+from records_made import changed
 from report import factory
 from rich.console import Console
 from shift.shift_factory import study
@@ -150,7 +151,7 @@ def test_a_hostile_comparison(records, monkeypatch):
 def test_a_hostile_study(monkeypatch):
     made = study(("FP32", "INT8"), ("fog",), (1,), images=30, ood=())
     hostile = [
-        replace(one, cell=replace(one.cell, workload="w" + HOSTILE), command=HOSTILE)
+        changed(one, subject=replace(one.subject, workload="w" + HOSTILE), command=HOSTILE)
         for one in made
     ]
     (found,) = results(hostile)
@@ -169,7 +170,7 @@ def called(*arguments: object):
 def test_commands_on_a_hostile_store(records, tmp_path):
     stored = Store(tmp_path, RUN_RECORDS)
     for one in records:
-        stored.save(replace(one, cell=replace(one.cell, workload="synthetic")))
+        stored.save(changed(one, subject=replace(one.subject, workload="synthetic")))
     asked = [
         ["report", "--results", tmp_path],
         *(["report", "--results", tmp_path, "--format", form] for form in ("markdown", "csv")),

@@ -55,7 +55,7 @@ def test_what_no_audit_applies_to_is_not_judged() -> None:
     one = verdict.verdict({"moments": DETERMINISTIC, "scored the timed path": "pass"})
     assert outcomes(one) == ("valid", "valid", "not judged")
     assert one.valid
-    assert one.fidelity.audits == {"moments": DETERMINISTIC}
+    assert one.body.fidelity.audits == {"moments": DETERMINISTIC}
     assert outcomes(verdict.verdict({})) == ("not judged",) * 3
 
 

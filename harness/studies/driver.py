@@ -84,8 +84,7 @@ def conduct(study: Study, plan: Any, request: Request) -> list[list[Record[Any, 
         store.ensure_writable()
         wanted = [part for task in tasks if (part := task.only(missing)).subjects]
         _measure(study, plan, wanted, store, surroundings, request.command)
-    else:
-        _tidy(study, plan, tasks, surroundings)
+    _tidy(study, plan, tasks, surroundings)
     return [[found for one in subjects if (found := store.find(one, here)) is not None]]
 
 
@@ -168,7 +167,7 @@ def _done(saving: Saving, tasks: Sequence[Task[Any]], workers: int) -> Iterator[
 
 
 def _tidy(study: Study, plan: Any, tasks: Sequence[Task[Any]], surroundings: Surroundings) -> None:
-    """Remove what a run kept that was killed after its last record."""
+    """Remove what was kept to go on with, by this run or one that was killed: all is stored."""
     left = [home for home in _homes(tasks) if surroundings.kept(home).exists()]
     if left and hasattr(measure := study.part("measure"), "tidy"):
         measure.tidy(plan, tasks, surroundings)

@@ -47,21 +47,21 @@ def fastest(record: RunRecord, records: Sequence[RunRecord]) -> float | None:
     alike = [
         _typical(one)
         for one in records
-        if one.cell.format == "FP32" and one.verdict.valid and _setting(one) == _setting(record)
+        if one.subject.format == "FP32" and one.verdict.valid and _setting(one) == _setting(record)
     ]
     known, own = text.known(alike), _typical(record)
     return min(known) / own if known and own else None
 
 
 def _setting(record: RunRecord) -> tuple[object, ...]:
-    cell = record.cell
+    cell = record.subject
     return cell.mc, cell.stopping, cell.batch, cell.threads, cell.instances, cell.scenario
 
 
 def _typical(record: RunRecord) -> float | None:
-    if record.adaptive is not None:
-        return record.adaptive.mean_latency_ns
-    return record.timing.percentiles_ns.get("p50")
+    if record.body.adaptive is not None:
+        return record.body.adaptive.mean_latency_ns
+    return record.body.timing.percentiles_ns.get("p50")
 
 
 def _shown(ratio: float | None) -> str:

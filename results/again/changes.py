@@ -95,10 +95,10 @@ def of_races(found: Iterable[Published]) -> Iterator[Line]:
     """Speed-ups over FP32 in the tables of runs."""
     runs = [one for one in found if one.study == "run"]
     for folder, group in groupby(runs, lambda one: one.folder):
-        paths = {one.record.cell.key: one.path.as_posix() for one in group}
+        paths = {one.record.subject.key: one.path.as_posix() for one in group}
         records = [one.record for one in runs if one.folder == folder]
         for ratio in speedups(records):
-            cell = ratio.row.record.cell
+            cell = ratio.row.record.subject
             what = f"÷ FP32 of {place(ratio.row.label, cell)}"
             now = "–" if ratio.now is None else f"{ratio.now:.2f}×"
             yield Line(paths[cell.key], what, f"{ratio.before:.2f}×", now, RACED)
@@ -110,12 +110,12 @@ def of_pairs(found: Iterable[Published], units: Mapping[tuple[str, str], Units])
         held = getattr(one.record, "paired", None)
         if one.study != "run" or held is None or held.intervals[ACCURACY] is None:
             continue
-        cell = one.record.cell
+        cell = one.record.subject
         of = units.get((cell.workload, cell.split))
         if of is None or held.units is not None:
             continue
         what = f"accuracy less that of {held.reference}, points: {place(cell.format, cell)}"
-        now = widest(held, one.record.quality.images, of)
+        now = widest(held, one.record.body.quality.images, of)
         stored = _interval(held.intervals[ACCURACY])
         yield Line(one.path.as_posix(), what, stored, f"{AT_MOST}{_interval(now)}", UNITS)
 

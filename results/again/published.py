@@ -60,7 +60,7 @@ class Published:
         """Why it can be shown and never be current, whatever the machine; empty where it can."""
         if self.study == "runtime":
             return ""
-        asked = self.record.asked if self.study == "peers" else self.record.cell
+        asked = self.record.asked if self.study == "peers" else self.record.subject
         told = superseded_images(asked.data, self.record.fingerprint.machine)
         told = told.removeprefix("superseded: ")
         version = resolve_workload(asked.workload).version
@@ -104,7 +104,7 @@ def units_of(found: list[Published]) -> dict[tuple[str, str], Units]:
     for one in found:
         record = one.record
         if isinstance(record, ShiftRecord) and "source" in record.per_image:
-            told[record.cell.workload, record.cell.split] = record.units
+            told[record.subject.workload, record.subject.split] = record.units
     return told
 
 

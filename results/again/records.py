@@ -91,7 +91,7 @@ NOT_HELD = {
 def judged(record: RunRecord) -> Judged:
     """A record of a run."""
     found = {
-        "moments": audits.moments(record.fidelity),
+        "moments": audits.moments(record.body.fidelity),
         "noise": audits.noise_bounded(_noise(record)),
         **_cores(record.fingerprint),
     }
@@ -101,13 +101,13 @@ def judged(record: RunRecord) -> Judged:
         unjudged["activations in range"] = "a deterministic format of before holds no shares"
     else:
         found["activations in range"] = activations_in_range(shares)
-    cell = record.cell
+    cell = record.subject
     told = [
-        *audits.skipped_findings(record.quality.skipped),
+        *audits.skipped_findings(record.body.quality.skipped),
         *saturation_findings(shares or {}, cell.calibration, cell.observer),
-        *audits.posterior_findings(record.fidelity),
+        *audits.posterior_findings(record.body.fidelity),
     ]
-    layers = {one.layer for one in record.fidelity}
+    layers = {one.layer for one in record.body.fidelity}
     changes = [*_findings(record.verdict, told, layers), *_numbers(record)]
     return _judged(record.verdict, found, unjudged, changes)
 
@@ -145,18 +145,18 @@ def judged_peers(comparison: PeersRecord) -> Judged:
 def saturation(record: RunRecord) -> dict[str, float] | None:
     """Shares beyond their range by activation, in [0, 1]. Older records hold those of the sampled
     layers alone, and none of deterministic formats: None there."""
-    if record.saturation:
-        return record.saturation
-    if FORMATS.get(record.cell.format).quantized and not record.fidelity:
+    if record.body.saturation:
+        return record.body.saturation
+    if FORMATS.get(record.subject.format).quantized and not record.body.fidelity:
         return None
-    return {one.layer: one.saturation for one in record.fidelity if one.saturation is not None}
+    return {one.layer: one.saturation for one in record.body.fidelity if one.saturation is not None}
 
 
 def _noise(record: RunRecord) -> float:
     """From the raw samples; where T is adaptive it goes by passes that the record does not hold."""
-    if record.cell.adaptive:
-        return record.timing.noise
-    return statistics.run_noise(record.timing.latency_ns, record.timing.slices)
+    if record.subject.adaptive:
+        return record.body.timing.noise
+    return statistics.run_noise(record.body.timing.latency_ns, record.body.timing.slices)
 
 
 def _cores(fingerprint: Fingerprint) -> dict[str, str]:
@@ -194,11 +194,11 @@ def _findings(stored: Verdict, again: Sequence[str], subjects: set[str]) -> Iter
 
 def _numbers(record: RunRecord) -> Iterator[Change]:
     """Statistics of the raw samples that are not those that are stored."""
-    if record.cell.adaptive:
+    if record.subject.adaptive:
         return
-    held = record.timing
+    held = record.body.timing
     samples = Samples(held.latency_ns, held.slices, held.warmup_queries)
-    again = timing(samples, batch=record.cell.batch, inputs=held.inputs)
+    again = timing(samples, batch=record.subject.batch, inputs=held.inputs)
     pairs: list[tuple[str, float | None, float | None]] = [
         (name, held.percentiles_ns.get(name), value) for name, value in again.percentiles_ns.items()
     ]

@@ -143,7 +143,7 @@ def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wide: float, **cho
         seconds=0.01, posterior=tmp_path / "wide.safetensors", **choices,
     )  # fmt: skip
     records = sweep.run(plan, Store(tmp_path, RUN_RECORDS), "test")
-    return {record.cell.format: record for record in records}
+    return {record.subject.format: record for record in records}
 
 
 def told(record: RunRecord) -> list[str]:
@@ -165,9 +165,9 @@ def test_a_wide_posterior_is_told_then_fails(
     assert int8.verdict.quality.audits[AUDIT].startswith("fail: ")
     assert "quality" in int8.verdict.invalid
     # The mean network has the ranges that it was seen to need.
-    assert set(mean.saturation) == set(int8.saturation)
+    assert set(mean.saturation) == set(int8.body.saturation)
     assert (told(mean), mean.verdict.quality.audits[AUDIT]) == ([], "pass")
-    assert fp32.saturation == {}
+    assert fp32.body.saturation == {}
     assert fp32.verdict.quality.audits[AUDIT].startswith("not applicable: ")
 
 
@@ -181,6 +181,6 @@ def test_ranges_of_sampled_passes_hold_a_wide_posterior(
 
 def test_the_shipped_posterior_is_in_range(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     int8 = recorded(tmp_path, monkeypatch, 1.0)["INT8"]
-    assert 0 < max(int8.saturation.values()) < FINDING_SHARE
+    assert 0 < max(int8.body.saturation.values()) < FINDING_SHARE
     assert told(int8) == []
     assert int8.verdict.quality.audits[AUDIT] == "pass"

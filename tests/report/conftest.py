@@ -13,7 +13,7 @@ def records() -> list[RunRecord]:
     """The default grid, with findings in every quantized cell and two failed audits."""
     made = []
     for i, record in enumerate(factory.grid()):
-        quantized = record.cell.range != "-"
+        quantized = record.subject.range != "-"
         findings = (f"layer fc1 keeps {0.8 + 0.001 * i:.3f} of its deviation",) if quantized else ()
         isa = "fail: amx was asked for, avx2 ran" if i in (5, 14) else "pass"
         made.append(factory.with_verdict(record, findings, instruction_set=isa))

@@ -266,7 +266,7 @@ def one_race(records: Iterable[RunRecord], race: str = "0123456789abcdef") -> li
 def with_verdict(old: RunRecord, findings: tuple[str, ...] = (), **audits: str) -> RunRecord:
     """The record with other findings, and results of audits (`_` for blanks in their names)."""
     results = {name.replace("_", " "): result for name, result in audits.items()}
-    return replace(old, verdict=verdict_of({**_audits(old.subject.format), **results}, findings))
+    return changed(old, verdict=verdict_of({**_audits(old.subject.format), **results}, findings))
 
 
 def _audits(format: str) -> dict[str, str]:

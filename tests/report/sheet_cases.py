@@ -7,6 +7,7 @@ from pathlib import Path
 
 import factory
 from pydantic import TypeAdapter
+from records_made import changed
 from rich.console import RenderableType
 from selective.selective_cases import found_of, noisy_run, sample
 from shift.shift_factory import study
@@ -119,10 +120,10 @@ def ablated() -> RenderableType:
     scores = {name: dict.fromkeys(METRICS, (12.3456,)) for name in ("clean", "fog")}
     off = Difference(-0.0123, -0.0456, 0.0789)
     differences = {name: dict.fromkeys(PAIRED, off) for name in ("clean", "shifted")}
-    changed = Choice("ranges over sampled passes", "INT8_SIGMA2")
+    sampled = Choice("ranges over sampled passes", "INT8_SIGMA2")
     rows = (
         AblationRow(BASE, "float", 494_000, 491_760, 1.0, 1.0, scores),
-        AblationRow(changed, "native", 78_123, 76_000, 6.4, 6.32, scores, differences),
+        AblationRow(sampled, "native", 78_123, 76_000, 6.4, 6.32, scores, differences),
     )
     made = Ablation(
         "test", 10_000, 1000, 10_000, 1000, {"fog": "official"}, 5, 0, 50, (0,), 99, rows
@@ -165,15 +166,15 @@ def shifted(reference) -> RenderableType:
     return shift_tables.tables(found, equivalence(found, resamples=20), reference, detailed=True)
 
 
-def changed() -> list[RunRecord]:
+def rescored() -> list[RunRecord]:
     """The default grid again, slower and with other scores."""
     made = []
     for one in factory.grid(mcs=(10,), batches=(1,), slowdown=1.3):
         scores = {
             name: tuple(None if value is None else 0.9 * value for value in values)
-            for name, values in one.quality.scores.items()
+            for name, values in one.body.quality.scores.items()
         }
-        made.append(replace(one, quality=replace(one.quality, scores=scores)))
+        made.append(changed(one, quality=replace(one.body.quality, scores=scores)))
     return made
 
 
@@ -191,7 +192,7 @@ def everything(reference) -> list[object]:
         table.wide([*records, *adaptive]),
         table.fidelity(records),
         table.paper([factory.record(mc=50, format=name) for name in ("FP32", "INT8")], reference),
-        comparison.comparison(compare(records, changed())),
+        comparison.comparison(compare(records, rescored())),
         shifted(reference),
         selected(),
         ablated(),

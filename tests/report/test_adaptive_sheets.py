@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import replace
 
 import factory
 import pytest
+from records_made import changed
 from rich.console import Console
 
 from sigmabench.harness.records.run_record import Adaptive, RunRecord
@@ -28,7 +28,7 @@ def drawn(renderable) -> str:
 def adapted(confidence: float = 0.99, **changes) -> RunRecord:
     """A record of adaptive T over 10,000 images and three seeds."""
     record = factory.record(mc=50, stopping=f"auto {confidence!r}", **changes)
-    names = record.quality.scores
+    names = record.body.quality.scores
     spent = Adaptive(
         confidence=confidence,
         limit=50,
@@ -40,9 +40,9 @@ def adapted(confidence: float = 0.99, **changes) -> RunRecord:
         differences=dict.fromkeys(names, (-0.0123, 0.0, 0.0012)),
         query_passes=12.5,
         query_image_passes=170.0,
-        mean_latency_ns=record.timing.percentiles_ns["p50"] * 1.5,
+        mean_latency_ns=record.body.timing.percentiles_ns["p50"] * 1.5,
     )
-    return replace(record, adaptive=spent)
+    return changed(record, adaptive=spent)
 
 
 @pytest.fixture(scope="module")
@@ -74,11 +74,11 @@ def test_two_confidences_are_told_apart():
 
 def test_speed_is_to_fp32_of_the_same_kind_by_the_mean(mixed):
     (section,) = sections(mixed)
-    by = {(r.label, r.passes, r.record.cell.batch): r for r in section.rows}
+    by = {(r.label, r.passes, r.record.subject.batch): r for r in section.rows}
     int8, fp32 = by["INT8", "auto 6.2", 1], by["FP32", "auto 6.2", 1]
-    expected = fp32.record.adaptive.mean_latency_ns / int8.record.adaptive.mean_latency_ns
+    expected = fp32.record.body.adaptive.mean_latency_ns / int8.record.body.adaptive.mean_latency_ns
     assert int8.speedup == pytest.approx(expected)
-    fixed, base = by["INT8", "50", 1].record.timing, by["FP32", "50", 1].record.timing
+    fixed, base = by["INT8", "50", 1].record.body.timing, by["FP32", "50", 1].record.body.timing
     expected = base.percentiles_ns["p50"] / fixed.percentiles_ns["p50"]
     assert by["INT8", "50", 1].speedup == pytest.approx(expected)
 
@@ -104,14 +104,14 @@ def test_the_document_has_every_metric_and_fixed_cells_have_none(mixed):
     titles = [sheet.title for sheet in sheets.document(section)]
     assert titles[3:5] == ["Adaptive T: passes spent", "Adaptive T: difference to T = 50"]
     *_, every = adaptive.document(section)
-    assert len(every.rows) == len(mixed[0].quality.scores)
+    assert len(every.rows) == len(mixed[0].body.quality.scores)
     (plain,) = sections(factory.grid(("FP32", "INT8")))
     assert adaptive.document(plain) == []
 
 
 def test_the_paper_and_the_figures_of_a_whole_t_take_fixed_cells(mixed, reference):
     (section,) = sections(mixed)
-    assert not any(row.record.cell.adaptive for row in largest_mc(section.rows))
+    assert not any(row.record.subject.adaptive for row in largest_mc(section.rows))
     rows = sheets.paper(section, reference).rows
     (plain,) = sections(factory.grid(("FP32", "INT8", "INT8_SIGMA4")))
     assert rows == sheets.paper(plain, reference).rows

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import factory
 import pytest
+from records_made import changed
 from shift.shift_factory import study
 from test_adaptive_sheets import adapted
 from test_weight_report import made as weight_range
@@ -51,7 +52,7 @@ def test_a_number_beyond_a_bound_does_not_look_like_it(value, said):
 
 
 def one_image(record):
-    return replace(record, quality=replace(record.quality, images=1, seeds=(0,)))
+    return changed(record, quality=replace(record.body.quality, images=1, seeds=(0,)))
 
 
 def section_of(*records):
@@ -61,7 +62,7 @@ def section_of(*records):
 
 def test_notes_on_one_image_and_one_weight():
     records = [one_image(factory.record(format=name, seeds=1)) for name in ("FP32", "INT8")]
-    records = [replace(one, size=replace(one.size, weights=1)) for one in records]
+    records = [changed(one, size=replace(one.body.size, weights=1)) for one in records]
     section = section_of(*records)
     assert section.title.endswith("test split, 1 image")
     (paired,) = sheets.paired(section)
@@ -81,16 +82,16 @@ def test_twins_alone_have_no_draw_to_tell_of():
 @pytest.mark.parametrize("whole", [0.0, 1e-17, None])
 def test_no_share_is_kept_of_no_mutual_information(whole):
     records = [factory.record(format=name) for name in ("FP32", "INT8")]
-    fp32 = records[0].quality
+    fp32 = records[0].body.quality
     scores = {**fp32.scores, "mutual_information": (whole,) * 3}
-    records[0] = replace(records[0], quality=replace(fp32, scores=scores))
+    records[0] = changed(records[0], quality=replace(fp32, scores=scores))
     (sheet,) = sheets.paired(section_of(*records))
     assert sheet.rows[-1][-1] == text.MISSING
 
 
 def test_a_layer_without_sigma_keeps_neither_all_nor_nothing_of_it():
     layer = replace(factory.layer("conv1", 1.0), std_ratio=None, w2=None)
-    section = section_of(replace(factory.record(format="INT8"), fidelity=(layer,)))
+    section = section_of(changed(factory.record(format="INT8"), fidelity=(layer,)))
     (row,) = sheets.fidelity(section).rows
     assert (row[2], row[6]) == (text.MISSING, text.MISSING)
 
@@ -98,11 +99,11 @@ def test_a_layer_without_sigma_keeps_neither_all_nor_nothing_of_it():
 @pytest.mark.parametrize("images", [(), ((0, 0),), ((1, 0),)])
 def test_adaptive_passes_of_none_and_of_one_image(images):
     record = adapted()
-    spent = replace(record.adaptive, looks=(1, 2), images=images)
-    (sheet,) = adaptive.spent(section_of(replace(record, adaptive=spent)))
+    spent = replace(record.body.adaptive, looks=(1, 2), images=images)
+    (sheet,) = adaptive.spent(section_of(changed(record, adaptive=spent)))
     assert all(len(row) == len(sheet.columns) for row in sheet.rows)
-    spent = replace(record.adaptive, looks=(1,), images=((1,),))
-    (sheet,) = adaptive.spent(section_of(replace(record, adaptive=spent)))
+    spent = replace(record.body.adaptive, looks=(1,), images=((1,),))
+    (sheet,) = adaptive.spent(section_of(changed(record, adaptive=spent)))
     assert "after 1 pass;" in sheet.notes[0]
 
 

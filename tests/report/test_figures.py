@@ -9,6 +9,7 @@ from itertools import pairwise
 import factory
 import numpy as np
 import pytest
+from records_made import changed
 
 from sigmabench.harness.core.figure import Bars, Points
 from sigmabench.harness.report.draw import drawn, render, save
@@ -61,7 +62,7 @@ def test_other_records_give_other_figures(small):
 def test_reliability_leaves_out_empty_bins_and_counts_the_rest(small):
     (section,) = sections(small)
     top, _, counts, _ = reliability(section).panels
-    expected = section.rows[0].record.quality.reliability["count"]
+    expected = section.rows[0].record.body.quality.reliability["count"]
     (bars,) = counts.marks
     assert bars.sizes == expected
     (shown,) = points(top)
@@ -70,7 +71,7 @@ def test_reliability_leaves_out_empty_bins_and_counts_the_rest(small):
 
 
 def test_an_odd_number_of_diagrams_leaves_a_place_empty(small):
-    (section,) = sections([record for record in small if record.cell.format == "FP32"])
+    (section,) = sections([record for record in small if record.subject.format == "FP32"])
     figure = reliability(section)
     assert [bool(panel.marks) for panel in figure.panels] == [True, False, True, False]
 
@@ -84,8 +85,8 @@ def test_bars_of_reliability_count_independent_images(small):
         "confidence": (*none, 0.9, 0.95),
         "accuracy": (*none, 0.5, 0.9),
     }
-    quality = replace(record.quality, images=240, units=30, reliability=diagram)
-    (section,) = sections([replace(record, quality=quality)])
+    quality = replace(record.body.quality, images=240, units=30, reliability=diagram)
+    (section,) = sections([changed(record, quality=quality)])
     (bars,) = points(reliability(section).panels[0])
     expected = wilson(np.array([0.5, 0.9]), np.array([10.0, 20.0]))
     np.testing.assert_allclose((bars.low, bars.high), 100 * np.stack(expected))
@@ -96,8 +97,8 @@ def test_accuracy_against_t_shows_the_mean_over_seeds(small):
     accuracy, nll = against_mc(section).panels
     assert accuracy.y.label == "accuracy, %"
     assert nll.y.label == "NLL, nats"
-    fp32 = [r for r in small if r.cell.format == "FP32" and r.cell.batch == 1]
-    expected = [np.mean(r.quality.scores["accuracy"]) for r in fp32]
+    fp32 = [r for r in small if r.subject.format == "FP32" and r.subject.batch == 1]
+    expected = [np.mean(r.body.quality.scores["accuracy"]) for r in fp32]
     (line,) = [mark for mark in points(accuracy) if mark.label == "FP32"]
     assert line.y == pytest.approx(expected)
 
@@ -115,11 +116,11 @@ def test_a_single_seed_has_no_error_bar(seeds, bars):
 def test_no_axis_of_shares_goes_beyond_100():
     sure = factory.record()
     quality = replace(
-        sure.quality,
-        scores={**sure.quality.scores, "accuracy": (100.0,) * 3},
+        sure.body.quality,
+        scores={**sure.body.quality.scores, "accuracy": (100.0,) * 3},
         accuracy_vs_confidence={"threshold": (0.0, 0.5), "accuracy": (1.0, 1.0), "share": (1, 1)},
     )
-    (section,) = sections([replace(sure, quality=quality)])
+    (section,) = sections([changed(sure, quality=quality)])
     shown = [drawn(against_mc(section)).axes[0], *drawn(accuracy_against_confidence(section)).axes]
     assert all(100 in panel.get_yticks() for panel in shown)
     assert all(90 < panel.get_ylim()[0] < 100 < panel.get_ylim()[1] < 101 for panel in shown)
@@ -128,9 +129,9 @@ def test_no_axis_of_shares_goes_beyond_100():
 @pytest.mark.parametrize(("factor", "cut"), [(1.2, False), (40.0, True)])
 def test_a_wide_interval_does_not_dwarf_the_medians(factor, cut):
     record = factory.record(batch=1, mc=1)
-    median = record.timing.percentiles_ns["p50"]
-    wide = replace(record.timing, p50_ci95_ns=(median / 2, factor * median))
-    (section,) = sections([replace(record, timing=wide)])
+    median = record.body.timing.percentiles_ns["p50"]
+    wide = replace(record.body.timing, p50_ci95_ns=(median / 2, factor * median))
+    (section,) = sections([changed(record, timing=wide)])
     end = drawn(latency(section)).axes[0].get_xlim()[1]
     assert (end == pytest.approx(1.5 * median / 1e6)) == cut
     assert cut or end > factor * median / 1e6
@@ -169,7 +170,7 @@ def test_dollars_are_no_mathematics():
 def test_accuracy_against_confidence_is_in_percent_with_gaps(small):
     (section,) = sections(small)
     accuracy, share = accuracy_against_confidence(section).panels
-    curve = section.rows[0].record.quality.accuracy_vs_confidence
+    curve = section.rows[0].record.body.quality.accuracy_vs_confidence
     assert curve["accuracy"][-1] is None
     shown = points(accuracy)[0].y
     assert shown[-1] is None
@@ -179,9 +180,9 @@ def test_accuracy_against_confidence_is_in_percent_with_gaps(small):
 
 def test_latency_is_of_a_pass(small):
     (section,) = sections(small)
-    one = next(r for r in small if r.cell.mc == 50 and r.cell.batch == 1)
+    one = next(r for r in small if r.subject.mc == 50 and r.subject.batch == 1)
     shown = {mark.x[0] for mark in points(latency(section).panels[0])}
-    expected = one.timing.percentiles_ns["p50"] / 50 / 1e6
+    expected = one.body.timing.percentiles_ns["p50"] / 50 / 1e6
     assert min(abs(x - expected) for x in shown) < 1e-12
 
 
@@ -190,19 +191,19 @@ def test_size_bars_add_up_to_the_file(small):
     bars = [mark for mark in model_size(section).panels[0].marks if isinstance(mark, Bars)]
     for below, above in pairwise(bars):
         assert above.starts == pytest.approx(np.add(below.starts, below.sizes))
-    files = {r.size.file_bytes / 1e3 for r in small}
+    files = {r.body.size.file_bytes / 1e3 for r in small}
     assert sorted(np.add(bars[-1].starts, bars[-1].sizes)) == pytest.approx(sorted(files))
     assert len(bars[-1].ends) == len(files)
 
 
 def test_records_without_curves_or_medians_have_fewer_figures():
     record = factory.record()
-    bare = replace(
+    bare = changed(
         record,
         quality=replace(
-            record.quality, reliability={}, accuracy_vs_confidence={}, risk_coverage={}
+            record.body.quality, reliability={}, accuracy_vs_confidence={}, risk_coverage={}
         ),
-        timing=replace(record.timing, percentiles_ns={"p50": None}),
+        timing=replace(record.body.timing, percentiles_ns={"p50": None}),
     )
     (section,) = sections([bare])
     assert [figure.name for figure in figures(section)] == ["mc", "latency", "size"]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import factory
 import pytest
+from records_made import changed
 
 from sigmabench.harness.machine.fingerprint import IN_PART, Fingerprint, Machine
 from sigmabench.harness.records.run_record import RUN_RECORDS, RunRecord
@@ -56,7 +57,7 @@ def test_two_machines_of_one_name_share_neither_table_nor_ratio() -> None:
     """FP32 measured on the one with AMX, INT8 on the one without, as if in one run."""
     fp32, int8 = factory.one_race([pair(on(AMX))[0], pair(on(VNNI))[1]], race="")
     found = sections([fp32, int8])
-    assert [[r.cell.format for r in s.records] for s in found] == [["FP32"], ["INT8"]]
+    assert [[r.subject.format for r in s.records] for s in found] == [["FP32"], ["INT8"]]
     assert ratios([fp32, int8]) == [[1.0], [None]]
     assert len({s.slug for s in found}) == 2
     assert f"{NAME}, AVX-512 VNNI, AMX, 2 cores (machine " in found[0].machine
@@ -121,7 +122,7 @@ def test_a_machine_recorded_in_part_is_never_joined_with_a_whole_one(tmp_path: P
     store = Store(tmp_path, RUN_RECORDS)
     for record in old:
         store.save(record)
-    cells = [record.cell for record in new]
+    cells = [record.subject for record in new]
     assert store.missing(cells, new[0].fingerprint, Policy.ONLY_MISSING) == cells
     assert store.find(cells[0], new[0].fingerprint) is None
     assert store.find(cells[0], old[0].fingerprint) == old[0]
@@ -146,17 +147,17 @@ def test_a_ratio_is_of_one_race() -> None:
     assert ratios([fp32, int8])[0][1] > 1
 
     def timed(record: RunRecord, **changes: object) -> RunRecord:
-        return replace(record, timing=replace(record.timing, **changes))  # type: ignore[arg-type]
+        return changed(record, timing=replace(record.body.timing, **changes))  # type: ignore[arg-type]
 
-    alone = (int8.cell.key,)
+    alone = (int8.subject.key,)
     for baseline, other in (
         (fp32, timed(int8, race="another")),
         (fp32, timed(int8, interleaved_with=alone)),  # measured again, by itself
-        (timed(fp32, interleaved_with=(fp32.cell.key,)), int8),
+        (timed(fp32, interleaved_with=(fp32.subject.key,)), int8),
         (timed(fp32, race=""), int8),
         (  # records from before races had names, of one key and two versions of the code
             timed(fp32, race=""),
-            timed(replace(int8, fingerprint=on(machine=None, code="1" * 16)), race=""),
+            timed(changed(int8, fingerprint=on(machine=None, code="1" * 16)), race=""),
         ),
     ):
         assert [one[-1] for one in ratios([baseline, other])][-1] is None
@@ -171,14 +172,14 @@ def test_compare_divides_within_a_race_alone() -> None:
     }
     assert all(item.b_p50_ns > item.a_p50_ns for item in found.latency)
     assert any("are not divided" in note for note in found.notes)
-    old = [replace(r, timing=replace(r.timing, race="")) for r in (*a, *b)]
+    old = [changed(r, timing=replace(r.body.timing, race="")) for r in (*a, *b)]
     assert compare(old[:2], old[2:]).latency[0].ratio is None
     assert compare(a, a).latency[0].ratio == 1.0
 
 
 def test_compare_pairs_records_of_one_machine_where_it_can() -> None:
     amx, vnni = (factory.record(machine=on(isa)) for isa in (AMX, VNNI))
-    younger = replace(vnni, created="2031-01-01T00:00:00Z")
+    younger = changed(vnni, created="2031-01-01T00:00:00Z")
     found = compare([amx], [amx, younger])
     assert found.fingerprints == {}
     assert "isa" in compare([amx], [younger]).fingerprints

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 
 import factory
 import pytest
+from records_made import changed
 
 from sigmabench.harness.report.page import page, write_page
 
@@ -51,7 +51,7 @@ class Document(HTMLParser):
 
 @pytest.fixture(scope="module")
 def source(records, reference):
-    return page(records, reference, link=lambda r: f"records/{r.cell.key}.json")
+    return page(records, reference, link=lambda r: f"records/{r.subject.key}.json")
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_text_is_escaped():
     hostile = "<script>alert('x')</script>&\""
     record = factory.record(format="INT8", workload=hostile)
     record = factory.with_verdict(record, (hostile,), instruction_set=f"fail: {hostile}")
-    record = replace(
+    record = changed(
         record,
         command=hostile,
         unavailable={hostile: hostile},
@@ -131,7 +131,7 @@ def test_it_says_what_the_records_say(document, records):
     assert records[0].command in words
     assert "Synthetic CPU <model> & sons" in words
     hrefs = {a.get("href") for a in document.named("a")}
-    assert {f"records/{r.cell.key}.json" for r in records} <= hrefs
+    assert {f"records/{r.subject.key}.json" for r in records} <= hrefs
     assert "Measured 2030-01-02 03:04 UTC by:" in words
     assert "(2 cells: " in words
     assert "(all cells)" in words
@@ -151,11 +151,11 @@ def test_the_sentence_has_no_invalid_baseline():
 def test_without_links_keys_are_plain(records):
     document = Document(page(records[:1]))
     assert document.named("a") == []
-    assert records[0].cell.key in document.text
+    assert records[0].subject.key in document.text
 
 
 def test_equal_records_give_equal_pages(source, records, reference):
-    assert page(records, reference, link=lambda r: f"records/{r.cell.key}.json") == source
+    assert page(records, reference, link=lambda r: f"records/{r.subject.key}.json") == source
 
 
 def test_no_records_is_still_a_page():

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from records_made import changed
 from shift import shift_factory
 from sklearn.metrics import roc_auc_score
 
@@ -47,7 +48,7 @@ def edition(records):
 
 
 def chosen(records, **fields):
-    return [r for r in records if all(getattr(r.cell, k) == v for k, v in fields.items())]
+    return [r for r in records if all(getattr(r.subject, k) == v for k, v in fields.items())]
 
 
 def names(records):
@@ -78,13 +79,13 @@ def test_what_is_missing_is_left_out(records):
     assert names(chosen(records, corruption="fog")) == [
         "severity", "severity-uce-brier", "twins", "reliability"
     ]  # fmt: skip
-    without = [replace(r, scores={k: v for k, v in r.scores.items() if k != "nll"}) for r in clean]
+    without = [changed(r, scores={k: v for k, v in r.scores.items() if k != "nll"}) for r in clean]
     (found,) = editions(without)
     assert [panel.y.label for panel in severity(found).panels] == ["accuracy, %", "ECE, %"]
 
 
 def test_a_gap_in_the_types_is_told(records):
-    some = [r for r in records if (r.cell.corruption, r.cell.severity) != ("fog", 5)]
+    some = [r for r in records if (r.subject.corruption, r.subject.severity) != ("fog", 5)]
     (found,) = editions(some)
     assert severity(found).panels[-1].x.label == "severity, boxes over 2–3 types"
 
@@ -175,7 +176,7 @@ def test_bins_are_those_of_the_reliability_diagram(images):
 def test_reliability_pools_the_types_of_the_first_seed(records, edition):
     _, top, _, bottom = reliability(edition).panels[:4]
     own = [r for t in TYPES for r in chosen(records, format="FP32", corruption=t, severity=5)[::2]]
-    assert [r.cell.seed for r in own] == [0, 0, 0]
+    assert [r.subject.seed for r in own] == [0, 0, 0]
     stated = np.concatenate([r.array("confidence") for r in own]).astype(float)
     right = np.concatenate([r.array("correct") for r in own])
     place = np.minimum((stated * 15).astype(int), 14)
@@ -243,7 +244,7 @@ def test_detection_is_the_mean_over_seeds_and_twins_have_entropy_alone(records, 
 
 
 def relabelled(records, **fields):
-    return [replace(r, cell=replace(r.cell, **fields)) for r in records]
+    return [changed(r, subject=replace(r.subject, **fields)) for r in records]
 
 
 @pytest.fixture(scope="module")
@@ -273,7 +274,7 @@ def test_many_variants_have_a_figure_each(clean):
     for edition, name in zip(found, ("headroom", "paper"), strict=True):
         assert [line.format for line in edition.lines] == formats
         quantized = edition.bayesian[1:]
-        assert {r.cell.range for line in quantized for r in line.records} == {name}
+        assert {r.subject.range for line in quantized for r in line.records} == {name}
         assert not any(hollow(line.look) for line in edition.bayesian)
 
 
@@ -284,7 +285,7 @@ def test_floats_of_a_posterior_are_drawn_with_what_is_made_of_it(clean):
     found = editions([*more, *chosen(clean, format="DNN_INT8")])
     assert [e.slug for e in found] == ["a", "b", "c"]
     for edition, name in zip(found, "ABC", strict=True):
-        assert {r.cell.posterior for line in edition.bayesian for r in line.records} == {name}
+        assert {r.subject.posterior for line in edition.bayesian for r in line.records} == {name}
         assert [line.format for line in edition.bayesian] == ["FP32", "INT8", "INT8_SIGMA1"]
         assert [line.format for line in edition.twins] == ["DNN_INT8"]
         letter = edition.slug
@@ -300,7 +301,7 @@ def test_a_letter_means_the_same_in_every_format(clean):
     bits = [r for n in (1, 2, 4) for r in relabelled(int8, format=f"INT8_SIGMA{n}")]
     made += [r for name in "BC" for r in relabelled(bits, posterior=name)]
     for edition in editions(made):
-        assert len({r.cell.posterior for line in edition.lines for r in line.records}) == 1
+        assert len({r.subject.posterior for line in edition.lines for r in line.records}) == 1
 
 
 def test_a_legend_of_long_names_fits_its_figure(clean):

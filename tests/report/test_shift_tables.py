@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import replace
 from statistics import mean, median
 
 import numpy as np
 import pytest
+from records_made import changed
 from rich.console import Console
 from shift.shift_factory import TYPES, study
 from sklearn.metrics import roc_auc_score
@@ -107,7 +107,7 @@ def test_passes_are_shown_at_both_ends(found):
 def test_detection_pairs_seeds_and_is_sklearn_s(found):
     aurocs = []
     for inside, outside in zip(found.at("INT8"), found.at("INT8", "ood:svhn"), strict=True):
-        assert inside.cell.seed == outside.cell.seed
+        assert inside.subject.seed == outside.subject.seed
         scores = [r.array("mutual_information") for r in (inside, outside)]
         truth = np.repeat([0, 1], [len(scores[0]), len(scores[1])])
         aurocs.append(roc_auc_score(truth, np.concatenate(scores)))
@@ -172,7 +172,7 @@ def test_json_and_csv_and_markdown_agree(found, outcomes, reference):
     ],
 )
 def test_an_unfinished_study_is_shown_as_far_as_it_goes(found, reference, keep):
-    left = [r for rs in found.records.values() for r in rs if keep(r.cell)]
+    left = [r for rs in found.records.values() for r in rs if keep(r.subject)]
     (partial,) = results(left)
     outcomes = equivalence(partial, resamples=20)
     output = drawn(tables.tables(partial, outcomes, reference, detailed=True))
@@ -182,7 +182,7 @@ def test_an_unfinished_study_is_shown_as_far_as_it_goes(found, reference, keep):
     json.dumps(tables.to_dict(partial, outcomes, reference), allow_nan=False)
     assert tables.markdown(partial, outcomes, reference)
     files = tables.csv(partial, outcomes)
-    inside = [not r.cell.corruption.startswith("ood:") for r in left]
+    inside = [not r.subject.corruption.startswith("ood:") for r in left]
     assert set(files) <= {"scores", "severities", "ood", "equivalence"}
     assert ("scores" in files) == ("severities" in files) == any(inside)
     assert ("ood" in files) <= (not all(inside))
@@ -190,7 +190,7 @@ def test_an_unfinished_study_is_shown_as_far_as_it_goes(found, reference, keep):
 
 
 def test_scores_that_were_not_computed_are_dashes(found):
-    bare = [replace(r, scores={}) for rs in found.records.values() for r in rs]
+    bare = [changed(r, scores={}) for rs in found.records.values() for r in rs]
     (partial,) = results(bare)
     assert all(cell.strip() in ("–", row[0]) for row in sheets.clean(partial).rows for cell in row)
     assert drawn(tables.tables(partial, equivalence(partial, resamples=10)))

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import factory
 import pytest
+from records_made import changed
 from rich.console import Console
 
 from sigmabench.harness.core import words as text
@@ -37,21 +38,23 @@ def extreme(records):
     wide = []
     for record in records:
         timing = replace(
-            record.timing,
+            record.body.timing,
             percentiles_ns={"p50": 98_765_432_100.0, "p90": 98_765_432_100.0, "p99": 9.9e10},
             images_per_second=987_654.0,
         )
-        cell = replace(record.cell, mc=record.cell.mc * 20, batch=record.cell.batch * 32)
-        bandwidth = replace(record.bandwidth, pass_bytes=987_654_321, share_of_copy=1.234)
-        size = replace(record.size, file_bytes=987_654_321, weight_bytes=987_654_321)
-        wide.append(replace(record, cell=cell, timing=timing, bandwidth=bandwidth, size=size))
+        cell = replace(record.subject, mc=record.subject.mc * 20, batch=record.subject.batch * 32)
+        bandwidth = replace(record.body.bandwidth, pass_bytes=987_654_321, share_of_copy=1.234)
+        size = replace(record.body.size, file_bytes=987_654_321, weight_bytes=987_654_321)
+        wide.append(changed(record, subject=cell, timing=timing, bandwidth=bandwidth, size=size))
     return wide
 
 
 @pytest.mark.parametrize("widest", [False, True])
 def test_narrow_fits_80_columns_with_every_cell_whole(records, widest):
     shown = extreme(records) if widest else list(records)
-    shown += [replace(r, cell=replace(r.cell, range="paper")) for r in shown if r.fidelity]
+    shown += [
+        changed(r, subject=replace(r.subject, range="paper")) for r in shown if r.body.fidelity
+    ]
     output = drawn(table.narrow(shown))
     assert "…" not in output
     assert max(map(len, output.splitlines())) <= 80
@@ -86,7 +89,7 @@ def test_fidelity_and_size_and_paper_fit_80_columns(records, reference):
 def test_long_layer_names_fold_and_lose_nothing():
     names = ("layer4.2.downsample.0", "stages.3.blocks.11.attention.projection.weight")
     layers = tuple(replace(factory.layer(n, 0.9), weights=2_359_296) for n in names)
-    output = drawn(table.fidelity([replace(factory.record(format="INT8"), fidelity=layers)]))
+    output = drawn(table.fidelity([changed(factory.record(format="INT8"), fidelity=layers)]))
     assert "…" not in output
     assert max(map(len, output.splitlines())) <= 80
     first_column = "".join(line.split(" ")[0] for line in output.splitlines())
@@ -110,11 +113,10 @@ def test_one_row_a_cell_in_speed_and_a_format_and_t_in_quality(records):
 
 
 def test_batches_that_score_differently_have_a_row_each(records):
-    changed = list(records)
-    quality = changed[0].quality
+    quality = records[0].body.quality
     scores = {**quality.scores, "accuracy": (90.0, 90.0, 90.0)}
-    changed[0] = replace(changed[0], quality=replace(quality, scores=scores))
-    (section,) = sections(changed)
+    other = changed(records[0], quality=replace(quality, scores=scores))
+    (section,) = sections([other, *records[1:]])
     sheet = sheets.quality(section)
     assert len(sheet.rows) == 19
     assert "twice" in " ".join(sheet.notes)
@@ -123,9 +125,11 @@ def test_batches_that_score_differently_have_a_row_each(records):
 def test_speed_ratio_is_to_fp32_at_the_same_t_and_batch():
     records = factory.grid(formats=("FP32", "INT8"), mcs=(10,))
     (section,) = sections(records)
-    p50 = {(r.cell.format, r.cell.batch): r.timing.percentiles_ns["p50"] for r in records}
+    p50 = {
+        (r.subject.format, r.subject.batch): r.body.timing.percentiles_ns["p50"] for r in records
+    }
     for row in section.rows:
-        cell = row.record.cell
+        cell = row.record.subject
         assert row.speedup == pytest.approx(p50["FP32", cell.batch] / p50[cell.format, cell.batch])
 
 
@@ -133,7 +137,7 @@ def test_an_invalid_baseline_is_none():
     records = factory.grid(formats=("FP32", "INT8"), mcs=(10,))
     records[0] = factory.with_verdict(records[0], noise="fail: 40 %")
     (section,) = sections(records)
-    of = {(row.label, row.record.cell.batch): row.speedup for row in section.rows}
+    of = {(row.label, row.record.subject.batch): row.speedup for row in section.rows}
     assert of["FP32", 1] is None
     assert of["INT8", 1] is None
     assert of["INT8", 32] > 1
@@ -189,13 +193,13 @@ def test_findings_and_failures_stand_once_with_their_counts(records):
 
 def test_what_is_said_of_many_layers_is_one_line():
     (record,) = factory.grid(("INT8",))[:1]
-    one = record.fidelity[0]
+    one = record.body.fidelity[0]
 
     def notes(layers: int) -> list[str]:
         found = [f"l{i}.conv1: {i + 7}.5% of weights cannot move" for i in range(layers)]
         verdict = replace(record.verdict, findings=(*found, "weights are from a file"))
         fidelity = tuple(replace(one, layer=f"l{i}.conv1") for i in range(8))
-        (section,) = sections([replace(record, verdict=verdict, fidelity=fidelity)])
+        (section,) = sections([changed(record, verdict=verdict, fidelity=fidelity)])
         return [note.text for note in section.notes if note.kind == "finding"]
 
     assert notes(6) == [
@@ -220,8 +224,11 @@ def test_variants_of_a_format_are_told_apart(records):
     both = [*records, *factory.grid(("INT8",), range="paper")]
     (section,) = sections(both)
     assert section.variants == {"a": "range headroom", "b": "range paper"}
-    assert {r.label for r in section.rows if r.record.cell.format == "INT8"} == {"INT8 a", "INT8 b"}
-    assert {r.label for r in section.rows if r.record.cell.format == "FP32"} == {"FP32"}
+    assert {r.label for r in section.rows if r.record.subject.format == "INT8"} == {
+        "INT8 a",
+        "INT8 b",
+    }
+    assert {r.label for r in section.rows if r.record.subject.format == "FP32"} == {"FP32"}
 
 
 def test_variants_of_installed_code_without_a_commit_are_told_apart():
@@ -240,10 +247,10 @@ def test_subjects_and_machines_never_share_a_table(records):
 
 def test_missing_values_are_dashes():
     record = factory.record(mc=1)
-    quality = replace(record.quality, scores={"accuracy": (None, None, None)})
-    timing = replace(record.timing, percentiles_ns={"p50": None})
-    size = replace(record.size, ratio_file=None)
-    (section,) = sections([replace(record, quality=quality, timing=timing, size=size)])
+    quality = replace(record.body.quality, scores={"accuracy": (None, None, None)})
+    timing = replace(record.body.timing, percentiles_ns={"p50": None})
+    size = replace(record.body.size, ratio_file=None)
+    (section,) = sections([changed(record, quality=quality, timing=timing, size=size)])
     row = sheets.everything(section).rows[0]
     dashes = [i for i, cell in enumerate(row) if cell == "–"]
     columns = [f"{c.name} {c.unit}".strip() for c in sheets.everything(section).columns]
@@ -271,7 +278,9 @@ def test_paper_differences_are_ours_minus_theirs(records, reference):
     (section,) = sections(records)
     sheet = sheets.paper(section, reference)
     assert list(sheet.headings.values()) == ["accuracy %", "ECE %", "NLL nats", "Brier"]
-    ours = next(r for r in records if r.cell.format == "INT8" and r.cell.mc == 50).quality.scores
+    ours = next(
+        r for r in records if r.subject.format == "INT8" and r.subject.mc == 50
+    ).body.quality.scores
     accuracy = sum(ours["accuracy"]) / 3
     row = sheet.rows[1]
     assert row[0] == "INT8"
@@ -290,9 +299,9 @@ def test_size_ratio_of_weights_is_measured_and_matches_the_closed_form(records):
 
 def test_json_has_one_object_a_cell(records):
     shown = json.loads(table.to_json(records))
-    assert {item["key"] for item in shown} == {r.cell.key for r in records}
-    first = next(item for item in shown if item["key"] == records[0].cell.key)
-    expected = sum(records[0].quality.scores["nll"]) / 3
+    assert {item["key"] for item in shown} == {r.subject.key for r in records}
+    first = next(item for item in shown if item["key"] == records[0].subject.key)
+    expected = sum(records[0].body.quality.scores["nll"]) / 3
     assert first["scores"]["nll"]["mean"] == pytest.approx(expected)
     assert first["scores"]["mutual_information"] == {"mean": None, "std": None, "seeds": 0}
     assert first["scores"]["nll"]["seeds"] == 3
@@ -304,13 +313,13 @@ def test_csv_has_one_line_a_cell_and_every_field_of_it(records):
     assert len(lines) == len(records)
     by_key = {line["key"]: line for line in lines}
     for record in records:
-        line = by_key[record.cell.key]
-        assert all(line[k] == str(v) for k, v in vars(record.cell).items())
-        assert float(line["p50_ns"]) == record.timing.percentiles_ns["p50"]
+        line = by_key[record.subject.key]
+        assert all(line[k] == str(v) for k, v in vars(record.subject).items())
+        assert float(line["p50_ns"]) == record.body.timing.percentiles_ns["p50"]
 
 
 def test_markdown_tables_are_rectangular_and_escaped(records, reference):
-    hostile = [replace(r, cell=replace(r.cell, format="A|B")) for r in records[:1]]
+    hostile = [changed(r, subject=replace(r.subject, format="A|B")) for r in records[:1]]
     output = table.markdown([*records, *hostile], reference)
     assert "A\\|B" in output
     blocks = output.replace("\\|", "").split("\n\n")
@@ -324,7 +333,7 @@ def test_markdown_is_escaped_everywhere():
     hostile = "*a* <b> [c](d) `e` _f_ &amp; > | $g$ ~h~ #9"
     record = factory.record(format="INT8", workload=hostile, noise=hostile)
     record = factory.with_verdict(record, (hostile,), instruction_set=f"fail: {hostile}")
-    record = replace(record, fingerprint=factory.fingerprint(cpu=hostile))
+    record = changed(record, fingerprint=factory.fingerprint(cpu=hostile))
     output = table.markdown([record, factory.record(format="INT8", workload=hostile)])
     escaped = re.sub(r"([*<>\[\]`_&|$~#])", r"\\\1", hostile)
     assert output.count(escaped) == 5  # title, machine, variant, failure, finding
@@ -346,7 +355,7 @@ def test_differences_name_what_they_are_to_and_what_is_kept():
     assert list(rows) == ["FP32", "INT8"], "DNN_FP32 is compared with nothing"
     assert rows["INT8"][2:5] == ("FP32", "−0.12 ± 0.30", "+0.0021 ± 0.3000")
     mine, whole = (
-        text.mean(row.record.quality.scores["mutual_information"])
+        text.mean(row.record.body.quality.scores["mutual_information"])
         for row in sorted(section.rows, key=lambda row: row.label, reverse=True)
         if row.label in ("INT8", "FP32")
     )
@@ -356,7 +365,7 @@ def test_differences_name_what_they_are_to_and_what_is_kept():
 
 
 def test_older_records_have_no_differences():
-    records = [replace(r, paired=None) for r in factory.grid(("FP32", "INT8"))]
+    records = [changed(r, paired=None) for r in factory.grid(("FP32", "INT8"))]
     (section,) = sections(records)
     assert sheets.paired(section) == []
     assert "image by image" not in drawn(table.narrow(records))

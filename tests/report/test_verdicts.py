@@ -131,5 +131,5 @@ def test_a_noisy_clock_greys_latencies_alone(make):
 def test_the_invalid_point_is_the_grey_one_and_hides_the_other():
     (point, *_) = greyed(against_mc(failing(**PATH)))
     row = next(row for row in failing(**PATH).rows if row.label == "INT8")
-    assert point.y == pytest.approx([np.mean(row.record.quality.scores["accuracy"])])
+    assert point.y == pytest.approx([np.mean(row.record.body.quality.scores["accuracy"])])
     assert point.covering

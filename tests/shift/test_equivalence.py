@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from records_made import changed
 from shift import shift_factory
 from shift.shift_factory import TYPES, cell, record, study
 
@@ -301,7 +302,7 @@ def test_an_ece_below_twice_its_floor_is_marked(ece, near):
 def test_luck_of_four_groups_has_three_degrees_of_freedom():
     fp32, int8 = (
         one for one in study(("FP32", "INT8"), TYPES[:1], (1,), images=40, ood=())
-        if one.cell.severity == 1
+        if one.subject.severity == 1
     )  # fmt: skip
     assert {luck.freedom for luck in luck_of([[int8]], [[fp32]], "accuracy")} == {3}
 
@@ -342,7 +343,9 @@ def test_the_same_seed_gives_the_same_outcomes_however_resamples_are_cut(monkeyp
 def test_an_unfinished_study_compares_what_both_formats_have():
     made = study(("FP32", "INT8", "DNN_INT8"), TYPES, (1, 2), images=40)
     gone = {("INT8", "fog", 1), ("FP32", "brightness", 1), ("INT8", "none", 0)}
-    left = [r for r in made if (r.cell.format, r.cell.corruption, r.cell.severity) not in gone]
+    left = [
+        r for r in made if (r.subject.format, r.subject.corruption, r.subject.severity) not in gone
+    ]
     (found,) = results(left)
     outcomes = equivalence(found, resamples=20)
     assert {(o.variant, o.severity, o.types) for o in outcomes} == {
@@ -388,7 +391,7 @@ def test_variants_that_differ_in_something_else_get_letters():
 def test_a_variant_is_compared_with_the_float_of_its_own_network_and_t():
     def made(format_, **changes):
         whole = study((format_,), TYPES[:1], (1,), images=30, ood=())
-        return [replace(r, cell=replace(r.cell, **changes)) for r in whole]
+        return [changed(r, subject=replace(r.subject, **changes)) for r in whole]
 
     first = [*made("FP32", posterior="A"), *made("INT8", posterior="B")]
     (found,) = results(first)
@@ -474,7 +477,7 @@ def test_a_format_is_compared_with_the_float_of_its_own_noise():
     for order in ([older, shared, int8], [shared, older, int8]):
         (found,) = results(order)
         (reference,) = found.at(found.reference("INT8"))
-        assert reference.cell.noise == "stream-v1"
+        assert reference.subject.noise == "stream-v1"
     (found,) = results([older, int8])
     assert found.reference("INT8") == "FP32"
 
@@ -563,7 +566,7 @@ def test_luck_of_what_is_linear_is_the_jackknife_s():
 def test_contrasts_are_differences_of_what_halves_of_the_passes_score():
     (found,) = results(study(("FP32",), TYPES[:1], (2,), images=60, mc=(12,), ood=()))
     (one,) = found.at("FP32", TYPES[0], 2)
-    logits, labels = shift_factory._logits(one.cell, 60, 0.0), shift_factory._labels(60)
+    logits, labels = shift_factory._logits(one.subject, 60, 0.0), shift_factory._labels(60)
 
     def scored(passes, metric):
         return score(summarise(logits[torch.from_numpy(passes)]), labels, (metric,))[metric]
@@ -579,7 +582,7 @@ def test_contrasts_are_differences_of_what_halves_of_the_passes_score():
 
 def test_records_of_before_and_of_now_are_not_compared():
     made = study(("FP32", "INT8"), TYPES[:1], (1,), images=80, ood=())
-    old = replace(made[-1], contrasts={}, halves={"nll": halves_of(1.0, 0.1)})
+    old = changed(made[-1], contrasts={}, halves={"nll": halves_of(1.0, 0.1)})
     (found,) = results([*made[:-1], old])
     with pytest.raises(UserError, match="score them again with --policy always"):
         equivalence(found, resamples=10)
@@ -613,7 +616,7 @@ def test_no_interval_depends_on_which_other_formats_are_shown():
     outcomes = equivalence(whole, resamples=200)
     every = {(o.variant, o.metric, o.severity): o for o in outcomes}
     for shown in (("FP32", "INT8_SIGMA1"), ("DNN_FP32", "DNN_INT8"), formats[:2] + formats[4:]):
-        (some,) = results([one for one in made if one.cell.format in shown])
+        (some,) = results([one for one in made if one.subject.format in shown])
         for o in equivalence(some, resamples=200):
             other = every[o.variant, o.metric, o.severity]
             assert (o.low, o.high) == pytest.approx((other.low, other.high), abs=1e-9)

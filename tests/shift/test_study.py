@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 import pytest
 import shift_factory
+from records_made import changed
 
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.corruptions.registered import CORRUPTIONS, corrupt
@@ -48,7 +49,7 @@ def run(path: Path, chosen: ShiftPlan, **options: object) -> list[ShiftRecord]:
 
 def same(a: list[ShiftRecord], b: list[ShiftRecord]) -> None:
     """Equal but for when they were made."""
-    assert [replace(r, created="") for r in a] == [replace(r, created="") for r in b]
+    assert [changed(r, created="") for r in a] == [changed(r, created="") for r in b]
 
 
 @pytest.fixture(scope="module")
@@ -59,18 +60,18 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[ShiftRec
 
 def test_every_format_is_scored_on_every_condition(whole: tuple[Path, list[ShiftRecord]]) -> None:
     path, records = whole
-    conditions = {(r.cell.corruption, r.cell.severity) for r in records}
+    conditions = {(r.subject.corruption, r.subject.severity) for r in records}
     types = ("contrast", "gaussian_noise")
     assert conditions == {("none", 0), *((t, s) for t in types for s in (1, 5))}
     assert len(records) == 15
     assert len(list(path.glob("*/*/*.json"))) == 15
     for record in records:
-        stochastic = record.cell.format != "DNN_INT8"
+        stochastic = record.subject.format != "DNN_INT8"
         assert record.mc == ((1, 2, 4) if stochastic else (1,))
         assert set(record.scores) == set(METRICS.names())
         assert ("mutual_information" in record.per_image) == stochastic
-        assert record.cell.shifted == ("" if record.cell.severity == 0 else "generated 0")
-    drawn = {r.cell.format: (r.cell.backend, r.cell.noise) for r in records}
+        assert record.subject.shifted == ("" if record.subject.severity == 0 else "generated 0")
+    drawn = {r.subject.format: (r.subject.backend, r.subject.noise) for r in records}
     assert drawn == {
         "FP32": ("drawn", "stream-v1"),  # as the int8 formats
         "INT8_SIGMA1": ("reference", "stream-v1"),
@@ -95,8 +96,8 @@ def test_a_prefix_is_a_study_of_fewer_passes(
         (longer,) = (
             r
             for r in whole[1]
-            if (r.cell.format, r.cell.corruption, r.cell.severity)
-            == (record.cell.format, record.cell.corruption, record.cell.severity)
+            if (r.subject.format, r.subject.corruption, r.subject.severity)
+            == (record.subject.format, record.subject.corruption, record.subject.severity)
         )
         for metric in METRICS:
             for T in record.mc:
@@ -117,7 +118,7 @@ def test_images_are_the_corrupted_ones(whole: tuple[Path, list[ShiftRecord]]) ->
     (record,) = (
         r
         for r in whole[1]
-        if (r.cell.format, r.cell.corruption, r.cell.severity)
+        if (r.subject.format, r.subject.corruption, r.subject.severity)
         == ("INT8_SIGMA1", "gaussian_noise", 5)
     )
     np.testing.assert_array_equal(record.array("correct"), right)
@@ -233,13 +234,13 @@ def test_a_study_is_never_put_together_from_two_machines() -> None:
     first, second, third, *_ = shift_factory.study(types=("fog",), severities=(1,))
 
     def on(record: ShiftRecord, cpu: str, created: str) -> ShiftRecord:
-        return replace(
+        return changed(
             record, created=created, fingerprint=replace(record.fingerprint, cpu=cpu, code=created)
         )
 
     one = [on(first, "one", "1"), on(second, "one", "2"), on(first, "one", "3")]
     other = [on(first, "other", "4"), on(third, "other", "5")]
-    cells = [first.cell, second.cell, third.cell]
+    cells = [first.subject, second.subject, third.subject]
     assert study._of_one_machine([*one, other[0]], cells) == [one[2], one[1]]
     assert study._of_one_machine([*one, *other], cells) == other
     assert study._of_one_machine([*one, *other], cells[:2]) == [one[2], one[1]]
@@ -249,13 +250,13 @@ def test_a_study_is_never_put_together_from_two_machines() -> None:
 def test_superseded_records_answer_to_another_digest_of_their_images() -> None:
     """With the whole identity of its machine a record has the digest of its images' contents."""
     record = shift_factory.study(types=("fog",), severities=(1,))[0]
-    named = replace(record, cell=replace(record.cell, data="0123456789abcdef"))
-    asked = replace(named.cell, data="fedcba9876543210")
+    named = changed(record, subject=replace(record.subject, data="0123456789abcdef"))
+    asked = replace(named.subject, data="fedcba9876543210")
     assert study._of_one_machine([named], [asked]) == [named]
     assert study._of_one_machine([named], [replace(asked, mc=asked.mc + 1)]) == []
     assert study._of_one_machine([record], [asked]) == []
     whole = replace(named.fingerprint, machine=Machine("v", "n", "6", "1", "1", (), 2, 2, {}, ""))
-    assert study._of_one_machine([replace(named, fingerprint=whole)], [asked]) == []
+    assert study._of_one_machine([changed(named, fingerprint=whole)], [asked]) == []
 
 
 def test_batches_of_images_change_no_record(
@@ -263,9 +264,9 @@ def test_batches_of_images_change_no_record(
 ) -> None:
     monkeypatch.setattr(study, "images_at_a_time", lambda _: 7)
     found = run(tmp_path, plan(formats=("FP32",)))
-    expected = [record for record in whole[1] if record.cell.format == "FP32"]
+    expected = [record for record in whole[1] if record.subject.format == "FP32"]
     for one, other in zip(found, expected, strict=True):
-        assert one.cell == other.cell
+        assert one.subject == other.subject
         assert one.score("nll") == pytest.approx(other.score("nll"), rel=1e-5)
 
 
@@ -273,7 +274,7 @@ def test_records_survive_their_file_and_are_of_their_own_kind(
     whole: tuple[Path, list[ShiftRecord]],
 ) -> None:
     path, records = whole
-    file = Store(path, SHIFT_RECORDS).file(records[0].cell, records[0].fingerprint)
+    file = Store(path, SHIFT_RECORDS).file(records[0].subject, records[0].fingerprint)
     assert file.read_text() == to_json(records[0])
     with pytest.raises(UserError, match="not a valid record"):
         Store(path, RUN_RECORDS).load(file)
@@ -281,7 +282,7 @@ def test_records_survive_their_file_and_are_of_their_own_kind(
 
 def test_seeds_are_cells_but_a_deterministic_format_has_one(tmp_path: Path) -> None:
     records = run(tmp_path, plan(types=(), seeds=2))
-    assert [(r.cell.format, r.cell.seed) for r in records] == [
+    assert [(r.subject.format, r.subject.seed) for r in records] == [
         ("FP32", 0), ("INT8_SIGMA1", 0), ("DNN_INT8", 0), ("FP32", 1), ("INT8_SIGMA1", 1),
     ]  # fmt: skip
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from records_made import changed
 from shift import shift_factory
 from torch import Tensor
 
@@ -165,7 +166,7 @@ def plan(workload: Workload, **choices: Any) -> ShiftPlan:
 
 def run(path: Path, chosen: ShiftPlan, workers: int) -> list[ShiftRecord]:
     found = study.run(chosen, Store(path, SHIFT_RECORDS), "test", workers=workers)
-    return [replace(record, created="") for record in found]
+    return [changed(record, created="") for record in found]
 
 
 def test_workers_need_no_function_of_a_workload(tmp_path: Path) -> None:

@@ -296,14 +296,14 @@ def test_an_image_that_cannot_be_read_is_counted_and_named(root: Path, tmp_path:
     )
     store = Store(tmp_path / "results", RUN_RECORDS)
     records = run(plan, store, "sigmabench run")
-    assert [r.quality.images for r in records] == [5, 5]
-    assert {r.quality.skipped for r in records} == {("images/2.jpg",)}
+    assert [r.body.quality.images for r in records] == [5, 5]
+    assert {r.body.quality.skipped for r in records} == {("images/2.jpg",)}
     lost = "images left out because they cannot be read: 1"
     origin = "pretrained weights are from their hub (toy-v1)"
     told = [record.verdict.findings for record in records]
     assert told[0][:2] == (f"{lost} (images/2.jpg)", origin)
     assert told[1][:3] == (f"{lost} (images/2.jpg)", f"calibration {lost} ({torn})", origin)
-    assert store.records(WORKLOAD.name)[0].quality.skipped == ("images/2.jpg",)
+    assert store.records(WORKLOAD.name)[0].body.quality.skipped == ("images/2.jpg",)
 
 
 def test_other_images_are_another_cell(root: Path) -> None:

@@ -28,7 +28,6 @@ from torch import Tensor
 from ...core.errors import UserError
 from ...core.whole import content_hash, put_atomically, read_json, text_path
 from ...predict.predicted import Outcomes, Summary
-from ...records.store import PREDICTIONS
 
 #: Outcomes by name, such as `50` for T = 50, and tensors of one value an image.
 Made = tuple[dict[str, Outcomes], dict[str, Tensor]]
@@ -45,7 +44,7 @@ class Scratch:
     """The predictions of one machine and code.
 
     Args:
-        folder: of its records.
+        folder: in which they are kept, in that of its records.
         reuse: whether what runs before have made counts.
 
     Attributes:
@@ -53,11 +52,11 @@ class Scratch:
     """
 
     def __init__(self, folder: Path, reuse: bool = True) -> None:
-        self.folder = folder / PREDICTIONS
+        self.folder = folder
         self.findings: tuple[str, ...] = ()
         self._reuse = reuse
         self._own: set[Path] = set()
-        _remove_forgotten(folder.parent)
+        _remove_forgotten(folder)
 
     def get(
         self, key: Mapping[str, Any], needed: Collection[str], make: Callable[[], Made]
@@ -98,9 +97,10 @@ class Scratch:
             self.folder.rmdir()
 
 
-def _remove_forgotten(workload: Path) -> None:
+def _remove_forgotten(folder: Path) -> None:
+    """Of all machines and code that this one's home has records of."""
     before = time.time() - _KEPT_SECONDS
-    for path in workload.glob(f"*/{PREDICTIONS}/*.safetensors"):
+    for path in folder.parent.parent.glob(f"*/{folder.name}/*.safetensors"):
         with suppress(OSError):
             if path.stat().st_mtime < before:
                 path.unlink()

@@ -24,23 +24,23 @@ FORMATS = ("DNN_FP32", "FP32", "INT8", "INT8_SIGMA1")
 
 def fixed_percent(record: RunRecord) -> float:
     """Weights that no draw can move, %."""
-    layers = record.fidelity
+    layers = record.body.fidelity
     fixed = sum(layer.immovable_share * layer.weights for layer in layers)
     return 100 * fixed / sum(layer.weights for layer in layers)
 
 
 def row(delta: float, record: RunRecord) -> str:
     """One line of the table."""
-    scores, layers = record.quality.scores, record.fidelity
+    scores, layers = record.body.quality.scores, record.body.fidelity
     mutual = scores["mutual_information"][0]
     cells = [
-        "–" if record.cell.format.startswith("DNN") else f"{delta}",
-        record.cell.format,
+        "–" if record.subject.format.startswith("DNN") else f"{delta}",
+        record.subject.format,
         f"{scores['accuracy'][0]:.2f}",
         f"{scores['nll'][0]:.3f}",
         "–" if mutual is None else f"{mutual:.3f}",
     ]
-    if layers and record.cell.format != "FP32":
+    if layers and record.subject.format != "FP32":
         ratios = [layer.std_ratio for layer in layers]
         spread = f"{min(ratios):.2f} {median(ratios):.2f} {max(ratios):.2f}"
         cells += [spread, f"{fixed_percent(record):.1f}"]
@@ -54,10 +54,10 @@ def main() -> None:
     found = {}
     for record in records:
         delta = re.search(r"--delta (\S+)", record.command)
-        if delta is not None and record.cell.format in FORMATS:
-            found[float(delta.group(1)), record.cell.format] = record
-    (images,) = {record.quality.images for record in found.values()}
-    (passes,) = {record.cell.mc for record in found.values() if record.cell.mc > 1}
+        if delta is not None and record.subject.format in FORMATS:
+            found[float(delta.group(1)), record.subject.format] = record
+    (images,) = {record.body.quality.images for record in found.values()}
+    (passes,) = {record.subject.mc for record in found.values() if record.subject.mc > 1}
     print(__doc__.strip())
     print(f"\n{images} images (1 point is {images / 100:.2f}), T = {passes}, seed 0.\n")
     print("| δ | format | accuracy % | NLL | MI nats | σ kept: least, median, most | fixed % |")
@@ -68,7 +68,7 @@ def main() -> None:
         "\nσ kept: standard deviation of a layer's draws over that of FP32's. Fixed: weights that\n"
         "no draw can move.\n"
     )
-    accuracy = {key: record.quality.scores["accuracy"][0] for key, record in found.items()}
+    accuracy = {key: record.body.quality.scores["accuracy"][0] for key, record in found.items()}
     (whole,) = (value for (_, format_), value in accuracy.items() if format_ == "DNN_FP32")
     losses = {d: whole - value for (d, f), value in accuracy.items() if f == "FP32"}
     near = [delta for delta, loss in losses.items() if loss <= LOSS]

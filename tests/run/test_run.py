@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file
+from studied import studied
 
 from sigmabench.harness.backends.base import BACKENDS
 from sigmabench.harness.backends.reference import ReferencePredictor
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.measure import watch
 from sigmabench.harness.records.run_record import RUN_RECORDS, RunRecord
-from sigmabench.harness.records.store import Policy, Store
-from sigmabench.harness.records.stored import stored
+from sigmabench.harness.records.store import Store
 from sigmabench.harness.studies.run import measure as sweep
 from sigmabench.harness.studies.run import scoring
 from sigmabench.harness.studies.run.cache import Scratch
@@ -113,7 +113,7 @@ def measured(
         seeds=2,
         **{"limit": 24, **choices},
     )
-    return sweep.run(plan, Store(tmp_path, RUN_RECORDS), "test")[-1]
+    return studied("run", plan, tmp_path)[-1]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ HARD = {"mc": 11, "adaptive": True, "confidence": 1 - 1e-9}  # no image stops at
 
 def test_an_unbroken_backend_is_valid_at_adaptive_t(tmp_path, monkeypatch):
     record = measured(ReferencePredictor, tmp_path, monkeypatch, mc=8, adaptive=True)
-    assert record.cell.stopping == "auto 0.99"
+    assert record.subject.stopping == "auto 0.99"
     assert record.verdict.valid, record.verdict.audits
     assert record.verdict.audits["scored the timed path"] == "pass"
     assert record.verdict.audits["every timed pass drew"] == "pass"
@@ -185,31 +185,31 @@ def test_an_adaptive_cell_says_what_it_spent_and_changed(tmp_path):
         adaptive=True,
         confidence=0.999,
     )
-    records = sweep.run(plan, Store(tmp_path, RUN_RECORDS), "test")
-    assert [(r.cell.format, r.cell.mc, r.cell.stopping) for r in records[:4]] == [
+    records = studied("run", plan, tmp_path)
+    assert [(r.subject.format, r.subject.mc, r.subject.stopping) for r in records[:4]] == [
         ("INT8", 1, "fixed"),
         ("DNN_INT8", 1, "fixed"),
         ("INT8", 12, "fixed"),
         ("INT8", 12, "auto 0.999"),
     ]
     full, found = records[2:4]
-    spent = found.adaptive
-    assert full.adaptive is None
+    spent = found.body.adaptive
+    assert full.body.adaptive is None
     assert spent is not None
     assert (spent.confidence, spent.limit, spent.looks) == (0.999, 12, (5, 8, 12))
     for images, mean in zip(spent.images, spent.mean_passes, strict=True):
         assert sum(images) == 40
         assert mean == sum(n * t for n, t in zip(images, spent.looks, strict=True)) / 40
-    assert set(spent.differences) == set(found.quality.scores)
+    assert set(spent.differences) == set(found.body.quality.scores)
     for name, values in spent.differences.items():
         for seed, value in enumerate(values):
-            expected = found.quality.scores[name][seed] - full.quality.scores[name][seed]
+            expected = found.body.quality.scores[name][seed] - full.body.quality.scores[name][seed]
             assert value == pytest.approx(expected, abs=1e-12)
     assert 5 <= spent.query_passes <= 12
-    assert found.timing.interleaved_with == full.timing.interleaved_with
-    assert found.timing.images_per_second == pytest.approx(1e9 / spent.mean_latency_ns)
-    assert found.bandwidth.pass_bytes == full.bandwidth.pass_bytes
-    assert found.bandwidth.paper_ratio is None
+    assert found.body.timing.interleaved_with == full.body.timing.interleaved_with
+    assert found.body.timing.images_per_second == pytest.approx(1e9 / spent.mean_latency_ns)
+    assert found.body.bandwidth.pass_bytes == full.body.bandwidth.pass_bytes
+    assert found.body.bandwidth.paper_ratio is None
 
 
 def test_cells_of_one_batch_and_mc_are_timed_in_turns(tmp_path):
@@ -222,14 +222,14 @@ def test_cells_of_one_batch_and_mc_are_timed_in_turns(tmp_path):
         seconds=0.02,
         seeds=1,
     )
-    records = sweep.run(plan, Store(tmp_path, RUN_RECORDS), "test")
+    records = studied("run", plan, tmp_path)
     assert len(records) == 5
-    by_key = {record.cell.key: record for record in records}
+    by_key = {record.subject.key: record for record in records}
     for record in records:
-        together = [by_key[key].cell for key in record.timing.interleaved_with]
-        assert {(cell.batch, cell.mc) for cell in together} == {(1, record.cell.mc)}
-        assert len(together) == (2 if record.cell.mc > 1 else 1)
-        by_race = {r.cell for r in records if r.timing.race == record.timing.race}
+        together = [by_key[key].subject for key in record.body.timing.interleaved_with]
+        assert {(cell.batch, cell.mc) for cell in together} == {(1, record.subject.mc)}
+        assert len(together) == (2 if record.subject.mc > 1 else 1)
+        by_race = {r.subject for r in records if r.body.timing.race == record.body.timing.race}
         assert by_race == set(together)
         assert record.verdict.audits["cores free"].startswith(("pass", "not applicable"))
         assert record.verdict.audits["not throttled"].startswith(("pass", "not applicable"))
@@ -249,7 +249,7 @@ def test_a_quota_is_a_finding_and_throttling_an_audit_of_every_record(tmp_path, 
         seconds=0.02,
         seeds=1,
     )
-    for record in sweep.run(plan, Store(tmp_path, RUN_RECORDS), "test"):
+    for record in studied("run", plan, tmp_path):
         assert "the CPU quota allows 1.5 cores" in record.verdict.findings
         assert record.verdict.audits["not throttled"].startswith("fail: the CPU quota of 1.5 cores")
         assert not record.verdict.valid
@@ -267,22 +267,28 @@ def test_scores_of_a_run_that_was_stopped_are_not_computed_again(tmp_path, monke
         seconds=0.02,
         seeds=2,
     )
-    whole = sweep.run(plan, Store(tmp_path / "whole", RUN_RECORDS), "test")
+    whole = studied("run", plan, tmp_path / "whole")
     store = Store(tmp_path / "stopped", RUN_RECORDS)
     with monkeypatch.context() as patched:
-        patched.setattr(sweep._Grid, "_group", stopped := _stop_at_second(sweep._Grid._group))
+        patched.setattr(
+            sweep.RunMeasurer, "_group", stopped := _stop_at_second(sweep.RunMeasurer._group)
+        )
         with pytest.raises(KeyboardInterrupt):
-            sweep.run(plan, store, "test")
+            studied("run", plan, store.path)
     assert 0 < len(store.records()) < len(whole)
     assert stopped.calls == 2
     with monkeypatch.context() as patched:
         patched.setattr(scoring, "outcomes", None)
         patched.setattr(scoring, "evaluate_adaptive", None)
-        found = sweep.run(plan, store, "test")
-    assert [record.cell for record in found] == [record.cell for record in whole]
-    assert [record.quality for record in found] == [record.quality for record in whole]
-    assert [record.paired for record in found] == [record.paired for record in whole]
-    assert all(record.paired for record in found if not record.cell.adaptive and record.cell.mc > 1)
+        found = studied("run", plan, store.path)
+    assert [record.subject for record in found] == [record.subject for record in whole]
+    assert [record.body.quality for record in found] == [record.body.quality for record in whole]
+    assert [record.body.paired for record in found] == [record.body.paired for record in whole]
+    assert all(
+        record.body.paired
+        for record in found
+        if not record.subject.adaptive and record.subject.mc > 1
+    )
     assert not list(tmp_path.rglob(".predictions"))
 
 
@@ -312,13 +318,13 @@ def test_predictions_of_a_killed_run_are_gone_once_all_records_are_there(
     with monkeypatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
         patched.setattr(Store, "save", killed)
         patched.setattr(Scratch, "clear", lambda self, keys: None)
-        sweep.run(plan, store, "test")
+        studied("run", plan, store.path)
     assert len(store.records()) == records
     assert list(tmp_path.rglob(".predictions"))
-    assert stored(plan, store, Policy.ONLY_MISSING) is None
-    sweep.run(plan, store, "test")
+    before = {record.created for record in store.records()}
+    found = studied("run", plan, store.path)
     assert not list(tmp_path.rglob(".predictions"))
-    assert stored(plan, store, Policy.ONLY_MISSING) is not None
+    assert before <= {record.created for record in found}, "nothing is measured again"
 
 
 @pytest.mark.parametrize("adaptive", [False, True])
@@ -334,7 +340,7 @@ def test_a_run_keeps_numbers_of_each_image_not_of_each_class(tmp_path, monkeypat
         seconds=0.01,
         seeds=2,
     )
-    sweep.run(plan, Store(tmp_path, RUN_RECORDS), "test")
+    studied("run", plan, tmp_path)
     kept = [load_file(path) for path in tmp_path.rglob(".predictions/*.safetensors")]
     assert len(kept) == 2, "one a seed"
     for name, values in ((n, v) for one in kept for n, v in one.items()):
@@ -354,15 +360,15 @@ def test_formats_that_come_later_are_compared_as_in_one_run(tmp_path: Path) -> N
         )
 
     names = ("DNN_FP32", "FP32", "INT8", "DNN_INT8")
-    whole = sweep.run(plan(*names), Store(tmp_path / "whole", RUN_RECORDS), "test")
+    whole = studied("run", plan(*names), tmp_path / "whole")
     store = Store(tmp_path / "later", RUN_RECORDS)
-    first = sweep.run(plan(*names[:2]), store, "test")
-    found = sweep.run(plan(*names), store, "test")
-    assert [record.cell for record in found] == [record.cell for record in whole]
-    assert [record.paired for record in found] == [record.paired for record in whole]
-    assert sum(record.paired is not None for record in found) == 5  # of 6, less DNN_FP32
+    first = studied("run", plan(*names[:2]), store.path)
+    found = studied("run", plan(*names), store.path)
+    assert [record.subject for record in found] == [record.subject for record in whole]
+    assert [record.body.paired for record in found] == [record.body.paired for record in whole]
+    assert sum(record.body.paired is not None for record in found) == 5  # of 6, less DNN_FP32
     kept = {record.created for record in first}
-    assert {r.created for r in found if r.cell.format in names[:2]} == kept, "not timed again"
+    assert {r.created for r in found if r.subject.format in names[:2]} == kept, "not timed again"
 
 
 def _stop_at_second(group):
@@ -379,7 +385,7 @@ def _stop_at_second(group):
 def test_a_batch_larger_than_the_split_is_refused(tmp_path):
     plan = Plan(resolve_workload("lenet-digits"), batches=(64,), limit=20)
     with pytest.raises(UserError, match="--batch is 64, more than the 20 images"):
-        sweep.run(plan, Store(tmp_path, RUN_RECORDS), "test")
+        studied("run", plan, tmp_path)
 
 
 def test_peak_memory_and_bandwidth_are_those_of_the_cell(tmp_path):
@@ -392,18 +398,18 @@ def test_peak_memory_and_bandwidth_are_those_of_the_cell(tmp_path):
         seconds=0.02,
         seeds=1,
     )
-    int8, fp32 = sweep.run(plan, Store(tmp_path, RUN_RECORDS), "test")
-    weights = int8.size.weights
-    assert int8.bandwidth.mean_bytes >= weights
-    assert fp32.bandwidth.mean_bytes >= 4 * weights
-    assert int8.bandwidth.pass_bytes < fp32.bandwidth.pass_bytes
-    assert int8.bandwidth.paper_ratio == 8
-    assert fp32.bandwidth.paper_ratio is None
+    int8, fp32 = studied("run", plan, tmp_path)
+    weights = int8.body.size.weights
+    assert int8.body.bandwidth.mean_bytes >= weights
+    assert fp32.body.bandwidth.mean_bytes >= 4 * weights
+    assert int8.body.bandwidth.pass_bytes < fp32.body.bandwidth.pass_bytes
+    assert int8.body.bandwidth.paper_ratio == 8
+    assert fp32.body.bandwidth.paper_ratio is None
     for record in (int8, fp32):
-        moved = record.bandwidth.pass_bytes * record.cell.mc
-        seconds = record.cell.batch / record.timing.images_per_second
-        assert record.bandwidth.achieved_gb_per_s == pytest.approx(moved / seconds / 1e9)
-        assert record.peak_memory_bytes > 10**8
+        moved = record.body.bandwidth.pass_bytes * record.subject.mc
+        seconds = record.subject.batch / record.body.timing.images_per_second
+        assert record.body.bandwidth.achieved_gb_per_s == pytest.approx(moved / seconds / 1e9)
+        assert record.body.peak_memory_bytes > 10**8
 
 
 def test_differences_are_to_what_the_same_run_scored(tmp_path: Path) -> None:
@@ -418,22 +424,22 @@ def test_differences_are_to_what_the_same_run_scored(tmp_path: Path) -> None:
         limit=64,
     )
     store = Store(tmp_path, RUN_RECORDS)
-    found = {(r.cell.format, r.cell.mc): r for r in sweep.run(plan, store, "test")}
-    assert found["DNN_FP32", 1].paired is None
+    found = {(r.subject.format, r.subject.mc): r for r in studied("run", plan, store.path)}
+    assert found["DNN_FP32", 1].body.paired is None
     for format_, reference, mc, other in (
         ("INT8", "FP32", 4, 4),
         ("FP32", "DNN_FP32", 4, 1),
         ("DNN_INT8", "DNN_FP32", 1, 1),
     ):
-        beside = found[format_, mc].paired
+        beside = found[format_, mc].body.paired
         assert beside is not None
         assert beside.reference == reference
         for metric, score in (("accuracy_percent", "accuracy"), ("nll_nats", "nll")):
-            mine = found[format_, mc].quality.scores[score]
-            others = found[reference, other].quality.scores[score]
+            mine = found[format_, mc].body.quality.scores[score]
+            others = found[reference, other].body.quality.scores[score]
             assert beside.differences[metric] == pytest.approx(
                 sum(mine) / len(mine) - sum(others) / len(others)
             )
         assert beside.seeds == (len(mine), len(others))
-    again = {(r.cell.format, r.cell.mc): r for r in sweep.run(plan, store, "test")}
-    assert again["INT8", 4].paired == found["INT8", 4].paired, "read back from its file"
+    again = {(r.subject.format, r.subject.mc): r for r in studied("run", plan, store.path)}
+    assert again["INT8", 4].body.paired == found["INT8", 4].body.paired, "read back from its file"

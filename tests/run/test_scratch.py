@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from safetensors import SafetensorError
 
 from sigmabench.harness.predict.predicted import Outcomes, Predictive
+from sigmabench.harness.records.store import PREDICTIONS
 from sigmabench.harness.studies.run.cache import Made, Scratch
 
 KEY = {"format": "INT8", "seed": 0, "rule": None}
@@ -32,6 +33,11 @@ def made(T: int = 3, whole: bool = False) -> Made:
     labels = torch.arange(7) % 4
     found = {str(t): s.outcomes(labels, whole, 2) for t, s in predictive.summaries().items()}
     return found, {"spent": torch.arange(7)}
+
+
+def scratch_in(folder: Path, reuse: bool = True) -> Scratch:
+    """Of a folder of records."""
+    return Scratch(folder / PREDICTIONS, reuse)
 
 
 def fail() -> Made:
@@ -49,8 +55,8 @@ def same(a: Outcomes, b: Outcomes) -> bool:
 @pytest.mark.parametrize("whole", [False, True])
 def test_what_was_made_comes_back_bit_for_bit(tmp_path: Path, whole: bool) -> None:
     first = made(whole=whole)
-    Scratch(tmp_path).get(KEY, ("1", "3"), lambda: first)
-    again = Scratch(tmp_path).get(KEY, ("3",), fail)
+    scratch_in(tmp_path).get(KEY, ("1", "3"), lambda: first)
+    again = scratch_in(tmp_path).get(KEY, ("3",), fail)
     assert list(again[0]) == ["1", "3"]
     assert all(same(again[0][name], first[0][name]) for name in first[0])
     assert again[0]["1"].mutual_information is None
@@ -59,13 +65,13 @@ def test_what_was_made_comes_back_bit_for_bit(tmp_path: Path, whole: bool) -> No
 
 @pytest.mark.parametrize("other", [KEY | {"seed": 1}, KEY | {"rule": {"limit": 3}}])
 def test_another_key_is_made_anew(tmp_path: Path, other: dict) -> None:
-    Scratch(tmp_path).get(KEY, ("3",), made)
+    scratch_in(tmp_path).get(KEY, ("3",), made)
     with pytest.raises(AssertionError, match="computed again"):
-        Scratch(tmp_path).get(other, ("3",), fail)
+        scratch_in(tmp_path).get(other, ("3",), fail)
 
 
 def test_a_prefix_that_was_not_made_is_made_with_the_rest(tmp_path: Path) -> None:
-    scratch = Scratch(tmp_path)
+    scratch = scratch_in(tmp_path)
     scratch.get(KEY, ("3",), made)
     assert "5" in scratch.get(KEY, ("3", "5"), lambda: made(5))[0]
     assert "5" in scratch.get(KEY, ("1",), fail)[0]
@@ -73,7 +79,7 @@ def test_a_prefix_that_was_not_made_is_made_with_the_rest(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("damage", [b"", b"nonsense", None])
 def test_a_damaged_file_is_as_good_as_none(tmp_path: Path, damage: bytes | None) -> None:
-    scratch = Scratch(tmp_path)
+    scratch = scratch_in(tmp_path)
     scratch.get(KEY, ("3",), made)
     (file,) = scratch.folder.iterdir()
     file.write_bytes(file.read_bytes()[:-40] if damage is None else damage)
@@ -129,7 +135,7 @@ def in_bfloat16(about: dict, tensors: dict) -> None:
      exchanged, in_bfloat16],
 )  # fmt: skip
 def test_what_does_not_match_its_hash_is_no_prediction(tmp_path: Path, change) -> None:
-    scratch = Scratch(tmp_path)
+    scratch = scratch_in(tmp_path)
     scratch.get(KEY, ("3",), made)
     (file,) = scratch.folder.iterdir()
     before = file.read_bytes()
@@ -142,7 +148,7 @@ def test_what_does_not_match_its_hash_is_no_prediction(tmp_path: Path, change) -
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.floats(0, 1, exclude_max=True), st.integers(1, 255))
 def test_no_changed_byte_is_believed(tmp_path: Path, where: float, change: int) -> None:
-    scratch = Scratch(tmp_path)
+    scratch = scratch_in(tmp_path)
     scratch.get(KEY, ("3",), made)
     (file,) = scratch.folder.iterdir()
     good = file.read_bytes()
@@ -162,10 +168,10 @@ def test_keeping_takes_no_memory_of_its_own(tmp_path: Path) -> None:
     labels = torch.zeros(4000, dtype=torch.int64)
     large = {str(t): s.outcomes(labels, whole=True) for t, s in predictive.summaries().items()}, {}
     tracemalloc.start()
-    Scratch(tmp_path).get(KEY, ("2",), lambda: large)
+    scratch_in(tmp_path).get(KEY, ("2",), lambda: large)
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    (file,) = Scratch(tmp_path).folder.iterdir()
+    (file,) = scratch_in(tmp_path).folder.iterdir()
     assert file.stat().st_size > 6_000_000
     assert file.stat().st_mode & 0o777 == 0o644
     assert most < 1_000_000
@@ -178,7 +184,7 @@ def test_what_cannot_be_kept_leaves_nothing_behind(tmp_path: Path, monkeypatch, 
         raise reason
 
     monkeypatch.setattr(safetensors.torch, "save_file", full)
-    scratch = Scratch(tmp_path)
+    scratch = scratch_in(tmp_path)
     assert same(scratch.get(KEY, ("3",), made)[0]["3"], made()[0]["3"])
     (finding,) = scratch.findings
     assert re.search(r"^predictions were not kept .*cannot be written \(No space left\)", finding)
@@ -186,7 +192,7 @@ def test_what_cannot_be_kept_leaves_nothing_behind(tmp_path: Path, monkeypatch, 
 
 
 def test_clearing_forgets_ones_own_and_nothing_else(tmp_path: Path) -> None:
-    scratch, other = Scratch(tmp_path), Scratch(tmp_path)
+    scratch, other = scratch_in(tmp_path), scratch_in(tmp_path)
     scratch.clear()
     scratch.get(KEY, ("3",), made)
     other.get(KEY | {"seed": 77}, ("3",), made)
@@ -199,7 +205,7 @@ def test_clearing_forgets_ones_own_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_what_another_run_clears_meanwhile_is_made_again(tmp_path: Path) -> None:
-    scratch = Scratch(tmp_path)
+    scratch = scratch_in(tmp_path)
     scratch.get(KEY, ("3",), made)
     shutil.rmtree(scratch.folder)
     assert same(scratch.get(KEY, ("3",), made)[0]["3"], made()[0]["3"])
@@ -207,8 +213,8 @@ def test_what_another_run_clears_meanwhile_is_made_again(tmp_path: Path) -> None
 
 
 def test_a_run_that_measures_all_again_uses_what_it_made_itself(tmp_path: Path) -> None:
-    Scratch(tmp_path).get(KEY, ("3",), made)
-    again, asked = Scratch(tmp_path, reuse=False), []
+    scratch_in(tmp_path).get(KEY, ("3",), made)
+    again, asked = scratch_in(tmp_path, reuse=False), []
     for _ in range(2):
         again.get(KEY, ("3",), lambda: asked.append(1) or made())
     assert len(asked) == 1
@@ -216,14 +222,14 @@ def test_a_run_that_measures_all_again_uses_what_it_made_itself(tmp_path: Path) 
 
 def test_a_place_that_cannot_be_written_ends_no_run(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    scratch = Scratch(tmp_path / "file")
+    scratch = scratch_in(tmp_path / "file")
     assert same(scratch.get(KEY, ("3",), made)[0]["3"], made()[0]["3"])
     assert "cannot be written" in scratch.findings[0]
 
 
 def test_what_nobody_asks_for_in_30_days_goes_when_another_run_begins(tmp_path: Path) -> None:
     keys = [KEY | {"seed": seed} for seed in range(3)]
-    left = Scratch(tmp_path / "w" / "other")
+    left = scratch_in(tmp_path / "w" / "other")
     for key in keys:
         left.get(key, ("3",), made)
     times = {path: time.time() - 31 * 24 * 3600 for path in left.folder.iterdir()}
@@ -233,7 +239,7 @@ def test_what_nobody_asks_for_in_30_days_goes_when_another_run_begins(tmp_path: 
         os.utime(path, (0, times.get(path, 0)))
     left.get(keys[0], ("3",), fail)  # is asked for
     (asked,) = [path for path in times if path.stat().st_mtime > times[path] + 1]
-    Scratch(tmp_path / "v" / "this")
+    scratch_in(tmp_path / "v" / "this")
     assert len(list(left.folder.iterdir())) == 4, "another workload's"
-    Scratch(tmp_path / "w" / "this")
+    scratch_in(tmp_path / "w" / "this")
     assert set(left.folder.iterdir()) == {asked, foreign}
