@@ -10,6 +10,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from rich.console import Console
+from studied import studied
 from torch import Tensor, nn
 
 from sigmabench.harness.cli.main import main
@@ -19,8 +20,7 @@ from sigmabench.harness.measure.operations import finding
 from sigmabench.harness.posterior import moped, save
 from sigmabench.harness.quantize.artefact import save as save_artefact
 from sigmabench.harness.quantize.fold import fold
-from sigmabench.harness.records.run_record import RUN_RECORDS, RunRecord
-from sigmabench.harness.records.store import Store
+from sigmabench.harness.records.run_record import RunRecord
 from sigmabench.harness.report import table
 from sigmabench.harness.studies.profile.measure import load_program
 from sigmabench.harness.studies.run import measure as sweep
@@ -76,8 +76,7 @@ def records(workload: Workload, tmp_path_factory: pytest.TempPathFactory) -> lis
             workload, formats=("FP32", "BF16", "INT8", "INT8_SIGMA2"), mc=(3,), batches=(4,),
             limit=96, seconds=0.1, seeds=2,
         )  # fmt: skip
-        store = Store(tmp_path_factory.mktemp("results"), RUN_RECORDS)
-        return sweep.run(plan, store, "test")
+        return studied("run", plan, tmp_path_factory.mktemp("results"))
 
 
 def test_records_are_valid_and_tell_what_stays_float(records: list[RunRecord]) -> None:

@@ -214,7 +214,7 @@ def test_a_folder_that_cannot_be_listed_is_named(
 
     monkeypatch.setattr(Path, "iterdir", iterdir)
     store = Store(tmp_path / "r", RUN_RECORDS)
-    for look in (store.workloads, store.records, lambda: store.records("lenet-digits")):
+    for look in (store.homes, store.records, lambda: store.records("lenet-digits")):
         with pytest.raises(UserError, match=r"^The folder .*lenet-digits cannot be listed \(Perm"):
             look()
     done = CliRunner().invoke(main, ["report", "--results", str(tmp_path / "r")])

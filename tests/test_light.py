@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from studied import studied
 
 from sigmabench.harness import native
+from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.machine import installed
 from sigmabench.harness.machine.describe import fingerprint
 from sigmabench.harness.posterior import Posterior, save
 from sigmabench.harness.posterior.content import content_hash_of
-from sigmabench.harness.records.run_record import RUN_RECORDS
-from sigmabench.harness.records.store import Policy, Store
-from sigmabench.harness.records.stored import Hashes, stored
-from sigmabench.harness.studies.run.measure import run
+from sigmabench.harness.records.store import Policy
+from sigmabench.harness.workload.hashes import identity_of
 from sigmabench.harness.workload.plan import Plan
 from sigmabench.harness.workload.prepare import load_networks
 from sigmabench.harness.workload.workload import WORKLOADS
@@ -101,11 +101,11 @@ SHIPPED = ("histology-colorectal", "lenet-digits", "lenet5-mnist", "resnet20-cif
 _IDENTIFIED = """
 import sys
 from types import SimpleNamespace
-from sigmabench.harness.records.stored import _hashes
+from sigmabench.harness.workload.hashes import _from_files
 from sigmabench.harness.workload.workload import WORKLOADS
 for name in sys.argv[1:]:
     plan = SimpleNamespace(workload=WORKLOADS.get(name), delta=None, posterior=None)
-    assert _hashes(plan) is not None, name
+    assert _from_files(plan) is not None, name
 assert "torch" not in sys.modules
 """
 
@@ -149,7 +149,9 @@ def test_a_file_that_is_no_posterior_has_no_hash(tmp_path: Path) -> None:
     assert content_hash_of(tmp_path / "absent") is None
 
 
-def test_stored_and_measured_records_are_the_same(tmp_path: Path) -> None:
+def test_stored_and_measured_records_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan = Plan(
         WORKLOADS.get("lenet-digits"),
         formats=("FP32", "DNN_FP32"),
@@ -159,15 +161,16 @@ def test_stored_and_measured_records_are_the_same(tmp_path: Path) -> None:
         seeds=1,
         seconds=0.01,
     )
-    store = Store(tmp_path, RUN_RECORDS)
-    assert stored(plan, store, Policy.ONLY_MISSING) is None
-    assert stored(plan, store, Policy.NEVER) == []
-    measured = run(plan, store, "test")
-    assert stored(plan, store, Policy.ONLY_MISSING) == measured
-    assert stored(plan, store, Policy.ALWAYS) is None
-    networks = load_networks(plan)
-    hashes = Hashes(networks.posterior_hash, networks.twin_hash)
-    assert plan.cells(hashes) == plan.cells(networks)
+    with pytest.raises(UserError, match="holds no record of this study"):
+        studied("run", plan, tmp_path, policy=Policy.NEVER)
+    measured = studied("run", plan, tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr("sigmabench.harness.studies.run.measure.measurer", None)
+        assert studied("run", plan, tmp_path) == measured
+        assert studied("run", plan, tmp_path, policy=Policy.NEVER) == measured
+    again = studied("run", plan, tmp_path, policy=Policy.ALWAYS)
+    assert {one.created for one in again}.isdisjoint(one.created for one in measured)
+    assert plan.cells(identity_of(plan)) == plan.cells(load_networks(plan))
 
 
 def test_an_installation_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,16 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from studied import studied
 
 from sigmabench.harness.data.splits import Splits
-from sigmabench.harness.records.run_record import RUN_RECORDS, RunRecord
-from sigmabench.harness.records.shift_record import SHIFT_RECORDS, ShiftRecord
-from sigmabench.harness.records.store import Store
+from sigmabench.harness.records.run_record import RunRecord
+from sigmabench.harness.records.shift_record import ShiftRecord
 from sigmabench.harness.report.rows import sections
 from sigmabench.harness.report.sheets import paired as paired_sheets
 from sigmabench.harness.stats.equivalence import equivalence
 from sigmabench.harness.stats.shifted import results
-from sigmabench.harness.studies import scored as study
 from sigmabench.harness.studies.run import measure as sweep
 from sigmabench.harness.studies.selective.analyse import findings
 from sigmabench.harness.studies.selective.referral import Choices
@@ -54,7 +53,7 @@ def shift(one: Workload, path: Path) -> list[ShiftRecord]:
     """`contrast` draws nothing, so copies of an image stay copies under it."""
     asked = {"types": ("contrast",), "severities": (5,), "mc": 4, "limit": 1000, "ood": ()}
     plan, _ = shift_plan(one, formats=FORMATS, backend="reference", **asked)  # type: ignore[arg-type]
-    return study.run(plan, Store(path, SHIFT_RECORDS), "test")
+    return studied("shift", plan, path)
 
 
 @pytest.fixture(scope="module")
@@ -99,9 +98,7 @@ def run(one: Workload, path: Path) -> RunRecord:
     plan = Plan(
         one, formats=FORMATS, mc=(2,), batches=(1,), backend="native", seconds=0.01, seeds=1
     )
-    return next(
-        r for r in sweep.run(plan, Store(path, RUN_RECORDS), "test") if r.subject.format == "INT8"
-    )
+    return next(r for r in studied("run", plan, path) if r.subject.format == "INT8")
 
 
 def test_a_run_counts_sources_in_its_table_of_differences(

@@ -14,8 +14,9 @@ from ..core.words import plural, verb
 from ..machine.describe import fingerprint
 from ..machine.fingerprint import Fingerprint
 from ..records.envelope import Arrays, Provenance, Record
+from ..records.kind import Kind
 from ..records.store import PREDICTIONS, Policy, Store
-from .study import SCORED, Measured, Measurer, Study, Surroundings, Task
+from .study import SCORED, Measurer, Study, Surroundings, Task
 
 R = TypeVar("R", bound=Record[Any, Any])
 
@@ -83,7 +84,7 @@ def conduct(study: Study, plan: Any, request: Request) -> list[list[Record[Any, 
     if missing:
         store.ensure_writable()
         wanted = [part for task in tasks if (part := task.only(missing)).subjects]
-        _measure(study, plan, wanted, store, surroundings, request.command)
+        _measure(study, plan, wanted, surroundings, request)
     _tidy(study, plan, tasks, surroundings)
     return [[found for one in subjects if (found := store.find(one, here)) is not None]]
 
@@ -113,22 +114,20 @@ class Saving:
     """Measures tasks and stores what comes of them; a worker is given one."""
 
     measurer: Measurer
-    store: Store[Any]
+    study: Study
+    results: Path
     fingerprint: Fingerprint
     command: str
 
     def __call__(self, task: Task[Any]) -> Iterator[int]:
         """Measure a task, saying of each subject that it is stored."""
-        for measured in self.measurer(task):
-            self.store.save(self._record(measured))
+        kind: Kind[Any] = self.study.plan.KIND
+        store = Store(self.results, kind)
+        for one in self.measurer(task):
+            made = Provenance.now(self.fingerprint, self.command)
+            arrays = Arrays.of(one.arrays)
+            store.save(kind.record(one.subject, made, one.verdict, one.body, arrays))
             yield 1
-
-    def _record(self, measured: Measured[Any]) -> Record[Any, Any]:
-        made = Provenance.now(self.fingerprint, self.command)
-        arrays = Arrays.of(measured.arrays)
-        return self.store.kind.record(
-            measured.subject, made, measured.verdict, measured.body, arrays
-        )
 
     def close(self) -> None:
         """See `Measurer`."""
@@ -139,12 +138,12 @@ def _measure(
     study: Study,
     plan: Any,
     tasks: Sequence[Task[Any]],
-    store: Store[Any],
     surroundings: Surroundings,
-    command: str,
+    request: Request,
 ) -> None:
     measurer: Measurer = study.part("measure").measurer(plan, tasks, surroundings)
-    saving = Saving(measurer, store, surroundings.fingerprint, command)
+    here = surroundings.fingerprint
+    saving = Saving(measurer, study, request.results, here, request.command)
     total, done = sum(len(task.subjects) for task in tasks), 0
     try:
         for count in _done(saving, tasks, surroundings.workers):

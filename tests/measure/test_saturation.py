@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from studied import studied
 
 from sigmabench.harness.measure.saturation import (
     FAILING_SHARE,
@@ -19,8 +20,7 @@ from sigmabench.harness.measure.saturation import (
     saturation_findings,
 )
 from sigmabench.harness.posterior import save
-from sigmabench.harness.records.run_record import RUN_RECORDS, RunRecord
-from sigmabench.harness.records.store import Store
+from sigmabench.harness.records.run_record import RunRecord
 from sigmabench.harness.studies.run import measure as sweep
 from sigmabench.harness.workload.plan import Plan
 from sigmabench.harness.workload.workload import resolve_workload
@@ -142,7 +142,7 @@ def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wide: float, **cho
         workload, ("INT8", "DNN_INT8", "FP32"), (2,), (2,), backend="reference", seeds=1, limit=24,
         seconds=0.01, posterior=tmp_path / "wide.safetensors", **choices,
     )  # fmt: skip
-    records = sweep.run(plan, Store(tmp_path, RUN_RECORDS), "test")
+    records = studied("run", plan, tmp_path)
     return {record.subject.format: record for record in records}
 
 

@@ -19,16 +19,10 @@ from report import factory
 from sigmabench.harness.core.formats import FORMATS
 from sigmabench.harness.corruptions.registered import CORRUPTIONS
 from sigmabench.harness.metrics.metric import score
-from sigmabench.harness.predict.predicted import Predictive
+from sigmabench.harness.predict.predicted import Outcomes, Predicted, Predictive
 from sigmabench.harness.records.envelope import Arrays, Provenance
-from sigmabench.harness.records.shift_record import (
-    ARRAYS,
-    CONTRAST,
-    ShiftBody,
-    ShiftRecord,
-    per_image,
-)
-from sigmabench.harness.stats.blocks import contrasts
+from sigmabench.harness.records.shift_record import ARRAYS, CONTRAST, ShiftBody, ShiftRecord
+from sigmabench.harness.stats.blocks import contrasts, per_image
 from sigmabench.harness.workload.cell import Cell
 from sigmabench.harness.workload.conditions import FORMATS_OF_STUDY
 
@@ -165,14 +159,29 @@ def scored(
     predictive.update(logits)
     summaries = predictive.summaries()
     last = summaries[mc[-1]]
-    scores, found = {}, {}
+    scores, halved = {}, None
     if labels is not None:
         each = [score(summaries[T], labels, SCORES) for T in mc]
         scores = {name: tuple(one[name] for one in each) for name in SCORES}
-        found = contrasts(last.outcomes(labels), labels, sources)
-    kept = {f"{CONTRAST}{name}": values for name, values in found.items()}
+        halved = last.outcomes(labels)
     body = ShiftBody(images=logits.shape[1], mc=mc, scores=scores)
-    return _of(cell, body, {**per_image(last, labels, sources), **kept})
+    return of_predicted(cell, body, last, halved, labels, sources)
+
+
+def of_predicted(
+    cell: Cell,
+    body: ShiftBody,
+    predicted: Predicted,
+    halved: Outcomes | None,
+    labels: torch.Tensor | None,
+    sources: torch.Tensor | None,
+) -> ShiftRecord:
+    """The record with the arrays of what was predicted, and of its halves their contrasts."""
+    arrays = per_image(predicted, labels, sources)
+    if halved is not None:
+        found = contrasts(halved, labels, sources)
+        arrays |= {f"{CONTRAST}{name}": values for name, values in found.items()}
+    return _of(cell, body, arrays)
 
 
 def _of(cell: Cell, body: ShiftBody, arrays: Mapping[str, np.ndarray]) -> ShiftRecord:

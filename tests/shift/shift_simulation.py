@@ -18,14 +18,12 @@ from unittest import mock
 
 import numpy as np
 import torch
-from report import factory
-from shift.shift_factory import CLASSES, cell
+from shift.shift_factory import CLASSES, cell, of_predicted
 
 from sigmabench.harness.predict.predicted import Predictive
-from sigmabench.harness.records.shift_record import ShiftRecord
+from sigmabench.harness.records.shift_record import ShiftBody, ShiftRecord
 from sigmabench.harness.stats import blocks
 from sigmabench.harness.stats import equivalence as module
-from sigmabench.harness.stats.blocks import contrasts, per_image
 from sigmabench.harness.stats.equivalence import MARGINS, Outcome, equivalence
 from sigmabench.harness.stats.pairs import PairedValues, pairs_at
 from sigmabench.harness.stats.shifted import Results, results
@@ -157,25 +155,18 @@ def _record(
     predictive.update(torch.from_numpy(logits))
     given = torch.from_numpy(labels)
     outcomes = predictive.summaries()[setting.mc].outcomes(given)
-    return ShiftRecord(
-        cell=cell(
-            format=name,
-            corruption="fog",
-            severity=1,
-            seed=seed,
-            mc=setting.mc,
-            limit=len(labels),
-            noise="stream-v1",
-        ),
-        fingerprint=factory.fingerprint(),
-        command="sigmabench shift",
-        created="2025-01-01T00:00:00+00:00",
-        images=len(labels),
-        mc=(setting.mc,),
-        scores={"ece": (1.0,), "ece_floor": (0.0,)},
-        per_image=per_image(outcomes, given, sources),
-        contrasts=contrasts(outcomes, given, sources),
+    one = cell(
+        format=name,
+        corruption="fog",
+        severity=1,
+        seed=seed,
+        mc=setting.mc,
+        limit=len(labels),
+        noise="stream-v1",
     )
+    scores = {"ece": (1.0,), "ece_floor": (0.0,)}
+    body = ShiftBody(images=len(labels), mc=(setting.mc,), scores=scores)
+    return of_predicted(one, body, outcomes, outcomes, given, sources)
 
 
 def together(found: Iterable[Mapping[str, Errors]]) -> dict[str, Errors]:

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from records_made import changed
 from shift import shift_factory
+from studied import studied
 from torch import Tensor
 
 from sigmabench.harness.core.archive import open_archive
@@ -24,10 +25,12 @@ from sigmabench.harness.metrics.metric import METRICS, Metric
 from sigmabench.harness.posterior import Posterior
 from sigmabench.harness.predict.halves import groups_of
 from sigmabench.harness.predict.predicted import Summary
-from sigmabench.harness.records.shift_record import SHIFT_RECORDS, ShiftRecord
-from sigmabench.harness.records.store import Store
+from sigmabench.harness.records.envelope import Arrays, Provenance
+from sigmabench.harness.records.shift_record import ShiftRecord
 from sigmabench.harness.studies import scored as study
-from sigmabench.harness.studies.shift import workers
+from sigmabench.harness.studies.shift.plan import tasks
+from sigmabench.harness.studies.study import Measured, Surroundings
+from sigmabench.harness.workload.cell import Cell
 from sigmabench.harness.workload.conditions import Condition, ShiftPlan, shift_plan
 from sigmabench.harness.workload.prepare import load_networks
 from sigmabench.harness.workload.workload import WORKLOADS, Workload
@@ -48,7 +51,7 @@ class Fake:
         return torch.randn(len(passes), len(x), self.classes, generator=generator)
 
 
-def job(split: Split, predictor: Fake, **changes: Any) -> study._Job:
+def job(split: Split, predictor: Fake, **changes: Any) -> study.CellScorer:
     graph = SimpleNamespace(steps=(), activations={"x": SimpleNamespace(shape=(1, 32, 32))})
     given: dict[str, Any] = {
         "mc": (1, 5, MC),
@@ -59,12 +62,9 @@ def job(split: Split, predictor: Fake, **changes: Any) -> study._Job:
         "data": None,
         "parts": {"test": split},
         "artefacts": {(FORMAT, "headroom"): SimpleNamespace(graph=graph)},
-        "store": None,
-        "command": "test",
-        "here": shift_factory.factory.fingerprint(),
         "predictors": {(FORMAT, "headroom"): predictor},
     }
-    return study._Job(**{**given, **changes})
+    return study.CellScorer(**{**given, **changes})
 
 
 def part(images: int, classes: int) -> Split:
@@ -76,7 +76,14 @@ def part(images: int, classes: int) -> Split:
 def scored(images: int, classes: int, seen: Callable[[], None] = lambda: None) -> ShiftRecord:
     split = part(images, classes)
     cell = shift_factory.cell(format=FORMAT, backend="native", range="headroom", mc=MC)
-    return job(split, Fake(classes, seen)).score(cell, split)
+    return recorded(job(split, Fake(classes, seen)).score(cell, split))
+
+
+def recorded(measured: Measured[Cell]) -> ShiftRecord:
+    """As the driver stores it."""
+    made = Provenance(shift_factory.factory.fingerprint(), "test", "")
+    arrays = Arrays.of(measured.arrays)
+    return ShiftRecord(measured.subject, made, measured.verdict, measured.body, arrays)
 
 
 def held() -> int:
@@ -134,11 +141,12 @@ def test_a_metric_that_reads_all_classes_is_given_them(monkeypatch: pytest.Monke
     METRICS.register("top3", f"{__name__}:TOP3")
     METRICS.register("top1", f"{__name__}:TOP1")
     found = scored(600, 10)
-    assert {**plain.scores, "top1": plain.scores["accuracy"]} == {
-        name: values for name, values in found.scores.items() if name != "top3"
+    assert {**plain.body.scores, "top1": plain.body.scores["accuracy"]} == {
+        name: values for name, values in found.body.scores.items() if name != "top3"
     }
-    assert all(a < b for a, b in zip(found.scores["top1"], found.scores["top3"], strict=True))
-    assert (found.per_image, found.contrasts) == (plain.per_image, plain.contrasts)
+    scores = found.body.scores
+    assert all(a < b for a, b in zip(scores["top1"], scores["top3"], strict=True))
+    assert found.arrays == plain.arrays
 
 
 def test_images_from_outside_have_no_scores() -> None:
@@ -146,9 +154,9 @@ def test_images_from_outside_have_no_scores() -> None:
     cell = shift_factory.cell(
         format=FORMAT, backend="native", range="headroom", mc=MC, corruption="ood:mnist"
     )
-    record = job(split, Fake(4)).score(cell, split)
-    assert (record.scores, record.contrasts) == ({}, {})
-    assert set(record.per_image) == {"confidence", "entropy", "prediction", "mutual_information"}
+    record = recorded(job(split, Fake(4)).score(cell, split))
+    assert record.body.scores == {}
+    assert set(record.arrays) == {"confidence", "entropy", "prediction", "mutual_information"}
 
 
 def plan(workload: Workload, **choices: Any) -> ShiftPlan:
@@ -165,7 +173,7 @@ def plan(workload: Workload, **choices: Any) -> ShiftPlan:
 
 
 def run(path: Path, chosen: ShiftPlan, workers: int) -> list[ShiftRecord]:
-    found = study.run(chosen, Store(path, SHIFT_RECORDS), "test", workers=workers)
+    found = studied("shift", chosen, path, workers=workers)
     return [changed(record, created="") for record in found]
 
 
@@ -212,7 +220,7 @@ def test_images_that_cannot_be_handed_over_are_a_user_error(tmp_path: Path) -> N
         run(tmp_path, local, workers=2)
     assert "\n" not in str(e.value)
     one, other = (
-        [(r.scores, r.per_image) for r in run(place, study_plan, workers=1)]
+        [(r.body.scores, r.arrays) for r in run(place, study_plan, workers=1)]
         for place, study_plan in ((tmp_path, local), (tmp_path / "known", plan(known)))
     )
     assert one == other
@@ -249,34 +257,34 @@ def test_networks_are_hashed_and_splits_digested_once(
 
     loaded = []
     monkeypatch.setattr(
-        study, "load_networks", lambda base: loaded.append(base) or load_networks(base)
+        "sigmabench.harness.workload.prepare.load_networks",
+        lambda base: loaded.append(base) or load_networks(base),
     )
-    monkeypatch.setattr(
-        "sigmabench.harness.workload.prepare.load_networks", None
-    )  # `run` hands them on
     run(tmp_path, plan(digits), workers=1)
-    assert len(loaded) == 1
+    assert len(loaded) == 1, "what a file says is not asked of the network"
 
 
-def test_a_worker_decodes_with_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def measurer(chosen: ShiftPlan, workers: int) -> study.CellScorer:
+    """What so many workers are given."""
+    here = shift_factory.factory.fingerprint()
+    around = Surroundings(here, lambda *_: None, workers)
+    return study.measurer(chosen, tasks(chosen, measuring=True), around)
+
+
+def test_a_worker_decodes_with_one_thread(tmp_path: Path) -> None:
     """It has one core; decoders of as many threads as there are cores would be cores² of them."""
     for name in ("0.png", "1.png"):
         Image.new("RGB", (32, 32)).save(tmp_path / name)
     files = ImageFiles(open_archive(tmp_path), ("0.png", "1.png"), Crop(32, 32), threads=5)
     split = Split("test", files, torch.zeros(2, dtype=torch.int64), (0.5,) * 3, (0.5,) * 3, 2)
-    given: list[study._Job] = []
-
-    def worker(_: object, one: study._Job, __: object) -> None:
-        given.append(one)
-        raise UserError("enough")
-
-    monkeypatch.setattr(workers, "_worker", worker)
-    own = job(split, Fake(2))
-    with pytest.raises(UserError, match="enough"):
-        list(study._side_by_side(own, {CLEAN: ()}, 2))
+    asked = plan(WORKLOADS.get("lenet-digits"), types=())
+    own, given = (
+        replace(job(split, Fake(2)), one_decoder=made.one_decoder)
+        for made in (measurer(asked, workers) for workers in (1, 2))
+    )
     corrupted = Condition("contrast", 1, "generated 0", "test")
     for condition in (CLEAN, corrupted):
-        alone, shared = given[0].images(condition).images, own.images(condition).images
+        alone, shared = given.images(condition).images, own.images(condition).images
         assert torch.equal(alone[:], shared[:])
         if condition is corrupted:
             alone, shared = alone.images, shared.images

@@ -16,6 +16,7 @@ import psutil
 import pytest
 import shift_factory
 from records_made import changed
+from studied import studied
 
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.corruptions.registered import CORRUPTIONS, corrupt
@@ -25,7 +26,11 @@ from sigmabench.harness.records.record_file import to_json
 from sigmabench.harness.records.run_record import RUN_RECORDS
 from sigmabench.harness.records.shift_record import SHIFT_RECORDS, ShiftRecord
 from sigmabench.harness.records.store import Policy, Store
+from sigmabench.harness.studies import driver
 from sigmabench.harness.studies import scored as study
+from sigmabench.harness.studies.registered import STUDIES
+from sigmabench.harness.studies.study import Measured
+from sigmabench.harness.workload.cell import Cell
 from sigmabench.harness.workload.conditions import ShiftPlan, shift_plan
 from sigmabench.harness.workload.workload import WORKLOADS
 
@@ -44,7 +49,7 @@ def plan(**choices: object) -> ShiftPlan:
 
 
 def run(path: Path, chosen: ShiftPlan, **options: object) -> list[ShiftRecord]:
-    return study.run(chosen, Store(path, SHIFT_RECORDS), "test", **options)  # type: ignore[arg-type]
+    return studied("shift", chosen, path, **options)  # type: ignore[arg-type]
 
 
 def same(a: list[ShiftRecord], b: list[ShiftRecord]) -> None:
@@ -64,12 +69,12 @@ def test_every_format_is_scored_on_every_condition(whole: tuple[Path, list[Shift
     types = ("contrast", "gaussian_noise")
     assert conditions == {("none", 0), *((t, s) for t in types for s in (1, 5))}
     assert len(records) == 15
-    assert len(list(path.glob("*/*/*.json"))) == 15
+    assert len(list(path.rglob("*.json"))) == 15
     for record in records:
         stochastic = record.subject.format != "DNN_INT8"
-        assert record.mc == ((1, 2, 4) if stochastic else (1,))
-        assert set(record.scores) == set(METRICS.names())
-        assert ("mutual_information" in record.per_image) == stochastic
+        assert record.body.mc == ((1, 2, 4) if stochastic else (1,))
+        assert set(record.body.scores) == set(METRICS.names())
+        assert ("mutual_information" in record.arrays) == stochastic
         assert record.subject.shifted == ("" if record.subject.severity == 0 else "generated 0")
     drawn = {r.subject.format: (r.subject.backend, r.subject.noise) for r in records}
     assert drawn == {
@@ -82,7 +87,7 @@ def test_every_format_is_scored_on_every_condition(whole: tuple[Path, list[Shift
 def test_scores_are_those_of_the_images(whole: tuple[Path, list[ShiftRecord]]) -> None:
     for record in whole[1]:
         nll, correct = record.array("nll"), record.array("correct")
-        assert len(nll) == len(correct) == record.images == 30
+        assert len(nll) == len(correct) == record.body.images == 30
         assert record.score("nll") == pytest.approx(float(nll.mean()), rel=1e-5)
         assert record.score("accuracy") == pytest.approx(100 * correct.mean())
         assert np.all((record.array("confidence") > 0.1) & (record.array("confidence") <= 1))
@@ -100,7 +105,7 @@ def test_a_prefix_is_a_study_of_fewer_passes(
             == (record.subject.format, record.subject.corruption, record.subject.severity)
         )
         for metric in METRICS:
-            for T in record.mc:
+            for T in record.body.mc:
                 assert record.score(metric, T) == longer.score(metric, T)
 
 
@@ -131,9 +136,9 @@ def test_workers_change_nothing(whole: tuple[Path, list[ShiftRecord]], tmp_path:
 def test_a_stopped_study_goes_on_and_ends_with_the_same_records(
     whole: tuple[Path, list[ShiftRecord]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, done = study._Job.score, 0
+    original, done = study.CellScorer.score, 0
 
-    def score(job: study._Job, *arguments: object) -> ShiftRecord:
+    def score(job: study.CellScorer, *arguments: object) -> Measured[Cell]:
         nonlocal done
         if done == 7:
             raise KeyboardInterrupt
@@ -141,10 +146,10 @@ def test_a_stopped_study_goes_on_and_ends_with_the_same_records(
         return original(job, *arguments)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
-        patched.setattr(study._Job, "score", score)
+        patched.setattr(study.CellScorer, "score", score)
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path, plan())
-    stored = {p: p.stat().st_mtime_ns for p in tmp_path.glob("*/*/*.json")}
+    stored = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.json")}
     assert len(stored) == 7
     same(run(tmp_path, plan()), whole[1])
     assert all(p.stat().st_mtime_ns == at for p, at in stored.items())
@@ -183,7 +188,7 @@ def _started(out: Path) -> subprocess.Popen[str]:
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
-    while not list(out.glob("*/*/*.json")) and process.poll() is None:
+    while not list(out.rglob("*.json")) and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert process.poll() is None, process.communicate()
@@ -211,7 +216,9 @@ def test_a_worker_that_is_killed_is_told_of(tmp_path: Path) -> None:
 
 
 def test_read_only_scores_nothing(tmp_path: Path) -> None:
-    assert run(tmp_path, plan(), policy=Policy.NEVER) == []
+    with pytest.raises(UserError, match=r"holds no record of this study; .* --policy never\.$"):
+        run(tmp_path, plan(), policy=Policy.NEVER)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_records_of_another_machine_are_read_but_not_used(
@@ -219,18 +226,23 @@ def test_records_of_another_machine_are_read_but_not_used(
 ) -> None:
     shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
     other = replace(whole[1][0].fingerprint, cpu="another", cores=999)
-    monkeypatch.setattr(study, "fingerprint", lambda: other)
+    monkeypatch.setattr(driver, "fingerprint", lambda: other)
     same(run(tmp_path, plan(), policy=Policy.NEVER), whole[1])
     told: list[str] = []
     for _ in range(2):
         scored = run(tmp_path, plan(types=()), tell=told.append)
         assert {record.fingerprint.cpu for record in scored} == {"another"}
     assert len(told) == 1
-    assert told[0].startswith(f"{len(scored)} cells have records of another machine")
+    assert told[0].startswith(f"{len(scored)} subjects have records of another machine")
+
+
+def shown(records: list[ShiftRecord], cells: list[Cell]) -> list[list[ShiftRecord]]:
+    """What `--policy never` shows of records, from old to young."""
+    return driver._shown(STUDIES.get("shift"), records, cells, Path("results"))  # type: ignore[return-value]
 
 
 def test_a_study_is_never_put_together_from_two_machines() -> None:
-    """The one with most cells counts, of equals the one that scored last; then the youngest."""
+    """The one with most cells is first, of equals the one that scored last; then the youngest."""
     first, second, third, *_ = shift_factory.study(types=("fog",), severities=(1,))
 
     def on(record: ShiftRecord, cpu: str, created: str) -> ShiftRecord:
@@ -241,10 +253,11 @@ def test_a_study_is_never_put_together_from_two_machines() -> None:
     one = [on(first, "one", "1"), on(second, "one", "2"), on(first, "one", "3")]
     other = [on(first, "other", "4"), on(third, "other", "5")]
     cells = [first.subject, second.subject, third.subject]
-    assert study._of_one_machine([*one, other[0]], cells) == [one[2], one[1]]
-    assert study._of_one_machine([*one, *other], cells) == other
-    assert study._of_one_machine([*one, *other], cells[:2]) == [one[2], one[1]]
-    assert study._of_one_machine([], cells) == []
+    assert shown([*one, other[0]], cells) == [[one[2], one[1]], [other[0]]]
+    assert shown([*one, *other], cells) == [other, [one[2], one[1]]]
+    assert shown([*one, *other], cells[:2]) == [[one[2], one[1]], [other[0]]]
+    with pytest.raises(UserError, match="holds no record of this study"):
+        shown([], cells)
 
 
 def test_superseded_records_answer_to_another_digest_of_their_images() -> None:
@@ -252,11 +265,15 @@ def test_superseded_records_answer_to_another_digest_of_their_images() -> None:
     record = shift_factory.study(types=("fog",), severities=(1,))[0]
     named = changed(record, subject=replace(record.subject, data="0123456789abcdef"))
     asked = replace(named.subject, data="fedcba9876543210")
-    assert study._of_one_machine([named], [asked]) == [named]
-    assert study._of_one_machine([named], [replace(asked, mc=asked.mc + 1)]) == []
-    assert study._of_one_machine([record], [asked]) == []
+    assert shown([named], [asked]) == [[named]]
     whole = replace(named.fingerprint, machine=Machine("v", "n", "6", "1", "1", (), 2, 2, {}, ""))
-    assert study._of_one_machine([changed(named, fingerprint=whole)], [asked]) == []
+    for stored, cell in (
+        (named, replace(asked, mc=asked.mc + 1)),
+        (record, asked),
+        (changed(named, fingerprint=whole), asked),
+    ):
+        with pytest.raises(UserError, match="holds no record of this study"):
+            shown([stored], [cell])
 
 
 def test_batches_of_images_change_no_record(
@@ -275,8 +292,8 @@ def test_records_survive_their_file_and_are_of_their_own_kind(
 ) -> None:
     path, records = whole
     file = Store(path, SHIFT_RECORDS).file(records[0].subject, records[0].fingerprint)
-    assert file.read_text() == to_json(records[0])
-    with pytest.raises(UserError, match="not a valid record"):
+    assert file.read_text() == to_json(SHIFT_RECORDS, records[0])
+    with pytest.raises(UserError, match="is a record of kind 'shift', not a record; move it"):
         Store(path, RUN_RECORDS).load(file)
 
 
