@@ -139,7 +139,8 @@ def _risks(confidence: Tensor, wrong: Tensor) -> Tensor:
     size_before = size.cumsum(0) - size
     kept = torch.arange(1, len(confidence) + 1, dtype=torch.float64)
     taken = (kept - size_before[group]) / size[group]
-    return (errors_before[group] + errors[group] * taken) / kept
+    found: Tensor = (errors_before[group] + errors[group] * taken) / kept
+    return found
 
 
 AURC = Metric(

@@ -175,4 +175,4 @@ def _log_medians(parts: list[NDArray[np.int64]], drawn: NDArray[np.int64]) -> ND
         (drawn[i : i + _CHUNK] @ below >= half[i : i + _CHUNK, None]).argmax(axis=1)
         for i in range(0, len(drawn), _CHUNK)
     ]
-    return np.log(grid[np.concatenate(places)])
+    return np.asarray(np.log(grid[np.concatenate(places)]))

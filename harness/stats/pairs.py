@@ -155,7 +155,8 @@ def _loss(metric: str, record: ShiftRecord) -> Array:
 
 def _ece(record: ShiftRecord) -> Array:
     """[1], %."""
-    return _eces(gaps_of(record).sum(axis=0)[None], np.array([[record.body.images]]))[0]
+    found: Array = _eces(gaps_of(record).sum(axis=0)[None], np.array([[record.body.images]]))[0]
+    return found
 
 
 def _eces(sums: Array, images: Array) -> Array:

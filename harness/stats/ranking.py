@@ -97,4 +97,6 @@ def balanced_error(wrong: NDArray[Any], labels: NDArray[np.integer], kept: Array
 
 
 def _ratio(part: Array, whole: NDArray[Any], empty: float = 0.0) -> Array:
-    return np.divide(part, whole, out=np.full(len(part), empty), where=whole > 0)
+    shares = np.full(len(part), empty)
+    np.divide(part, whole, out=shares, where=whole > 0)
+    return shares

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
+import torch
+
 from ...core.waiting import warn_if_long
 from ...measure.watch import CoreWatch
 from ...peers.contender import remotes_of
@@ -71,7 +73,7 @@ class RaceMeasurer:
         self, task: Task[RaceSubject], batch: int, rest: Callable[[], None]
     ) -> list[Contender]:
         plan = self.plan
-        images = list(plan.network.images(INPUTS * batch, plan.seed + 1).split(batch))
+        images = list(torch.split(plan.network.images(INPUTS * batch, plan.seed + 1), batch))
         for local in self.ours:
             local.images = images
         job = {

@@ -253,7 +253,7 @@ def profile(
         UserError: no compiled program computes this format here.
     """
     program = load_program(target.artefact, query.threads)
-    batches = [part.contiguous().numpy() for part in target.images.split(query.batch)]
+    batches = [part.contiguous().numpy() for part in torch.split(target.images, query.batch)]
     reports: list[dict[str, Any]] = []
 
     def task(index: int) -> int:

@@ -35,7 +35,8 @@ from ...measure.traffic import bandwidth
 from ...measure.watch import CoreWatch
 from ...predict.loop import summarise
 from ...quantize.artefact import Artefact, artefact_hash, size
-from ...records.run_record import Adaptive, Fidelity, Paired, Quality, RunBody, Size, Timing
+from ...quantize.size import Size
+from ...records.run_record import Adaptive, Fidelity, Paired, Quality, RunBody, Timing
 from ...records.verdict import PASS, Verdict, verdict
 from ...stats.paired import paired
 from ...workload.prepare import Prepared, prepare

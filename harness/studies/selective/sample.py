@@ -59,7 +59,7 @@ class Outputs:
     @property
     def wrong(self) -> NDArray[np.bool_]:
         """[N] whether the prediction is not the label."""
-        return self.predictions != self.labels
+        return np.asarray(self.predictions != self.labels)
 
     def ranked(self, by: str) -> Ranked:
         """In the order of an uncertainty."""

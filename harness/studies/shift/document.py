@@ -10,9 +10,9 @@ from ...core import words as text
 from ...core.document import Document, Words, with_notes
 from ...core.figure import Figure
 from ...core.sheet import Sheet
+from ...data.units import ALPHA
 from ...metrics.metric import judged_metrics
 from ...report.rows import variant_lines
-from ...stats.equivalence import ALPHA
 from . import numbers
 from . import shift_sheets as sheets
 from . import verdict_sheets as verdicts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,7 +137,7 @@ def auroc(
     values, place = np.unique(np.concatenate([inside, outside]), return_inverse=True)
     at_inside, at_outside = place[: len(inside)], place[len(inside) :]
 
-    def area(weights: Sequence[NDArray] | None) -> float:
+    def area(weights: Sequence[NDArray[Any]] | None) -> float:
         low, high = weights if weights is not None else (None, None)
         below = np.bincount(at_inside, low, len(values))
         above = np.bincount(at_outside, high, len(values))
@@ -175,7 +176,7 @@ def _detection_points(place: int, line: Line, name: str) -> Iterator[Points]:
 
 def _pairs(
     line: Line, name: str, score: str
-) -> Iterator[tuple[NDArray, NDArray, tuple[Units, Units]]]:
+) -> Iterator[tuple[NDArray[Any], NDArray[Any], tuple[Units, Units]]]:
     """Scores inside and outside and their units, one pair a seed that has both."""
     outside = {record.subject.seed: record for record in line.outside(name)}
     for record in line.at(*CLEAN):
