@@ -62,7 +62,7 @@ GROUPS = {
         "selective/test_agreement.py selective/test_ranking.py selective/test_selective_choice.py",
     ),
     "audits": _group(
-        "measure/audits measure/saturation studies/peers/analyse records/verdict",
+        "measure/audits measure/saturation studies/peers/peer_audits records/verdict",
         "measure/test_audits.py measure/test_saturation.py peers/test_peer_audits.py "
         "test_verdict.py test_adaptive.py::test_the_audit_sees_other_passes_and_other_outputs",
         "wide_posterior shipped_posterior committed_results published spread_is told_apart "

@@ -149,8 +149,8 @@ def test_an_old_record_with_a_broken_verdict_is_one_sentence() -> None:
 
 
 def test_every_audit_that_the_code_names_is_declared() -> None:
-    """The keys of the tables of audits in `studies.run.measure` and `studies.peers.analyse`."""
-    for name in ("harness/studies/run/measure.py", "harness/studies/peers/analyse.py"):
+    """The keys of the tables of audits in `studies.run.measure` and `studies.peers.peer_audits`."""
+    for name in ("harness/studies/run/measure.py", "harness/studies/peers/peer_audits.py"):
         tree = ast.parse((ROOT / name).read_text())
         tables = [
             {key.value for key in node.keys if isinstance(key, ast.Constant)}

@@ -71,7 +71,8 @@ _TELLING = (
     *(
         f"records/{name}.py"
         for name in (
-            "chosen", "documented", "kind", "pack", "record_file", "store", "verdict", "*_check",
+            "chosen", "documented", "kind", "nearest", "pack", "record_file", "store", "verdict",
+            "*_check",
         )
     ),
     *(f"stats/{name}.py" for name in ("bound", "equivalence", "pairs", "ranking", "shifted")),
@@ -80,8 +81,8 @@ _TELLING = (
     *(
         f"studies/*/{name}.py"
         for name in (
-            "agreement", "analyse", "boxes", "conclusions", "document", "numbers", "referral",
-            "sample", "*figures", "*sheet", "*sheets",
+            "agreement", "analyse", "boxes", "conclusions", "document", "numbers", "peer_audits",
+            "referral", "sample", "*figures", "*sheet", "*sheets",
         )
     ),
     "studies/compare/*",

@@ -8,7 +8,7 @@ draws kept of σ. Units are in the field names; None means not defined.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 from ..workload.cell import not_by_default
 from .envelope import Record
@@ -64,6 +64,9 @@ class Asked:
     def key(self) -> str:
         """16 hex digits of the SHA-256 of all fields, less what is as it was by default."""
         return digest(not_by_default(self))
+
+    def __hash__(self) -> int:
+        return hash(self.key)
 
     @property
     def anywhere(self) -> Asked:
@@ -134,21 +137,6 @@ COMPARISONS: Kind[PeersRecord] = Kind(
         newest=2, hashed=2, subject=lambda tree: tree.get("asked"), rest=without("asked")
     ),
 )
-
-
-def differences(there: Asked, asked: Asked) -> list[str]:
-    """In what was asked, wherever it was, in words."""
-    mine, other = asdict(asked.anywhere), asdict(there.anywhere)
-    return [
-        f"{name} {_text(other[name])}, not {_text(value)}"
-        for name, value in mine.items()
-        if other[name] != value
-    ]
-
-
-def _text(value: object) -> str:
-    """Of several things their names."""
-    return ",".join(value) or "none" if isinstance(value, (tuple, dict)) else str(value)
 
 
 def failed(comparison: PeersRecord) -> list[str]:

@@ -15,6 +15,7 @@ def _of(name: str, summary: str, group: str = "") -> Study:
 RUN = _of("run", "Quantize WORKLOAD to every format, score and time it, print one table.")
 SHIFT = _of("shift", "Score WORKLOAD under dataset shift: every format on corrupted images.")
 SELECTIVE = _of("selective", "Refer what WORKLOAD is unsure of: what is left, who is referred.")
+PEERS = _of("peers", "WORKLOAD in our formats and in other implementations, on the same images.")
 PASSES = _of("passes", "Race one pass of NETWORK in our formats and in others.", "bench")
 SAMPLER = _of("sampler", "Draw weights with σ in 1 to 8 bits, against a plain copy.", "bench")
 MEMORY = _of("memory", "Memory that a program of NETWORK takes, against the least.", "bench")
@@ -25,6 +26,7 @@ STUDIES: Registry[Study] = Registry(
         "run": f"{_HERE}:RUN",
         "shift": f"{_HERE}:SHIFT",
         "selective": f"{_HERE}:SELECTIVE",
+        "peers": f"{_HERE}:PEERS",
         "passes": f"{_HERE}:PASSES",
         "sampler": f"{_HERE}:SAMPLER",
         "memory": f"{_HERE}:MEMORY",

@@ -16,7 +16,7 @@ from sigmabench.harness.records.peers_record import PeersRecord
 from sigmabench.harness.records.run_record import RunRecord
 from sigmabench.harness.records.verdict import ABOUT, KINDS, PASS, Verdict, verdict
 from sigmabench.harness.stats import latency as statistics
-from sigmabench.harness.studies.peers.analyse import NO_INFORMATION, findings, quiet, same_std
+from sigmabench.harness.studies.peers.peer_audits import NO_INFORMATION, findings, quiet, same_std
 
 TOLERANCE = 1e-9  # relative, of a number that is computed again
 

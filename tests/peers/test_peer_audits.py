@@ -12,7 +12,7 @@ from sigmabench.harness.measure.watch import CoreWatch
 from sigmabench.harness.predict.loop import summarise
 from sigmabench.harness.records.peers_record import PeerRow
 from sigmabench.harness.records.runtime_record import Contender
-from sigmabench.harness.studies.peers import analyse as audits
+from sigmabench.harness.studies.peers import peer_audits as audits
 
 
 def summary(*probs: float) -> object:

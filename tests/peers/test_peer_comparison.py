@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from peer_fakes import fake_peer
+from records_made import changed
+from studied import studied
 
 from sigmabench.harness.backends.base import BACKENDS
 from sigmabench.harness.cli.main import main
@@ -18,21 +20,23 @@ from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.machine import cores
 from sigmabench.harness.peers.environment import ENVIRONMENTS, PEERS
 from sigmabench.harness.peers.handover import NoRoomError
-from sigmabench.harness.records import peers_record as record
-from sigmabench.harness.records.peers_record import PeerRow, PeersRecord
-from sigmabench.harness.records.store import Policy
+from sigmabench.harness.records.peers_record import COMPARISONS, PeerRow, PeersRecord, failed
+from sigmabench.harness.records.store import Policy, Store
+from sigmabench.harness.report.rendering import terminal
 from sigmabench.harness.studies.peers import document as table
 from sigmabench.harness.studies.peers import judge
-from sigmabench.harness.studies.peers.measure import compare
-from sigmabench.harness.studies.peers.plan import PeersPlan, plan_from
+from sigmabench.harness.studies.peers.plan import PeersPlan, answers, nearest, plan
+from sigmabench.harness.studies.peers.plan import asked as asks
 from sigmabench.harness.workload.prepare import prepare
-from sigmabench.harness.workload.workload import resolve_workload
 
 FORMATS = ("FP32", "DNN_FP32", "INT8_SIGMA1")
 FAKES = ("GOOD", "DRAWN", "SHRUNK", "BLIND", "CRASH", "REFUSE")
 
 
 ASKED = {
+    "posterior": None,
+    "data": None,
+    "seed": 0,
     "formats": FORMATS,
     "mc": 12,
     "batch": 16,
@@ -44,22 +48,27 @@ ASKED = {
 
 
 def plan_in(folder: Path, **changes: object) -> PeersPlan:
-    asked = {**ASKED, **changes}
-    return PeersPlan(plan_from(resolve_workload("lenet-digits"), **asked), (), folder)
+    asked = {**ASKED, **changes, "environments": folder}
+    return plan("lenet-digits", scoring=True, peers=("none",), **asked)[0]
 
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory) -> tuple[PeersPlan, Path, PeersRecord]:
     folder = tmp_path_factory.mktemp("peers")
     plan = replace(plan_in(folder), peers=(fake_peer(folder, FAKES),))
-    found, path = compare(plan, folder / "results", "sigmabench peers lenet-digits")
-    assert path.is_relative_to(folder / "results" / "peers" / "lenet-digits")
+    (found,) = studied("peers", plan, folder / "results")
     return plan, folder / "results", found
+
+
+def shown(plan: PeersPlan, results: Path) -> PeersRecord:
+    """What `--policy never` gives."""
+    (found,) = studied("peers", plan, results, policy=Policy.NEVER)
+    return found
 
 
 @pytest.fixture(scope="module")
 def rows(compared) -> dict[str, PeerRow]:
-    return {row.contender.name: row for row in compared[2].rows}
+    return {row.contender.name: row for row in compared[2].body.rows}
 
 
 def test_everyone_has_a_row_in_the_order_of_their_turns(rows):
@@ -85,7 +94,8 @@ def faulty(tmp_path_factory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("faulty")
     plan = plan_in(folder, formats=("FP32",), mc=50)
     plan = replace(plan, peers=(fake_peer(folder, ("OTHER", "FROZEN")),))
-    return dict(compare(plan, folder / "results", "x")[0].verdict.audits)
+    (found,) = studied("peers", plan, folder / "results")
+    return dict(found.verdict.audits)
 
 
 def test_a_peer_that_draws_once_is_noticed(faulty):
@@ -130,40 +140,49 @@ def test_size_is_what_was_saved(rows):
     assert rows["FP32"].file_bytes > rows["INT8_SIGMA1"].file_bytes > 18_686
 
 
-def test_a_record_is_read_back_and_not_measured_again(compared):
+def test_a_record_is_read_back_and_not_measured_again(compared, monkeypatch):
     plan, results, found = compared
-    again, path = compare(plan, results, "another command", Policy.NEVER)
-    assert again == found == record.load(path)
-    with pytest.raises(UserError, match="holds no record of this comparison"):
-        compare(replace(plan, ours=replace(plan.ours, seed=9)), results, "x", Policy.NEVER)
+    (path,) = (results / "peers" / "lenet-digits").glob("*/*.json")
+    monkeypatch.setattr("sigmabench.harness.studies.peers.measure.PeersMeasurer", None)
+    assert studied("peers", plan, results, "another command") == [found]
+    assert shown(plan, results) == found == Store(results, COMPARISONS).load(path)
+    with pytest.raises(UserError, match="holds no record of this study"):
+        shown(replace(plan, ours=replace(plan.ours, seed=9)), results)
 
 
-def test_reading_takes_the_youngest_of_all_machines(compared, tmp_path):
+def test_reading_takes_the_youngest_of_a_machine(compared, tmp_path):
     plan, _, found = compared
     for name, created in (("1" * 8, "2020-01-01"), ("2" * 8, "2021-01-01"), ("3" * 8, "2019")):
-        path = record.save(replace(found, created=created), tmp_path)
+        path = Store(tmp_path, COMPARISONS).save(changed(found, created=created))
         (path.parent.parent / name).mkdir()
         path.rename(path.parent.parent / name / path.name)
-    read, path = compare(plan, tmp_path, "x", Policy.NEVER)
-    assert (read.created, path.parent.name) == ("2021-01-01", "2" * 8)
+    assert shown(plan, tmp_path).created == "2021-01-01"
+
+
+def test_each_machine_has_a_table_of_its_own(compared, tmp_path):
+    plan, _, found = compared
+    Store(tmp_path, COMPARISONS).save(found)
+    elsewhere = replace(found.fingerprint, cpu="another", machine=None, computing=None)
+    other = changed(found, created="2019-01-01", fingerprint=elsewhere)
+    Store(tmp_path, COMPARISONS).save(other)
+    assert studied("peers", plan, tmp_path, policy=Policy.NEVER) == [found, other]
 
 
 def test_reading_asks_for_no_environment(compared, tmp_path):
     plan, _, found = compared
-    there = replace(found.asked, peers={"fake": {"torch": "1.0"}})
-    record.save(replace(found, asked=there, created="2020"), tmp_path)
-    youngest = replace(found.asked, peers={"fake": {"torch": "1.1"}})
-    path = record.save(replace(found, asked=youngest, created="2021"), tmp_path)
-    others = replace(found.asked, seed=1), replace(found.asked, peers={"another": {}})
+    store, asked = Store(tmp_path, COMPARISONS), found.subject
+    there = replace(asked, peers={"fake": {"torch": "1.0"}})
+    store.save(changed(found, subject=there, created="2020"))
+    youngest = replace(asked, peers={"fake": {"torch": "1.1"}})
+    store.save(changed(found, subject=youngest, created="2021"))
+    others = replace(asked, seed=1), replace(asked, peers={"another": {}})
     for other in others:
-        record.save(replace(found, asked=other, created="2022"), tmp_path)
+        store.save(changed(found, subject=other, created="2022"))
     elsewhere = replace(plan, environments=tmp_path / "nowhere")
-    assert compare(elsewhere, tmp_path, "x", Policy.NEVER)[1] == path
+    assert shown(elsewhere, tmp_path).subject == youngest
     wider = replace(elsewhere, ours=replace(plan.ours, limit=59))
-    with pytest.raises(
-        UserError, match=r"comparison \(the nearest has limit 60, not 59\); ask for"
-    ):
-        compare(wider, tmp_path, "x", Policy.NEVER)
+    with pytest.raises(UserError, match=r"study \(the nearest has limit 60, not 59\); ask for"):
+        shown(wider, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["lenet5-mnist", "resnet20-cifar10"])
@@ -188,12 +207,11 @@ def test_published_records_are_read_anywhere(name, tmp_path, monkeypatch):
 
 def test_a_superseded_comparison_is_shown_whatever_the_digest_of_its_images():
     results = Path(__file__).parents[2] / "results"
-    (path,) = (results / "peers" / "resnet50-imagenet").glob("*/*.json")
-    stored = record.load(path)
-    asked = replace(stored.asked, data="fedcba9876543210")
-    assert record.youngest(results, asked) == (stored, path)
-    with pytest.raises(UserError, match="the nearest has mc 10, not 11"):
-        record.youngest(results, replace(asked, mc=11))
+    (stored,) = Store(results, COMPARISONS).records("resnet50-imagenet")
+    asked = replace(stored.subject, data="fedcba9876543210")
+    assert answers(stored) in asks(asked)
+    assert answers(stored) not in asks(replace(asked, mc=11))
+    assert nearest([stored], [replace(asked, mc=11)]) == " (the nearest has mc 10, not 11)"
     assert any(note.startswith("superseded: ") for note in table.notes(stored))
 
 
@@ -204,13 +222,13 @@ def test_a_full_folder_is_nobody_s_fault(tmp_path, monkeypatch):
     monkeypatch.setattr("sigmabench.harness.studies.peers.measure.write_networks", full)
     plan = plan_in(tmp_path, formats=("DNN_FP32",))
     with pytest.raises(NoRoomError, match="No room"):
-        compare(plan, tmp_path / "results", "x")
-    assert not (tmp_path / "results").exists()
+        studied("peers", plan, tmp_path / "results")
+    assert not list((tmp_path / "results").iterdir())
 
 
 def test_sigma_is_judged_draw_by_draw():
     """As from all draws at once, in the memory of a few."""
-    prepared = prepare(plan_from(resolve_workload("lenet-digits"), **ASKED))
+    prepared = prepare(plan_in(Path("none")).ours)
     for name in ("FP32", "INT8_SIGMA1"):
         artefact = prepared.artefact(name)
         backend = BACKENDS.get(prepared.plan.backend_of(artefact.format))
@@ -234,39 +252,43 @@ def test_sigma_is_judged_draw_by_draw():
 
 def test_what_failed_though_it_was_there_is_told(compared):
     found = compared[2]
-    there = replace(found, asked=replace(found.asked, peers={"fake": {"torch": "1"}}))
-    assert record.failed(there) == ["fake BLIND", "fake CRASH", "fake REFUSE"]
-    assert record.failed(found) == []  # no environment, as its versions say
+    there = replace(found.subject, peers={"fake": {"torch": "1"}})
+    told = failed(changed(found, subject=there))
+    assert told == ["fake BLIND", "fake CRASH", "fake REFUSE"]
+    assert failed(found) == []  # no environment, as its versions say
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("part", "change", "says"),
     [
-        ({"schema_version": 99}, "made by a newer SigmaBench"),
-        ({"images": "many"}, "images: Input should be a valid integer"),
+        ("", {"schema_version": 99}, "made by a newer SigmaBench"),
+        ("body", {"images": "many"}, "images: Input should be a valid integer"),
     ],
 )
-def test_damaged_records_are_refused(compared, tmp_path, change, says):
-    path = record.save(compared[2], tmp_path)
-    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+def test_damaged_records_are_refused(compared, tmp_path, part, change, says):
+    store = Store(tmp_path, COMPARISONS)
+    path = store.save(compared[2])
+    tree = json.loads(path.read_text())
+    (tree[part] if part else tree).update(change)
+    path.write_text(json.dumps(tree))
     with pytest.raises(UserError, match=says):
-        record.load(path)
+        store.load(path)
 
 
 def test_samples_that_do_not_add_up_are_refused(compared, tmp_path):
-    first = compared[2].rows[0]
+    store = Store(tmp_path, COMPARISONS)
+    first = compared[2].body.rows[0]
     broken = replace(first, contender=replace(first.contender, slices=(1,)))
-    path = record.save(replace(compared[2], rows=(broken,)), tmp_path)
+    path = store.save(changed(compared[2], rows=(broken,)))
     with pytest.raises(UserError, match="samples of FP32 do not add up"):
-        record.load(path)
+        store.load(path)
 
 
 def test_the_table_fits_80_columns(compared):
     from rich.console import Console
 
     console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    for part in table.renderables(compared[2]):
-        console.print(part)
+    console.print(terminal(table.document(compared[2])))
     text = console.export_text()
     lines = text.splitlines()
     assert max(map(len, lines)) <= 80
@@ -280,7 +302,7 @@ def test_the_table_fits_80_columns(compared):
 
 
 def test_images_that_nobody_scored_are_named(compared):
-    told = table.notes(replace(compared[2], skipped=("a/broken.jpg",)))
+    told = table.notes(changed(compared[2], skipped=("a/broken.jpg",)))
     assert "1 image could not be read: a/broken.jpg." in told
 
 
@@ -290,6 +312,9 @@ def test_json_has_what_the_table_shows(compared):
     assert told["fake SHRUNK"]["std_ratio_median"] == pytest.approx(0.1, abs=0.005)
     assert told["fake REFUSE"] == {"file_bytes": None}
     json.dumps(told)
+    rows = table.document(compared[2]).data["peers"]
+    assert [row["contender"] for row in rows] == list(told)
+    assert rows[0]["ms_a_pass"] == told["FP32"]["ms_a_pass"]
 
 
 @pytest.mark.parametrize(
@@ -329,5 +354,29 @@ def test_command_names_what_builds_a_peer(tmp_path, monkeypatch):
     text = " ".join(done.output.split())
     for name in PEERS:
         assert f"`{PEERS.get(name).build_command(ENVIRONMENTS)}`" in text
-    told = CliRunner().invoke(main, [*command, "--policy", "never", "--json"])
+    told = CliRunner().invoke(main, [*command, "--policy", "never", "--json", "--out", "out"])
     assert json.loads(told.stdout)["figures"]["DNN_FP32 (fixed)"]["ms_a_pass"] > 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "lenet-digits-peers.csv",
+        "lenet-digits-peers.md",
+    }
+
+
+def test_a_stored_comparison_says_who_had_no_figures(compared, tmp_path):
+    """On the error output, where it spoils no JSON."""
+    found = compared[2]
+    there = replace(found.subject, peers={"ipex": {"torch": "1"}})
+    row = found.body.rows[-1]
+    row = replace(row, contender=replace(row.contender, name="ipex INT8", by="ipex"))
+    one = changed(found, subject=there, rows=(row,), created="2021-02-03")
+    Store(tmp_path, COMPARISONS).save(one)
+    names = ("formats", "mc", "batch", "limit", "split", "seconds", "threads")
+    texts = {**ASKED, "formats": ",".join(FORMATS)}
+    command = ["peers", "lenet-digits", "--peers", "ipex", "--policy", "never", "--json"]
+    command += [word for name in names for word in (f"--{name}", str(texts[name]))]
+    done = CliRunner().invoke(main, [*command, "--results", str(tmp_path)])
+    assert done.stderr == (
+        "This is the record of 2021-02-03, in which ipex INT8 had no figures; --policy always "
+        "measures again.\n"
+    )
+    assert json.loads(done.stdout)["created"] == "2021-02-03"

@@ -16,7 +16,7 @@ from sigmabench.harness.peers.handover import write_images, write_networks
 from sigmabench.harness.peers.process import PeerError, Process
 from sigmabench.harness.peers.source import source_of
 from sigmabench.harness.race.networks import NETWORKS
-from sigmabench.harness.studies.peers.analyse import effective
+from sigmabench.harness.studies.peers.peer_audits import effective
 from sigmabench.harness.workload.prepare import Networks
 from sigmabench.harness.workload.workload import resolve_workload
 

@@ -1,4 +1,4 @@
-"""A comparison with peers as a table of 80 columns, and as JSON for a script."""
+"""What a comparison with peers shows: a table of 80 columns, and numbers for a script."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from ...core.contents import superseded
-from ...core.sheet import Column, RichSheet, Sheet
+from ...core.document import Document, Words
+from ...core.sheet import Column, Sheet
 from ...core.words import MISSING, first, fixed, plural, significant
 from ...records.peers_record import PeerRow, PeersRecord
-from ...records.runtime_record import Contender
+from ...records.runtime_record import OURS, Contender
 from ...records.verdict import as_dict
 from ...report.verdicts import outcomes
 
-OURS = "sigmabench"
 COLUMNS = (
     Column("format", numeric=False),
     Column("accuracy", "%"),
@@ -91,26 +91,48 @@ def _reasons(comparison: PeersRecord) -> list[str]:
     return told
 
 
-def renderables(comparison: PeersRecord) -> list[RichSheet | str]:
-    """Table and notes, for a person."""
-    return [RichSheet(sheet(comparison)), *notes(comparison)]
+def document(comparison: PeersRecord) -> Document:
+    """Table and notes."""
+    table = sheet(comparison)
+    return Document(
+        name=comparison.subject.workload,
+        blocks=(table, *map(Words, table.notes)),
+        values=to_dict(comparison),
+        sheets=(table,),
+        data={"peers": rows(comparison)},
+    )
 
 
 def to_dict(comparison: PeersRecord) -> dict[str, Any]:
     """The record, with what the table shows."""
-    figures: dict[str, dict[str, Any]] = {}
-    for row in comparison.body.rows:
-        found: dict[str, Any] = dict(row.scores)
-        if row.std_ratio:
-            kept = row.std_ratio.values()
-            found |= {"std_ratio_median": median(kept), "std_ratio_least": min(kept)}
-            found["std_ratio_most"] = max(kept)
-        if row.contender.latency_ns:
-            middle, low, high = pass_ms(row.contender)
-            found |= {"ms_a_pass": middle, "p10_ms": low, "p90_ms": high}
-        found["file_bytes"] = row.file_bytes
-        figures[row.contender.name] = found
-    return {**asdict(comparison), "verdict": as_dict(comparison.verdict), "figures": figures}
+    return {
+        "asked": asdict(comparison.subject),
+        **asdict(comparison.body),
+        "verdict": as_dict(comparison.verdict),
+        **asdict(comparison.provenance),
+        "figures": {row.contender.name: _figures(row) for row in comparison.body.rows},
+    }
+
+
+def rows(comparison: PeersRecord) -> list[dict[str, Any]]:
+    """A row for each contender."""
+    return [
+        {"by": row.contender.by, "contender": row.contender.name, **_figures(row)}
+        for row in comparison.body.rows
+    ]
+
+
+def _figures(row: PeerRow) -> dict[str, Any]:
+    found: dict[str, Any] = dict(row.scores)
+    if row.std_ratio:
+        kept = row.std_ratio.values()
+        found |= {"std_ratio_median": median(kept), "std_ratio_least": min(kept)}
+        found["std_ratio_most"] = max(kept)
+    if row.contender.latency_ns:
+        middle, low, high = pass_ms(row.contender)
+        found |= {"ms_a_pass": middle, "p10_ms": low, "p90_ms": high}
+    found["file_bytes"] = row.file_bytes
+    return found
 
 
 def _format(contender: Contender) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from pathlib import Path
 
 import torch
@@ -15,87 +14,34 @@ from ...backends.base import BACKENDS
 from ...core.errors import UserError
 from ...core.waiting import Report, warn_if_long
 from ...core.words import plural, verb
-from ...machine.describe import fingerprint
 from ...measure.estimate import image_pass_seconds
 from ...measure.watch import CoreWatch
 from ...peers.contender import Absent, Remote, remotes_of
-from ...peers.environment import Environment, find
+from ...peers.environment import Environment
 from ...peers.handover import NoRoomError, write_images, write_networks
 from ...peers.process import PeerError
 from ...peers.source import source_of
 from ...race.contenders import Local
 from ...race.turns import INPUTS, Expected, Turns, take_turns
-from ...records import peers_record as record
-from ...records.peers_record import Asked, PeerRow, PeersRecord
+from ...records.peers_record import Asked, PeerRow, PeersBody
 from ...records.runtime_record import Contender
-from ...records.store import Policy
-from ...workload.prepare import Networks, Prepared, load_networks, prepare
-from .analyse import effective, verdict
+from ...workload.prepare import Prepared, load_networks, prepare
+from ..study import Measured, Surroundings, Task
 from .judge import Exam, Judged, judge_ours, judge_theirs
+from .peer_audits import effective, verdict
 from .plan import DRAWS, QUERY_SECONDS, PeersPlan
 
 
-def compare(
-    plan: PeersPlan,
-    results: Path,
-    command: str,
-    policy: Policy = Policy.ONLY_MISSING,
-    report: Report | None = None,
-) -> tuple[PeersRecord, Path]:
-    """Judge and time everyone, and store the record.
-
-    Args:
-        plan: who and what.
-        results: directory.
-        command: the command line, for the record.
-        policy: what to do if there is a record of the same from this machine and code; `never`
-            reads the youngest, of others and with other versions of the peers too.
-        report: progress.
-
-    Returns:
-        The record, and where it is.
+def measurer(
+    plan: PeersPlan, tasks: Sequence[Task[Asked]], surroundings: Surroundings
+) -> PeersMeasurer:
+    """What judges and times everyone.
 
     Raises:
-        UserError: there is no record and the policy is `never`; a file is missing or damaged, a
-            format of ours cannot run here, a batch is larger than the split, or the temporary
-            folder is too small.
+        UserError: a file is missing or damaged, or a batch is larger than the split.
     """
-    report = report or (lambda *_: None)
-    networks = load_networks(plan.ours)
-    if policy is Policy.NEVER:
-        return record.youngest(results, _asked(plan, networks))
-    report("Looking for peers", 0, 1)
-    environments = [find(peer, plan.environments) for peer in plan.peers]
-    asked = _asked(plan, networks, environments)
-    path = record.place(results, asked, fingerprint())
-    if policy is not Policy.ALWAYS and path.is_file():
-        return record.load(path), path
     torch.set_num_threads(plan.ours.threads)
-    found = _Comparing(plan, networks, environments, report).run(asked, command)
-    return found, record.save(found, results)
-
-
-def _asked(plan: PeersPlan, networks: Networks, environments: Sequence[Environment] = ()) -> Asked:
-    """Peers without environment have no versions."""
-    ours = plan.ours
-    versions = {e.peer.name: e.versions for e in environments if not e.unavailable}
-    return Asked(
-        workload=ours.workload.name,
-        workload_version=ours.workload.version,
-        posterior=networks.posterior.content_hash()[:16],
-        twin=networks.twin.content_hash()[:16],
-        split=ours.split,
-        limit=ours.limit or 0,
-        data=ours.workload.data_digest(ours.split, ours.data, ours.limit),
-        network=ours.workload.network_digest(),
-        mc=plan.mc,
-        batch=plan.batch,
-        threads=ours.threads,
-        seed=ours.seed,
-        seconds=ours.seconds,
-        formats=ours.formats,
-        peers={peer.name: versions.get(peer.name, {}) for peer in plan.peers},
-    )
+    return PeersMeasurer(plan, surroundings.report)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,18 +52,23 @@ class _Contestant:
     judged: Judged
 
 
-class _Comparing:
-    def __init__(
-        self,
-        plan: PeersPlan,
-        networks: Networks,
-        environments: Sequence[Environment],
-        report: Report,
-    ) -> None:
-        self.plan, self.networks, self.report = plan, networks, report
-        self.environments = list(environments)
+class PeersMeasurer:
+    """Judges contenders one by one, then times them in turns.
+
+    Args:
+        plan: who and what.
+        report: progress.
+
+    Raises:
+        UserError: a file is missing or damaged, or a batch is larger than the split.
+    """
+
+    def __init__(self, plan: PeersPlan, report: Report) -> None:
+        self.plan, self.report = plan, report
+        self.environments: list[Environment] = []
         report("Loading data", 0, 1)
-        self.prepared: Prepared = prepare(plan.ours, networks)
+        self.networks = load_networks(plan.ours)
+        self.prepared: Prepared = prepare(plan.ours, self.networks)
         split = self.prepared.splits.scored(plan.ours.split)
         self.split = split.limit(plan.ours.limit).readable()
         if plan.batch > len(self.split):
@@ -126,8 +77,14 @@ class _Comparing:
                 f"{verb(len(self.split))} scored; give a smaller batch or a larger --limit."
             )
 
-    def run(self, asked: Asked, command: str) -> PeersRecord:
-        """Everything, in order."""
+    def __call__(self, task: Task[Asked]) -> Iterator[Measured[Asked]]:
+        """Everything, in order.
+
+        Raises:
+            UserError: a format of ours cannot run here, or the temporary folder is too small.
+        """
+        (asked,) = task.subjects
+        self.environments = list(task.about)
         with tempfile.TemporaryDirectory(prefix="sigmabench-peers-") as place:
             folder = Path(place)
             ours = [self._ours(name, folder) for name in dict.fromkeys(asked.formats)]
@@ -151,26 +108,29 @@ class _Comparing:
                 )
         rows = [self._row(one, contender) for one, contender in zip(running, timed, strict=True)]
         rows += [PeerRow(one.contender()) for one in [*failed, *absent]]
-        judged = {one.runner.name: one.judged for one in running}
-        return PeersRecord(
-            asked=asked,
+        yield self._measured(asked, rows, running, watch)
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+    def _measured(
+        self,
+        asked: Asked,
+        rows: Sequence[PeerRow],
+        judged: Sequence[_Contestant],
+        watch: CoreWatch,
+    ) -> Measured[Asked]:
+        body = PeersBody(
             images=len(self.split),
             skipped=self.split.skipped,
             inputs=INPUTS,
             draws=DRAWS,
             rows=tuple(sorted(rows, key=self._place)),
-            verdict=verdict(
-                rows,
-                {n: one.summary for n, one in judged.items()},
-                self.plan.mc,
-                self._weights(),
-                DRAWS,
-                watch,
-            ),
-            fingerprint=fingerprint(),
-            command=command,
-            created=datetime.now(timezone.utc).isoformat(),
         )
+        summaries = {one.runner.name: one.judged.summary for one in judged}
+        weights = self._weights()
+        told = verdict(rows, summaries, self.plan.mc, weights, DRAWS, watch)
+        return Measured(asked, body, told)
 
     def _tell_how_long(self, expected: Expected) -> None:
         warn_if_long(self.report, "Timing", expected(1.0))
@@ -263,7 +223,7 @@ class _Comparing:
         return PeerRow(contender, scores, floor, one.judged.std_ratio, one.judged.file_bytes)
 
     def _weights(self) -> dict[str, float]:
-        """See `analyse.verdict`."""
+        """See `peer_audits.verdict`."""
         return {
             name.rpartition(".")[0] or name: effective(value.numpy())
             for name, value in self.networks.posterior.std().items()

@@ -1,16 +1,45 @@
-"""What `sigmabench peers` compares: the user's choices, checked."""
+"""What `sigmabench peers` compares: the user's choices, checked, and the one task they make."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...peers.environment import ENVIRONMENTS, Peer
-from ...workload.choices import plan_from as run_plan
-from ...workload.plan import Plan
-from ...workload.workload import Workload
+from ...core.contents import superseded
+from ...core.formats import FORMATS
+from ...peers.environment import Peer, chosen, find
+from ...records.nearest import nearest
+from ...records.peers_record import COMPARISONS as KIND
+from ...records.peers_record import Asked, PeersRecord
+from ...records.peers_record import failed as lacking
+from ..flags import DATA, PEERS_FOLDER, POSTERIOR, SPLIT
+from ..study import TIMED, Option, Task
 
+if TYPE_CHECKING:
+    from ...workload.plan import Plan
+
+__all__ = [
+    "ARGUMENT",
+    "HELP",
+    "KIND",
+    "OPTIONS",
+    "SHOWN",
+    "answers",
+    "asked",
+    "lacking",
+    "nearest",
+    "plan",
+    "tasks",
+]
+
+HELP = """WORKLOAD in our formats and in other implementations.
+
+One posterior, the same images and T: accuracy, calibration, what the draws keep of σ, time a pass
+in turns, size on disk. A peer that is not installed, or fails, is a row that says why.
+"""
+ARGUMENT = "workload"
 FORMAT_NAMES = (
     "FP32",
     "BF16",
@@ -21,6 +50,21 @@ FORMAT_NAMES = (
     "DNN_FP32",
     "DNN_INT8",
 )
+OPTIONS = (
+    Option("--peers", "Or none.", "names", default="bayesian-torch,inductor,ipex"),
+    Option("--formats", "Ours.", "names", shown="FP32, BF16, INT8, its σ in 4, 2, 1 bits, twins"),
+    Option("--mc", "Passes T of Bayesian contenders.", "whole", default=50),
+    Option("--batch", "Images a query.", "whole", default=32),
+    Option("--threads", "Cores a contender may use.", "whole", shown="all"),
+    Option("--limit", "Images to score; 0 for the whole split.", "whole", default=500),
+    SPLIT,
+    POSTERIOR,
+    DATA,
+    Option("--seed", "Of the draws.", "whole", default=0),
+    Option("--seconds", "Timed seconds a contender.", "number", default=3.0),
+    PEERS_FOLDER,
+)
+SHOWN: tuple[Option, ...] = ()
 DRAWS = 32  # of a layer's weights: their standard deviation to 13 % a weight, pooled over a layer
 QUERY_SECONDS = 0.2  # fewer passes than T where these take longer: there are many contenders
 
@@ -38,7 +82,7 @@ class PeersPlan:
 
     ours: Plan
     peers: tuple[Peer, ...]
-    environments: Path = ENVIRONMENTS
+    environments: Path
 
     @property
     def mc(self) -> int:
@@ -51,22 +95,28 @@ class PeersPlan:
         return self.ours.batches[0]
 
 
-def plan_from(
-    workload: Workload,
+def plan(
+    workload: str,
     *,
+    scoring: bool,
+    peers: tuple[str, ...],
+    environments: Path,
     formats: tuple[str, ...] | None,
     mc: int,
     batch: int,
     limit: int,
     **choices: Any,
-) -> Plan:
-    """What `sigmabench run` would be asked, from command-line options.
+) -> tuple[PeersPlan, tuple[str, ...]]:
+    """From a user's choices.
 
     Raises:
         UserError: one of them is out of range or not known.
     """
-    return run_plan(
-        workload,
+    from ...workload.choices import plan_from
+    from ...workload.workload import resolve_workload
+
+    ours = plan_from(
+        resolve_workload(workload),
         formats=FORMAT_NAMES if formats is None else formats,
         mc=(mc,),
         batch=(batch,),
@@ -74,3 +124,48 @@ def plan_from(
         seeds=1,
         **choices,
     )
+    return PeersPlan(ours, tuple(chosen(peers)), environments), ()
+
+
+def tasks(plan: PeersPlan, measuring: bool) -> list[Task[Asked]]:
+    """One, about the peers' environments; they are looked for only where something is measured."""
+    from ...workload.hashes import identity_of
+
+    ours, networks = plan.ours, identity_of(plan.ours)
+    found = tuple(find(peer, plan.environments) for peer in plan.peers if measuring)
+    versions = {one.peer.name: one.versions for one in found if not one.unavailable}
+    subject = Asked(
+        workload=ours.workload.name,
+        workload_version=ours.workload.version,
+        posterior=networks.hash_of(FORMATS.get("FP32"))[:16],
+        twin=networks.hash_of(FORMATS.get("DNN_FP32"))[:16],
+        split=ours.split,
+        limit=ours.limit or 0,
+        data=ours.workload.data_digest(ours.split, ours.data, ours.limit),
+        network=ours.workload.network_digest(),
+        mc=plan.mc,
+        batch=plan.batch,
+        threads=ours.threads,
+        seed=ours.seed,
+        seconds=ours.seconds,
+        formats=ours.formats,
+        peers={peer.name: versions.get(peer.name, {}) for peer in plan.peers},
+    )
+    return [Task((subject,), TIMED, about=found)]
+
+
+def asked(subject: Asked) -> Iterator[str]:
+    """What records may answer to that are shown for a comparison."""
+    yield subject.anywhere.key
+    yield _alike(subject)
+
+
+def answers(record: PeersRecord) -> str:
+    """What a record answers to, whatever versions of the peers it was made with: a superseded one,
+    whose digest of images is of another kind, to what is like it in all else."""
+    old = superseded(record.subject.data, record.fingerprint.machine)
+    return _alike(record.subject) if old else record.subject.anywhere.key
+
+
+def _alike(subject: Asked) -> str:
+    return f"{replace(subject.anywhere, data='').key} by any digest"
