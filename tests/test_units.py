@@ -21,7 +21,7 @@ from sigmabench.harness.stats import equivalence as module
 from sigmabench.harness.stats.equivalence import MARGINS, equivalence
 from sigmabench.harness.stats.paired import paired
 from sigmabench.harness.stats.shifted import results
-from sigmabench.harness.studies.ablation.measure import _intervals
+from sigmabench.harness.studies.ablation.analyse import _intervals
 from sigmabench.harness.studies.compare.document import score_sheet
 from sigmabench.harness.studies.compare.measure import compare
 from sigmabench.harness.studies.shift.analyse import claims

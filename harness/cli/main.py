@@ -17,8 +17,8 @@ from ..core.errors import UserError, few_warnings
 from ..peers.environment import ENVIRONMENTS
 from ..studies import flags
 from ..studies.known import STUDIES
+from .corruptions_command import corruptions
 from .report_commands import compare, pack, report
-from .shift_commands import ablation, corruptions, weights
 from .study_commands import StudyGroup, option
 from .terminal import (
     MEMORY,
@@ -307,7 +307,7 @@ def profile(
     echo_json(shown.to_dict(found)) if as_json else show(*shown.renderables(found, every))
 
 
-for command in (report, compare, pack, corruptions, ablation, weights):
+for command in (report, compare, pack, corruptions):
     main.add_command(command)
 for command in main.commands.values():
     command.context_class = _Context

@@ -148,7 +148,8 @@ def _measure(
     try:
         for count in _done(saving, tasks, surroundings.workers):
             done += count
-            surroundings.report("Measuring", done, total)
+            if not getattr(measurer, "counts", False):
+                surroundings.report("Measuring", done, total)
     finally:
         saving.close()
 

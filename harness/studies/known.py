@@ -19,6 +19,8 @@ PEERS = _of("peers", "WORKLOAD in our formats and in other implementations, on t
 PASSES = _of("passes", "Race one pass of NETWORK in our formats and in others.", "bench")
 SAMPLER = _of("sampler", "Draw weights with σ in 1 to 8 bits, against a plain copy.", "bench")
 MEMORY = _of("memory", "Memory that a program of NETWORK takes, against the least.", "bench")
+ABLATION = _of("ablation", "Change every choice of quantization alone: size and scores.")
+WEIGHTS = _of("weights", "Range and noise of WORKLOAD's sampled weights, layer by layer.")
 
 STUDIES: Registry[Study] = Registry(
     "study",
@@ -30,6 +32,8 @@ STUDIES: Registry[Study] = Registry(
         "passes": f"{_HERE}:PASSES",
         "sampler": f"{_HERE}:SAMPLER",
         "memory": f"{_HERE}:MEMORY",
+        "ablation": f"{_HERE}:ABLATION",
+        "weights": f"{_HERE}:WEIGHTS",
     },
     lambda thing: isinstance(thing, Study),
     plural="studies",

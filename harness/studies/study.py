@@ -95,7 +95,8 @@ class Measured(Generic[S]):
 
 
 class Measurer(Protocol):
-    """What measures tasks; pickled where several workers do. It knows no store and no terminal."""
+    """What measures tasks; pickled where several workers do. It knows no store and no terminal.
+    One with `counts` reports itself how much is done."""
 
     def __call__(self, task: Task[Any]) -> Iterator[Measured[Any]]:
         """Measure a task, giving each subject's result when it is ready."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import factory
 from pydantic import TypeAdapter
 from records_made import changed
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from selective.selective_cases import found_of, noisy_run, sample
 from shift.shift_factory import study
 from test_adaptive_sheets import adapted
@@ -25,20 +25,14 @@ from sigmabench.harness.cli.commands import (
 from sigmabench.harness.core.sheet import RichSheet
 from sigmabench.harness.records import peers_record
 from sigmabench.harness.records import runtime_record as record
+from sigmabench.harness.records.ablation_record import BASE, METRICS, PAIRED, Choice, Difference
 from sigmabench.harness.records.run_record import RunRecord
 from sigmabench.harness.report import table
 from sigmabench.harness.report.rendering import terminal
 from sigmabench.harness.stats.equivalence import equivalence
 from sigmabench.harness.stats.shifted import results
 from sigmabench.harness.studies.ablation import document as ablation
-from sigmabench.harness.studies.ablation.analyse import (
-    METRICS,
-    PAIRED,
-    Ablation,
-    AblationRow,
-    Difference,
-)
-from sigmabench.harness.studies.ablation.plan import BASE, Choice
+from sigmabench.harness.studies.ablation.analyse import Ablation, AblationRow
 from sigmabench.harness.studies.bench import document as bench_table
 from sigmabench.harness.studies.bench import memory, sampler
 from sigmabench.harness.studies.compare import document as comparison
@@ -128,7 +122,7 @@ def ablated() -> RenderableType:
     made = Ablation(
         "test", 10_000, 1000, 10_000, 1000, {"fog": "official"}, 5, 0, 50, (0,), 99, rows
     )
-    return ablation.table(made)
+    return Group(*(RichSheet(sheet) for sheet in ablation.sheets(made)))
 
 
 def small_race(path: Path) -> record.Race:

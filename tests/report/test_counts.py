@@ -13,14 +13,14 @@ from test_weight_report import made as weight_range
 
 from sigmabench.harness.cli.commands import inspection_tables
 from sigmabench.harness.core import words as text
+from sigmabench.harness.records.ablation_record import METRICS, Choice
 from sigmabench.harness.report import adaptive_sheet as adaptive
 from sigmabench.harness.report import sheets
 from sigmabench.harness.report.rows import sections
 from sigmabench.harness.stats.equivalence import equivalence
 from sigmabench.harness.stats.shifted import results
 from sigmabench.harness.studies.ablation import document as ablation
-from sigmabench.harness.studies.ablation.analyse import METRICS, Ablation, AblationRow
-from sigmabench.harness.studies.ablation.plan import Choice
+from sigmabench.harness.studies.ablation.analyse import Ablation, AblationRow
 from sigmabench.harness.studies.compare import document as comparison
 from sigmabench.harness.studies.compare.measure import compare
 from sigmabench.harness.studies.profile import document as profile

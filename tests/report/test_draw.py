@@ -18,6 +18,7 @@ from shift import shift_factory
 
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.core.figure import Figure, Look, Panel, Points, Scale, numbers
+from sigmabench.harness.records.weights_record import LayerRange, WeightCounts
 from sigmabench.harness.report.draw import drawn, inline_svg, render, save, write
 from sigmabench.harness.report.figures import figures
 from sigmabench.harness.report.rows import sections
@@ -28,7 +29,6 @@ from sigmabench.harness.studies.selective.selective_figures import selective_fig
 from sigmabench.harness.studies.shift.contact_sheet import contact_sheet
 from sigmabench.harness.studies.shift.shift_figures import shift_figures
 from sigmabench.harness.studies.weights.document import weight_figures
-from sigmabench.harness.studies.weights.measure import LayerRange, WeightCounts
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "report"
 #: Of these kinds none is published.

@@ -1,4 +1,4 @@
-"""The ablation for a terminal, as JSON and as Markdown."""
+"""What an ablation shows: sizes and scores, then differences to FP32."""
 
 from __future__ import annotations
 
@@ -6,36 +6,42 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from rich.console import Group, RenderableType
-
 from ...core import words as text
-from ...core.sheet import Column, RichSheet, Sheet, prose
-from ...core.sheet import markdown as markdown_sheet
-from ...corruptions.copies import CLEAN
+from ...core.document import Document, with_notes
+from ...core.sheet import Column, Sheet
+from ...records.ablation_record import BASE, CLEAN, METRICS, Difference
 from ...report.sheets import decimals, heading
-from .analyse import METRICS, Ablation, AblationRow, Difference
+from .analyse import Ablation, AblationFindings, AblationRow
 
 _DEFAULT = "default"
 
 
-def table(found: Ablation) -> RenderableType:
-    """Sizes and scores, then differences to FP32, within 80 columns."""
-    parts: list[RenderableType] = []
-    for sheet in sheets(found):
-        parts += [RichSheet(sheet), prose(" ".join(sheet.notes), style="dim"), prose("")]
-    return Group(*parts[:-1])
+def document(findings: AblationFindings) -> Document:
+    """All tables."""
+    shown = sheets(findings.found)
+    return Document(
+        name=findings.records[0].subject.workload,
+        blocks=tuple(with_notes(shown)[1:]),
+        values=to_dict(findings),
+        sheets=tuple(shown),
+    )
 
 
-def markdown(found: Ablation) -> str:
-    """The same tables as Markdown."""
-    return "\n".join(markdown_sheet(sheet) for sheet in sheets(found))
-
-
-def to_dict(found: Ablation) -> dict[str, Any]:
+def to_dict(findings: AblationFindings) -> dict[str, Any]:
     """All of it for JSON: choices, seeds, images, every score of every set of images and seed, and
-    each row's means (`clean`, `shifted`) over them; units as the metrics'."""
-    whole = asdict(found)
-    for row, stored in zip(found.rows, whole["rows"], strict=True):
+    each row's means (`clean`, `shifted`) over them; units as the metrics'. What is said of machine
+    and command is of the first record's."""
+    found, first = findings.found, findings.records[0]
+    whole = {
+        "command": first.provenance.command,
+        "workload": first.subject.workload,
+        "workload_version": first.subject.workload_version,
+        "posterior": first.subject.posterior,
+        "fingerprint": asdict(first.fingerprint),
+        **asdict(found),
+    }
+    for row, record, stored in zip(found.rows, findings.records, whole["rows"], strict=True):
+        stored["key"] = record.subject.key
         stored["clean"] = {metric: row.clean(metric) for metric in METRICS}
         stored["shifted"] = {metric: row.shifted(metric) for metric in METRICS}
     return whole
@@ -86,7 +92,8 @@ def _shifted_note(found: Ablation) -> str:
 
 
 def _differences(found: Ablation, metric: str) -> Sheet:
-    sets = tuple(found.rows[-1].differences)
+    compared = [row for row in found.rows if row.differences]
+    sets = tuple(compared[-1].differences) if compared else ()
     factor, unit, scale = (1000.0, "0.001 nats", 1) if metric == "nll" else (1.0, "points", 2)
     columns = (*_NAMES, *(c for name in sets for c in (Column(name), Column("95 %", "interval"))))
     rows = tuple(
@@ -98,7 +105,7 @@ def _differences(found: Ablation, metric: str) -> Sheet:
                 for cell in _difference(row.differences[name][metric], factor, scale)
             ),
         )
-        for row in found.rows[1:]
+        for row in compared
     )
     note = (
         f"Mean over images of its own less FP32's, in {unit}; interval by {found.resamples:,} "
@@ -114,7 +121,7 @@ _NAMES = (Column("format", numeric=False), Column("change", numeric=False))
 
 def _names(row: AblationRow) -> tuple[str, str]:
     choice = row.choice
-    return choice.format, choice.change or (_DEFAULT if row.differences else text.MISSING)
+    return choice.format, choice.change or (text.MISSING if choice == BASE else _DEFAULT)
 
 
 def _short(metric: str) -> tuple[str, str]:

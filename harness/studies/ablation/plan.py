@@ -1,32 +1,124 @@
-"""The configurations of an ablation: the defaults, and every choice changed alone."""
+"""What an ablation is asked: the defaults, and every choice of quantization changed alone."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from ...core.formats import FORMATS
 from ...quantize.options import Options
+from ...records.ablation_record import ABLATIONS as KIND
+from ...records.ablation_record import BASE, AblationSubject, Choice
+from ..flags import DATA, SEED
+from ..study import SCORED, Option, Task
+
+if TYPE_CHECKING:
+    from ...workload.plan import Plan
+
+__all__ = ["ARGUMENT", "HELP", "KIND", "OPTIONS", "SHOWN", "plan", "tasks"]
+
+HELP = """Change every choice of quantization alone: size, accuracy, NLL, ECE, clean and shifted.
+
+Among them what is beyond the paper: σ in a Lloyd–Max codebook, μ in 4 bits, dithered rounding. What
+was finished is stored in --results, and the same command goes on.
+"""
+ARGUMENT = "workload"
+OPTIONS = (
+    Option("--split", "validation, for choosing; or test.", default="validation"),
+    Option("--types", "Corruption types.", "names", shown="four of them"),
+    Option("--severity", "Of the corrupted images.", "whole", default=5),
+    Option("--mc", "MC passes T.", "whole", default=20),
+    Option("--limit", "Clean images; half of them corrupted.", "whole", default=1000),
+    SEED,
+    Option("--seeds", "Seeds to score.", "whole", default=1),
+    Option("--threads", "Cores a pass may use.", "whole", shown="all"),
+    DATA,
+    Option("--posterior", "Posterior file.", "path"),
+)
+SHOWN = ()
+TYPES = ("brightness", "contrast", "gaussian_blur", "gaussian_noise")
 
 
 @dataclass(frozen=True)
-class Choice:
-    """One configuration.
+class AblationPlan:
+    """An ablation.
 
     Attributes:
-        change: what differs from the default of this σ width, in words; empty where nothing does.
-        format: name in `FORMATS`.
-        options: of post-training quantization.
-        observer: of activation ranges.
-        sampled: whether ranges are observed over sampled passes too.
+        base: workload, data, split, limit of clean images, seeds, T (its only `mc`), threads.
+        types: of corruption.
+        severity: 1 to 5.
+        corruption_seed: of generated corruptions.
+        choices: the configurations.
     """
 
-    change: str
-    format: str
-    options: Options = field(default_factory=Options)
-    observer: str = "minmax"
-    sampled: bool = False
+    base: Plan
+    types: tuple[str, ...] = TYPES
+    severity: int = 5
+    corruption_seed: int = 0
+    choices: tuple[Choice, ...] = ()
+
+    @property
+    def corrupted(self) -> int:
+        """Images of each type at most."""
+        return max(1, (self.base.limit or 0) // 2)
+
+    def subjects(self) -> list[AblationSubject]:
+        """A configuration each."""
+        from ...workload.conditions import ShiftPlan
+        from ...workload.hashes import identity_of
+
+        base, networks = self.base, identity_of(self.base)
+        grid = ShiftPlan(base, self.types, (self.severity,), corruption_seed=self.corruption_seed)
+        about: dict[str, Any] = {
+            "workload": base.workload.name,
+            "workload_version": base.workload.version,
+            "split": base.split,
+            "limit": base.limit or 0,
+            "types": self.types,
+            "shifted": tuple(one.shifted for one in grid.conditions() if one.severity),
+            "severity": self.severity,
+            "corruption_seed": self.corruption_seed,
+            "mc": grid.mc[-1],
+            "seed": base.seed,
+            "seeds": base.seeds,
+            "threads": base.threads,
+            "data": base.workload.data_digest(base.split, base.data, base.limit),
+            "network": base.workload.network_digest(),
+        }
+        return [
+            AblationSubject(
+                posterior=networks.hash_of(FORMATS.get(choice.format))[:16], choice=choice, **about
+            )
+            for choice in self.choices
+        ]
 
 
-BASE = Choice("", "FP32")
+def plan(
+    workload: str,
+    *,
+    scoring: bool,
+    types: Sequence[str] | None = None,
+    severity: int = 5,
+    mc: int = 20,
+    **choices: Any,
+) -> tuple[AblationPlan, tuple[str, ...]]:
+    """A plan from a user's choices.
+
+    Raises:
+        UserError: a choice is none.
+    """
+    from ...workload.choices import plan_from
+    from ...workload.workload import resolve_workload
+
+    base = plan_from(resolve_workload(workload), mc=(mc,), batch=(1,), **choices)
+    named = tuple(dict.fromkeys(TYPES if types is None else types))
+    return AblationPlan(base, named, severity, choices=(BASE, *default_choices())), ()
+
+
+def tasks(plan: AblationPlan, measuring: bool) -> list[Task[AblationSubject]]:
+    """One for each configuration. Those that follow one another share their ranges."""
+    return [Task((subject,), SCORED) for subject in plan.subjects()]
 
 
 def default_choices() -> tuple[Choice, ...]:

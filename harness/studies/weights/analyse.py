@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from .measure import REFERENCE, LayerRange
+from ...records.weights_record import REFERENCE, LayerRange, WeightsRecord
+
+if TYPE_CHECKING:
+    from .plan import WeightsPlan
 
 TOLERANCE = 0.1
 """Relative difference up to which ranges, or noises, count as similar."""
@@ -91,11 +94,46 @@ class SimilarityVerdict:
         }
 
 
+@dataclass(frozen=True, eq=False)
+class WeightsFindings:
+    """Layers of one network, in its order, and what is held against each other of them.
+
+    Attributes:
+        records: a layer each.
+        ranges: by layer, then label.
+        verdicts: on all layers.
+    """
+
+    records: tuple[WeightsRecord, ...]
+    ranges: tuple[LayerRange, ...]
+    verdicts: tuple[SimilarityVerdict, ...]
+
+
+def analyse(
+    records: Sequence[WeightsRecord], plan: WeightsPlan | None = None
+) -> list[WeightsFindings]:
+    """Every network among the records.
+
+    Args:
+        records: from one machine.
+        plan: that they are of; nothing depends on it.
+    """
+    groups: dict[object, list[WeightsRecord]] = {}
+    for record in records:
+        groups.setdefault(replace(record.subject, layer=""), []).append(record)
+    found = []
+    for group in groups.values():
+        group.sort(key=lambda record: record.body.place)
+        ranges = [one for record in group for one in record.body.ranges]
+        found.append(WeightsFindings(tuple(group), tuple(ranges), tuple(verdicts(ranges))))
+    return found
+
+
 def verdicts(ranges: Sequence[LayerRange], tolerance: float = TOLERANCE) -> list[SimilarityVerdict]:
     """Hold formats against each other, layer by layer.
 
     Args:
-        ranges: of `weight_ranges`.
+        ranges: by layer, then label.
         tolerance: relative difference that counts as similar.
 
     Returns:

@@ -3,25 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import Any
 
 from ...core import words as text
+from ...core.document import Document, Words
 from ...core.figure import Figure, Look, Panel, Scale, Steps, numbers
 from ...core.sheet import Column, Sheet
+from ...records.weights_record import REFERENCE, LayerRange
 from ...report.lines import safe
 from ...report.rows import format_order
-from .analyse import TOLERANCE, Similarity, SimilarityVerdict, verdicts
-from .measure import REFERENCE, LayerRange
+from .analyse import TOLERANCE, Similarity, SimilarityVerdict, WeightsFindings, verdicts
 
 #: Formats that a figure shows, of those that were sampled.
 DRAWN = (REFERENCE, "INT8", "INT8_SIGMA2", "INT8_SIGMA1")
+
+
+def document(found: WeightsFindings) -> Document:
+    """All tables and figures."""
+    sheets = weight_sheets(found.ranges)
+    notes = ([sheet, Words(" ".join(sheet.notes)), Words()] for sheet in sheets)
+    return Document(
+        name=found.records[0].subject.workload,
+        blocks=tuple(block for blocks in notes for block in blocks),
+        values=to_dict(found),
+        sheets=tuple(sheets),
+        figures=lambda: weight_figures(found.ranges),
+    )
+
+
+def to_dict(found: WeightsFindings) -> dict[str, Any]:
+    """All of it for JSON. What is said of machine and command is of the first record's."""
+    first = found.records[0]
+    return {
+        "command": first.provenance.command,
+        "workload": first.subject.workload,
+        "workload_version": first.subject.workload_version,
+        "posterior": first.subject.posterior,
+        "fingerprint": asdict(first.fingerprint),
+        "keys": [record.subject.key for record in found.records],
+        "passes": first.subject.passes,
+        "seed": first.subject.seed,
+        "layers": [one.to_dict() for one in found.ranges],
+        "verdicts": [one.to_dict() for one in found.verdicts],
+    }
 
 
 def weight_sheets(ranges: Sequence[LayerRange], tolerance: float = TOLERANCE) -> list[Sheet]:
     """Range, noise, and what follows from them.
 
     Args:
-        ranges: of `weight_ranges`.
+        ranges: by layer, then label.
         tolerance: relative difference that counts as similar.
     """
     found = verdicts(ranges, tolerance)
@@ -55,7 +87,7 @@ def weight_figures(ranges: Sequence[LayerRange]) -> list[Figure]:
     follows the format in a label (`paper`) and the figure's name.
 
     Args:
-        ranges: of `weight_ranges`.
+        ranges: by layer, then label.
     """
     variants = dict.fromkeys(_variant(r) for r in ranges if r.format != REFERENCE)
     return [
@@ -87,7 +119,7 @@ def histograms(ranges: Sequence[LayerRange], variant: str = "") -> Figure:
         right = _histogram_panel(shown, "noise_histogram", noise)
         panels += [replace(left, left=layer, y=replace(left.y, label="draws")), right]
     return Figure(
-        safe(variant),
+        "-".join(filter(None, ("weights", safe(variant)))),
         "Sampled weights and their noise",
         "Histograms of the sampled weights, and of their noise in units of sigma, of the first, "
         "the middle and the last layer, for each format.",

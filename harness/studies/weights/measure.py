@@ -9,164 +9,115 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...backends.base import BACKENDS
 from ...core.errors import UserError
 from ...core.waiting import Report, warn_if_long
+from ...records.weights_record import (
+    REFERENCE,
+    LayerRange,
+    WeightCounts,
+    WeightsBody,
+    WeightsSubject,
+)
+from ...workload.prepare import prepare
+from ..study import Measured, Surroundings, Task
 
 if TYPE_CHECKING:
     from ...backends.base import Predictor
     from ...quantize.artefact import Artefact, Layer
-    from ...quantize.graph import Conv
+    from .plan import WeightsPlan
 
-REFERENCE = "FP32"
 WEIGHT_BINS = 61
 NOISE_BINS = 49
 NOISE_END = 6.125  # σ; the middle bin has 0 in its middle
 _TAILS = (0.1, 99.9)  # %
 
 
-@dataclass(frozen=True)
-class WeightCounts:
-    """Counts between edges; what lies beyond the outer ones is counted in the outer bins.
-
-    Attributes:
-        edges: ascending, one more than bins.
-        counts: of each bin.
-    """
-
-    edges: tuple[float, ...]
-    counts: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class LayerRange:
-    """Sampled weights of one layer in one format, over all passes; real units.
-
-    Attributes:
-        layer: its name.
-        label: what the caller calls the format and its variant.
-        format: numeric format.
-        weights: how many there are.
-        passes: over which they were sampled.
-        low: least.
-        high: greatest.
-        p001: 0.1 % quantile.
-        p999: 99.9 % quantile.
-        std: standard deviation of all of them.
-        noise_std: root mean square of w − μ, μ the format's own.
-        noise_ratio: `noise_std` over the root mean square of FP32's σ.
-        at_mean: share of the draws that are μ itself: the noise was rounded away.
-        still: share of weights that had the same value in every pass.
-        wasserstein: 1-Wasserstein distance to FP32's sampled weights; for FP32 itself, that between
-            its passes and as many others: what sampling alone makes of it.
-        weights_histogram: of the sampled weights; the edges are the same for every format.
-        noise_histogram: of w − μ over the weight's σ in FP32; weights without σ are left out.
-    """
-
-    layer: str
-    label: str
-    format: str
-    weights: int
-    passes: int
-    low: float
-    high: float
-    p001: float
-    p999: float
-    std: float
-    noise_std: float
-    noise_ratio: float
-    at_mean: float
-    still: float
-    wasserstein: float
-    weights_histogram: WeightCounts
-    noise_histogram: WeightCounts
-
-    @property
-    def mean_share(self) -> float:
-        """Share of the sampled weights' variance that is not noise but differences of μ, 0 … 1."""
-        return max(0.0, 1.0 - (self.noise_std / self.std) ** 2) if self.std else 0.0
-
-    def to_dict(self) -> dict[str, Any]:
-        """All of it, for a script."""
-        return {**asdict(self), "mean_share": self.mean_share}
-
-
-def weight_ranges(
-    prepared_artefacts: Mapping[str, Artefact],
-    predictors: Mapping[str, Predictor],
-    passes: int,
-    seed: int = 0,
-    report: Report | None = None,
-) -> list[LayerRange]:
-    """Sample every layer in every format and describe what comes out.
-
-    Args:
-        prepared_artefacts: label to model; one of them, the reference, is in FP32.
-        predictors: label to what was loaded from it.
-        passes: P, at least 2; 2 P of the reference.
-        seed: of the noise.
-        report: progress, in layers.
-
-    Returns:
-        By layer, then in the order of the labels; layers without σ are left out.
-
-    Raises:
-        UserError: too few passes, no FP32, no σ, or a format with other layers than FP32.
-    """
-    if passes < 2:
-        raise UserError(f"--passes {passes} does not show what moves; give at least 2.")
-    base = _reference(prepared_artefacts)
-    artefact = prepared_artefacts[base]
-    sampling = _Sampling(prepared_artefacts, predictors, base, seed)
-    convs = [c for c in artefact.graph.convs if artefact.layers[c.name].real_std().any()]
-    if not convs:
-        raise UserError(
-            "No layer's weights have a σ, so there is no noise to look at; give another posterior."
-        )
-    if report:
-        warn_if_long(report, "Sampling layers", sampling.seconds(convs, passes))
-    found = []
-    for done, conv in enumerate(convs):
-        if report:
-            report("Sampling layers", done, len(convs))
-        found += sampling.layer(conv.name, passes)
-    return found
+def measurer(
+    plan: WeightsPlan, tasks: Sequence[Task[WeightsSubject]], surroundings: Surroundings
+) -> WeightsMeasurer:
+    """Quantize every format in every range, and say how long sampling takes."""
+    report = surroundings.report
+    report("Calibrating and quantizing", 0, 1)
+    prepared = prepare(plan.base)
+    artefacts = {
+        label: prepared.artefact(format, plan.options[name])
+        for label, format, name in plan.labels()
+    }
+    predictors = {
+        label: BACKENDS.get(plan.base.backend_of(artefact.format)).load(artefact, threads=1)
+        for label, artefact in artefacts.items()
+    }
+    made = WeightsMeasurer(artefacts, predictors)
+    subjects = [subject for task in tasks for subject in task.subjects]
+    made.announce(report, subjects)
+    return made
 
 
 @dataclass(frozen=True, eq=False)
-class _Sampling:
+class WeightsMeasurer:
+    """Samples layers in every format and describes what comes out.
+
+    Attributes:
+        artefacts: label to model; one of them, the reference, is in FP32.
+        predictors: label to what was loaded from it.
+    """
+
     artefacts: Mapping[str, Artefact]
     predictors: Mapping[str, Predictor]
-    base: str
-    seed: int
 
-    def layer(self, name: str, passes: int) -> list[LayerRange]:
-        """One layer in every format."""
-        layer = self.artefacts[self.base].layers[name]
-        both = range(2 * passes)
-        sampled = _sampled(self.predictors[self.base], layer, name, self.seed, both)
+    def __call__(self, task: Task[WeightsSubject]) -> Iterator[Measured[WeightsSubject]]:
+        """Sample the layer of a task, whose place in the network the task is about.
+
+        Raises:
+            UserError: a format samples no such layer.
+        """
+        for one in task.subjects:
+            ranges = self.layer(one.layer, one.passes, one.seed)
+            yield Measured(one, WeightsBody(task.about, tuple(ranges)))
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def layer(self, name: str, passes: int, seed: int) -> list[LayerRange]:
+        """One layer in every format, in the order of the labels."""
+        base = self._base
+        layer = self.artefacts[base].layers[name]
+        sampled = _sampled(self.predictors[base], layer, name, seed, range(2 * passes))
         ground = _Ground(layer.real_std(), np.sort(sampled[:passes], axis=None), sampled[passes:])
         found = []
         for label, other in self.artefacts.items():
             its, own = _layer(other, name, label), sampled[:passes]
-            if label != self.base:
-                own = _sampled(self.predictors[label], its, name, self.seed, range(passes))
+            if label != base:
+                own = _sampled(self.predictors[label], its, name, seed, range(passes))
             found.append(_describe(label, other.format.name, name, its, own, ground))
         return found
 
-    def seconds(self, convs: Sequence[Conv], passes: int) -> float:
+    def announce(self, report: Report, subjects: Sequence[WeightsSubject]) -> None:
+        """Say how long sampling takes, if that is long."""
+        warn_if_long(report, "Sampling layers", self.seconds(subjects))
+        report("Sampling layers", 0, len(subjects))
+
+    def seconds(self, subjects: Sequence[WeightsSubject]) -> float:
         """What all layers take, by two passes of one of middle size."""
-        middle = sorted(convs, key=lambda conv: conv.weights)[len(convs) // 2]
+        layers = self.artefacts[self._base].layers
+        sizes = {one: layers[one.layer].mean.size for one in subjects}
+        middle = sorted(subjects, key=lambda one: sizes[one])[len(subjects) // 2]
         start = time.perf_counter()
-        self.layer(middle.name, 2)
-        each = (time.perf_counter() - start) / (2 * middle.weights)
-        return each * passes * sum(conv.weights for conv in convs)
+        self.layer(middle.layer, 2, middle.seed)
+        each = (time.perf_counter() - start) / (2 * sizes[middle])
+        return each * sum(one.passes * size for one, size in sizes.items())
+
+    @property
+    def _base(self) -> str:
+        return next(n for n, one in self.artefacts.items() if one.format.name == REFERENCE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,13 +127,6 @@ class _Ground:
     std: NDArray[np.float32]
     pooled: NDArray[np.float32]
     others: NDArray[np.float32]
-
-
-def _reference(artefacts: Mapping[str, Artefact]) -> str:
-    for label, artefact in artefacts.items():
-        if artefact.format.name == REFERENCE:
-            return label
-    raise UserError("The ranges are held against FP32's; add FP32 to the formats.")
 
 
 def _layer(artefact: Artefact, name: str, label: str) -> Layer:
@@ -253,11 +197,11 @@ def _widened(low: float, high: float) -> tuple[float, float]:
     return float(low - more), float(high + more)
 
 
-def _histogram(values: NDArray, low: float, high: float, bins: int) -> WeightCounts:
+def _histogram(values: NDArray[np.float32], low: float, high: float, bins: int) -> WeightCounts:
     edges = np.linspace(low, high, bins + 1)
     counts, _ = np.histogram(np.clip(values, low, high), edges)
     return WeightCounts(tuple(edges.tolist()), tuple(counts.tolist()))
 
 
-def _rms(values: NDArray) -> float:
+def _rms(values: NDArray[Any]) -> float:
     return math.sqrt(float(np.mean(np.square(values, dtype=np.float64))))

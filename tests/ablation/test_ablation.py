@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from clocked import Clock, Slow
+from report import factory
 from rich.console import Console
 from toy import RESIDUAL_SHAPE
 
@@ -27,15 +28,25 @@ from sigmabench.harness.quantize import artefact as files
 from sigmabench.harness.quantize.calibrate import Calibration, calibrate
 from sigmabench.harness.quantize.fold import FloatModel, fold
 from sigmabench.harness.quantize.ptq import Options, quantize
+from sigmabench.harness.records.ablation_record import (
+    BASE,
+    AblationRecord,
+    AblationSubject,
+    Choice,
+)
+from sigmabench.harness.records.envelope import Arrays, Provenance
+from sigmabench.harness.report.rendering import markdown, terminal
 from sigmabench.harness.studies.ablation import document as report
-from sigmabench.harness.studies.ablation import measure as study
+from sigmabench.harness.studies.ablation import measure as scoring
+from sigmabench.harness.studies.ablation.analyse import AblationFindings, analyse
 from sigmabench.harness.studies.ablation.measure import (
+    AblationMeasurer,
     ScoredImages,
-    ablation,
     ablation_images,
     backend_of,
 )
-from sigmabench.harness.studies.ablation.plan import Choice, default_choices
+from sigmabench.harness.studies.ablation.plan import AblationPlan, default_choices, plan
+from sigmabench.harness.studies.study import SCORED, Task
 
 CHOICES = (
     Choice("", "INT8"),
@@ -87,9 +98,44 @@ def prepare(residual, posterior, images):
     return made
 
 
+SEEDS = (7, 8)
+MADE = Provenance(factory.fingerprint(), "sigmabench ablation", "2026-01-01T00:00:00+00:00")
+
+
+def findings(
+    prepare, images, *, mc=4, seeds=SEEDS[:1], choices=CHOICES, resamples=10, told=lambda *_: None
+) -> AblationFindings:
+    """Of FP32 and configurations, as a study of them has it."""
+    every = (BASE, *choices)
+    measure = AblationMeasurer(prepare, images, told, len(every) * images.count)
+    subjects = [
+        AblationSubject(
+            "toy", "1", "0" * 16, "validation", 40, tuple(images.corrupted), (), 5, 0, mc,
+            seeds[0], len(seeds), 1, choice,
+        )
+        for choice in every
+    ]  # fmt: skip
+    measure.announce(subjects)
+    records = []
+    for subject in subjects:
+        (one,) = measure(Task((subject,), SCORED))
+        records.append(AblationRecord(subject, MADE, None, one.body, Arrays.of(one.arrays)))
+    (found,) = analyse(records, AblationPlan(None, choices=every), resamples)
+    return found
+
+
+def ablation(prepare, images, **choices):
+    return findings(prepare, images, **choices).found
+
+
 @pytest.fixture(scope="module")
-def found(prepare, shown):
-    return ablation(prepare, shown, mc=4, seeds=(0, 7), choices=CHOICES, resamples=400)
+def study(prepare, shown):
+    return findings(prepare, shown, seeds=SEEDS, resamples=400)
+
+
+@pytest.fixture(scope="module")
+def found(study):
+    return study.found
 
 
 def scored_alone(prepare, choice, images, seed):
@@ -102,7 +148,7 @@ def test_every_configuration_has_the_scores_it_has_alone(prepare, shown, found):
     assert [row.choice for row in found.rows[1:]] == list(CHOICES)
     for row in found.rows[1:]:
         for name, images in {"clean": shown.clean, **shown.corrupted}.items():
-            for index, seed in enumerate((0, 7)):
+            for index, seed in enumerate(SEEDS):
                 alone = score(scored_alone(prepare, row.choice, images, seed), images.labels)
                 for metric, values in row.scores[name].items():
                     assert values[index] == alone[metric]
@@ -111,7 +157,7 @@ def test_every_configuration_has_the_scores_it_has_alone(prepare, shown, found):
 @pytest.mark.parametrize("seconds", [1.0, 1e-4])
 def test_a_long_one_says_before_how_long_it_takes(monkeypatch, prepare, shown, seconds):
     """Floats take five times as long; what is measured for the estimate comes before the line."""
-    clock, backends, told = Clock(), study.BACKENDS, []
+    clock, backends, told = Clock(), scoring.BACKENDS, []
 
     def load(name, model, threads):
         each = seconds * (1.0 if model.format.quantized else 5.0)
@@ -120,11 +166,11 @@ def test_a_long_one_says_before_how_long_it_takes(monkeypatch, prepare, shown, s
     def get(name):
         return SimpleNamespace(load=partial(load, name), unavailable=backends.get(name).unavailable)
 
-    monkeypatch.setattr(study, "BACKENDS", SimpleNamespace(get=get))
+    monkeypatch.setattr(scoring, "BACKENDS", SimpleNamespace(get=get))
     monkeypatch.setattr(estimate, "time", SimpleNamespace(perf_counter=clock))
-    ablation(
-        prepare, shown, mc=4, choices=CHOICES[:2], resamples=400,
-        report=lambda phase, done, total: told.append((phase, clock.now)),
+    findings(
+        prepare, shown, choices=CHOICES[:2],
+        told=lambda phase, done, total: told.append((phase, clock.now)),
     )  # fmt: skip
     first, began = told[0]
     if seconds < 1:
@@ -137,7 +183,7 @@ def test_batches_make_no_difference(monkeypatch, prepare, shown, found):
     monkeypatch.setattr(
         "sigmabench.harness.predict.loop.BATCH_BYTES", 4 * 8 * 12 * 12 * 7
     )  # seven images
-    other = ablation(prepare, shown, mc=4, seeds=(0, 7), choices=CHOICES[2:3], resamples=400)
+    other = ablation(prepare, shown, seeds=SEEDS, choices=CHOICES[2:3], resamples=400)
     assert other.rows[1].scores == found.rows[3].scores
     for name, metrics in other.rows[1].differences.items():
         for metric, difference in metrics.items():
@@ -161,13 +207,14 @@ def test_copies_of_images_tell_no_more_than_the_images(prepare):
         for metric, difference in metrics.items():
             same = four.rows[1].differences[name][metric]
             assert astuple(same) == pytest.approx(astuple(difference), rel=1e-4, abs=1e-6)
-    assert report.markdown(four).count("40 images, 10 independent") == 2
+    text = "".join(sheet.notes[0] for sheet in report.sheets(four))
+    assert text.count("40 images, 10 independent") == 2
 
 
 def test_differences_are_paired_means(prepare, shown, found):
     def values(choice, images):
         each = []
-        for seed in (0, 7):
+        for seed in SEEDS:
             summary = scored_alone(prepare, choice, images, seed)
             right = 100.0 * summary.correct(images.labels).double()
             nll = -summary.log_probs[torch.arange(len(images)), images.labels]
@@ -215,13 +262,13 @@ def test_preparation_is_asked_for_once_for_equal_choices_in_a_row(prepare, shown
 def test_one_pass_has_no_mutual_information(prepare, shown):
     found = ablation(prepare, shown, mc=1, choices=CHOICES[:1], resamples=10)
     assert found.rows[1].clean("mutual_information") is None
-    assert "–" in report.markdown(found)
+    assert "–" in report.sheets(found)[0].rows[1]
 
 
 def test_progress_counts_every_image(prepare, shown):
     told = []
     ablation(
-        prepare, shown, mc=1, choices=CHOICES[:1], resamples=10, report=lambda *t: told.append(t)
+        prepare, shown, mc=1, choices=CHOICES[:1], resamples=10, told=lambda *t: told.append(t)
     )
     assert told[0] == ("FP32", 0, 2 * 88)
     assert told[-1] == ("INT8", 2 * 88, 2 * 88)
@@ -260,29 +307,30 @@ def test_images_are_the_first_ones_and_corrupted_as_asked():
     assert torch.equal(made.corrupted["contrast"].images, expected)
 
 
-def test_what_cannot_be_scored_is_refused(prepare, shown):
-    with pytest.raises(UserError, match="at least one"):
-        ablation(prepare, shown, mc=0)
-    with pytest.raises(UserError, match="at least one"):
-        ablation(prepare, shown, seeds=())
+def test_what_cannot_be_scored_is_refused(shown):
+    for choice, flag in (({"mc": 0}, "--mc"), ({"seeds": 0}, "--seeds"), ({"limit": 0}, "--limit")):
+        with pytest.raises(UserError, match=flag):
+            plan("lenet-digits", scoring=True, **choice)
     with pytest.raises(UserError, match="the same under each"):
         ScoredImages(shown.clean, {"a": shown.clean, "b": shown.clean.limit(3)})
 
 
-def test_tables_fit_80_columns_and_say_what_they_show(found):
+def test_tables_fit_80_columns_and_say_what_they_show(study):
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(report.table(found))
+    shown = report.document(study)
+    console.print(terminal(shown))
     lines = console.export_text().splitlines()
     assert max(map(len, lines)) <= 80
     whole = "\n".join(lines)
     for word in ("codebook", "dithered", "INT4_SIGMA1", "gaussian_noise", "contrast", "T = 4"):
         assert word in whole
-    assert report.markdown(found).count("| INT8 | dithered |") == 4
+    assert markdown(shown).count("| INT8 | dithered |") == 4
 
 
-def test_json_has_every_value(found):
-    whole = json.loads(json.dumps(report.to_dict(found), allow_nan=False))
-    assert whole["seeds"] == [0, 7]
+def test_json_has_every_value(study):
+    found = study.found
+    whole = json.loads(json.dumps(report.to_dict(study), allow_nan=False))
+    assert whole["seeds"] == [7, 8]
     assert whole["split"] == "validation"
     row = whole["rows"][2]
     assert row["choice"]["options"]["sigma_grid"] == "codebook"

@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from sigmabench.harness.core.sheet import RichSheet
+from sigmabench.harness.records.weights_record import LayerRange, WeightCounts
 from sigmabench.harness.report.draw import drawn, save
 from sigmabench.harness.studies.weights.document import histograms, weight_figures, weight_sheets
-from sigmabench.harness.studies.weights.measure import LayerRange, WeightCounts
 
 LAYERS = ("stem.convolution", "stage1.block0.conv1", "stage2.block0.conv1", "head")
 FORMATS = ("INT8", "INT8_SIGMA4", "INT8_SIGMA2", "INT8_SIGMA1")
@@ -57,7 +57,7 @@ def test_tables_fit_eighty_columns(ranges):
 
 def test_a_figure_a_variant(ranges, tmp_path):
     names = ["net-weights", "net-weights-paper"]
-    written = save(weight_figures(ranges), tmp_path, "net-weights")
+    written = save(weight_figures(ranges), tmp_path, "net")
     assert [p.name for p in written] == [f"{n}.{kind}" for n in names for kind in ("svg", "png")]
 
 

@@ -18,15 +18,13 @@ from scipy.stats import wasserstein_distance
 from sigmabench.harness.backends.base import BACKENDS
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.core.waiting import about
+from sigmabench.harness.quantize import fold
 from sigmabench.harness.quantize.ptq import Options
+from sigmabench.harness.records.weights_record import LayerRange, WeightCounts
 from sigmabench.harness.studies.weights import measure
 from sigmabench.harness.studies.weights.analyse import verdicts
-from sigmabench.harness.studies.weights.measure import (
-    LayerRange,
-    WeightCounts,
-    _wasserstein,
-    weight_ranges,
-)
+from sigmabench.harness.studies.weights.measure import WeightsMeasurer, _wasserstein
+from sigmabench.harness.studies.weights.plan import plan, tasks
 from sigmabench.harness.workload.plan import Plan
 from sigmabench.harness.workload.prepare import prepare
 from sigmabench.harness.workload.workload import WORKLOADS
@@ -61,7 +59,8 @@ def predictors(artefacts):
 
 @pytest.fixture(scope="module")
 def ranges(artefacts, predictors):
-    return weight_ranges(artefacts, predictors, PASSES, SEED)
+    measure = WeightsMeasurer(artefacts, predictors)
+    return [one for name in artefacts["FP32"].layers for one in measure.layer(name, PASSES, SEED)]
 
 
 def draws(artefacts, predictors, label, layer, passes):
@@ -81,7 +80,14 @@ def test_a_long_look_says_before_how_long_it_takes(monkeypatch, artefacts, predi
     clock, told = Clock(), []
     monkeypatch.setattr(measure, "time", SimpleNamespace(perf_counter=clock))
     slow = {label: Slow(one, clock, seconds) for label, one in predictors.items()}
-    weight_ranges(artefacts, slow, PASSES, report=lambda phase, *_: told.append((phase, clock.now)))
+    sampling = measure.WeightsMeasurer(artefacts, slow)
+    asked, _ = plan("lenet-digits", scoring=True, passes=PASSES)
+    asked = tasks(asked, True)
+    sampling.announce(
+        lambda phase, *_: told.append((phase, clock.now)), [task.subjects[0] for task in asked]
+    )
+    for task in asked:
+        list(sampling(task))
     first, began = told[0]
     if seconds < 0.1:
         assert not any("takes" in phase for phase, _ in told)
@@ -193,23 +199,38 @@ def test_all_of_it_is_json(ranges):
 
 
 def test_what_cannot_be_compared_is_a_user_error(artefacts, predictors):
-    with pytest.raises(UserError, match="at least 2"):
-        weight_ranges(artefacts, predictors, 1)
-    quantized = {"INT8": artefacts["INT8"]}
-    with pytest.raises(UserError, match="add FP32"):
-        weight_ranges(quantized, predictors, 2)
+    for choices, message in (
+        ({"passes": 1}, "at least 2"),
+        ({"formats": ("INT8",)}, "add FP32"),
+        ({"formats": ("FP32", "DNN_INT8")}, "deterministic twin"),
+        ({"ranges": ()}, "--range names nothing"),
+        ({"ranges": ("wide",)}, "wide"),
+    ):
+        with pytest.raises(UserError, match=message):
+            plan("lenet-digits", scoring=True, **choices)
     twin = {"FP32": artefacts["FP32"], "DNN_INT8": prepared("paper").artefact("DNN_INT8")}
     with pytest.raises(UserError, match="DNN_INT8 samples no layer conv1"):
-        weight_ranges(twin, predictors, 2)
-    still = replace(
-        artefacts["FP32"],
-        layers={
-            name: replace(layer, std=np.zeros_like(layer.std))
-            for name, layer in artefacts["FP32"].layers.items()
-        },
-    )
+        WeightsMeasurer(twin, predictors).layer("conv1", 2, SEED)
+
+
+def test_layers_are_those_that_have_noise(monkeypatch):
+    asked, _ = plan("lenet-digits", scoring=True)
+    original, still = fold.fold, {"fc1", "conv2"}
+
+    def folded(*given):
+        model = original(*given)
+        layers = {
+            name: replace(layer, std=layer.std * (name not in still))
+            for name, layer in model.layers.items()
+        }
+        return replace(model, layers=layers)
+
+    monkeypatch.setattr(fold, "fold", folded)
+    found = [(task.subjects[0].layer, task.about) for task in tasks(asked, True)]
+    assert found == [("conv1", 0), ("fc2", 1), ("fc3", 2)]
+    still |= {"conv1", "fc2", "fc3"}
     with pytest.raises(UserError, match="No layer's weights have a σ"):
-        weight_ranges({"FP32": still}, predictors, 2)
+        tasks(asked, True)
 
 
 NONE = WeightCounts((0.0, 1.0), (0,))

@@ -1,0 +1,49 @@
+"""`sigmabench corruptions`: options in, one call, output."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..core.errors import UserError
+from .terminal import MEMORY, Names, Numbers, echo
+
+
+@click.command()
+@click.argument("workload")
+@click.option("--types", type=Names(), help="Corruption types.  [default: all]")
+@click.option("--images", type=Numbers(), default="0", help="Which images of the split.")
+@click.option("--split", default="test", help="test or validation.")
+@click.option("--seed", type=int, default=0, help="Of the corruptions.")
+@click.option("--data", type=click.Path(path_type=Path), help="Data root.")
+@click.option("--out", type=click.Path(path_type=Path), help="File: .png, .svg or .pdf.")
+@MEMORY
+def corruptions(
+    workload: str,
+    types: tuple[str, ...] | None,
+    images: tuple[int, ...],
+    split: str,
+    seed: int,
+    data: Path | None,
+    out: Path | None,
+) -> None:
+    """Draw images of WORKLOAD under every corruption and severity: a contact sheet."""
+    from ..corruptions.registered import CORRUPTIONS
+    from ..report.draw import check_file, write
+    from ..studies.shift.contact_sheet import contact_sheet
+    from ..workload.workload import resolve_workload
+
+    chosen = resolve_workload(workload)
+    if split not in chosen.scored_splits:
+        known = ", ".join(chosen.scored_splits)
+        raise UserError(f"The split {split!r} is not shown; give one of {known}.")
+    part = chosen.splits(data).scored(split)
+    for index in images:
+        if not 0 <= index < len(part):
+            raise UserError(f"--images has {index}; the split has images 0 to {len(part) - 1}.")
+    path = out or Path(f"{chosen.name}-corruptions.png")
+    check_file(path)
+    shown = part.images[list(images)]
+    write(contact_sheet(shown, types or tuple(CORRUPTIONS), seed, root=data), path)
+    echo(path)
