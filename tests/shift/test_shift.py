@@ -28,7 +28,7 @@ from sigmabench.harness.records.shift_record import SHIFT_RECORDS, ShiftRecord
 from sigmabench.harness.records.store import Policy, Store
 from sigmabench.harness.studies import driver
 from sigmabench.harness.studies import scored as study
-from sigmabench.harness.studies.registered import STUDIES
+from sigmabench.harness.studies.known import STUDIES
 from sigmabench.harness.studies.study import Measured
 from sigmabench.harness.workload.cell import Cell
 from sigmabench.harness.workload.conditions import ShiftPlan, shift_plan

@@ -16,7 +16,7 @@ from sigmabench.harness.records.record_file import from_json, read_record
 from sigmabench.harness.records.run_record import RUN_RECORDS
 from sigmabench.harness.records.verdict import ABOUT, KINDS, upgrade, worst
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DETERMINISTIC = "not applicable: the network is deterministic"
 OUTCOMES = {
     "moments": ("invalid", "valid", "invalid"),
