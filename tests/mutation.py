@@ -64,15 +64,15 @@ GROUPS = {
     "audits": _group(
         "measure/audits measure/saturation studies/peers/peer_audits records/verdict",
         "measure/test_audits.py measure/test_saturation.py peers/test_peer_audits.py "
-        "test_verdict.py test_adaptive.py::test_the_audit_sees_other_passes_and_other_outputs",
+        "records/test_verdict.py test_adaptive.py::test_the_audit_sees_other_passes_and_other_outputs",
         "wide_posterior shipped_posterior committed_results published spread_is told_apart "
         "code_names",
     ),
     "keys": _group(
         "workload/cell machine/fingerprint records/runtime_record core/contents core/whole "
-        "records/store",
-        "test_key_values.py test_contents.py test_files.py test_store.py "
-        "bench/test_runtime_record.py",
+        "records/store records/record_file records/pack",
+        "test_key_values.py test_contents.py test_files.py records/test_store.py "
+        "records/test_pack.py records/test_arrays_beside.py bench/test_runtime_record.py",
         "published round_trip light killed waited",
     ),
 }

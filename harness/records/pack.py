@@ -52,7 +52,7 @@ class Pack(Generic[R]):
         self.kind = kind
         self.path = folder / f"{kind.name}.jsonl"
         self._arrays = folder / f"{kind.name}.safetensors"
-        self._lines = read_bytes(self.path).splitlines() if self.path.is_file() else []
+        self._lines = read_bytes(self.path).splitlines(keepends=True) if self.path.is_file() else []
         self.keys: tuple[str, ...] = ()
         self._fingerprints: list[Any] = []
         if self.path.is_file():

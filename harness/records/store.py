@@ -194,7 +194,7 @@ class Store(Generic[R]):
         ]
         found.sort(key=lambda record: record.created)
         if latest:
-            youngest = {(record.subject, record.fingerprint.place): record for record in found}
+            youngest = {(one.subject.key, one.fingerprint.place): one for one in found}
             kept = set(map(id, youngest.values()))
             found = [record for record in found if id(record) in kept]
         return found
