@@ -19,8 +19,21 @@ from .temporary import temporary_beside
 
 #: No number that is stored comes near it, and sums of what lies below are finite.
 _MOST = 1e100
-#: What every number beyond that looks like: many digits, or an exponent of at least two.
-_LARGE = re.compile(r"\d{40}|[\s,:\[]-?[\d.]+[eE]\+?\d\d")
+#: Bytes of JSON by what they may be in a number: digits, point, exponent, its sign, or what may
+#: stand before one; all else is x.
+_SHAPE = bytes.maketrans(
+    bytes(range(256)),
+    bytes(
+        ord("0") if chr(i).isdigit() and i < 128
+        else ord("e") if chr(i) in "eE"
+        else ord(" ") if chr(i) in " \t\r\n,:[-"
+        else i if chr(i) in ".+"
+        else ord("x")
+        for i in range(256)
+    ),
+)  # fmt: skip
+_DIGITS = b"0" * 40
+_EXPONENT = re.compile(rb"0e\+?00")
 
 
 def write_atomically(path: Path, data: bytes, durable: bool = False) -> None:
@@ -171,12 +184,22 @@ def read_json(text: str | bytes) -> Any:
     text = text if isinstance(text, str) else _decoded(text)
     # A hook for every number takes three times as long.
     hooks: dict[str, Any] = {}
-    if text[:1].isdigit() or _LARGE.search(text):
+    if _may_be_large(text.encode(errors="surrogatepass")):
         hooks = {"parse_float": _finite, "parse_int": _whole}
     try:
         return json.loads(text, object_pairs_hook=_object, parse_constant=_finite, **hooks)
     except RecursionError as reason:
         raise ValueError("it is nested too deep") from reason
+
+
+def _may_be_large(data: bytes) -> bool:
+    """Whether a number in JSON has so many digits, or so large an exponent, that its size has to be
+    looked at."""
+    shape = data.translate(_SHAPE)
+    if _DIGITS in shape:
+        return True
+    starts = (shape[: found.start()].rstrip(b"0.") for found in _EXPONENT.finditer(shape))
+    return any(before[-1:] in (b"", b" ") for before in starts)
 
 
 def _decoded(data: bytes) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from ..core.words import plural
@@ -51,7 +51,7 @@ class Machine:
 
 
 def _hash(machine: Machine) -> str:
-    text = json.dumps(asdict(machine), sort_keys=True, separators=(",", ":"))
+    text = json.dumps(vars(machine), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
@@ -103,7 +103,7 @@ class Fingerprint:
         commit and the rest are told and decide nothing."""
         packages = {name: of for name, of in self.packages.items() if name != "sigmabench"}
         return {
-            "machine": None if self.machine is None else asdict(self.machine),
+            "machine": None if self.machine is None else vars(self.machine),
             "cores": self.cores,
             "cpu_quota": self.cpu_quota,
             "packages": packages,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 FIXED = "fixed"
@@ -124,12 +125,13 @@ def not_by_default(one: Any) -> dict[str, Any]:
     """
     values = ((f.name, getattr(one, f.name), f.default) for f in fields(one))
     return {
-        name: asdict(value) if is_dataclass(value) else value  # type: ignore[arg-type]
+        name: asdict(value) if hasattr(value, "__dataclass_fields__") else value
         for name, value, default in values
         if value != default
     }
 
 
+@lru_cache(maxsize=1 << 14)
 def _key(cell: Cell) -> str:
     asked = {k: value for k, value in not_by_default(cell).items() if k not in _IMPLIED}
     text = json.dumps(asked, sort_keys=True, separators=(",", ":"))
