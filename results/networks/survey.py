@@ -25,6 +25,8 @@ import torch
 import torchvision  # noqa: F401
 from measure import measured
 
+from sigmabench.harness.machine.describe import fingerprint
+
 HERE = Path(__file__).parent
 PROCESSOR_SECONDS = 300
 WALL_SECONDS = 1800
@@ -81,11 +83,12 @@ def main() -> None:
     results = json.loads(path.read_text()) if path.exists() else {"networks": {}}
     results["limits"] = {"seconds": PROCESSOR_SECONDS, "gib": MEMORY >> 30}
     results["versions"] = {name: version(name) for name in ("torch", "torchvision", "timm")}
+    commit = fingerprint().commit
     for name in options.names or json.loads((HERE / "list.json").read_text()):
         before = results["networks"].get(name, {}).get("verdict")
         if before is not None and before != options.again:
             continue
-        found = results["networks"][name] = surveyed(name)
+        found = results["networks"][name] = surveyed(name) | {"commit": commit}
         keep(results, path)
         print(f"{name}: {found['verdict']} {found.get('reason', '')}", flush=True)
 

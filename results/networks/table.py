@@ -17,7 +17,8 @@ the smallest network (timm {timm}, torchvision {torchvision}, torch {torch}). We
 inputs small (64 pixels where the network takes them), the posterior is MOPED's with δ = 0.05, the
 format INT8_SIGMA4. Made by `python results/networks/survey.py`, which goes on where it stopped, and
 `python results/networks/table.py`; raw figures are in `results/networks/networks.json`.
-Most rows are of commits before softplus and uneven pools ran in int8, and no row tells its commit.
+Rows whose commit is kept: {commits}. Most others are of commits before softplus and uneven pools ran
+in int8.
 
 | | |
 |---|---|
@@ -37,7 +38,8 @@ Networks of convolutions, linear and normalisation layers, pooling, functions of
 and concatenation run natively, but for an adaptive pool that does not divide its map evenly and is
 not followed by a flattening (`vgg11` at 64 pixels), a dilated max pool, and layer and group norm.
 What divides a network, beside these, are products of two activations (attention,
-squeeze-and-excitation), interpolation and learnable factors (`hgnetv2_b0`).
+squeeze-and-excitation), interpolation, learnable factors, and padding on one side alone
+(`hgnetv2_b0` has both).
 
 {counts}
 
@@ -84,6 +86,7 @@ def page(networks: dict[str, int], results: dict[str, Any]) -> str:
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in named)
     others = sum(kind not in named for kind in kinds)
     head = HEAD.format(
+        commits=sum("commit" in one for one in found.values()),
         counts=f"Of {len(kinds)}: {counts}, {others} not measured.",
         **results["limits"],
         **results["versions"],
