@@ -51,8 +51,9 @@ def test_what_is_short_and_what_failed_is_told() -> None:
     assert "never yet" in page.amx(rows)
     assert "Refused were 4 of them" in page.table("artefacts", {"x": [entry(9) | {"refused": 4}]})
     assert "Refused" not in page.table("artefacts", rows)
-    told = page.amx({"x": [entry(6, amx=True), entry(9)], "y": [entry(3, amx=True)]})
-    assert "last on 2026-01-02" in told
+    young = entry(3, amx=True) | {"commit": "1" * 40}
+    told = page.amx({"x": [entry(6, amx=True), young, entry(9)]})
+    assert "last on 2026-01-02, at 111111111." in told
     assert "7 artefacts\nwere computed by this project's own and 9 by oneDNN's" in told
 
 

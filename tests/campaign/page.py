@@ -93,7 +93,7 @@ def amx(rows: Rows) -> str:
     covered = [e for entries in rows.values() for e in entries if e.get("own_amx")]
     if not covered:
         return "The kernels that only AMX runs: **never yet**, for want of such a machine."
-    last = max(covered, key=lambda entry: entry["date"])
+    last = max(reversed(covered), key=lambda entry: entry["date"])
     return (
         f"The kernels that only AMX runs: last on {last['date']}, at {last['commit'][:9]}. So far "
         f"{_sum(rows, 'own_amx'):,} artefacts\nwere computed by this project's own and "
