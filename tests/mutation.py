@@ -64,7 +64,8 @@ GROUPS = {
     "audits": _group(
         "measure/audits measure/saturation studies/peers/peer_audits records/verdict",
         "measure/test_audits.py measure/test_saturation.py peers/test_peer_audits.py "
-        "records/test_verdict.py test_adaptive.py::test_the_audit_sees_other_passes_and_other_outputs",
+        "records/test_verdict.py "
+        "test_adaptive.py::test_the_audit_sees_other_passes_and_other_outputs",
         "wide_posterior shipped_posterior committed_results published spread_is told_apart "
         "code_names",
     ),

@@ -66,7 +66,7 @@ class Points:
         marked: they have markers.
         every: the first point with a marker and a bar, and the step to the next; None for all.
         size: of a marker, points.
-        thin: in small panels: finer, the line solid.
+        width: of the line, points; one below 1 is solid, and its bars have no caps.
         covering: hollow markers hide what lies below them.
         over: markers may reach over the edge of the panel.
     """
@@ -83,7 +83,7 @@ class Points:
     marked: bool = True
     every: tuple[int, int] | None = None
     size: float = 4.0
-    thin: bool = False
+    width: float = 1.2
     covering: bool = False
     over: bool = False
     kind: Literal["points"] = "points"
@@ -157,12 +157,12 @@ class Steps:
 
 @dataclass(frozen=True)
 class Rule:
-    """A reference line through points, or from edge to edge at one `y` where there is no `x`."""
+    """A reference line through points, or from edge to edge at one `x` or one `y` alone."""
 
     x: Numbers = ()
     y: Numbers = ()
     tone: Tone = "faint"
-    dashed: bool = False
+    line: Literal["solid", "dashed", "dotted"] = "solid"
     label: str = ""
     kind: Literal["rule"] = "rule"
 

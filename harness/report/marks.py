@@ -31,7 +31,8 @@ def _draw(mark: Any, axes: Axes) -> None:
 @_draw.register
 def _(mark: Points, axes: Axes) -> None:
     style = marked(mark.look)
-    if mark.thin or not mark.joined:
+    thin = mark.width < 1
+    if thin or not mark.joined:
         style["linestyle"] = "-" if mark.joined else "none"
     if not mark.marked:
         style["marker"] = "none"
@@ -39,7 +40,7 @@ def _(mark: Points, axes: Axes) -> None:
         style |= {"fillstyle": "full", "markerfacecolor": "white", "zorder": 3}
     if mark.over:
         style["clip_on"] = False
-    style |= {"markersize": mark.size, "linewidth": 0.9 if mark.thin else 1.2}
+    style |= {"markersize": mark.size, "linewidth": mark.width}
     style |= {"label": mark.label or None, "markevery": mark.every}
     if not mark.low and not mark.left:
         axes.plot(_array(mark.x), _array(mark.y), **style)
@@ -49,8 +50,8 @@ def _(mark: Points, axes: Axes) -> None:
         _array(mark.y),
         _arms(mark.y, mark.low, mark.high),
         _arms(mark.x, mark.left, mark.right),
-        elinewidth=0.7 if mark.thin else 0.8,
-        capsize=0 if mark.thin or mark.every else 2 if mark.joined else 1.5,
+        elinewidth=0.7 if thin else 0.8,
+        capsize=0 if thin or mark.every else 2 if mark.joined else 1.5,
         errorevery=mark.every or 1,
         **style,
     )
@@ -110,9 +111,11 @@ def _(mark: Steps, axes: Axes) -> None:
 @_draw.register
 def _(mark: Rule, axes: Axes) -> None:
     style: dict[str, Any] = {"color": TONES[mark.tone], "linewidth": 0.8}
-    style |= {"linestyle": "--" if mark.dashed else "-", "label": mark.label or None}
+    style |= {"linestyle": mark.line, "label": mark.label or None}
     if mark.y and not mark.x:
         axes.axhline(_array(mark.y)[0], **style)
+    elif mark.x and not mark.y:
+        axes.axvline(_array(mark.x)[0], **style)
     else:
         axes.plot(_array(mark.x), _array(mark.y), **style)
 

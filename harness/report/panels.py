@@ -40,7 +40,7 @@ def calibration(
         low=numbers(100 * np.minimum(low, right)),
         high=numbers(100 * np.maximum(high, right)),
         size=3.0,
-        thin=True,
+        width=0.9,
     )
     across, up = (Scale("", -more, 100 + more, ticks=(0.0, 50.0, 100.0)) for more in room)
     bins = len(count)

@@ -14,7 +14,7 @@ from rich.console import Console
 from sigmabench.harness.records.run_record import Adaptive, RunRecord
 from sigmabench.harness.report import adaptive_sheet as adaptive
 from sigmabench.harness.report import sheets, table
-from sigmabench.harness.report.figures import DRAWINGS
+from sigmabench.harness.report.figures import figures
 from sigmabench.harness.report.page import page
 from sigmabench.harness.report.rows import largest_mc, sections
 
@@ -121,7 +121,7 @@ def test_adaptive_cells_alone_have_a_page_and_figures():
     alone = [adapted(format=name) for name in ("FP32", "INT8")]
     (section,) = sections(alone)
     assert "Adaptive T: passes spent" in page(alone)
-    drawn_names = {d.name for d in DRAWINGS if d.draw(section) is not None}
+    drawn_names = {figure.name for figure in figures(section)}
     assert "reliability" in drawn_names
     assert not drawn_names & {"mc", "latency"}
 

@@ -161,7 +161,7 @@ class PeersMeasurer:
         self._tell_how_long_to_score(name, each, artefact.format.bayesian)
         judged = judge_ours(self._exam(name, folder), artefact, self.prepared.model, predictor)
         batches = torch.arange(INPUTS * self.plan.batch) % len(self.split)
-        images = [self.split.batch(part) for part in batches.split(self.plan.batch)]
+        images = [self.split.batch(part) for part in torch.split(batches, self.plan.batch)]
         return _Contestant(Local(name, backend.name, predictor, plan.seed, images), judged)
 
     def _handed_over(self, folder: Path) -> dict[str, object]:

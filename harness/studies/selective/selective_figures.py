@@ -90,7 +90,7 @@ def referred(found: SelectiveFindings) -> Figure | None:
         for luck in lucks.values():
             marks += _luck(luck.switched, 100 / luck.referred)
         panels.append(Panel(tuple(marks), across, Scale(f"{split}\nswitch, % of referred", 0.0)))
-    key = Rule(tone="ink", dashed=True, label="FP32 against itself with other noise")
+    key = Rule(tone="ink", line="dashed", label="FP32 against itself with other noise")
     lucky = any(c.luck is not None for c in found.comparisons)
     return Figure(
         "referred",
@@ -196,7 +196,7 @@ def _ends(found: Interval, scale: float) -> tuple[Numbers, Numbers]:
 def _luck(luck: Interval, scale: float) -> Iterator[Mark]:
     if luck.low is not None and luck.high is not None:
         yield Band(float(scale * luck.low), float(scale * luck.high), strength=0.15)
-    yield Rule(y=numbers([scale * luck.value]), tone="ink", dashed=True)
+    yield Rule(y=numbers([scale * luck.value]), tone="ink", line="dashed")
 
 
 def _keyed(panels: list[Panel], keys: Sequence[Mark]) -> tuple[Panel, ...]:

@@ -32,6 +32,17 @@ import numpy as np
 import torch
 
 from sigmabench.harness import api as sb
+from sigmabench.harness.core.figure import (
+    COLUMN,
+    Figure,
+    Look,
+    Panel,
+    Points,
+    Rule,
+    Scale,
+    Tone,
+    numbers,
+)
 from sigmabench.harness.core.whole import json_text, write_atomically
 from sigmabench.harness.data.splits import Split
 from sigmabench.harness.machine.describe import fingerprint
@@ -45,7 +56,7 @@ from sigmabench.harness.quantize.calibrate import (
 )
 from sigmabench.harness.quantize.fold import FloatModel
 from sigmabench.harness.quantize.graph import Graph
-from sigmabench.harness.report.style import COLUMN, INK, figure, legend_above, render, styled
+from sigmabench.harness.report.draw import write
 from sigmabench.harness.stats.paired import PerImage, paired, per_image
 from sigmabench.harness.stats.significance import Estimate
 
@@ -54,7 +65,7 @@ FIGURE = HERE.parents[2] / "docs" / "saturation.svg"
 FORMAT = "INT8"
 SEED = 1000  # none that a published run uses
 FACTORS = tuple(round(0.92**step, 4) for step in range(1, 15))  # down to 0.31
-COLOURS = ("#56b4e9", "#d55e00", "#009e73", "#cc79a7", "#0072b2")
+COLOURS: tuple[Tone, ...] = ("sky", "vermillion", "green", "purple", "blue")
 ALL, HIDDEN = "all", "all but the input"
 
 UNCUT = 1e-4  # a share that cannot be what moves predictions
@@ -387,7 +398,7 @@ def _calibrated(raw: dict[str, dict[str, Any]]) -> str:
     return f"{said}\n\n{_table(head, rows)}"
 
 
-def draw(raw: dict[str, dict[str, Any]]) -> bytes:
+def figure(raw: dict[str, dict[str, Any]]) -> Figure:
     """All curves: what narrower ranges do, against the largest share that they cut off."""
     panels: tuple[tuple[str, Any, str, float], ...] = (
         ("label's p̄ moves by", lambda s, _: s["moved"], "finding", MOVED),
@@ -405,29 +416,49 @@ def draw(raw: dict[str, dict[str, Any]]) -> bytes:
         ),
     )
     found = levels(raw)
-    with styled():
-        drawn = figure(5.6)
-        drawn.set_figwidth(1.6 * COLUMN)
-        for axes, (title, value, level, limit) in zip(
-            drawn.subplots(3, 1, sharex=True), panels, strict=True
-        ):
-            for color, (name, one) in zip(COLOURS, raw.items(), strict=False):
-                for curve, steps in one["curves"].items():
-                    kept = [s for s in steps if s["share"] > 0]
-                    x = [100 * s["share"] for s in kept]
-                    y = [value(s, one["nll"]) for s in kept]
-                    whole = curve == HIDDEN
-                    axes.plot(
-                        x, y, color=color, linewidth=1.4 if whole else 0.4,
-                        label=name if whole else None,
-                    )  # fmt: skip
-            axes.axhline(limit, color=INK, linestyle=":", linewidth=0.8)
-            axes.axvline(100 * found[level], color=INK, linestyle="--", linewidth=0.8)
-            axes.set(ylabel=title, xscale="log", xlim=(1e-3, 100), ylim=(-limit, 6 * limit))
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.set_xlabel("largest share of an activation beyond its range (%)")
-        legend_above(drawn, axes)
-        return render(drawn, "svg", "saturation")
+    shares = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
+    across = Scale(
+        "largest share of an activation beyond its range (%)", 1e-3, 100.0, log=True,
+        ticks=shares, names=tuple(f"{share:g}" for share in shares),
+    )  # fmt: skip
+    return Figure(
+        "saturation",
+        "What cut-off activations move",
+        "How much the label's probability, NLL and accuracy move, against the largest share of an "
+        "activation that is cut off, for each workload; lines at the levels that were chosen.",
+        tuple(
+            Panel(
+                (
+                    *_curves(raw, value),
+                    Rule(y=(limit,), tone="ink", line="dotted"),
+                    Rule(x=(100 * found[level],), tone="ink", line="dashed"),
+                ),
+                across,
+                Scale(title, -limit, 6 * limit),
+            )
+            for title, value, level, limit in panels
+        ),
+        height=5.6,
+        width=1.6 * COLUMN,
+        shared="x",
+    )
+
+
+def _curves(raw: dict[str, dict[str, Any]], value: Any) -> list[Points]:
+    """One a step; that of all activations but the input is in the legend, the others are thin."""
+    return [
+        Points(
+            numbers(100 * s["share"] for s in kept),
+            numbers(value(s, one["nll"]) for s in kept),
+            Look(tone=tone),
+            name if curve == HIDDEN else "",
+            marked=False,
+            width=1.4 if curve == HIDDEN else 0.4,
+        )
+        for tone, (name, one) in zip(COLOURS, raw.items(), strict=False)
+        for curve, steps in one["curves"].items()
+        for kept in [[s for s in steps if s["share"] > 0]]
+    ]
 
 
 def main() -> None:
@@ -436,7 +467,7 @@ def main() -> None:
         return
     raw = read()
     print(report(raw))
-    write_atomically(FIGURE, draw(raw))
+    write(figure(raw), FIGURE)
 
 
 if __name__ == "__main__":
