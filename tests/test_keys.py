@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +11,12 @@ import own_workload
 import pytest
 
 from sigmabench.harness.cli import main as cli
-from sigmabench.harness.peers.contender import Absent
+from sigmabench.harness.machine import cores
 from sigmabench.harness.peers.environment import Environment
 from sigmabench.harness.posterior import load, save
-from sigmabench.harness.race.contenders import Local
-from sigmabench.harness.records import runtime_record as record
-from sigmabench.harness.records.runtime_record import Contender
-from sigmabench.harness.studies import findings
-from sigmabench.harness.studies.bench import memory, sampler
-from sigmabench.harness.studies.bench import passes as race
-from sigmabench.harness.studies.peers import measure as compare
-from sigmabench.harness.workload.prepare import load_networks
+from sigmabench.harness.studies.known import STUDIES
+from sigmabench.harness.studies.study import Study
+from sigmabench.harness.workload import choices
 from sigmabench.harness.workload.workload import Workload
 
 OWN = "own_workload:WORKLOAD"
@@ -135,58 +128,24 @@ def stop(keys: Callable[..., object]) -> Callable[..., None]:
 
 
 def environment(peer: Any, folder: Path) -> Environment:
-    return Environment(peer, folder / "python", {"torch": f"of {folder}"}, "not here")
+    return Environment(peer, folder / "python", {"torch": f"of {folder}"}, "")
 
 
-@contextmanager
-def absent(job: object, environments: list[Environment]) -> Iterator[tuple[list[Any], list[Any]]]:
-    yield [], [Absent(one, "FP32", "not here") for one in environments]
-
-
-def local(network: object, made: object, formats: tuple[str, ...], threads: int, seed: int) -> Any:
-    return [Local(name, "any", None, seed) for name in formats]  # type: ignore[arg-type]
-
-
-def not_timed(runners: list[Any], *_: object) -> tuple[Contender, ...]:
-    return tuple(Contender(one.name, one.by, one.format, one.backend, 1) for one in runners)
-
-
-def shift_keys(plan: Any, *_: object) -> set[str]:
-    cells = plan.cells(load_networks(plan.base))
-    return {cell.key for group in cells.values() for cell in group}
-
-
-def compared(plan: Any, *_: object) -> str:
-    found = [environment(peer, plan.environments) for peer in plan.peers]
-    ready = [replace(one, unavailable="") for one in found]
-    return compare._asked(plan, load_networks(plan.ours), ready).key
+def subject_keys(study: Study, plan: Any, request: object) -> set[str]:
+    tasks = study.plan.tasks(plan, True)
+    return {subject.key for task in tasks for subject in task.subjects}
 
 
 @pytest.fixture
 def nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Commands go as far as the keys of what they would measure."""
     set_ = monkeypatch.setattr
-    for module in ("workload.choices", "machine.cores"):
-        set_(f"sigmabench.harness.{module}.cores_for", lambda wanted: wanted or 1)
-    set_(
-        "sigmabench.harness.studies.run.measure.run",
-        stop(lambda plan, *_: {cell.key for cell in plan.cells(load_networks(plan))}),
-    )
-    set_("sigmabench.harness.cli.commands.studied", stop(shift_keys))
-    set_("sigmabench.harness.studies.peers.measure.compare", stop(compared))
-    for name in ("find", "remotes_of", "take_turns", "locals_of"):
-        fake = {"find": environment, "remotes_of": absent, "take_turns": not_timed,
-                "locals_of": local}[name]  # fmt: skip
-        set_(race, name, fake)
-    set_(record, "save", stop(lambda one, _: one.key))
-    set_(sampler, "measure",
-         lambda plan, _: (sampler.Width(1, plan.weights, 1, (1,), (1,), (1,), (1,)),))  # fmt: skip
-    set_(sampler, "save", stop(lambda one, _: one.key))
-    program = dict.fromkeys(["largest", "live", *memory.PURPOSES], 1)
-    told = {"team": 1, "program": program, "base_bytes": 1, "now_bytes": 2, "peak_bytes": 2,
-            "peak_method": "sampled"}  # fmt: skip
-    set_(memory, "_run", lambda plan, path, batch: told)
-    set_(findings, "digest", stop(lambda asked: repr(asked)))
+    plans = [study.plan for study in STUDIES.usable().values()]
+    for module in (choices, cores, *plans):
+        for name, fake in (("cores_for", lambda wanted, *_: wanted or 1), ("find", environment)):
+            if hasattr(module, name):
+                set_(module, name, fake)
+    set_("sigmabench.harness.studies.driver.conduct", stop(subject_keys))
     set_(Workload, "network_digest", lambda _: "as it was")  # captured once is enough, below
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "turn.txt").write_text("1")
@@ -201,7 +160,7 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def command_of(name: str) -> click.Command:
     found: Any = cli.main
     for part in name.split():
-        found = found.commands[part]
+        found = found.get_command(click.Context(found), part)
     return found
 
 
@@ -242,8 +201,11 @@ def test_every_choice_is_part_of_the_key_or_changes_no_result(
 def test_every_command_that_stores_or_writes_results_is_asked() -> None:
     """A new command has to be put into one of the two lists."""
     others = {"list", "doctor", "train", "quantize", "convert", "report", "compare", "profile",
-              "inspect", "corruptions"}  # fmt: skip
-    found = set(cli.main.commands) - {"bench"} | {f"bench {n}" for n in cli.bench.commands}
+              "inspect", "corruptions", "pack"}  # fmt: skip
+    top: Any = cli.main
+    bench: Any = command_of("bench")
+    found = set(top.list_commands(click.Context(top))) - {"bench"}
+    found |= {f"bench {name}" for name in bench.list_commands(click.Context(bench))}
     assert found - others == set(COMMANDS)
 
 

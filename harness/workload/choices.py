@@ -15,7 +15,8 @@ from .workload import Workload
 
 
 def plan_from(workload: Workload, **choices: Any) -> Plan:
-    """A plan from command-line options, the defaults where they are None.
+    """A plan from command-line options, the defaults where they are None. With `measuring` False
+    there may be more threads than cores here.
 
     Raises:
         UserError: a choice is none.
@@ -33,7 +34,7 @@ def plan_from(workload: Workload, **choices: Any) -> Plan:
         given.pop("rounding", "nearest"),
     )
     formats = tuple(format_name(name) for name in given.pop("formats", DEFAULT_FORMATS))
-    threads = cores_for(given.pop("threads", None))
+    threads = cores_for(given.pop("threads", None), given.pop("measuring", True))
     counts = given.pop("mc", (1, 10, 50))
     return Plan(
         workload,

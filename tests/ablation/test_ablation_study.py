@@ -68,6 +68,7 @@ def test_what_was_finished_is_not_scored_again(
     records = studied("ablation", asked, tmp_path, report=lambda *one: told.append(one))
     assert len(records) == 18
     assert ("INT8_SIGMA2", 0, 15 * 18) in told  # images of the fifteen that were left
+    assert "Measuring" not in {phase for phase, _, _ in told}
     assert studied("ablation", asked, tmp_path, policy=Policy.NEVER) == records
 
 
@@ -82,6 +83,16 @@ def test_reading_shows_the_same(stored: tuple[Path, Path, Result]) -> None:
     told = CliRunner().invoke(main, [*asked, "--format", "markdown"])
     assert told.exit_code == 0, told.output
     assert told.stdout.rstrip() == (out / "lenet-digits-ablation.md").read_text().rstrip()
+
+
+def test_records_of_more_cores_than_there_are_here_can_be_asked_for(
+    stored: tuple[Path, Path, Result],
+) -> None:
+    told = call(stored[0], "--policy", "never", "--threads", "4096")
+    assert told.exit_code == 2
+    assert "holds no record of this study" in told.stderr
+    told = call(stored[0], "--threads", "4096")
+    assert "--threads is 4096, but this process may use" in told.stderr
 
 
 def test_without_fp32_nothing_is_compared(stored: tuple[Path, Path, Result]) -> None:

@@ -111,7 +111,7 @@ def plan(
     from ...workload.choices import plan_from
     from ...workload.workload import resolve_workload
 
-    base = plan_from(resolve_workload(workload), mc=(mc,), batch=(1,), **choices)
+    base = plan_from(resolve_workload(workload), mc=(mc,), batch=(1,), **choices, measuring=scoring)
     named = tuple(dict.fromkeys(TYPES if types is None else types))
     return AblationPlan(base, named, severity, choices=(BASE, *default_choices())), ()
 

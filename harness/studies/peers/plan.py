@@ -123,6 +123,7 @@ def plan(
         limit=limit or None,
         seeds=1,
         **choices,
+        measuring=scoring,
     )
     return PeersPlan(ours, tuple(chosen(peers)), environments), ()
 

@@ -32,7 +32,7 @@ def plan(workload: str, *, scoring: bool, **choices: Any) -> tuple[Plan, tuple[s
     from ...workload.choices import plan_from
     from ...workload.workload import resolve_workload
 
-    return plan_from(resolve_workload(workload), **choices), ()
+    return plan_from(resolve_workload(workload), **choices, measuring=scoring), ()
 
 
 def tasks(plan: Plan, measuring: bool) -> list[Task[Cell]]:
