@@ -15,6 +15,7 @@ from typing import Any
 from sigmabench.harness.posterior.checkpoint import load_checkpoint
 from sigmabench.harness.posterior.file import load
 from sigmabench.harness.records.kind import Kind
+from sigmabench.harness.records.record_file import arrays_in
 from sigmabench.harness.records.run_record import RUN_RECORDS
 from sigmabench.harness.records.shift_record import SHIFT_RECORDS
 from sigmabench.harness.records.store import Store
@@ -80,11 +81,17 @@ class Job:
                     return f"{path.relative_to(folder)}: {reason}"
         return ""
 
+    def _record(self, path: Path) -> object:
+        """With its arrays."""
+        assert self.kind is not None
+        found = Store(path.parent, self.kind).load(path)
+        return dict(found.arrays)
+
     def _reader(self, path: Path) -> Callable[[Path], object] | None:
         if path.name.startswith(".") or ".predictions" in path.parts or not path.is_file():
             return None
         if self.kind is not None:
-            return Store(path.parent, self.kind).load
+            return arrays_in if path.suffix == ".safetensors" else self._record
         if path.suffix == ".checkpoint":
             return lambda path: load_checkpoint(path, {})
         return load if self.name == "train" else None
@@ -125,17 +132,24 @@ def contents(folder: Path) -> dict[str, Any]:
 
 def _content(path: Path) -> Any:
     if path.suffix == ".json":
-        tree = json.loads(path.read_text())
-        kept = {name: value for name, value in tree.items() if name not in TIMES}
-        if "bandwidth" in kept:
-            kept["bandwidth"] = {k: v for k, v in kept["bandwidth"].items() if k not in RATES}
-        if "verdict" in kept:
-            kept["verdict"] = kept["verdict"]["quality"]
-        return kept
+        return _timeless(json.loads(path.read_text()))
     if path.name == "posterior.safetensors":
         _, metadata = load(path)
         return {name: metadata[name] for name in ("content_hash", "validation", "names")}
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _timeless(tree: dict[str, Any]) -> dict[str, Any]:
+    """A record's fields, those of its parts among them."""
+    parts = {name: tree.pop(name) for name in ("body", "provenance") if name in tree}
+    for part in parts.values():
+        tree |= part
+    kept = {name: value for name, value in tree.items() if name not in TIMES}
+    if "bandwidth" in kept:
+        kept["bandwidth"] = {k: v for k, v in kept["bandwidth"].items() if k not in RATES}
+    if kept.get("verdict"):
+        kept["verdict"] = kept["verdict"]["quality"]
+    return kept
 
 
 def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:

@@ -41,10 +41,13 @@ from sigmabench.harness.posterior import file as posterior_file
 from sigmabench.harness.posterior.bayesian_torch import from_bayesian_torch, read_state_dict
 from sigmabench.harness.posterior.checkpoint import load_checkpoint
 from sigmabench.harness.quantize import artefact_file
-from sigmabench.harness.records import store
+from sigmabench.harness.records import record_file
+from sigmabench.harness.records.ablation_record import ABLATIONS
 from sigmabench.harness.records.peers_record import COMPARISONS
-from sigmabench.harness.records.runtime_record import MEMORY, RACES
+from sigmabench.harness.records.run_record import RUN_RECORDS
+from sigmabench.harness.records.runtime_record import MEMORY, RACES, SAMPLER
 from sigmabench.harness.records.shift_record import SHIFT_RECORDS
+from sigmabench.harness.records.weights_record import WEIGHTS
 from sigmabench.harness.report import table
 from sigmabench.harness.studies.run import cache as scratch
 from sigmabench.harness.workload.choices import plan_from
@@ -53,7 +56,17 @@ from sigmabench.harness.workload.workload import resolve_workload
 #: What a parser may raise.
 OWN = (UserError, UndecodableError)
 MARK = b"\n\0\n"
-KINDS = (store.RUN_RECORDS, SHIFT_RECORDS, COMPARISONS, RACES, MEMORY)
+#: Kept inputs begin with a place in it: new kinds stand at its end.
+KINDS = (
+    RUN_RECORDS,
+    SHIFT_RECORDS,
+    COMPARISONS,
+    RACES,
+    MEMORY,
+    SAMPLER,
+    ABLATIONS,
+    WEIGHTS,
+)
 CROP = Crop(4, 6)
 CLASSES = ("cat", "dog")
 NPZ = ("train_images", "train_labels", "test_images", "test_labels", "images")
@@ -177,14 +190,22 @@ def record(data: bytes) -> None:
     kind, text = KINDS[(data or b"\0")[0] % len(KINDS)], data[1:]
     try:
         tree = json.loads(text)
-        if isinstance(tree, dict) and tree.pop(store.HASH, None) is not None:
-            text = json.dumps({**tree, store.HASH: store._hash(tree)}).encode()
+        if isinstance(tree, dict) and tree.pop(record_file.HASH, None) is not None:
+            text = _hashed(tree).encode()
     except (ValueError, RecursionError):
         pass
-    found = store.from_json(text, "record.json", kind)
-    if kind is store.RUN_RECORDS:
-        table.to_json([found])
+    found = record_file.from_json(text, "record.json", kind)
+    if kind is RUN_RECORDS:
+        list(table.json_lines([found]))
         table.csv([found])
+
+
+def _hashed(tree: dict[str, Any]) -> str:
+    """A record's JSON with its hash, by its layout."""
+    if "kind" in tree:
+        return record_file.sealed(json.dumps({**tree, record_file.HASH: record_file.NO_HASH}))
+    text = json.dumps(tree, sort_keys=True, separators=(",", ":"))
+    return json.dumps({**tree, record_file.HASH: content_hash(text)})
 
 
 def picture(data: bytes) -> None:

@@ -8,6 +8,7 @@ import json
 import pickle
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from PIL import Image
 from sigmabench.harness.posterior import file as posterior_file
 from sigmabench.harness.posterior import initial
 from sigmabench.harness.quantize import artefact_file
+from sigmabench.harness.records.envelope import nothing
+from sigmabench.harness.records.record_file import HASH, NO_HASH, read_record, tree_of
 
-from .parsers import CLASSES, MARK, NPZ, _network, written
+from .parsers import CLASSES, KINDS, MARK, NPZ, _network, written
 
 ROOT = Path(__file__).parents[2]
 
@@ -117,12 +120,18 @@ def record() -> Iterator[bytes]:
         path = min((results / place).rglob("*.json"), key=lambda path: path.stat().st_size)
         tree = json.loads(path.read_text())
         yield bytes([number]) + json.dumps(_shorter(tree)).encode()
+    for number, (kind, place) in enumerate(zip(KINDS, places, strict=False)):
+        path = min((results / place).rglob("*.json"), key=lambda path: path.stat().st_size)
+        tree = tree_of(kind, replace(read_record(path, kind), arrays=nothing()))
+        yield bytes([number]) + json.dumps({**_shorter(tree), HASH: NO_HASH}).encode()
 
 
 def _shorter(value: Any) -> Any:
-    """The same with no list of more than 40 numbers."""
+    """The same with no list of more than 40 numbers, and slices that hold all of them."""
     if isinstance(value, dict):
-        return {name: _shorter(one) for name, one in value.items()}
+        found = {name: _shorter(one) for name, one in value.items()}
+        sliced = {"latency_ns", "slices"} <= found.keys()
+        return {**found, "slices": [len(found["latency_ns"])]} if sliced else found
     return [_shorter(one) for one in value[:40]] if isinstance(value, list) else value
 
 
