@@ -79,7 +79,8 @@ def test_workloads_whose_titles_recipes_and_classes_are_hostile(
     texts = [path for path in (tmp_path / "made").iterdir() if path.suffix in (".md", ".csv")]
     assert any("\\u001b" in path.read_text() for path in texts)
     assert not any(steering(path.read_text()) for path in texts)
-    called("weights", "lenet-digits", "--passes", "2", "--out", tmp_path / "weights")
+    made = ["--results", tmp_path / "stored", "--out", tmp_path / "weights"]
+    called("weights", "lenet-digits", "--passes", "2", *made)
     called("inspect", WORKLOADS.get("lenet-digits").posterior)
 
 

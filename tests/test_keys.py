@@ -95,6 +95,14 @@ COMMANDS: dict[str, tuple[list[str], dict[str, str], dict[str, str]]] = {
         },
         {},
     ),
+    "profile": (
+        [OWN, "--threads", "1"],
+        {
+            "target": "lenet5", "format": "FP32", "batch": "3", "mc": "7", "threads": "2",
+            "seconds": "1", "seed": "5", "data": OTHER_DATA, "posterior": POSTERIOR,
+        },
+        {"all": PRINTED},
+    ),
     "bench passes": (
         ["lenet5", "--batch", "2"],
         {
@@ -200,7 +208,7 @@ def test_every_choice_is_part_of_the_key_or_changes_no_result(
 
 def test_every_command_that_stores_or_writes_results_is_asked() -> None:
     """A new command has to be put into one of the two lists."""
-    others = {"list", "doctor", "train", "quantize", "convert", "report", "compare", "profile",
+    others = {"list", "doctor", "train", "quantize", "convert", "report", "compare",
               "inspect", "corruptions", "pack"}  # fmt: skip
     top: Any = cli.main
     bench: Any = command_of("bench")

@@ -12,20 +12,28 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from records_made import changed
 from rich.console import Console
+from studied import studied
 
 from sigmabench.harness.backends.base import BACKENDS
 from sigmabench.harness.cli.main import main
-from sigmabench.harness.studies.profile import document as report
-from sigmabench.harness.studies.profile.measure import (
-    KINDS,
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.machine.describe import fingerprint
+from sigmabench.harness.records.envelope import Provenance, file_names
+from sigmabench.harness.records.profile_record import (
+    KINDS_OF_TIME,
+    PROFILES,
     Profile,
-    ProfiledQuery,
+    ProfileRecord,
+    ProfileSubject,
     Step,
-    load_target,
-    operations,
-    profile,
 )
+from sigmabench.harness.records.store import Policy, Store
+from sigmabench.harness.report.rendering import terminal
+from sigmabench.harness.studies.profile import document as report
+from sigmabench.harness.studies.profile.measure import load_target, operations, profile
+from sigmabench.harness.studies.profile.plan import ProfilePlan, plan, tasks
 from sigmabench.harness.workload.workload import WORKLOADS
 
 #: Multiplications and additions of LeNet-5 on one 28×28 image, counted by hand.
@@ -38,20 +46,39 @@ LENET5_OPERATIONS = {
 }
 
 
+def planned(target: str = "lenet5", **choices: object) -> ProfilePlan:
+    asked = {"format": "INT8", "batch": 1, "mc": 50, "threads": 1, "seconds": 2.0, "seed": 0}
+    asked |= {"data": None, "posterior": None}
+    return plan(target, scoring=True, **{**asked, **choices})[0]
+
+
+def subject(made: ProfilePlan) -> ProfileSubject:
+    ((one,),) = (task.subjects for task in tasks(made, True))
+    return one
+
+
 @pytest.fixture(scope="module")
-def measured() -> Profile:
+def measured(tmp_path_factory) -> ProfileRecord:
     if reason := BACKENDS.get("native").unavailable():
         pytest.skip(reason)
-    query = ProfiledQuery(batch=3, mc=4, seconds=0.02)
-    return profile(load_target("lenet5", query), query)
+    asked = planned(batch=3, mc=4, seconds=0.02)
+    (record,) = studied("profile", asked, tmp_path_factory.mktemp("results"))
+    return record
 
 
-def made(*steps: tuple[float, float, float, float], threads: int = 2, wall: float = 10) -> Profile:
+def made(
+    *steps: tuple[float, float, float, float], threads: int = 2, wall: float = 10
+) -> ProfileRecord:
     made = tuple(
         Step(f"layer{i}", "conv", (4, 3, 2, 1), "brgconv:avx512_core_amx", "direct", 10**6, *times)
         for i, times in enumerate(steps)
     )
-    return Profile("net", "made up", "INT8", 1, 5, threads, 1, 9, wall, made, "a CPU", None)
+    return ProfileRecord(
+        ProfileSubject("net", "ab", "INT8", 1, 5, threads, 1.0, 0),
+        Provenance.now(replace(fingerprint(), cpu="a CPU"), "test"),
+        None,
+        Profile("made up", 1, 9, wall, made),
+    )
 
 
 def printed(renderable: object, **options: object) -> str:
@@ -61,10 +88,10 @@ def printed(renderable: object, **options: object) -> str:
 
 
 def test_every_operation_is_measured_in_order(measured):
-    names = [step.name for step in measured.steps]
-    layers = [step for step in measured.steps if step.operation == "conv"]
-    assert measured.steps[0].operation == "input"
-    assert [step.operation for step in measured.steps].count("max") == 2
+    names = [step.name for step in measured.body.steps]
+    layers = [step for step in measured.body.steps if step.operation == "conv"]
+    assert measured.body.steps[0].operation == "input"
+    assert [step.operation for step in measured.body.steps].count("max") == 2
     assert [step.name for step in layers] == [n for n in names if n in LENET5_OPERATIONS]
     for step in layers:
         assert step.operations == 3 * LENET5_OPERATIONS[step.name]
@@ -72,28 +99,29 @@ def test_every_operation_is_measured_in_order(measured):
         assert step.compute_us > 0
         assert step.kernel
         assert step.tops == pytest.approx(step.operations / step.compute_us / 1e6)
-    for step in set(measured.steps) - set(layers):
+    for step in set(measured.body.steps) - set(layers):
         assert step.kernel == ""
         assert step.compute_us == 0
         assert step.rest_us > 0
         assert step.tops is None
-    assert measured.queries >= 5
+    assert measured.body.queries >= 5
     assert 0 < measured.spent <= 1.01
-    assert sum(measured.share(kind) for kind in KINDS) == pytest.approx(1)
-    assert measured.posterior.startswith("synthetic")
+    assert sum(measured.body.share(kind) for kind in KINDS_OF_TIME) == pytest.approx(1)
+    assert measured.body.origin.startswith("synthetic")
 
 
 def test_operations_of_an_image():
-    target = load_target("lenet5", ProfiledQuery())
+    target = load_target(planned())
     graph = target.artefact.graph
     assert {conv.name: operations(graph, conv) for conv in graph.convs} == LENET5_OPERATIONS
     assert target.images.shape == (4, 1, 28, 28)
 
 
 def test_a_workload_brings_its_posterior():
-    target = load_target("lenet-digits", ProfiledQuery(batch=2, format="DNN_INT8"))
-    assert target.name == "lenet-digits"
-    assert "ships" in target.posterior
+    asked = planned("lenet-digits", batch=2, format="dnn_int8")
+    target = load_target(asked)
+    assert subject(asked).target == "lenet-digits"
+    assert "ships" in target.origin
     assert len(target.images) == 8
     assert target.artefact.header.format == "DNN_INT8"
 
@@ -101,29 +129,32 @@ def test_a_workload_brings_its_posterior():
 def test_a_workload_takes_another_posterior(tmp_path):
     file = tmp_path / "mine.safetensors"
     shutil.copyfile(WORKLOADS.get("lenet-digits").posterior, file)
-    target = load_target("lenet-digits", ProfiledQuery(), posterior=file)
-    assert target.posterior == "mine.safetensors"
+    asked = planned("lenet-digits", posterior=file)
+    assert load_target(asked).origin == "mine.safetensors"
+    assert subject(asked) == subject(planned("lenet-digits"))  # by content, not by name
 
 
 def test_shares_are_of_thread_time():
     found = made((1, 2, 3, 0), (3, 0, 0, 1), threads=2, wall=8)
-    assert found.total_us == 10
+    assert found.body.total_us == 10
     assert found.spent == pytest.approx(10 / 16)
-    assert found.share("sampling") == pytest.approx(0.4)
-    assert found.share("waiting") == pytest.approx(0.1)
-    assert found.steps[0].tops == pytest.approx(1e6 / 2e6)
+    assert found.body.share("sampling") == pytest.approx(0.4)
+    assert found.body.share("waiting") == pytest.approx(0.1)
+    assert found.body.steps[0].tops == pytest.approx(1e6 / 2e6)
     assert "62.5 % of a pass's time × threads" in report.summary(found)[2]
 
 
 def test_the_table_says_what_it_leaves_out():
     found = made(*[(float(i), 0, 0, 0) for i in range(1, 21)])
-    shown = printed(report.table(found))
+    shown = printed(terminal(report.document(("net", found))))
     assert "layer0 " not in shown
     assert "layer5 " in shown
-    assert any("5 more steps take 15.0 µs, 7.1 %" in note for note in report.notes(found))
-    everything = printed(report.table(found, every=True))
-    assert "layer0 " in everything
-    assert not any("more steps" in note for note in report.notes(found, every=True))
+    assert "5 more steps take 15.0 µs, 7.1 %" in shown
+    everything = report.document(("net", found), every=True)
+    shown = printed(terminal(everything))
+    assert "layer0 " in shown
+    assert "more steps" not in shown
+    assert len(everything.sheets[0].rows) == len(everything.data["steps"]) == 20
 
 
 @pytest.mark.parametrize(
@@ -149,17 +180,17 @@ times = st.tuples(*[st.floats(0, 1e6, allow_nan=False)] * 4).filter(lambda t: su
 @given(st.lists(times, min_size=1, max_size=80))
 def test_bar_fits_and_keeps_the_order(steps):
     found = made(*steps)
-    lines = printed(report.Bar(found)).splitlines()
+    lines = printed(report.Bar(found.body)).splitlines()
     assert max(map(len, lines)) <= 80
     assert all(len(line) == report.WIDTH for line in lines[: report.HEIGHT])
     assert set("".join(lines[: report.HEIGHT])) <= set(report.GLYPHS.values())
-    places = [found.steps.index(step) for step in report._columns(found, report.WIDTH)]
+    places = [found.body.steps.index(step) for step in report._columns(found.body, report.WIDTH)]
     assert places == sorted(places)
 
 
 def test_bar_is_divided_by_kind():
     found = made((1, 1, 0, 0), (0, 0, 4, 4))
-    lines = printed(report.Bar(found)).splitlines()[: report.HEIGHT]
+    lines = printed(report.Bar(found.body)).splitlines()[: report.HEIGHT]
     narrow, wide = lines[0].count("="), lines[0].count(".")
     assert narrow + wide == report.WIDTH
     assert narrow == pytest.approx(report.WIDTH / 5, abs=1)
@@ -168,17 +199,17 @@ def test_bar_is_divided_by_kind():
 
 def test_bar_has_colours_where_there_are_any():
     coloured = printed(
-        report.Bar(made((1, 1, 1, 1))), color_system="truecolor", force_terminal=True
+        report.Bar(made((1, 1, 1, 1)).body), color_system="truecolor", force_terminal=True
     )
     assert "█" in coloured
     assert "\x1b[38;2;213;94;0m" in coloured  # vermillion
-    assert "█" not in printed(report.Bar(made((1, 1, 1, 1))))
+    assert "█" not in printed(report.Bar(made((1, 1, 1, 1)).body))
 
 
 def test_figure():
     (panel,) = report.profile_figure(made((1, 2, 3, 4), (4, 3, 2, 1))).panels
     assert panel.y.names == ("layer0", "layer1")
-    assert [mark.label for mark in panel.marks] == list(KINDS)
+    assert [mark.label for mark in panel.marks] == list(KINDS_OF_TIME)
     assert "µs" in panel.x.label
     for words in ("net", "INT8", "batch 1", "T = 5", "2 threads", "a CPU"):
         assert words in panel.title
@@ -197,7 +228,7 @@ def test_figure():
         (("lenet5", "--seconds", "inf"), "--seconds is inf"),
         (("lenet5", "--seed", "-1"), "--seed is -1"),
         (("lenet5", "--posterior", "other"), "--posterior is for workloads; that of lenet5"),
-        (("lenet5", "--out", "profile.jpg"), "--out profile.jpg is no kind of picture"),
+        (("lenet5", "--policy", "never"), "leave out --policy never"),
     ],
 )
 def test_mistakes_get_one_sentence(options, says, tmp_path, monkeypatch):
@@ -209,28 +240,74 @@ def test_mistakes_get_one_sentence(options, says, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_format_without_a_program_is_refused(monkeypatch):
+def test_a_format_without_a_program_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr("sigmabench.harness.backends.float.load_program", lambda *_: None)
-    done = CliRunner().invoke(main, ["profile", "lenet5", "--format", "fp32"])
+    command = ["profile", "lenet5", "--format", "fp32", "--results", str(tmp_path)]
+    done = CliRunner().invoke(main, command)
     assert done.exit_code == 2, done.output
     assert "PyTorch computes FP32 here" in done.stderr
+    assert not list(tmp_path.rglob("*.json"))
 
 
 def test_command(tmp_path, monkeypatch, measured):
     monkeypatch.setenv("COLUMNS", "80")
     command = ["profile", "lenet5", "--mc", "2", "--threads", "1", "--seconds", "0.02"]
-    figure = tmp_path / "profile.svg"
-    done = CliRunner().invoke(main, [*command, "--out", str(figure)])
+    command += ["--results", str(tmp_path)]
+    done = CliRunner().invoke(main, [*command, "--out", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
-    assert max(map(len, done.output.splitlines())) <= 80
+    lines = [line for line in done.output.splitlines() if str(tmp_path) not in line]
+    assert max(map(len, lines)) <= 80
     for words in ("lenet5, INT8, batch 1, T = 2, 1 thread,", "synthetic", "fc1", "16×6×5×5"):
         assert words in done.output
-    assert figure.read_text().startswith("<?xml")
-    told = json.loads(CliRunner().invoke(main, [*command, "--json"]).stdout)
-    assert [s["name"] for s in told["steps"]] == [s.name for s in measured.steps]
-    assert told["figures"]["total_us"] == pytest.approx(
-        sum(s[f"{kind}_us"] for s in told["steps"] for kind in KINDS)
-    )
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "lenet5-profile.md",
+        "lenet5-profile.png",
+        "lenet5-profile.svg",
+        "lenet5-steps.csv",
+    }
+    for policy in ("only-missing", "never"):
+        again = CliRunner().invoke(main, [*command, "--policy", policy, "--json"])
+        told = json.loads(again.stdout)
+        assert [s["name"] for s in told["steps"]] == [s.name for s in measured.body.steps]
+        assert told["figures"]["total_us"] == pytest.approx(
+            sum(s[f"{kind}_us"] for s in told["steps"] for kind in KINDS_OF_TIME)
+        )
+        assert told["posterior"].startswith("synthetic")
+        assert told["cpu"] == fingerprint().cpu
+    (found,) = Store(tmp_path, PROFILES).records("lenet5")
+    assert found.created == told["created"]
+
+
+def test_a_profile_is_read_back_and_not_made_again(tmp_path, monkeypatch):
+    one, asked = made((1, 2, 3, 4)), planned(mc=3)
+    path = Store(tmp_path, PROFILES).save(changed(one, subject=subject(asked)))
+    assert path.parent.parent == tmp_path / "profile" / "lenet5"
+    monkeypatch.setattr("sigmabench.harness.studies.profile.measure.load_target", None)
+    (shown,) = studied("profile", asked, tmp_path, policy=Policy.NEVER)
+    assert shown.body == one.body
+    (again,) = studied("profile", asked, tmp_path, policy=Policy.NEVER)
+    assert again == Store(tmp_path, PROFILES).load(path)
+    with pytest.raises(UserError, match=r"study \(the nearest has mc 3, not 4\); ask for"):
+        studied("profile", planned(mc=4), tmp_path, policy=Policy.NEVER)
+
+
+def test_a_profile_of_nothing_is_refused(tmp_path):
+    store = Store(tmp_path, PROFILES)
+    for wrong in (made(), made((1, 2, 3, 4), wall=0)):
+        path = store.save(wrong)
+        with pytest.raises(UserError, match="it has no step, or took no time"):
+            store.load(path)
+
+
+def test_files_of_several_profiles_of_one_target_have_names_of_their_own():
+    one = made((1, 2, 3, 4))
+    other = changed(one, subject=replace(one.subject, mc=9))
+    third = changed(one, subject=replace(one.subject, target="other"))
+    assert file_names([one, other, third]) == [
+        f"net-{one.subject.key}",
+        f"net-{other.subject.key}",
+        "other",
+    ]
 
 
 class FakeProgram:
@@ -263,8 +340,9 @@ def test_medians_are_taken_step_by_step(monkeypatch):
     monkeypatch.setattr(
         "sigmabench.harness.studies.profile.measure.load_program", lambda artefact, threads: fake
     )
-    query = ProfiledQuery(mc=4, threads=2, seconds=0.1)
-    found = profile(load_target("lenet5", query), query)
+    asked = planned(mc=4, seconds=0.1)
+    query = replace(subject(asked), threads=2)
+    found = profile(load_target(asked), query)
     by_name = {step.name: step for step in found.steps}
     assert by_name["conv1"].compute_us == 2
     assert by_name["fc1"].sampling_us == 1
@@ -273,4 +351,7 @@ def test_medians_are_taken_step_by_step(monkeypatch):
     assert found.wall_us == 2500
     assert fake.seeds == list(range(len(fake.seeds)))
     assert found.queries < len(fake.seeds)  # the others warm up
-    assert replace(found, threads=4).spent == pytest.approx(found.spent / 2)
+    record = changed(made(), subject=query, body=found)
+    assert record.spent == pytest.approx(3 / (2500 * 2))
+    wider = changed(record, subject=replace(query, threads=4))
+    assert wider.spent == pytest.approx(record.spent / 2)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -24,25 +25,20 @@ from shift.shift_factory import study
 
 from sigmabench.harness.cli import terminal
 from sigmabench.harness.cli.main import main
+from sigmabench.harness.cli.study_commands import documents
 from sigmabench.harness.core import words as text
 from sigmabench.harness.core.errors import OutputError
 from sigmabench.harness.core.escape import STAND_INS, plain, visible
 from sigmabench.harness.posterior import load, save
 from sigmabench.harness.quantize import artefact_file
-from sigmabench.harness.records import peers_record
-from sigmabench.harness.records import runtime_record as bench_record
+from sigmabench.harness.records.envelope import Record
 from sigmabench.harness.records.run_record import RUN_RECORDS, RunRecord
 from sigmabench.harness.records.store import Store
-from sigmabench.harness.report import table
+from sigmabench.harness.report import rendering, table
 from sigmabench.harness.report.page import page
-from sigmabench.harness.stats.equivalence import equivalence
-from sigmabench.harness.stats.shifted import results
-from sigmabench.harness.studies.bench import document as bench_table
-from sigmabench.harness.studies.bench import memory, sampler
 from sigmabench.harness.studies.compare import document as comparison
 from sigmabench.harness.studies.compare.measure import compare
-from sigmabench.harness.studies.peers import document as peers_table
-from sigmabench.harness.studies.shift import document as shift_tables
+from sigmabench.harness.studies.known import STUDIES
 from sigmabench.harness.workload.workload import WORKLOADS
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -110,37 +106,28 @@ def test_files_of_hostile_records(records):
 def test_json_of_hostile_records(records, monkeypatch):
     out = io.StringIO()
     monkeypatch.setattr(sys, "stdout", out)
-    terminal.echo(table.to_json(records))
+    for piece in table.json_lines(records):
+        terminal.echo(piece)
     assert not steering(out.getvalue())
     assert json.loads(out.getvalue())[0]["command"].endswith(HOSTILE)
 
 
-def raced(path: Path) -> list[object]:
-    whole = path.read_text()
-    if '"contenders"' in whole:
-        return bench_table.renderables(planted(bench_record.load(path)))
-    if '"program"' in whole:
-        return memory.renderables(planted(bench_record.load_memory(path)))
-    from pydantic import TypeAdapter
-
-    run = planted(TypeAdapter(sampler.SamplerRun).validate_json(path.read_bytes()))
-    return [sampler.table(run), *sampler.notes(run)]
+def told(name: str, record: Record, monkeypatch) -> list[str]:
+    """All that a study shows and writes of a record."""
+    texts = []
+    for made in documents(STUDIES.get(name), [record], None, {}):
+        texts += [printed(rendering.terminal(made), monkeypatch=monkeypatch)]
+        texts += [rendering.markdown(made), *text.csv_files(made.data).values()]
+    return texts
 
 
-def kinds() -> list[tuple[str, object]]:
-    """A record of every other kind, as its command shows it."""
-    first = {path.parents[1].name: path for path in (RESULTS / "runtime").glob("*/*/*.json")}
-    found = [(name, lambda path=path: raced(path)) for name, path in sorted(first.items())]
-    peers = next((RESULTS / "peers").rglob("*.json"))
-    found.append(("peers", lambda: peers_table.renderables(planted(peers_record.load(peers)))))
-    return found
-
-
-@pytest.mark.parametrize("made", [pytest.param(make, id=name) for name, make in kinds()])
-def test_other_kinds_of_hostile_records(made, monkeypatch):
-    shown = printed(*made(), monkeypatch=monkeypatch)
-    assert "\\u001b" in shown
-    assert not steering(shown)
+@pytest.mark.parametrize("name", ["passes", "memory", "sampler", "peers"])
+def test_other_kinds_of_hostile_records(name, monkeypatch):
+    first = Store(RESULTS, STUDIES.get(name).plan.KIND).records()[0]
+    texts = told(name, planted(first), monkeypatch)
+    assert len(texts) == 3
+    assert all("\\u001b" in shown for shown in texts[:2])
+    assert not any(map(steering, texts))
 
 
 def test_a_hostile_comparison(records, monkeypatch):
@@ -154,13 +141,9 @@ def test_a_hostile_study(monkeypatch):
         changed(one, subject=replace(one.subject, workload="w" + HOSTILE), command=HOSTILE)
         for one in made
     ]
-    (found,) = results(hostile)
-    outcomes = equivalence(found, resamples=10)
-    shown = printed(shift_tables.tables(found, outcomes), monkeypatch=monkeypatch)
-    files = [shift_tables.markdown(found, outcomes), *shift_tables.csv(found, outcomes).values()]
-    for whole in (shown, *files):
-        assert not steering(whole)
-    assert "\\u001b" in shown
+    texts = [one for record in hostile for one in told("shift", record, monkeypatch)]
+    assert not any(map(steering, texts))
+    assert any("\\u001b" in one for one in texts)
 
 
 def called(*arguments: object):
@@ -283,8 +266,8 @@ def test_an_ascii_terminal(tmp_path):
 
 def commands() -> list[list[str]]:
     """Every command and group, as one calls it."""
-    groups = {(): main, ("bench",): main.commands["bench"]}
-    below = [[*at, name] for at, group in groups.items() for name in group.commands]
+    groups: dict[tuple[str, ...], Any] = {(): main, ("bench",): main.commands["bench"]}
+    below = [[*at, name] for at, group in groups.items() for name in group.list_commands(None)]
     return [[], *below]
 
 

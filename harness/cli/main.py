@@ -24,7 +24,6 @@ from .terminal import (
     MEMORY,
     echo,
     echo_json,
-    progress,
     show,
     write,
 )
@@ -253,58 +252,6 @@ def convert(source: Path, out: Path, workload: str | None) -> None:
 
     convert_file(source, out, None if workload is None else _workload(workload).model())
     echo(out)
-
-
-@main.command()
-@click.argument("target")
-@click.option("--format", "form", default="INT8", help="Numeric format; see `sigmabench list`.")
-@click.option("--batch", type=int, default=1, help="Images a query.")
-@click.option("--mc", type=int, default=50, help="Passes a query, T.")
-@click.option("--threads", type=int, help="Cores a query may use.  [default: all]")
-@click.option("--seconds", type=float, default=2.0, help="Measured seconds.")
-@click.option("--seed", type=int, default=0, help="Of the noise, and of synthetic weights.")
-@DATA
-@click.option("--posterior", type=click.Path(path_type=Path), help="Posterior file of a workload.")
-@click.option("--all", "every", is_flag=True, help="Every step, not the heaviest alone.")
-@click.option("--out", type=click.Path(path_type=Path), help="Draw it here too: .png or .svg.")
-@MEMORY
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
-def profile(
-    target: str,
-    form: str,
-    threads: int | None,
-    data: Path | None,
-    posterior: Path | None,
-    every: bool,
-    out: Path | None,
-    as_json: bool,
-    **choices: Any,
-) -> None:
-    """Where the time of a pass goes, layer by layer: sampling, compute, the rest.
-
-    TARGET is a workload with its posterior, or a network with a synthetic one (resnet50, resnet20,
-    lenet5).
-    """
-    from ..machine.cores import cores_for
-    from ..studies.profile import document as shown
-    from ..studies.profile.measure import ProfiledQuery, load_target
-    from ..studies.profile.measure import profile as measure
-    from ..workload.choices import format_name
-
-    if out is not None:
-        from ..report.draw import check_file
-
-        check_file(out)
-    query = ProfiledQuery(format_name(form), threads=cores_for(threads), **choices)
-    with progress(not as_json) as report:
-        report(f"Building {target}", 0, 1)
-        loaded = load_target(target, query, data, posterior)
-        found = measure(loaded, query, lambda: report("Measuring", 0, 1))
-    if out is not None:
-        from ..report.draw import write
-
-        write(shown.profile_figure(found), out)
-    echo_json(shown.to_dict(found)) if as_json else show(*shown.renderables(found, every))
 
 
 for command in (report, compare, pack, corruptions):

@@ -105,12 +105,23 @@ def _type(annotation: object) -> str:
 def _kinds() -> list[Kind[Any]]:
     from .ablation_record import ABLATIONS
     from .peers_record import COMPARISONS
+    from .profile_record import PROFILES
     from .run_record import RUN_RECORDS
     from .runtime_record import MEMORY, RACES, SAMPLER
     from .shift_record import SHIFT_RECORDS
     from .weights_record import WEIGHTS
 
-    return [RUN_RECORDS, SHIFT_RECORDS, ABLATIONS, WEIGHTS, COMPARISONS, RACES, MEMORY, SAMPLER]
+    return [
+        RUN_RECORDS,
+        SHIFT_RECORDS,
+        ABLATIONS,
+        WEIGHTS,
+        COMPARISONS,
+        RACES,
+        MEMORY,
+        SAMPLER,
+        PROFILES,
+    ]
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ came about, whether it may be believed, what was measured, and one value an imag
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Generic, Protocol, TypeVar
@@ -145,3 +146,13 @@ class Record(Generic[S_co, B_co]):
 def flat(record: Record[Any, Any]) -> dict[str, Any]:
     """What was asked, where and when it was made, and the numbers, side by side, for a script."""
     return {**asdict(record.subject), **asdict(record.provenance), **asdict(record.body)}
+
+
+def file_names(records: Sequence[Record[Any, Any]]) -> list[str]:
+    """How files of one record each begin: by its home, and by its key where that has several."""
+    homes = [record.subject.home for record in records]
+    count = Counter(homes)
+    return [
+        home if count[home] == 1 else f"{home}-{record.subject.key}"
+        for home, record in zip(homes, records, strict=True)
+    ]

@@ -16,6 +16,7 @@ RUN = _of("run", "Quantize WORKLOAD to every format, score and time it, print on
 SHIFT = _of("shift", "Score WORKLOAD under dataset shift: every format on corrupted images.")
 SELECTIVE = _of("selective", "Refer what WORKLOAD is unsure of: what is left, who is referred.")
 PEERS = _of("peers", "WORKLOAD in our formats and in other implementations, on the same images.")
+PROFILE = _of("profile", "Where the time of a pass goes, layer by layer: sampling, compute, rest.")
 PASSES = _of("passes", "Race one pass of NETWORK in our formats and in others.", "bench")
 SAMPLER = _of("sampler", "Draw weights with σ in 1 to 8 bits, against a plain copy.", "bench")
 MEMORY = _of("memory", "Memory that a program of NETWORK takes, against the least.", "bench")
@@ -29,6 +30,7 @@ STUDIES: Registry[Study] = Registry(
         "shift": f"{_HERE}:SHIFT",
         "selective": f"{_HERE}:SELECTIVE",
         "peers": f"{_HERE}:PEERS",
+        "profile": f"{_HERE}:PROFILE",
         "passes": f"{_HERE}:PASSES",
         "sampler": f"{_HERE}:SAMPLER",
         "memory": f"{_HERE}:MEMORY",

@@ -288,7 +288,7 @@ def test_the_table_fits_80_columns(compared):
     from rich.console import Console
 
     console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(terminal(table.document(compared[2])))
+    console.print(terminal(table.document(("lenet-digits", compared[2]))))
     text = console.export_text()
     lines = text.splitlines()
     assert max(map(len, lines)) <= 80
@@ -312,7 +312,7 @@ def test_json_has_what_the_table_shows(compared):
     assert told["fake SHRUNK"]["std_ratio_median"] == pytest.approx(0.1, abs=0.005)
     assert told["fake REFUSE"] == {"file_bytes": None}
     json.dumps(told)
-    rows = table.document(compared[2]).data["peers"]
+    rows = table.document(("lenet-digits", compared[2])).data["peers"]
     assert [row["contender"] for row in rows] == list(told)
     assert rows[0]["ms_a_pass"] == told["FP32"]["ms_a_pass"]
 

@@ -6,14 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import factory
-from pydantic import TypeAdapter
 from records_made import changed
 from rich.console import Group, RenderableType
 from selective.selective_cases import found_of, noisy_run, sample
 from shift.shift_factory import study
 from test_adaptive_sheets import adapted
-from test_weight_report import LABELS
-from test_weight_report import made as layer_range
+from weights.test_weight_report import LABELS
+from weights.test_weight_report import made as layer_range
 
 from sigmabench.harness.cli.commands import (
     diagnosis_tables,
@@ -22,29 +21,36 @@ from sigmabench.harness.cli.commands import (
     listing_tables,
     size_table,
 )
+from sigmabench.harness.cli.study_commands import documents
 from sigmabench.harness.core.sheet import RichSheet
-from sigmabench.harness.records import peers_record
-from sigmabench.harness.records import runtime_record as record
+from sigmabench.harness.machine.describe import fingerprint
 from sigmabench.harness.records.ablation_record import BASE, METRICS, PAIRED, Choice, Difference
+from sigmabench.harness.records.envelope import Provenance
+from sigmabench.harness.records.profile_record import (
+    Profile,
+    ProfileRecord,
+    ProfileSubject,
+    Step,
+)
 from sigmabench.harness.records.run_record import RunRecord
+from sigmabench.harness.records.runtime_record import RaceRecord
+from sigmabench.harness.records.store import Store
 from sigmabench.harness.report import table
 from sigmabench.harness.report.rendering import terminal
 from sigmabench.harness.stats.equivalence import equivalence
 from sigmabench.harness.stats.shifted import results
 from sigmabench.harness.studies.ablation import document as ablation
 from sigmabench.harness.studies.ablation.analyse import Ablation, AblationRow
-from sigmabench.harness.studies.bench import document as bench_table
-from sigmabench.harness.studies.bench import memory, sampler
 from sigmabench.harness.studies.compare import document as comparison
 from sigmabench.harness.studies.compare.measure import compare
-from sigmabench.harness.studies.peers import document as peers_table
+from sigmabench.harness.studies.known import STUDIES
 from sigmabench.harness.studies.profile import document as profile
-from sigmabench.harness.studies.profile.measure import Profile, Step
 from sigmabench.harness.studies.selective import document as selective_study
 from sigmabench.harness.studies.selective.agreement import comparisons
 from sigmabench.harness.studies.selective.analyse import DETECTORS, SelectiveStudy, Told
 from sigmabench.harness.studies.selective.referral import Choices, selections
 from sigmabench.harness.studies.shift import document as shift_tables
+from sigmabench.harness.studies.shift.analyse import ShiftFindings
 from sigmabench.harness.studies.weights import document as weights
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +58,7 @@ RESULTS = ROOT / "results"
 POSTERIOR = ROOT / "workloads/posteriors/lenet-digits.safetensors"
 
 
-def profiled() -> Profile:
+def profiled() -> ProfileRecord:
     times = ((1.5, 2.5, 0.25, 3.0), (10.125, 33.0, 0.5, 7.0))
     steps = tuple(
         Step(
@@ -66,7 +72,12 @@ def profiled() -> Profile:
         )
         for i, t in enumerate(times)
     )
-    return Profile("net", "made up", "INT8", 1, 5, 2, 1, 9, 10.0, steps, "a CPU", None)
+    return ProfileRecord(
+        ProfileSubject("net", "ab", "INT8", 1, 5, 2, 1.0, 0),
+        Provenance.now(fingerprint(), "test"),
+        None,
+        Profile("made up", 1, 9, 10.0, steps),
+    )
 
 
 def diagnosed() -> dict[str, object]:
@@ -125,29 +136,24 @@ def ablated() -> RenderableType:
     return Group(*(RichSheet(sheet) for sheet in ablation.sheets(made)))
 
 
-def small_race(path: Path) -> record.Race:
+def small_race(race: RaceRecord) -> RaceRecord:
     """A race of which two turns were stored, for its intervals are resampled."""
-    race = record.load(path)
     contenders = tuple(
         replace(one, slices=one.slices[:2], latency_ns=one.latency_ns[: sum(one.slices[:2])])
-        for one in race.contenders
+        for one in race.body.contenders
     )
-    return replace(race, contenders=contenders)
+    return changed(race, contenders=contenders)
 
 
-def stored() -> list[object]:
-    """What `bench` and `peers` print of published records."""
-    shown: list[object] = []
-    for path in sorted((RESULTS / "runtime").glob("*/*/*.json")):
-        text = path.read_text()
-        if '"contenders"' in text:
-            shown += bench_table.renderables(small_race(path))
-        elif '"program"' in text:
-            shown += memory.renderables(record.load_memory(path))
-        else:
-            shown.append(sampler.table(TypeAdapter(sampler.SamplerRun).validate_json(text)))
-    for path in sorted((RESULTS / "peers").rglob("*.json")):
-        shown += peers_table.renderables(peers_record.load(path))
+def stored() -> list[RenderableType]:
+    """What `bench` and `peers` show of published records."""
+    shown = []
+    for name in ("passes", "memory", "sampler", "peers"):
+        study = STUDIES.get(name)
+        records = Store(RESULTS, study.plan.KIND).records()
+        if name == "passes":
+            records = list(map(small_race, records))
+        shown += map(terminal, documents(study, records, None, {}))
     return shown
 
 
@@ -156,8 +162,10 @@ def shifted(reference) -> RenderableType:
     made = study(
         ("FP32", "INT8"), ("fog",), (5,), images=80, mc=(1, 4), ranges=("headroom", "paper")
     )
-    found = results(made)[0]
-    return shift_tables.tables(found, equivalence(found, resamples=20), reference, detailed=True)
+    one = results(made)[0]
+    outcomes = equivalence(one, resamples=20)
+    found = ShiftFindings("lenet-digits", made, one, outcomes, reference)
+    return terminal(shift_tables.document(found, detailed=True))
 
 
 def rescored() -> list[RunRecord]:
@@ -191,7 +199,7 @@ def everything(reference) -> list[object]:
         selected(),
         ablated(),
         *map(RichSheet, weights.weight_sheets(ranges)),
-        *profile.renderables(profiled(), every=True),
+        terminal(profile.document(("net", profiled()), every=True)),
         *listing_tables(),
         *diagnosis_tables(diagnosed()),
         size_table(written),

@@ -127,7 +127,7 @@ def test_adaptive_cells_alone_have_a_page_and_figures():
 
 
 def test_scripts_get_all_of_it(mixed):
-    shown = json.loads(table.to_json(mixed))
+    shown = json.loads("\n".join(table.json_lines(mixed)))
     found = [one["adaptive"] for one in shown if one["adaptive"] is not None]
     assert len(found) == 6
     assert found[0]["images"][0] == [9000, 500, 200, 100, 100, 50, 50]

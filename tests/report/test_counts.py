@@ -7,13 +7,15 @@ from dataclasses import replace
 import factory
 import pytest
 from records_made import changed
+from sheet_cases import profiled
 from shift.shift_factory import study
 from test_adaptive_sheets import adapted
-from test_weight_report import made as weight_range
+from weights.test_weight_report import made as weight_range
 
 from sigmabench.harness.cli.commands import inspection_tables
 from sigmabench.harness.core import words as text
 from sigmabench.harness.records.ablation_record import METRICS, Choice
+from sigmabench.harness.records.profile_record import Step
 from sigmabench.harness.report import adaptive_sheet as adaptive
 from sigmabench.harness.report import sheets
 from sigmabench.harness.report.rows import sections
@@ -24,7 +26,6 @@ from sigmabench.harness.studies.ablation.analyse import Ablation, AblationRow
 from sigmabench.harness.studies.compare import document as comparison
 from sigmabench.harness.studies.compare.measure import compare
 from sigmabench.harness.studies.profile import document as profile
-from sigmabench.harness.studies.profile.measure import Profile, Step
 from sigmabench.harness.studies.shift import shift_sheets
 from sigmabench.harness.studies.shift.analyse import claims, sentences
 from sigmabench.harness.studies.weights import document as weights
@@ -140,11 +141,12 @@ def test_tables_without_rows():
 
 def test_a_profile_in_which_nothing_took_time():
     step = Step("x", "input", (), "", "", 0, 0.0, 0.0, 0.0, 0.0)
-    made = Profile("net", "made up", "INT8", 1, 5, 2, 1, 1, 10.0, (step,), "a CPU", None)
-    assert made.share("sampling") is None
+    made = changed(profiled(), queries=1, steps=(step,))
+    assert made.body.share("sampling") is None
     told = profile.summary(made)
     assert "median of 1 query;" in told[1]
-    profile.renderables(made)
+    assert "sampling – %" in told[2]
+    profile.document(("net", made))
 
 
 def test_weights_of_fp32_alone_are_compared_with_nothing():

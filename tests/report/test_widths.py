@@ -18,8 +18,8 @@ from sigmabench.harness.cli import terminal
 from sigmabench.harness.core import sheet as sheet_module
 from sigmabench.harness.core.sheet import Column, RichSheet, Sheet
 from sigmabench.harness.core.words import percent
+from sigmabench.harness.records.profile_record import KINDS_OF_TIME
 from sigmabench.harness.studies.profile import document as profile
-from sigmabench.harness.studies.profile.measure import KINDS as KINDS_OF_TIME
 from sigmabench.harness.training import train
 
 WIDTHS = (40, 60, 72, 80, 120)
@@ -175,7 +175,7 @@ def test_a_name_folds_where_it_would_run_over(monkeypatch):
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_bar_of_a_profile_fits(width, monkeypatch):
-    found = profiled()
+    found = profiled().body
     shown = printed(profile.Bar(found), width, monkeypatch)
     lines = shown.splitlines()
     assert widest(shown) <= width

@@ -91,11 +91,16 @@ def _reasons(comparison: PeersRecord) -> list[str]:
     return told
 
 
-def document(comparison: PeersRecord) -> Document:
-    """Table and notes."""
+def document(found: tuple[str, PeersRecord]) -> Document:
+    """Table and notes.
+
+    Args:
+        found: how files begin, and the record.
+    """
+    name, comparison = found
     table = sheet(comparison)
     return Document(
-        name=comparison.subject.workload,
+        name=name,
         blocks=(table, *map(Words, table.notes)),
         values=to_dict(comparison),
         sheets=(table,),

@@ -1,4 +1,4 @@
-"""A profile as a summary, a table, a bar of 78 columns and a figure."""
+"""What a profile shows: a summary, a table, a bar of 78 columns and a figure."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from dataclasses import asdict, replace
 from itertools import accumulate
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleOptions
 from rich.segment import Segment
 from rich.style import Style
 
+from ...core.document import Document, Words
 from ...core.figure import Bars, Figure, Look, Panel, Scale, Tone, listed, numbers
-from ...core.sheet import Column, RichSheet, Sheet
+from ...core.sheet import Column, Sheet
 from ...core.words import MISSING, fixed, percent, plural, significant, verb
-from .measure import KINDS, Profile, Step
+from ...records.envelope import flat
+from ...records.profile_record import KINDS_OF_TIME, Profile, ProfileRecord, Step
 
 HEAVIEST = 15  # steps the table shows unless all are asked for
 LABELLED = 8  # steps the bar names
@@ -45,23 +47,54 @@ def short_kernel(step: Step) -> str:
     return f"{family} {isa.removesuffix('_core')}".strip() + ("" if step.path == "direct" else "*")
 
 
-def summary(profile: Profile) -> list[str]:
+def document(found: tuple[str, ProfileRecord], *, every: bool = False) -> Document:
+    """Summary, table and bar.
+
+    Args:
+        found: how files begin, and the record.
+        every: every step stands in the table, not the heaviest alone.
+    """
+    name, record = found
+    lines, whole = summary(record), table(record.body, every=True)
+    blocks = [
+        *map(Words, lines),
+        Words(),
+        table(record.body, every),
+        Words(),
+        *map(Words, notes(record.body, every)),
+        Words(),
+        Bar(record.body),
+    ]
+    return Document(
+        name=name,
+        blocks=tuple(blocks),
+        values=to_dict(record),
+        title="Where the time of a pass goes",
+        lines=tuple(lines),
+        sheets=(replace(whole, title="Steps", notes=tuple(notes(record.body, every=True))),),
+        data={"steps": [asdict(step) for step in record.body.steps]},
+        figures=lambda: (profile_figure(record),),
+    )
+
+
+def summary(record: ProfileRecord) -> list[str]:
     """What was measured, a pass's time, and what it is spent on, a sentence each."""
-    side_by_side = profile.threads // profile.team
-    shares = ", ".join(f"{kind} {percent(profile.share(kind))} %" for kind in KINDS)
+    asked, profile = record.subject, record.body
+    side_by_side = asked.threads // profile.team
+    shares = ", ".join(f"{kind} {percent(profile.share(kind))} %" for kind in KINDS_OF_TIME)
     together = f", {side_by_side} passes at a time" if side_by_side > 1 else ""
     return [
-        f"{profile.target}, {profile.format}, batch {profile.batch}, T = {profile.mc}, "
-        f"{plural(profile.threads, 'thread')}, {profile.cpu}; μ and σ: {profile.posterior}.",
+        f"{asked.target}, {asked.format}, batch {asked.batch}, T = {asked.mc}, "
+        f"{plural(asked.threads, 'thread')}, {record.fingerprint.cpu}; μ and σ: {profile.origin}.",
         f"A pass takes {significant(profile.wall_us / 1e3)} ms: a query's time over T, median of "
         f"{plural(profile.queries, 'query', 'queries')}; {plural(profile.team, 'thread')} on a "
         f"pass{together}.",
         f"Thread-time: {shares}; in all {significant(profile.total_us / 1e3)} ms a pass, "
-        f"{percent(profile.spent)} % of a pass's time × threads.",
+        f"{percent(record.spent)} % of a pass's time × threads.",
     ]
 
 
-def table(profile: Profile, every: bool = False) -> RichSheet:
+def table(profile: Profile, every: bool = False) -> Sheet:
     """The steps in the order of execution; the heaviest ones unless `every` is true.
 
     µs are thread-time a pass; % is the step's share of all thread-time, waiting included; TOP/s are
@@ -78,14 +111,14 @@ def table(profile: Profile, every: bool = False) -> RichSheet:
             _shorten(step.name),
             "×".join(map(str, step.shape)) or MISSING,
             short_kernel(step),
-            *(_microseconds(getattr(step, f"{kind}_us")) for kind in KINDS[:3]),
+            *(_microseconds(getattr(step, f"{kind}_us")) for kind in KINDS_OF_TIME[:3]),
             percent(profile.part(step.total_us)),
             fixed(step.tops, 2),
         )
         for step in profile.steps
         if step in kept
     )
-    return RichSheet(Sheet("", columns, rows, {}))
+    return Sheet("", columns, rows, {})
 
 
 def notes(profile: Profile, every: bool = False) -> list[str]:
@@ -122,10 +155,10 @@ class Bar:
         letters = {step: "abcdefgh"[index] for index, step in enumerate(named)}
         yield Segment("".join(letters.get(column, " ") for column in columns).rstrip())
         yield Segment.line()
-        for place, kind in enumerate(KINDS, 1):
+        for place, kind in enumerate(KINDS_OF_TIME, 1):
             yield _cell(kind, colours)
             share = f" {kind} {percent(self.profile.share(kind))} %"
-            last = place % max(1, width // KEY) == 0 or kind == KINDS[-1]
+            last = place % max(1, width // KEY) == 0 or kind == KINDS_OF_TIME[-1]
             yield Segment(f"{share}\n" if last else f"{share:{KEY - 1}}")
         for step, letter in letters.items():
             share = percent(self.profile.part(step.total_us))
@@ -134,44 +167,39 @@ class Bar:
             yield Segment("\n" if last else "      ")
 
 
-def renderables(profile: Profile, every: bool = False) -> list[RenderableType]:
-    """All of it for a terminal of 80 columns."""
-    return [
-        *summary(profile),
-        "",
-        table(profile, every),
-        "",
-        *notes(profile, every),
-        "",
-        Bar(profile),
-    ]
-
-
-def to_dict(profile: Profile) -> dict[str, Any]:
-    """The profile, and what is computed from it, for a script."""
-    figures = {
-        "total_us": profile.total_us,
-        "spent": profile.spent,
-        "shares": {kind: profile.share(kind) for kind in KINDS},
+def to_dict(record: ProfileRecord) -> dict[str, Any]:
+    """The record, and what is computed from it, for a script."""
+    profile = record.body
+    return {
+        **flat(record),
+        "posterior": profile.origin,
+        "posterior_hash": record.subject.posterior,
+        "cpu": record.fingerprint.cpu,
+        "commit": record.fingerprint.commit,
+        "figures": {
+            "total_us": profile.total_us,
+            "spent": record.spent,
+            "shares": {kind: profile.share(kind) for kind in KINDS_OF_TIME},
+        },
     }
-    return {**asdict(profile), "figures": figures}
 
 
-def profile_figure(profile: Profile) -> Figure:
+def profile_figure(record: ProfileRecord) -> Figure:
     """A bar a step, in the order of execution from the top, divided by what the time goes on."""
+    asked, profile = record.subject, record.body
     names = listed((step.name for step in profile.steps), grid=False, small=True)
-    sizes = [[getattr(step, f"{kind}_us") for step in profile.steps] for kind in KINDS]
+    sizes = [[getattr(step, f"{kind}_us") for step in profile.steps] for kind in KINDS_OF_TIME]
     none = [0.0] * len(profile.steps)
     starts = accumulate(
         sizes, lambda a, b: [x + y for x, y in zip(a, b, strict=True)], initial=none
     )
     bars = tuple(
         Bars(names.ticks, numbers(each), Look(tone=TONES[kind]), kind, numbers(start), flat=True)
-        for kind, each, start in zip(KINDS, sizes, starts, strict=False)
+        for kind, each, start in zip(KINDS_OF_TIME, sizes, starts, strict=False)
     )
     title = (
-        f"{profile.target}, {profile.format}, batch {profile.batch}, T = {profile.mc},\n"
-        f"{plural(profile.threads, 'thread')}, {profile.cpu}"
+        f"{asked.target}, {asked.format}, batch {asked.batch}, T = {asked.mc},\n"
+        f"{plural(asked.threads, 'thread')}, {record.fingerprint.cpu}"
     )
     across = Scale("time of all threads a pass (µs)")
     return Figure(
@@ -206,11 +234,11 @@ def _columns(profile: Profile, width: int) -> list[Step]:
 
 def _kind_at(step: Step, height: float) -> str:
     reached = 0.0
-    for kind in KINDS:
+    for kind in KINDS_OF_TIME:
         reached += getattr(step, f"{kind}_us")
         if reached > height * step.total_us:
             return kind
-    return KINDS[-1]
+    return KINDS_OF_TIME[-1]
 
 
 def _cell(kind: str, colours: bool) -> Segment:
