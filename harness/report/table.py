@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
-from textwrap import indent
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -142,7 +141,7 @@ def json_lines(records: Iterable[RunRecord]) -> Iterator[str]:
     for one in summaries(records):
         yield opening
         text = json.dumps(one, indent=2, ensure_ascii=False, allow_nan=False)
-        opening = indent(text, "  ") + ","
+        opening = "  " + text.replace("\n", "\n  ") + ","
     yield from ("[]",) if opening == "[" else (opening.removesuffix(","), "]")
 
 
