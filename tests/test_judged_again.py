@@ -20,6 +20,7 @@ from sigmabench.harness.core.contents import superseded
 from sigmabench.harness.data.units import Units
 from sigmabench.harness.records.record_file import read_record
 from sigmabench.harness.records.run_record import RUN_RECORDS, Paired, RunRecord
+from sigmabench.harness.records.shift_record import SHIFT_RECORDS
 from sigmabench.harness.records.verdict import INVALID, VALID
 from sigmabench.harness.report.rows import sections
 from sigmabench.harness.stats.paired import paired
@@ -49,7 +50,7 @@ def stored() -> RunRecord:
 def test_what_is_published_is_the_same_again(again: ModuleType, stored: RunRecord) -> None:
     found = again.judged(stored)
     assert found.changed == []
-    assert found.again.body.quality.audits["activations in range"] == "pass"
+    assert found.again.quality.audits["activations in range"] == "pass"
     assert {"draws differ", "inputs not cached", "not throttled"} <= set(found.unjudged)
     assert found.again.audits["draws differ"] == stored.verdict.audits["draws differ"]
 
@@ -97,7 +98,7 @@ def test_deterministic_records_of_before_hold_no_shares(
     assert "activations in range" in found.unjudged
     assert "activations in range" not in found.audits
     shares = {"stem": 0.5}
-    assert again.word(again.judged(replace(twin, saturation=shares)).audits["activations in range"])
+    assert again.word(again.judged(changed(twin, saturation=shares)).audits["activations in range"])
 
 
 def test_findings_come_and_go(again: ModuleType, stored: RunRecord) -> None:
@@ -227,10 +228,9 @@ def test_every_published_record_of_the_old_digest_is_listed(again: ModuleType) -
     shift = ROOT / "results" / "shift" / "resnet50-imagenet"
     (path, *_) = sorted(shift.glob("*/*.json"))
     below = path.relative_to(ROOT / "results")
-    kind = published._kind(below)
-    one = published.Published(below, read_record(path, kind))
+    one = published.Published(below, read_record(path, SHIFT_RECORDS))
     (line,) = changes.superseded([one], [])
-    assert (line.record, line.command) == (below.as_posix(), one.record.command)
+    assert (line.record, line.command) == (below.as_posix(), one.record.provenance.command)
     listed = (ROOT / "results" / "superseded.csv").read_text()
     missing = [p for p in shift.glob("*/*.json") if p.stem not in listed]
     assert not missing

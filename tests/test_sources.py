@@ -13,6 +13,7 @@ from studied import studied
 from sigmabench.harness.data.splits import Splits
 from sigmabench.harness.records.run_record import RunRecord
 from sigmabench.harness.records.shift_record import ShiftRecord
+from sigmabench.harness.report.rendering import markdown
 from sigmabench.harness.report.rows import sections
 from sigmabench.harness.report.sheets import paired as paired_sheets
 from sigmabench.harness.stats.equivalence import equivalence
@@ -20,7 +21,8 @@ from sigmabench.harness.stats.shifted import results
 from sigmabench.harness.studies.run import measure as sweep
 from sigmabench.harness.studies.selective.analyse import findings
 from sigmabench.harness.studies.selective.referral import Choices
-from sigmabench.harness.studies.shift.document import markdown
+from sigmabench.harness.studies.shift.analyse import ShiftFindings
+from sigmabench.harness.studies.shift.document import document
 from sigmabench.harness.workload.conditions import shift_plan
 from sigmabench.harness.workload.plan import Plan
 from sigmabench.harness.workload.workload import WORKLOADS, Workload
@@ -71,7 +73,9 @@ def test_a_shift_study_scores_sources_and_names_their_number(
         assert (b.luck, b.apart, b.verdict) == (a.luck, a.apart, "not judged")
         assert a.low is not None
         assert (b.low, b.high) == pytest.approx((a.low, a.high), rel=1e-3, abs=1e-5)
-    table = markdown(eight, outcomes[1])
+    records = [record for group in eight.records.values() for record in group]
+    found = ShiftFindings(EIGHT_TIMES.name, records, eight, outcomes[1], None)
+    table = markdown(document(found))
     assert f"{8 * UNITS} images, {UNITS} independent" in table
     assert f"not judged: {UNITS} independent images" in table
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from margins import MARGINS
 from pairing import each
 from report import factory
 from scipy import stats
@@ -15,17 +16,18 @@ from shift.shift_factory import cell, record
 from sigmabench.harness.core import words as text
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.data.units import ALPHA, LEAST_UNITS, RARE, Units, too_few
+from sigmabench.harness.report.rendering import markdown
 from sigmabench.harness.report.rows import sections
 from sigmabench.harness.report.sheets import paired as paired_sheets
 from sigmabench.harness.stats import equivalence as module
-from sigmabench.harness.stats.equivalence import MARGINS, equivalence
+from sigmabench.harness.stats.equivalence import equivalence
 from sigmabench.harness.stats.paired import paired
 from sigmabench.harness.stats.shifted import results
 from sigmabench.harness.studies.ablation.analyse import _intervals
 from sigmabench.harness.studies.compare.document import score_sheet
 from sigmabench.harness.studies.compare.measure import compare
-from sigmabench.harness.studies.shift.analyse import claims
-from sigmabench.harness.studies.shift.document import markdown
+from sigmabench.harness.studies.shift.analyse import ShiftFindings, claims
+from sigmabench.harness.studies.shift.document import document
 
 
 def test_units_are_numbered_and_summed_like_a_loop_over_them():
@@ -92,7 +94,7 @@ def test_one_unit_tells_no_error_and_no_accuracy_is_beyond_100_points():
         assert {(o.low, o.high, o.verdict) for o in outcomes} == {(None, None, "not judged")}
     one = each(np.array([True]), np.array([0.1]))
     found = paired("FP32", [one], [one])
-    assert found.intervals == {"accuracy_percent": None, "nll_nats": None}
+    assert found.intervals == {"accuracy_percent": None, "nll_nats": None, "brier": None}
     two = [each(np.array([r, not r]), np.zeros(2)) for r in (True, False)]
     assert paired("FP32", [two[0]], [two[1]]).intervals["accuracy_percent"] == (-100.0, 100.0)
     assert _intervals(np.ones((1, 1)), Units.of(1), 50, True)[0].low is None
@@ -105,7 +107,9 @@ def test_too_few_units_are_not_judged_and_it_is_said():
     assert not any(o.p or o.p_holm for o in outcomes)
     assert all(o.low < o.effect < o.high for o in outcomes)
     why = f"not judged: {LEAST_UNITS - 1} independent images, {LEAST_UNITS} needed"
-    assert why in markdown(few, outcomes)
+    records = [record for group in few.records.values() for record in group]
+    found = ShiftFindings("synthetic", records, few, outcomes, None)
+    assert why in markdown(document(found))
     assert claims(outcomes)[0].endswith(f"{why}.")
     assert too_few(1).startswith("1 independent image, ")
     assert {o.verdict for o in equivalence(study(LEAST_UNITS), resamples=50)} != {"not judged"}

@@ -107,7 +107,7 @@ def of_races(found: Iterable[Published]) -> Iterator[Line]:
 def of_pairs(found: Iterable[Published], units: Mapping[tuple[str, str], Units]) -> Iterator[Line]:
     """Intervals of accuracy against FP32, where images come from fewer sources than there are."""
     for one in found:
-        held = getattr(one.record, "paired", None)
+        held = getattr(one.record.body, "paired", None)
         if one.study != "run" or held is None or held.intervals[ACCURACY] is None:
             continue
         cell = one.record.subject
@@ -122,7 +122,7 @@ def of_pairs(found: Iterable[Published], units: Mapping[tuple[str, str], Units])
 
 def superseded(found: Sequence[Published], lines: Iterable[Line]) -> Iterator[Superseded]:
     """Records that are current nowhere, and intervals that are too narrow."""
-    commands = {one.path.as_posix(): one.record.command for one in found}
+    commands = {one.path.as_posix(): one.record.provenance.command for one in found}
     for one in found:
         if one.superseded:
             path = one.path.as_posix()
@@ -159,7 +159,7 @@ def noisy(found: Iterable[Published]) -> list[tuple[str, str, str]]:
         (one.path.as_posix(), contender.name, result.removeprefix("fail: "))
         for one in found
         if one.study == "runtime"
-        for contender in getattr(one.record, "contenders", ())
+        for contender in getattr(one.record.body, "contenders", ())
         if contender.latency_ns
         for result in [noise_bounded(run_noise(contender.latency_ns, contender.slices))]
         if result != PASS

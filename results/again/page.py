@@ -205,7 +205,7 @@ def _superseded(found: Found) -> dict[str, Any]:
         "superseded": table(("folder", "records", "why"), rows),
         "part": f"{part:,}",
         "records": f"{len(found.published):,}",
-        "races": sum(hasattr(one.record, "contenders") for one in found.published),
+        "races": sum(hasattr(one.record.body, "contenders") for one in found.published),
         "noisy_count": len(noisy) or "none",
         "noisy": table(("record", "contender", "result"), noisy),
     }

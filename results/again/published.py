@@ -17,11 +17,10 @@ from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.data.units import Units
 from sigmabench.harness.records.kind import Kind
 from sigmabench.harness.records.peers_record import COMPARISONS
-from sigmabench.harness.records.record_file import from_json, read_record
+from sigmabench.harness.records.record_file import kind_of, read_record
 from sigmabench.harness.records.run_record import RUN_RECORDS
-from sigmabench.harness.records.runtime_record import MEMORY, RACES
+from sigmabench.harness.records.runtime_record import MEMORY, RACES, SAMPLER
 from sigmabench.harness.records.shift_record import SHIFT_RECORDS, ShiftRecord
-from sigmabench.harness.studies.bench.sampler import SamplerRun
 from sigmabench.harness.workload.workload import resolve_workload
 
 RESULTS = Path(__file__).parents[1]
@@ -29,7 +28,9 @@ RESULTS = Path(__file__).parents[1]
 BEFORE = "195119e"
 STUDIES = ("shift", "selective")
 _FOLDER = re.compile(r"[0-9a-f]{8}")
-_SAMPLER: Kind[SamplerRun] = Kind("sampler record", SamplerRun, 1, lambda run: run.key, hashed=2)
+_KINDS: dict[str, Kind[Any]] = {
+    kind.name: kind for kind in (RUN_RECORDS, SHIFT_RECORDS, COMPARISONS, RACES, MEMORY, SAMPLER)
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +61,7 @@ class Published:
         """Why it can be shown and never be current, whatever the machine; empty where it can."""
         if self.study == "runtime":
             return ""
-        asked = self.record.asked if self.study == "peers" else self.record.subject
+        asked = self.record.subject
         told = superseded_images(asked.data, self.record.fingerprint.machine)
         told = told.removeprefix("superseded: ")
         version = resolve_workload(asked.workload).version
@@ -70,31 +71,17 @@ class Published:
 
 
 def published(results: Path = RESULTS) -> Iterator[Published]:
-    """Every record, by path.
+    """Every record of a kind that there was before, by path: others are of today's rules.
 
     Raises:
         UserError: one cannot be read.
     """
     for path in sorted(results.glob("**/*.json")):
         if _FOLDER.fullmatch(path.parent.name):
-            below = path.relative_to(results)
-            yield Published(below, _read(path, _kind(below)))
-
-
-def _read(path: Path, kind: Kind[Any]) -> Any:
-    if kind is _SAMPLER:  # one is published under the name of before, which no reader asks for
-        return from_json(path.read_bytes(), path, kind)
-    return read_record(path, kind)
-
-
-def _kind(path: Path) -> Kind[Any]:
-    kinds: dict[str, Kind[Any]] = dict.fromkeys(STUDIES, SHIFT_RECORDS)
-    kinds |= {"peers": COMPARISONS, "runtime": RACES}
-    if path.parts[0] != "runtime":
-        return kinds.get(path.parts[0], RUN_RECORDS)
-    if path.stem.startswith("memory-"):
-        return MEMORY
-    return _SAMPLER if path.parts[1] == "sampler" else RACES
+            data = path.read_bytes()
+            kind = _KINDS.get(str(kind_of(data)))
+            if kind is not None:
+                yield Published(path.relative_to(results), read_record(path, kind, data))
 
 
 def units_of(found: list[Published]) -> dict[tuple[str, str], Units]:
@@ -103,7 +90,7 @@ def units_of(found: list[Published]) -> dict[tuple[str, str], Units]:
     told: dict[tuple[str, str], Units] = {}
     for one in found:
         record = one.record
-        if isinstance(record, ShiftRecord) and "source" in record.per_image:
+        if isinstance(record, ShiftRecord) and "source" in record.arrays:
             told[record.subject.workload, record.subject.split] = record.units
     return told
 

@@ -12,11 +12,12 @@ from sigmabench.harness.measure import audits
 from sigmabench.harness.measure.clock import Samples
 from sigmabench.harness.measure.saturation import activations_in_range, saturation_findings
 from sigmabench.harness.measure.timing import timing
+from sigmabench.harness.metrics.metric import NO_INFORMATION
 from sigmabench.harness.records.peers_record import PeersRecord
 from sigmabench.harness.records.run_record import RunRecord
 from sigmabench.harness.records.verdict import ABOUT, KINDS, PASS, Verdict, verdict
 from sigmabench.harness.stats import latency as statistics
-from sigmabench.harness.studies.peers.peer_audits import NO_INFORMATION, findings, quiet, same_std
+from sigmabench.harness.studies.peers.peer_audits import findings, quiet, same_std
 
 TOLERANCE = 1e-9  # relative, of a number that is computed again
 
@@ -116,10 +117,10 @@ def judged_peers(comparison: PeersRecord) -> Judged:
     """A comparison with peers. σ is judged without the number of weights of each layer, which it
     does not hold: the median layer by the audit's own bound, single layers by that of one weight.
     """
-    rows = comparison.rows
+    rows = comparison.body.rows
     floats = [row for row in rows if row.contender.format == "FP32"]
     found = {
-        "same σ": same_std(floats, {}, comparison.draws),
+        "same σ": same_std(floats, {}, comparison.body.draws),
         "noise": quiet(rows),
         **_cores(comparison.fingerprint),
     }
@@ -129,7 +130,8 @@ def judged_peers(comparison: PeersRecord) -> Judged:
         if row.scores and not row.contender.format.startswith("DNN_")
     ]
     unjudged = dict(NOT_HELD)
-    if comparison.asked.mc > 1 and all(one is not None and one > NO_INFORMATION for one in mutual):
+    told = all(one is not None and one > NO_INFORMATION for one in mutual)
+    if comparison.subject.mc > 1 and told:
         found["draws"] = PASS
     else:
         unjudged["draws"] = "needs the mutual information of each image"

@@ -64,7 +64,7 @@ def test_nll_by_students_t() -> None:
 def test_equal_predictions_are_no_proof_of_equality() -> None:
     part, same = split(100), drawn(100, 1)
     found = compared([same], [same], part)
-    assert found.differences == {"accuracy_percent": 0.0, "nll_nats": 0.0}
+    assert found.differences == {"accuracy_percent": 0.0, "nll_nats": 0.0, "brier": 0.0}
     assert found.intervals["nll_nats"] == (0.0, 0.0)
     low, high = found.intervals["accuracy_percent"]
     assert high == -low

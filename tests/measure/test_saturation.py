@@ -165,7 +165,7 @@ def test_a_wide_posterior_is_told_then_fails(
     assert int8.verdict.quality.audits[AUDIT].startswith("fail: ")
     assert "quality" in int8.verdict.invalid
     # The mean network has the ranges that it was seen to need.
-    assert set(mean.saturation) == set(int8.body.saturation)
+    assert set(mean.body.saturation) == set(int8.body.saturation)
     assert (told(mean), mean.verdict.quality.audits[AUDIT]) == ([], "pass")
     assert fp32.body.saturation == {}
     assert fp32.verdict.quality.audits[AUDIT].startswith("not applicable: ")

@@ -69,7 +69,7 @@ def test_two_machines_of_one_name_share_neither_table_nor_ratio() -> None:
     rows = list(csv.DictReader(io.StringIO(table.csv([fp32, int8]))))
     assert [row["speedup_over_fp32"] for row in rows] == ["1.0", ""]
     assert len({row["machine"] for row in rows}) == 2
-    told = json.loads(table.to_json([fp32, int8]))
+    told = json.loads("".join(table.json_lines([fp32, int8])))
     assert [one["fingerprint"]["machine"]["isa"][-1] for one in told] == ["amx_int8", "avx512_vnni"]
     shown = page.page([fp32, int8])
     assert "times as fast as FP32" not in shown
@@ -137,7 +137,7 @@ def test_the_youngest_of_a_cell_is_taken_from_each_machine(tmp_path: Path) -> No
         (on(machine=None), "2030-01-04"),
     ]
     for fingerprint, created in made:
-        store.save(replace(factory.record(machine=fingerprint), created=created))
+        store.save(changed(factory.record(machine=fingerprint), created=created))
     assert [record.created[-1] for record in store.records()] == ["2", "3", "4"]
     assert len(store.records(latest=False)) == 4
 

@@ -128,7 +128,7 @@ def test_it_says_what_the_records_say(document, records):
     assert "34 of 36 cells valid: speed of 2 is invalid." in words
     assert "of its deviation" in words
     assert words.count("amx was asked for, avx2 ran") == 1
-    assert records[0].command in words
+    assert records[0].provenance.command in words
     assert "Synthetic CPU <model> & sons" in words
     hrefs = {a.get("href") for a in document.named("a")}
     assert {f"records/{r.subject.key}.json" for r in records} <= hrefs

@@ -79,7 +79,9 @@ def test_what_is_missing_is_left_out(records):
     assert names(chosen(records, corruption="fog")) == [
         "severity", "severity-uce-brier", "twins", "reliability"
     ]  # fmt: skip
-    without = [changed(r, scores={k: v for k, v in r.scores.items() if k != "nll"}) for r in clean]
+    without = [
+        changed(r, scores={k: v for k, v in r.body.scores.items() if k != "nll"}) for r in clean
+    ]
     (found,) = editions(without)
     assert [panel.y.label for panel in severity(found).panels] == ["accuracy, %", "ECE, %"]
 
@@ -142,7 +144,7 @@ def test_against_t_shows_mean_and_deviation_over_seeds(records, edition):
     accuracy, nll = against_mc(edition).panels
     own = chosen(records, format="FP32", corruption="none")
     for panel, metric in ((accuracy, "accuracy"), (nll, "nll")):
-        scores = np.array([r.scores[metric] for r in own])
+        scores = np.array([r.body.scores[metric] for r in own])
         line = points(panel)[0]
         assert line.y == pytest.approx(scores.mean(axis=0))
         half = (np.array(line.high) - np.array(line.low)) / 2

@@ -9,17 +9,20 @@ from statistics import mean, median
 
 import numpy as np
 import pytest
+from margins import MARGINS
 from records_made import changed
 from rich.console import Console
 from shift.shift_factory import TYPES, study
 from sklearn.metrics import roc_auc_score
 
-from sigmabench.harness.stats.equivalence import MARGINS, equivalence
+from sigmabench.harness.core.words import csv_files
+from sigmabench.harness.report.rendering import markdown, terminal
+from sigmabench.harness.stats.equivalence import equivalence
 from sigmabench.harness.stats.shifted import results
 from sigmabench.harness.studies.shift import document as tables
 from sigmabench.harness.studies.shift import shift_sheets as sheets
 from sigmabench.harness.studies.shift import verdict_sheets as verdicts
-from sigmabench.harness.studies.shift.analyse import claims, sentences
+from sigmabench.harness.studies.shift.analyse import ShiftFindings, claims, sentences
 
 
 def drawn(renderable):
@@ -42,8 +45,18 @@ def outcomes(found):
     return equivalence(found, resamples=400)
 
 
+def findings(found, outcomes, paper=None):
+    """What the document is made of."""
+    records = [record for group in found.records.values() for record in group]
+    return ShiftFindings("synthetic", records, found, outcomes, paper)
+
+
+def document(found, outcomes, paper=None, detailed=False):
+    return tables.document(findings(found, outcomes, paper), detailed=detailed)
+
+
 def test_everything_fits_80_columns_whole(found, outcomes, reference):
-    output = drawn(tables.tables(found, outcomes, reference, detailed=True))
+    output = drawn(terminal(document(found, outcomes, reference, detailed=True)))
     assert max(map(len, output.splitlines())) <= 80
     lines = [line.split() for line in output.splitlines()]
     for sheet in (
@@ -111,7 +124,7 @@ def test_detection_pairs_seeds_and_is_sklearn_s(found):
         scores = [r.array("mutual_information") for r in (inside, outside)]
         truth = np.repeat([0, 1], [len(scores[0]), len(scores[1])])
         aurocs.append(roc_auc_score(truth, np.concatenate(scores)))
-    rows = tables.to_dict(found, [])["ood"]
+    rows = tables.to_dict(findings(found, []))["ood"]
     ours = [
         row["auroc"]
         for row in rows
@@ -143,10 +156,11 @@ def test_ranges_need_both(found):
 
 
 def test_json_and_csv_and_markdown_agree(found, outcomes, reference):
-    tree = json.loads(json.dumps(tables.to_dict(found, outcomes, reference), allow_nan=False))
+    tree = json.loads(json.dumps(document(found, outcomes, reference).values, allow_nan=False))
     assert tree["claims"] == claims(outcomes)
     files = {
-        k: list(csv.DictReader(io.StringIO(v))) for k, v in tables.csv(found, outcomes).items()
+        k: list(csv.DictReader(io.StringIO(v)))
+        for k, v in csv_files(document(found, outcomes).data).items()
     }
     assert len(files["equivalence"]) == len(tree["equivalence"]) == len(outcomes)
     assert [float(r["effect"]) for r in files["equivalence"]] == [o.effect for o in outcomes]
@@ -154,8 +168,8 @@ def test_json_and_csv_and_markdown_agree(found, outcomes, reference):
         r["median"] for r in tree["severities"]
     ]
     labelled = [r for rs in found.records.values() for r in rs if r.labelled]
-    assert len(files["scores"]) == sum(len(r.mc) for r in labelled)
-    words = tables.markdown(found, outcomes, reference)
+    assert len(files["scores"]) == sum(len(r.body.mc) for r in labelled)
+    words = markdown(document(found, outcomes, reference))
     assert words.startswith("## synthetic: test split, 200 images")
     assert all(f"**{title}**" in words for title in ("By severity", "Equivalence tests"))
 
@@ -175,13 +189,14 @@ def test_an_unfinished_study_is_shown_as_far_as_it_goes(found, reference, keep):
     left = [r for rs in found.records.values() for r in rs if keep(r.subject)]
     (partial,) = results(left)
     outcomes = equivalence(partial, resamples=20)
-    output = drawn(tables.tables(partial, outcomes, reference, detailed=True))
+    made = document(partial, outcomes, reference, detailed=True)
+    output = drawn(terminal(made))
     assert "Conclusions" in output
     for line in partial.missing():
         assert line in " ".join(output.split())
-    json.dumps(tables.to_dict(partial, outcomes, reference), allow_nan=False)
-    assert tables.markdown(partial, outcomes, reference)
-    files = tables.csv(partial, outcomes)
+    json.dumps(made.values, allow_nan=False)
+    assert markdown(made)
+    files = csv_files(made.data)
     inside = [not r.subject.corruption.startswith("ood:") for r in left]
     assert set(files) <= {"scores", "severities", "ood", "equivalence"}
     assert ("scores" in files) == ("severities" in files) == any(inside)
@@ -193,4 +208,4 @@ def test_scores_that_were_not_computed_are_dashes(found):
     bare = [changed(r, scores={}) for rs in found.records.values() for r in rs]
     (partial,) = results(bare)
     assert all(cell.strip() in ("–", row[0]) for row in sheets.clean(partial).rows for cell in row)
-    assert drawn(tables.tables(partial, equivalence(partial, resamples=10)))
+    assert drawn(terminal(document(partial, equivalence(partial, resamples=10))))

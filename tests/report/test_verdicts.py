@@ -63,7 +63,7 @@ def test_scripts_get_all_three():
         ["True", "valid", "valid", "valid"],
         ["False", "valid", "invalid", "valid"],
     ]
-    told = json.loads(table.to_json(records))[1]["verdict"]
+    told = json.loads("".join(table.json_lines(records)))[1]["verdict"]
     assert not told["valid"]
     assert told["speed"] == {
         "outcome": "invalid",

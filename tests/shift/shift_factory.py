@@ -81,7 +81,9 @@ def record(
         scores={name: tuple(values) for name, values in (scores or {}).items()},
         halves={name: tuple(values) for name, values in (halves or {}).items()},
     )
-    kept = {name: np.asarray(values).astype(ARRAYS[name]) for name, values in whole.items()}
+    kept = {
+        name: np.asarray(values).astype(ARRAYS.get(name, "<f4")) for name, values in whole.items()
+    }
     return _of(cell, body, kept)
 
 

@@ -18,13 +18,14 @@ from unittest import mock
 
 import numpy as np
 import torch
+from margins import MARGINS, judged_within
 from shift.shift_factory import CLASSES, cell, of_predicted
 
 from sigmabench.harness.predict.predicted import Predictive
 from sigmabench.harness.records.shift_record import ShiftBody, ShiftRecord
 from sigmabench.harness.stats import blocks
 from sigmabench.harness.stats import equivalence as module
-from sigmabench.harness.stats.equivalence import MARGINS, Outcome, equivalence
+from sigmabench.harness.stats.equivalence import Outcome, equivalence
 from sigmabench.harness.stats.pairs import PairedValues, pairs_at
 from sigmabench.harness.stats.shifted import Results, results
 
@@ -92,7 +93,8 @@ def simulated(setting: Setting, studies: int, seed: int = 0) -> dict[str, Errors
     spread = {name: float(np.std([e[name] for e in effects], ddof=1)) for name in MARGINS}
     margins = {name: abs(value) for name, value in truth.items()}
     signs = {name: float(np.sign(value)) for name, value in truth.items()}
-    with mock.patch.multiple(module, MARGINS=margins, SIGN=signs):
+    within = judged_within(margins, signs)
+    with mock.patch.object(module, "judged_metrics", return_value=within):
         found = [
             equivalence(one, resamples=RESAMPLES, seed=index) for index, one in enumerate(judged)
         ]

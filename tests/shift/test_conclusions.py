@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sigmabench.harness.stats.equivalence import MARGINS, Outcome
+from margins import MARGINS
+
+from sigmabench.harness.stats.equivalence import Outcome
 from sigmabench.harness.studies.shift.analyse import claims, sentences
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from margins import MARGINS, judged_within
 from records_made import changed
 from shift import shift_factory
 from shift.shift_factory import TYPES, cell, record, study
@@ -20,11 +20,12 @@ from sigmabench.harness.metrics.metric import score
 from sigmabench.harness.predict.halves import GROUPS, halvings
 from sigmabench.harness.predict.loop import summarise
 from sigmabench.harness.predict.predicted import Predictive
+from sigmabench.harness.records.envelope import Arrays
 from sigmabench.harness.stats import bootstrap
 from sigmabench.harness.stats import equivalence as module
 from sigmabench.harness.stats.blocks import contrasts
 from sigmabench.harness.stats.bootstrap import Luck, Means, binned_gaps, gaps_of, halved, resampled
-from sigmabench.harness.stats.equivalence import MARGINS, equivalence
+from sigmabench.harness.stats.equivalence import equivalence
 from sigmabench.harness.stats.pairs import PairedValues, luck_of, pairs_at
 from sigmabench.harness.stats.shifted import results
 from sigmabench.harness.stats.significance import holm
@@ -214,7 +215,7 @@ def test_at_the_margin_either_claim_is_made_once_in_twenty(metric, monkeypatch):
 
     Margins are wide, because studies of few images can claim nothing within narrow ones.
     """
-    monkeypatch.setattr(module, "MARGINS", WIDE)
+    monkeypatch.setattr(module, "judged_metrics", lambda: judged_within(WIDE))
     rng = np.random.default_rng(8)
     wrong = dict.fromkeys(("equivalent", "worse"), 0)
     for _ in range(400):
@@ -308,7 +309,8 @@ def test_luck_of_four_groups_has_three_degrees_of_freedom():
 
 
 def test_p_values_count_the_draws_on_the_side_of_what_is_to_be_refuted():
-    assert module._p_values(np.array([-3.0, 0.0, 1.0, 2.0]), 1.0) == {
+    metric = judged_within(dict.fromkeys(MARGINS, 1.0))["nll"]
+    assert module._p_values(metric, np.array([-3.0, 0.0, 1.0, 2.0])) == {
         "equivalent": 3 / 5, "worse": 4 / 5, "improved": 4 / 5,
     }  # fmt: skip
 
@@ -368,7 +370,7 @@ def test_variants_of_a_format_and_what_saw_other_images_stay_apart():
         shifted="official 0123456789ab",
     )
     kept = made[3]
-    made.append(record(other, {name: kept.array(name) for name in kept.per_image}))
+    made.append(record(other, {name: kept.array(name) for name in kept.arrays}))
     (found,) = results(made)
     assert list(found.formats) == ["FP32", "INT8", "INT8 paper"]
     assert any("1 of 10 records is left out" in note for note in found.notes)
@@ -377,14 +379,14 @@ def test_variants_of_a_format_and_what_saw_other_images_stay_apart():
 
 def test_variants_that_differ_in_something_else_get_letters():
     a, b = (study(("INT8",), (), (), images=20, ood=()) for _ in range(2))
-    changed = [
+    others = [
         record(
             cell(format="INT8", limit=20, observer="mse"),
-            {name: r.array(name) for name in r.per_image},
+            {name: r.array(name) for name in r.arrays},
         )
         for r in b
     ]
-    (found,) = results([*a, *changed])
+    (found,) = results([*a, *others])
     assert found.letters == {"a": "observer minmax", "b": "observer mse"}
 
 
@@ -501,7 +503,7 @@ def test_contrasts_tell_how_far_another_draw_of_the_passes_would_have_come_out()
     told = [contrasts(outcomes(True), labels) for _ in range(60)]
     for name in ("accuracy", "nll", "ece"):
         truth = np.std([other[name] for other in others])
-        found = [decoded(each[name]).sum(axis=0) for each in told]
+        found = [each[name].sum(axis=0) for each in told]
         lucks = [Luck.of(each[None, None], (1.0,), each.size) for each in found]
         assert {luck.freedom for luck in lucks} == {19}
         estimate = np.sqrt(np.mean([luck.variance for luck in lucks]))
@@ -516,10 +518,8 @@ def test_of_a_block_of_one_image_the_risk_is_whether_it_is_wrong(images):
     passes = Predictive([8], groups=True)
     passes.update(torch.from_numpy(np.random.default_rng(images).normal(size=(8, images, 2))))
     found = contrasts(passes.summaries()[8].outcomes(labels), labels)
-    accuracy, aurc = (
-        np.frombuffer(base64.b64decode(found[name]), "<f4").reshape(images, -1)
-        for name in ("accuracy", "aurc")
-    )
+    accuracy, aurc = found["accuracy"], found["aurc"]
+    assert accuracy.shape == aurc.shape == (images, 7)
     assert np.abs(accuracy).max() == 50 / images
     np.testing.assert_allclose(aurc, -accuracy / 100, rtol=1e-6)
 
@@ -528,11 +528,6 @@ def test_of_one_image_nothing_tells_the_luck():
     passes = Predictive([8], groups=True)
     passes.update(torch.zeros(8, 1, 2, dtype=torch.float64))
     assert contrasts(passes.summaries()[8].outcomes(torch.tensor([0])), torch.tensor([0])) == {}
-
-
-def decoded(contrast):
-    """[K, H] of 16 blocks."""
-    return np.frombuffer(base64.b64decode(contrast), "<f4").reshape(16, -1)
 
 
 def test_luck_is_what_blocks_of_images_have_in_common():
@@ -582,7 +577,8 @@ def test_contrasts_are_differences_of_what_halves_of_the_passes_score():
 
 def test_records_of_before_and_of_now_are_not_compared():
     made = study(("FP32", "INT8"), TYPES[:1], (1,), images=80, ood=())
-    old = changed(made[-1], contrasts={}, halves={"nll": halves_of(1.0, 0.1)})
+    plain = {k: v for k, v in made[-1].arrays.items() if not k.startswith("contrast.")}
+    old = changed(made[-1], arrays=Arrays.of(plain), halves={"nll": halves_of(1.0, 0.1)})
     (found,) = results([*made[:-1], old])
     with pytest.raises(UserError, match="score them again with --policy always"):
         equivalence(found, resamples=10)

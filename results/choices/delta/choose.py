@@ -53,7 +53,7 @@ def main() -> None:
     records = Store(Path(__file__).parents[1], RUN_RECORDS).records("resnet50-imagenet")
     found = {}
     for record in records:
-        delta = re.search(r"--delta (\S+)", record.command)
+        delta = re.search(r"--delta (\S+)", record.provenance.command)
         if delta is not None and record.subject.format in FORMATS:
             found[float(delta.group(1)), record.subject.format] = record
     (images,) = {record.body.quality.images for record in found.values()}

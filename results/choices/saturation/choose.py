@@ -190,7 +190,7 @@ def interval(values: np.ndarray, sources: np.ndarray) -> tuple[float, float]:
 
 def change(study: Study, mine: PerImage, base: PerImage) -> dict[str, Any]:
     """What a narrower network does to the predictions of the same images by the same draws."""
-    moved = np.abs(np.exp(-mine.nll) - np.exp(-base.nll))
+    moved = np.abs(np.exp(-mine["nll"]) - np.exp(-base["nll"]))
     split = study.scored
     sources = np.arange(len(split)) if split.sources is None else split.sources.numpy()
     found = paired("sampled", [mine], [base], split.sources)
@@ -262,8 +262,8 @@ def measure(name: str) -> None:
         "seed": SEED,
         "format": FORMAT,
         "fingerprint": asdict(fingerprint()),
-        "nll": float(base.nll.mean()),
-        "accuracy_percent": 100 * float(base.correct.mean()),
+        "nll": float(base["nll"].mean()),
+        "accuracy_percent": float(base["accuracy"].mean()),
         "saturation": study.base.saturation,
         "shares": {},
         "curves": {},
