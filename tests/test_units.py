@@ -9,6 +9,7 @@ import pytest
 import torch
 from margins import MARGINS
 from pairing import each
+from records_made import changed
 from report import factory
 from scipy import stats
 from shift.shift_factory import cell, record
@@ -119,7 +120,7 @@ def test_compare_counts_units_and_judges_too_few_not_at_all():
     def side(accuracy, units):
         one = factory.record(format="INT8")
         scores = {"accuracy": (accuracy, accuracy + 0.1, accuracy + 0.2)}
-        return [replace(one, quality=replace(one.quality, scores=scores, units=units))]
+        return [changed(one, quality=replace(one.body.quality, scores=scores, units=units))]
 
     def judged(units):
         found = compare(side(90.0, units), side(50.0, units), metrics=["accuracy"])
@@ -185,8 +186,8 @@ def test_the_studys_own_test_calls_a_rare_loss_equivalent_no_more_often(
 
 def test_tables_say_how_many_images_are_independent():
     one = factory.record(format="INT8")
-    images = one.quality.images
-    few = replace(one, quality=replace(one.quality, units=images // 2))
+    images = one.body.quality.images
+    few = changed(one, quality=replace(one.body.quality, units=images // 2))
     assert sections([few])[0].title.endswith(f"{images:,} images, {images // 2:,} independent")
     assert sections([one])[0].title.endswith(f"{images:,} images")
     scores = score_sheet(compare([few], [few]), {}, {})
@@ -196,8 +197,8 @@ def test_tables_say_how_many_images_are_independent():
 def test_a_tables_interval_that_ends_at_what_is_possible_is_shown_by_its_ends():
     """Of 1 loss in 2 images, ± half of its width would reach beyond 100 points."""
     sides = [each(np.array([right, True]), np.zeros(2)) for right in (False, True)]
-    one = replace(factory.record(format="INT8"), paired=paired("FP32", *([s] for s in sides)))
-    low, high = one.paired.intervals["accuracy_percent"]
+    one = changed(factory.record(format="INT8"), paired=paired("FP32", *([s] for s in sides)))
+    low, high = one.body.paired.intervals["accuracy_percent"]
     assert (low, high > -50.0) == (-100.0, True)
     (sheet,) = paired_sheets(sections([one])[0])
     assert sheet.rows[0][3] == f"−50.00 (−100.00 … {text.signed(high, 2)})"
