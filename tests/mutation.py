@@ -41,7 +41,7 @@ GROUPS = {
     "metrics": _group(
         "metrics/calibration metrics/metric metrics/detection predict/predicted "
         "metrics/scores metrics/risk_coverage",
-        "uncertainty",
+        "metrics",
     ),
     "latency": _group("stats/latency", "measure/test_statistics.py"),
     "law": _group("measure/law measure/fidelity", "measure/test_law.py measure/test_fidelity.py"),

@@ -16,17 +16,19 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Generic, Protocol, TypeVar
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from ..core.errors import UserError
-from ..core.waiting import Report
-from ..machine.fingerprint import Fingerprint
-from ..records.envelope import Subject
-from ..records.verdict import Verdict
 
-S = TypeVar("S", bound=Subject)
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..core.waiting import Report
+    from ..machine.fingerprint import Fingerprint
+    from ..records.envelope import Subject
+    from ..records.verdict import Verdict
+
+S = TypeVar("S", bound="Subject")
 
 #: One thread each, so that many workers may work side by side.
 SCORED = "scored"

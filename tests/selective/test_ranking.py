@@ -69,7 +69,7 @@ def test_the_area_of_a_resample_is_near_that_of_its_copies() -> None:
 
 
 def test_without_ties_it_is_the_library_s_area() -> None:
-    from uncertainty.uncertainty_cases import make_case
+    from metrics.metric_cases import make_case
 
     from sigmabench.harness.metrics.risk_coverage import aurc
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from metric_cases import make_logits, summarise
 from torchmetrics.functional.classification import binary_auroc, binary_average_precision
-from uncertainty_cases import make_logits, summarise
 
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.metrics.detection import detection, detections

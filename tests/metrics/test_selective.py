@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from uncertainty_cases import from_confidence, make_case
+from metric_cases import from_confidence, make_case
 
 from sigmabench.harness.metrics.risk_coverage import (
     accuracy_against_confidence,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from uncertainty_cases import make_case, make_logits, summarise
+from metric_cases import make_case, make_logits, summarise
 
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.metrics.metric import METRICS, Metric, score, whole_needed

@@ -7,8 +7,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from metric_cases import make_case, make_logits, summarise
 from sklearn.metrics import accuracy_score, brier_score_loss, log_loss
-from uncertainty_cases import make_case, make_logits, summarise
 
 from sigmabench.harness.metrics import scores
 from sigmabench.harness.metrics.metric import score

@@ -5,9 +5,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from metric_cases import make_logits, summarise
 from scipy.special import log_softmax, logsumexp, rel_entr, softmax
 from torch import Tensor
-from uncertainty_cases import make_logits, summarise
 
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.metrics.metric import score

@@ -7,8 +7,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from metric_cases import from_confidence, make_case, summarise
 from torchmetrics.functional.classification import multiclass_calibration_error
-from uncertainty_cases import from_confidence, make_case, summarise
 
 from sigmabench.harness.metrics.calibration import ece, ece_floor, reliability_diagram, uce
 
