@@ -27,7 +27,8 @@ from sigmabench.harness.backends.shipped import NATIVE as BACKEND
 from sigmabench.harness.quantize.forward import forward
 from sigmabench.harness.quantize.functions import FUNCTIONS, signs
 from sigmabench.harness.quantize.graph import Activation, Conv, Graph, Join, Node, Pool
-from sigmabench.harness.studies.profile.measure import ProfiledQuery, Target, profile
+from sigmabench.harness.records.profile_record import ProfileSubject
+from sigmabench.harness.studies.profile.measure import Target, profile
 
 pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason=str(native.unavailable()))
 
@@ -164,8 +165,8 @@ def test_drawn_weights_pass_through_joins_too() -> None:
 def test_a_profile_has_joins_and_what_is_read_is_counted() -> None:
     model = artefact(chained(), 8)
     found = profile(
-        Target("test", "random", model, images(model, 12)),
-        ProfiledQuery(batch=3, mc=2, seconds=0.01),
+        Target("random", model, images(model, 12)),
+        ProfileSubject("test", "ab", "INT8", 3, 2, 1, 0.01, 0),
     )
     operations = {step.name: step.operation for step in found.steps}
     joins = [name for name, kind in operations.items() if kind == "join"]

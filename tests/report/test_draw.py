@@ -18,12 +18,18 @@ from shift import shift_factory
 
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.core.figure import Figure, Look, Panel, Points, Scale, numbers
+from sigmabench.harness.records.envelope import Provenance
+from sigmabench.harness.records.profile_record import (
+    Profile,
+    ProfileRecord,
+    ProfileSubject,
+    Step,
+)
 from sigmabench.harness.records.weights_record import LayerRange, WeightCounts
 from sigmabench.harness.report.draw import drawn, inline_svg, render, save, write
 from sigmabench.harness.report.figures import figures
 from sigmabench.harness.report.rows import sections
 from sigmabench.harness.studies.profile.document import profile_figure
-from sigmabench.harness.studies.profile.measure import Profile, Step
 from sigmabench.harness.studies.selective.referred_sheet import referred_sheets
 from sigmabench.harness.studies.selective.selective_figures import selective_figures
 from sigmabench.harness.studies.shift.contact_sheet import contact_sheet
@@ -50,7 +56,9 @@ def made() -> Iterator[Figure]:
         [LayerRange("fc", name, name, *told, counts, counts) for name in ("FP32", "INT8")]
     )
     step = Step("fc", "conv", (4, 3, 2, 1), "", "direct", 10**6, 1.0, 2.0, 3.0, 4.0)
-    yield profile_figure(Profile("net", "", "INT8", 1, 5, 2, 1, 9, 10, (step,), "a CPU", None))
+    asked = ProfileSubject("net", "ab", "INT8", 1, 5, 2, 1.0, 0)
+    made_ = Provenance.now(factory.fingerprint(), "test")
+    yield profile_figure(ProfileRecord(asked, made_, None, Profile("made up", 1, 9, 10.0, (step,))))
     images = torch.arange(0, 256, 8, dtype=torch.uint8).expand(1, 3, 32, 32)
     yield contact_sheet(images, ["contrast"], 0)
 
