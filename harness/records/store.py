@@ -19,6 +19,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from ..core.contents import stamp_of
 from ..core.errors import UserError, unknown
 from ..core.whole import inside
 from ..machine.fingerprint import Fingerprint
@@ -214,7 +215,8 @@ class Store(Generic[R]):
             UserError: a record cannot be read, or the place cannot be written to.
         """
         for folder in self._folders(home):
-            own = map(self._load_own, _files(folder))
+            before = {path: _stamp(path) for path in _files(folder)}
+            own = map(self._load_own, before)
             loose = [record for record in own if record is not None]
             if not loose:
                 continue
@@ -222,7 +224,11 @@ class Store(Generic[R]):
             packed = [one for one in self._packed(folder) if one.subject.key not in newer]
             written = write_pack(folder, self.kind, [*packed, *loose])
             self._packs.pop(folder, None)
-            gone = [path for path in loose_files(folder, loose) if path not in written]
+            gone = [
+                path
+                for path in loose_files(folder, loose)
+                if path not in written and before.get(path, _stamp(path)) == _stamp(path)
+            ]  # what a run has measured again meanwhile stays, and counts instead
             for path in gone:
                 path.unlink()
             yield written, gone
@@ -319,6 +325,10 @@ def _record_folders(folder: Path, depth: int = 3) -> Iterator[Path]:
             yield one
         elif depth > 1:
             yield from _record_folders(one, depth - 1)
+
+
+def _stamp(path: Path) -> list[int]:
+    return stamp_of(path.stat())
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -17,6 +17,7 @@ from shift import shift_factory
 from sigmabench.harness.cli.main import main
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.records import pack as pack_module
+from sigmabench.harness.records import store as store_module
 from sigmabench.harness.records.envelope import Record
 from sigmabench.harness.records.run_record import RUN_RECORDS, RunRecord
 from sigmabench.harness.records.shift_record import SHIFT_RECORDS, ShiftRecord
@@ -332,3 +333,20 @@ def test_the_command_packs_all_kinds_and_says_so(tmp_path: Path) -> None:
     assert "for 7 files" in lines, "records and arrays, of which two share some"
     after = CliRunner().invoke(main, ["report", "--results", str(tmp_path), "--format", "csv"])
     assert (after.exit_code, after.output) == (0, before.output)
+
+
+def test_what_is_measured_again_while_it_is_packed_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = runs()
+    store, write = stored(tmp_path, records, RUN_RECORDS), store_module.write_pack
+    newer = changed(records[0], created="2031-01-01T00:00:00+00:00")
+
+    def meanwhile(*arguments: Any) -> list[Path]:
+        written = write(*arguments)
+        store.save(newer)
+        return written
+
+    monkeypatch.setattr(store_module, "write_pack", meanwhile)
+    assert packed(store) == [f"{newer.subject.key}.json", "run.jsonl"]
+    assert equal(store.records(), [newer, *records[1:]])
