@@ -13,7 +13,7 @@ import click
 from ..core.errors import UserError, unknown
 from ..core.words import first, plural
 from ..studies.known import STUDIES
-from .study_commands import conclude
+from .study_commands import RESULTS, conclude
 from .terminal import echo, echo_json, show, tell
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from ..records.run_record import RunRecord
     from ..studies.study import Study
 
-RESULTS = "results"
 FORMATS = ("table", "wide", "fidelity", "size", "paper", "markdown", "csv")
 _PATH = click.Path(path_type=Path)
 

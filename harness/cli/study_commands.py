@@ -227,7 +227,7 @@ class StudyGroup(click.Group):
         return sorted({*super().list_commands(ctx), *self._studies()})
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """Of a study, its command; a line where only the list of all is shown."""
+        """One that is written here, or a study's, which is loaded for it."""
         found = super().get_command(ctx, name)
         if found is not None or name not in self._studies():
             return found

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from ..core.errors import UserError
 from ..core.waiting import Report
@@ -17,8 +17,6 @@ from ..records.envelope import Arrays, Provenance, Record
 from ..records.kind import Kind
 from ..records.store import PREDICTIONS, Policy, Store
 from .study import SCORED, Measurer, Study, Surroundings, Task
-
-R = TypeVar("R", bound=Record[Any, Any])
 
 
 @dataclass(frozen=True)
