@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from ..data.units import Units
 from ..quantize.options import Options
-from ..workload.cell import not_by_default
 from .envelope import Record
-from .kind import Kind, digest
+from .kind import Kind, OfWorkload
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,7 +66,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class AblationSubject:
+class AblationSubject(OfWorkload):
     """One configuration on certain images.
 
     What computes it is none of them: all backends have the same draws, and the int8 ones agree in
@@ -108,16 +107,6 @@ class AblationSubject:
     choice: Choice
     data: str = ""
     network: str = ""
-
-    @property
-    def home(self) -> str:
-        """Where its records lie together: the workload's name."""
-        return self.workload
-
-    @property
-    def key(self) -> str:
-        """16 hex digits of the SHA-256 of all fields, less what is as it was by default."""
-        return digest(not_by_default(self))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, make_dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ..workload.cell import DETERMINISTIC, MEAN
+from ..workload.cell import DETERMINISTIC, MEAN, not_by_default
 from .envelope import Provenance, Record
 from .verdict import Verdict, upgrade
 
@@ -114,6 +114,22 @@ def digest(asked: object) -> str:
     """16 hex digits of the SHA-256 of JSON types: the key of a subject."""
     text = json.dumps(asked, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class OfWorkload:
+    """A subject that is at home with a workload and told apart by all of its fields."""
+
+    workload: str
+
+    @property
+    def home(self) -> str:
+        """Where its records lie together: the workload's name."""
+        return self.workload
+
+    @property
+    def key(self) -> str:
+        """16 hex digits of the SHA-256 of all fields, less what is as it was by default."""
+        return digest(not_by_default(self))
 
 
 def only(of: type[Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:

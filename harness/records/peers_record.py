@@ -10,15 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from ..workload.cell import not_by_default
 from .envelope import Record
-from .kind import Kind, Layout, digest, without
+from .kind import Kind, Layout, OfWorkload, without
 from .runtime_record import Contender, check_samples
 from .verdict import Verdict
 
 
 @dataclass(frozen=True)
-class Asked:
+class Asked(OfWorkload):
     """What was asked for; of two records with the same, one replaces the other.
 
     Attributes:
@@ -54,16 +53,6 @@ class Asked:
     formats: tuple[str, ...]
     peers: dict[str, dict[str, str]]
     network: str = ""
-
-    @property
-    def home(self) -> str:
-        """Where its records lie together: the workload's name."""
-        return self.workload
-
-    @property
-    def key(self) -> str:
-        """16 hex digits of the SHA-256 of all fields, less what is as it was by default."""
-        return digest(not_by_default(self))
 
     def __hash__(self) -> int:
         return hash(self.key)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..workload.cell import not_by_default
 from .envelope import Record
-from .kind import Kind, digest
+from .kind import Kind, OfWorkload
 
 #: What the other formats are held against.
 REFERENCE = "FP32"
@@ -80,7 +79,7 @@ class LayerRange:
 
 
 @dataclass(frozen=True)
-class WeightsSubject:
+class WeightsSubject(OfWorkload):
     """One layer, sampled in several formats.
 
     Attributes:
@@ -106,16 +105,6 @@ class WeightsSubject:
     layer: str
     data: str = ""
     network: str = ""
-
-    @property
-    def home(self) -> str:
-        """Where its records lie together: the workload's name."""
-        return self.workload
-
-    @property
-    def key(self) -> str:
-        """16 hex digits of the SHA-256 of all fields, less what is as it was by default."""
-        return digest(not_by_default(self))
 
 
 @dataclass(frozen=True)
