@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from dataclasses import replace
 from importlib import import_module
@@ -18,9 +19,8 @@ from scipy import stats
 
 from sigmabench.harness.core.contents import superseded
 from sigmabench.harness.data.units import Units
-from sigmabench.harness.records.record_file import read_record
 from sigmabench.harness.records.run_record import RUN_RECORDS, Paired, RunRecord
-from sigmabench.harness.records.shift_record import SHIFT_RECORDS
+from sigmabench.harness.records.store import Store
 from sigmabench.harness.records.verdict import INVALID, VALID
 from sigmabench.harness.report.rows import sections
 from sigmabench.harness.stats.paired import paired
@@ -42,9 +42,8 @@ def across(again: ModuleType) -> ModuleType:
 @pytest.fixture(scope="module")
 def stored() -> RunRecord:
     """One that is published, of an int8 format."""
-    paths = sorted((ROOT / "results" / "lenet-digits").glob("*/*.json"))
-    records = (read_record(path, RUN_RECORDS) for path in paths)
-    return next(one for one in records if one.subject.format == "INT8" and one.subject.mc == 50)
+    records = Store(ROOT / "results", RUN_RECORDS).records("lenet-digits", format="INT8", mc=50)
+    return records[0]
 
 
 def test_what_is_published_is_the_same_again(again: ModuleType, stored: RunRecord) -> None:
@@ -225,12 +224,11 @@ def test_images_that_only_names_tell_apart_are_superseded() -> None:
 
 def test_every_published_record_of_the_old_digest_is_listed(again: ModuleType) -> None:
     changes, published = (import_module(f"results.again.{n}") for n in ("changes", "published"))
-    shift = ROOT / "results" / "shift" / "resnet50-imagenet"
-    (path, *_) = sorted(shift.glob("*/*.json"))
-    below = path.relative_to(ROOT / "results")
-    one = published.Published(below, read_record(path, SHIFT_RECORDS))
-    (line,) = changes.superseded([one], [])
-    assert (line.record, line.command) == (below.as_posix(), one.record.provenance.command)
-    listed = (ROOT / "results" / "superseded.csv").read_text()
-    missing = [p for p in shift.glob("*/*.json") if p.stem not in listed]
-    assert not missing
+    home = "shift/resnet50-imagenet"
+    found = [one for one in published.published() if one.folder == home]
+    (line,) = changes.superseded(found[:1], [])
+    told = found[0].path.as_posix(), found[0].record.provenance.command
+    assert (line.record, line.command) == told
+    with (ROOT / "results" / "superseded.csv").open(newline="") as file:
+        listed = {row["record"] for row in csv.DictReader(file)}
+    assert {one.path.as_posix() for one in found if one.superseded} <= listed

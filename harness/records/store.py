@@ -113,12 +113,17 @@ class Store(Generic[R]):
         """Where the record of a subject belongs, whether or not it is there."""
         return self.folder(subject.home, fingerprint) / f"{subject.key}.json"
 
+    def place(self, subject: Subject, fingerprint: Fingerprint) -> Path | None:
+        """The folder that holds the record of this subject from this machine and code, by itself or
+        in a pack; None where there is no such record."""
+        for folder in self._places(subject, fingerprint):
+            if (folder / f"{subject.key}.json").is_file() or subject.key in self._pack(folder).keys:
+                return folder
+        return None
+
     def has(self, subject: Subject, fingerprint: Fingerprint) -> bool:
         """Whether there is a record of this subject from this machine and code."""
-        return any(
-            (folder / f"{subject.key}.json").is_file() or subject.key in self._pack(folder).keys
-            for folder in self._places(subject, fingerprint)
-        )
+        return self.place(subject, fingerprint) is not None
 
     def find(self, subject: Subject, fingerprint: Fingerprint) -> R | None:
         """The record of this subject from this machine and code, if there is one.

@@ -4,51 +4,30 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from sigmabench.harness.core.contents import superseded as superseded_images
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.data.units import Units
-from sigmabench.harness.records.kind import Kind
-from sigmabench.harness.records.peers_record import COMPARISONS
-from sigmabench.harness.records.record_file import kind_of, read_record
-from sigmabench.harness.records.run_record import RUN_RECORDS
-from sigmabench.harness.records.runtime_record import MEMORY, RACES, SAMPLER
-from sigmabench.harness.records.shift_record import SHIFT_RECORDS, ShiftRecord
+from sigmabench.harness.records.shift_record import ShiftRecord
 from sigmabench.harness.workload.workload import resolve_workload
 
-RESULTS = Path(__file__).parents[1]
+from .. import published as stored
+
+RESULTS = stored.RESULTS
 #: Before the verdicts were divided, machines had an identity and races a name.
 BEFORE = "195119e"
 STUDIES = ("shift", "selective")
-_FOLDER = re.compile(r"[0-9a-f]{8}")
-_KINDS: dict[str, Kind[Any]] = {
-    kind.name: kind for kind in (RUN_RECORDS, SHIFT_RECORDS, COMPARISONS, RACES, MEMORY, SAMPLER)
-}
+_KINDS = ("run", "shift", "peers", "passes", "memory", "sampler")
 
 
 @dataclass(frozen=True, eq=False)
-class Published:
-    """One record.
-
-    Attributes:
-        path: below the results.
-        record: of its kind.
-    """
-
-    path: Path
-    record: Any
-
-    @property
-    def folder(self) -> str:
-        """Of its workload or network, without that of its fingerprint."""
-        return self.path.parent.parent.as_posix()
+class Published(stored.Published):
+    """One record, and what is said of it."""
 
     @property
     def study(self) -> str:
@@ -76,12 +55,9 @@ def published(results: Path = RESULTS) -> Iterator[Published]:
     Raises:
         UserError: one cannot be read.
     """
-    for path in sorted(results.glob("**/*.json")):
-        if _FOLDER.fullmatch(path.parent.name):
-            data = path.read_bytes()
-            kind = _KINDS.get(str(kind_of(data)))
-            if kind is not None:
-                yield Published(path.relative_to(results), read_record(path, kind, data))
+    for one in stored.published(results):
+        if one.kind in _KINDS:
+            yield Published(one.path, one.kind, one.record)
 
 
 def units_of(found: list[Published]) -> dict[tuple[str, str], Units]:

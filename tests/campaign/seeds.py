@@ -21,7 +21,8 @@ from sigmabench.harness.posterior import file as posterior_file
 from sigmabench.harness.posterior import initial
 from sigmabench.harness.quantize import artefact_file
 from sigmabench.harness.records.envelope import nothing
-from sigmabench.harness.records.record_file import HASH, NO_HASH, read_record, tree_of
+from sigmabench.harness.records.record_file import HASH, NO_HASH, tree_of
+from sigmabench.harness.records.store import Store
 
 from .parsers import CLASSES, KINDS, MARK, NPZ, _network, written
 
@@ -114,16 +115,15 @@ def artefact() -> Iterator[bytes]:
 
 
 def record() -> Iterator[bytes]:
-    results = ROOT / "results"
-    places = ("lenet-digits", "shift", "peers", "runtime/lenet5", "runtime/resnet50")
-    for number, place in enumerate(places):
-        path = min((results / place).rglob("*.json"), key=lambda path: path.stat().st_size)
-        tree = json.loads(path.read_text())
-        yield bytes([number]) + json.dumps(_shorter(tree)).encode()
-    for number, (kind, place) in enumerate(zip(KINDS, places, strict=False)):
-        path = min((results / place).rglob("*.json"), key=lambda path: path.stat().st_size)
-        tree = tree_of(kind, replace(read_record(path, kind), arrays=nothing()))
-        yield bytes([number]) + json.dumps({**_shorter(tree), HASH: NO_HASH}).encode()
+    layouts = ROOT / "tests" / "records" / "layouts"
+    for number, kind in enumerate(KINDS):
+        for path in sorted(layouts.glob(f"{kind.name}-*.json")):
+            yield bytes([number]) + json.dumps(_shorter(json.loads(path.read_text()))).encode()
+    for number, kind in enumerate(KINDS):
+        found: Store[Any] = Store(ROOT / "results", kind)
+        for record in found.records()[:1]:
+            tree = tree_of(kind, replace(record, arrays=nothing()))
+            yield bytes([number]) + json.dumps({**_shorter(tree), HASH: NO_HASH}).encode()
 
 
 def _shorter(value: Any) -> Any:

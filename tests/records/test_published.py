@@ -2,62 +2,66 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections import Counter, defaultdict
+from collections import Counter
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from records.anything import KINDS
 
-from sigmabench.harness.records.record_file import kind_of
+from sigmabench.harness.records.envelope import digest_of
 from sigmabench.harness.records.store import Store, fingerprint_hash, strangers
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def published() -> dict[str, list[Path]]:
-    """Files of records by kind; those of packs are counted by their records, below."""
-    listed = ["git", "ls-files", "-z", "results"]
-    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    found = defaultdict(list)
-    for name in names.split("\0"):
-        if name.endswith(".json") and (kind := kind_of((ROOT / name).read_bytes())) in KINDS:
-            found[str(kind)].append(ROOT / name)
-    return found
+@pytest.fixture
+def stored(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT))
+    return import_module("results.published")
 
 
-def place(path: Path, folders: tuple[str, ...]) -> Path:
-    """The results directory that a record lies in."""
-    home = path.parents[2]
-    return home.parent if home.name in folders else home
+def test_every_one_is_read_and_lies_where_it_belongs(stored: ModuleType) -> None:
+    found = list(stored.published())
+    assert len({one.path for one in found}) == len(found)
+    for one in found:
+        assert one.path.parent.name == fingerprint_hash(one.record.fingerprint)
+        assert one.path.parent.parent.name == one.record.subject.home
+        assert not one.record.arrays or digest_of(one.record.arrays) == one.record.arrays.sha256
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_every_one_is_read_and_there_are_no_others(
-    name: str, published: dict[str, list[Path]]
-) -> None:
-    kind = KINDS[name]
-    files = Counter(place(path, kind.folders) for path in published[name])
-    assert files or kind.before is None
-    for results, count in files.items():
-        store: Store[Any] = Store(results, kind)
-        records = store.records(latest=False)
-        assert len(records) == count, results
-        for record in records:
-            path = store.file(record.subject, record.fingerprint)
-            where = path.parent.name, path.name
-            assert where[0] == fingerprint_hash(record.fingerprint)
-            assert where in {(p.parent.name, p.name) for p in published[name]}
+def test_no_file_that_holds_records_is_passed_over(stored: ModuleType) -> None:
+    folders = {(stored.RESULTS / one.path).parent for one in stored.published()}
+    packs = {path.parent for path in stored.RESULTS.rglob("*.jsonl")}
+    arrays = {path.parent for path in stored.RESULTS.rglob("*.safetensors")}
+    assert packs | arrays <= folders
 
 
-def test_as_many_as_ever(published: dict[str, list[Path]]) -> None:
+def test_as_many_as_ever(stored: ModuleType) -> None:
     """None is lost in a change of layout."""
-    found = {name: len(paths) for name, paths in published.items()}
+    found = Counter(one.kind for one in stored.published())
     least = {"run": 253, "shift": 988, "passes": 7, "memory": 2, "sampler": 1, "peers": 3}
+    least |= {"ablation": 18, "weights": 20}
     assert all(found[name] >= count for name, count in least.items()), found
 
 
-def test_no_kind_among_them_is_unknown() -> None:
-    assert list(strangers(ROOT / "results", set(KINDS))) == []
+@pytest.mark.parametrize("name", KINDS)
+def test_a_directory_of_its_own_is_found(name: str, stored: ModuleType, tmp_path: Path) -> None:
+    (first, *_) = [one for one in stored.published() if one.kind == name] or [None]
+    if first is None:
+        pytest.skip("no such record is published")
+    below: Store[Any] = Store(tmp_path / "of-its-own", KINDS[name])
+    below.save(first.record)
+    (again,) = stored.published(tmp_path)
+    assert again.record == first.record
+    assert stored.stores(tmp_path) == [tmp_path, below.path]
+    list(below.pack())
+    (packed,) = stored.published(tmp_path)
+    assert (packed.path, packed.record) == (again.path, first.record)
+
+
+def test_no_kind_among_them_is_unknown(stored: ModuleType) -> None:
+    for directory in stored.stores():
+        assert list(strangers(directory, set(KINDS))) == []
