@@ -105,28 +105,9 @@ def test_without_fp32_nothing_is_compared(stored: tuple[Path, Path, Result]) -> 
     assert "dithered" in told.stdout
 
 
-def published(name: str) -> str:
-    return (RESULTS / "report/resnet20-cifar10" / f"resnet20-cifar10-{name}").read_text()
-
-
 def test_what_was_published_is_shown_as_it_was() -> None:
-    asked = [
-        "report",
-        "resnet20-cifar10",
-        "--study",
-        "ablation",
-        "--results",
-        str(RESULTS),
-    ]
+    asked = ["report", "resnet20-cifar10", "--study", "ablation", "--results", str(RESULTS)]
     told = CliRunner().invoke(main, [*asked, "--format", "markdown"])
     assert told.exit_code == 0, told.output
-    note = ("of the independent images", "of the images")  # how it is worded since
-    assert told.stdout.replace(*note).rstrip() == published("ablation.md").rstrip()
-    told = CliRunner().invoke(main, [*asked, "--json"])
-    found, before = json.loads(told.stdout), json.loads(published("ablation.json"))
-    for row, was in zip(found["rows"], before["rows"], strict=True):
-        assert {name: row[name] for name in was} == was
-    rest = set(before) - {"rows", "fingerprint"}
-    assert {name: found[name] for name in rest} == {name: before[name] for name in rest}
-    shown = {name: found["fingerprint"][name] for name in before["fingerprint"]}
-    assert shown == before["fingerprint"]
+    published = RESULTS / "report" / "resnet20-cifar10" / "resnet20-cifar10-ablation.md"
+    assert told.stdout.rstrip() == published.read_text().rstrip()

@@ -89,18 +89,9 @@ def test_reading_shows_the_same(stored: tuple[Path, Path, Result]) -> None:
     assert told.stdout.rstrip() == (out / "lenet-digits-weights.md").read_text().rstrip()
 
 
-def published(name: str) -> str:
-    return (RESULTS / "report/resnet20-cifar10" / f"resnet20-cifar10-{name}").read_text()
-
-
 def test_what_was_published_is_shown_as_it_was() -> None:
     asked = ["report", "resnet20-cifar10", "--study", "weights", "--results", str(RESULTS)]
     told = CliRunner().invoke(main, [*asked, "--format", "markdown"])
     assert told.exit_code == 0, told.output
-    assert told.stdout.rstrip() == published("weights.md").rstrip()
-    told = CliRunner().invoke(main, [*asked, "--json"])
-    found, before = json.loads(told.stdout), json.loads(published("weights.json"))
-    rest = set(before) - {"fingerprint"}
-    assert {name: found[name] for name in rest} == {name: before[name] for name in rest}
-    shown = {name: found["fingerprint"][name] for name in before["fingerprint"]}
-    assert shown == before["fingerprint"]
+    published = RESULTS / "report" / "resnet20-cifar10" / "resnet20-cifar10-weights.md"
+    assert told.stdout.rstrip() == published.read_text().rstrip()
