@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -23,8 +24,8 @@ from .kind import SCHEMA_VERSION, Kind
 from .record_file import (
     HASH,
     NO_HASH,
+    ArrayFile,
     array_file,
-    arrays_in,
     check_seal,
     from_json,
     read_bytes,
@@ -121,8 +122,12 @@ class Pack(Generic[R]):
             )
         return found
 
+    @cached_property
+    def _array_file(self) -> ArrayFile:
+        return ArrayFile(self._arrays)
+
     def _read(self, sha256: str) -> Mapping[str, NDArray[Any]]:
-        found = arrays_in(self._arrays, f"{sha256[:16]}/")
+        found = self._array_file.read(sha256[:16])
         if digest_of(found) != sha256:
             raise UserError(
                 f"{self._arrays} does not hold the arrays that {self.path} names; restore it, or "

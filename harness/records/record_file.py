@@ -9,11 +9,13 @@ sees a record without them.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -113,22 +115,56 @@ def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     put_atomically(path, lambda temporary: temporary.write_bytes(data), durable=True)
 
 
-def arrays_in(path: Path, start: str = "") -> dict[str, NDArray[Any]]:
-    """The arrays of a file whose names start so, under the rest of their names.
+class ArrayFile:
+    """A file of arrays, opened once, however often it is read.
+
+    Args:
+        path: of the file.
 
     Raises:
         UserError: it is not there, or is damaged.
     """
-    import safetensors
 
+    def __init__(self, path: Path) -> None:
+        import safetensors
+
+        self.path = path
+        with _told(path), open_regular(path), text_path(path) as name:
+            file: Any = safetensors.safe_open(name, framework="np")
+            self._names: dict[str, list[str]] = {}
+            for key in file.keys():  # noqa: SIM118
+                self._names.setdefault(key.partition("/")[0], []).append(key)
+        self._file = file
+
+    def read(self, start: str | None = None) -> dict[str, NDArray[Any]]:
+        """Its arrays, by name; or those named `<start>/<name>`, by the rest of their names.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        names = chain.from_iterable(self._names.values()) if start is None else self._of(start)
+        cut = 0 if start is None else len(start) + 1
+        with _told(self.path):
+            return {name[cut:]: self._file.get_tensor(name) for name in names}
+
+    def _of(self, start: str) -> list[str]:
+        return [name for name in self._names.get(start, ()) if name != start]
+
+
+def arrays_in(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a file, by name.
+
+    Raises:
+        UserError: it is not there, or is damaged.
+    """
+    return ArrayFile(path).read()
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What is wrong with a file of arrays as one sentence."""
     try:
-        with (
-            open_regular(path),
-            text_path(path) as name,
-            safetensors.safe_open(name, framework="np") as file,
-        ):
-            names = [key for key in file.keys() if key.startswith(start)]  # noqa: SIM118
-            return {key.removeprefix(start): file.get_tensor(key) for key in names}
+        yield
     except OSError as reason:
         raise UserError(
             f"The arrays {path} cannot be read ({reason.strerror or reason}); restore the file, or "

@@ -3,7 +3,6 @@ and what was published before it stored records."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest

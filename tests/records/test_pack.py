@@ -19,6 +19,7 @@ from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.records import pack as pack_module
 from sigmabench.harness.records import store as store_module
 from sigmabench.harness.records.envelope import Record
+from sigmabench.harness.records.record_file import arrays_in
 from sigmabench.harness.records.run_record import RUN_RECORDS, RunRecord
 from sigmabench.harness.records.shift_record import SHIFT_RECORDS, ShiftRecord
 from sigmabench.harness.records.store import Policy, Store, strangers
@@ -87,8 +88,36 @@ def test_shared_arrays_lie_there_once(tmp_path: Path) -> None:
     store = stored(tmp_path, shifts(), SHIFT_RECORDS)
     packed(store)
     (file,) = tmp_path.rglob("*.safetensors")
-    names = pack_module.arrays_in(file)
+    names = arrays_in(file)
     assert len(names) == 3 * len(shifts()[0].arrays)
+
+
+def test_a_file_of_arrays_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pack of many records would else take the square of their number to read."""
+    store = stored(tmp_path, shifts(), SHIFT_RECORDS)
+    packed(store)
+    opened: list[Path] = []
+    made = pack_module.ArrayFile
+    monkeypatch.setattr(pack_module, "ArrayFile", lambda path: opened.append(path) or made(path))
+    found = Store(tmp_path, SHIFT_RECORDS).records()
+    assert opened == []
+    assert len({one.arrays["confidence"].tobytes() for one in found}) > 1
+    assert len(opened) == 1
+
+
+def test_the_place_of_a_record_is_where_it_lies(tmp_path: Path) -> None:
+    (record, *_), store = shifts(), Store(tmp_path, SHIFT_RECORDS)
+    assert store.place(record.subject, record.fingerprint) is None
+    path = store.save(record)
+    assert store.place(record.subject, record.fingerprint) == path.parent
+    other = tmp_path / SHIFT_RECORDS.folders[1] / path.relative_to(tmp_path).relative_to("shift")
+    other.parent.mkdir(parents=True)
+    path.rename(other)
+    for beside in path.parent.glob("*.safetensors"):
+        beside.rename(other.parent / beside.name)
+    packed_in = packed(store)
+    assert packed_in == ["shift.jsonl", "shift.safetensors"]
+    assert Store(tmp_path, SHIFT_RECORDS).place(record.subject, record.fingerprint) == other.parent
 
 
 def test_packing_again_changes_nothing(tmp_path: Path) -> None:
@@ -117,7 +146,7 @@ def test_a_record_beside_a_pack_counts_instead_of_the_one_in_it(tmp_path: Path) 
     assert packed(store) == ["shift.jsonl", "shift.safetensors"]
     assert equal(store.records(), expected)
     (file,) = tmp_path.rglob("*.safetensors")
-    starts = {name.split("/")[0] for name in pack_module.arrays_in(file)}
+    starts = {name.split("/")[0] for name in arrays_in(file)}
     assert starts == {one.arrays.sha256[:16] for one in expected}, "what nobody names is gone"
 
 
