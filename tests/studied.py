@@ -34,5 +34,5 @@ def studied(
         report: progress.
         tell: what a user should know before anything is measured.
     """
-    request = Request(results, command, policy, workers, report or (lambda *_: None), tell)
+    request = Request(results, command, policy, workers, report or (lambda *_: None), None, tell)
     return [record for group in conduct(STUDIES.get(name), plan, request) for record in group]

@@ -34,18 +34,21 @@ NO_RESULT = {
     "wide": PRINTED,
     "detailed": PRINTED,
 }
+MEAN_NETWORK = ["--deterministic", "mean"]
 #: A study of selective prediction asks these of its records; none is stored.
 ASKED = "asked of the records whenever they are shown"
 COMMANDS: dict[str, tuple[list[str], dict[str, str], dict[str, str]]] = {
     "run": (
-        [OWN, "--threads", "1", "--formats", "FP32,INT8"],
+        [OWN, "--threads", "1", "--formats", "FP32,INT8,DNN_FP32"],
         {
             "workload": "lenet-digits", "formats": "FP32", "posterior": POSTERIOR, "delta": "0.2",
             "data": OTHER_DATA, "mc": "7", "batch": "3", "threads": "2", "team": "1",
             "backend": "reference", "limit": "9", "seed": "5", "seeds": "2", "split": "validation",
             "seconds": "2", "range": "paper", "granularity": "tensor", "sigma-offset": "integer",
             "sigma-grid": "codebook", "rounding": "dithered", "observer": "mse",
-            "calibrate": "sampled", "confidence": "--mc 9,auto --confidence 0.9",
+            "calibrate": "sampled", "processes": "3", 
+            "deterministic": f"--posterior {POSTERIOR} --deterministic mean",
+            "confidence": "--mc 9,auto --confidence 0.9",
         },
         {},
     ),
@@ -91,7 +94,7 @@ COMMANDS: dict[str, tuple[list[str], dict[str, str], dict[str, str]]] = {
             "workload": "lenet-digits", "peers": "ipex", "formats": "FP32", "mc": "7",
             "batch": "3", "threads": "2", "limit": "9", "split": "validation",
             "posterior": POSTERIOR, "data": OTHER_DATA, "seed": "5", "seconds": "2",
-            "environments": "elsewhere",
+            "environments": "elsewhere", "processes": "3",
         },
         {},
     ),
@@ -108,10 +111,15 @@ COMMANDS: dict[str, tuple[list[str], dict[str, str], dict[str, str]]] = {
         {
             "network": "resnet20", "batch": "3", "mc": "10", "threads": "2", "formats": "FP32",
             "peers": "none", "environments": "elsewhere", "seconds": "2", "seed": "5",
+            "processes": "3",
         },
         {},
     ),
-    "bench sampler": ([], {"weights": "70000", "threads": "2", "seconds": "1", "seed": "5"}, {}),
+    "bench sampler": (
+        [],
+        {"weights": "70000", "threads": "2", "seconds": "1", "seed": "5", "processes": "3"},
+        {},
+    ),
     "bench memory": (
         ["lenet5", "--batch", "2"],
         {"network": "resnet20", "format": "FP32", "batch": "3", "mc": "7", "threads": "2",
@@ -178,7 +186,7 @@ def option(parameter: click.Parameter) -> str:
 
 def keys(name: str, arguments: list[str], tmp: Path) -> object:
     given = [one.format(tmp=tmp) for one in arguments]
-    if POSTERIOR in arguments:
+    if POSTERIOR in " ".join(arguments):
         posterior, _ = load(own_workload.DIGITS.posterior)
         save(posterior.scaled(0.5), tmp / "other.safetensors", {})
     with pytest.raises(Stop) as stopped:
@@ -215,6 +223,16 @@ def test_every_command_that_stores_or_writes_results_is_asked() -> None:
     found = set(top.list_commands(click.Context(top))) - {"bench"}
     found |= {f"bench {name}" for name in bench.list_commands(click.Context(bench))}
     assert found - others == set(COMMANDS)
+
+
+def test_the_mean_network_is_another_than_the_twin(nothing_runs: Path) -> None:
+    base = ["resnet20-cifar10", "--threads", "1", "--formats", "DNN_FP32,INT8"]
+    twin, mean = (keys("run", [*base, *more], nothing_runs) for more in ([], MEAN_NETWORK))
+    assert isinstance(twin, set)
+    assert isinstance(mean, set)
+    assert len(twin - mean) == len(mean - twin) == 2  # DNN_FP32 at two batch sizes
+    own = ["lenet-digits", *base[1:]]  # no twin ships with it
+    assert keys("run", own, nothing_runs) == keys("run", [*own, *MEAN_NETWORK], nothing_runs)
 
 
 def test_an_adaptive_cells_confidence_counts(nothing_runs: Path) -> None:

@@ -117,7 +117,7 @@ def _run(study: Study, parallel: bool) -> Any:
             tell(line)
         with progress(not as_json) as report:
             many = (cores_for(None) if workers is None else workers) if parallel else 1
-            request = Request(results, command_line(), how, many, report, tell)
+            request = Request(results, command_line(), how, many, report, choices, tell)
             groups = conduct(study, plan, request)
         before = [one for group in groups for one in group if one.created < started]
         for record in before:

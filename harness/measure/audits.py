@@ -205,6 +205,17 @@ def noise_bounded(noise: float, bound: float = NOISE_BOUND) -> str:
     return f"fail: run-to-run noise {shown} % is above {100 * bound:g} %"
 
 
+def processes_agree(found: Sequence[object]) -> str:
+    """Every process that timed a cell had the same model, scores and instruction set.
+
+    Args:
+        found: of each process.
+    """
+    if any(one != found[0] for one in found):
+        return "fail: processes differ in the model, its scores or the instruction set"
+    return PASS
+
+
 def not_throttled(periods: int, quota: float | None) -> str:
     """The CPU quota stopped nothing while the clock ran.
 

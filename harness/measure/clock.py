@@ -24,6 +24,8 @@ _SHARES = 10  # a task's time and samples are spread over at least this many sli
 _MIN_SLICES = 5
 _STABLE = 0.05
 _WARMUP = 3
+#: What a timed query takes at most, by fewer passes than T where T would take longer.
+QUERY_SECONDS = 1.0
 MIN_SAMPLES = 20  # fewer have no median by the rule for percentiles
 
 
@@ -112,6 +114,11 @@ def interleave(
     return [Samples(tuple(m.latency), tuple(m.slices), m.warmed) for m in meters]
 
 
+def of_each_process(samples: int, processes: int) -> int:
+    """How many samples each of several processes has to take, to be so many together."""
+    return max(_MIN_SLICES, -(-samples // processes))
+
+
 def expected_seconds(query: float, seconds: float, min_samples: int) -> float:
     """About how long `interleave` takes for one task, both warming and timing it.
 
@@ -122,6 +129,17 @@ def expected_seconds(query: float, seconds: float, min_samples: int) -> float:
     """
     warming = max(_WARMUP * query, min(2 * _WARMUP * query, seconds))
     return warming + max(seconds, max(min_samples, _MIN_SLICES) * query)
+
+
+def passes_per_query(
+    pass_seconds: float, most: int, threads: int, seconds: float = QUERY_SECONDS
+) -> int:
+    """T: `most`, or as many as fit into `seconds`, a multiple of `threads` so that passes
+    side by side fill every core; 1 where not even `threads` passes fit."""
+    fit = int(seconds / pass_seconds)
+    if fit >= most:
+        return most
+    return max(1, fit // threads * threads)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..predict.loop import batch_of
-from .clock import MIN_SAMPLES, expected_seconds
+from .clock import MIN_SAMPLES, expected_seconds, of_each_process, passes_per_query
 
 if TYPE_CHECKING:
     from ..backends.base import Predictor
@@ -38,8 +38,13 @@ def run_seconds(
     each = image_pass_seconds(split, predictor, plan.seed, batch_of(artefact.graph))
     passes = max(cell.mc for cell in cells)
     scoring = formats * plan.seeds * len(split) * passes * each
-    queries = [each * cell.batch * cell.mc for cell in cells for _ in range(2 - cell.adaptive)]
-    return scoring + sum(expected_seconds(query, plan.seconds, MIN_SAMPLES) for query in queries)
+    least = of_each_process(MIN_SAMPLES, plan.processes)
+    queries = [
+        each * cell.batch * passes_per_query(each * cell.batch, cell.mc, cell.threads)
+        for cell in cells
+        for _ in range(2 - cell.adaptive)
+    ]
+    return scoring + sum(expected_seconds(query, plan.seconds, least) for query in queries)
 
 
 def image_pass_seconds(split: Split, predictor: Predictor, seed: int, images: int) -> float:

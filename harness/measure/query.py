@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import torch
 
 from ..core.stopping import StoppingRule
 from ..predict.adaptive import ladder, predict_adaptive
+from .clock import passes_per_query
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,6 +52,7 @@ class Query:
     Query i < seeds has a seed and images that were scored too; what it gives is kept.
 
     Attributes:
+        passes: of a query; all T unless it was `cut`.
         rounds: of every query since `warm`, what it computed.
         kept: what is kept, by index of the query.
     """
@@ -63,6 +66,28 @@ class Query:
         self.rounds: list[Rounds] = []
         self.kept: dict[int, Kept] = {}
         self._fixed = ((cell.batch, cell.mc),)
+
+    @property
+    def whole(self) -> bool:
+        """Whether a query has all T passes."""
+        return len(self.passes) == self.cell.mc
+
+    def cut(self, passes: int) -> None:
+        """Let a query have so many passes instead of T."""
+        self.passes = range(passes)
+        self._fixed = ((self.cell.batch, passes),)
+
+    def short(self) -> None:
+        """Cut it where T passes would take longer than a query may; one of adaptive T ends by its
+        rule."""
+        if self.rule is not None:
+            return
+        few = range(min(self.cell.threads, self.cell.mc))
+        for _ in range(2):  # plans and buffers are made in the first
+            start = time.perf_counter()
+            self.predictor.logits(self.ring[0], self.cell.seed, few)
+            seconds = time.perf_counter() - start
+        self.cut(passes_per_query(seconds / len(few), self.cell.mc, self.cell.threads))
 
     def __call__(self, index: int) -> None:
         x, seed = self.ring[index % len(self.ring)], self.cell.seed + index

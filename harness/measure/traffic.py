@@ -22,7 +22,7 @@ def bandwidth(
     batch: int,
     mc: int | None,
     rounds: Sequence[Rounds],
-    images_per_second: float,
+    queries_per_second: float,
     copy: float,
 ) -> Bandwidth:
     """Bytes moved by a cell's queries, against a plain copy.
@@ -33,11 +33,11 @@ def bandwidth(
         batch: images a query holds.
         mc: passes T of a query; None where it draws no weights or T is adaptive.
         rounds: what each timed query computed.
-        images_per_second: of those queries.
+        queries_per_second: of those queries.
         copy: bandwidth of a large copy (10^9 bytes/s).
     """
     moved = predictor.traffic(batch)
-    achieved = _mean_bytes(predictor, rounds) * images_per_second / batch / 1e9
+    achieved = _mean_bytes(predictor, rounds) * queries_per_second / 1e9
     weights = moved.mean + moved.std + moved.sampled
     stochastic = artefact.format.bayesian
     return Bandwidth(

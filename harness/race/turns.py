@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
-from ..measure.clock import Samples, expected_seconds, interleave
+from ..measure.clock import (
+    QUERY_SECONDS,
+    Samples,
+    expected_seconds,
+    interleave,
+    of_each_process,
+    passes_per_query,
+)
 from ..peers.contender import PAUSE_SECONDS
 from ..peers.process import PeerError
 from ..records.runtime_record import Contender
@@ -18,7 +25,6 @@ from .contenders import Runner
 
 INPUTS = 4  # different batches that timed queries go round
 SLICE_SECONDS = 0.2
-QUERY_SECONDS = 1.0
 MIN_SAMPLES, MIN_SLOW_SAMPLES = 20, 10
 PROBES = 3
 WAKE_SECONDS = 0.3  # a query this long pays for waking up without being seen to
@@ -33,12 +39,16 @@ class Turns:
         threads: cores a contender may use.
         seconds: timed seconds a contender at least.
         query_seconds: T is chosen so that a query takes no more, if one pass does not.
+        processes: that time the same; together they take as many samples as one alone.
+        passes: T of those contenders, by name, for which it was chosen already.
     """
 
     mc: int
     threads: int
     seconds: float
     query_seconds: float = QUERY_SECONDS
+    processes: int = 1
+    passes: Mapping[str, int] = field(default_factory=dict)
 
 
 #: Seconds of a race, were every pass so many times as long as it was measured.
@@ -78,6 +88,8 @@ def _timed(
     kin = [task for task in tasks if task.runner.backend == INT8_BACKEND]
     for task in kin:
         task.passes = min(one.passes for one in kin)
+    for task in tasks:
+        task.passes = turns.passes.get(task.runner.name, task.passes)
     expect(lambda times: sum(task.expected_seconds(times) for task in tasks))
     samples = interleave(
         tasks,
@@ -87,17 +99,6 @@ def _timed(
         rest=rest,
     )
     return [task.contender(taken) for task, taken in zip(tasks, samples, strict=True)]
-
-
-def passes_per_query(
-    pass_seconds: float, most: int, threads: int, seconds: float = QUERY_SECONDS
-) -> int:
-    """T: `most`, or as many as fit into `seconds`, a multiple of `threads` so that passes
-    side by side fill every core; 1 where not even `threads` passes fit."""
-    fit = int(seconds / pass_seconds)
-    if fit >= most:
-        return most
-    return max(1, fit // threads * threads)
 
 
 class _Last:
@@ -139,13 +140,17 @@ class _Task:
         """How long its turns take in all, were a pass so many times as long."""
         each, turns = self._pass_seconds * times, self._turns
         query = each * passes_per_query(each, turns.mc, turns.threads, turns.query_seconds)
-        least = MIN_SLOW_SAMPLES if query > QUERY_SECONDS else MIN_SAMPLES
+        least = self._least(query)
         return 0.0 if self.failure else expected_seconds(query, turns.seconds, least)
 
     @property
     def min_samples(self) -> int:
         """Fewer for the slow."""
-        return MIN_SLOW_SAMPLES if self._query_seconds > QUERY_SECONDS else MIN_SAMPLES
+        return self._least(self._query_seconds)
+
+    def _least(self, query: float) -> int:
+        whole = MIN_SLOW_SAMPLES if query > QUERY_SECONDS else MIN_SAMPLES
+        return of_each_process(whole, self._turns.processes)
 
     @property
     def _query_seconds(self) -> float:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from .envelope import Record
 from .kind import Kind, Layout, OfWorkload, without
+from .reference_times import Reference
 from .runtime_record import Contender, check_samples
 from .verdict import Verdict
 
@@ -36,6 +37,7 @@ class Asked(OfWorkload):
         formats: ours.
         peers: by name, the versions in its environment; empty where there is none to be used.
         network: as `Cell.network`.
+        processes: fresh processes that it is timed in.
     """
 
     workload: str
@@ -53,6 +55,7 @@ class Asked(OfWorkload):
     formats: tuple[str, ...]
     peers: dict[str, dict[str, str]]
     network: str = ""
+    processes: int = 1
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -93,6 +96,7 @@ class PeersBody:
         inputs: different input batches that timed queries went round.
         draws: passes that `std_ratio` comes from.
         rows: in the order of their turns.
+        references: what took turns with them; empty in records of before.
     """
 
     images: int
@@ -100,6 +104,7 @@ class PeersBody:
     inputs: int
     draws: int
     rows: tuple[PeerRow, ...]
+    references: tuple[Reference, ...] = ()
 
 
 @dataclass(frozen=True)

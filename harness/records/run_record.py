@@ -16,6 +16,7 @@ from ..quantize.size import Size
 from ..workload.cell import Cell
 from .envelope import Record
 from .kind import Kind, Layout, cell_of, without
+from .reference_times import Reference
 from .verdict import Verdict
 
 #: One value an image, at the largest T and of the first seed; entropy, mutual information (where it
@@ -93,7 +94,7 @@ class Timing:
     probabilities, and finding out when to stop is inside.
 
     Attributes:
-        latency_ns: every timed query, in order.
+        latency_ns: every timed query, in order, process after process.
         slices: how many queries each slice held; slices of the cells named in `interleaved_with`
             took turns.
         warmup_queries: queries run before and not counted.
@@ -101,11 +102,15 @@ class Timing:
         interleaved_with: keys of the cells measured in turns with this one, in order.
         percentiles_ns: p50, p90, p99; None from fewer than 10 / (1 - p) samples.
         p50_ci95_ns: 95 % confidence interval of the median, by bootstrap over slices.
-        images_per_second: batch over median latency; over mean latency where T is adaptive.
+        images_per_second: batch over the median latency of T passes; over mean latency where T is
+            adaptive.
         noise: run-to-run noise: robust standard deviation of the slices' medians over their median;
             where T is adaptive, of latency per pass and image.
         race: name of the one measurement in turns, the same for all its cells and no other's;
             empty in records made before it had one.
+        passes: of a timed query, where T would take longer than a query may; 0 where it had all T.
+        processes: how many slices each fresh process had; empty where there was one process. Then
+            the interval of the median and the noise are of slices, else of processes.
     """
 
     latency_ns: tuple[int, ...]
@@ -118,6 +123,8 @@ class Timing:
     images_per_second: float
     noise: float
     race: str = ""
+    passes: int = 0
+    processes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,8 +137,8 @@ class Bandwidth:
         sampled_bytes: sampled weights written and read in a pass.
         activation_bytes: activations written and read in a pass, whole batch.
         pass_bytes: all of it.
-        achieved_gb_per_s: pass_bytes x T over the median latency (10^9 bytes); where T is adaptive,
-            what the timed queries moved over what they took.
+        achieved_gb_per_s: pass_bytes x T over the median latency of T passes (10^9 bytes); where T
+            is adaptive, what the timed queries moved over what they took.
         copy_gb_per_s: bandwidth of a large plain copy on this machine, read plus written, at the
             cell's threads (10^9 bytes).
         share_of_copy: achieved over copy.
@@ -273,6 +280,7 @@ class RunBody:
             passes of the float network, or in its one pass where it is deterministic; empty for
             floats.
         artefact: SHA-256 of the artefact's content; empty in records of before.
+        references: what took turns with the cell; empty in records of before.
     """
 
     dispatched_isa: str
@@ -289,6 +297,7 @@ class RunBody:
     paired: Paired | None = None
     saturation: dict[str, float] = field(default_factory=dict)
     artefact: str = ""
+    references: tuple[Reference, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -297,6 +306,13 @@ class RunRecord(Record[Cell, RunBody]):
     seed."""
 
     verdict: Verdict
+
+    @property
+    def of_all_passes(self) -> float:
+        """What a timed query's latency is multiplied by to be that of T passes; 1 where it had
+        them."""
+        timed = self.body.timing.passes
+        return self.subject.mc / timed if timed else 1.0
 
     def raced(self, other: RunRecord) -> bool:
         """Whether the two took turns in one measurement, the only case in which their times may be

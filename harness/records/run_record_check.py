@@ -29,6 +29,11 @@ def check_record(record: RunRecord) -> None:
             f"timing.slices hold {sum(timing.slices)} queries, and timing.latency_ns has "
             f"{len(timing.latency_ns)}"
         )
+    if timing.processes and sum(timing.processes) != len(timing.slices):
+        raise ValueError(
+            f"timing.processes hold {sum(timing.processes)} slices, and timing.slices has "
+            f"{len(timing.slices)}"
+        )
     if record.body.paired is not None:
         _check_paired(record.body.paired)
 

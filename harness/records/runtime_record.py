@@ -16,6 +16,7 @@ from typing import Any
 from ..core.formats import FORMATS
 from .envelope import Record
 from .kind import Kind, Layout, digest, only, without
+from .reference_times import Reference
 
 FOLDER = "runtime"
 OURS = "sigmabench"
@@ -53,6 +54,7 @@ class Contender:
         latency_ns: every timed query, in order; empty where it could not be measured.
         slices: how many queries each of its turns held.
         warmup_queries: queries before the first turn, not counted.
+        processes: how many turns it had in each fresh process; empty where there was one process.
         packages: versions in the peer's environment; empty for ours, whose versions the fingerprint
             holds.
         details: what computed it, by name: kernels, memory format and the medians it was chosen by,
@@ -71,6 +73,7 @@ class Contender:
     packages: dict[str, str] = field(default_factory=dict)
     details: dict[str, str] = field(default_factory=dict)
     unavailable: str = ""
+    processes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ class RaceSubject:
         contenders: by name.
         mc: passes a query at most; 0 in records from before, which do not say it.
         packages: of each contender the versions in its peer's environment; empty for ours.
+        processes: fresh processes that it is timed in.
     """
 
     network: str
@@ -98,6 +102,7 @@ class RaceSubject:
     contenders: tuple[str, ...]
     mc: int = 0
     packages: tuple[dict[str, str], ...] = ()
+    processes: int = 1
 
     @property
     def home(self) -> str:
@@ -111,7 +116,7 @@ class RaceSubject:
         asked += [self.seconds, list(self.contenders)]
         if self.mc:
             asked += [self.mc, list(self.packages)]
-        return digest(asked)
+        return digest([*asked, *_repeated(self.processes)])
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -131,12 +136,14 @@ class RaceBody:
         inputs: different input batches the queries went round.
         contenders: as the subject names them, which is the order of their turns.
         findings: what befell the cores meanwhile, a line each.
+        references: what took turns with them; empty in records of before.
     """
 
     input_shape: tuple[int, int, int]
     inputs: int
     contenders: tuple[Contender, ...]
     findings: tuple[str, ...] = ()
+    references: tuple[Reference, ...] = ()
 
 
 class RaceRecord(Record[RaceSubject, RaceBody]):
@@ -245,12 +252,14 @@ class SamplerSubject:
         threads: cores that shared a draw, and a copy.
         seconds: timed seconds of every width at least.
         seed: of μ, σ and the first draw.
+        processes: fresh processes that it is timed in.
     """
 
     weights: int
     threads: int
     seconds: float
     seed: int
+    processes: int = 1
 
     @property
     def home(self) -> str:
@@ -260,7 +269,8 @@ class SamplerSubject:
     @property
     def key(self) -> str:
         """16 hex digits of the SHA-256 of all fields."""
-        return digest([self.weights, self.threads, self.seconds, self.seed])
+        asked = [self.weights, self.threads, self.seconds, self.seed]
+        return digest([*asked, *_repeated(self.processes)])
 
 
 @dataclass(frozen=True)
@@ -276,6 +286,8 @@ class Width:
         draw_slices: how many draws each turn held.
         copy_ns: every timed copy, in order.
         copy_slices: how many copies each turn held.
+        processes: how many turns the draws, and how many the copies had in each fresh process;
+            empty where there was one process.
     """
 
     bits: int
@@ -285,6 +297,7 @@ class Width:
     draw_slices: tuple[int, ...]
     copy_ns: tuple[int, ...]
     copy_slices: tuple[int, ...]
+    processes: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
 
     @property
     def weights_per_second(self) -> float:
@@ -310,15 +323,22 @@ class SamplerBody:
         sampler: the sampler's path.
         widths: by bits.
         findings: what befell the cores meanwhile, a line each.
+        references: what took turns with them; empty in records of before.
     """
 
     sampler: str
     widths: tuple[Width, ...]
     findings: tuple[str, ...] = ()
+    references: tuple[Reference, ...] = ()
 
 
 class SamplerRecord(Record[SamplerSubject, SamplerBody]):
     """How fast weights were drawn."""
+
+
+def _repeated(processes: int) -> list[int]:
+    """Of a key: nothing where one process timed, as all did before."""
+    return [] if processes == 1 else [processes]
 
 
 def check_samples(contenders: Iterable[Contender]) -> None:
@@ -330,6 +350,8 @@ def check_samples(contenders: Iterable[Contender]) -> None:
     for contender in contenders:
         counted = sum(contender.slices) == len(contender.latency_ns)
         told = bool(contender.unavailable) != bool(contender.latency_ns)
+        if contender.processes:
+            counted = counted and sum(contender.processes) == len(contender.slices)
         if not counted or not told or contender.mc < 1:
             raise ValueError(f"the samples of {contender.name} do not add up")
 

@@ -24,6 +24,7 @@ ABOUT: dict[str, tuple[str, ...]] = {
     "inputs not cached": (SPEED,),
     "instruction set": (SPEED,),
     "noise": (SPEED,),
+    "processes agree": (QUALITY, SPEED),
     "cores free": (SPEED,),
     "not throttled": (SPEED,),
     "same deterministic network": (QUALITY,),
@@ -110,6 +111,23 @@ def verdict(audits: Mapping[str, str], findings: Sequence[str] = ()) -> Verdict:
             raise ValueError(f"audit {name} returned {result!r}")
     quality, speed, fidelity = (_judgement(kind, audits) for kind in KINDS)
     return Verdict(quality, speed, fidelity, tuple(findings))
+
+
+def together(parts: Sequence[Verdict], audits: Mapping[str, str]) -> Verdict:
+    """The verdict on numbers of several processes: of each audit the first that failed in one of
+    them, and of those that are given what they found in all.
+
+    Args:
+        parts: of each process, at least one.
+        audits: results by name.
+    """
+    found: dict[str, str] = {}
+    for part in parts:
+        for name, result in part.audits.items():
+            if not _failed(found.setdefault(name, result)) and _failed(result):
+                found[name] = result
+    findings = dict.fromkeys(finding for part in parts for finding in part.findings)
+    return verdict({**found, **audits}, tuple(findings))
 
 
 def worst(outcomes: Iterable[Outcome]) -> Outcome:

@@ -353,5 +353,6 @@ def _cut(marks: Sequence[Points]) -> float | None:
 
 
 def _of_a_pass(row: RecordRow, nanoseconds: float | None) -> float | None:
-    """A query's latency as that of a pass, ms."""
-    return None if nanoseconds is None else nanoseconds / row.record.subject.mc / 1e6
+    """A timed query's latency as that of a pass, ms."""
+    passes = row.record.body.timing.passes or row.record.subject.mc
+    return None if nanoseconds is None else nanoseconds / passes / 1e6

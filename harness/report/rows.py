@@ -276,10 +276,12 @@ def _speedup(record: RunRecord, baselines: Mapping[str, Sequence[RunRecord]]) ->
 
 
 def _typical_ns(record: RunRecord) -> float | None:
-    """Median latency; the mean where T is adaptive, because the median misses the long queries."""
+    """Median latency of T passes; the mean where T is adaptive, because the median misses the long
+    queries."""
     if record.body.adaptive is not None:
         return record.body.adaptive.mean_latency_ns
-    return record.body.timing.percentiles_ns.get("p50")
+    median = record.body.timing.percentiles_ns.get("p50")
+    return None if median is None else median * record.of_all_passes
 
 
 def _notes(rows: Sequence[RecordRow]) -> list[Note]:

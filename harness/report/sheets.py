@@ -7,11 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ..core import words as text
 from ..core.sheet import Column, Sheet
+from ..measure.clock import QUERY_SECONDS
 from ..metrics.metric import METRICS, NO_INFORMATION, Metric, compared_metrics, shown_metrics
+from ..records.reference_times import Reference
 from ..records.run_record import Fidelity, Paired, RunRecord
 from ..records.verdict import FIDELITY, KINDS, QUALITY, SPEED, Outcome, worst
 from . import adaptive_sheet as adaptive
 from .rows import RecordRow, Section, deterministic, largest_mc, passes, unique
+from .timing_notes import sentences
 from .verdicts import mark
 
 Writer = Callable[[Sequence[float | None] | None, int], str]
@@ -115,12 +118,29 @@ def speed(section: Section) -> Sheet:
     notes = (
         "Latency of one query: a batch, T passes, fresh weights each. Images/s: batch over p50"
         f"{_ADAPTIVE if any(row.record.body.adaptive for row in rows) else ''}.",
+        *_cut_note(rows),
         "÷ FP32: how many times faster than FP32 at the same T and batch, measured in turns with "
         "it; – where it was not. Moved: bytes a pass of "
         "μ, σ, sampled weights and activations, counted, not measured. Copy: the bandwidth that "
         "takes as a share of a large plain copy's on this machine.",
+        *sentences(_races(rows)),
     )
     return Sheet("Speed", columns, tuple(cells), {}, 2, notes)
+
+
+def _cut_note(rows: Sequence[RecordRow]) -> tuple[str, ...]:
+    if not any(row.record.body.timing.passes for row in rows):
+        return ()
+    return (
+        f"Queries that would take more than {QUERY_SECONDS:g} s were timed with fewer passes; "
+        "their p50 is T times the median of a pass.",
+    )
+
+
+def _races(rows: Sequence[RecordRow]) -> list[tuple[Reference, ...]]:
+    """What took turns in each race."""
+    found = {r.record.body.timing.race: r.record.body.references for r in rows}
+    return list(found.values())
 
 
 def size(section: Section, exact: bool = False) -> Sheet:
@@ -406,12 +426,22 @@ def _speed_columns(unit: str) -> tuple[Column, ...]:
 def _speed_cells(row: RecordRow, byte_scale: float) -> tuple[str, ...]:
     timing, moved = row.record.body.timing, row.record.body.bandwidth
     return (
-        *(text.milliseconds(timing.percentiles_ns.get(p)) for p in ("p50", "p90", "p99")),
+        *map(text.milliseconds, _percentiles(row.record)),
         text.significant(timing.images_per_second),
         text.times(row.speedup),
         text.significant(moved.pass_bytes / byte_scale),
         text.percent(moved.share_of_copy),
     )
+
+
+def _percentiles(record: RunRecord) -> tuple[float | None, ...]:
+    """p50, p90 and p99 of a query, ns; of one that was timed with fewer passes, T times the median
+    of a pass, which says nothing of the tail of T."""
+    found = record.body.timing.percentiles_ns
+    median = found.get("p50")
+    if record.body.timing.passes:
+        return None if median is None else median * record.of_all_passes, None, None
+    return median, found.get("p90"), found.get("p99")
 
 
 def _fidelity_cells(layer: Fidelity) -> tuple[str, ...]:

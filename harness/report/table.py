@@ -111,6 +111,8 @@ def summary(record: RunRecord) -> dict[str, Any]:
             "images_per_second": timing.images_per_second,
             "noise": timing.noise,
             "race": timing.race,
+            "passes": timing.passes or record.subject.mc,
+            "processes": max(len(timing.processes), 1),
             "interleaved_with": list(timing.interleaved_with),
         },
         "bandwidth": asdict(record.body.bandwidth),

@@ -5,6 +5,13 @@ because neighbouring queries share the machine's state (Künsch, "The jackknife 
 general stationary observations", Annals of Statistics 17, 1989). The error of the median's
 logarithm is widened by √(n/(n − 1)) for the few slices n there are (Hesterberg, The American
 Statistician 2015, section 3), and intervals are Student's with n − 1 degrees of freedom.
+
+Pages, teams of threads and the clock differ from process to process, and no slice of one process
+sees that. Samples of several fresh processes say how many slices each of them had; the median is
+then the geometric mean of the processes' medians, and errors, noise and intervals come from the
+spread between these alone, with one degree of freedom less than there are processes (Georges,
+Buytaert and Eeckhout, "Statistically rigorous Java performance evaluation", OOPSLA 2007, section
+3).
 """
 
 from __future__ import annotations
@@ -12,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -52,11 +59,24 @@ def robust_spread(values: ArrayLike) -> float:
     return float(1.4826 * np.median(np.abs(array - middle)) / middle)
 
 
-def run_noise(latency: Sequence[int], slices: Sequence[int]) -> float:
-    """Run-to-run noise: robust spread of the slices' medians.
+def run_noise(
+    latency: Sequence[int], slices: Sequence[int], processes: Sequence[int] = ()
+) -> float:
+    """Run-to-run noise: robust spread of the slices' medians; of several processes the standard
+    deviation of the logarithms of their medians.
 
     From fewer than three slices: the samples' whole range over their median, which is larger.
+
+    Args:
+        latency: samples, in order.
+        slices: how many samples each slice held.
+        processes: how many slices each process had; empty where there was one process.
+
+    Raises:
+        ValueError: the slices do not add up to the samples, or the processes to the slices.
     """
+    if len(processes) > 1:
+        return float(process_medians(latency, slices, processes).std(ddof=1))
     parts = split(latency, slices)
     if len(parts) < _MIN_SLICES:
         values = np.asarray(latency, np.float64)
@@ -76,21 +96,63 @@ def split(latency: Sequence[int], slices: Sequence[int]) -> list[NDArray[np.int6
     return np.split(np.asarray(latency, np.int64), ends[:-1])
 
 
-def median_ci95(
-    latency: Sequence[int], slices: Sequence[int], seed: int = 0
-) -> tuple[float, float]:
-    """95 % confidence interval of the median, at most the range of the samples.
+def process_medians(
+    latency: Sequence[int], slices: Sequence[int], processes: Sequence[int]
+) -> NDArray[np.float64]:
+    """Logarithm of the median of each process.
 
-    From a single slice it is that range.
+    Raises:
+        ValueError: the processes do not add up to the slices, or the slices to the samples.
+    """
+    parts = split(latency, slices)
+    if sum(processes) != len(parts) or min(processes, default=0) < 1:
+        raise ValueError(f"processes hold {sum(processes)} of {len(parts)} slices")
+    ends = [0, *accumulate(processes)]
+    medians = [np.median(np.concatenate(parts[a:b])) for a, b in pairwise(ends)]
+    return np.log(np.asarray(medians, np.float64))
+
+
+def median(
+    latency: Sequence[int], slices: Sequence[int] = (), processes: Sequence[int] = ()
+) -> float:
+    """Of samples, or of several processes the geometric mean of their medians.
+
+    Args:
+        latency: samples, in order.
+        slices: how many samples each slice held; needed where there are several processes.
+        processes: how many slices each process had; empty where there was one process.
+
+    Raises:
+        ValueError: the slices do not add up to the samples, or the processes to the slices.
+    """
+    if len(processes) > 1:
+        return math.exp(float(process_medians(latency, slices, processes).mean()))
+    return float(np.median(latency))
+
+
+def median_ci95(
+    latency: Sequence[int],
+    slices: Sequence[int],
+    seed: int = 0,
+    *,
+    processes: Sequence[int] = (),
+) -> tuple[float, float]:
+    """95 % confidence interval of the median; from one process at most the range of the samples,
+    and from a single slice that range.
 
     Args:
         latency: samples, in order.
         slices: how many samples each slice held.
         seed: of the resampling.
+        processes: how many slices each process had; empty where there was one process.
 
     Raises:
-        ValueError: the slices do not add up to the samples.
+        ValueError: the slices do not add up to the samples, or the processes to the slices.
     """
+    if len(processes) > 1:
+        logs = process_medians(latency, slices, processes)
+        low, high = map(math.exp, _between(logs).interval())
+        return low, high
     parts = split(latency, slices)
     least, most = float(min(latency)), float(max(latency))
     if len(parts) < 2:
@@ -108,6 +170,7 @@ def log_median_ratio(
     rng: np.random.Generator,
     *,
     paired: bool = False,
+    processes: tuple[Sequence[int], Sequence[int]] = ((), ()),
 ) -> Estimate | None:
     """log(median(first) / median(second)).
 
@@ -116,6 +179,7 @@ def log_median_ratio(
         slices: how many samples each slice of them held.
         rng: of the resampling.
         paired: slice i of both was measured in the same turn, so both are drawn together.
+        processes: how many slices each process had; process i of both is the same one.
 
     Returns:
         None where a side has fewer than two slices.
@@ -129,6 +193,11 @@ def log_median_ratio(
         raise ValueError(f"{counts[0]} slices cannot be paired with {counts[1]}")
     if min(counts) < 2:
         return None
+    if min(map(len, processes)) > 1:
+        if len(processes[0]) != len(processes[1]):
+            raise ValueError(f"{len(processes[0])} processes and {len(processes[1])} are no race")
+        logs = [process_medians(*one) for one in zip(latency, slices, processes, strict=True)]
+        return _between(logs[0] - logs[1])
     value = math.log(float(np.median(latency[0])) / float(np.median(latency[1])))
     if paired:
         drawn = _draw(counts[0], rng)
@@ -144,15 +213,24 @@ def ratio_of_medians(
     *,
     paired: bool = False,
     seed: int = 0,
+    processes: tuple[Sequence[int], Sequence[int]] = ((), ()),
 ) -> Ratio:
     """median(first) / median(second) with its 95 % interval, as `log_median_ratio`.
 
     From a single slice the interval is that of everything that may be: 0 to infinity.
     """
-    value = float(np.median(latency[0]) / np.median(latency[1]))
-    found = log_median_ratio(latency, slices, np.random.default_rng(seed), paired=paired)
+    first, second = (median(*one) for one in zip(latency, slices, processes, strict=True))
+    value = first / second
+    rng = np.random.default_rng(seed)
+    found = log_median_ratio(latency, slices, rng, paired=paired, processes=processes)
     low, high = map(math.exp, found.interval()) if found else (0.0, math.inf)
     return Ratio(value, low, high)
+
+
+def _between(logs: NDArray[np.float64]) -> Estimate:
+    """Their mean, with the error that the spread between processes gives."""
+    error = float(logs.std(ddof=1)) / math.sqrt(len(logs))
+    return Estimate(float(logs.mean()), error, len(logs) - 1)
 
 
 def _draw(count: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -3,7 +3,7 @@ that each is stored when it is ready. What was finished when a study stops is no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ class Request:
         policy: what to do about subjects that have a record.
         workers: processes side by side, for what needs no machine alone.
         report: progress.
+        choices: that the plan was made of, by which fresh processes make it again; None where it
+            is not known, as of one that is to be timed in this process alone.
         tell: what a user should know before anything is measured.
     """
 
@@ -37,6 +39,7 @@ class Request:
     policy: Policy = Policy.ONLY_MISSING
     workers: int = 1
     report: Report = field(default=lambda *_: None)
+    choices: Mapping[str, Any] | None = None
     tell: Callable[[str], None] = field(default=lambda _: None)
 
     def __post_init__(self) -> None:
@@ -139,6 +142,11 @@ def _measure(
     surroundings: Surroundings,
     request: Request,
 ) -> None:
+    repeated = [task for task in tasks if _processes(task) > 1]
+    _measure_repeatedly(study, repeated, surroundings, request)
+    tasks = [task for task in tasks if _processes(task) == 1]
+    if not tasks:
+        return
     measurer: Measurer = study.part("measure").measurer(plan, tasks, surroundings)
     here = surroundings.fingerprint
     saving = Saving(measurer, study, request.results, here, request.command)
@@ -150,6 +158,28 @@ def _measure(
                 surroundings.report("Measuring", done, total)
     finally:
         saving.close()
+
+
+def _processes(task: Task[Any]) -> int:
+    """Fresh processes that its subjects are timed in."""
+    return max(getattr(one, "processes", 1) for one in task.subjects)
+
+
+def _measure_repeatedly(
+    study: Study, tasks: Sequence[Task[Any]], surroundings: Surroundings, request: Request
+) -> None:
+    """Those that several fresh processes time."""
+    from .fresh import Fresh, in_fresh_processes
+
+    if not tasks:
+        return
+    if request.choices is None:
+        raise ValueError("fresh processes need the choices that a plan is made of")
+    store: Store[Any] = Store(request.results, study.plan.KIND)
+    here, reuse = surroundings.fingerprint, surroundings.reuse
+    job = Fresh(study, request.choices, request.results, here, request.command, 0, reuse)
+    for one in in_fresh_processes(tasks, _processes(tasks[0]), job, request.report):
+        store.save(job.record(one))
 
 
 def _done(saving: Saving, tasks: Sequence[Task[Any]], workers: int) -> Iterator[int]:

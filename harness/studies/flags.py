@@ -15,7 +15,19 @@ SPLIT = Option("--split", "test, or validation for choosing.", default="test")
 PEERS_FOLDER = Option(
     "--environments", "Folder of the peers' environments.", "path", default=ENVIRONMENTS
 )
+PROCESSES = Option(
+    "--processes",
+    "Fresh processes to time in, one after the other; three where times are to be published.",
+    "whole",
+    default=1,
+)
 BACKEND = Option("--backend", "Backend of the int8 formats.", default="auto")
+
+DETERMINISTIC = Option(
+    "--deterministic",
+    "Network of the DNN formats: twin, or mean for the posterior's.",
+    shown="twin where there is one",
+)
 
 #: How the networks are quantized.
 QUANTIZATION = (
@@ -57,4 +69,5 @@ CELLS = (
     Option("--seeds", "Seeds to score.", "whole", default=3),
     SPLIT,
     Option("--seconds", "Timed seconds a cell.", "number", default=1.0),
+    PROCESSES,
 )

@@ -1,7 +1,8 @@
 """What a study is: a package of four modules that one driver runs.
 
     plan.py      KIND, OPTIONS and HELP; `plan` makes choices a plan, `tasks` a plan's tasks
-    measure.py   `measurer` makes what measures a task
+    measure.py   `measurer` makes what measures a task; of a study that can be timed in several
+                 fresh processes, `joined` makes their records of a subject one result
     analyse.py   `analyse` makes findings of records; with SLOW it reports progress
     document.py  `document` makes tables, figures and conclusions of findings
 
@@ -117,6 +118,8 @@ class Surroundings:
         workers: processes side by side.
         reuse: whether what earlier runs kept counts.
         kept: from a subject's home to the folder in which a study may keep what it needs to go on.
+        earlier: from a subject to the record of the first of several processes that time it, once
+            that is there; None before, and where one process alone times it.
     """
 
     fingerprint: Fingerprint
@@ -124,6 +127,7 @@ class Surroundings:
     workers: int = 1
     reuse: bool = True
     kept: Callable[[str], Path] = Path
+    earlier: Callable[[Any], Any] = field(default=lambda _: None)
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def side_by_side(work: Work, tasks: Sequence[Any], workers: int) -> Iterator[int
     """
     context = multiprocessing.get_context("spawn")
     give_back()  # processes are born with the cores of the thread that starts them
-    with _born_deaf():
+    with born_deaf():
         budget = decode.Budget.of_processes(context)
         team = dict(_worker(context, work, budget) for _ in range(min(workers, len(tasks))))
     try:
@@ -121,7 +121,7 @@ def _alive() -> Iterator[None]:
 
 
 @contextmanager
-def _born_deaf() -> Iterator[None]:
+def born_deaf() -> Iterator[None]:
     """Processes started here inherit a mask: Ctrl-C reaches the parent alone, once this ends."""
     resource_tracker.ensure_running()  # it unblocks the signal when it starts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

@@ -56,6 +56,7 @@ class Cell:
             where its version says it.
         seconds: timed at least; of cells that are not timed as by default. Records from before do
             not hold it and stand as those of one second.
+        processes: fresh processes that it is timed in.
         method: how uncertainty comes about: `mean-field` passes of the posterior, one pass of its
             `mean` network, or of a `deterministic` one that was trained for itself. The format says
             which of the first or the others it is, and the posterior which of the last two.
@@ -92,6 +93,7 @@ class Cell:
     data: str = ""
     network: str = ""
     seconds: float = 1.0
+    processes: int = 1
     method: str = MEAN_FIELD
 
     @property

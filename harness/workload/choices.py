@@ -10,8 +10,11 @@ from ..core.stopping import AUTO
 from ..machine.cores import cores_for
 from ..quantize.observers import OBSERVERS
 from ..quantize.options import Options
+from .cell import MEAN
 from .plan import Plan
 from .workload import Workload
+
+TWIN = "twin"
 
 
 def plan_from(workload: Workload, **choices: Any) -> Plan:
@@ -25,6 +28,9 @@ def plan_from(workload: Workload, **choices: Any) -> Plan:
     calibrate = given.pop("calibrate", "mean")
     if calibrate not in ("mean", "sampled"):
         raise unknown("calibration", calibrate, ("mean", "sampled"))
+    deterministic = given.pop("deterministic", TWIN)
+    if deterministic not in (TWIN, MEAN):
+        raise unknown("deterministic network", deterministic, (TWIN, MEAN))
     OBSERVERS.get(given.get("observer", "minmax"))
     options = Options(
         given.pop("range_", "headroom"),
@@ -43,6 +49,7 @@ def plan_from(workload: Workload, **choices: Any) -> Plan:
         adaptive=AUTO in counts,
         batches=given.pop("batch", (1, 32)),
         threads=threads,
+        mean=deterministic == MEAN,
         options=options,
         sampled=calibrate == "sampled",
         **given,

@@ -48,11 +48,11 @@ def identity_of(plan: Plan) -> Identity:
 def _from_files(plan: Plan) -> Hashes | None:
     """From the files of a shipped workload whose `version` says what its data are."""
     workload = plan.workload
-    made = plan.delta is not None or (workload.has_twin and workload.twin is None)
+    made = plan.delta is not None or (plan.has_twin and workload.twin is None)
     if made or not workload.ships or workload.digest_data:
         return None
     posterior = _hash(workload.posterior_file(plan.posterior))
-    twin = _hash(workload.twin) if workload.has_twin else posterior
+    twin = _hash(workload.twin) if plan.has_twin else posterior
     return None if posterior is None or twin is None else Hashes(posterior, twin)
 
 

@@ -48,6 +48,8 @@ class Plan:
         data: data root, see `splits.data_root`.
         posterior: file; the one that ships if None.
         delta: δ of a MOPED posterior from the deterministic twin, instead of `posterior`.
+        mean: whether deterministic formats are made of the posterior's mean network, also where
+            there is a twin.
         options: of post-training quantization.
         observer: of activation ranges.
         sampled: whether ranges are observed over sampled passes too.
@@ -56,6 +58,7 @@ class Plan:
         seed: first seed of the MC draws.
         seeds: how many seeds are scored.
         seconds: timed seconds a cell.
+        processes: fresh processes that cells are timed in.
         adaptive: whether there are cells of adaptive T too, of at most the largest of `mc` passes.
         confidence: of adaptive T.
     """
@@ -70,6 +73,7 @@ class Plan:
     data: Path | None = None
     posterior: Path | None = None
     delta: float | None = None
+    mean: bool = False
     options: Options = field(default_factory=Options)
     observer: str = "minmax"
     sampled: bool = False
@@ -78,6 +82,7 @@ class Plan:
     seed: int = 0
     seeds: int = 3
     seconds: float = 1.0
+    processes: int = 1
     adaptive: bool = False
     confidence: float = CONFIDENCE
 
@@ -90,8 +95,8 @@ class Plan:
             BACKENDS.get(self.backend)
         for flag, values in (("--mc", self.mc), ("--batch", self.batches)):
             check_counts(flag, values, may_be_empty=self.adaptive and flag == "--mc")
-        for flag, value in (("--threads", self.threads), ("--seeds", self.seeds)):
-            check_counts(flag, (value,))
+        for flag in ("threads", "seeds", "processes"):
+            check_counts(f"--{flag}", (getattr(self, flag),))
         if self.team < 0 or (self.team and self.threads % self.team):
             raise UserError(
                 f"--team is {self.team}; give a number that divides the {self.threads} threads, or "
@@ -109,6 +114,11 @@ class Plan:
             raise UserError(f"The split {self.split!r} is not scored; give one of {known}.")
         for name in self.formats:
             FORMATS.get(name)
+
+    @property
+    def has_twin(self) -> bool:
+        """Whether deterministic formats are made of a network that was trained for itself."""
+        return self.workload.has_twin and not self.mean
 
     @property
     def rule(self) -> StoppingRule:
@@ -200,10 +210,11 @@ class Plan:
             sigma_grid=self.options.sigma_grid if quantized and bayesian else "affine",
             rounding=self.options.rounding if quantized and bayesian else "nearest",
             seconds=self.seconds,
+            processes=self.processes,
             method=self._method(format),
         )
 
     def _method(self, format: Format) -> str:
         if format.bayesian:
             return MEAN_FIELD
-        return DETERMINISTIC if self.workload.has_twin else MEAN
+        return DETERMINISTIC if self.has_twin else MEAN

@@ -28,7 +28,7 @@ class Networks:
     Attributes:
         posterior: of the Bayesian formats.
         twin: of the deterministic ones; the posterior itself, whose mean network is taken, where
-            no twin ships.
+            no twin ships, or that is what is asked for.
         findings: what a reader of records should know of where they come from.
     """
 
@@ -63,7 +63,7 @@ def load_networks(plan: Plan) -> Networks:
     """
     workload, data = plan.workload, plan.data
     posterior, _ = workload.load_posterior(plan.posterior, data=data, delta=plan.delta)
-    if not workload.has_twin:
+    if not plan.has_twin:
         return Networks(posterior, posterior)
     twin, made = workload.load_twin(data)
     told = (f"pretrained weights are from {made['weights']}",) if "weights" in made else ()

@@ -161,6 +161,8 @@ def noisy(found: Iterable[Published]) -> list[tuple[str, str, str]]:
         if one.study == "runtime"
         for contender in getattr(one.record.body, "contenders", ())
         if contender.latency_ns
-        for result in [noise_bounded(run_noise(contender.latency_ns, contender.slices))]
+        for result in [
+            noise_bounded(run_noise(contender.latency_ns, contender.slices, contender.processes))
+        ]
         if result != PASS
     ]

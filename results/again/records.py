@@ -158,7 +158,8 @@ def _noise(record: RunRecord) -> float:
     """From the raw samples; where T is adaptive it goes by passes that the record does not hold."""
     if record.subject.adaptive:
         return record.body.timing.noise
-    return statistics.run_noise(record.body.timing.latency_ns, record.body.timing.slices)
+    held = record.body.timing
+    return statistics.run_noise(held.latency_ns, held.slices, held.processes)
 
 
 def _cores(fingerprint: Fingerprint) -> dict[str, str]:
@@ -200,7 +201,14 @@ def _numbers(record: RunRecord) -> Iterator[Change]:
         return
     held = record.body.timing
     samples = Samples(held.latency_ns, held.slices, held.warmup_queries)
-    again = timing(samples, batch=record.subject.batch, inputs=held.inputs)
+    again = timing(
+        samples,
+        batch=record.subject.batch,
+        inputs=held.inputs,
+        passes=held.passes,
+        mc=record.subject.mc,
+        processes=held.processes,
+    )
     pairs: list[tuple[str, float | None, float | None]] = [
         (name, held.percentiles_ns.get(name), value) for name, value in again.percentiles_ns.items()
     ]

@@ -31,7 +31,7 @@ from ...machine.fingerprint import IN_PART
 from ...metrics.metric import METRICS, shown_metrics
 from ...records.run_record import RunRecord
 from ...records.verdict import INVALID, KINDS
-from ...stats.latency import log_median_ratio
+from ...stats.latency import log_median_ratio, median
 from ...stats.significance import Estimate, holm, mean_difference, newcombe
 from ...workload.cell import Cell
 from .result import HERE, NOT_JUDGED, Bytes, Comparison, Latency, Score
@@ -131,7 +131,7 @@ def _latency(
     a: RunRecord, b: RunRecord, rng: np.random.Generator
 ) -> tuple[Latency, Estimate | None]:
     """Both medians and what is known of their ratio, not yet judged."""
-    p50_a, p50_b = (float(np.median(r.body.timing.latency_ns)) for r in (a, b))
+    p50_a, p50_b = map(_median_ns, (a, b))
     untested = Latency(a.subject.key, p50_a, p50_b, None, None, None, None, None, "not testable")
     if not a.raced(b):
         return untested, None
@@ -139,8 +139,17 @@ def _latency(
         (b.body.timing.latency_ns, a.body.timing.latency_ns),
         (b.body.timing.slices, a.body.timing.slices),
         rng,
+        processes=(b.body.timing.processes, a.body.timing.processes),
     )
+    if estimate is not None:
+        estimate = replace(estimate, value=math.log(p50_b / p50_a))
     return replace(untested, ratio=p50_b / p50_a), estimate
+
+
+def _median_ns(record: RunRecord) -> float:
+    """Of T passes."""
+    timing = record.body.timing
+    return median(timing.latency_ns, timing.slices, timing.processes) * record.of_all_passes
 
 
 def _scores(

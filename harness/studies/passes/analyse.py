@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...records.runtime_record import OURS, Contender, RaceBody, RaceRecord
-from ...stats.latency import Ratio, median_ci95, ratio_of_medians
+from ...stats.latency import Ratio, median, median_ci95, ratio_of_medians
 from .plan import RacePlan
 
 BASE = "INT8"  # the format whose pass is the unit
@@ -30,8 +30,8 @@ def base_of(race: RaceBody) -> Contender | None:
 
 def pass_ms(contender: Contender) -> tuple[float, float, float]:
     """Median milliseconds a pass, and its 95 % interval."""
-    low, high = median_ci95(contender.latency_ns, contender.slices)
-    middle = ratio_of_medians((contender.latency_ns, (1,)), (contender.slices, (1,))).value
+    low, high = median_ci95(contender.latency_ns, contender.slices, processes=contender.processes)
+    middle = median(contender.latency_ns, contender.slices, contender.processes)
     scale = 1 / (1e6 * contender.mc)
     return middle * scale, low * scale, high * scale
 
@@ -39,7 +39,9 @@ def pass_ms(contender: Contender) -> tuple[float, float, float]:
 def pass_ratio(contender: Contender, base: Contender) -> Ratio:
     """What its pass costs, in passes of `base`, with the 95 % interval."""
     found = ratio_of_medians(
-        (contender.latency_ns, base.latency_ns), (contender.slices, base.slices)
+        (contender.latency_ns, base.latency_ns),
+        (contender.slices, base.slices),
+        processes=(contender.processes, base.processes),
     )
     scale = base.mc / contender.mc
     return Ratio(found.value * scale, found.low * scale, found.high * scale)

@@ -11,6 +11,7 @@ from ...core.sheet import Column, Sheet
 from ...core.words import plural
 from ...records.envelope import flat
 from ...records.runtime_record import Contender, RaceRecord
+from ...report.timing_notes import sentences
 from .analyse import BASE, base_of, pass_ms, pass_ratio
 
 
@@ -53,6 +54,7 @@ def notes(race: RaceRecord) -> list[str]:
     ]
     if layouts:
         told.append(f"Input in the faster of the memory formats tried: {'; '.join(layouts)}.")
+    told += sentences([race.body.references])
     told += [f"Mind the cores: {finding}." for finding in race.body.findings]
     for contender in contenders:
         reason = contender.unavailable

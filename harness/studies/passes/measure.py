@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from dataclasses import replace
 
 import torch
 
@@ -11,8 +11,10 @@ from ...core.waiting import warn_if_long
 from ...measure.watch import CoreWatch
 from ...peers.contender import remotes_of
 from ...race.contenders import locals_of
+from ...race.references import References
+from ...race.together import contender, references
 from ...race.turns import INPUTS, Expected, Turns, take_turns
-from ...records.runtime_record import Contender, RaceBody, RaceSubject
+from ...records.runtime_record import Contender, RaceBody, RaceRecord, RaceSubject
 from ..study import Measured, Surroundings, Task
 from .plan import RacePlan
 
@@ -41,7 +43,8 @@ class RaceMeasurer:
     def __init__(
         self, plan: RacePlan, batches: tuple[int, ...], surroundings: Surroundings
     ) -> None:
-        self.plan, self.batches, self.report = plan, batches, surroundings.report
+        self.plan, self.batches = plan, batches
+        self.report, self.earlier = surroundings.report, surroundings.earlier
         self.done = 0
         network, seed = plan.network, plan.seed
         self.report(f"Building {network.name}", 0, len(batches))
@@ -54,13 +57,19 @@ class RaceMeasurer:
         batch, total = subject.batch, len(self.batches)
         self.report(f"Loading peers at batch {batch}", self.done, total)
         watch = CoreWatch()
-        rest = partial(self.report, f"Timing at batch {batch}", self.done, total)
+        fixed = References(self.plan.threads)
+
+        def rest() -> None:
+            self.report(f"Timing at batch {batch}", self.done, total)
+            fixed()
+
         timed = {one.name: one for one in self._contenders(task, batch, rest)}
         body = RaceBody(
             input_shape=self.plan.network.input_shape,
             inputs=INPUTS,
             contenders=tuple(timed[name] for name in subject.contenders),
             findings=watch.told(),
+            references=fixed.taken(),
         )
         yield Measured(subject, body)
         self.done += 1
@@ -84,10 +93,21 @@ class RaceMeasurer:
             "threads": plan.threads,
             "seed": plan.seed,
         }
-        turns = Turns(plan.mc, plan.threads, plan.seconds)
+        turns = Turns(
+            plan.mc,
+            plan.threads,
+            plan.seconds,
+            processes=plan.processes,
+            passes=self._settled(task.subjects[0]),
+        )
         with remotes_of(job, task.about) as (remotes, absent):
             timed = take_turns([*self.ours, *remotes], turns, rest, self._tell_how_long)
         return [*timed, *(one.contender() for one in absent)]
+
+    def _settled(self, subject: RaceSubject) -> dict[str, int]:
+        """Passes a query that the first of several processes found to fit, by contender."""
+        earlier: RaceRecord | None = self.earlier(subject)
+        return {} if earlier is None else {c.name: c.mc for c in earlier.body.contenders}
 
     def _tell_how_long(self, expected: Expected) -> None:
         """What is left, the batch that was measured first; a pass takes as much longer as there are
@@ -95,3 +115,21 @@ class RaceMeasurer:
         left = self.batches[self.done :]
         long = sum(expected(batch / left[0]) for batch in left)
         warn_if_long(self.report, f"Timing at batch {', '.join(map(str, left))}", long)
+
+
+def joined(parts: Sequence[RaceRecord]) -> Measured[RaceSubject]:
+    """The race of all processes.
+
+    Args:
+        parts: one of each process.
+    """
+    bodies = [one.body for one in parts]
+    same = zip(*(one.contenders for one in bodies), strict=True)
+    findings = dict.fromkeys(finding for one in bodies for finding in one.findings)
+    body = replace(
+        bodies[0],
+        contenders=tuple(map(contender, same)),
+        findings=tuple(findings),
+        references=references([one.references for one in bodies]),
+    )
+    return Measured(parts[0].subject, body)

@@ -15,7 +15,7 @@ from ...race.networks import NETWORKS, POSTERIOR, Network
 from ...records.nearest import nearest
 from ...records.runtime_record import RACES as KIND
 from ...records.runtime_record import RaceRecord, RaceSubject, contender_name
-from ..flags import PEERS_FOLDER
+from ..flags import PEERS_FOLDER, PROCESSES
 from ..study import TIMED, Option, Task
 
 __all__ = [
@@ -48,6 +48,7 @@ OPTIONS = (
     Option("--peers", "Others, or none.", "names", default="ipex,bayesian-torch"),
     PEERS_FOLDER,
     Option("--seconds", "Timed seconds a contender.", "number", default=5.0),
+    PROCESSES,
     Option("--seed", "Of weights, images and noise.", "whole", default=0),
 )
 SHOWN: tuple[Option, ...] = ()
@@ -66,6 +67,7 @@ class RacePlan:
         peers: the others.
         environments: folder of the peers' environments.
         seconds: timed seconds a contender at least.
+        processes: fresh processes that a race is run in.
         seed: of weights, images and noise.
     """
 
@@ -78,6 +80,7 @@ class RacePlan:
     environments: Path
     seconds: float
     seed: int
+    processes: int = 1
 
     def __post_init__(self) -> None:
         for name in ("batches", "formats"):
@@ -86,6 +89,7 @@ class RacePlan:
             ("--batch", self.batches),
             ("--mc", (self.mc,)),
             ("--threads", (self.threads,)),
+            ("--processes", (self.processes,)),
         ):
             check_counts(flag, values)
         check_seconds(self.seconds)
@@ -148,6 +152,7 @@ def tasks(plan: RacePlan, measuring: bool) -> list[Task[RaceSubject]]:
                     contenders=names,
                     mc=plan.mc,
                     packages=packages,
+                    processes=plan.processes,
                 ),
             ),
             TIMED,

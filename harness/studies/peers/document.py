@@ -15,6 +15,7 @@ from ...core.words import MISSING, first, fixed, plural, significant
 from ...records.peers_record import PeerRow, PeersRecord
 from ...records.runtime_record import OURS, Contender
 from ...records.verdict import as_dict
+from ...report.timing_notes import sentences
 from ...report.verdicts import outcomes
 
 COLUMNS = (
@@ -63,6 +64,7 @@ def notes(comparison: PeersRecord) -> list[str]:
             if versions
         ),
     ]
+    told += sentences([comparison.body.references])
     if lost := comparison.body.skipped:
         told.append(f"{plural(len(lost), 'image')} could not be read: {first(lost)}.")
     told += _reasons(comparison)

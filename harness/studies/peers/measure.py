@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...backends.base import BACKENDS
 from ...core.errors import UserError
-from ...core.waiting import Report, warn_if_long
+from ...core.waiting import warn_if_long
 from ...core.words import plural, verb
 from ...measure.estimate import image_pass_seconds
 from ...measure.watch import CoreWatch
@@ -22,13 +22,17 @@ from ...peers.handover import NoRoomError, write_images, write_networks
 from ...peers.process import PeerError
 from ...peers.source import source_of
 from ...race.contenders import Local
+from ...race.references import References
+from ...race.together import contender, references
 from ...race.turns import INPUTS, Expected, Turns, take_turns
-from ...records.peers_record import Asked, PeerRow, PeersBody
+from ...records.peers_record import Asked, PeerRow, PeersBody, PeersRecord
 from ...records.runtime_record import Contender
+from ...records.verdict import Verdict, together
+from ...records.verdict import verdict as verdict_of
 from ...workload.prepare import Prepared, load_networks, prepare
 from ..study import Measured, Surroundings, Task
 from .judge import Exam, Judged, judge_ours, judge_theirs
-from .peer_audits import effective, verdict
+from .peer_audits import effective, quiet, verdict
 from .plan import DRAWS, QUERY_SECONDS, PeersPlan
 
 
@@ -41,15 +45,15 @@ def measurer(
         UserError: a file is missing or damaged, or a batch is larger than the split.
     """
     torch.set_num_threads(plan.ours.threads)
-    return PeersMeasurer(plan, surroundings.report)
+    return PeersMeasurer(plan, surroundings)
 
 
 @dataclass(frozen=True, eq=False)
 class _Contestant:
-    """Who was judged: ours, or a peer's that runs."""
+    """Ours, or a peer's that runs, and how it was judged; None where an earlier process did."""
 
     runner: Local | Remote
-    judged: Judged
+    judged: Judged | None
 
 
 class PeersMeasurer:
@@ -57,16 +61,17 @@ class PeersMeasurer:
 
     Args:
         plan: who and what.
-        report: progress.
+        surroundings: see there.
 
     Raises:
         UserError: a file is missing or damaged, or a batch is larger than the split.
     """
 
-    def __init__(self, plan: PeersPlan, report: Report) -> None:
-        self.plan, self.report = plan, report
+    def __init__(self, plan: PeersPlan, surroundings: Surroundings) -> None:
+        self.plan, self.report = plan, surroundings.report
         self.environments: list[Environment] = []
-        report("Loading data", 0, 1)
+        self._of_earlier, self.earlier = surroundings.earlier, dict[str, PeerRow]()
+        self.report("Loading data", 0, 1)
         self.networks = load_networks(plan.ours)
         self.prepared: Prepared = prepare(plan.ours, self.networks)
         split = self.prepared.splits.scored(plan.ours.split)
@@ -84,6 +89,9 @@ class PeersMeasurer:
             UserError: a format of ours cannot run here, or the temporary folder is too small.
         """
         (asked,) = task.subjects
+        before: PeersRecord | None = self._of_earlier(asked)
+        if before is not None:
+            self.earlier = {row.contender.name: row for row in before.body.rows}
         self.environments = list(task.about)
         with tempfile.TemporaryDirectory(prefix="sigmabench-peers-") as place:
             folder = Path(place)
@@ -98,39 +106,52 @@ class PeersMeasurer:
             ) as (remotes, absent):
                 theirs, failed = self._theirs(remotes, folder)
                 running = [*ours, *theirs]
-                watch = CoreWatch()
-                turns = Turns(self.plan.mc, asked.threads, asked.seconds, QUERY_SECONDS)
+                watch, fixed = CoreWatch(), References(asked.threads)
+                settled = {name: row.contender.mc for name, row in self.earlier.items()}
+                turns = Turns(
+                    self.plan.mc,
+                    asked.threads,
+                    asked.seconds,
+                    QUERY_SECONDS,
+                    asked.processes,
+                    settled,
+                )
+
+                def rest() -> None:
+                    self.report("Timing", 0, 1)
+                    fixed()
+
                 timed = take_turns(
-                    [one.runner for one in running],
-                    turns,
-                    lambda: self.report("Timing", 0, 1),
-                    self._tell_how_long,
+                    [one.runner for one in running], turns, rest, self._tell_how_long
                 )
         rows = [self._row(one, contender) for one, contender in zip(running, timed, strict=True)]
         rows += [PeerRow(one.contender()) for one in [*failed, *absent]]
-        yield self._measured(asked, rows, running, watch)
-
-    def close(self) -> None:
-        """Nothing is kept."""
-
-    def _measured(
-        self,
-        asked: Asked,
-        rows: Sequence[PeerRow],
-        judged: Sequence[_Contestant],
-        watch: CoreWatch,
-    ) -> Measured[Asked]:
         body = PeersBody(
             images=len(self.split),
             skipped=self.split.skipped,
             inputs=INPUTS,
             draws=DRAWS,
             rows=tuple(sorted(rows, key=self._place)),
+            references=fixed.taken(),
         )
-        summaries = {one.runner.name: one.judged.summary for one in judged}
-        weights = self._weights()
-        told = verdict(rows, summaries, self.plan.mc, weights, DRAWS, watch)
-        return Measured(asked, body, told)
+        yield Measured(asked, body, self._verdict(rows, running, watch, before))
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+    def _verdict(
+        self,
+        rows: Sequence[PeerRow],
+        running: Sequence[_Contestant],
+        watch: CoreWatch,
+        before: PeersRecord | None,
+    ) -> Verdict:
+        """Of the scores what an earlier process found, where one did; of the clock, anew."""
+        if before is not None:
+            clock = {"noise": quiet(rows), **watch.audits()}
+            return verdict_of({**before.verdict.audits, **clock}, before.verdict.findings)
+        summaries = {one.runner.name: one.judged.summary for one in running if one.judged}
+        return verdict(rows, summaries, self.plan.mc, self._weights(), DRAWS, watch)
 
     def _tell_how_long(self, expected: Expected) -> None:
         warn_if_long(self.report, "Timing", expected(1.0))
@@ -157,9 +178,11 @@ class PeersMeasurer:
         artefact = self.prepared.artefact(name)
         backend = BACKENDS.get(plan.backend_of(artefact.format))
         predictor = backend.load(artefact, plan.threads)
-        each = image_pass_seconds(self.split, predictor, plan.seed, self.plan.batch)
-        self._tell_how_long_to_score(name, each, artefact.format.bayesian)
-        judged = judge_ours(self._exam(name, folder), artefact, self.prepared.model, predictor)
+        judged = None
+        if not self.earlier:
+            each = image_pass_seconds(self.split, predictor, plan.seed, self.plan.batch)
+            self._tell_how_long_to_score(name, each, artefact.format.bayesian)
+            judged = judge_ours(self._exam(name, folder), artefact, self.prepared.model, predictor)
         batches = torch.arange(INPUTS * self.plan.batch) % len(self.split)
         images = [self.split.batch(part) for part in torch.split(batches, self.plan.batch)]
         return _Contestant(Local(name, backend.name, predictor, plan.seed, images), judged)
@@ -211,6 +234,11 @@ class PeersMeasurer:
     def _judged(
         self, remote: Remote, folder: Path, std: Mapping[str, Tensor]
     ) -> _Contestant | Absent:
+        if self.earlier:
+            why = self.earlier[remote.name].contender.unavailable
+            if why:
+                return Absent(remote.environment, remote.peer_format, why)
+            return _Contestant(remote, None)
         try:
             each = 1e-9 * remote.query(0, 1) / self.plan.batch
             self._tell_how_long_to_score(remote.name, each, remote.bayesian)
@@ -219,6 +247,8 @@ class PeersMeasurer:
             return Absent(remote.environment, remote.peer_format, str(reason))
 
     def _row(self, one: _Contestant, contender: Contender) -> PeerRow:
+        if one.judged is None:
+            return replace(self.earlier[contender.name], contender=contender)
         scores, floor = one.judged.scores(self.split.labels)
         return PeerRow(contender, scores, floor, one.judged.std_ratio, one.judged.file_bytes)
 
@@ -239,3 +269,19 @@ class PeersMeasurer:
                 names = [f"{peer.name} {name}" for name in peer.formats]
                 return index, names.index(contender.name)
         return 0, 0
+
+
+def joined(parts: Sequence[PeersRecord]) -> Measured[Asked]:
+    """The times of all processes with the scores of the first.
+
+    Args:
+        parts: one of each process.
+    """
+    bodies = [one.body for one in parts]
+    rows = tuple(
+        replace(same[0], contender=contender([row.contender for row in same]))
+        for same in zip(*(one.rows for one in bodies), strict=True)
+    )
+    body = replace(bodies[0], rows=rows, references=references([one.references for one in bodies]))
+    told = together([one.verdict for one in parts], {"noise": quiet(rows)})
+    return Measured(parts[0].subject, body, told)

@@ -139,7 +139,7 @@ def same_std(rows: Sequence[PeerRow], weights: Mapping[str, float], draws: int) 
 def quiet(rows: Sequence[PeerRow]) -> str:
     """Run-to-run noise of every contender is below the bound; the noisiest is named."""
     timed = [row.contender for row in rows if row.contender.latency_ns]
-    noises = {c.name: run_noise(c.latency_ns, c.slices) for c in timed}
+    noises = {c.name: run_noise(c.latency_ns, c.slices, c.processes) for c in timed}
     if not noises:
         return "not applicable: nothing was timed"
     worst = max(noises, key=noises.__getitem__)

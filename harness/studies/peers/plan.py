@@ -14,7 +14,7 @@ from ...records.nearest import nearest
 from ...records.peers_record import COMPARISONS as KIND
 from ...records.peers_record import Asked, PeersRecord
 from ...records.peers_record import failed as lacking
-from ..flags import DATA, PEERS_FOLDER, POSTERIOR, SPLIT
+from ..flags import DATA, PEERS_FOLDER, POSTERIOR, PROCESSES, SPLIT
 from ..study import TIMED, Option, Task
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ OPTIONS = (
     DATA,
     Option("--seed", "Of the draws.", "whole", default=0),
     Option("--seconds", "Timed seconds a contender.", "number", default=3.0),
+    PROCESSES,
     PEERS_FOLDER,
 )
 SHOWN: tuple[Option, ...] = ()
@@ -149,6 +150,7 @@ def tasks(plan: PeersPlan, measuring: bool) -> list[Task[Asked]]:
         threads=ours.threads,
         seed=ours.seed,
         seconds=ours.seconds,
+        processes=ours.processes,
         formats=ours.formats,
         peers={peer.name: versions.get(peer.name, {}) for peer in plan.peers},
     )

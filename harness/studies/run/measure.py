@@ -6,7 +6,7 @@ cells of one (batch, T) are timed in turns and given together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -24,7 +24,7 @@ from ...machine.peak_memory import PeakMemory
 from ...measure import audits
 from ...measure.adapted import adaptive
 from ...measure.bandwidth import copy_bandwidth
-from ...measure.clock import MIN_SAMPLES, Samples, interleave
+from ...measure.clock import MIN_SAMPLES, Samples, interleave, of_each_process
 from ...measure.estimate import run_seconds
 from ...measure.layers import fidelities
 from ...measure.operations import finding, operations
@@ -33,25 +33,32 @@ from ...measure.saturation import activations_in_range, saturation_findings
 from ...measure.timing import timing
 from ...measure.traffic import bandwidth
 from ...measure.watch import CoreWatch
-from ...predict.loop import summarise
+from ...predict.loop import batch_of, outcomes, summarise
 from ...quantize.artefact import Artefact, artefact_hash, size
 from ...quantize.size import Size
+from ...race.references import References
+from ...records.reference_times import Reference
 from ...records.run_record import Adaptive, Fidelity, Paired, Quality, RunBody, Timing
 from ...records.verdict import PASS, Verdict, verdict
 from ...stats.paired import paired
 from ...workload.prepare import Prepared, prepare
 from ..study import Measured, Surroundings, Task
 from .cache import Scratch
+from .joined import joined
 from .plan import other_of
 from .scoring import Scorer, Scores, keys_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from ...core.formats import Format
     from ...data.splits import Split
+    from ...records.run_record import RunRecord
     from ...workload.cell import Cell
     from ...workload.plan import Plan
+
+__all__ = ["Loaded", "RunMeasurer", "joined", "measurer", "tidy"]
 
 MAX_SAMPLES = 2000  # enough for p99 twice over; more would only swell the records
 #: How far mean probabilities of two batch sizes may be apart: float sums round in another order.
@@ -122,7 +129,7 @@ class RunMeasurer:
 
     def __init__(self, prepared: Prepared, surroundings: Surroundings) -> None:
         self.prepared, self.plan = prepared, prepared.plan
-        self.report = surroundings.report
+        self.report, self.earlier = surroundings.report, surroundings.earlier
         kept = surroundings.kept(self.plan.workload.name)
         self.scratch = Scratch(kept, surroundings.reuse)
         split: Split = prepared.splits.scored(self.plan.split)
@@ -201,20 +208,30 @@ class RunMeasurer:
 
     def _group(self, group: Sequence[Cell]) -> Iterator[Measured[Cell]]:
         around, repeated = self._queries(group)
+        for cell, query in around.items():
+            self._shorten(query)
+            if cell in repeated:
+                repeated[cell].cut(len(query.passes))
         peaks = {cell: _peak_bytes(query) for cell, query in around.items()}
         tasks = [*around.values(), *repeated.values()]
         for query in tasks:
             query.warm()  # plans and buffers are made here, not while draws are counted
         before = {cell: query.predictor.draws for cell, query in around.items()}
-        watch = CoreWatch()
+        watch, references = CoreWatch(), References(self.plan.threads)
+
+        def rest() -> None:
+            self.report("Timing, by batch and T", self.done, self.total)
+            references()
+
         samples = interleave(
             tasks,
             self.plan.seconds,
-            min_samples=MIN_SAMPLES,
+            min_samples=of_each_process(MIN_SAMPLES, self.plan.processes),
             max_samples=MAX_SAMPLES,
-            rest=lambda: self.report("Timing, by batch and T", self.done, self.total),
+            rest=rest,
         )
-        race = _Race(tuple(cell.key for cell in group), watch.audits(), watch.findings())
+        keys = tuple(cell.key for cell in group)
+        race = _Race(keys, watch.audits(), watch.findings(), references.taken())
         of = dict(zip(tasks, samples, strict=True))
         timed = [
             _Timed(
@@ -228,6 +245,14 @@ class RunMeasurer:
             for cell, query in around.items()
         ]
         yield from [self._measured(one, race) for one in timed]  # all are there before one is kept
+
+    def _shorten(self, query: Query) -> None:
+        """Let it have no more passes than fit into a query; in a later process, as in the first."""
+        earlier: RunRecord | None = self.earlier(query.cell)
+        if earlier is None:
+            query.short()
+        elif earlier.body.timing.passes:
+            query.cut(earlier.body.timing.passes)
 
     def _queries(self, group: Sequence[Cell]) -> tuple[dict[Cell, Query], dict[Cell, Query]]:
         """Of each cell one over all its inputs, and one that repeats the first where T is fixed."""
@@ -268,6 +293,7 @@ class RunMeasurer:
         isa, kernels = predictor.isa, dict(predictor.kernels)
         rounds = one.query.rounds[one.samples.warmup :]
         timed = self._timing(one, race, rounds)
+        answers = timed.images_per_second / cell.batch
         scores, spent = self._quality(one, loaded.scores, rounds)
         body = RunBody(
             dispatched_isa=isa,
@@ -280,7 +306,7 @@ class RunMeasurer:
                 cell.batch,
                 None if cell.adaptive or not loaded.fidelity else cell.mc,
                 rounds,
-                timed.images_per_second,
+                answers * cell.mc / len(one.query.passes),
                 self.copy,
             ),
             size=loaded.size,
@@ -292,10 +318,31 @@ class RunMeasurer:
             paired=self._paired(cell),
             saturation=loaded.artefact.header.saturation,
             artefact=artefact_hash(loaded.artefact),
+            references=race.references,
         )
         found = (*self._findings(loaded.artefact.format), *race.findings)
-        judged = _verdict(one, loaded, timed, isa, race.audits, found)
+        scored = _scored_the_timed_path(one.query, loaded, self._opening)
+        more = {**race.audits, "scored the timed path": scored}
+        judged = _verdict(one, loaded, timed, isa, more, found)
         return Measured(cell, body, judged, self._arrays(cell, loaded.scores))
+
+    def _opening(self, query: Query, loaded: Loaded, seed: int) -> Tensor:
+        """p̄ of the split's first images after as many passes as the query had: as they were scored
+        or, where T was cut, scored now."""
+        cell = query.cell
+        if query.whole:
+            return loaded.scores.each[seed][cell.mc].probs
+        images = self.split.limit(min(len(self.split), cell.seeds * cell.batch))
+        found = outcomes(
+            query.predictor,
+            images,
+            (len(query.passes),),
+            seed,
+            deterministic=not loaded.artefact.format.bayesian,
+            batch=batch_of(loaded.artefact.graph),
+            opening=len(images),
+        )
+        return found[len(query.passes)].opening
 
     def _arrays(self, cell: Cell, scores: Scores) -> Mapping[str, NDArray[Any]]:
         """One value an image: of the largest T and the first seed."""
@@ -312,6 +359,8 @@ class RunMeasurer:
             inputs=min(len(one.query.ring), len(self.split) // cell.batch),
             interleaved_with=race.keys,
             race=race.name,
+            passes=0 if one.query.whole else len(one.query.passes),
+            mc=cell.mc,
             work=[image_passes(each) for each in rounds] if cell.adaptive else None,
         )
 
@@ -329,11 +378,13 @@ class RunMeasurer:
 
 @dataclass(frozen=True)
 class _Race:
-    """Keys of the cells that took turns, what befell the cores, and the name of the measurement."""
+    """Keys of the cells that took turns, what befell the cores, what else took turns, and the name
+    of the measurement."""
 
     keys: tuple[str, ...]
     audits: Mapping[str, str]
     findings: tuple[str, ...]
+    references: tuple[Reference, ...]
     name: str = field(default_factory=lambda: uuid4().hex[:16])
 
 
@@ -370,7 +421,6 @@ def _verdict(
         "timed passes differ": audits.passes_differ(
             [kept.logits for kept in one.query.kept.values()], weights
         ),
-        "scored the timed path": _scored_the_timed_path(one.query, loaded),
         "inputs not cached": ADAPTIVE_INPUTS
         if one.repeated is None
         else audits.inputs_not_cached(one.samples, one.repeated),
@@ -387,8 +437,10 @@ def _verdict(
     return verdict(checks, notes)
 
 
-def _scored_the_timed_path(query: Query, loaded: Loaded) -> str:
-    """The kept queries' mean probabilities against those that were scored."""
+def _scored_the_timed_path(
+    query: Query, loaded: Loaded, opening: Callable[[Query, Loaded, int], Tensor]
+) -> str:
+    """The kept queries' mean probabilities against those that were scored, of the first images."""
     cell, artefact = query.cell, loaded.artefact
     divided = bool(artefact.graph.steps)
     tolerance = DIVIDED_TOLERANCE if divided else TOLERANCES[artefact.format.arithmetic]
@@ -396,9 +448,9 @@ def _scored_the_timed_path(query: Query, loaded: Loaded) -> str:
         seed = cell.seed + index
         if kept.probs is None or kept.spent is None or loaded.scores.adaptive is None:
             timed = summarise(kept.logits, not artefact.format.bayesian).probs
-            scored = loaded.scores.each[seed][cell.mc]
-            images = query.images(index, len(scored.arrays["prediction"]))
-            result = audits.outputs_match(timed, scored.probs[images], tolerance == 0, tolerance)
+            total = len(loaded.scores.each[seed][cell.mc].arrays["prediction"])
+            scored = opening(query, loaded, seed)[query.images(index, total)]
+            result = audits.outputs_match(timed, scored, tolerance == 0, tolerance)
         else:
             stopped = loaded.scores.adaptive[1][seed]
             images = query.images(index, len(stopped.spent))

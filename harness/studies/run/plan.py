@@ -8,7 +8,7 @@ from ...core.formats import FORMATS, reference_of
 from ...machine.cores import cores_for
 from ...records.run_record import RUN_RECORDS as KIND
 from ...workload.cell import Cell
-from ..flags import CELLS, QUANTIZATION, SOURCE
+from ..flags import CELLS, DETERMINISTIC, QUANTIZATION, SOURCE
 from ..study import TIMED, Option, Task
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ again.
 """
 ARGUMENT = "workload"
 ARGUMENT_DEFAULT = "lenet-digits"
-OPTIONS = (*SOURCE, *CELLS, *QUANTIZATION)
+OPTIONS = (*SOURCE, DETERMINISTIC, *CELLS, *QUANTIZATION)
 SHOWN = (Option("--wide", "One wide table, a row a cell.", "switch"),)
 
 

@@ -60,7 +60,9 @@ class Scores:
 
 def _key(plan: Plan, cell: Cell, seed: int, adaptive: bool) -> dict[str, Any]:
     """All that predictions depend on: those of one seed, of all cells of a format."""
-    timing_alone = ("scenario", "batch", "mc", "stopping", "seeds", "seconds")
+    timing_alone = (
+        "scenario", "batch", "mc", "stopping", "seeds", "seconds", "processes",
+    )  # fmt: skip
     return {
         **{name: value for name, value in asdict(cell).items() if name not in timing_alone},
         "seed": seed,

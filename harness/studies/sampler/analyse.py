@@ -17,4 +17,9 @@ def analyse(
 
 def share(width: Width) -> Ratio:
     """Bandwidth of the draws over that of the copies, with the 95 % interval."""
-    return ratio_of_medians((width.copy_ns, width.draw_ns), (width.copy_slices, width.draw_slices))
+    draws, copies = width.processes
+    return ratio_of_medians(
+        (width.copy_ns, width.draw_ns),
+        (width.copy_slices, width.draw_slices),
+        processes=(copies, draws),
+    )

@@ -10,6 +10,7 @@ from ...core.sheet import Column, Sheet
 from ...core.words import plural
 from ...records.envelope import flat
 from ...records.runtime_record import SamplerRecord
+from ...report.timing_notes import sentences
 from .analyse import share
 
 HEADINGS = ("σ bits", "10⁹ weights/s", "GB/s", "copy GB/s", "of the copy", "95 %")
@@ -57,7 +58,8 @@ def table(record: SamplerRecord) -> Sheet:
                 f"{ratio.low:.2f}–{ratio.high:.2f}",
             )
         )
-    notes = tuple(f"Mind the cores: {finding}." for finding in body.findings)
+    cores = [f"Mind the cores: {finding}." for finding in body.findings]
+    notes = (*sentences([body.references]), *cores)
     return Sheet(title, tuple(map(Column, HEADINGS)), tuple(cells), {}, notes=notes)
 
 

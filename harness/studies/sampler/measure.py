@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,9 @@ from ...measure.clock import expected_seconds, interleave
 from ...measure.watch import CoreWatch
 from ...quantize.artefact import Artefact, Header, Layer
 from ...quantize.graph import Activation, Conv, Graph
-from ...records.runtime_record import SamplerBody, SamplerSubject, Width
+from ...race.references import References
+from ...race.together import references
+from ...records.runtime_record import SamplerBody, SamplerRecord, SamplerSubject, Width
 from ..study import Measured, Surroundings, Task
 from .plan import INPUTS
 
@@ -58,14 +62,15 @@ class SamplerMeasurer:
             raise UserError(f"Nothing can be drawn natively here: {reason}")
         (subject,) = task.subjects
         watch = CoreWatch()
-        widths = self._widths(subject)
+        fixed = References(subject.threads)
+        widths = self._widths(subject, fixed)
         path = native.load().sampler_paths()[0]
-        yield Measured(subject, SamplerBody(path, widths, watch.told()))
+        yield Measured(subject, SamplerBody(path, widths, watch.told(), fixed.taken()))
 
     def close(self) -> None:
         """Nothing is kept."""
 
-    def _widths(self, asked: SamplerSubject) -> tuple[Width, ...]:
+    def _widths(self, asked: SamplerSubject, fixed: References) -> tuple[Width, ...]:
         programs = [_program(bits, asked) for bits in BITS]
         moved = [program.traffic(1) for program in programs]
         sizes = [one["mean"] + one["std"] + asked.weights for one in moved]
@@ -73,11 +78,16 @@ class SamplerMeasurer:
         timed = [_draw(program, asked.seed) for program in programs] + [_copy(c) for c in copies]
         long = sum(expected_seconds(_seconds(one), asked.seconds, MIN_SAMPLES) for one in timed)
         warn_if_long(self.report, "Drawing and copying", long)
+
+        def rest() -> None:
+            self.report("Drawing", 0, 1)
+            fixed()
+
         samples = interleave(
             timed,
             asked.seconds,
             min_samples=MIN_SAMPLES,
-            rest=lambda: self.report("Drawing", 0, 1),
+            rest=rest,
         )
         return tuple(
             Width(
@@ -134,3 +144,35 @@ def _program(bits: int, asked: SamplerSubject) -> Any:
     format = FORMATS.get("INT8" if bits == 8 else f"INT8_SIGMA{bits}")
     header = Header(format.name, "sampler", "1", "", graph)
     return build(Artefact(header, {"y": layer}), asked.threads, team=asked.threads)
+
+
+def joined(parts: Sequence[SamplerRecord]) -> Measured[SamplerSubject]:
+    """The widths of all processes.
+
+    Args:
+        parts: one of each process.
+    """
+    bodies = [one.body for one in parts]
+    findings = dict.fromkeys(finding for one in bodies for finding in one.findings)
+    body = replace(
+        bodies[0],
+        widths=tuple(map(_together, zip(*(one.widths for one in bodies), strict=True))),
+        findings=tuple(findings),
+        references=references([one.references for one in bodies]),
+    )
+    return Measured(parts[0].subject, body)
+
+
+def _together(same: Sequence[Width]) -> Width:
+    """One width in all processes."""
+    return replace(
+        same[0],
+        draw_ns=tuple(chain.from_iterable(one.draw_ns for one in same)),
+        draw_slices=tuple(chain.from_iterable(one.draw_slices for one in same)),
+        copy_ns=tuple(chain.from_iterable(one.copy_ns for one in same)),
+        copy_slices=tuple(chain.from_iterable(one.copy_slices for one in same)),
+        processes=(
+            tuple(len(one.draw_slices) for one in same),
+            tuple(len(one.copy_slices) for one in same),
+        ),
+    )

@@ -8,6 +8,7 @@ from ...machine.cores import cores_for
 from ...records.nearest import nearest
 from ...records.runtime_record import SAMPLER as KIND
 from ...records.runtime_record import SamplerSubject
+from ..flags import PROCESSES
 from ..study import TIMED, Option, Task
 
 __all__ = ["ARGUMENT", "HELP", "KIND", "OPTIONS", "SHOWN", "nearest", "plan", "tasks"]
@@ -20,13 +21,20 @@ OPTIONS = (
     Option("--weights", "Weights a draw.", "whole", default=1 << 26),
     Option("--threads", "Cores that share a draw.", "whole", shown="all"),
     Option("--seconds", "Timed seconds a width.", "number", default=2.0),
+    PROCESSES,
     Option("--seed", "Of the posterior and the draws.", "whole", default=0),
 )
 SHOWN: tuple[Option, ...] = ()
 
 
 def plan(
-    *, scoring: bool, weights: int, threads: int | None, seconds: float, seed: int
+    *,
+    scoring: bool,
+    weights: int,
+    threads: int | None,
+    seconds: float,
+    processes: int,
+    seed: int,
 ) -> tuple[SamplerSubject, tuple[str, ...]]:
     """From a user's choices; the weights are those of whole blocks of outputs.
 
@@ -37,10 +45,11 @@ def plan(
         raise UserError(f"--weights is {weights}; give a number from {LEAST} to {2**31 - 1}.")
     cores = cores_for(threads, scoring)
     check_counts("--threads", (cores,))
+    check_counts("--processes", (processes,))
     check_seconds(seconds)
     check_seed(seed)
     outputs = max(weights // INPUTS // 16 * 16, 16)
-    return SamplerSubject(outputs * INPUTS, cores, seconds, seed), ()
+    return SamplerSubject(outputs * INPUTS, cores, seconds, seed, processes), ()
 
 
 def tasks(plan: SamplerSubject, measuring: bool) -> list[Task[SamplerSubject]]:
