@@ -23,7 +23,7 @@ class Moves:
 
 def moved(format: str, mc: int | None, rounds: list[tuple[tuple[int, int], ...]]):
     artefact = SimpleNamespace(format=FORMATS.get(format), weights=70)
-    return bandwidth(artefact, Moves(), 8, mc, rounds, images_per_second=4e9, copy=600.0)
+    return bandwidth(artefact, Moves(), 8, mc, rounds, queries_per_second=5e8, copy=600.0)
 
 
 def test_bandwidth_of_fixed_passes() -> None:

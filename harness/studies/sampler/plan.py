@@ -33,7 +33,7 @@ def plan(
     weights: int,
     threads: int | None,
     seconds: float,
-    processes: int,
+    processes: int = 1,
     seed: int,
 ) -> tuple[SamplerSubject, tuple[str, ...]]:
     """From a user's choices; the weights are those of whole blocks of outputs.
