@@ -46,7 +46,7 @@ COMMANDS: dict[str, tuple[list[str], dict[str, str], dict[str, str]]] = {
             "backend": "reference", "limit": "9", "seed": "5", "seeds": "2", "split": "validation",
             "seconds": "2", "range": "paper", "granularity": "tensor", "sigma-offset": "integer",
             "sigma-grid": "codebook", "rounding": "dithered", "observer": "mse",
-            "calibrate": "sampled", "processes": "3", 
+            "calibrate": "sampled", "processes": "3",
             "deterministic": f"--posterior {POSTERIOR} --deterministic mean",
             "confidence": "--mc 9,auto --confidence 0.9",
         },

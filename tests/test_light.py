@@ -100,11 +100,11 @@ def test_what_is_stored_is_read_without_torch(
 SHIPPED = ("histology-colorectal", "lenet-digits", "lenet5-mnist", "resnet20-cifar10")
 _IDENTIFIED = """
 import sys
-from types import SimpleNamespace
 from sigmabench.harness.workload.hashes import _from_files
+from sigmabench.harness.workload.plan import Plan
 from sigmabench.harness.workload.workload import WORKLOADS
 for name in sys.argv[1:]:
-    plan = SimpleNamespace(workload=WORKLOADS.get(name), delta=None, posterior=None)
+    plan = Plan(WORKLOADS.get(name))
     assert _from_files(plan) is not None, name
 assert "torch" not in sys.modules
 """

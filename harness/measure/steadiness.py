@@ -6,7 +6,7 @@ import hashlib
 import time
 from dataclasses import dataclass
 
-from ..stats.latency import percentile, robust_spread
+from ..stats.samples import percentile, robust_spread
 
 _WORK = bytes(256 * 1024)
 

@@ -8,7 +8,8 @@ from itertools import chain
 from statistics import fmean
 
 from ..records.run_record import Timing
-from ..stats import latency as statistics
+from ..stats import samples as statistics
+from ..stats.latency import median_ci95
 from .clock import Samples
 
 _PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
@@ -56,7 +57,7 @@ def timing(
         inputs=inputs,
         interleaved_with=interleaved_with,
         percentiles_ns=found,
-        p50_ci95_ns=statistics.median_ci95(latency, samples.slices, processes=processes),
+        p50_ci95_ns=median_ci95(latency, samples.slices, processes=processes),
         images_per_second=batch * 1e9 / typical * ((passes / mc) if passes else 1.0),
         noise=statistics.run_noise(alike, samples.slices, processes),
         race=race,

@@ -54,12 +54,12 @@ class Contender:
         latency_ns: every timed query, in order; empty where it could not be measured.
         slices: how many queries each of its turns held.
         warmup_queries: queries before the first turn, not counted.
-        processes: how many turns it had in each fresh process; empty where there was one process.
         packages: versions in the peer's environment; empty for ours, whose versions the fingerprint
             holds.
         details: what computed it, by name: kernels, memory format and the medians it was chosen by,
             the share of a core the peer takes while idle.
         unavailable: why there are no samples, one sentence; empty if there are.
+        processes: how many turns it had in each fresh process; empty where there was one process.
     """
 
     name: str

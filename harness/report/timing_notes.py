@@ -8,7 +8,7 @@ from statistics import median
 
 from ..core.words import significant
 from ..records.reference_times import Reference
-from ..stats.latency import run_noise
+from ..stats.samples import run_noise
 
 _SAID = {
     "int8 product": "an int8 product of 1024×1024 in",

@@ -11,7 +11,7 @@ from sigmabench.harness.data.units import Units
 from sigmabench.harness.measure.audits import noise_bounded
 from sigmabench.harness.records.verdict import PASS, SPEED
 from sigmabench.harness.report.rows import place
-from sigmabench.harness.stats.latency import run_noise
+from sigmabench.harness.stats.samples import run_noise
 
 from .across import ACCURACY, Moved, moved, speedups, widest
 from .published import Published, rows_before, rows_now

@@ -16,7 +16,7 @@ from sigmabench.harness.metrics.metric import NO_INFORMATION
 from sigmabench.harness.records.peers_record import PeersRecord
 from sigmabench.harness.records.run_record import RunRecord
 from sigmabench.harness.records.verdict import ABOUT, KINDS, PASS, Verdict, verdict
-from sigmabench.harness.stats import latency as statistics
+from sigmabench.harness.stats import samples as statistics
 from sigmabench.harness.studies.peers.peer_audits import findings, quiet, same_std
 
 TOLERANCE = 1e-9  # relative, of a number that is computed again

@@ -11,14 +11,8 @@ from scipy import stats
 
 from sigmabench.harness.measure.clock import Samples
 from sigmabench.harness.measure.timing import joined, timing
-from sigmabench.harness.stats.latency import (
-    log_median_ratio,
-    median,
-    median_ci95,
-    process_medians,
-    ratio_of_medians,
-    run_noise,
-)
+from sigmabench.harness.stats.latency import log_median_ratio, median_ci95, ratio_of_medians
+from sigmabench.harness.stats.samples import median, process_medians, run_noise
 
 LATENCY = (100, 104, 102, 120, 119, 121, 90, 92, 91, 95)
 SLICES = (2, 1, 3, 2, 2)

@@ -12,15 +12,8 @@ from scipy.stats import binom, t
 
 from sigmabench.harness.measure.clock import Samples
 from sigmabench.harness.measure.timing import timing
-from sigmabench.harness.stats.latency import (
-    log_median_ratio,
-    median_ci95,
-    percentile,
-    ratio_of_medians,
-    robust_spread,
-    run_noise,
-    split,
-)
+from sigmabench.harness.stats.latency import log_median_ratio, median_ci95, ratio_of_medians
+from sigmabench.harness.stats.samples import percentile, robust_spread, run_noise, split
 
 
 @pytest.mark.parametrize(("p", "least"), [(0.5, 20), (0.9, 100), (0.99, 1000)])

@@ -358,6 +358,7 @@ def test_how_a_cell_stops_is_part_of_its_key_only_where_it_is_not_fixed(record: 
         "data",
         "network",
         "seconds",
+        "processes",
         "method",
     ):
         del known[later]

@@ -31,7 +31,8 @@ from ...machine.fingerprint import IN_PART
 from ...metrics.metric import METRICS, shown_metrics
 from ...records.run_record import RunRecord
 from ...records.verdict import INVALID, KINDS
-from ...stats.latency import log_median_ratio, median
+from ...stats.latency import log_median_ratio
+from ...stats.samples import median
 from ...stats.significance import Estimate, holm, mean_difference, newcombe
 from ...workload.cell import Cell
 from .result import HERE, NOT_JUDGED, Bytes, Comparison, Latency, Score

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...records.runtime_record import OURS, Contender, RaceBody, RaceRecord
-from ...stats.latency import Ratio, median, median_ci95, ratio_of_medians
+from ...stats.latency import Ratio, median_ci95, ratio_of_medians
+from ...stats.samples import median
 from .plan import RacePlan
 
 BASE = "INT8"  # the format whose pass is the unit

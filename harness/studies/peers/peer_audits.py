@@ -17,7 +17,7 @@ from ...predict.predicted import Summary
 from ...records.peers_record import PeerRow
 from ...records.verdict import PASS, Verdict
 from ...records.verdict import verdict as verdict_of
-from ...stats.latency import run_noise
+from ...stats.samples import run_noise
 
 STD_TOLERANCE = 0.02  # of what float32 draws keep of σ
 ERRORS = 6.0  # standard errors beside it that a layer of few weights is allowed
