@@ -308,11 +308,11 @@ def test_cells_of_one_side_are_listed():
 
 
 def test_nothing_in_common_says_in_which_field():
-    other = [changed(r, subject=replace(r.subject, posterior="f" * 16)) for r in side(2)]
+    other = [changed(r, subject=replace(r.subject, limit=50)) for r in side(2)]
     found = compare(side(1), other)
     assert found.cells == ()
     (note,) = found.notes
-    assert "posterior (0123456789abcdef in A, ffffffffffffffff in B)" in note
+    assert "limit (0 in A, 50 in B)" in note
 
 
 def test_differences_of_the_machines_are_named():
@@ -372,3 +372,38 @@ def test_drawn_within_80_columns():
         assert any(row[i : i + 3] == interval for row in rows for i in range(len(row)))
     assert sum("!" in row for row in rows) >= 6
     assert "Only in B, 6 cells" in output
+
+
+@pytest.mark.parametrize(
+    ("choice", "mine", "its"),
+    [("posterior", "a" * 16, "b" * 16), ("range", "headroom", "paper"), ("seeds", 3, 5)],
+)
+def test_sides_that_were_asked_otherwise_are_compared_in_all_else(choice, mine, its):
+    a, b = (
+        [
+            changed(one, subject=replace(one.subject, **{choice: value}))
+            for one in side(number)
+            if one.subject.format != "FP32" or choice == "posterior"
+        ]
+        for number, value in ((1, mine), (2, its))
+    )
+    found = compare(a, b)
+    assert len(found.cells) == len(a)
+    assert not found.only_a
+    assert not found.only_b
+    assert found.notes[0] == (
+        f"Where A and B differ in {choice} ({mine} in A, {its} in B), cells that are alike in all "
+        "else are compared."
+    )
+    assert found.scores
+    assert all(one.ratio is None for one in found.latency)  # of two races
+
+
+def test_cells_that_have_no_single_counterpart_are_compared_with_nothing():
+    every = [one for one in side(2) if one.subject.format == "INT8"]
+    a, *two = (
+        [changed(one, subject=replace(one.subject, range=way)) for one in every]
+        for way in ("paper", "headroom", "other")
+    )
+    assert len(compare(a, two[0]).cells) == len(a)
+    assert not compare(a, [*two[0], *two[1]]).cells

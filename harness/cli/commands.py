@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ..workload.workload import Workload
 
 T = TypeVar("T")
+#: The slowest 1 % of repeats over the median, up to which a machine counts as quiet.
+TAIL = 1.5
 
 
 def listing() -> dict[str, list[dict[str, Any]]]:
@@ -142,11 +144,13 @@ def diagnosis_tables(found: dict[str, Any]) -> list[RichSheet]:
     """`diagnosis` for a person."""
     noise = found["noise_check"]
     tail = noise["p99_over_p50"]
+    middle = noise["p50_ns"] / 1e6
     summary = {
-        "repeats": noise["repeats"],
-        "median": f"{noise['p50_ns'] / 1e6:.3f} ms",
-        "p99 / p50": "–" if tail is None else f"{tail:.2f}",
-        "robust standard deviation": f"{100 * noise['robust_std']:.1f} %",
+        "repeats": f"{noise['repeats']:,}",
+        "median": f"{middle:.3f} ms",
+        "half of the repeats": f"within ± {50 * noise['middle_half']:.1f} % of it",
+        "slowest 1 %": "–" if tail is None else f"{tail * middle:.3f} ms or more, {tail:.1f} × it",
+        "so": _quiet(tail),
     }
     return [
         _facts("Machine", found["machine"]),
@@ -154,6 +158,18 @@ def diagnosis_tables(found: dict[str, Any]) -> list[RichSheet]:
         _facts("Peers: environments of other implementations", found["peers"]),
         _facts("Noise: one thread repeating one fixed piece of work", summary),
     ]
+
+
+def _quiet(tail: float | None) -> str:
+    """What the slowest repeats say of the machine."""
+    if tail is None:
+        return "too few repeats to see a tail: give more --seconds"
+    if tail < TAIL:
+        return "this machine is quiet"
+    return (
+        "something takes this core away now and then, another program or another virtual machine: "
+        "medians may be right, high percentiles are not"
+    )
 
 
 def _facts(title: str, facts: dict[str, Any]) -> RichSheet:

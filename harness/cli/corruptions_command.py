@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ..core.errors import UserError
-from .terminal import MEMORY, Names, Numbers, echo
+from .terminal import MEMORY, Names, Numbers, echo, tell
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @click.command()
@@ -45,5 +50,18 @@ def corruptions(
     path = out or Path(f"{chosen.name}-corruptions.png")
     check_file(path)
     shown = part.images[list(images)]
-    write(contact_sheet(shown, types or tuple(CORRUPTIONS), seed, root=data), path)
+    every = types or tuple(_makeable(tuple(CORRUPTIONS), shown, data))
+    write(contact_sheet(shown, every, seed, root=data), path)
     echo(path)
+
+
+def _makeable(types: Sequence[str], images: Tensor, root: Path | None) -> Iterator[str]:
+    """Those that can be made here; of another it says why not."""
+    from ..corruptions.registered import why_not
+
+    for name in types:
+        reason = why_not(images[:1], name, root)
+        if reason:
+            tell(f"{name} is left out: {reason}")
+        else:
+            yield name

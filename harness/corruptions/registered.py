@@ -121,6 +121,21 @@ def corrupt(
     return torch.from_numpy(out).permute(0, 3, 1, 2).contiguous()
 
 
+def why_not(images: Tensor, type: str, root: Path | None) -> str:
+    """Why a type, which may need more than code, cannot be made of such images; empty if it can.
+
+    Args:
+        images: as `corrupt`; one is enough.
+        type: a name of `CORRUPTIONS`.
+        root: data root, see `splits.data_root`.
+    """
+    try:
+        corrupt(images, type, 1, root=root)
+    except UserError as reason:
+        return str(reason)
+    return ""
+
+
 def check_severity(severity: int) -> None:
     """Raises `UserError` unless it is one of 1 … 5."""
     if severity not in SEVERITIES:

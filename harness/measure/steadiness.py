@@ -6,7 +6,9 @@ import hashlib
 import time
 from dataclasses import dataclass
 
-from ..stats.samples import percentile, robust_spread
+import numpy as np
+
+from ..stats.samples import percentile
 
 _WORK = bytes(256 * 1024)
 
@@ -19,13 +21,13 @@ class NoiseCheck:
         repeats: how often it ran.
         p50_ns: median time.
         p99_over_p50: tail over median; None from fewer than 1000 repeats.
-        robust_std: robust standard deviation (1.4826 MAD) over the median.
+        middle_half: from the lower to the upper quartile, over the median.
     """
 
     repeats: int
     p50_ns: float
     p99_over_p50: float | None
-    robust_std: float
+    middle_half: float
 
 
 def noise_check(seconds: float = 1.0) -> NoiseCheck:
@@ -42,5 +44,5 @@ def noise_check(seconds: float = 1.0) -> NoiseCheck:
         repeats=len(times),
         p50_ns=float(middle),
         p99_over_p50=None if tail is None else tail / middle,
-        robust_std=robust_spread(times),
+        middle_half=float(np.subtract(*np.quantile(times, (0.75, 0.25))) / middle),
     )

@@ -13,7 +13,7 @@ from ..backends.base import BACKENDS
 from ..core.errors import UserError, unknown
 from ..core.formats import FORMATS
 from ..corruptions.copies import GENERATED, NONE, published_file, published_identity
-from ..corruptions.registered import CORRUPTIONS, SEVERITIES, check_severity, corrupt
+from ..corruptions.registered import CORRUPTIONS, SEVERITIES, check_severity, why_not
 from ..data.outside import OOD, OodSet, available, ood_sets
 from ..quantize.options import Options
 from .cell import Cell
@@ -246,10 +246,12 @@ def shift_plan(
         base: other choices, as `choices.plan_from` takes them.
 
     Returns:
-        The plan, and a line for each known set from outside that is not to be had here.
+        The plan, and a line for each type of the profile and each known set from outside that is
+        not available here.
 
     Raises:
-        UserError: a name is unknown or a number out of range.
+        UserError: a name is unknown, a number out of range, or a type that is asked for cannot be
+            made here.
     """
     if profile not in PROFILES:
         raise unknown("profile", profile, PROFILES)
@@ -268,8 +270,14 @@ def shift_plan(
     named = tuple(dict.fromkeys(size.types if types is None else types))
     kept, skipped = sets, tuple[str, ...]()
     if scoring:
-        _check_that_they_can_be_made(named, chosen)
+        lacking = _cannot_be_made(named, chosen)
+        if lacking and types is not None:
+            name, reason = next(iter(lacking.items()))
+            way_out = f"; leave {name} out of --types to go on without." * (name in CORRUPTIONS)
+            raise UserError(f"{reason.rstrip('.')}{way_out}")
+        named = tuple(name for name in named if name not in lacking)
         kept, skipped = available(sets, chosen.data, chosen.limit)
+        skipped = (*(f"{name} is left out: {why}" for name, why in lacking.items()), *skipped)
     plan = ShiftPlan(
         chosen,
         named,
@@ -281,14 +289,12 @@ def shift_plan(
     return plan, skipped
 
 
-def _check_that_they_can_be_made(types: Sequence[str], plan: Plan) -> None:
-    """Some types need more than code; better now than hours later."""
+def _cannot_be_made(types: Sequence[str], plan: Plan) -> dict[str, str]:
+    """Types that need more than code, and why they cannot be made: better now than hours later."""
+    lacking: dict[str, str] = {}
     official = plan.workload.official_corruptions
     image = torch.zeros((1, *plan.workload.input_shape), dtype=torch.uint8)
     for name in types:
         if published_file(plan.split, name, root=plan.data, official=official) is None:
-            try:
-                corrupt(image, name, 1, root=plan.data)
-            except UserError as reason:
-                way_out = f"; leave {name} out of --types to go on without." * (name in CORRUPTIONS)
-                raise UserError(f"{str(reason).rstrip('.')}{way_out}") from None
+            lacking[name] = why_not(image, name, plan.data)
+    return {name: reason for name, reason in lacking.items() if reason}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import struct
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from rich.console import Console
 
+from sigmabench.harness.cli.commands import diagnosis_tables
 from sigmabench.harness.machine import counters
 from sigmabench.harness.machine import peak_memory as memory
 from sigmabench.harness.machine.peak_memory import PeakMemory
@@ -90,7 +93,7 @@ def test_noise_check_reports_spread() -> None:
     found = noise_check(0.05)
     assert found.repeats >= 1
     assert found.p50_ns > 0
-    assert found.robust_std >= 0
+    assert found.middle_half >= 0
     assert (found.p99_over_p50 is None) == (found.repeats < 1000)
 
 
@@ -158,3 +161,17 @@ def test_counter_that_does_not_count_is_unavailable(monkeypatch: pytest.MonkeyPa
     assert "perf_event_paranoid" in counters.hardware()
     monkeypatch.setattr(counters.ctypes, "get_errno", lambda: errno.ENOSYS)
     assert "perf_event_open failed" in counters.hardware()
+
+
+@pytest.mark.parametrize(
+    ("tail", "says"), [(1.2, "quiet"), (23.7, "takes this core away"), (None, "too few repeats")]
+)
+def test_the_doctor_does_not_call_a_machine_with_a_long_tail_quiet(tail, says) -> None:
+    noise = {"repeats": 5000, "p50_ns": 1e6, "p99_over_p50": tail, "middle_half": 0.0}
+    facts = {name: {"any": "of it"} for name in ("machine", "backends", "peers")}
+    facts["noise_check"] = noise
+    console = Console(width=200, file=io.StringIO())
+    console.print(*diagnosis_tables(facts))
+    shown = console.file.getvalue()
+    assert says in shown
+    assert ("quiet" in shown) == (tail == 1.2)

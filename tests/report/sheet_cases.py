@@ -81,7 +81,7 @@ def profiled() -> ProfileRecord:
 
 
 def diagnosed() -> dict[str, object]:
-    noise = {"repeats": 20, "p50_ns": 1234567, "p99_over_p50": 1.0444, "robust_std": 0.0123}
+    noise = {"repeats": 20, "p50_ns": 1234567, "p99_over_p50": 1.0444, "middle_half": 0.0123}
     return {"machine": {"cpu": "A " * 40, "cores": 2}, "backends": {}, "noise_check": noise} | {
         "backends": {"native": "available; needs AVX2"},
         "peers": {"ipex": "available: torch 2.8.0"},

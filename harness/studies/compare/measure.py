@@ -38,6 +38,12 @@ from ...workload.cell import Cell
 from .result import HERE, NOT_JUDGED, Bytes, Comparison, Latency, Score
 
 SMALLEST_EFFECT = 0.02
+#: Of a cell, what a user may choose differently to see what it changes.
+CHOICES = (
+    "posterior", "range", "granularity", "sigma_offset", "sigma_grid", "rounding", "observer",
+    "calibration", "backend", "isa", "threads", "team", "instances", "seed", "seeds", "seconds",
+    "workload_version", "network", "data", "noise",
+)  # fmt: skip
 
 
 def compare(
@@ -76,15 +82,19 @@ def compare(
             raise unknown("metric", metric, METRICS.names())
     of_a, of_b = _newest(a), _newest(b)
     pairs = [_pair(of_a[cell], of_b[cell]) for cell in of_a if cell in of_b]
+    likened, told = _likened(
+        [cell for cell in of_a if cell not in of_b], [cell for cell in of_b if cell not in of_a]
+    )
+    pairs += [_pair(of_a[mine], of_b[its]) for mine, its in likened.items()]
     rng = np.random.Generator(np.random.PCG64(seed))
     if score_effects is None:
         score_effects = {name: METRICS.get(name).matters for name in names}
     effects = {name: score_effects.get(name, 0.0) for name in names}
     latency, scores, tests = _judged(pairs, effects, alpha, math.log1p(smallest_effect), rng)
-    only_a = tuple(cell for cell in of_a if cell not in of_b)
-    only_b = tuple(cell for cell in of_b if cell not in of_a)
+    only_a = tuple(cell for cell in of_a if cell not in of_b and cell not in likened)
+    only_b = tuple(cell for cell in of_b if cell not in of_a and cell not in likened.values())
     fingerprints = _fingerprints([x for x, _ in pairs] or a, [y for _, y in pairs] or b)
-    notes = _notes(pairs, only_a, only_b, bool(fingerprints))
+    notes = [*told, *_notes(pairs, only_a, only_b, bool(fingerprints))]
     notes += _unjudged(scores)
     if len(of_a) < len(a) or len(of_b) < len(b):
         notes.append(
@@ -126,6 +136,31 @@ def _pair(a: Newest, b: Newest) -> tuple[RunRecord, RunRecord]:
         return a[place], b[place]
     newest_a, newest_b = (max(one.values(), key=lambda record: record.created) for one in (a, b))
     return newest_a, newest_b
+
+
+def _likened(only_a: Sequence[Cell], only_b: Sequence[Cell]) -> tuple[dict[Cell, Cell], list[str]]:
+    """Cells of A to those of B that differ in nothing but how the sides were asked, and a sentence
+    on that: each such choice has one value in all of A's and another in all of B's."""
+    apart = {
+        name: values
+        for name in CHOICES
+        for values in [[{getattr(cell, name) for cell in side} for side in (only_a, only_b)]]
+        if all(len(one) == 1 for one in values) and values[0] != values[1]
+    }
+    if not apart:
+        return {}, []
+
+    def rest(cell: Cell) -> tuple[object, ...]:
+        return tuple(v for name, v in asdict(cell).items() if name not in (*apart, "method"))
+
+    its = {rest(cell): cell for cell in only_b}
+    found = {cell: its[rest(cell)] for cell in only_a if rest(cell) in its}
+    if len(set(found.values())) < len(found) or not found:
+        return {}, []
+    ways = [f"{name} ({a.pop()} in A, {b.pop()} in B)" for name, (a, b) in apart.items()]
+    return found, [
+        f"Where A and B differ in {', '.join(ways)}, cells that are alike in all else are compared."
+    ]
 
 
 def _latency(
