@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
+import posixpath
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sigmabench.harness.core.errors import UserError, first_line, unknown
-from sigmabench.harness.data.imagenet import CLASSES, splits, weights_origin, with_weights
+from sigmabench.harness.data.imagenet import (
+    CLASSES,
+    check_hash_in_name,
+    splits,
+    weights_origin,
+    with_weights,
+)
 from sigmabench.harness.data.images import Crop
 from sigmabench.harness.workload.workload import Workload
 
@@ -58,15 +65,24 @@ def torchvision_classifier(name: str, delta: float = DELTA) -> Workload:
 def torchvision_pretrained(name: str, weights: str, root: Path | None) -> nn.Module:
     """The network with its weights, from the data root or downloaded.
 
+    A download that PyTorch has kept is held against the SHA-256 in its name every time: PyTorch
+    does so once, when it fetches the file.
+
     Args:
         name: of the network.
         weights: which ones, as torchvision calls them.
         root: data root, see `splits.data_root`.
+
+    Raises:
+        UserError: the file is damaged or of another architecture, or nothing can be downloaded.
     """
 
     def download() -> dict[str, Tensor]:
-        from torchvision.models import get_model
+        from torch.hub import get_dir
+        from torchvision.models import get_model, get_model_weights
 
+        kept = posixpath.basename(get_model_weights(name)[weights].url)
+        check_hash_in_name(Path(get_dir()) / "checkpoints" / kept)
         # not the file as it is: get_model renames tensors of old ones
         state: dict[str, Tensor] = get_model(
             name, weights=weights, **torchvision_options(name)

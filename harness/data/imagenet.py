@@ -13,6 +13,8 @@ called by its WordNet id as in the original.
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 CLASSES = 1000
+_PIECE = 1 << 20
 FOLDER, WEIGHTS = "imagenet", "weights"
 #: A part to the names that its folder or tar may have.
 PARTS = {
@@ -146,6 +149,8 @@ def with_weights(
         return network
     try:
         state = download()
+    except UserError:
+        raise
     except Exception as reason:  # hubs fail in many ways
         raise UserError(
             f"The weights {names[0]} cannot be downloaded ({first_line(reason)}); put "
@@ -153,6 +158,33 @@ def with_weights(
         ) from None
     network.load_state_dict(state)
     return network
+
+
+def check_hash_in_name(path: Path) -> None:
+    """Hold a file against the first digits of its SHA-256 in its name (`resnet50-0676ba61.pth`).
+
+    Args:
+        path: of the file; one that is not there, or whose name has no such digits, passes.
+
+    Raises:
+        UserError: they differ, or the file cannot be read.
+    """
+    told = re.search(r"-([0-9a-f]{8,64})\.", path.name)
+    if told is None or not path.is_file():
+        return
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(_PIECE):
+                digest.update(piece)
+    except OSError as reason:
+        raise UserError(f"{path} cannot be read ({reason.strerror}); delete it.") from None
+    found = digest.hexdigest()
+    if not found.startswith(told[1]):
+        raise UserError(
+            f"{path} is not what was published: its SHA-256 begins with {found[:8]}, not with "
+            f"{told[1]}; delete it, and it is fetched again."
+        )
 
 
 def weights_origin(names: Sequence[str], root: Path | None) -> str:

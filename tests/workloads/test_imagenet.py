@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import pickle
 import re
@@ -26,7 +27,7 @@ from timm.data import ImageNetInfo
 from sigmabench.harness.cli.main import main
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.data import imagenet
-from sigmabench.harness.data.imagenet import synsets, with_weights
+from sigmabench.harness.data.imagenet import check_hash_in_name, synsets, with_weights
 from sigmabench.harness.data.images import Crop
 from sigmabench.harness.posterior import moped
 from sigmabench.harness.posterior.recipe import Recipe
@@ -207,6 +208,48 @@ def test_downloads_are_renamed_as_torchvision_does(monkeypatch: pytest.MonkeyPat
 def test_a_download_of_another_architecture_is_no_failure_to_download(root: Path) -> None:
     with pytest.raises(RuntimeError, match="Missing key"):
         with_weights(network(), ["toy"], root, dict)
+
+
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A network's weights as torchvision's download leaves them, in PyTorch's own folder."""
+    from torchvision.models import get_model, get_model_weights
+
+    monkeypatch.setattr("torch.hub._hub_dir", str(tmp_path / "hub"))
+    monkeypatch.delenv("SIGMABENCH_DATA", raising=False)
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    torch.manual_seed(0)
+    torch.save(get_model(SMALL).state_dict(), folder / "new.pth")
+    digest = hashlib.sha256((folder / "new.pth").read_bytes()).hexdigest()
+    path = (folder / "new.pth").rename(folder / f"{SMALL}-{digest[:8]}.pth")
+    entry = get_model_weights(SMALL)["IMAGENET1K_V1"].value
+    monkeypatch.setattr(entry, "url", f"https://nowhere.invalid/{path.name}")
+    return path
+
+
+SMALL = "squeezenet1_1"
+
+
+def test_a_download_that_is_there_is_taken(published: Path) -> None:
+    first, again = (
+        torchvision_pretrained(SMALL, "IMAGENET1K_V1", None).state_dict() for _ in range(2)
+    )
+    kept = torch.load(published, weights_only=True)
+    assert all(torch.equal(first[name], kept[name]) for name in kept)
+    assert all(torch.equal(first[name], again[name]) for name in kept)
+
+
+def test_a_download_that_was_changed_since_is_refused(published: Path) -> None:
+    published.write_bytes(published.read_bytes() + b"more")
+    with pytest.raises(UserError, match=r"squeezenet1_1-\w{8}\.pth is not what was published"):
+        torchvision_pretrained(SMALL, "IMAGENET1K_V1", None)
+
+
+@pytest.mark.parametrize("name", ["resnet50.pth", "vit-large.pth", "a-0123abc.pth"])
+def test_a_name_that_tells_no_hash_passes(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"any")
+    check_hash_in_name(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["inception_v3", "googlenet"])

@@ -42,7 +42,7 @@ SMALLEST_EFFECT = 0.02
 CHOICES = (
     "posterior", "range", "granularity", "sigma_offset", "sigma_grid", "rounding", "observer",
     "calibration", "backend", "isa", "threads", "team", "instances", "seed", "seeds", "seconds",
-    "workload_version", "network", "data", "noise",
+    "processes", "workload_version", "network", "data", "noise",
 )  # fmt: skip
 
 
