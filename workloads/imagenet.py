@@ -13,6 +13,7 @@ from sigmabench.harness.core.errors import UserError, first_line, unknown
 from sigmabench.harness.data.imagenet import (
     CLASSES,
     check_hash_in_name,
+    files_of,
     splits,
     weights_origin,
     with_weights,
@@ -199,6 +200,7 @@ def classifier(
         recipes={recipe.name: recipe for recipe in recipes},
         pretrained=pretrained,
         weights_origin=partial(weights_origin, files),
+        files=partial(files_of, files),
         delta=delta,
         official_corruptions="ImageNet-C",
         needs_data=NEEDS_DATA,

@@ -16,7 +16,8 @@ from ..core.contents import digests
 from ..core.errors import UserError, first_line
 from ..data.arrays import planes
 from ..data.images import ImageFiles, Images
-from ..data.splits import Split, data_root
+from ..data.root import data_root
+from ..data.splits import Split
 from .registered import CORRUPTIONS, SEVERITIES, check_severity, corrupt
 
 CLEAN, GENERATED, OFFICIAL = "clean", "generated", "official"

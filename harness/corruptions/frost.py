@@ -13,6 +13,7 @@ from PIL import Image
 from ..core.errors import UserError
 from ..core.whole import open_regular
 from ..data.decode import UndecodableError, decoded
+from ..data.root import DATA_VARIABLE, data_root
 from .context import Context
 from .registered import Corruption
 
@@ -45,8 +46,6 @@ def photographs(root: Path | None) -> list[Path]:
     Raises:
         UserError: there are none in either place.
     """
-    from ..data.splits import DATA_VARIABLE, data_root
-
     named = data_root(root)
     homes = [] if named is None else [named / "frost"]
     spec = find_spec(PACKAGE)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..core.errors import UserError
 from .arrays import read_npz
-from .splits import DATA_VARIABLE, cache_root, data_root
+from .root import DATA_VARIABLE, cache_root, data_root
 
 FILE = "cifar10.npz"
 _GET = (

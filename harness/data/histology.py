@@ -27,7 +27,7 @@ from torch import Tensor
 from ..core.errors import UserError
 from .arrays import planes, stored_arrays
 from .decode import UndecodableError, decoded
-from .splits import DATA_VARIABLE, data_root
+from .root import DATA_VARIABLE, data_root
 from .tissues import TISSUES
 
 FOLDER, FILE = "colorectal-histology", "kather2016_64x64_gray.npz"

@@ -25,6 +25,7 @@ import numpy as np
 
 from ..core.errors import UserError, first_line
 from ..core.whole import text_path
+from .root import DATA_VARIABLE, data_root
 
 if TYPE_CHECKING:
     from ..core.archive import Archive
@@ -66,7 +67,7 @@ def splits(
     import torch
 
     from .images import labelled
-    from .splits import DATA_VARIABLE, Split, Splits, data_root
+    from .splits import Split, Splits
 
     home = data_root(root)
     if home is None:
@@ -141,8 +142,6 @@ def with_weights(
     Raises:
         UserError: the file is damaged or of another architecture, or nothing can be downloaded.
     """
-    from .splits import DATA_VARIABLE
-
     path = _weights_file(names, root)
     if path is not None:
         network.load_state_dict(_fitting(_read(path), network, path))
@@ -198,9 +197,18 @@ def weights_origin(names: Sequence[str], root: Path | None) -> str:
     return f"{WEIGHTS}/{path.name}" if path is not None else f"their hub ({names[0]})"
 
 
-def _weights_file(names: Sequence[str], root: Path | None) -> Path | None:
-    from .splits import data_root
+def files_of(names: Sequence[str], root: Path | None) -> list[Path]:
+    """Where images and weights are read from; nothing where the weights come from their hub.
 
+    Args:
+        names: as `with_weights`.
+        root: as `with_weights`.
+    """
+    home, weights = data_root(root), _weights_file(names, root)
+    return [] if home is None or weights is None else [home / FOLDER, weights]
+
+
+def _weights_file(names: Sequence[str], root: Path | None) -> Path | None:
     home = data_root(root)
     if home is None:
         return None

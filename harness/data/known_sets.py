@@ -26,7 +26,7 @@ def svhn(root: Path | None) -> Tensor:
     import torch
     from torchvision.datasets import SVHN
 
-    from .splits import cache_root, data_root
+    from .root import cache_root, data_root
 
     named = data_root(root)
     place = named or cache_root()
@@ -52,7 +52,7 @@ def cifar100(root: Path | None) -> Tensor:
     import torch
     from torchvision.datasets import CIFAR100
 
-    from .splits import cache_root, data_root
+    from .root import cache_root, data_root
 
     named = data_root(root)
     place = named or cache_root()

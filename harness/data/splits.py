@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,15 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.contents import cache_home
 from ..core.errors import DeclarationError, UserError
 from ..core.whole import content_hash
 from ..core.words import plural
 from ..machine.torch_state import plain
 from .given import GivenLabels, as_labels, as_tensor
 from .images import Images
+from .root import DATA_VARIABLE, cache_root, data_root
 
-DATA_VARIABLE = "SIGMABENCH_DATA"
 CALIBRATION_IMAGES = 1024
 _AT_ONCE = 256  # images decoded
 
@@ -275,24 +273,6 @@ def hold_out(labels: GivenLabels, count: int, seed: int) -> tuple[Tensor, Tensor
         np.arange(len(classes)), test_size=count, random_state=seed, stratify=classes
     )
     return torch.from_numpy(np.sort(kept)), torch.from_numpy(np.sort(held))
-
-
-def data_root(root: Path | str | None) -> Path | None:
-    """`root`, else the directory that SIGMABENCH_DATA names, else None.
-
-    Raises:
-        UserError: the directory that was named does not exist.
-    """
-    value = root or os.environ.get(DATA_VARIABLE)
-    named = Path(value) if value else None
-    if named is not None and not named.is_dir():
-        raise UserError(f"There is no data directory {named}; correct --data or {DATA_VARIABLE}.")
-    return named
-
-
-def cache_root() -> Path:
-    """Where downloads go: `sigmabench/data` under XDG_CACHE_HOME or ~/.cache."""
-    return cache_home() / "data"
 
 
 MNIST_FILES = {

@@ -112,7 +112,7 @@ def fingerprint() -> Fingerprint:
         environment=_environment(),
         machine=_identity(cpu, isa),
         cpu_quota=quota(),
-        computing=_computing_hash(),
+        computing=computing_hash(),
     )
 
 
@@ -341,7 +341,7 @@ def _code_hash() -> str:
 
 
 @lru_cache(maxsize=1)
-def _computing_hash() -> str:
+def computing_hash() -> str:
     """Of what can change a result: modules and the compiled extension."""
     return _hash_of_computing(_PACKAGE)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..core.formats import FORMATS
 from ..posterior.content import content_hash_of
+from .remembered import remembered
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,9 +42,21 @@ def identity_of(plan: Plan) -> Identity:
     found = _from_files(plan)
     if found is not None:
         return found
+    if plan.posterior is not None:
+        return _loaded(plan)
+    choices = [plan.delta, plan.mean]
+    told = remembered(plan.workload, plan.data, "networks", choices, lambda: _text(_loaded(plan)))
+    return Hashes(*told.split())
+
+
+def _loaded(plan: Plan) -> Identity:
     from .prepare import load_networks
 
     return load_networks(plan)
+
+
+def _text(found: Identity) -> str:
+    return " ".join(found.hash_of(FORMATS.get(name)) for name in ("FP32", "DNN_FP32"))
 
 
 def _from_files(plan: Plan) -> Hashes | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,6 +59,8 @@ class Workload:
             name and a colon; conclusions of a study begin with the others.
         outside: sets of `OOD_SETS` that belong to this data: images that have none of its classes.
         needs_data: one sentence on the data the user must have, empty if it comes with a package.
+        files: where images and pretrained weights that users bring are read from: files and
+            folders, of a data root or None.
         digest_data: whether cells tell the images of a workload that ships by a digest too, because
             users bring their own and `version` cannot know them.
     """
@@ -85,6 +87,7 @@ class Workload:
     outside: tuple[str, ...] = ()
     needs_data: str = ""
     digest_data: bool = False
+    files: Callable[[Path | None], Sequence[Path]] | None = None
 
     def __post_init__(self) -> None:
         for name in ("model", "splits", "pretrained"):
@@ -138,6 +141,14 @@ class Workload:
         """
         if self.ships and not self.digest_data:
             return ""
+        from .remembered import remembered
+
+        def taken() -> str:
+            return self._digest_of(split, data, limit)
+
+        return remembered(self, data, "images", [split, limit], taken)
+
+    def _digest_of(self, split: str, data: Path | None, limit: int | None) -> str:
         from ..data.splits import CALIBRATION_IMAGES
         from .declared import splits_of
 

@@ -12,7 +12,8 @@ import torch
 
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.data import splits as data
-from sigmabench.harness.data.splits import Split, data_root, hold_out, mnist
+from sigmabench.harness.data.root import data_root
+from sigmabench.harness.data.splits import Split, hold_out, mnist
 
 
 def split(count: int = 6, **changed: object) -> Split:
