@@ -17,7 +17,7 @@ All p-values of one comparison are corrected together (Holm, 1979).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -81,18 +81,15 @@ def compare(
         if metric not in METRICS:
             raise unknown("metric", metric, METRICS.names())
     of_a, of_b = _newest(a), _newest(b)
-    pairs = [_pair(of_a[cell], of_b[cell]) for cell in of_a if cell in of_b]
-    likened, told = _likened(
-        [cell for cell in of_a if cell not in of_b], [cell for cell in of_b if cell not in of_a]
-    )
-    pairs += [_pair(of_a[mine], of_b[its]) for mine, its in likened.items()]
+    counterpart, told = _counterparts(of_a, of_b)
+    pairs = [_pair(of_a[mine], of_b[its]) for mine, its in counterpart.items()]
     rng = np.random.Generator(np.random.PCG64(seed))
     if score_effects is None:
         score_effects = {name: METRICS.get(name).matters for name in names}
     effects = {name: score_effects.get(name, 0.0) for name in names}
     latency, scores, tests = _judged(pairs, effects, alpha, math.log1p(smallest_effect), rng)
-    only_a = tuple(cell for cell in of_a if cell not in of_b and cell not in likened)
-    only_b = tuple(cell for cell in of_b if cell not in of_a and cell not in likened.values())
+    only_a = tuple(cell for cell in of_a if cell not in counterpart)
+    only_b = tuple(cell for cell in of_b if cell not in counterpart.values())
     fingerprints = _fingerprints([x for x, _ in pairs] or a, [y for _, y in pairs] or b)
     notes = [*told, *_notes(pairs, only_a, only_b, bool(fingerprints))]
     notes += _unjudged(scores)
@@ -136,6 +133,18 @@ def _pair(a: Newest, b: Newest) -> tuple[RunRecord, RunRecord]:
         return a[place], b[place]
     newest_a, newest_b = (max(one.values(), key=lambda record: record.created) for one in (a, b))
     return newest_a, newest_b
+
+
+def _counterparts(
+    of_a: Collection[Cell], of_b: Collection[Cell]
+) -> tuple[dict[Cell, Cell], list[str]]:
+    """Cells of A to those of B that they are compared with, and a sentence on those that are not
+    the same."""
+    same = {cell: cell for cell in of_a if cell in of_b}
+    likened, told = _likened(
+        [cell for cell in of_a if cell not in same], [cell for cell in of_b if cell not in same]
+    )
+    return {**same, **likened}, told
 
 
 def _likened(only_a: Sequence[Cell], only_b: Sequence[Cell]) -> tuple[dict[Cell, Cell], list[str]]:
