@@ -71,11 +71,7 @@ def compare(
     Raises:
         UserError: a side is empty, or a metric is unknown.
     """
-    for name, side in (("A", a), ("B", b)):
-        if not side:
-            raise UserError(
-                f"Side {name} of the comparison has no records; name a directory of some."
-            )
+    _check_sides(a, b)
     names = [one.name for one in shown_metrics()] if metrics is None else metrics
     for metric in names:
         if metric not in METRICS:
@@ -133,6 +129,14 @@ def _pair(a: Newest, b: Newest) -> tuple[RunRecord, RunRecord]:
         return a[place], b[place]
     newest_a, newest_b = (max(one.values(), key=lambda record: record.created) for one in (a, b))
     return newest_a, newest_b
+
+
+def _check_sides(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> None:
+    for name, side in (("A", a), ("B", b)):
+        if not side:
+            raise UserError(
+                f"Side {name} of the comparison has no records; name a directory of some."
+            )
 
 
 def _counterparts(
