@@ -16,3 +16,4 @@ done
 report resnet50-imagenet --study shift
 report histology-colorectal --study selective
 python -m results.again
+python results/pages

@@ -30,6 +30,10 @@ KINDS: dict[str, dict[str, None]] = {
     "pdf": {"CreationDate": None, "Producer": None},
 }
 
+#: The outline of a shape in an SVG, and a number in it that is more precise than anyone sees.
+_PATH = re.compile(r'(?<= d=")[^"]*')
+_LONG = re.compile(r"-?\d+\.\d{3,}")
+
 
 def save(figures: Iterable[Figure], out_dir: Path, slug: str) -> list[Path]:
     """Write figures as SVG and as PNG.
@@ -143,7 +147,17 @@ def _bytes(made: Drawn, kind: str, salt: str, fonttype: str = "path") -> bytes:
     ):
         warnings.filterwarnings("ignore", "Glyph")  # it has the character that a font lacks
         made.savefig(out, format=kind, metadata=KINDS[kind], transparent=kind == "svg")
-    return visible(out.getvalue().decode()).encode() if kind == "svg" else out.getvalue()
+    return _svg(out.getvalue()) if kind == "svg" else out.getvalue()
+
+
+def _svg(drawn: bytes) -> bytes:
+    """Without what steers a terminal, and coordinates to a hundredth of a point."""
+    text = _PATH.sub(lambda path: _LONG.sub(_shorter, path[0]), drawn.decode())
+    return visible(text).encode()
+
+
+def _shorter(number: re.Match[str]) -> str:
+    return f"{float(number[0]):.2f}"
 
 
 def _panels(figure: Figure, places: NDArray[Any]) -> None:

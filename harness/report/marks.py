@@ -15,7 +15,7 @@ from PIL import Image
 from ..core.figure import Band, Bars, Boxes, Mark, Numbers, Picture, Points, Rule, Steps
 from .style import FAINT, TONES, colour, face, line, marked
 
-_HATCHES = {"": "", "lines": "///", "dots": "...", "crosses": "xxx"}
+_HATCHES = {"": "", "lines": "///", "dots": "..", "crosses": "xxx"}
 
 
 def mark_on(axes: Axes, mark: Mark) -> None:

@@ -1,0 +1,80 @@
+"""Which of the stored records a page is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.core.words import plural
+from sigmabench.harness.records.envelope import Record
+from sigmabench.harness.records.store import fingerprint_hash
+
+R = TypeVar("R", bound=Record[Any, Any])
+
+
+def youngest(
+    records: Sequence[R], complete: Callable[[Sequence[R]], bool], what: str
+) -> tuple[R, ...]:
+    """The youngest complete set of records from one machine, its software and computing code.
+
+    Args:
+        records: of any machines and code.
+        complete: whether such a set holds all that is asked for.
+        what: is asked for, in words.
+
+    Raises:
+        UserError: no set is complete.
+    """
+    groups: dict[str, list[R]] = {}
+    for record in sorted(records, key=lambda one: one.created):
+        groups.setdefault(fingerprint_hash(record.fingerprint), []).append(record)
+    whole = [group for group in groups.values() if complete(group)]
+    if not whole:
+        raise UserError(
+            f"None of {plural(len(groups), 'set')} of records from one machine and code holds "
+            f"{what}; measure it, or ask for less in the template."
+        )
+    return tuple(max(whole, key=lambda group: group[-1].created))
+
+
+class Origin:
+    """Where and when records were made, in words.
+
+    Args:
+        records: of one machine and code.
+    """
+
+    def __init__(self, records: Sequence[Record[Any, Any]]) -> None:
+        self.records = records
+        self._made = records[0].fingerprint
+
+    @property
+    def machine(self) -> str:
+        """The processor and what sets it apart."""
+        return self._made.shown.partition(" (machine")[0]
+
+    @property
+    def day(self) -> str:
+        """The day, or the first and the last."""
+        days = sorted({record.created[:10] for record in self.records})
+        return days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+
+    @property
+    def commit(self) -> str:
+        """First digits of the commit whose code made them."""
+        return (self._made.commit or "unknown")[:12]
+
+    @property
+    def commands(self) -> list[str]:
+        """The command lines that made them."""
+        return list(dict.fromkeys(record.provenance.command for record in self.records))
+
+    @property
+    def amx(self) -> bool:
+        """Whether the processor has AMX."""
+        return "amx_int8" in self._made.isa
+
+    def package(self, name: str) -> str:
+        """Version of a package."""
+        return self._made.packages[name]

@@ -1,0 +1,202 @@
+"""The table of the first page: every shipped workload in a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sigmabench.harness.core import words
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.records.run_record import RUN_RECORDS, RunRecord
+from sigmabench.harness.records.store import Store, fingerprint_hash
+from sigmabench.harness.records.verdict import INVALID, KINDS, SPEED
+from sigmabench.harness.workload.cell import MEAN
+
+from ..published import RESULTS
+from .chosen import Origin, youngest
+from .lines import wrapped
+from .races import Peers, peers
+from .runs import Run, Runs
+
+BEGIN, END = "<!-- headline -->", "<!-- end -->"
+WORKLOADS = (
+    "lenet-digits",
+    "lenet5-mnist",
+    "resnet20-cifar10",
+    "resnet50-imagenet",
+    "histology-colorectal",
+)
+_FORMATS = ("FP32", "INT8")
+_HEADS = (
+    "workload",
+    "accuracy %, T passes",
+    "mean network, one pass",
+    "NLL, T passes",
+    "mean network, one pass",
+    "time ÷ FP32",
+    "time ÷ the faster peer's deterministic INT8",
+    "file, FP32 ÷ INT8",
+    "verdict",
+)
+_CALLED = {"ipex": "IPEX", "inductor": "torch.compile", "openvino": "OpenVINO"}
+_BATCH, _MC = 32, 50
+
+
+@dataclass(frozen=True)
+class Row:
+    """One workload.
+
+    Attributes:
+        runs: its records.
+        peers: the comparison with peers on the same machine, if there is one.
+    """
+
+    runs: Runs
+    peers: Peers | None
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """As the table has them."""
+        int8, mean = self._at_most("INT8"), self._mean_network()
+        accuracy, nll = (
+            (words.fixed(int8.mean(metric), decimals), self._of(mean, metric, decimals))
+            for metric, decimals in (("accuracy", 2), ("nll", 4))
+        )
+        name = int8.record.subject.workload
+        return (
+            f"[{name}](results/{name}/README.md)",
+            *accuracy,
+            *nll,
+            self._time(),
+            self._rival(),
+            words.times(int8.size.ratio_file),
+            self._verdict([self._at_most("FP32"), int8]),
+        )
+
+    @staticmethod
+    def _of(mean: Run | None, metric: str, decimals: int) -> str:
+        return words.MISSING if mean is None else words.fixed(mean.mean(metric), decimals)
+
+    def _at_most(self, format: str) -> Run:
+        """The record of the most passes."""
+        found = self.runs.where(format=format, stopping="fixed")
+        return max(found, key=lambda run: (run.record.subject.mc, -run.record.subject.batch))
+
+    def _mean_network(self) -> Run | None:
+        """One pass of the posterior's mean network in INT8."""
+        found = self.runs.where(method=MEAN, format="DNN_INT8")
+        return found[0] if found else None
+
+    def _time(self) -> str:
+        """A pass of INT8 over one of FP32 that took turns with it; where it can be, as the notes
+        say."""
+        found = [run for run in self.runs.where(format="INT8", stopping="fixed") if run.row.speedup]
+        valid = [run for run in found if not run.noisy]
+        if not valid:
+            return words.MISSING
+        cells = ((run.record.subject.batch == _BATCH, run.record.subject.mc) for run in valid)
+        (_, mc), run = max(zip(cells, valid, strict=True), key=lambda one: one[0])
+        batch = run.record.subject.batch
+        apart = [f"T = {mc}"] * (mc != _MC) + [f"batch {batch}"] * (batch != _BATCH)
+        return f"{1 / run.speedup:.2f}" + (f" ({', '.join(apart)})" if apart else "")
+
+    def _rival(self) -> str:
+        if self.peers is None or SPEED in self.peers.invalid or not self.peers.rivals:
+            return words.MISSING
+        rival = self.peers.rivals[0]
+        by = rival.partition(" ")[0]
+        ratio = self.peers.turns.ratio("INT8", rival)
+        return f"{ratio.value:.2f} ({_CALLED.get(by, by)})"
+
+    @staticmethod
+    def _verdict(shown: Sequence[Run]) -> str:
+        bad = [k for k in KINDS if any(run.record.verdict.of(k) == INVALID for run in shown)]
+        return f"{words.first(bad)} invalid" if bad else "valid"
+
+
+def headline() -> str:
+    """The table, and below it which machine and code it is of.
+
+    All rows are of one machine and computing code where one holds all workloads, the youngest if
+    several do. Else each row has the youngest complete set of its own.
+    """
+    stored = {name: _stored(name) for name in WORKLOADS}
+    common = _common(stored)
+    rows = [_row(name, found, common) for name, found in stored.items()]
+    lines = [_HEADS, ("---",) * len(_HEADS), *(row.cells for row in rows)]
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return f"{table}\n\n{wrapped(_notes(rows))}"
+
+
+def replaced(text: str) -> str:
+    """The first page with the table as it is now.
+
+    Raises:
+        UserError: it has no marks.
+    """
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise UserError(f"README.md has no {BEGIN} and {END}; write them where the table belongs.")
+    return f"{before}{BEGIN}\n{headline()}{END}{after}"
+
+
+def _stored(workload: str) -> list[RunRecord]:
+    where = {"split": "test", "limit": 0}
+    return Store(RESULTS, RUN_RECORDS).records(workload, latest=False, **where)
+
+
+def _complete(group: Sequence[RunRecord]) -> bool:
+    return set(_FORMATS) <= {one.subject.format for one in group}
+
+
+def _common(stored: dict[str, list[RunRecord]]) -> str | None:
+    """The hash of the machine and code that all workloads have a complete set of."""
+    found: dict[str, str] = {}
+    for code in {fingerprint_hash(one.fingerprint) for group in stored.values() for one in group}:
+        groups = [
+            [r for r in g if fingerprint_hash(r.fingerprint) == code] for g in stored.values()
+        ]
+        if all(map(_complete, groups)):
+            found[code] = max(one.created for group in groups for one in group)
+    return max(found, key=lambda code: found[code]) if found else None
+
+
+def _row(workload: str, found: Sequence[RunRecord], common: str | None) -> Row:
+    def wanted(group: Sequence[RunRecord]) -> bool:
+        return _complete(group) and common in (None, fingerprint_hash(group[0].fingerprint))
+
+    runs = Runs(youngest(found, wanted, f"{workload} in {' and '.join(_FORMATS)}"))
+    return Row(runs, _beside(workload, runs))
+
+
+def _beside(workload: str, runs: Runs) -> Peers | None:
+    """The comparison with peers, where it is of the same machine."""
+    try:
+        found = peers(workload)
+    except UserError:
+        return None
+    same = found.record.fingerprint.place == runs.records[0].fingerprint.place
+    return found if same else None
+
+
+def _notes(rows: Sequence[Row]) -> str:
+    told: dict[str, list[str]] = {}
+    for row in rows:
+        name = row.runs.records[0].subject.workload
+        told.setdefault(_made(row.runs), []).append(name)
+    if len(told) == 1:
+        where = f"All of it was measured on {next(iter(told))}."
+    else:
+        parts = (f"{' and '.join(names)} on {made}" for made, names in told.items())
+        where = f"Measured: {'; '.join(parts)}."
+    return (
+        f"{where} All columns are of INT8; scores are means over seeds at T = {_MC}, and the mean "
+        f"network is that of the same posterior. Times are of one pass at batch {_BATCH} and "
+        f"T = {_MC} unless a cell says otherwise, each ratio of one race, that with peers of "
+        "[another](results/peers/README.md) on the same machine. – stands where no record answers."
+    )
+
+
+def _made(origin: Origin) -> str:
+    return f"{origin.machine} ({origin.day}, commit {origin.commit})"
