@@ -107,7 +107,7 @@ def test_the_estimate_of_timing_is_what_the_clock_takes(query: float, least: int
 class Fixed:
     """A contender whose pass takes what a test says."""
 
-    name, by, format, backend = "fixed", "test", "FP32", "float"
+    name, by, format, backend, streams = "fixed", "test", "FP32", "float", 1
 
     def __init__(self, seconds: float) -> None:
         self.seconds, self.spent = seconds, 0.0

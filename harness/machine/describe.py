@@ -85,7 +85,7 @@ _TELLING = (
             "referral", "sample", "*figures", "*sheet", "*sheets",
         )
     ),
-    "studies/compare/*",
+    "studies/compare/*", "race/rivals.py",
 )  # fmt: skip
 _CPUS = Path("/sys/devices/system/cpu")
 _NODES = Path("/sys/devices/system/node")

@@ -16,6 +16,7 @@ from ..records.runtime_record import Contender
 from .environment import Environment
 from .process import PeerError, Process
 
+_TOLD = {"form", "forms", "together", "streams", "details", "versions"}
 PAUSE_SECONDS = 0.015  # what OpenMP's threads may spin after a call, and some
 IDLE_SHARE = 0.05  # of a core, beyond which an idle peer disturbs the others
 LOAD_SECONDS = 900.0  # a compiler may take minutes
@@ -65,10 +66,17 @@ class Remote:
         assert isinstance(versions, dict)
         return versions
 
+    @property
+    def streams(self) -> int:
+        """As the process tells."""
+        streams = self.told["streams"]
+        assert isinstance(streams, int)
+        return streams
+
     def query(self, index: int, passes: int) -> int:
         """See `Runner`; the peer's own clock."""
         taken = self.process.ask({"run": passes}, RUN_SECONDS).get("ns")
-        if not isinstance(taken, list) or len(taken) != passes:
+        if not isinstance(taken, list) or len(taken) != (1 if self.told["together"] else passes):
             raise PeerError(f"{self.name} did not time {passes} passes.")
         return sum(taken)
 
@@ -119,14 +127,16 @@ class Remote:
         return found
 
     def details(self) -> dict[str, str]:
-        """Memory format, and what it was chosen by."""
-        forms = self.told["forms"]
+        """How it runs, what that was chosen by, and what it says of itself."""
+        forms, own = self.told["forms"], self.told["details"]
         assert isinstance(forms, dict)
+        assert isinstance(own, dict)
         medians = ", ".join(f"{name} {value / 1e6:.4g} ms" for name, value in forms.items())
         return {
             "input": str(self.told["form"]),
             "tried": medians,
             "idle_core_share": f"{self.idle_share:.3f}",
+            **own,
         }
 
 
@@ -187,7 +197,7 @@ def _start(stack: ExitStack, environment: Environment, name: str, job: Mapping[s
     called = f"{peer.name} {name}"
     process = stack.enter_context(Process(environment.python, peer.worker, job["threads"], called))
     told = process.ask({"load": {**job, "format": name}}, LOAD_SECONDS).get("loaded")
-    if not isinstance(told, dict) or not {"form", "forms", "versions"} <= set(told):
+    if not isinstance(told, dict) or not set(told) >= _TOLD:
         raise PeerError(f"{called} does not say what it loaded.")
     time.sleep(PAUSE_SECONDS)
     idle = process.idle_share()

@@ -73,7 +73,7 @@ class Peer:
 _BOTH = {name: name for name in ("FP32", "INT8", "DNN_FP32", "DNN_BF16", "DNN_INT8")}
 IPEX = Peer(
     name="ipex",
-    title="Intel Extension for PyTorch: traced and frozen",
+    title="Intel Extension for PyTorch (ended: 2.8.0 was its last release), traced and frozen",
     worker=_WORKERS / "ipex_worker.py",
     pins={
         "torch": "2.8.0",
@@ -91,6 +91,26 @@ INDUCTOR = Peer(
     pins={"torch": "2.14.1", "torchvision": "0.29.1", "timm": "1.0.31", "torchao": "0.18.0"},
     bare=(),
     formats=_BOTH,
+)
+#: How OpenVINO's cores are shared out: all of them to one inference, or one to each of as many.
+ONE_STREAM, STREAM_PER_CORE = "1 stream", "1 stream per core"
+OPENVINO = Peer(
+    name="openvino",
+    title="OpenVINO, with NNCF's quantization",
+    worker=_WORKERS / "openvino_worker.py",
+    pins={
+        "torch": "2.14.1",
+        "torchvision": "0.29.1",
+        "timm": "1.0.31",
+        "openvino": "2026.4.1",
+        "nncf": "3.4.0",
+    },
+    bare=(),
+    formats={
+        f"{name} ({streams})": name
+        for name in ("DNN_FP32", "DNN_BF16", "DNN_INT8")
+        for streams in (ONE_STREAM, STREAM_PER_CORE)
+    },
 )
 BAYESIAN_TORCH = Peer(
     name="bayesian-torch",
@@ -112,6 +132,7 @@ PEERS: Registry[Peer] = Registry(
         "bayesian-torch": f"{__name__}:BAYESIAN_TORCH",
         "inductor": f"{__name__}:INDUCTOR",
         "ipex": f"{__name__}:IPEX",
+        "openvino": f"{__name__}:OPENVINO",
     },
 )
 

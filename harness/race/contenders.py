@@ -34,6 +34,8 @@ class Runner(Protocol):
         format: as in `sigmabench list`.
         backend: what computes it.
         packages: see `runtime_record.Contender`.
+        streams: passes that it computes side by side, so that a query is to hold a multiple of
+            them; 1 where it divides any number among its cores.
     """
 
     @property
@@ -50,6 +52,9 @@ class Runner(Protocol):
 
     @property
     def packages(self) -> dict[str, str]: ...
+
+    @property
+    def streams(self) -> int: ...
 
     def query(self, index: int, passes: int) -> int:
         """Nanoseconds of query `index` of so many passes.
@@ -75,6 +80,7 @@ class Local:
     images: list[Tensor] = field(default_factory=list)
     by: str = OURS
     packages: dict[str, str] = field(default_factory=dict)
+    streams: int = 1
 
     @property
     def name(self) -> str:

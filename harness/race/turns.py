@@ -101,6 +101,12 @@ def _timed(
     return [task.contender(taken) for task, taken in zip(tasks, samples, strict=True)]
 
 
+def whole_rounds(passes: int, most: int, streams: int) -> int:
+    """T of what computes `streams` passes side by side: a multiple of them, unless that is more
+    than `most`, so that no stream waits while the others end."""
+    return min(most, max(1, passes // streams) * streams)
+
+
 class _Last:
     """Who was last: whoever follows another waits until the other's threads sleep."""
 
@@ -125,9 +131,7 @@ class _Task:
         self._give_up_ns = int(turns.seconds * 1e9)
         self._calls = 0
         self._pass_seconds = self._probe()
-        self.passes = passes_per_query(
-            self._pass_seconds, turns.mc, turns.threads, turns.query_seconds
-        )
+        self.passes = self._passes(self._pass_seconds)
 
     def __call__(self, index: int) -> int:
         if not self.failure and self._last.changed(self):
@@ -138,10 +142,10 @@ class _Task:
 
     def expected_seconds(self, times: float) -> float:
         """How long its turns take in all, were a pass so many times as long."""
-        each, turns = self._pass_seconds * times, self._turns
-        query = each * passes_per_query(each, turns.mc, turns.threads, turns.query_seconds)
+        each = self._pass_seconds * times
+        query = each * self._passes(each)
         least = self._least(query)
-        return 0.0 if self.failure else expected_seconds(query, turns.seconds, least)
+        return 0.0 if self.failure else expected_seconds(query, self._turns.seconds, least)
 
     @property
     def min_samples(self) -> int:
@@ -177,6 +181,11 @@ class _Task:
             slices=samples.slices,
             warmup_queries=samples.warmup,
         )
+
+    def _passes(self, seconds: float) -> int:
+        turns = self._turns
+        fit = passes_per_query(seconds, turns.mc, turns.threads, turns.query_seconds)
+        return whole_rounds(fit, turns.mc, self.runner.streams)
 
     def _probe(self) -> float:
         """Seconds a pass, the best of a few queries."""

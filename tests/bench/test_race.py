@@ -23,7 +23,14 @@ from sigmabench.harness.machine import cores
 from sigmabench.harness.machine.describe import fingerprint
 from sigmabench.harness.peers.environment import Environment
 from sigmabench.harness.race.networks import NETWORKS
-from sigmabench.harness.race.turns import QUERY_SECONDS, passes_per_query
+from sigmabench.harness.race.rivals import (
+    base_of,
+    fastest_peer,
+    headline,
+    over_fastest_peer,
+    pass_ratio,
+)
+from sigmabench.harness.race.turns import QUERY_SECONDS, passes_per_query, whole_rounds
 from sigmabench.harness.records.envelope import Provenance
 from sigmabench.harness.records.runtime_record import (
     MEMORY,
@@ -38,7 +45,7 @@ from sigmabench.harness.records.store import Policy, Store
 from sigmabench.harness.studies.passes import document as table
 from sigmabench.harness.studies.passes import measure
 from sigmabench.harness.studies.passes import plan as plans
-from sigmabench.harness.studies.passes.analyse import base_of, pass_ms, pass_ratio
+from sigmabench.harness.studies.passes.analyse import pass_ms
 from sigmabench.harness.studies.passes.plan import RacePlan
 
 FLOATS = ("FP32", "BF16")
@@ -200,14 +207,58 @@ def test_figures_are_a_pass_s():
     ours = steady("INT8", "INT8", 50, 100_000_000)
     peer = steady("peer INT8", "INT8", 2, 12_000_000, by="peer")
     one = made(peer, ours)
-    assert base_of(one.body) is ours
+    assert base_of(one.body.contenders) is ours
     assert pass_ms(ours) == pytest.approx((2, 2, 2))
     ratio = pass_ratio(peer, ours)
     assert (ratio.value, ratio.low, ratio.high) == pytest.approx((3, 3, 3))
     figures = table.to_dict(one)["figures"]
     assert figures["peer INT8"]["over_int8"]["value"] == pytest.approx(3)
-    assert base_of(made(peer).body) is None
+    assert base_of([peer]) is None
     assert "over_int8" not in table.to_dict(made(peer))["figures"]["peer INT8"]
+
+
+def test_the_fastest_deterministic_int8_of_a_peer_is_what_ours_is_held_against():
+    """By the median of a pass, whoever's and in whatever mode; floats, draws and ours are none."""
+    ours = steady("INT8", "INT8", 50, 100_000_000)  # 2 ms a pass
+    one = steady("a DNN_INT8 (1 stream)", "DNN_INT8", 5, 20_000_000, by="a")
+    per_core = steady("a DNN_INT8 (1 stream per core)", "DNN_INT8", 50, 80_000_000, by="a")
+    others = [
+        steady("DNN_INT8 (fixed)", "DNN_INT8", 50, 1_000_000),
+        steady("b INT8", "INT8", 50, 1_000_000, by="b"),
+        steady("b DNN_BF16", "DNN_BF16", 50, 1_000_000, by="b"),
+        steady("b DNN_INT8", "DNN_INT8", 1, 90_000_000, by="b"),
+        Contender("c DNN_INT8", "c", "DNN_INT8", "c", 1, unavailable="It is not here."),
+    ]
+    race = [*others, one, ours, per_core]
+    assert fastest_peer(race) is per_core
+    assert fastest_peer(race, "DNN_BF16") is others[2]
+    peer, ratio = over_fastest_peer(race)
+    assert peer is per_core
+    assert (ratio.value, ratio.low, ratio.high) == pytest.approx((1.25, 1.25, 1.25))
+    (told,) = headline(race)
+    assert told == (
+        "Our INT8 pass takes 1.25 (95 % interval 1.25–1.25) times the time of the fastest "
+        "deterministic INT8 pass of a peer, a DNN_INT8 (1 stream per core)."
+    )
+    assert table.notes(made(*race))[0] == told
+    shown = table.to_dict(made(*race))["int8_over_fastest_peer"]
+    assert shown == {"peer": per_core.name, "value": 1.25, "low": ratio.low, "high": ratio.high}
+    for some in ([ours, *others[:3]], [one, per_core]):
+        assert headline(some) == []
+        assert "int8_over_fastest_peer" not in table.to_dict(made(*some))
+
+
+def test_passes_side_by_side_are_timed_as_a_whole(tmp_path):
+    """In whole rounds of its streams: 4 of T = 5, at once."""
+    peer = fake_peer(tmp_path, ("BESIDE",))
+    plan = planned(peers=(peer,), environments=tmp_path, mc=5, formats=("FP32",))
+    (one,) = studied("passes", plan, tmp_path / "results")
+    fixed, beside = one.body.contenders
+    assert (fixed.mc, beside.mc) == (5, 4)
+    assert len(beside.latency_ns) == sum(beside.slices) >= 20
+    assert beside.details["kernels"] == "made up"
+    log = (tmp_path / "worker.py.log").read_text().split()
+    assert log.count("4") >= len(beside.latency_ns)
 
 
 @given(st.floats(1e-6, 10, allow_nan=False), st.integers(1, 200), st.integers(1, 64))
@@ -216,6 +267,14 @@ def test_passes_a_query(seconds, most, threads):
     assert 1 <= count <= most
     assert count == 1 or count * seconds <= QUERY_SECONDS * (1 + 1e-9)
     assert count in (1, most) or count % threads == 0
+
+
+@pytest.mark.parametrize(
+    ("passes", "most", "streams", "expected"),
+    [(50, 50, 1, 50), (50, 50, 16, 48), (1, 50, 16, 16), (1, 10, 16, 10), (7, 50, 2, 6)],
+)
+def test_passes_side_by_side_are_whole_rounds(passes, most, streams, expected):
+    assert whole_rounds(passes, most, streams) == expected
 
 
 @pytest.mark.parametrize(

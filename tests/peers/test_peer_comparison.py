@@ -25,12 +25,12 @@ from sigmabench.harness.records.store import Policy, Store
 from sigmabench.harness.report.rendering import terminal
 from sigmabench.harness.studies.peers import document as table
 from sigmabench.harness.studies.peers import judge
-from sigmabench.harness.studies.peers.plan import PeersPlan, answers, nearest, plan
+from sigmabench.harness.studies.peers.plan import DEFAULT, PeersPlan, answers, nearest, plan
 from sigmabench.harness.studies.peers.plan import asked as asks
 from sigmabench.harness.workload.prepare import prepare
 
 FORMATS = ("FP32", "DNN_FP32", "INT8_SIGMA1")
-FAKES = ("GOOD", "DRAWN", "SHRUNK", "BLIND", "CRASH", "REFUSE")
+FAKES = ("GOOD", "BESIDE", "DRAWN", "SHRUNK", "BLIND", "CRASH", "REFUSE")
 
 
 ASKED = {
@@ -80,6 +80,7 @@ def test_the_same_network_gives_the_same_scores(rows, compared):
     ours, theirs = rows["DNN_FP32 (fixed)"], rows["fake GOOD"]
     assert theirs.scores["accuracy"] == ours.scores["accuracy"]
     assert theirs.scores["nll"] == pytest.approx(ours.scores["nll"], rel=1e-4)
+    assert rows["fake BESIDE"].scores == theirs.scores
     assert theirs.scores["mutual_information"] is None
     assert rows["fake DRAWN"].scores["mutual_information"] > 0
     assert rows["fake DRAWN"].scores["nll"] == pytest.approx(rows["FP32"].scores["nll"], rel=0.3)
@@ -213,6 +214,17 @@ def test_a_superseded_comparison_is_shown_whatever_the_digest_of_its_images():
     assert answers(stored) not in asks(replace(asked, mc=11))
     assert nearest([stored], [replace(asked, mc=11)]) == " (the nearest has mc 10, not 11)"
     assert any(note.startswith("superseded: ") for note in table.notes(stored))
+
+
+def test_all_peers_are_answered_by_records_from_before_openvino():
+    results = Path(__file__).parents[2] / "results"
+    (stored,) = Store(results, COMPARISONS).records("lenet5-mnist")
+    everyone = replace(stored.subject, peers={name: {} for name in DEFAULT})
+    assert answers(stored) in asks(everyone)
+    assert answers(stored) in asks(stored.subject)
+    assert answers(stored) not in asks(replace(everyone, mc=11))
+    some = {name: {} for name in DEFAULT if name != "ipex"}
+    assert answers(stored) not in asks(replace(everyone, peers=some))
 
 
 def test_a_full_folder_is_nobody_s_fault(tmp_path, monkeypatch):

@@ -20,6 +20,7 @@ from sigmabench.harness.peers.environment import (
     BAYESIAN_TORCH,
     INDUCTOR,
     IPEX,
+    OPENVINO,
     PEERS,
     Peer,
     chosen,
@@ -45,7 +46,7 @@ def test_pins_are_those_of_the_requirements(name):
 
 def test_a_missing_environment_says_how_to_build_it(tmp_path):
     """By a command that needs no file of this repository."""
-    for peer in (IPEX, BAYESIAN_TORCH, INDUCTOR):
+    for peer in (IPEX, BAYESIAN_TORCH, INDUCTOR, OPENVINO):
         told = find(peer, tmp_path).unavailable
         assert f"build it with `python3 -m venv {tmp_path / peer.name} && " in told
         words = told.split("`")[1].split()
@@ -95,7 +96,8 @@ def test_doctor_looks_where_it_is_told(tmp_path):
     done = CliRunner().invoke(main, command)
     told = json.loads(done.stdout)["peers"]
     assert told["ipex"].startswith(f"{folder / 'python'} does not run (status 9)")
-    assert told["inductor"].startswith(f"There is no environment {tmp_path / 'inductor'}")
+    for name in ("inductor", "openvino"):
+        assert told[name].startswith(f"There is no environment {tmp_path / name}")
 
 
 def test_chosen():
@@ -111,9 +113,10 @@ def test_what_runs_elsewhere_imports_nothing_of_ours():
     folder = Path(workers.__file__).parent
     sources = [NETWORKS.get(name).source().rpartition(":")[0] for name in NETWORKS]
     files = [*folder.glob("*.py"), *(Path(source) for source in sources if source.endswith(".py"))]
-    assert len(files) == 10
+    assert len(files) == 11
     beside = {file.stem for file in folder.glob("*.py")}
     libraries = {"torch", "numpy", "bayesian_torch", "intel_extension_for_pytorch", "torchao"}
+    libraries |= {"openvino", "nncf"}
     allowed = {*sys.stdlib_module_names, *libraries, *beside}
     for file in files:
         for node in ast.walk(ast.parse(file.read_text())):

@@ -53,6 +53,18 @@ def test_it_times_itself_and_takes_its_faster_form(tmp_path):
         psutil.Process(process._process.pid)
 
 
+def test_what_computes_passes_side_by_side_times_them_together(tmp_path):
+    with start(tmp_path) as process:
+        told = process.ask(job("BESIDE"), PATIENCE)["loaded"]
+        assert (told["together"], told["streams"]) == (True, 2)
+        assert told["details"] == {"kernels": "made up"}
+        (taken,) = process.ask({"run": 7}, PATIENCE)["ns"]
+        assert taken > 0
+    log = (tmp_path / "worker.py.log").read_text().split()
+    assert set(log[:-1]) == {"8"}  # it was tried with four passes a stream
+    assert log[-1] == "7"
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity here")
 def test_it_has_all_cores_whatever_openmp_binds(tmp_path, monkeypatch):
     """It is born with ours, and without the variables that would bind it."""

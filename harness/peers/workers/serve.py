@@ -1,7 +1,8 @@
 """The far end of a peer: lines of JSON in, what was measured out. Runs in the peer's environment.
 
-    {"load": {...}}                              -> {"loaded": {"versions", "form", "forms"}}
-    {"run": n}                                   -> {"ns": [...]}, a query each
+    {"load": {...}}                              -> {"loaded": {"versions", "form", "forms",
+                                                                "together", "streams", "details"}}
+    {"run": n}                                   -> {"ns": [...]}, a pass each, or all n together
     {"score": batch, "passes": n, "file": path}  -> {"scored": path}, float32 [n, N, C] in .npy
     {"draw": n}                                  -> {"std": {...}}, rms over a tensor, by parameter
     {"save": true}                               -> {"bytes": n}, of the network as a file
@@ -19,7 +20,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +33,7 @@ from torch import Tensor, nn
 WARMUP = 3
 TRIALS = 10  # of each form, in turns; fewer where they take longer than TRIAL_SECONDS
 TRIAL_SECONDS = 4.0
+TRIAL_PASSES = 4  # a stream, of what computes several passes together
 CALIBRATION_IMAGES = 8  # of a synthetic network; real ones bring theirs
 LONGEST_REASON = 200  # characters; libraries add pages
 
@@ -64,11 +66,17 @@ class Job:
     keywords: dict[str, Any] = field(default_factory=dict)
     data: str = ""
 
-    def calibration(self, images: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Batches to calibrate on: training images where there are any."""
+    def calibration(self, images: Sequence[Tensor], batch: int = 0) -> Sequence[Tensor]:
+        """Batches to calibrate on: training images where there are any.
+
+        Args:
+            images: batches of the network's input.
+            batch: images at a time; 0 for as many as in a query.
+        """
+        size = batch or self.batch
         if self.data:
-            return Batches(self.data, "calibration", self.batch)
-        return [images[0][:CALIBRATION_IMAGES]]
+            return Batches(self.data, "calibration", size)
+        return images[0][:CALIBRATION_IMAGES].split(size)
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,10 @@ class Form:
         save: writes the network as a user of the library would.
         layout: of the images.
         draw: the weights of one pass, by parameter name; None for a deterministic network.
+        together: of several batches to the logits of each, where passes do not wait for each other;
+            they are timed as a whole. None where each pass is timed.
+        streams: passes that it computes side by side.
+        details: what computes it, by name, for the record.
     """
 
     name: str
@@ -88,6 +100,9 @@ class Form:
     save: Callable[[io.BytesIO], None]
     layout: torch.memory_format = torch.contiguous_format
     draw: Callable[[], dict[str, Tensor]] | None = None
+    together: Callable[[Sequence[Tensor]], list[Tensor]] | None = None
+    streams: int = 1
+    details: Mapping[str, str] = field(default_factory=dict)
 
 
 #: Builds a network for a job: (job, trained or settled module, image batches) -> ways to run it.
@@ -149,13 +164,19 @@ class _Runner:
             medians = _medians(forms, laid_out)
         best = min(range(len(forms)), key=lambda index: medians[forms[index].name])
         self._form, self._images = forms[best], laid_out[best]
-        self.told = {"form": self._form.name, "forms": medians}
+        self.told = {
+            "form": self._form.name,
+            "forms": medians,
+            "together": self._form.together is not None,
+            "streams": self._form.streams,
+            "details": dict(self._form.details),
+        }
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """To anything but `load`."""
         with torch.no_grad():
             if "run" in request:
-                return {"ns": [self._query() for _ in range(int(request["run"]))]}
+                return {"ns": self._query(int(request["run"]))}
             if "score" in request:
                 logits = self._logits(int(request["score"]), int(request["passes"]))
                 np.save(request["file"], logits, allow_pickle=False)
@@ -166,12 +187,10 @@ class _Runner:
         self._form.save(buffer)
         return {"bytes": buffer.getbuffer().nbytes}
 
-    def _query(self) -> int:
-        images = self._images[self._index % len(self._images)]
-        self._index += 1
-        taken, logits = _timed(self._form.call, images)
-        _check(logits, len(images))
-        return taken
+    def _query(self, passes: int) -> list[int]:
+        first, self._index = self._index, self._index + passes
+        places = range(first, self._index)
+        return _timed(self._form, [self._images[place % len(self._images)] for place in places])
 
     def _logits(self, batch: int, passes: int) -> np.ndarray:
         images = self._batches[batch].contiguous(memory_format=self._form.layout)
@@ -205,26 +224,47 @@ def _synthetic(job: Job, module: nn.Module) -> Sequence[Tensor]:
     return [torch.randn(job.batch, *job.shape, generator=generator) for _ in range(job.inputs)]
 
 
-def _timed(call: Callable[[Tensor], Tensor], images: Tensor) -> tuple[int, Tensor]:
+def _timed(form: Form, batches: Sequence[Tensor]) -> list[int]:
+    """Nanoseconds of a pass on each batch, or of all of them together."""
+    if form.together is None:
+        return [_timed_call(form.call, images) for images in batches]
+    start = time.perf_counter_ns()
+    logits = form.together(batches)
+    taken = time.perf_counter_ns() - start
+    for images, own in zip(batches, logits, strict=True):
+        _check(own, len(images))
+    return [taken]
+
+
+def _timed_call(call: Callable[[Tensor], Tensor], images: Tensor) -> int:
     start = time.perf_counter_ns()
     logits = call(images)
-    return time.perf_counter_ns() - start, logits
+    taken = time.perf_counter_ns() - start
+    _check(logits, len(images))
+    return taken
 
 
 def _medians(forms: list[Form], laid_out: list[list[Tensor]]) -> dict[str, float]:
-    """Median nanoseconds of each form: warmed up, then in turns."""
+    """Median nanoseconds a pass of each form: warmed up, then in turns."""
     pairs = list(zip(forms, laid_out, strict=True))
     for form, images in pairs:
         for index in range(WARMUP):
-            _check(form.call(images[index % len(images)]), len(images[0]))
-    taken: dict[str, list[int]] = {form.name: [] for form in forms}
+            _trial(form, images, index)
+    taken: dict[str, list[float]] = {form.name: [] for form in forms}
     end = time.monotonic() + TRIAL_SECONDS * len(forms)
     for index in range(TRIALS):
         for form, images in pairs:
-            taken[form.name].append(_timed(form.call, images[index % len(images)])[0])
+            taken[form.name].append(_trial(form, images, index))
         if time.monotonic() > end:
             break
     return {name: float(statistics.median(times)) for name, times in taken.items()}
+
+
+def _trial(form: Form, images: list[Tensor], index: int) -> float:
+    """Nanoseconds a pass."""
+    passes = 1 if form.together is None else TRIAL_PASSES * form.streams
+    places = range(index, index + passes)
+    return sum(_timed(form, [images[place % len(images)] for place in places])) / passes
 
 
 def _check(logits: Tensor, images: int) -> None:

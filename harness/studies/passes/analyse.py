@@ -1,15 +1,13 @@
-"""What a race says: what a pass of each costs, and how many of our INT8 passes that is."""
+"""What a race says: what a pass of each costs; `race.rivals` holds one against another."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...records.runtime_record import OURS, Contender, RaceBody, RaceRecord
-from ...stats.latency import Ratio, median_ci95, ratio_of_medians
+from ...records.runtime_record import Contender, RaceRecord
+from ...stats.latency import median_ci95
 from ...stats.samples import median
 from .plan import RacePlan
-
-BASE = "INT8"  # the format whose pass is the unit
 
 
 def analyse(
@@ -22,27 +20,9 @@ def analyse(
     return list(networks.values())
 
 
-def base_of(race: RaceBody) -> Contender | None:
-    """Our INT8 Monte Carlo pass, if it was measured."""
-    return next(
-        (c for c in race.contenders if c.by == OURS and c.format == BASE and c.latency_ns), None
-    )
-
-
 def pass_ms(contender: Contender) -> tuple[float, float, float]:
     """Median milliseconds a pass, and its 95 % interval."""
     low, high = median_ci95(contender.latency_ns, contender.slices, processes=contender.processes)
     middle = median(contender.latency_ns, contender.slices, contender.processes)
     scale = 1 / (1e6 * contender.mc)
     return middle * scale, low * scale, high * scale
-
-
-def pass_ratio(contender: Contender, base: Contender) -> Ratio:
-    """What its pass costs, in passes of `base`, with the 95 % interval."""
-    found = ratio_of_medians(
-        (contender.latency_ns, base.latency_ns),
-        (contender.slices, base.slices),
-        processes=(contender.processes, base.processes),
-    )
-    scale = base.mc / contender.mc
-    return Ratio(found.value * scale, found.low * scale, found.high * scale)

@@ -9,10 +9,11 @@ from typing import Any
 from ...core.document import Document, Words
 from ...core.sheet import Column, Sheet
 from ...core.words import plural
+from ...race.rivals import BASE, base_of, headline, headline_numbers, pass_ratio
 from ...records.envelope import flat
 from ...records.runtime_record import Contender, RaceRecord
 from ...report.timing_notes import sentences
-from .analyse import BASE, base_of, pass_ms, pass_ratio
+from .analyse import pass_ms
 
 
 def document(races: Sequence[RaceRecord]) -> Document:
@@ -36,7 +37,7 @@ def table(race: RaceRecord) -> Sheet:
     shape = "×".join(map(str, body.input_shape))
     title = f"{asked.network} {shape}, batch {asked.batch}, {plural(asked.threads, 'thread')}"
     headings = ("T", "ms a pass", "95 %", f"÷ {BASE} pass", "95 %")
-    base = base_of(body)
+    base = base_of(body.contenders)
     cells = tuple((one.name, *_cells(one, base)) for one in body.contenders)
     columns = (Column("contender", numeric=False), *map(Column, headings))
     return Sheet(title, columns, cells, {}, notes=tuple(notes(race)))
@@ -46,14 +47,15 @@ def notes(race: RaceRecord) -> list[str]:
     """What a reader of the table should know, a sentence each."""
     contenders = race.body.contenders
     posterior = race.subject.posterior
-    told = [f"μ and σ are {posterior}; a query is T passes, float32 images to float32 logits."]
+    told = headline(contenders)
+    told += [f"μ and σ are {posterior}; a query is T passes, float32 images to float32 logits."]
     layouts = [
         f"{c.name} {c.details['input']} ({c.details['tried']})"
         for c in contenders
         if ", " in c.details.get("tried", "")
     ]
     if layouts:
-        told.append(f"Input in the faster of the memory formats tried: {'; '.join(layouts)}.")
+        told.append(f"In the faster of the ways tried: {'; '.join(layouts)}.")
     told += sentences([race.body.references])
     told += [f"Mind the cores: {finding}." for finding in race.body.findings]
     for contender in contenders:
@@ -65,7 +67,7 @@ def notes(race: RaceRecord) -> list[str]:
 
 def to_dict(race: RaceRecord) -> dict[str, Any]:
     """The record, with what the table shows."""
-    base = base_of(race.body)
+    base = base_of(race.body.contenders)
     figures = {}
     for contender in race.body.contenders:
         if contender.latency_ns:
@@ -73,12 +75,12 @@ def to_dict(race: RaceRecord) -> dict[str, Any]:
             figures[contender.name] = {"ms_a_pass": middle, "ci95_ms": [low, high]}
             if base is not None:
                 figures[contender.name]["over_int8"] = asdict(pass_ratio(contender, base))
-    return {**flat(race), "figures": figures}
+    return {**flat(race), "figures": figures, **headline_numbers(race.body.contenders)}
 
 
 def rows(race: RaceRecord) -> list[dict[str, Any]]:
     """A row for each contender that was timed."""
-    asked, base = race.subject, base_of(race.body)
+    asked, base = race.subject, base_of(race.body.contenders)
     found = []
     for one in race.body.contenders:
         if not one.latency_ns:

@@ -45,7 +45,7 @@ OPTIONS = (
     Option("--mc", "Passes a query, T; fewer where they are slow.", "whole", default=50),
     Option("--threads", "Cores a contender may use.", "whole", shown="all"),
     Option("--formats", "Ours.", "names", shown="int8, BF16, FP32"),
-    Option("--peers", "Others, or none.", "names", default="ipex,bayesian-torch"),
+    Option("--peers", "Others, or none.", "names", default="openvino,ipex,bayesian-torch"),
     PEERS_FOLDER,
     Option("--seconds", "Timed seconds a contender.", "number", default=5.0),
     PROCESSES,

@@ -12,6 +12,7 @@ from ...core.contents import superseded
 from ...core.document import Document, Words
 from ...core.sheet import Column, Sheet
 from ...core.words import MISSING, first, fixed, plural, significant
+from ...race.rivals import headline, headline_numbers
 from ...records.peers_record import PeerRow, PeersRecord
 from ...records.runtime_record import OURS, Contender
 from ...records.verdict import as_dict
@@ -55,6 +56,7 @@ def sheet(comparison: PeersRecord) -> Sheet:
 def notes(comparison: PeersRecord) -> list[str]:
     """What a reader of the table should know, a sentence or two each."""
     told = [
+        *headline(row.contender for row in comparison.body.rows),
         "ms a pass, in turns. σ kept: standard deviation of the weights that were drawn, over the "
         f"posterior's; rms of a layer from {plural(comparison.body.draws, 'draw')}, median layer. "
         "DNN_ is the deterministic twin, one pass. MB as saved.",
@@ -118,6 +120,7 @@ def to_dict(comparison: PeersRecord) -> dict[str, Any]:
         "verdict": as_dict(comparison.verdict),
         **asdict(comparison.provenance),
         "figures": {row.contender.name: _figures(row) for row in comparison.body.rows},
+        **headline_numbers(row.contender for row in comparison.body.rows),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ...core.contents import superseded
 from ...core.formats import FORMATS
 from ...peers.environment import Peer, chosen, find
-from ...records.nearest import nearest
+from ...records.nearest import nearest as nearest_of
 from ...records.peers_record import COMPARISONS as KIND
 from ...records.peers_record import Asked, PeersRecord
 from ...records.peers_record import failed as lacking
@@ -50,8 +50,10 @@ FORMAT_NAMES = (
     "DNN_FP32",
     "DNN_INT8",
 )
+BEFORE = ("bayesian-torch", "inductor", "ipex")  # by default, until OpenVINO was a peer
+DEFAULT = (*BEFORE, "openvino")
 OPTIONS = (
-    Option("--peers", "Or none.", "names", default="bayesian-torch,inductor,ipex"),
+    Option("--peers", "Or none.", "names", default=",".join(DEFAULT)),
     Option("--formats", "Ours.", "names", shown="FP32, BF16, INT8, its σ in 4, 2, 1 bits, twins"),
     Option("--mc", "Passes T of Bayesian contenders.", "whole", default=50),
     Option("--batch", "Images a query.", "whole", default=32),
@@ -158,9 +160,16 @@ def tasks(plan: PeersPlan, measuring: bool) -> list[Task[Asked]]:
 
 
 def asked(subject: Asked) -> Iterator[str]:
-    """What records may answer to that are shown for a comparison."""
-    yield subject.anywhere.key
-    yield _alike(subject)
+    """What records may answer to that are shown for a comparison: of one with all peers those from
+    before OpenVINO was one, too."""
+    for one in _and_before(subject):
+        yield one.anywhere.key
+        yield _alike(one)
+
+
+def nearest(stored: Sequence[PeersRecord], subjects: Sequence[Asked]) -> str:
+    """See `records.nearest`."""
+    return nearest_of(stored, [one for subject in subjects for one in _and_before(subject)])
 
 
 def answers(record: PeersRecord) -> str:
@@ -168,6 +177,12 @@ def answers(record: PeersRecord) -> str:
     whose digest of images is of another kind, to what is like it in all else."""
     old = superseded(record.subject.data, record.fingerprint.machine)
     return _alike(record.subject) if old else record.subject.anywhere.key
+
+
+def _and_before(subject: Asked) -> Iterator[Asked]:
+    yield subject
+    if set(subject.peers) == set(DEFAULT):
+        yield replace(subject, peers={name: subject.peers[name] for name in BEFORE})
 
 
 def _alike(subject: Asked) -> str:
