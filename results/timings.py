@@ -83,8 +83,9 @@ def main() -> int:
         if _run(str(SIGMABENCH), *words):
             failed.append(shown)
     _run(str(SIGMABENCH), "pack", "--results", "results")
-    if _run(sys.executable, "results/pages"):
-        failed.append("python results/pages")
+    for command in (["-m", "results.drawn"], ["-m", "results.again"], ["results/pages"]):
+        if _run(sys.executable, *command):  # as results/render.sh does
+            failed.append(shlex.join(["python", *command]))
     for shown in failed:
         print(f"Failed, for the reason that it gave: {shown}", file=sys.stderr)
     return len(failed)

@@ -6,5 +6,5 @@ writes `results/NAME/README.md` of every `results/NAME/README.md.jinja`, `result
 template (`.`), and the table between the marks in README.md (`first`); with names, those alone.
 Nothing is measured. A sentence that has stopped being true of the records is refused
 (`render.claim`). What some studies say is read from the tables of results/report, which
-`results/render.sh` makes of the same records.
+`results.drawn` makes of the same records.
 """

@@ -27,6 +27,21 @@ from ..again.across import widest
 from ..published import RESULTS
 from .chosen import Origin, youngest
 
+QUANTIZED = ("INT8", "INT8_SIGMA4", "INT8_SIGMA2", "INT8_SIGMA1")
+TWINS = ("FP32", *QUANTIZED, "DNN_FP32", "DNN_INT8")
+#: The formats that the page of a workload is about.
+SHOWN = {
+    "lenet-digits": ("FP32", "BF16", *QUANTIZED),
+    "lenet5-mnist": ("FP32", "BF16", *QUANTIZED),
+    "resnet20-cifar10": TWINS,
+    "resnet50-imagenet": TWINS,
+    "histology-colorectal": TWINS,
+}
+#: And the sizes of its batches, where they are not 1 and 32.
+BATCHES = {"resnet50-imagenet": (1,)}  # T = 50 at batch 32 takes long
+#: And the splits, where they are more than the test split.
+SPLITS = {"histology-colorectal": ("test", "held-out-slides")}
+
 
 @dataclass(frozen=True)
 class Extremes:
@@ -339,9 +354,9 @@ class Runs(Origin):
 
 def runs(
     workload: str,
-    formats: Sequence[str],
+    formats: Sequence[str] | None = None,
     mc: Sequence[int] = (50,),
-    batch: Sequence[int] = (1, 32),
+    batch: Sequence[int] | None = None,
     directory: str = "",
     command: str = "",
     **where: Any,
@@ -350,9 +365,9 @@ def runs(
 
     Args:
         workload: its name.
-        formats: names; deterministic ones have one pass.
+        formats: names, by default those of `SHOWN`; deterministic ones have one pass.
         mc: values of T.
-        batch: sizes.
+        batch: sizes, by default those of `BATCHES`.
         directory: of records, below the results.
         command: a part of the command line that made them.
         where: any other field of the cells with its value; the `test` split by default.
@@ -360,6 +375,8 @@ def runs(
     Raises:
         UserError: no machine and code has them all.
     """
+    formats = SHOWN[workload] if formats is None else formats
+    batch = BATCHES.get(workload, (1, 32)) if batch is None else batch
     where = {"split": "test", **where}
     stored = Store(RESULTS / Path(directory), RUN_RECORDS).records(workload, latest=False, **where)
     found = [one for one in stored if command in one.provenance.command]

@@ -154,10 +154,26 @@ def shift(workload: str, split: str = "test") -> Shift:
     return Shift(youngest(found, complete, f"the {split} images of {workload} in FP32"), split)
 
 
+def selective(workload: str, splits: Sequence[str] = ("test", "validation")) -> Origin:
+    """The youngest study of selective prediction of a workload.
+
+    Raises:
+        UserError: there is none with these splits in FP32.
+    """
+    found = Store(RESULTS, SHIFT_RECORDS).records(workload, latest=False)
+
+    def complete(group: Sequence[ShiftRecord]) -> bool:
+        fp32 = (one.subject.split for one in group if one.subject.format == "FP32")
+        return set(splits) <= set(fp32)
+
+    what = f"{' and '.join(splits)} images of {workload} in FP32"
+    return Origin(youngest(found, complete, what))
+
+
 def sources(workload: str) -> dict[str, Units]:
     """What is independent among the images of each split, where records of `selective` say what
     each was cut from."""
-    found = Store(RESULTS, SHIFT_RECORDS).records(workload, corruption="none", format="FP32")
+    found = (r for r in selective(workload).records if r.subject.format == "FP32" and r.labelled)
     return {one.subject.split: one.units for one in found if "source" in one.arrays}
 
 
