@@ -83,9 +83,9 @@ def main() -> int:
         if _run(str(SIGMABENCH), *words):
             failed.append(shown)
     _run(str(SIGMABENCH), "pack", "--results", "results")
-    for command in (["-m", "results.drawn"], ["-m", "results.again"], ["results/pages"]):
-        if _run(sys.executable, *command):  # as results/render.sh does
-            failed.append(shlex.join(["python", *command]))
+    # As results/render.sh does.
+    shows = (["-m", "results.drawn"], ["-m", "results.again"], ["results/pages"])
+    failed += [shlex.join(["python", *words]) for words in shows if _run(sys.executable, *words)]
     for shown in failed:
         print(f"Failed, for the reason that it gave: {shown}", file=sys.stderr)
     return len(failed)
