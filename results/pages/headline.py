@@ -15,7 +15,7 @@ from sigmabench.harness.workload.cell import MEAN
 from ..published import RESULTS
 from .chosen import Origin, youngest
 from .lines import wrapped
-from .races import Peers, peers
+from .races import Peers, peer, peers
 from .runs import Run, Runs
 
 BEGIN, END = "<!-- headline -->", "<!-- end -->"
@@ -38,7 +38,6 @@ _HEADS = (
     "file, FP32 ÷ INT8",
     "verdict",
 )
-_CALLED = {"ipex": "IPEX", "inductor": "torch.compile", "openvino": "OpenVINO"}
 _BATCH, _MC = 32, 50
 
 
@@ -101,12 +100,10 @@ class Row:
         return f"{1 / run.speedup:.2f}" + (f" ({', '.join(apart)})" if apart else "")
 
     def _rival(self) -> str:
-        if self.peers is None or SPEED in self.peers.invalid or not self.peers.rivals:
+        if self.peers is None or SPEED in self.peers.invalid or not self.peers.turns.rival:
             return words.MISSING
-        rival = self.peers.rivals[0]
-        by = rival.partition(" ")[0]
-        ratio = self.peers.turns.ratio("INT8", rival)
-        return f"{ratio.value:.2f} ({_CALLED.get(by, by)})"
+        rival = self.peers.turns.rival
+        return f"{self.peers.turns.ratio('INT8', rival).value:.2f} ({peer(rival)})"
 
     @staticmethod
     def _verdict(shown: Sequence[Run]) -> str:

@@ -6,13 +6,14 @@ Ratios are formed within one record, whose contenders took turns.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from statistics import median
 
 from sigmabench.harness.measure.audits import noise_bounded
+from sigmabench.harness.race.rivals import fastest_peer, pass_ratio
 from sigmabench.harness.records.peers_record import COMPARISONS, PeerRow, PeersRecord
 from sigmabench.harness.records.runtime_record import (
     MEMORY,
+    OURS,
     RACES,
     SAMPLER,
     Contender,
@@ -25,11 +26,28 @@ from sigmabench.harness.records.store import Store
 from sigmabench.harness.records.verdict import PASS
 from sigmabench.harness.stats.latency import Ratio
 from sigmabench.harness.stats.samples import run_noise
-from sigmabench.harness.studies.passes.analyse import pass_ms, pass_ratio
+from sigmabench.harness.studies.passes.analyse import pass_ms
 from sigmabench.harness.studies.sampler.analyse import share as bandwidth_share
 
 from ..published import RESULTS
 from .chosen import Origin, youngest
+
+_PEERS = {"ipex": "IPEX", "inductor": "torch.compile", "openvino": "OpenVINO"}
+
+
+def peer(contender: str) -> str:
+    """Who runs a contender, as people call it."""
+    by = contender.partition(" ")[0]
+    return _PEERS.get(by, by)
+
+
+def called(one: Contender) -> str:
+    """A contender's name. Races of before call a peer's deterministic formats as if they were
+    Bayesian."""
+    short = one.format.removeprefix("DNN_")
+    if one.by == OURS or short == one.format or one.format in one.name:
+        return one.name
+    return one.name.replace(short, one.format)
 
 
 class Turns:
@@ -40,7 +58,7 @@ class Turns:
     """
 
     def __init__(self, contenders: Sequence[Contender]) -> None:
-        self.contenders = {one.name: one for one in contenders}
+        self.contenders = {called(one): one for one in contenders}
 
     def ms(self, name: str) -> float:
         """Median milliseconds of a pass."""
@@ -63,11 +81,17 @@ class Turns:
         return self.contenders[name].unavailable
 
     @property
+    def rival(self) -> str:
+        """The fastest deterministic INT8 contender of a peer; empty where none was timed."""
+        found = fastest_peer(self.contenders.values())
+        return "" if found is None else called(found)
+
+    @property
     def noisy(self) -> list[str]:
         """Those whose noise the audit of runs would not pass."""
         return [
-            one.name
-            for one in self.contenders.values()
+            name
+            for name, one in self.contenders.items()
             if one.latency_ns
             and noise_bounded(run_noise(one.latency_ns, one.slices, one.processes)) != PASS
         ]
@@ -109,7 +133,7 @@ def races(network: str, batch: Sequence[int], names: Sequence[str] = ("FP32", "I
         return set(batch) <= {
             one.subject.batch
             for one in group
-            if set(names) <= {c.name for c in one.body.contenders if c.latency_ns}
+            if set(names) <= {called(c) for c in one.body.contenders if c.latency_ns}
         }
 
     return Races(youngest(found, complete, f"races of {network} at batch {batch}"))
@@ -163,16 +187,6 @@ class Peers(Origin):
     def audit(self, name: str) -> str:
         """Why an audit failed."""
         return self.record.verdict.audits[name].partition("fail: ")[2]
-
-    @cached_property
-    def rivals(self) -> list[str]:
-        """Peers' deterministic INT8 contenders that were timed, the fastest first."""
-        found = [
-            one.name
-            for one in self.turns.contenders.values()
-            if one.by != "sigmabench" and one.format == "DNN_INT8" and one.latency_ns
-        ]
-        return sorted(found, key=self.turns.ms)
 
 
 def peers(workload: str, names: Sequence[str] = ()) -> Peers:

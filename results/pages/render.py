@@ -69,6 +69,7 @@ def environment() -> Environment:
         "weights": studies.weights,
         "races": races.races,
         "peers": races.peers,
+        "peer": races.peer,
         "memory": races.memory,
         "sampler": races.sampler,
         "report_table": tables.report_table,
@@ -110,6 +111,7 @@ def environment() -> Environment:
         "lowest": lowest,
         "plus_minus": plus_minus,
         "most": most,
+        "peer": races.peer,
         "unanimous": unanimous,
     }
     return made
