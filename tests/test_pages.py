@@ -32,7 +32,7 @@ PAGES = [name for name in TEMPLATES if name != "again"]
 NAMES = re.compile(
     r"ResNet-[25]0|LeNet-5|CIFAR-100?\b|lenet5-mnist|resnet20-cifar10|resnet50-imagenet"
     r"|Kather et al\. 2016|NIPS 2017|the 2021 paper|Table 1\b|Algorithm 1\b|max\|μ\|/127"
-    r"|float32|FP32|BF16|(?:DNN_)?INT8(?:_SIGMA[124])?|AVX-512|\[σ × 0\b|auto 0\.99"
+    r"|float32|FP32|BF16|(?:DNN_)?INT8(?:_SIGMA[124])?|AVX-512|\(1 stream\b|\[σ × 0\b|auto 0\.99"
     r"|\bT = (?:1|50)\b|95 % intervals?\b|0\.1 to 99\.9 %|surer 80 %|\bSeed [01]\b"
     r"|[148]-bit\b|\b(?:8, 4 and|8 and|8 and in|4 / 2 /)? ?[1248](?: to 8)? bits?\b"
     r"|\bbatch (?:(?:128|32|8|1)(?:, | and | / )?)+"
