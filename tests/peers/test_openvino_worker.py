@@ -114,3 +114,37 @@ def test_passes_are_kept_in_flight_and_come_back_in_order(worker, passes, most):
         found = call([torch.full((1,), float(index)) for index in range(passes)])
         assert [float(one) for one in found] == [index + 1 for index in range(passes)]
     assert (compiled.made, compiled.most, compiled.running) == (4, most, 0)
+
+
+def test_int8_is_calibrated_on_all_that_was_handed_over_for_it_and_once(
+    worker, monkeypatch, tmp_path
+):
+    """Image by image; the second mode takes what the first has made."""
+    calibration = np.arange(5 * 4, dtype=np.float32).reshape(5, 1, 2, 2)
+    np.save(tmp_path / "calibration.npy", calibration)
+    np.save(tmp_path / "images.npy", -calibration)
+    seen: list[tuple[list[np.ndarray], int]] = []
+
+    def quantize(model: str, dataset: list[np.ndarray], subset_size: int) -> str:
+        seen.append((dataset, subset_size))
+        return f"{model}, quantized"
+
+    def save(model: str, path: Path, compress_to_fp16: bool) -> None:
+        path.write_text(model)
+
+    library = {"convert_model": lambda *_, **__: "converted", "save_model": save}
+    library["Core"] = lambda: SimpleNamespace(read_model=lambda path: path.read_text())
+    for name, value in library.items():
+        monkeypatch.setattr(worker.openvino, name, value, raising=False)
+    monkeypatch.setattr(worker.nncf, "quantize", quantize, raising=False)
+    monkeypatch.setattr(
+        worker.nncf, "Dataset", lambda data, made: list(map(made, data)), raising=False
+    )
+    job = worker.Job("", "DNN_INT8 (1 stream)", [1, 2, 2], 2, 1, 1, 0, data=str(tmp_path))
+    for _ in range(2):
+        made = worker._quantized(torch.nn.Identity(), job, [torch.zeros(2, 1, 2, 2)])
+        assert made == "converted, quantized"
+    ((dataset, count),) = seen
+    assert count == 5
+    assert [one.shape for one in dataset] == [(1, 1, 2, 2)] * 5
+    assert np.array_equal(np.concatenate(dataset), calibration)

@@ -46,9 +46,8 @@ def build(job: Job, module: nn.Module, images: list[Tensor]) -> list[Form]:
     if mode == PER_CORE and job.threads == 1:
         raise RefusedError("on one core a stream per core is the same as 1 stream")
     streams = job.threads if mode == PER_CORE else 1
-    model = _converted(module, job, images)
-    if precision == "DNN_INT8":
-        model = _quantized(model, job.calibration(images, 1))
+    make = _quantized if precision == "DNN_INT8" else _converted
+    model = make(module, job, images)
     model.reshape([job.batch, *job.shape])
     wanted = {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": job.threads}
     hint = {"INFERENCE_PRECISION_HINT": HINTS[precision]} if precision in HINTS else {}
@@ -75,13 +74,23 @@ def build(job: Job, module: nn.Module, images: list[Tensor]) -> list[Form]:
 
 
 def _converted(module: nn.Module, job: Job, images: Sequence[Tensor]) -> openvino.Model:
-    return openvino.convert_model(module, example_input=images[0], input=[(-1, *job.shape)])
+    return openvino.convert_model(module, example_input=images[0][:1], input=[(-1, *job.shape)])
 
 
-def _quantized(model: openvino.Model, calibration: Sequence[Tensor]) -> openvino.Model:
-    return nncf.quantize(
-        model, nncf.Dataset(calibration, Tensor.numpy), subset_size=len(calibration)
+def _quantized(module: nn.Module, job: Job, images: Sequence[Tensor]) -> openvino.Model:
+    """The same for both modes: what the first has made of a trained network lies with its data."""
+    kept = Path(job.data) / "openvino-int8.xml" if job.data else None
+    if kept and kept.exists():
+        return openvino.Core().read_model(kept)
+    calibration = job.calibration(images, 1)
+    model = nncf.quantize(
+        _converted(module, job, images),
+        nncf.Dataset(calibration, Tensor.numpy),
+        subset_size=len(calibration),
     )
+    if kept:
+        openvino.save_model(model, kept, compress_to_fp16=False)
+    return model
 
 
 def executed(operations: Iterable[Any], wanted: str) -> dict[str, str]:
