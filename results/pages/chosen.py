@@ -35,7 +35,8 @@ def youngest(
             f"None of {plural(len(groups), 'set')} of records from one machine and code holds "
             f"{what}; measure it, or ask for less in the template."
         )
-    return tuple(max(whole, key=lambda group: group[-1].created))
+    made = [group[-1].created for group in whole]
+    return tuple(whole[made.index(max(made))])
 
 
 class Origin:

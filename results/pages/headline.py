@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sigmabench.harness.core import words
 from sigmabench.harness.core.errors import UserError
@@ -139,7 +140,7 @@ def replaced(text: str) -> str:
 
 
 def _stored(workload: str) -> list[RunRecord]:
-    where = {"split": "test", "limit": 0}
+    where: dict[str, Any] = {"split": "test", "limit": 0}
     return Store(RESULTS, RUN_RECORDS).records(workload, latest=False, **where)
 
 

@@ -330,7 +330,7 @@ class Runs(Origin):
 
     def spread(self, metric: str) -> float:
         """The largest difference of a mean score among the records of one format."""
-        found = {}
+        found: dict[str, list[float]] = {}
         for run in self.rows:
             found.setdefault(run.record.subject.format, []).append(run.mean(metric))
         return max(max(scores) - min(scores) for scores in found.values())
@@ -339,7 +339,8 @@ class Runs(Origin):
         """Of each pair of records that differ in a field alone, the mean score with one value less
         that with another, ascending."""
         scores = {run.record.subject: run.mean(metric) for run in self.rows}
-        pairs = ((cell, replace(cell, **{field: other})) for cell in scores)
+        change: dict[str, Any] = {field: other}
+        pairs = ((cell, replace(cell, **change)) for cell in scores)
         return sorted(
             scores[cell] - scores[its]
             for cell, its in pairs

@@ -167,13 +167,15 @@ def selective(workload: str, splits: Sequence[str] = ("test", "validation")) -> 
         return set(splits) <= set(fp32)
 
     what = f"{' and '.join(splits)} images of {workload} in FP32"
-    return Origin(youngest(found, complete, what))
+    chosen: Sequence[Any] = youngest(found, complete, what)
+    return Origin(chosen)
 
 
 def sources(workload: str) -> dict[str, Units]:
     """What is independent among the images of each split, where records of `selective` say what
     each was cut from."""
-    found = (r for r in selective(workload).records if r.subject.format == "FP32" and r.labelled)
+    records: Sequence[Any] = selective(workload).records
+    found = (one for one in records if one.subject.format == "FP32" and one.labelled)
     return {one.subject.split: one.units for one in found if "source" in one.arrays}
 
 
