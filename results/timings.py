@@ -39,7 +39,9 @@ class Step:
 
 STEPS = (
     Step("run lenet-digits", 4),
+    Step(f"run lenet-digits {MEAN} --mc 50", 1),
     Step("run lenet5-mnist", 7),
+    Step(f"run lenet5-mnist {MEAN} --mc 50", 1),
     Step(f"run resnet20-cifar10 --formats {FORMATS} --mc 50", 22),
     Step(f"run resnet20-cifar10 {MEAN} --mc 50", 2),
     Step(f"run histology-colorectal --formats {FORMATS} --mc 50", 5),
