@@ -1,13 +1,427 @@
-"""What the records of a run say: nothing beyond themselves."""
+"""What the records of a run add up to: what quantization changed in quality, speed and size.
+
+All of it is of the largest T that all images have (adaptive T only where there is no other), and
+of the smallest and the largest batch.
+
+Quality: the differences image by image that records hold (`Paired`), over all formats and metrics
+together after Holm. Their standard errors are those of the stored intervals, which are Student's.
+
+Speed: the ratio of the median times of a pass, formed within a race and nowhere else, with the
+interval of `stats.latency`. That another format is faster is said where it is shown, after
+Bonferroni over the formats that could have been.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from ...records.run_record import RunRecord
+import numpy as np
+
+from ...core.formats import FORMATS
+from ...data.units import ALPHA, too_few
+from ...metrics.metric import Metric, compared_metrics
+from ...quantize.size import Size
+from ...records.run_record import Paired, RunRecord
+from ...records.verdict import INVALID, QUALITY, SPEED
+from ...report.rows import (
+    RecordRow,
+    Section,
+    deterministic,
+    format_order,
+    query_passes,
+    sections,
+)
+from ...stats.latency import Ratio, log_median_ratio
+from ...stats.significance import Estimate, holm
 from ...workload.plan import Plan
 
+FP32, TWIN = "FP32", "DNN_FP32"
 
-def analyse(records: Sequence[RunRecord], plan: Plan | None = None) -> list[Sequence[RunRecord]]:
-    """The records, from one machine, to be shown in one document."""
-    return [records]
+
+@dataclass(frozen=True)
+class FormatRows:
+    """The records of one format, or one variant of it, that the table shows.
+
+    Attributes:
+        label: as in tables.
+        rows: one a batch, by its size.
+    """
+
+    label: str
+    rows: dict[int, RecordRow]
+
+    @property
+    def first(self) -> RecordRow:
+        """At the smallest batch."""
+        return self.rows[min(self.rows)]
+
+    @property
+    def format(self) -> str:
+        """Its name."""
+        return self.first.record.subject.format
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What a format scores more or less than the one it is compared with.
+
+    Attributes:
+        label: of the format.
+        metric: by which.
+        harm: the difference, positive where the format is worse.
+        low: end of its 95 % interval.
+        high: the other end.
+        shown: a difference from 0 is shown, after Holm over all that are compared.
+    """
+
+    label: str
+    metric: Metric
+    harm: float
+    low: float
+    high: float
+    shown: bool = False
+
+    @property
+    def excludes_0(self) -> bool:
+        """Whether its interval alone would show it."""
+        return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True)
+class QualityFinding:
+    """Differences in quality.
+
+    Attributes:
+        reference: what formats are compared with.
+        images: on how many.
+        differences: by format, then metric.
+        corrected: whether Holm could be applied; records from before independent images were
+            counted do not say how many their intervals come from.
+        invalid: formats whose quality is marked invalid and that are left out.
+        reason: why nothing is compared; empty where something is.
+    """
+
+    reference: str
+    images: int = 0
+    differences: tuple[Difference, ...] = ()
+    corrected: bool = True
+    invalid: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Lead:
+    """A format that is shown to be faster than another.
+
+    Attributes:
+        label: of the format.
+        ratio: how many times as fast as the baseline.
+    """
+
+    label: str
+    ratio: Ratio
+
+
+@dataclass(frozen=True)
+class SpeedFinding:
+    """Speed at one batch.
+
+    Attributes:
+        batch: images a query holds.
+        ratio: the baseline's time over the format's; None where none may be formed.
+        fastest: another format that is shown to be the faster one.
+        reason: why there is no ratio; empty where there is one.
+    """
+
+    batch: int
+    ratio: Ratio | None = None
+    fastest: Lead | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class SizeFinding:
+    """The file of one format.
+
+    Attributes:
+        label: of the format.
+        file_bytes: of the file.
+        ratio: the baseline's file over it; None without one.
+        weights_ratio: the same of packed μ and σ alone.
+        exact: whether the latter is that of the bits, to the byte.
+        bits: a weight; None of a format that is not installed here.
+    """
+
+    label: str
+    file_bytes: int
+    ratio: float | None
+    weights_ratio: float | None
+    exact: bool
+    bits: int | None
+
+
+@dataclass(frozen=True)
+class RunFindings:
+    """What is shown of one table's records in one screen.
+
+    Attributes:
+        section: of all records.
+        mc: T of what is shown.
+        adaptive: whether it is the most that an image had.
+        batches: the smallest and the largest, or the only one.
+        formats: in the order of tables.
+        subject: the format that conclusions are about; None where there is none to compare.
+        base: the format that it is compared with.
+        quality: differences to it.
+        speed: at each of the batches; empty without a subject.
+        sizes: of the baseline where it is there, the subject and the smallest file.
+    """
+
+    section: Section
+    mc: int
+    adaptive: bool
+    batches: tuple[int, ...]
+    formats: tuple[FormatRows, ...]
+    subject: str | None
+    base: str
+    quality: QualityFinding
+    speed: tuple[SpeedFinding, ...]
+    sizes: tuple[SizeFinding, ...]
+
+
+def analyse(
+    records: Sequence[RunRecord], plan: Plan | None = None
+) -> list[tuple[RunFindings, ...]]:
+    """The records, from one machine, to be shown in one document: findings for each table."""
+    return [tuple(map(_findings, sections(records)))]
+
+
+def _findings(section: Section) -> RunFindings:
+    mc, adaptive, shown = _shown(section)
+    batches = sorted({row.record.subject.batch for row in shown})
+    formats = _by_format(shown, batches[0], batches[-1])
+    subject, base = _compared([one.format for one in formats])
+    return RunFindings(
+        section,
+        mc,
+        adaptive,
+        tuple(dict.fromkeys((batches[0], batches[-1]))),
+        formats,
+        subject,
+        base,
+        quality_of(formats, base),
+        tuple(
+            speed_of([row for one in formats if (row := one.rows.get(batch))], subject, base, batch)
+            for batch in dict.fromkeys((batches[0], batches[-1]))
+            if subject is not None
+        ),
+        sizes_of(formats, subject, base),
+    )
+
+
+def _shown(section: Section) -> tuple[int, bool, list[RecordRow]]:
+    """T, whether it is adaptive, and the rows that have it, with the deterministic ones."""
+    drawn = [r.record.subject for r in section.rows if not deterministic(r.record.subject.format)]
+    fixed = [cell for cell in drawn if not cell.adaptive]
+    adaptive = bool(drawn) and not fixed
+    mc = max((cell.mc for cell in fixed or drawn), default=1)
+    rows = [
+        row
+        for row in section.rows
+        if deterministic(row.record.subject.format)
+        or (row.record.subject.mc, row.record.subject.adaptive) == (mc, adaptive)
+    ]
+    return mc, adaptive, rows
+
+
+def _by_format(rows: Iterable[RecordRow], *batches: int) -> tuple[FormatRows, ...]:
+    found: dict[str, dict[int, RecordRow]] = {}
+    for row in rows:
+        if row.record.subject.batch in batches:
+            found.setdefault(row.label, {})[row.record.subject.batch] = row
+    formats = [FormatRows(label, of) for label, of in found.items()]
+    return tuple(sorted(formats, key=lambda one: (format_order(one.format), one.label)))
+
+
+def _compared(formats: Sequence[str]) -> tuple[str | None, str]:
+    """The format that conclusions are about, and its baseline: INT8, else the first quantized one,
+    else any other, with FP32; deterministic ones among themselves where there are no others."""
+    drawn = [one for one in formats if not deterministic(one) and one != FP32]
+    quantized = [one for one in drawn if one in FORMATS and FORMATS.get(one).quantized]
+    if drawn:
+        return (quantized or drawn)[0], FP32
+    twins = [one for one in formats if deterministic(one) and one != TWIN]
+    return (twins[0], TWIN) if twins and TWIN in formats else (None, FP32)
+
+
+def quality_of(formats: Sequence[FormatRows], base: str) -> QualityFinding:
+    """Of the formats that are compared with `base`, at the smallest batch."""
+    compared = {
+        one.label: (one.first.record, paired)
+        for one in formats
+        if one.format != base
+        and (paired := one.first.record.body.paired) is not None
+        and paired.reference == base
+    }
+    if not compared:
+        return QualityFinding(base, reason=_why_not_compared(formats, base))
+    if any(one.format == base and _invalid(one.first, QUALITY) for one in formats):
+        return QualityFinding(base, reason=f"the quality of {base} is marked invalid")
+    invalid = tuple(one for one, (r, _) in compared.items() if r.verdict.of(QUALITY) == INVALID)
+    valid = {label: both for label, both in compared.items() if label not in invalid}
+    images = max((record.body.quality.images for record, _ in valid.values()), default=0)
+    units = [images if paired.units is None else paired.units for _, paired in valid.values()]
+    if not valid:
+        reason = "no other format's quality is valid"
+    else:
+        reason = too_few(min(units))
+    if reason:
+        return QualityFinding(base, images, invalid=invalid, reason=reason)
+    found = [each for label, (_, paired) in valid.items() for each in _differences(label, paired)]
+    p_values = [p for _, p in found if p is not None]
+    corrected = len(p_values) == len(found)
+    adjusted = holm(p_values) if corrected else [1.0] * len(found)
+    differences = tuple(
+        replace(one, shown=p <= ALPHA) for (one, _), p in zip(found, adjusted, strict=True)
+    )
+    return QualityFinding(base, images, differences, corrected, invalid)
+
+
+def _why_not_compared(formats: Sequence[FormatRows], base: str) -> str:
+    names = {one.format for one in formats}
+    if base not in names:
+        return f"{base} was not measured"
+    if names == {base}:
+        return "no other format was measured"
+    if any(one.first.record.subject.adaptive for one in formats):
+        return "no differences image by image are kept where T is adaptive"
+    return "these records are from before differences image by image were kept"
+
+
+def _differences(label: str, paired: Paired) -> Iterator[tuple[Difference, float | None]]:
+    """Those with an interval, each with the p-value of "there is none" where that is known."""
+    for metric in compared_metrics():
+        value, interval = paired.differences.get(metric.field), paired.intervals.get(metric.field)
+        if value is None or interval is None:  # a record of before, or images of one source
+            continue
+        low, high = sorted(metric.harm * end for end in interval)
+        p = None if paired.units is None else _p_value(value, interval, paired.units - 1)
+        yield Difference(label, metric, metric.harm * value, low, high), p
+
+
+def _p_value(value: float, interval: tuple[float, float], freedom: int) -> float:
+    """Of a difference of 0. An end of the interval that lies at the metric's most is cut off."""
+    half = max(interval[1] - value, value - interval[0])
+    error = half / Estimate(0.0, 1.0, freedom).interval()[1]
+    return Estimate(value, error, freedom).p_value(0.0)
+
+
+def speed_of(
+    rows: Sequence[RecordRow], subject: str, base: str, batch: int
+) -> SpeedFinding:
+    """Of one batch's rows."""
+    mine, bases = ([r for r in rows if r.record.subject.format == one] for one in (subject, base))
+    for name, found in ((base, bases), (subject, mine)):
+        if not found:
+            return SpeedFinding(batch, reason=f"{name} was not measured")
+        if all(_invalid(row, SPEED) for row in found):
+            return SpeedFinding(batch, reason=f"the speed of {name} is marked invalid")
+    pairs = (
+        (a, b)
+        for a in bases
+        for b in mine
+        if not _invalid(a, SPEED) and not _invalid(b, SPEED) and a.record.raced(b.record)
+    )
+    first = next(pairs, None)
+    if first is None:
+        return SpeedFinding(batch, reason="the two were not timed in one race")
+    reference, own = first
+    if own.record.body.adaptive is not None:
+        return SpeedFinding(batch, reason="no interval is computed where T is adaptive")
+    found = log_pass_ratio(reference.record, own.record)
+    if found is None:
+        return SpeedFinding(batch, reason="each had one turn alone")
+    return SpeedFinding(batch, _ratio(found), _lead(rows, reference, own))
+
+
+def _lead(rows: Sequence[RecordRow], reference: RecordRow, own: RecordRow) -> Lead | None:
+    """The fastest of the race, if it is shown to be faster than `own` and is not the baseline."""
+    others = [
+        row
+        for row in rows
+        if row is not own
+        and row.pass_ns is not None
+        and not _invalid(row, SPEED)
+        and row.record.raced(reference.record)
+    ]
+    best = min(others, key=lambda row: row.pass_ns or math.inf, default=reference)
+    if best.record.subject.format == reference.record.subject.format:
+        return None
+    ahead = log_pass_ratio(own.record, best.record)
+    over_base = log_pass_ratio(reference.record, best.record)
+    if ahead is None or over_base is None or ahead.value <= 0:
+        return None
+    if ahead.p_value(0.0) * len(others) > ALPHA:
+        return None
+    return Lead(best.label, _ratio(over_base))
+
+
+def log_pass_ratio(slow: RunRecord, fast: RunRecord) -> Estimate | None:
+    """Logarithm of the ratio of the median times of a pass; None from a single slice."""
+    timings = slow.body.timing, fast.body.timing
+    found = log_median_ratio(
+        (timings[0].latency_ns, timings[1].latency_ns),
+        (timings[0].slices, timings[1].slices),
+        np.random.default_rng(0),
+    )
+    if found is None:
+        return None
+    passes = math.log(query_passes(fast) / query_passes(slow))
+    return replace(found, value=found.value + passes)
+
+
+def _ratio(found: Estimate) -> Ratio:
+    return Ratio(math.exp(found.value), *map(math.exp, found.interval()))
+
+
+def _invalid(row: RecordRow, kind: str) -> bool:
+    return row.record.verdict.of(kind) == INVALID
+
+
+def sizes_of(
+    formats: Sequence[FormatRows], subject: str | None, base: str
+) -> tuple[SizeFinding, ...]:
+    """Of the baseline where it is there, the subject and the smallest file of its kind."""
+    reference = next((one for one in formats if one.format == base), None)
+    own = next((one for one in formats if one.format == subject), None)
+    alike = [] if own is None else [
+        one for one in formats if deterministic(one.format) == deterministic(own.format)
+    ]
+    smallest = min(alike, key=lambda one: _size(one).file_bytes, default=None)
+    chosen = [one for one in (reference, own, smallest) if one is not None] or list(formats[:1])
+    unique = list({one.label: one for one in chosen}.values())
+    return tuple(_size_finding(one, reference, base) for one in unique)
+
+
+def _size(one: FormatRows) -> Size:
+    return one.first.record.body.size
+
+
+def _size_finding(one: FormatRows, reference: FormatRows | None, base: str) -> SizeFinding:
+    mine, bits = _size(one), _bits(one.format)
+    if reference is None:
+        of_fp32 = base == FP32
+        file, weights = (mine.ratio_file, mine.ratio_weights) if of_fp32 else (None, None)
+        return SizeFinding(one.label, mine.file_bytes, file, weights, False, bits)
+    whole, base_bits = _size(reference), _bits(base)
+    same = whole.weights == mine.weights and mine.weight_bytes > 0
+    ratio = whole.weight_bytes / mine.weight_bytes if same else None
+    exact = bool(bits and base_bits) and ratio == base_bits / bits
+    file = whole.file_bytes / mine.file_bytes
+    return SizeFinding(one.label, mine.file_bytes, file, ratio, exact, bits)
+
+
+def _bits(format: str) -> int | None:
+    return FORMATS.get(format).weight_bits if format in FORMATS else None
