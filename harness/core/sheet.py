@@ -83,6 +83,18 @@ class RichSheet:
             yield Text(f"In {len(parts)} parts, for want of width.", style="dim")
 
 
+@dataclass(frozen=True)
+class RichWords:
+    """A paragraph for people, in characters that the console's encoding has before it is laid out:
+    what stands in for one may be longer."""
+
+    text: str
+    style: str = ""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Text(plain(visible(self.text), options.encoding), style=self.style)
+
+
 class SafeConsole(Console):
     """A console that sends no control characters but its own."""
 

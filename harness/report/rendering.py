@@ -10,7 +10,7 @@ from rich.console import Group
 
 from ..core import words as text
 from ..core.document import Document, Words
-from ..core.sheet import RichSheet, Sheet, escape, prose
+from ..core.sheet import RichSheet, RichWords, Sheet, escape
 from ..core.sheet import markdown as markdown_sheet
 from ..core.whole import write_atomically
 
@@ -22,7 +22,7 @@ def terminal(document: Document) -> Group:
 
 def _shown(block: Any) -> Any:
     if isinstance(block, Words):
-        return prose(block.text, style=block.style)
+        return RichWords(block.text, block.style)
     return RichSheet(block) if isinstance(block, Sheet) else block
 
 
