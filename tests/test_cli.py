@@ -269,7 +269,7 @@ def test_help_imports_nothing_heavy():
 def test_adaptive_t_from_the_command_line(tmp_path):
     options = ("--batch", "1,4", "--limit", "16", "--seeds", "2", "--seconds", "0.02")
     command = ("run", *options, "--formats", "INT8,DNN_INT8", "--results", tmp_path)
-    shown = sigmabench(*command, "--mc", "9,auto", "--confidence", "0.95")
+    shown = sigmabench(*command, "--mc", "9,auto", "--confidence", "0.95", "--full")
     assert shown.exit_code == 0, shown.output
     assert "Adaptive T: passes spent" in shown.output
     assert {r.subject.mc for r in Store(tmp_path, RUN_RECORDS).records(stopping="auto 0.95")} == {9}

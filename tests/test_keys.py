@@ -31,7 +31,7 @@ NO_RESULT = {
     "workers": "which process makes a record changes nothing in it",
     "json": PRINTED,
     "out": PRINTED,
-    "wide": PRINTED,
+    "full": PRINTED,
     "detailed": PRINTED,
 }
 MEAN_NETWORK = ["--deterministic", "mean"]

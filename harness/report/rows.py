@@ -49,6 +49,14 @@ class RecordRow:
         mean = text.mean(spent.mean_passes) if spent is not None else None
         return passes(self.record.subject) if mean is None else f"auto {mean:.1f}"
 
+    @property
+    def pass_ns(self) -> float | None:
+        """Nanoseconds that a pass takes: the median timed query's, the mean one's where T is
+        adaptive, over its passes."""
+        spent, timing = self.record.body.adaptive, self.record.body.timing
+        query = timing.percentiles_ns.get("p50") if spent is None else spent.mean_latency_ns
+        return None if query is None else query / query_passes(self.record)
+
 
 @dataclass(frozen=True)
 class Note:
@@ -112,6 +120,14 @@ def sections(records: Iterable[RunRecord]) -> list[Section]:
         groups.setdefault((*subject, record.fingerprint.place), []).append(record)
     built = [_section(group) for group in groups.values()]
     return _distinct(built)
+
+
+def query_passes(record: RunRecord) -> float:
+    """Passes that a timed query computed; their mean where T is adaptive."""
+    spent = record.body.adaptive
+    if spent is not None:
+        return spent.query_passes
+    return record.body.timing.passes or record.subject.mc
 
 
 def deterministic(format: str) -> bool:

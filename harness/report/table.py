@@ -216,8 +216,9 @@ def _listing(lines: list[str]) -> Table:
 
 
 def _verdict_lines(section: Section) -> list[str]:
-    return [verdicts.line(section.records), *(_note_line(note) for note in section.notes)]
+    return [verdicts.line(section.records), *map(note_line, section.notes)]
 
 
-def _note_line(note: Note) -> str:
+def note_line(note: Note) -> str:
+    """A note after the mark of its kind, with the cells that it is about."""
     return f"{_KINDS[note.kind]} {note.text} ({note.scope})"

@@ -19,7 +19,12 @@ def mark(outcome: Outcome) -> str:
 def line(records: Sequence[RunRecord]) -> str:
     """`trust` after its mark: ✓ where every cell is valid, ✗ where one is not, – where no audit
     judged some of them."""
-    return f"{mark(worst(map(_overall, records)))} {trust(records)}"
+    return f"{mark(overall(records))} {trust(records)}"
+
+
+def overall(records: Sequence[RunRecord]) -> Outcome:
+    """The worst outcome of all that audits judged."""
+    return worst(map(_overall, records))
 
 
 def trust(records: Sequence[RunRecord]) -> str:

@@ -15,6 +15,7 @@ from sigmabench.harness.machine.fingerprint import Fingerprint
 from sigmabench.harness.quantize.size import Size
 from sigmabench.harness.records.envelope import Provenance
 from sigmabench.harness.records.run_record import (
+    Adaptive,
     Bandwidth,
     Fidelity,
     Paired,
@@ -236,6 +237,26 @@ def record(
         unavailable={"dram_counters": "no access to performance counters in this container"},
     )
     return RunRecord(which, made, verdict or verdict_of(_audits(which.format)), body)
+
+
+def adapted(confidence: float = 0.99, **changes: Any) -> RunRecord:
+    """A record of adaptive T over 10,000 images and three seeds."""
+    fixed = record(mc=50, stopping=f"auto {confidence!r}", **changes)
+    names = fixed.body.quality.scores
+    spent = Adaptive(
+        confidence=confidence,
+        limit=50,
+        looks=(5, 8, 12, 18, 27, 41, 50),
+        images=((9000, 500, 200, 100, 100, 50, 50),) * 3,
+        mean_passes=(6.1, 6.2, 6.3),
+        median_passes=(5.0, 5.0, 5.0),
+        agreement=(0.9999, 1.0, 0.9998),
+        differences=dict.fromkeys(names, (-0.0123, 0.0, 0.0012)),
+        query_passes=12.5,
+        query_image_passes=170.0,
+        mean_latency_ns=fixed.body.timing.percentiles_ns["p50"] * 1.5,
+    )
+    return changed(fixed, adaptive=spent)
 
 
 def grid(

@@ -10,7 +10,6 @@ from records_made import changed
 from rich.console import Group, RenderableType
 from selective.selective_cases import found_of, noisy_run, sample
 from shift.shift_factory import study
-from test_adaptive_sheets import adapted
 from weights.test_weight_report import LABELS
 from weights.test_weight_report import made as layer_range
 
@@ -183,7 +182,7 @@ def rescored() -> list[RunRecord]:
 def everything(reference) -> list[object]:
     """What each command prints."""
     records = factory.grid(mcs=(10,), batches=(1, 32))
-    adaptive = [adapted(format=name) for name in ("FP32", "INT8")]
+    adaptive = [factory.adapted(format=name) for name in ("FP32", "INT8")]
     ranges = [layer_range(label, layer) for layer in ("stem", LONG) for label in LABELS]
     written = [
         {"path": "out/net-int8.safetensors", "file_bytes": 123456789, "weight_bytes": 98765432}
@@ -192,6 +191,7 @@ def everything(reference) -> list[object]:
     return [
         table.narrow([*records, *adaptive]),
         table.wide([*records, *adaptive]),
+        *map(terminal, documents(STUDIES.get("run"), records, None, {})),
         table.fidelity(records),
         table.paper([factory.record(mc=50, format=name) for name in ("FP32", "INT8")], reference),
         comparison.comparison(compare(records, rescored())),

@@ -8,10 +8,10 @@ import json
 
 import factory
 import pytest
-from records_made import changed
+from factory import adapted
 from rich.console import Console
 
-from sigmabench.harness.records.run_record import Adaptive, RunRecord
+from sigmabench.harness.records.run_record import RunRecord
 from sigmabench.harness.report import adaptive_sheet as adaptive
 from sigmabench.harness.report import sheets, table
 from sigmabench.harness.report.figures import figures
@@ -23,26 +23,6 @@ def drawn(renderable) -> str:
     console = Console(width=80, file=io.StringIO(), color_system=None)
     console.print(renderable)
     return console.file.getvalue()
-
-
-def adapted(confidence: float = 0.99, **changes) -> RunRecord:
-    """A record of adaptive T over 10,000 images and three seeds."""
-    record = factory.record(mc=50, stopping=f"auto {confidence!r}", **changes)
-    names = record.body.quality.scores
-    spent = Adaptive(
-        confidence=confidence,
-        limit=50,
-        looks=(5, 8, 12, 18, 27, 41, 50),
-        images=((9000, 500, 200, 100, 100, 50, 50),) * 3,
-        mean_passes=(6.1, 6.2, 6.3),
-        median_passes=(5.0, 5.0, 5.0),
-        agreement=(0.9999, 1.0, 0.9998),
-        differences=dict.fromkeys(names, (-0.0123, 0.0, 0.0012)),
-        query_passes=12.5,
-        query_image_passes=170.0,
-        mean_latency_ns=record.body.timing.percentiles_ns["p50"] * 1.5,
-    )
-    return changed(record, adaptive=spent)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import pytest
 from records_made import changed
 from sheet_cases import profiled
 from shift.shift_factory import study
-from test_adaptive_sheets import adapted
 from weights.test_weight_report import made as weight_range
 
 from sigmabench.harness.cli.commands import inspection_tables
@@ -99,7 +98,7 @@ def test_a_layer_without_sigma_keeps_neither_all_nor_nothing_of_it():
 
 @pytest.mark.parametrize("images", [(), ((0, 0),), ((1, 0),)])
 def test_adaptive_passes_of_none_and_of_one_image(images):
-    record = adapted()
+    record = factory.adapted()
     spent = replace(record.body.adaptive, looks=(1, 2), images=images)
     (sheet,) = adaptive.spent(section_of(changed(record, adaptive=spent)))
     assert all(len(row) == len(sheet.columns) for row in sheet.rows)

@@ -121,6 +121,7 @@ def test_what_is_printed_is_what_stands_at_full_width(sheets, width, monkeypatch
 #: How the titles of a command's tables begin.
 TITLES = {
     "report": ("Quality", "Beside FP32", "Speed", "Size", "Cells", "Fidelity", "Beside the paper"),
+    "run": ("T = 10 passes: scores",),
     "adaptive T": ("Adaptive T: passes spent", "Adaptive T: difference"),
     "compare": ("Latency, B against A", "Scores, B − A"),
     "shift": (

@@ -7,8 +7,8 @@ Quality: the differences image by image that records hold (`Paired`), over all f
 together after Holm. Their standard errors are those of the stored intervals, which are Student's.
 
 Speed: the ratio of the median times of a pass, formed within a race and nowhere else, with the
-interval of `stats.latency`. That another format is faster is said where it is shown, after
-Bonferroni over the formats that could have been.
+interval of `stats.latency`: that between processes where there are several, else that of turns.
+That another format is faster is said where it is shown, after Bonferroni over those that could be.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class FormatRows:
 
 
 @dataclass(frozen=True)
-class Difference:
+class ScoreDifference:
     """What a format scores more or less than the one it is compared with.
 
     Attributes:
@@ -105,7 +105,7 @@ class QualityFinding:
 
     reference: str
     images: int = 0
-    differences: tuple[Difference, ...] = ()
+    differences: tuple[ScoreDifference, ...] = ()
     corrected: bool = True
     invalid: tuple[str, ...] = ()
     reason: str = ""
@@ -131,12 +131,14 @@ class SpeedFinding:
     Attributes:
         batch: images a query holds.
         ratio: the baseline's time over the format's; None where none may be formed.
+        processes: that both were timed in.
         fastest: another format that is shown to be the faster one.
         reason: why there is no ratio; empty where there is one.
     """
 
     batch: int
     ratio: Ratio | None = None
+    processes: int = 1
     fastest: Lead | None = None
     reason: str = ""
 
@@ -150,16 +152,14 @@ class SizeFinding:
         file_bytes: of the file.
         ratio: the baseline's file over it; None without one.
         weights_ratio: the same of packed μ and σ alone.
-        exact: whether the latter is that of the bits, to the byte.
-        bits: a weight; None of a format that is not installed here.
+        bits: a weight of the baseline and of the format, if the latter ratio is theirs to the byte.
     """
 
     label: str
     file_bytes: int
     ratio: float | None
     weights_ratio: float | None
-    exact: bool
-    bits: int | None
+    bits: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,9 @@ class RunFindings:
         base: the format that it is compared with.
         quality: differences to it.
         speed: at each of the batches; empty without a subject.
-        sizes: of the baseline where it is there, the subject and the smallest file.
+        absent: formats and variants without records of that T.
+        base_bytes: the baseline's file; None where it was not measured.
+        sizes: files of the subject and of the smallest; of any format without a subject.
     """
 
     section: Section
@@ -188,6 +190,8 @@ class RunFindings:
     base: str
     quality: QualityFinding
     speed: tuple[SpeedFinding, ...]
+    absent: tuple[str, ...]
+    base_bytes: int | None
     sizes: tuple[SizeFinding, ...]
 
 
@@ -217,7 +221,8 @@ def _findings(section: Section) -> RunFindings:
             for batch in dict.fromkeys((batches[0], batches[-1]))
             if subject is not None
         ),
-        sizes_of(formats, subject, base),
+        tuple(sorted({row.label for row in section.rows} - {one.label for one in formats})),
+        *sizes_of(formats, subject, base),
     )
 
 
@@ -253,7 +258,7 @@ def _compared(formats: Sequence[str]) -> tuple[str | None, str]:
     if drawn:
         return (quantized or drawn)[0], FP32
     twins = [one for one in formats if deterministic(one) and one != TWIN]
-    return (twins[0], TWIN) if twins and TWIN in formats else (None, FP32)
+    return (twins[0], TWIN) if twins else (None, FP32 if FP32 in formats else TWIN)
 
 
 def quality_of(formats: Sequence[FormatRows], base: str) -> QualityFinding:
@@ -273,10 +278,7 @@ def quality_of(formats: Sequence[FormatRows], base: str) -> QualityFinding:
     valid = {label: both for label, both in compared.items() if label not in invalid}
     images = max((record.body.quality.images for record, _ in valid.values()), default=0)
     units = [images if paired.units is None else paired.units for _, paired in valid.values()]
-    if not valid:
-        reason = "no other format's quality is valid"
-    else:
-        reason = too_few(min(units))
+    reason = too_few(min(units)) if valid else "no other format's quality is valid"
     if reason:
         return QualityFinding(base, images, invalid=invalid, reason=reason)
     found = [each for label, (_, paired) in valid.items() for each in _differences(label, paired)]
@@ -290,17 +292,20 @@ def quality_of(formats: Sequence[FormatRows], base: str) -> QualityFinding:
 
 
 def _why_not_compared(formats: Sequence[FormatRows], base: str) -> str:
-    names = {one.format for one in formats}
+    names = {one.format for one in formats if deterministic(one.format) == deterministic(base)}
+    if names <= {base}:
+        return "there is no other format to compare"
     if base not in names:
         return f"{base} was not measured"
-    if names == {base}:
-        return "no other format was measured"
     if any(one.first.record.subject.adaptive for one in formats):
         return "no differences image by image are kept where T is adaptive"
-    return "these records are from before differences image by image were kept"
+    return (
+        "these records are from before differences image by image were kept; --policy always "
+        "measures again"
+    )
 
 
-def _differences(label: str, paired: Paired) -> Iterator[tuple[Difference, float | None]]:
+def _differences(label: str, paired: Paired) -> Iterator[tuple[ScoreDifference, float | None]]:
     """Those with an interval, each with the p-value of "there is none" where that is known."""
     for metric in compared_metrics():
         value, interval = paired.differences.get(metric.field), paired.intervals.get(metric.field)
@@ -308,7 +313,7 @@ def _differences(label: str, paired: Paired) -> Iterator[tuple[Difference, float
             continue
         low, high = sorted(metric.harm * end for end in interval)
         p = None if paired.units is None else _p_value(value, interval, paired.units - 1)
-        yield Difference(label, metric, metric.harm * value, low, high), p
+        yield ScoreDifference(label, metric, metric.harm * value, low, high), p
 
 
 def _p_value(value: float, interval: tuple[float, float], freedom: int) -> float:
@@ -318,9 +323,7 @@ def _p_value(value: float, interval: tuple[float, float], freedom: int) -> float
     return Estimate(value, error, freedom).p_value(0.0)
 
 
-def speed_of(
-    rows: Sequence[RecordRow], subject: str, base: str, batch: int
-) -> SpeedFinding:
+def speed_of(rows: Sequence[RecordRow], subject: str, base: str, batch: int) -> SpeedFinding:
     """Of one batch's rows."""
     mine, bases = ([r for r in rows if r.record.subject.format == one] for one in (subject, base))
     for name, found in ((base, bases), (subject, mine)):
@@ -340,41 +343,51 @@ def speed_of(
     reference, own = first
     if own.record.body.adaptive is not None:
         return SpeedFinding(batch, reason="no interval is computed where T is adaptive")
-    found = log_pass_ratio(reference.record, own.record)
-    if found is None:
-        return SpeedFinding(batch, reason="each had one turn alone")
-    return SpeedFinding(batch, _ratio(found), _lead(rows, reference, own))
+    ratio = log_pass_ratio(reference.record, own.record)
+    if ratio is None:
+        return SpeedFinding(batch, reason="so few queries have no interval")
+    processes = max(1, len(own.record.body.timing.processes))
+    return SpeedFinding(batch, _ratio(ratio), processes, _lead(rows, reference, own))
 
 
 def _lead(rows: Sequence[RecordRow], reference: RecordRow, own: RecordRow) -> Lead | None:
     """The fastest of the race, if it is shown to be faster than `own` and is not the baseline."""
+    kind = deterministic(own.record.subject.format)
     others = [
         row
         for row in rows
         if row is not own
-        and row.pass_ns is not None
+        and deterministic(row.record.subject.format) == kind
         and not _invalid(row, SPEED)
         and row.record.raced(reference.record)
     ]
-    best = min(others, key=lambda row: row.pass_ns or math.inf, default=reference)
-    if best.record.subject.format == reference.record.subject.format:
+    best = min(others, key=_pass_ns, default=reference)
+    same = best.record.subject.format == reference.record.subject.format
+    if same or _pass_ns(best) >= _pass_ns(own):
         return None
     ahead = log_pass_ratio(own.record, best.record)
+    if ahead is None or ahead.p_value(0.0) * len(others) > ALPHA:
+        return None
     over_base = log_pass_ratio(reference.record, best.record)
-    if ahead is None or over_base is None or ahead.value <= 0:
-        return None
-    if ahead.p_value(0.0) * len(others) > ALPHA:
-        return None
-    return Lead(best.label, _ratio(over_base))
+    return None if over_base is None else Lead(best.label, _ratio(over_base))
+
+
+def _pass_ns(row: RecordRow) -> float:
+    return math.inf if row.pass_ns is None else row.pass_ns
 
 
 def log_pass_ratio(slow: RunRecord, fast: RunRecord) -> Estimate | None:
-    """Logarithm of the ratio of the median times of a pass; None from a single slice."""
-    timings = slow.body.timing, fast.body.timing
+    """Logarithm of the ratio of the median times of a pass; None from a single slice, and of times
+    that no race gives."""
+    a, b = slow.body.timing, fast.body.timing
+    counts = (*a.latency_ns, *a.slices, *a.processes, *b.latency_ns, *b.slices, *b.processes)
+    if min(counts, default=0) < 1 or len(a.processes) != len(b.processes):
+        return None
     found = log_median_ratio(
-        (timings[0].latency_ns, timings[1].latency_ns),
-        (timings[0].slices, timings[1].slices),
+        (a.latency_ns, b.latency_ns),
+        (a.slices, b.slices),
         np.random.default_rng(0),
+        processes=(a.processes, b.processes),
     )
     if found is None:
         return None
@@ -392,17 +405,17 @@ def _invalid(row: RecordRow, kind: str) -> bool:
 
 def sizes_of(
     formats: Sequence[FormatRows], subject: str | None, base: str
-) -> tuple[SizeFinding, ...]:
-    """Of the baseline where it is there, the subject and the smallest file of its kind."""
+) -> tuple[int | None, tuple[SizeFinding, ...]]:
+    """Bytes of the baseline's file, and the files of the subject and of the smallest of its kind;
+    without a subject that of the first format."""
     reference = next((one for one in formats if one.format == base), None)
-    own = next((one for one in formats if one.format == subject), None)
-    alike = [] if own is None else [
-        one for one in formats if deterministic(one.format) == deterministic(own.format)
-    ]
-    smallest = min(alike, key=lambda one: _size(one).file_bytes, default=None)
-    chosen = [one for one in (reference, own, smallest) if one is not None] or list(formats[:1])
-    unique = list({one.label: one for one in chosen}.values())
-    return tuple(_size_finding(one, reference, base) for one in unique)
+    own = next((one for one in formats if one.format == subject), formats[0])
+    kind = deterministic(own.format)
+    alike = [one for one in formats if one.format != base and deterministic(one.format) == kind]
+    smallest = min(alike, key=lambda one: _size(one).file_bytes, default=own)
+    shown = {one.label: one for one in ([own] if subject is None else [own, smallest])}
+    whole = None if reference is None else _size(reference).file_bytes
+    return whole, tuple(_size_finding(one, reference, base) for one in shown.values())
 
 
 def _size(one: FormatRows) -> Size:
@@ -410,18 +423,19 @@ def _size(one: FormatRows) -> Size:
 
 
 def _size_finding(one: FormatRows, reference: FormatRows | None, base: str) -> SizeFinding:
-    mine, bits = _size(one), _bits(one.format)
+    mine = _size(one)
     if reference is None:
-        of_fp32 = base == FP32
-        file, weights = (mine.ratio_file, mine.ratio_weights) if of_fp32 else (None, None)
-        return SizeFinding(one.label, mine.file_bytes, file, weights, False, bits)
-    whole, base_bits = _size(reference), _bits(base)
-    same = whole.weights == mine.weights and mine.weight_bytes > 0
-    ratio = whole.weight_bytes / mine.weight_bytes if same else None
-    exact = bool(bits and base_bits) and ratio == base_bits / bits
+        ratios = (mine.ratio_file, mine.ratio_weights) if base == FP32 else (None, None)
+        return SizeFinding(one.label, mine.file_bytes, *ratios)
+    whole = _size(reference)
     file = whole.file_bytes / mine.file_bytes
-    return SizeFinding(one.label, mine.file_bytes, file, ratio, exact, bits)
+    if whole.weights != mine.weights or not mine.weight_bytes:
+        return SizeFinding(one.label, mine.file_bytes, file, None)
+    ratio, bits = whole.weight_bytes / mine.weight_bytes, (_bits(base), _bits(one.format))
+    exact = bits if all(bits) and ratio == bits[0] / bits[1] else None
+    return SizeFinding(one.label, mine.file_bytes, file, ratio, exact)
 
 
-def _bits(format: str) -> int | None:
-    return FORMATS.get(format).weight_bits if format in FORMATS else None
+def _bits(format: str) -> int:
+    """A weight; 0 of a format that is not installed here."""
+    return FORMATS.get(format).weight_bits if format in FORMATS else 0

@@ -8,11 +8,10 @@ from typing import Any
 from ...core import words as text
 from ...core.document import Document, Words, with_notes
 from ...core.figure import Figure
-from ...records.run_record import RunRecord
 from ...report import table, verdicts
 from ...report.rows import Section, variant_lines
 from .analyse import RunFindings
-from .conclusions import conclusions
+from .run_conclusions import conclusions
 from .summary_sheet import summary
 
 _MOST = 3  # failed audits, and variants of formats

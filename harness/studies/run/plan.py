@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ARGUMENT", "ARGUMENT_DEFAULT", "HELP", "KIND", "OPTIONS", "SHOWN", "plan", "tasks"]
 
-HELP = """Quantize WORKLOAD to every format, score and time it, print one table.
+HELP = """Quantize WORKLOAD to every format, score and time it, say what that changed.
 
 Records go to --results; cells that have a record from this machine and code are not measured
 again.
@@ -24,7 +24,7 @@ again.
 ARGUMENT = "workload"
 ARGUMENT_DEFAULT = "lenet-digits"
 OPTIONS = (*SOURCE, DETERMINISTIC, *CELLS, *QUANTIZATION)
-SHOWN = (Option("--wide", "One wide table, a row a cell.", "switch"),)
+SHOWN = (Option("--full", "Every T, intervals, bytes moved and audits.", "switch"),)
 
 
 def plan(workload: str, *, scoring: bool, **choices: Any) -> tuple[Plan, tuple[str, ...]]:
