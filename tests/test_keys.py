@@ -169,7 +169,7 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     (tmp_path / "sets" / "a.png").write_bytes(b"not opened")
     set_("sigmabench.harness.workload.conditions.available", lambda sets, *_: (sets, ()))
     set_("sigmabench.harness.data.outside.available", lambda sets, *_: (sets, ()))
-    set_("sigmabench.harness.workload.conditions._check_that_they_can_be_made", lambda *_: None)
+    set_("sigmabench.harness.workload.conditions._cannot_be_made", lambda *_: {})
     return tmp_path
 
 
