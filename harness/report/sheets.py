@@ -13,6 +13,7 @@ from ..records.reference_times import Reference
 from ..records.run_record import Fidelity, Paired, RunRecord
 from ..records.verdict import FIDELITY, KINDS, QUALITY, SPEED, Outcome, worst
 from . import adaptive_sheet as adaptive
+from .cache_level import level_of
 from .rows import RecordRow, Section, deterministic, largest_mc, passes, unique
 from .timing_notes import sentences
 from .verdicts import mark
@@ -120,9 +121,10 @@ def speed(section: Section) -> Sheet:
         f"{_ADAPTIVE if any(row.record.body.adaptive for row in rows) else ''}.",
         *_cut_note(rows),
         "÷ FP32: how many times faster than FP32 at the same T and batch, measured in turns with "
-        "it; – where it was not. Moved: bytes a pass of "
-        "μ, σ, sampled weights and activations, counted, not measured. Copy: the bandwidth that "
-        "takes as a share of a large plain copy's on this machine.",
+        "it; – where it was not. Moved: bytes per pass of μ, σ, sampled weights and activations, "
+        "counted, not measured, and 10^9 of them per second. From: the smallest cache of a core "
+        "that holds them, what is written and read counted once; – where the machine does not "
+        "report its caches.",
         *sentences(_races(rows)),
     )
     return Sheet("Speed", columns, tuple(cells), {}, 2, notes)
@@ -419,7 +421,8 @@ def _speed_columns(unit: str) -> tuple[Column, ...]:
         Column("images", "/s"),
         Column("÷", "FP32"),
         Column("moved", unit),
-        Column("copy", "%"),
+        Column("moved", "GB/s"),
+        Column("moved", "from"),
     )
 
 
@@ -430,7 +433,8 @@ def _speed_cells(row: RecordRow, byte_scale: float) -> tuple[str, ...]:
         text.significant(timing.images_per_second),
         text.times(row.speedup),
         text.significant(moved.pass_bytes / byte_scale),
-        text.percent(moved.share_of_copy),
+        text.significant(moved.achieved_gb_per_s),
+        level_of(row.record) or text.MISSING,
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from records_made import changed
 
 from sigmabench.harness.core.formats import DEFAULT_FORMATS, FORMATS, reference_of
-from sigmabench.harness.machine.fingerprint import Fingerprint
+from sigmabench.harness.machine.fingerprint import Fingerprint, Machine
 from sigmabench.harness.quantize.size import Size
 from sigmabench.harness.records.envelope import Provenance
 from sigmabench.harness.records.run_record import (
@@ -83,6 +83,11 @@ def fingerprint(**changes: Any) -> Fingerprint:
         "environment": {"OMP_NUM_THREADS": "2"},
     }
     return Fingerprint(**{**fields, **changes})
+
+
+def machine(**caches: str) -> Machine:
+    """A made-up identity with these caches, by level."""
+    return Machine("Synthetic", "CPU", "6", "173", "1", ("avx2",), 2, 4, caches, "kvm")
 
 
 def latencies(

@@ -43,9 +43,11 @@ def extreme(records):
             images_per_second=987_654.0,
         )
         cell = replace(record.subject, mc=record.subject.mc * 20, batch=record.subject.batch * 32)
-        bandwidth = replace(record.body.bandwidth, pass_bytes=987_654_321, share_of_copy=1.234)
+        bandwidth = replace(record.body.bandwidth, pass_bytes=987_654_321, achieved_gb_per_s=1234.0)
         size = replace(record.body.size, file_bytes=987_654_321, weight_bytes=987_654_321)
-        wide.append(changed(record, subject=cell, timing=timing, bandwidth=bandwidth, size=size))
+        parts = {"subject": cell, "timing": timing, "bandwidth": bandwidth, "size": size}
+        made = factory.fingerprint(machine=factory.machine(L1d="32K"))
+        wide.append(changed(record, **parts, fingerprint=made))
     return wide
 
 
@@ -268,6 +270,7 @@ def test_missing_values_are_dashes():
         "p90 ms",
         "p99 ms",
         "÷ FP32",
+        "moved from",
         "disk ÷",
     ]
 
