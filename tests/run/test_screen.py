@@ -139,8 +139,8 @@ def test_no_difference_in_quality_is_shown():
     told = sentence("Quality", compared(-0.12, 0.002))
     assert told == (
         "no difference from FP32 in accuracy or NLL could be shown for INT8 (10,000 images, "
-        "T = 50); the 95 % intervals allow at most 0.42 points less accuracy and 0.0050 nats more "
-        "NLL."
+        "T = 50); within the 95 % intervals no format is worse by more than 0.42 points of "
+        "accuracy or 0.0050 nats of NLL."
     )
 
 
@@ -160,7 +160,7 @@ def test_the_worst_that_the_intervals_allow_is_that_of_all_formats():
     ]
     told = sentence("Quality", [*records, *other])
     assert "could be shown for any of 2 formats" in told
-    assert told.endswith("allow at most 0.50 points less accuracy and 0.0050 nats more NLL.")
+    assert told.endswith(" worse by more than 0.50 points of accuracy or 0.0050 nats of NLL.")
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_the_worst_that_the_intervals_allow_is_that_of_all_formats():
 def test_a_difference_in_quality_is_named_with_its_interval(accuracy, nll, says):
     told = sentence("Quality", compared(accuracy, nll))
     assert told.startswith(f"against FP32 (10,000 images, T = 50), {says}; 1 of 2 differences is ")
-    assert "In the others none could be shown; the 95 % intervals allow at most 0." in told
+    assert "In the others none could be shown; within the 95 % intervals " in told
 
 
 def test_an_interval_that_excludes_0_by_chance_is_no_difference():

@@ -102,14 +102,13 @@ def _allowed(differences: Sequence[ScoreDifference]) -> str:
         if name not in worst or one.high > worst[name].high:
             worst[name] = one
     told = [
-        f"{text.fixed(one.high, one.metric.decimals)}{_unit(one)} "
-        f"{'less' if one.metric.lower_is_better is False else 'more'} {_name(one)}"
+        f"{text.fixed(one.high, one.metric.decimals)}{_unit(one)} of {_name(one)}"
         for one in worst.values()
         if one.high > 0
     ]
     if not told:
         return "the 95 % intervals allow no loss"
-    return f"the 95 % intervals allow at most {_listed(told, 'and')}"
+    return f"within the 95 % intervals no format is worse by more than {_listed(told, 'or')}"
 
 
 def _metrics(differences: Iterable[ScoreDifference], word: str) -> str:
