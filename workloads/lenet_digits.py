@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sigmabench.harness.core.deferred import Deferred
+from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.posterior.augment import RandomAffine
 from sigmabench.harness.posterior.recipe import OneCycle, Recipe
 from sigmabench.harness.workload.workload import Workload
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from sigmabench.harness.data.splits import Split, Splits
@@ -28,13 +32,12 @@ def splits(root: Path | None = None) -> Splits:
     handwritten digits", UCI).
     """
     import torch
-    from sklearn.datasets import load_digits
 
     from sigmabench.harness.data.splits import Split, Splits, hold_out
 
-    digits = load_digits()
-    images = torch.from_numpy(digits.images).mul(255 / 16).round().to(torch.uint8).unsqueeze(1)
-    labels = torch.from_numpy(digits.target).long()
+    rows = torch.from_numpy(_rows())
+    images = rows[:, :64].reshape(-1, 1, 8, 8).mul(255 / 16).round().to(torch.uint8)
+    labels = rows[:, 64].long()
     others, test = hold_out(labels, TEST, SEED)
     kept, held = hold_out(labels[others], VALIDATION, SEED)
 
@@ -42,6 +45,23 @@ def splits(root: Path | None = None) -> Splits:
         return Split(name, images[index], labels[index], MEAN, STD, 10)
 
     return Splits(part("train", others[kept]), part("validation", others[held]), part("test", test))
+
+
+def _rows() -> NDArray[np.float64]:
+    """[1797, 65]: pixels and label of each image, as `load_digits` reads them. To import that would
+    load an OpenMP runtime of its own beside PyTorch's."""
+    import numpy as np
+
+    spec = find_spec("sklearn")
+    homes = [] if spec is None else spec.submodule_search_locations or []
+    for home in homes:
+        path = Path(home) / "datasets" / "data" / "digits.csv.gz"
+        if path.is_file():
+            return np.loadtxt(path, delimiter=",")
+    raise UserError(
+        "There is no datasets/data/digits.csv.gz in an installed scikit-learn; pip install "
+        "--force-reinstall scikit-learn."
+    )
 
 
 BEST_RECIPE = Recipe(

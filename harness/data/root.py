@@ -20,7 +20,8 @@ def data_root(root: Path | str | None) -> Path | None:
     value = root or os.environ.get(DATA_VARIABLE)
     named = Path(value) if value else None
     if named is not None and not named.is_dir():
-        raise UserError(f"There is no data directory {named}; correct --data or {DATA_VARIABLE}.")
+        by = "--data" if root else DATA_VARIABLE
+        raise UserError(f"There is no data directory {named}; correct {by}, or leave it out.")
     return named
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core.errors import DeclarationError, UserError
@@ -258,6 +259,10 @@ class Splits:
 def hold_out(labels: GivenLabels, count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Split the indices of `labels` in two, stratified by class, the same way everywhere.
 
+    The images are those of scikit-learn's `train_test_split(test_size=count, stratify=labels)`,
+    whose draws are written down here: they no longer depend on its version, and its library, which
+    loads an OpenMP runtime of its own beside PyTorch's, stays out of the process.
+
     Args:
         labels: [N] integers: a tensor, an array or a list.
         count: how many to hold out.
@@ -265,14 +270,49 @@ def hold_out(labels: GivenLabels, count: int, seed: int) -> tuple[Tensor, Tensor
 
     Returns:
         Sorted indices [N − count] that are kept and [count] that are held out, int64.
-    """
-    from sklearn.model_selection import train_test_split
 
-    classes = as_labels(labels).numpy()
-    kept, held = train_test_split(
-        np.arange(len(classes)), test_size=count, random_state=seed, stratify=classes
+    Raises:
+        UserError: a class has fewer than two images, or either part fewer images than there are
+            classes.
+    """
+    _, number, sizes = np.unique(as_labels(labels).numpy(), return_inverse=True, return_counts=True)
+    images, classes = len(number), len(sizes)
+    if not classes or sizes.min() < 2 or not classes <= count <= images - classes:
+        raise UserError(
+            f"{count} of {plural(images, 'image')} in {plural(classes, 'class', 'classes')} cannot "
+            "be held out by class; each class needs two images, and each part as many images as "
+            "there are classes."
+        )
+    draws = np.random.RandomState(seed)
+    kept = _shares(sizes, images - count, draws)
+    held = _shares(sizes - kept, count, draws)
+    ends = np.cumsum(sizes)[:-1]
+    members = np.split(np.argsort(number, kind="stable"), ends)
+    mixed = [own[draws.permutation(len(own))] for own in members]
+    parts = (
+        [own[:first] for own, first in zip(mixed, kept, strict=True)],
+        [own[a : a + b] for own, a, b in zip(mixed, kept, held, strict=True)],
     )
-    return torch.from_numpy(np.sort(kept)), torch.from_numpy(np.sort(held))
+    first, second = (torch.from_numpy(np.sort(np.concatenate(part))) for part in parts)
+    return first, second
+
+
+def _shares(
+    sizes: NDArray[np.int64], count: int, draws: np.random.RandomState
+) -> NDArray[np.int64]:
+    """How many of each class `count` images are, in proportion; what rounding down leaves goes to
+    the largest remainders, and ties among these are drawn. int64, as `sizes`."""
+    exact = sizes / sizes.sum() * count
+    whole = np.floor(exact)
+    left, rest = int(count - whole.sum()), exact - whole
+    for remainder in np.unique(rest)[::-1]:
+        if left == 0:
+            break
+        (tied,) = np.where(rest == remainder)
+        chosen = draws.choice(tied, size=min(len(tied), left), replace=False)
+        left -= len(chosen)
+        whole[chosen] += 1
+    return whole.astype(np.int64)
 
 
 MNIST_FILES = {

@@ -1,11 +1,11 @@
 #include "normal.hpp"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <stdexcept>
+
+#include "openmp.hpp"
 
 #define SIGMABENCH_INLINE inline
 
@@ -216,10 +216,7 @@ void NormalTensors::fill(Out* out, std::uint64_t seed, std::uint32_t first, std:
     const KeySchedule keys(seed);
     const std::size_t all = blocks_ * count;  // block b of pass t is number t * blocks_ + b
     // Shares are contiguous and cut at blocks, so that nobody's values depend on who draws them.
-#pragma omp parallel num_threads(threads) if (threads > 1)
-    {
-        const auto me = static_cast<std::size_t>(omp_get_thread_num());
-        const auto team = static_cast<std::size_t>(omp_get_num_threads());
+    on_team(threads, [&](std::size_t me, std::size_t team) {
         const std::size_t from = all * me / team, to = all * (me + 1) / team;
         for (std::size_t t = from / std::max<std::size_t>(blocks_, 1); t < count; ++t) {
             std::size_t number = t * blocks_;
@@ -236,7 +233,7 @@ void NormalTensors::fill(Out* out, std::uint64_t seed, std::uint32_t first, std:
                 number += tensor.blocks;
             }
         }
-    }
+    });
 }
 
 template void NormalTensors::fill(float*, std::uint64_t, std::uint32_t, std::size_t, int) const;

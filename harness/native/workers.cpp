@@ -1,13 +1,13 @@
 #include "workers.hpp"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <atomic>
 #include <exception>
 #include <stdexcept>
 #include <string>
 #include <system_error>
+
+#include "openmp.hpp"
 
 namespace sigmabench {
 

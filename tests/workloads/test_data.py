@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 import torch
+from sklearn.model_selection import train_test_split
 
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.data import splits as data
@@ -73,6 +74,28 @@ def test_hold_out_is_stratified_disjoint_and_the_same_everywhere() -> None:
     assert digest == "efca078db2043d62384e396f1b96d19f1049170a5a9d923d62641557ca1cd5c5"
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_hold_out_takes_the_images_that_scikit_learn_takes(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    classes = int(rng.integers(1, 12))
+    labels = np.concatenate([np.arange(classes), rng.integers(0, classes, 300), np.arange(classes)])
+    labels = rng.permutation(labels) * 7 - 20  # in any order, and not counted from 0
+    for count in (classes, 37, len(labels) // 2, len(labels) - classes):
+        expected = train_test_split(
+            np.arange(len(labels)), test_size=count, random_state=seed, stratify=labels
+        )
+        for found, of in zip(hold_out(labels, count, seed), expected, strict=True):
+            assert found.tolist() == sorted(of.tolist())
+
+
+@pytest.mark.parametrize(
+    ("labels", "count"), [([0, 0, 1], 2), ([0, 0, 1, 1], 1), ([0, 0, 1, 1], 3), ([], 1)]
+)
+def test_what_cannot_be_held_out_is_refused(labels: list[int], count: int) -> None:
+    with pytest.raises(UserError, match="cannot be held out by class"):
+        hold_out(torch.tensor(labels, dtype=torch.int64), count, 0)
+
+
 def test_data_root_prefers_the_argument(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "variable").mkdir()
     monkeypatch.setenv("SIGMABENCH_DATA", str(tmp_path / "variable"))
@@ -80,8 +103,18 @@ def test_data_root_prefers_the_argument(tmp_path: Path, monkeypatch: pytest.Monk
     assert data_root(tmp_path) == tmp_path
     monkeypatch.delenv("SIGMABENCH_DATA")
     assert data_root(None) is None
-    with pytest.raises(UserError, match="no data directory"):
-        data_root(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("name", ["missing", "file"])
+def test_a_data_root_that_is_none_is_laid_to_who_named_it(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("SIGMABENCH_DATA", str(tmp_path / name))
+    with pytest.raises(UserError, match=rf"no data directory \S*{name}; correct SIGMABENCH_DATA"):
+        data_root(None)
+    with pytest.raises(UserError, match=rf"no data directory \S*{name}; correct --data,"):
+        data_root(tmp_path / name)
 
 
 def small_files(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
