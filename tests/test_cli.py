@@ -81,6 +81,29 @@ def test_mistakes_get_one_sentence(arguments, says, tmp_path, monkeypatch):
     assert not list(tmp_path.rglob("*.json"))
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "lenet5-mnist"),
+        ("train", "lenet5-mnist"),
+        ("quantize", "lenet5-mnist"),
+        ("profile", "lenet5-mnist"),
+        ("weights", "lenet5-mnist"),
+        ("peers", "lenet5-mnist"),
+        ("shift", "resnet20-cifar10"),
+        ("ablation", "resnet20-cifar10"),
+        ("corruptions", "resnet20-cifar10"),
+        ("selective", "histology-colorectal"),
+    ],
+    ids=" ".join,
+)
+def test_every_command_that_reads_data_names_the_variable(arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SIGMABENCH_DATA", str(tmp_path / "nowhere"))
+    assert "nowhere; correct SIGMABENCH_DATA, or leave it out." in refused(sigmabench(*arguments))
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
 def test_results_that_cannot_be_written_are_noticed_first(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")

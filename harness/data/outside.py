@@ -81,8 +81,12 @@ def available(
 ) -> tuple[tuple[OodSet, ...], tuple[str, ...]]:
     """The sets that can be read here, and a line for each that cannot.
 
-    A local path that cannot be read is a mistake and raises; a known set may just not be there.
+    A local path that cannot be read is a mistake and raises, as a data root that is none does; a
+    known set may just not be there.
     """
+    from .splits import data_root
+
+    data_root(root)
     reasons = {one: _missing(one, root, limit) for one in sets}
     kept = tuple(one for one, reason in reasons.items() if reason is None)
     lines = (f"{one.name} is skipped: {reason}" for one, reason in reasons.items() if reason)
