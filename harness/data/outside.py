@@ -23,6 +23,7 @@ from ..core.whole import open_regular
 from .arrays import read_images
 from .decode import SUFFIXES, UndecodableError, decoded
 from .known_sets import OOD_SETS
+from .root import data_root
 from .splits import Split
 
 OOD = "ood:"
@@ -84,8 +85,6 @@ def available(
     A local path that cannot be read is a mistake and raises, as a data root that is none does; a
     known set may just not be there.
     """
-    from .splits import data_root
-
     data_root(root)
     reasons = {one: _missing(one, root, limit) for one in sets}
     kept = tuple(one for one, reason in reasons.items() if reason is None)
