@@ -157,6 +157,11 @@ def test_second_run_measures_nothing_again(results):
     again = sigmabench("run", *QUICK, "--formats", "fp32,int8,int8_sigma1", "--results", results)
     assert again.exit_code == 0
     assert before == {path: path.stat().st_mtime_ns for path in results.rglob("*.json")}
+    lines = again.stdout.splitlines()
+    assert len(lines) <= 45
+    for start in ("T = 3 passes: ", "INT8_SIGMA1 ", "Quality: ", "Speed: ", "Size: "):
+        assert sum(line.startswith(start) for line in lines) == 1
+    assert lines[-1] == "6 of 6 records were stored before; --policy always measures again."
 
 
 def test_prefixes_score_as_runs_of_their_own(results, tmp_path):
@@ -303,6 +308,8 @@ def test_adaptive_t_from_the_command_line(tmp_path):
         ("DNN_INT8", 1),
     }
     for one in found:
+        about = [line.partition(":")[0] for line in one["conclusions"]]
+        assert about == ["Quality", "Speed", "Size"]
         assert (one["adaptive"] is None) == (one["cell"]["format"] == "DNN_INT8")
         assert one["verdict"]["quality"]["audits"]["scored the timed path"] == "pass"
         drew = one["verdict"]["speed"]["audits"]["every timed pass drew"]

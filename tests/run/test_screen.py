@@ -432,6 +432,8 @@ def test_formats_of_the_largest_t_alone_are_shown_of_adaptive_and_fixed():
     mixed = factory.one_race([*grid(("FP32", "INT8"), (10,)), *auto()])
     (sheet,) = shown(mixed).sheets
     assert sheet.title.startswith("T = 10 ")
+    (sheet,) = shown(grid(("FP32", "INT8"), (1,))).sheets
+    assert sheet.title.startswith("T = 1 pass: ")
     (sheet,) = shown(auto()).sheets
     assert sheet.title.startswith("T = at most 50 ")
     assert "mean query's" in sheet.notes[0]

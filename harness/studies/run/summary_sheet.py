@@ -45,8 +45,9 @@ def summary(found: RunFindings) -> Sheet:
 
 
 def _title(found: RunFindings) -> str:
-    passes = f"at most {found.mc}" if found.adaptive else str(found.mc)
-    return f"T = {passes} passes: scores, milliseconds per pass, file"
+    passes = text.plural(found.mc, "pass", "passes")
+    most = "at most " if found.adaptive else ""
+    return f"T = {most}{passes}: scores, milliseconds per pass, file"
 
 
 def _file_bytes(one: FormatRows) -> int:
@@ -81,5 +82,6 @@ def _note(found: RunFindings, rows: Iterable[tuple[str, ...]]) -> str:
     crossed = ", ✗ where the speed is invalid" if any("✗" in row[:-1] for row in rows) else ""
     return (
         f"{means}ms: time per pass, the {query} query's over its passes{once}. ×FP32: how many "
-        f"times as fast as FP32 in the same race (– where there was none{crossed}).{_absent(found)}"
+        f"times as fast as FP32 in the same race (– where it has no valid FP32{crossed})."
+        f"{_absent(found)}"
     )
