@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import psutil
 import pytest
 
 from sigmabench.harness.machine import describe as machine
+from sigmabench.harness.measure.watch import WITHOUT_AVX2, CoreWatch
 
 
 def test_fingerprint_of_this_machine() -> None:
@@ -52,6 +54,25 @@ def test_isa_of_proc_cpuinfo(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setattr(machine, "_read", lambda path: text)
     assert machine._processor() == ("Intel X", ("avx2", "avx_vnni", "avx512_vbmi", "amx_tile"))
+
+
+@pytest.mark.parametrize(
+    ("machine_name", "flags", "told"),
+    [
+        ("x86_64", "fpu sse4_2 aes", (WITHOUT_AVX2,)),
+        ("x86_64", "fpu sse4_2 aes avx2", ()),
+        ("aarch64", "asimd", ()),
+    ],
+)
+def test_a_processor_without_avx2_is_a_finding(
+    machine_name: str, flags: str, told: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = f"processor\t: 0\nmodel name\t: Any\nflags\t\t: {flags}\n"
+    monkeypatch.setattr(machine, "_read", lambda path: text)
+    monkeypatch.setattr(platform, "machine", lambda: machine_name)
+    monkeypatch.setattr("sigmabench.harness.measure.watch.quota", lambda: None)
+    monkeypatch.setattr("sigmabench.harness.native.unavailable", lambda: None)
+    assert CoreWatch().findings() == told
 
 
 def test_environment_holds_what_changes_speed_and_nothing_else(

@@ -218,6 +218,11 @@ def instruction_sets() -> tuple[str, ...]:
     return _processor()[1]
 
 
+def has_avx2() -> bool:
+    """Whether an x86-64 processor has AVX2; True of others, which have no compiled runtime."""
+    return platform.machine() != "x86_64" or "avx2" in instruction_sets()
+
+
 def _cpuinfo(field: str) -> str:
     """What Linux tells of the first core under a name; empty if it does not."""
     match = re.search(rf"^{field}\s*:\s*(.+)$", _read(Path("/proc/cpuinfo")) or "", re.M)

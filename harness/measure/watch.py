@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from .. import native
 from ..core.words import plural
 from ..machine.cores import binding, bound, give_back, quota, throttled
+from ..machine.describe import has_avx2
 from . import audits
+
+#: A finding; what it says of results is tested by forcing the portable paths.
+WITHOUT_AVX2 = (
+    "this processor has no AVX2, so int8 layers and draws run in portable C++: the results are the "
+    "same, and the times say little about int8"
+)
 
 
 class CoreWatch:
@@ -28,7 +36,11 @@ class CoreWatch:
     def findings(self) -> tuple[str, ...]:
         """What a reader of the times should know, a line each."""
         limit = quota()
-        return () if limit is None else (f"the CPU quota allows {plural(limit, 'core')}",)
+        found = () if limit is None else (f"the CPU quota allows {plural(limit, 'core')}",)
+        missing = native.unavailable()
+        if missing is not None:
+            return (*found, missing.rstrip("."))
+        return found if has_avx2() else (*found, WITHOUT_AVX2)
 
     def told(self) -> tuple[str, ...]:
         """`findings`, and which audits failed, for a record without a verdict."""

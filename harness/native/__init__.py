@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import platform
 import sys
 from functools import lru_cache
 from types import ModuleType
@@ -26,16 +27,26 @@ def _attempt() -> ModuleType | str:
     # torch first: its libgomp then serves oneDNN too, and there is one OpenMP pool, not two.
     import torch  # noqa: F401
 
+    here = platform.system(), platform.machine()
+    if here != ("Linux", "x86_64"):
+        return (
+            f"the compiled runtime is for Linux on x86-64, and this is {' on '.join(here)}: FP32 "
+            "and BF16 run in PyTorch here, int8 formats in NumPy (--backend reference), exactly "
+            "and slowly."
+        )
     library = installed_file(RUNTIME, _LIBRARY)
     if library is None:
         return (
-            f"oneDNN's library is not installed ({RUNTIME}, Linux on x86-64 only); "
-            "there, `pip install sigmabench` brings it, elsewhere use --backend reference."
+            f"oneDNN's library is not installed; `pip install {RUNTIME}` brings it, or use "
+            "--backend reference."
         )
     try:
         ctypes.CDLL(str(library))
     except OSError as reason:
-        return f"oneDNN's library {library} cannot be loaded ({reason}); reinstall {RUNTIME}."
+        return (
+            f"oneDNN's library {library} cannot be loaded ({reason}); reinstall {RUNTIME}, or, if "
+            "libgomp is what is missing, install the system's (Debian: apt install libgomp1)."
+        )
     try:
         from . import _native  # type: ignore[attr-defined]
     except ImportError as reason:

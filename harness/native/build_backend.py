@@ -1,4 +1,4 @@
-"""The build backend (PEP 517): scikit-build-core's, after a look at what the native part needs.
+"""The build backend (PEP 517): scikit-build-core's, after a look at what the build needs.
 
 pip shows what a build prints only when it fails, and then all of it. So what this machine lacks is
 one sentence before the build begins.
@@ -10,18 +10,25 @@ import os
 import platform
 import shlex
 import shutil
+import sys
 import sysconfig
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+_PYTHON = (3, 10)  # as pyproject.toml says, which pip reads too late where it is given a file
 #: As CMake looks for them where CXX does not name one.
 _COMPILERS = ("c++", "g++", "clang++", "icpx")
 
 
 def missing() -> str | None:
-    """What this machine lacks to build the native part, one sentence with the way out; None where
-    it lacks nothing, or where there is no native part (`CMakeLists.txt`)."""
+    """What this machine lacks for a build, one sentence with the way out; None where it lacks
+    nothing. Elsewhere than on Linux on x86-64 there is no native part (`CMakeLists.txt`)."""
+    if sys.version_info < _PYTHON:
+        return (
+            f"SigmaBench needs Python 3.10 or newer, and this is {platform.python_version()}: make "
+            "the environment with a newer one."
+        )
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         return None
     named = shlex.split(os.environ.get("CXX", ""))[:1]
