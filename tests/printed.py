@@ -19,7 +19,7 @@ def python_of(page: str, heading: str) -> str:
 def commands_of(page: str, heading: str) -> list[list[str]]:
     """The arguments of the sigmabench commands that a page prints in the part below a heading."""
     found = re.findall(r"^    sigmabench (.*)$", _below(page, heading), re.MULTILINE)
-    return [shlex.split(line) for line in found]
+    return [shlex.split(line, comments=True) for line in found]
 
 
 def _below(page: str, heading: str) -> str:

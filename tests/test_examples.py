@@ -59,6 +59,15 @@ def test_a_posterior_goes_to_bayesian_torch_and_back_as_it_is_printed() -> None:
     assert set(left["state"]) >= {"0.mu_kernel", "0.rho_kernel", "2.mu_weight", "2.rho_bias"}
 
 
+def test_the_first_python_of_a_new_user_runs_as_it_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run("docs/getting-started.md", "## A posterior of your own")
+    assert (tmp_path / "model.safetensors").is_file()
+    assert "accuracy" in capsys.readouterr().out
+
+
 def test_every_page_with_python_is_run() -> None:
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
     found = {page.name: page.read_text().count("```python") for page in pages}
@@ -67,5 +76,6 @@ def test_every_page_with_python_is_run() -> None:
         "CONTRIBUTING.md",
         "corruptions.md",
         "models.md",
+        "getting-started.md",
     }  # README: test_torch_state
     assert found == {page.name: int(page.name in once) for page in pages}

@@ -124,9 +124,12 @@ def test_artefacts_and_posteriors_are_made_and_read(
 
 
 def test_studies_and_the_runtime_write_there(called: Callable[..., Result], folder: Path) -> None:
-    called("weights", "lenet-digits", "--passes", "2", "--out", "@/weights")
+    called("weights", "lenet-digits", "--passes", "2", "--results", "@/w", "--out", "@/weights")
     called("bench", "memory", "lenet5", "--batch", "1", "--results", "@/bench")
-    called("profile", "lenet-digits", "--seconds", "0.01", "--out", f"@/{LATIN}.png")
+    called(
+        *("profile", "lenet-digits", "--seconds", "0.01"),
+        *("--results", "@/profiles", "--out", f"@/{LATIN}.png"),
+    )
     assert all(written(folder, name) for name in ("weights", "bench"))
     assert (folder / f"{LATIN}.png").stat().st_size
     called("list")

@@ -307,10 +307,10 @@ def test_seeds_are_cells_but_a_deterministic_format_has_one(tmp_path: Path) -> N
 def test_types_that_cannot_be_made_here_are_refused_before_anything_is_scored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def missing(*_: object, **__: object) -> None:
-        raise UserError("no photographs")
+    def missing(*_: object, **__: object) -> str:
+        return "no photographs"
 
-    monkeypatch.setattr("sigmabench.harness.workload.conditions.corrupt", missing)
+    monkeypatch.setattr("sigmabench.harness.workload.conditions.why_not", missing)
     with pytest.raises(UserError, match=r"no photographs; leave frost out of --types"):
         plan(types=("frost",))
 
@@ -319,7 +319,7 @@ def test_reading_makes_and_fetches_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("nothing is scored")
 
-    monkeypatch.setattr("sigmabench.harness.workload.conditions.corrupt", refuse)
+    monkeypatch.setattr("sigmabench.harness.workload.conditions.why_not", refuse)
     monkeypatch.setattr("sigmabench.harness.workload.conditions.available", refuse)
     read = plan(types=("frost",), ood=("svhn",), scoring=False)
     assert (read.types, [one.name for one in read.ood]) == (("frost",), ["svhn"])
