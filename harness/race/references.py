@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..backends.base import BACKENDS
+from ..peers.contender import PAUSE_SECONDS
 from ..quantize.options import Options
 from ..quantize.ptq import Origin, quantize
 from ..records.reference_times import Reference
@@ -57,6 +58,7 @@ class References:
                 self._taken[name].append(taken)
         finally:
             torch.set_num_threads(before)
+        time.sleep(PAUSE_SECONDS)  # PyTorch's threads spin a while, and would slow who is next
 
     def taken(self) -> tuple[Reference, ...]:
         """What was done, and how long it took."""
