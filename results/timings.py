@@ -53,9 +53,9 @@ STEPS = (
     Step("peers resnet20-cifar10 --seconds 1", 6, races=True),
     Step("peers histology-colorectal --seconds 1", 8, races=True),
     Step("peers resnet50-imagenet --limit 64 --mc 10 --seconds 1", 14, races=True),
-    Step("bench passes resnet50 --batch 1,8,32 --seconds 2", 18, races=True),
-    Step("bench passes resnet20 --batch 1,32,128 --seconds 2", 4, races=True),
-    Step("bench passes lenet5 --batch 1,128 --seconds 2", 3, races=True),
+    Step("bench passes resnet50 --batch 1,8,32 --seconds 1", 14, races=True),
+    Step("bench passes resnet20 --batch 1,32,128 --seconds 1", 4, races=True),
+    Step("bench passes lenet5 --batch 1,128 --seconds 1", 3, races=True),
     Step("bench sampler --threads 1", 2),
     Step("bench sampler", 2),
 )
