@@ -308,6 +308,14 @@ class RunRecord(Record[Cell, RunBody]):
     verdict: Verdict
 
     @property
+    def query_passes(self) -> float:
+        """Passes that a timed query computed; their mean where T is adaptive."""
+        spent = self.body.adaptive
+        if spent is not None:
+            return spent.query_passes
+        return self.body.timing.passes or self.subject.mc
+
+    @property
     def of_all_passes(self) -> float:
         """What a timed query's latency is multiplied by to be that of T passes; 1 where it had
         them."""

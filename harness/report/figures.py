@@ -24,7 +24,7 @@ from ..core.figure import (
 )
 from ..records.verdict import INVALID, QUALITY, SPEED
 from .panels import calibration, passes_scale
-from .rows import RecordRow, Section, fixed, largest_mc, query_passes, unique
+from .rows import RecordRow, Section, fixed, largest_mc, unique
 
 _MARKERS: tuple[Marker, ...] = ("circle", "square", "triangle", "diamond", "wedge")
 #: Of a file: part, its name, colour and hatch.
@@ -354,4 +354,4 @@ def _cut(marks: Sequence[Points]) -> float | None:
 
 def _of_a_pass(row: RecordRow, nanoseconds: float | None) -> float | None:
     """A timed query's latency as that of a pass, ms."""
-    return None if nanoseconds is None else nanoseconds / query_passes(row.record) / 1e6
+    return None if nanoseconds is None else nanoseconds / row.record.query_passes / 1e6

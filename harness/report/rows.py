@@ -55,7 +55,7 @@ class RecordRow:
         adaptive, over its passes."""
         spent, timing = self.record.body.adaptive, self.record.body.timing
         query = timing.percentiles_ns.get("p50") if spent is None else spent.mean_latency_ns
-        return None if query is None else query / query_passes(self.record)
+        return None if query is None else query / self.record.query_passes
 
 
 @dataclass(frozen=True)
@@ -120,14 +120,6 @@ def sections(records: Iterable[RunRecord]) -> list[Section]:
         groups.setdefault((*subject, record.fingerprint.place), []).append(record)
     built = [_section(group) for group in groups.values()]
     return _distinct(built)
-
-
-def query_passes(record: RunRecord) -> float:
-    """Passes that a timed query computed; their mean where T is adaptive."""
-    spent = record.body.adaptive
-    if spent is not None:
-        return spent.query_passes
-    return record.body.timing.passes or record.subject.mc
 
 
 def deterministic(format: str) -> bool:

@@ -30,7 +30,6 @@ from ...report.rows import (
     Section,
     deterministic,
     format_order,
-    query_passes,
     sections,
 )
 from ...stats.latency import Ratio, log_median_ratio
@@ -391,7 +390,7 @@ def log_pass_ratio(slow: RunRecord, fast: RunRecord) -> Estimate | None:
     )
     if found is None:
         return None
-    passes = math.log(query_passes(fast) / query_passes(slow))
+    passes = math.log(fast.query_passes / slow.query_passes)
     return replace(found, value=found.value + passes)
 
 

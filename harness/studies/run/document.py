@@ -9,7 +9,7 @@ from ...core import words as text
 from ...core.document import Document, Words, with_notes
 from ...core.figure import Figure
 from ...report import table, verdicts
-from ...report.rows import Section, variant_lines
+from ...report.rows import Section, deterministic, variant_lines
 from .analyse import RunFindings
 from .run_conclusions import conclusions
 from .summary_sheet import summary
@@ -63,9 +63,16 @@ def _screen(found: RunFindings, said: Sequence[str]) -> Iterator[Any]:
 
 
 def _measured(section: Section) -> str:
-    """By what machine, and with how many threads."""
+    """By what machine, with how many threads, and from which posterior: its digest is what two who
+    made it from the same weights compare."""
     threads = sorted({record.subject.threads for record in section.records})
-    return f"{section.records[0].fingerprint.shown}; {text.either(threads, 'thread')}"
+    digests = dict.fromkeys(
+        record.subject.posterior
+        for record in section.records
+        if not deterministic(record.subject.format)
+    )
+    made = f"; posterior {', '.join(digests)}" if digests else ""
+    return f"{section.records[0].fingerprint.shown}; {text.either(threads, 'thread')}{made}"
 
 
 def _few(lines: Sequence[str]) -> list[str]:
