@@ -154,7 +154,7 @@ def test_what_is_no_file_is_not_waited_for(
 def test_what_is_no_file_is_closed_again_and_what_is_one_is_read(tmp_path: Path) -> None:
     strange(tmp_path / "x", "pipe")
     before = set(os.listdir("/proc/self/fd"))
-    with pytest.raises(OSError, match=r"^\[Errno 22\] it is no regular file: '.*x'$"):
+    with pytest.raises(OSError, match=r"^\[Errno 22\] it is not a regular file: '.*x'$"):
         open_regular(tmp_path / "x")
     assert set(os.listdir("/proc/self/fd")) == before
     (tmp_path / "y").write_bytes(b"whole")

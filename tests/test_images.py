@@ -277,7 +277,7 @@ def test_what_cannot_be_read_is_left_out_and_named(folders: Path) -> None:
     assert sum(tried) == 6
     assert len(kept.images[:]) == 4
     assert kept.readable() is kept
-    with pytest.raises(UserError, match=r"bee/0\.png cannot be read \(.*\); mend or remove it"):
+    with pytest.raises(UserError, match=r"bee/0\.png cannot be read \(.*\); repair or remove it"):
         split.images[2:3]
     with pytest.raises(UserError, match=r"1\.png cannot be read \(no image that Pillow knows .*\)"):
         split.images[5:6]

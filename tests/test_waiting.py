@@ -195,7 +195,7 @@ def test_a_long_job_says_before_how_long_it_takes(
 
 
 def test_the_estimate_of_a_study_is_of_its_cells(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of backends that need 1 ms and 10 ms a pass on an image, whose passes are counted."""
+    """Of backends that need 1 ms and 10 ms per pass on an image, whose passes are counted."""
     took = {"native": 0.001, "drawn": 0.01}
     monkeypatch.setattr(study, "image_pass_seconds", lambda _, predictor, *__: took[predictor])
     monkeypatch.setattr("sigmabench.harness.studies.scored.time.perf_counter", lambda: 0.0)

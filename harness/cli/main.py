@@ -160,7 +160,9 @@ def doctor(as_json: bool, seconds: float, environments: Path) -> None:
 @main.command()
 @click.argument("workload")
 @click.option(
-    "--recipe", help="See `sigmabench list`.  [default: best, or the first where none is called so]"
+    "--recipe",
+    help="Names are listed by `sigmabench list`.  [default: best, or the first where none is "
+    "called so]",
 )
 @click.option("--seed", type=int, default=0, help="Of everything random.")
 @click.option("--limit", type=int, help="Training images to use.  [default: all]")
@@ -217,7 +219,7 @@ def train(
 @MEMORY
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
 def quantize(workload: str, out: Path, as_json: bool, **choices: Any) -> None:
-    """Write WORKLOAD's artefacts, one file a format."""
+    """Write WORKLOAD's artefacts, one file per format."""
     from ..workload.choices import plan_from
     from .commands import size_table, write_artefacts
 

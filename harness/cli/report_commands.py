@@ -50,14 +50,18 @@ class _Problems:
 
 @click.command()
 @click.argument("home", metavar="[WORKLOAD]", required=False)
-@click.option("--study", "name", default="run", help="Whose records; see --list.")
+@click.option(
+    "--study", "name", default="run", help="The study whose records are shown; see --list."
+)
 @click.option("--results", type=_PATH, default=RESULTS, help="Directory of records.")
-@click.option("--list", "listed", is_flag=True, help="Which records there are, of every study.")
+@click.option("--list", "listed", is_flag=True, help="List the records of every study.")
 @click.option("--out", type=_PATH, help="Write tables and figures here; of runs, a page too.")
 @click.option("--format", "form", default="table", help=f"{', '.join(FORMATS)}.")
-@click.option("--where", metavar="FIELD=VALUE,...", help="Records with these values alone.")
-@click.option("--machine", metavar="HASH", help="Of one machine alone: the start of its hash.")
-@click.option("--since", metavar="DATE", help="Made on this date or later, or at an ISO time.")
+@click.option("--where", metavar="FIELD=VALUE,...", help="Only records with these values.")
+@click.option("--machine", metavar="HASH", help="Only records of the machine whose hash begins so.")
+@click.option(
+    "--since", metavar="DATE", help="Only records made on this date, or from this ISO time on."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
 def report(
     home: str | None,
@@ -72,7 +76,7 @@ def report(
     """Tables from stored records; with --out, figures and files.
 
     Of runs, --format is table, wide, fidelity, size, paper, markdown or csv; of other studies,
-    table, markdown or csv. What cannot be read is told of, and the rest is shown.
+    table, markdown or csv. What cannot be read is reported, and the rest is shown.
     """
     if not results.is_dir():
         raise UserError(f"There is no results directory {results}; run something first.")

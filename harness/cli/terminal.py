@@ -82,7 +82,7 @@ MEMORY = click.option(
     type=float,
     expose_value=False,
     callback=_allow,
-    help="GiB that may be taken.  [default: 80 % of what is free]",
+    help="GiB of memory that may be used.  [default: 80 % of what is free]",
 )
 
 

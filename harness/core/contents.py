@@ -127,4 +127,4 @@ def superseded(data: str, machine: object | None) -> str:
     """
     if not data or machine is not None:
         return ""
-    return "superseded: images are told apart by their names and sizes, not by their contents"
+    return "superseded: images are identified by their names and sizes, not by their contents"

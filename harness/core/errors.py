@@ -40,7 +40,8 @@ class NotFiniteImageError(UserError):
 
     def __init__(self, index: int) -> None:
         super().__init__(
-            f"Image {index} (counted from 0) holds a number that is not finite; mend it, or leave "
+            f"Image {index} (counted from 0) holds a number that is not finite; correct it, or "
+            "leave "
             "it out."
         )
         self.index = index

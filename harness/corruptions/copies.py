@@ -184,7 +184,7 @@ def _published_files(split: Split, folder: Path, severity: int) -> Split:
     clean = split.images
     if not isinstance(clean, ImageFiles):
         raise UserError(
-            f"{folder} holds image files, but the {split.name} split is no set of files; give "
+            f"{folder} holds image files, but the {split.name} split is not a set of files; give "
             f"{folder.name}.npy and labels.npy instead, or remove it."
         )
     archive = open_archive(folder / str(severity))

@@ -69,13 +69,13 @@ def photograph(path: Path, scale: float, height: int, width: int) -> np.ndarray:
     resize without antialiasing comes to. Where that is too small, it is scaled to fit.
 
     Raises:
-        UserError: the file is no picture.
+        UserError: the file is not a picture.
     """
     try:
         with open_regular(path) as stream:
             picture = decoded(stream, Image.Image.copy)
     except (UndecodableError, OSError) as reason:
-        raise UserError(f"{path} is no picture ({reason}); fetch it again.") from None
+        raise UserError(f"{path} is not a picture ({reason}); fetch it again.") from None
     every = round(1 / scale)
     thinned = np.asarray(picture)[every // 2 :: every, every // 2 :: every]
     if thinned.shape[0] > height and thinned.shape[1] > width:

@@ -79,7 +79,7 @@ def _stored(
         raise
     except Exception as reason:  # NumPy, zipfile and the codecs raise many kinds on damaged files
         raise UserError(
-            f"{path} is no .npz file or is damaged ({first_line(reason)}); make it again."
+            f"{path} is not an .npz file or is damaged ({first_line(reason)}); make it again."
         ) from None
 
 
@@ -101,7 +101,7 @@ def _array(path: Path, stored: np.lib.npyio.NpzFile, key: str) -> NDArray[np.gen
             f"{key} in {path} cannot be read ({reason}); store plain numbers, not objects."
         ) from None
     if not isinstance(array, np.ndarray):  # NumPy gives what is no array as bytes
-        raise UserError(f"{key} in {path} is no array; store it with numpy.savez.")
+        raise UserError(f"{key} in {path} is not an array; store it with numpy.savez.")
     return array
 
 

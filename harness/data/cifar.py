@@ -57,5 +57,5 @@ def _torchvision(root: Path, download: bool) -> dict[str, Tensor]:
             found[f"{part}_images"] = torch.from_numpy(pixels)
             found[f"{part}_labels"] = torch.tensor(data.targets)
     except (OSError, RuntimeError) as reason:
-        raise UserError(f"CIFAR-10 cannot be had in {root} ({reason}); {_GET}.") from None
+        raise UserError(f"CIFAR-10 is not available in {root} ({reason}); {_GET}.") from None
     return found

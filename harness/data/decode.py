@@ -1,7 +1,7 @@
 """The one decoder of pictures, wherever they come from: what is refused, and the memory it takes.
 
 Pictures are brought to RGB as torchvision's loader does it: gray is repeated, a palette is looked
-up, CMYK is converted, transparency is dropped. Refused are pictures of more than 8 bits a channel
+up, CMYK is converted, transparency is dropped. Refused are pictures of more than 8 bits per channel
 or of floats, which would be clipped or cut, animated ones, those of several pages, damaged or empty
 ones, and those of more than `MOST_PIXELS`, which are refused before they are decoded.
 """
@@ -41,7 +41,7 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class UndecodableError(Exception):
-    """Why a file is no picture that is taken; whoever knows the file names it."""
+    """Why a file is not a picture that is taken; whoever knows the file names it."""
 
 
 class _Semaphore(Protocol):
@@ -125,16 +125,16 @@ def check_pixels(width: int, height: int) -> None:
 def _check(image: Image.Image) -> None:
     check_pixels(*image.size)
     if image.mode not in MODES:
-        raise UndecodableError(f"Pillow's mode {image.mode} is not one of 8 bits a channel")
+        raise UndecodableError(f"Pillow's mode {image.mode} is not one of 8 bits per channel")
     if _deep(image):
-        raise UndecodableError("it has more than 8 bits a channel")
+        raise UndecodableError("it has more than 8 bits per channel")
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # a camera's: its first is the picture
         raise UndecodableError(f"it has {frames} frames or pages")
 
 
 def _deep(image: Image.Image) -> bool:
-    """Whether a mode of 8 bits a channel stands for a file of more, whose low ones are cut off."""
+    """Whether a mode of 8 bits per channel stands for a file of more, the low ones cut off."""
     bits = getattr(image, "tag_v2", {}).get(_TIFF_BITS, (1,))
     if max(bits) > 8:
         return True

@@ -90,7 +90,7 @@ def splits(
             known = " or ".join(PARTS[name])
             raise UserError(
                 f"There is no folder or .tar {known} in {home / FOLDER}; put images with "
-                "labels.csv, or one folder a class, there."
+                "labels.csv, or one folder per class, there."
             )
     assert train is not None
     assert test is not None

@@ -207,7 +207,7 @@ class ImageFiles:
 
     def _unreadable(self, name: str, reason: str) -> UserError:
         return UserError(
-            f"{self.archive.path}/{name} cannot be read ({reason}); mend or remove it."
+            f"{self.archive.path}/{name} cannot be read ({reason}); repair or remove it."
         )
 
 
@@ -232,7 +232,7 @@ def labelled(archive: Archive, classes: Sequence[str], crop: Crop) -> tuple[Imag
         names, labels = _folders(archive, classes)
     if not names:
         raise UserError(
-            f"{archive.path} holds no images; give a folder or tar of one folder a class, or of "
+            f"{archive.path} holds no images; give a folder or tar of one folder per class, or of "
             f"images beside {LABELS}."
         )
     return ImageFiles(archive, tuple(names), crop), torch.tensor(labels)
@@ -287,7 +287,7 @@ def _table(archive: Archive, table: str, classes: int) -> tuple[list[str], list[
     labels = [_label(row["label"], classes) for row in rows]
     refuse(
         source,
-        f"has labels that are no whole numbers from 0 to {classes - 1}",
+        f"has labels that are not whole numbers from 0 to {classes - 1}",
         "correct them",
         [f"{r['label']} of {r['file']}" for r, v in zip(rows, labels, strict=True) if v is None],
     )
@@ -313,7 +313,7 @@ def _folders(archive: Archive, classes: Sequence[str]) -> tuple[list[str], list[
     folders = [name.split("/")[-2] if "/" in name else "" for name in images]
     refuse(
         str(archive.path),
-        "has images in folders that are no class's",
+        "has images in folders that are not named after a class",
         f"the classes' folders are called {classes[0]}, {classes[1]} and so on",
         sorted({folder or "the top" for folder in folders if folder not in place}),
     )

@@ -52,7 +52,7 @@ class OodSet:
         for name, one in zip(names, digests(Folder(home), names), strict=True):
             if not one:
                 gone = "it may not be read" if (home / name).exists() else "No such file"
-                raise UserError(f"{home / name} is no picture ({gone}); remove it.")
+                raise UserError(f"{home / name} is not a picture ({gone}); remove it.")
             digest.update(bytes.fromhex(one))
         return f"files {digest.hexdigest()[:12]}"
 
@@ -172,7 +172,7 @@ def _picture(file: Path) -> Image.Image:
         with open_regular(file) as stream:
             return decoded(stream, _square)
     except (UndecodableError, OSError) as reason:
-        raise UserError(f"{file} is no picture ({reason}); remove it.") from None
+        raise UserError(f"{file} is not a picture ({reason}); remove it.") from None
 
 
 def _square(picture: Image.Image) -> Image.Image:

@@ -257,7 +257,7 @@ def _turbo() -> str:
     no_turbo = _read(_CPUS / "intel_pstate/no_turbo")
     boost = _read(_CPUS / "cpufreq/boost")
     if no_turbo is None and boost is None:
-        return "unavailable: neither intel_pstate nor cpufreq tells"
+        return "unavailable: neither intel_pstate nor cpufreq reports it"
     return "on" if no_turbo == "0" or boost == "1" else "off"
 
 

@@ -1,4 +1,4 @@
-"""Activations that their range cuts off: from which share it is told, and from which it fails.
+"""Activations that their range cuts off: from which share it is reported, and from which it fails.
 
 Shares are those of `quantize.calibrate.saturation`, by activation. The levels were derived on
 validation data, by results/choices/saturation/choose.py (docs/saturation.md).

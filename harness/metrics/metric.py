@@ -40,7 +40,7 @@ class Metric:
         title: on an axis of a figure; its heading where empty.
         shown: it has a column in every table of scores.
         of_image: a function of (summary, labels) that gives [N] float64, whose mean the score is;
-            None where it is no mean over images. Formats are compared by it image by image.
+            None where it is not a mean over images. Formats are compared by it image by image.
         most: by how much one image can differ in it at most; None where there is no end.
         margin: largest change that does not matter, fixed beforehand, in its unit: where there is
             one, whether quantization harms it is judged under shift. It takes `of_image`.
@@ -168,10 +168,10 @@ def of_images(metric: Metric, summary: Predicted, labels: Tensor) -> Tensor:
     """[N] float64: the metric of each image.
 
     Raises:
-        ValueError: it is no mean over images.
+        ValueError: it is not a mean over images.
     """
     if metric.of_image is None:
-        raise ValueError(f"{metric.name} is no mean over images")
+        raise ValueError(f"{metric.name} is not a mean over images")
     return metric.of_image(_given(metric, summary), labels)
 
 
@@ -194,6 +194,6 @@ def _given(metric: Metric, summary: Predicted) -> Predicted:
 def _finite(metric: Metric, value: float) -> float:
     if not math.isfinite(value):
         raise UserError(
-            f"The metric {metric.name!r} gave {value}; mend the metric, or unregister it."
+            f"The metric {metric.name!r} gave {value}; correct the metric, or unregister it."
         )
     return value

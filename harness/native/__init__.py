@@ -61,7 +61,7 @@ def load() -> ModuleType:
     """The extension module.
 
     Raises:
-        NativeUnavailableError: it, or oneDNN, is not to be had here.
+        NativeUnavailableError: it, or oneDNN, is not available here.
     """
     outcome = _attempt()
     if isinstance(outcome, str):

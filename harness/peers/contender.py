@@ -168,7 +168,7 @@ def remotes_of(
     environments: Sequence[Environment],
     loading: Callable[[str], None] | None = None,
 ) -> Iterator[tuple[list[Remote], list[Absent]]]:
-    """The peers' contenders, loaded and idle, and those that are not to be had.
+    """The peers' contenders, loaded and idle, and those that are not available.
 
     Args:
         job: what to build, but for the format; see `workers/serve.py`.

@@ -178,7 +178,9 @@ def to_bayesian_torch(posterior: Posterior) -> dict[str, Tensor]:
     for name, mean in posterior.mean.items():
         layer, _, own = name.rpartition(".")
         if own not in ("weight", "bias"):
-            raise UserError(f"{name} is no weight or bias of a layer; bayesian-torch has no such.")
+            raise UserError(
+                f"{name} is not a weight or bias of a layer; bayesian-torch has no others."
+            )
         part = "kernel" if own == "weight" and mean.ndim > 2 else own
         prefix = f"{layer}." if layer else ""
         found[f"{prefix}mu_{part}"] = mean.clone()

@@ -133,7 +133,7 @@ def _metadata(path: Path, text: str) -> dict[str, Any]:
         raise _damaged(path, f"its metadata has no {' and no '.join(lacking)}")
     names = found["names"]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise _damaged(path, "the names in its metadata are no list of text")
+        raise _damaged(path, "the names in its metadata are not a list of text")
     return found
 
 

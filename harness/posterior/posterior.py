@@ -142,7 +142,7 @@ class Posterior:
         for tree, (allowed, wanted) in trees:
             for name, tensor in tree.items():
                 if not is_text(name):
-                    raise UserError(f"The name {name!a} in {source} is no text; rename it.")
+                    raise UserError(f"The name {name!a} in {source} is not text; rename it.")
                 if tensor.dtype not in allowed:
                     kind = str(tensor.dtype).removeprefix("torch.")
                     raise UserError(f"{name} in {source} is {kind}, not {wanted}; {_RETRAIN}")

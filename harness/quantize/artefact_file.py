@@ -232,7 +232,7 @@ def _header(text: str) -> Header:
 def _check_versions(fields: Any, source: str) -> None:
     versions = [fields.get("schema", Header.schema), fields.get("noise_stream", noise.VERSION)]
     if any(type(version) is not int or version < 1 for version in versions):
-        raise ValueError("its schema or noise_stream is no number of a version")
+        raise ValueError("its schema or noise_stream is not a version number")
     schema, stream = versions
     if schema > SCHEMA or stream > noise.VERSION:
         raise UserError(

@@ -208,7 +208,7 @@ class Builder:
         if selection is None:
             raise UserError(
                 f"{node.name} is not a flattening, nor does it take whole channels and every k-th "
-                "row and column or pad with zeros, which alone is supported."
+                "row and column or pad with zeros; nothing else is supported."
             )
         if selection.keeps_all(channels):
             self.alias[node] = source

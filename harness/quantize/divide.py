@@ -301,7 +301,8 @@ class _Division:
         shape = tuple(int(size) for size in self.output.meta["val"].shape)
         if self.output not in self.value or len(shape) != 2 or shape[0] != 1:
             raise UserError(
-                f"{self.output.name} is no vector of logits but of shape {shape} for one image; a "
+                f"{self.output.name} is not a vector of logits; its shape is {shape} for one "
+                "image; a "
                 "linear layer or a pool over whole maps has to come last."
             )
         name = self.value[self.output]

@@ -91,7 +91,7 @@ def _number(node: FxNode) -> float:
     first, second = node.args[0], node.args[1]
     if isinstance(second, FxNode):
         raise UserError(
-            f"{node.name} ({node.target}) is not of one tensor and a number, which alone is "
+            f"{node.name} ({node.target}) does not take one tensor and one number; nothing else is "
             "supported."
         )
     if not isinstance(first, FxNode) or node.kwargs:

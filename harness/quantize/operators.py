@@ -149,7 +149,9 @@ def _cat(b: Builder, node: FxNode) -> None:
     sources = tuple(b.source(part) for part in parts)
     vectors = dims == 2 and all(b.shapes[name][1:] == (1, 1) for name in sources)
     if argument(node, 1, "dim", 0) % dims != 1 or not (dims == 4 or vectors):
-        raise UserError(f"The concatenation {node.name} is not over channels, which alone is so.")
+        raise UserError(
+            f"The concatenation {node.name} is not over channels; no other is supported."
+        )
     if len(sources) == 1:
         b.alias[node] = sources[0]
     else:

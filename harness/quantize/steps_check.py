@@ -104,7 +104,7 @@ def _operation(step: Operation, values: Mapping[str, Any], constants: Mapping[st
     """What an operation makes of one image, empty."""
     at = _TRAINING.get(step.target)
     if at is not None and any(step.args[at : at + 1]):
-        raise ValueError(f"{step.name} would draw numbers of its own, or go by its batch")
+        raise ValueError(f"{step.name} would draw numbers of its own, or depend on its batch")
     try:
         args = decode(step.args, values, constants)
         kwargs = {name: decode(one, values, constants) for name, one in step.kwargs.items()}

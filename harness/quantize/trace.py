@@ -134,7 +134,8 @@ def _refuse_training(node: FxNode) -> None:
                 f"The batch norm {node.name} keeps no statistics; let it (track_running_stats)."
             )
         raise UserError(
-            f"The batch norm {node.name} goes by its batch in evaluation mode too (training=True); "
+            f"The batch norm {node.name} uses its batch's statistics in evaluation mode too "
+            "(training=True); "
             "pass training=self.training."
         )
 
@@ -173,7 +174,8 @@ def _logits(b: Builder, node: FxNode) -> str:
     classes, height, width = b.shapes[name]
     if (height, width) != (1, 1):
         raise UserError(
-            f"{node.name} is no vector of logits but {classes} maps of {height}x{width}; a linear "
+            f"{node.name} is not a vector of logits but {classes} maps of {height}x{width}; a "
+            "linear "
             "layer or a pool over whole maps has to come last."
         )
     layer = b.producer(name)

@@ -35,7 +35,7 @@ class Turns:
     """How contenders are timed.
 
     Attributes:
-        mc: passes a query, T, at most; fewer where they would take long.
+        mc: passes per query, T, at most; fewer where they would take long.
         threads: cores a contender may use.
         seconds: timed seconds a contender at least.
         query_seconds: T is chosen so that a query takes no more, if one pass does not.

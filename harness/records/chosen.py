@@ -126,6 +126,7 @@ def _moment(text: str, source: str) -> datetime:
         found = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
     except ValueError:
         raise UserError(
-            f"{source} {text!r} is no date or time; write it as 2026-01-31 or 2026-01-31T18:00."
+            f"{source} {text!r} is not a date or a time; write it as 2026-01-31 or "
+            "2026-01-31T18:00."
         ) from None
     return found if found.tzinfo is not None else found.replace(tzinfo=timezone.utc)

@@ -33,7 +33,7 @@ Units are in the field names. `null` (None in Python) means not defined or not m
 reason, where one is needed, is in `unavailable`. NaN and infinity do not occur, nor does a number
 too large for a float64.
 
-Arrays, one value an image each, lie in `<hash>.safetensors` in the same folder, named by the first
+Arrays, one value for each image, lie in `<hash>.safetensors` in the same folder, named by the first
 16 hex digits of the hash of their content; records may share a file. `sigmabench pack` puts the
 records of a kind in a folder into `<kind>.jsonl`, a head and a line for each, and their arrays into
 `<kind>.safetensors`.

@@ -123,7 +123,7 @@ class Record(Generic[S_co, B_co]):
         provenance: where, how and when.
         verdict: which of its numbers to believe; None where no audit applies to its kind.
         body: the numbers.
-        arrays: one value an image each, where the kind keeps some.
+        arrays: one value for each image, where the kind keeps some.
     """
 
     subject: S_co

@@ -67,7 +67,8 @@ class Pack(Generic[R]):
             self.keys, self._fingerprints = tuple(head["keys"]), list(head["fingerprints"])
         except (IndexError, ValueError, KeyError, TypeError) as reason:
             raise UserError(
-                f"{self.path} is no pack of records, or its first line is damaged; restore it, or "
+                f"{self.path} is not a pack of records, or its first line is damaged; restore "
+                "it, or "
                 "delete it and run again."
             ) from reason
 

@@ -30,7 +30,7 @@ class Asked(OfWorkload):
         limit: images scored at most; 0 for all.
         data: as `Cell.data`.
         mc: passes of Bayesian contenders, T; deterministic ones have one.
-        batch: images a query.
+        batch: images per query.
         threads: cores a contender may use.
         seed: of the draws.
         seconds: timed seconds a contender at least.

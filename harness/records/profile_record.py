@@ -24,8 +24,8 @@ class ProfileSubject:
         posterior: first 16 hex digits of the content hash of what the format is made of; of a
             network, what its μ and σ are.
         format: name in `FORMATS`.
-        batch: images a query.
-        mc: passes a query, T; a deterministic twin's are all alike.
+        batch: images per query.
+        mc: passes per query, T; a deterministic twin's are all alike.
         threads: cores a query may use.
         seconds: measured seconds at least, after warm-up.
         seed: of a synthetic network's weights and images; query i draws with seed + i.

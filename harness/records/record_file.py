@@ -279,7 +279,8 @@ def from_json(data: bytes, source: str | Path, kind: Kind[R], read: ReadArrays |
 def _lazy(sha256: Any, source: str | Path, kind: Kind[Any], read: ReadArrays | None) -> Arrays:
     if not isinstance(sha256, str) or not re.fullmatch("[0-9a-f]{64}", sha256):
         raise UserError(
-            f"{source} is not a valid {kind.title}: arrays: it is no hash; delete it and run again."
+            f"{source} is not a valid {kind.title}: arrays: it is not a hash; delete it and run "
+            "again."
         )
     if read is None:
         return Arrays(sha256, lambda: {})

@@ -39,7 +39,7 @@ class Quality:
     Attributes:
         images: how many were scored.
         seeds: seeds of the MC draw.
-        scores: metric name to values, one a seed; None where a metric is not defined (mutual
+        scores: metric name to values, one per seed; None where a metric is not defined (mutual
             information at T = 1).
         ece_floor_percent: ECE that a perfectly calibrated model with these confidences and this
             number of images would show, per seed.
@@ -235,7 +235,7 @@ class Adaptive:
         mean_passes: per seed, mean over images.
         median_passes: per seed, median over images.
         agreement: per seed, share of images with the decision that they have after `limit` passes.
-        differences: metric name to the score at adaptive T less that at T = `limit`, one a seed,
+        differences: metric name to the score at adaptive T less that at T = `limit`, one per seed,
             in the metric's unit; None where it is not defined.
         query_passes: mean of the passes that a timed query computed; a batch goes on until its last
             image is settled, in smaller and smaller batches.

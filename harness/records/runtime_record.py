@@ -50,7 +50,7 @@ class Contender:
         by: `sigmabench`, or the peer whose environment ran it.
         format: of μ, σ and arithmetic, as in `sigmabench list`; DNN_... has fixed weights.
         backend: of ours; for a peer, the library.
-        mc: passes a query, T; a pass costs a query's time over T.
+        mc: passes per query, T; a pass costs a query's time over T.
         latency_ns: every timed query, in order; empty where it could not be measured.
         slices: how many queries each of its turns held.
         warmup_queries: queries before the first turn, not counted.
@@ -83,12 +83,12 @@ class RaceSubject:
     Attributes:
         network: name in `NETWORKS`.
         posterior: where μ and σ come from.
-        batch: images a query.
+        batch: images per query.
         threads: cores a contender may use.
         seed: of weights, images and the first query's noise; query i draws with seed + i.
         seconds: timed seconds a contender at least.
         contenders: by name.
-        mc: passes a query at most; 0 in records from before, which do not say it.
+        mc: passes per query at most; 0 in records from before, which do not say it.
         packages: of each contender the versions in its peer's environment; empty for ours.
         processes: fresh processes that it is timed in.
     """
@@ -158,8 +158,8 @@ class MemorySubject:
         network: name in `NETWORKS`.
         posterior: where μ and σ come from.
         format: name in `FORMATS`.
-        batch: images a query.
-        mc: passes a query, T.
+        batch: images per query.
+        mc: passes per query, T.
         threads: cores the program may use.
         seed: of weights, images and noise.
     """

@@ -76,7 +76,10 @@ def check_file(path: Path) -> str:
     """
     kind = path.suffix.removeprefix(".").lower()
     if kind not in KINDS:
-        raise UserError(f"--out {path} is no kind of picture; end it in .png, .svg or .pdf.")
+        raise UserError(
+            f"--out {path} is not a kind of picture that can be written; end it in .png, .svg "
+            "or .pdf."
+        )
     return kind
 
 

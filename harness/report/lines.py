@@ -53,7 +53,7 @@ class Line:
         return deterministic(self.format)
 
     def at(self, corruption: str, severity: int) -> list[ShiftRecord]:
-        """Records of one condition with labels, one a seed."""
+        """Records of one condition with labels, one per seed."""
         return [
             record
             for record in self.records
@@ -74,7 +74,7 @@ class Line:
         )
 
     def outside(self, name: str) -> list[ShiftRecord]:
-        """Records of the out-of-distribution set `name`, one a seed."""
+        """Records of the out-of-distribution set `name`, one per seed."""
         return [record for record in self.records if record.subject.corruption == OOD + name]
 
     def means(self, metric: str, severity: int) -> NDArray[np.float64]:

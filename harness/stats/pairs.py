@@ -194,7 +194,7 @@ def luck_of(
     they are compared.
 
     Args:
-        variant: of each type its records, one a seed.
+        variant: of each type its records, one per seed.
         reference: the same of what it is compared with.
         metric: a name of `HALVED`.
 
@@ -224,7 +224,7 @@ def _apart(records: Sequence[ShiftRecord]) -> bool:
         cell = records[0].subject
         raise UserError(
             f"Some records of {cell.workload} at severity {cell.severity} were made before records "
-            "told the luck of the draw apart; score them again with --policy always."
+            "separated the luck of the draw; score them again with --policy always."
         )
     return True in found
 

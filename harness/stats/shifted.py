@@ -39,7 +39,7 @@ class Results:
 
     Attributes:
         title: of the study, in words.
-        records: variant and condition to its records, one a seed of the MC draw, in that order.
+        records: variant and condition to its records, one per seed of the MC draw, in that order.
         formats: variant to its format, in the order of tables. A variant is called as its format,
             with `paper` where its weights have that range, and with a letter where there are more.
         letters: letter to what it stands for, the same in every format.
@@ -133,7 +133,10 @@ class Results:
                 lines.append(f"{variant} has fewer than {plural(seeds, 'seed')} at {_few(short)}.")
             alone = self.formats[variant] not in ("FP32", "DNN_FP32")
             if alone and self.reference(variant) is None:
-                lines.append(f"{variant} is compared with nothing: its float is not there.")
+                lines.append(
+                    f"{variant} is not compared with anything, because there is no record of "
+                    "its float reference."
+                )
         return lines
 
     def _superseded(self) -> list[str]:

@@ -43,7 +43,7 @@ QUANTIZATION = (
 SOURCE = (
     Option(
         "--formats",
-        "See `sigmabench list`.",
+        "Names are listed by `sigmabench list`.",
         "names",
         shown="FP32, BF16, INT8 and its σ in 4, 2 and 1 bits",
     ),
@@ -60,7 +60,7 @@ CELLS = (
         default="1,10,50",
     ),
     Option("--confidence", "When auto stops an image.", "number", shown="0.99"),
-    Option("--batch", "Images a query.", "numbers", default="1,32"),
+    Option("--batch", "Images per query.", "numbers", default="1,32"),
     THREADS,
     Option("--team", "Threads that share a pass; 0: what is fastest.", "whole", default=0),
     BACKEND,
@@ -68,6 +68,6 @@ CELLS = (
     SEED,
     Option("--seeds", "Seeds to score.", "whole", default=3),
     SPLIT,
-    Option("--seconds", "Timed seconds a cell.", "number", default=1.0),
+    Option("--seconds", "Timed seconds per cell.", "number", default=1.0),
     PROCESSES,
 )

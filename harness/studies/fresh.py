@@ -187,7 +187,8 @@ def _run(job: Fresh, report: Report) -> None:
             report(*message)
     except EOFError:
         raise UserError(
-            "A process of the study was killed, perhaps for want of memory; what was finished is "
+            "A process of the study was killed, perhaps because memory ran out; what was "
+            "finished is "
             "stored, so run the same command again."
         ) from None
     except BaseException:

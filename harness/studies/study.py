@@ -156,7 +156,7 @@ class Study:
             return importlib.import_module(f"{self.package}.{name}")
         except ImportError as reason:
             raise UserError(
-                f"The study {self.name!r} cannot be loaded ({reason}); mend or uninstall the "
+                f"The study {self.name!r} cannot be loaded ({reason}); fix or uninstall the "
                 f"package {self.package}."
             ) from reason
 

@@ -115,7 +115,8 @@ def _alive() -> Iterator[None]:
         yield
     except (EOFError, ConnectionError):
         raise UserError(
-            "A worker of the study was killed, perhaps for want of memory; what was finished is "
+            "A worker of the study was killed, perhaps because memory ran out; what was "
+            "finished is "
             "stored, so run the same command again with fewer --workers."
         ) from None
 

@@ -219,7 +219,7 @@ def test_figures_are_a_pass_s():
 
 def test_the_fastest_deterministic_int8_of_a_peer_is_what_ours_is_held_against():
     """By the median of a pass, whoever's and in whatever mode; floats, draws and ours are none."""
-    ours = steady("INT8", "INT8", 50, 100_000_000)  # 2 ms a pass
+    ours = steady("INT8", "INT8", 50, 100_000_000)  # 2 ms per pass
     one = steady("a DNN_INT8 (1 stream)", "DNN_INT8", 5, 20_000_000, by="a")
     per_core = steady("a DNN_INT8 (1 stream per core)", "DNN_INT8", 50, 80_000_000, by="a")
     others = [

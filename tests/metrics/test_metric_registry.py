@@ -94,7 +94,7 @@ def test_a_metric_that_gives_no_number_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(METRICS, "_loaded", {**METRICS._loaded, "most": foreign})
     with pytest.raises(UserError) as refused:
         score(*make_case(0), ["most"])
-    told = "The metric 'most' gave nan; mend the metric, or unregister it."
+    told = "The metric 'most' gave nan; correct the metric, or unregister it."
     assert str(refused.value) == told
 
 

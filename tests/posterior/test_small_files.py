@@ -148,7 +148,7 @@ def written(tmp_path: Path, names: Any, state: Tensor = ONE, text: str = "") -> 
 
 @pytest.mark.parametrize("names", [None, True, 3, 0.5, "w", {"w": 1}, [["w"]], [None]])
 def test_names_that_are_no_list_of_text_are_refused(names: Any, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="the names in its metadata are no list of text"):
+    with pytest.raises(UserError, match="the names in its metadata are not a list of text"):
         posterior_file.load(written(tmp_path, names))
 
 

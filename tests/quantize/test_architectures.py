@@ -429,7 +429,7 @@ def test_groups_dilation_and_named_padding() -> None:
             "makes 3x3 of 8x8, which does not divide evenly",
         ),
         (nn.Sequential(nn.RReLU(), nn.Flatten(), nn.LazyLinear(2)), "node rrelu"),
-        (nn.Sequential(nn.Conv2d(3, 2, 1)), "conv2d is no vector of logits but 2 maps of 8x8"),
+        (nn.Sequential(nn.Conv2d(3, 2, 1)), "conv2d is not a vector of logits but 2 maps of 8x8"),
         (
             nn.Sequential(
                 nn.BatchNorm2d(3, track_running_stats=False), nn.Flatten(), nn.LazyLinear(2)

@@ -177,7 +177,7 @@ def trained_norm(module: Ends, y: torch.Tensor) -> torch.Tensor:
             lambda m, y: m.logits(nn.functional.dropout2d(torch.erf(y))),
             "feature_dropout is at work in eval",
         ),
-        (trained_norm, "batch_norm goes by its batch in evaluation mode too"),
+        (trained_norm, "batch_norm uses its batch's statistics in evaluation mode too"),
         (lambda m, y: (y.flatten(1), m.logits(y)), "Ends does not return one tensor"),
         (lambda m, y: {"logits": m.logits(y)}, "Ends does not return one tensor"),
         (lambda m, y: (m.logits(torch.erf(y)),), "Ends does not return one tensor"),

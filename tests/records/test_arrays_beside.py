@@ -81,7 +81,7 @@ def test_a_pipe_in_their_place_is_not_waited_for(
     path = store.save(record)
     beside(path, record).unlink()
     os.mkfifo(beside(path, record))
-    with pytest.raises(UserError, match="it is no regular file"):
+    with pytest.raises(UserError, match="it is not a regular file"):
         store.load(path).array("confidence")
 
 

@@ -233,8 +233,8 @@ def test_lines_in_another_order_are_not_believed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("head", "says"),
     [
-        (b"", "is no pack of records, or its first line is damaged"),
-        (b"nonsense\n", "is no pack of records, or its first line is damaged"),
+        (b"", "is not a pack of records, or its first line is damaged"),
+        (b"nonsense\n", "is not a pack of records, or its first line is damaged"),
         (b'{"keys": [], "schema_version": 99}\n', "was made by a newer SigmaBench"),
         (b'{"keys": [], "fingerprints": [], "schema_version": 4}\n', "has lost its sha256"),
     ],

@@ -245,7 +245,7 @@ def test_what_is_not_a_record_is_refused_by_name(tmp_path: Path, record: RunReco
         edited(record, "verdict", None): "verdict",
         edited(record, "kind", "walk"): "is a record of kind 'walk', not a record",
         edited(record, "kind", 1): "is a record of kind '1', not a record",
-        resealed(edited(record, "arrays", "lots")): "arrays: it is no hash",
+        resealed(edited(record, "arrays", "lots")): "arrays: it is not a hash",
         edited(record, "body.peak_memory_bytes", "12"): "body.peak_memory_bytes",
         edited(record, "body.quality", {}): "body.quality.images",
         good.replace(b'"noise": 0.0', b'"noise": NaN'): "NaN",

@@ -41,7 +41,7 @@ def test_a_damaged_photograph(tmp_path: Path) -> None:
     home = tmp_path / "frost"
     home.mkdir()
     (home / "frost1.png").write_bytes(b"no picture")
-    with pytest.raises(UserError, match=r"frost1\.png is no picture"):
+    with pytest.raises(UserError, match=r"frost1\.png is not a picture"):
         corrupt(photographs(1), "frost", 1, root=tmp_path)
 
 

@@ -86,11 +86,11 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="did you mean cifar100"):
         ood_sets(["cifar-100"])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="There is no picture"):
+    with pytest.raises(UserError, match="There is not a picture"):
         available(ood_sets([str(tmp_path / "empty")]), None, None)
     bad = folder(tmp_path / "bad", [(8, 8)])
     (bad / "1.png").write_bytes(b"not a picture")
-    with pytest.raises(UserError, match=r"1\.png is no picture"):
+    with pytest.raises(UserError, match=r"1\.png is not a picture"):
         available(ood_sets([str(bad)]), None, None)
     other = folder(tmp_path / "x" / "bad", [(8, 8)])
     with pytest.raises(UserError, match="Two sets of --ood are called 'bad'"):
@@ -117,7 +117,7 @@ def test_a_link_to_nothing_and_an_empty_array_are_named(tmp_path: Path) -> None:
         lambda: ood_split(one, LIKE, None, None),
         lambda: one.identity,
     ):
-        with pytest.raises(UserError, match=r"1\.png is no picture .*No such file.*; remove it"):
+        with pytest.raises(UserError, match=r"1\.png is not a picture .*No such file.*; remove it"):
             read()
     np.savez(tmp_path / "none.npz", images=np.zeros((0, 16, 16, 3), np.uint8))
     with pytest.raises(UserError, match=r"none\.npz is uint8 .*; give at least one"):

@@ -224,7 +224,7 @@ def test_what_is_not_there_or_damaged_is_named(tmp_path: Path) -> None:
     home = tmp_path / FOLDER
     home.mkdir()
     (home / FILE).write_bytes(b"PK\x03\x04 no archive")
-    with pytest.raises(UserError, match=f"{FILE} is no .npz file or is damaged"):
+    with pytest.raises(UserError, match=f"{FILE} is not an .npz file or is damaged"):
         tiles(tmp_path)
     arrays = {
         "images": np.zeros((3, 64, 64, 1), np.uint8),

@@ -46,7 +46,7 @@ class Job:
         source: of the network: `module:attribute` or `file.py:attribute`.
         format: which of the peer's formats.
         shape: (C, H, W) of one image.
-        batch: images a query.
+        batch: images per query.
         inputs: different input batches.
         threads: cores it may use.
         seed: of weights, images and draws.

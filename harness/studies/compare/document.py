@@ -174,7 +174,7 @@ def _test_set(accuracy: Score | None) -> str:
 def _size_line(found: Comparison) -> str:
     changed = [item for item in found.sizes if item.a != item.b]
     if not changed:
-        return "Bytes on disk and bytes moved a pass are the same in every cell."
+        return "Bytes on disk and bytes moved per pass are the same in every cell."
     worst = max(changed, key=lambda item: abs(item.b - item.a) / max(item.a, 1))
     return (
         f"Bytes differ in {len(changed)} of {text.plural(len(found.sizes), 'count')}; most in "

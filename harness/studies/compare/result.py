@@ -48,7 +48,7 @@ class Score:
     Attributes:
         keys: of the cells.
         metric: its name.
-        a: values on side A, one a seed.
+        a: values on side A, one per seed.
         b: values on side B.
         units: independent images that both were scored on.
         difference: mean of B less mean of A; None where a side has no value.

@@ -41,7 +41,7 @@ def measurer(
     """The program's artefact, in a file.
 
     Raises:
-        UserError: the format's backend is not to be had here.
+        UserError: the format's backend is not available here.
     """
     return MemoryMeasurer([one for task in tasks for one in task.subjects], surroundings)
 
@@ -54,7 +54,7 @@ class MemoryMeasurer:
         surroundings: see there.
 
     Raises:
-        UserError: the format's backend is not to be had here.
+        UserError: the format's backend is not available here.
     """
 
     def __init__(self, subjects: Sequence[MemorySubject], surroundings: Surroundings) -> None:

@@ -20,7 +20,7 @@ Each batch size runs in a fresh process; records go to --results.
 ARGUMENT = "network"
 OPTIONS = (
     Option("--format", "Numeric format; see `sigmabench list`.", default="INT8"),
-    Option("--batch", "Images a query; a process each.", "numbers", default="1,32"),
+    Option("--batch", "Images per query; one process for each.", "numbers", default="1,32"),
     Option("--mc", "Passes a query, T.", "whole", default=50),
     Option("--threads", "Cores the program may use.", "whole", shown="all"),
     Option("--seed", "Of weights, images and noise.", "whole", default=0),

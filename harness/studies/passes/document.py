@@ -36,7 +36,7 @@ def table(race: RaceRecord) -> Sheet:
     asked, body = race.subject, race.body
     shape = "×".join(map(str, body.input_shape))
     title = f"{asked.network} {shape}, batch {asked.batch}, {plural(asked.threads, 'thread')}"
-    headings = ("T", "ms a pass", "95 %", f"÷ {BASE} pass", "95 %")
+    headings = ("T", "ms per pass", "95 %", f"÷ {BASE} pass", "95 %")
     base = base_of(body.contenders)
     cells = tuple((one.name, *_cells(one, base)) for one in body.contenders)
     columns = (Column("contender", numeric=False), *map(Column, headings))

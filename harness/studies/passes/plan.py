@@ -41,13 +41,13 @@ goes on with the next.
 ARGUMENT = "network"
 FORMAT_NAMES = ("INT8", "DNN_INT8", "INT8_SIGMA4", "INT8_SIGMA2", "INT8_SIGMA1", "BF16", "FP32")
 OPTIONS = (
-    Option("--batch", "Images a query; a race each.", "numbers", default="1,8,32"),
+    Option("--batch", "Images per query; one race for each.", "numbers", default="1,8,32"),
     Option("--mc", "Passes a query, T; fewer where they are slow.", "whole", default=50),
     Option("--threads", "Cores a contender may use.", "whole", shown="all"),
     Option("--formats", "Ours.", "names", shown="int8, BF16, FP32"),
     Option("--peers", "Others, or none.", "names", default="openvino,ipex,bayesian-torch"),
     PEERS_FOLDER,
-    Option("--seconds", "Timed seconds a contender.", "number", default=5.0),
+    Option("--seconds", "Timed seconds per contender.", "number", default=5.0),
     PROCESSES,
     Option("--seed", "Of weights, images and noise.", "whole", default=0),
 )
@@ -60,8 +60,8 @@ class RacePlan:
 
     Attributes:
         network: what is computed.
-        batches: images a query; a race each.
-        mc: passes a query, T, at most; fewer where they would take long.
+        batches: images per query; one race for each.
+        mc: passes per query, T, at most; fewer where they would take long.
         threads: cores a contender may use.
         formats: ours.
         peers: the others.

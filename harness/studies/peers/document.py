@@ -57,7 +57,8 @@ def notes(comparison: PeersRecord) -> list[str]:
     """What a reader of the table should know, a sentence or two each."""
     told = [
         *headline(row.contender for row in comparison.body.rows),
-        "ms a pass, in turns. σ kept: standard deviation of the weights that were drawn, over the "
+        "ms per pass, measured in turns. σ kept: standard deviation of the weights that were "
+        "drawn, over the "
         f"posterior's; rms of a layer from {plural(comparison.body.draws, 'draw')}, median layer. "
         "DNN_ is the deterministic twin, one pass. MB as saved.",
         *(

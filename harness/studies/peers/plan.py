@@ -56,14 +56,14 @@ OPTIONS = (
     Option("--peers", "Or none.", "names", default=",".join(DEFAULT)),
     Option("--formats", "Ours.", "names", shown="FP32, BF16, INT8, its σ in 4, 2, 1 bits, twins"),
     Option("--mc", "Passes T of Bayesian contenders.", "whole", default=50),
-    Option("--batch", "Images a query.", "whole", default=32),
+    Option("--batch", "Images per query.", "whole", default=32),
     Option("--threads", "Cores a contender may use.", "whole", shown="all"),
     Option("--limit", "Images to score; 0 for the whole split.", "whole", default=500),
     SPLIT,
     POSTERIOR,
     DATA,
     Option("--seed", "Of the draws.", "whole", default=0),
-    Option("--seconds", "Timed seconds a contender.", "number", default=3.0),
+    Option("--seconds", "Timed seconds per contender.", "number", default=3.0),
     PROCESSES,
     PEERS_FOLDER,
 )
@@ -94,7 +94,7 @@ class PeersPlan:
 
     @property
     def batch(self) -> int:
-        """Images a query."""
+        """Images per query."""
         return self.ours.batches[0]
 
 

@@ -89,7 +89,7 @@ def summary(record: ProfileRecord) -> list[str]:
         f"A pass takes {significant(profile.wall_us / 1e3)} ms: a query's time over T, median of "
         f"{plural(profile.queries, 'query', 'queries')}; {plural(profile.team, 'thread')} on a "
         f"pass{together}.",
-        f"Thread-time: {shares}; in all {significant(profile.total_us / 1e3)} ms a pass, "
+        f"Thread-time: {shares}; in all {significant(profile.total_us / 1e3)} ms per pass, "
         f"{percent(record.spent)} % of a pass's time × threads.",
     ]
 
@@ -123,7 +123,7 @@ def table(profile: Profile, every: bool = False) -> Sheet:
 
 def notes(profile: Profile, every: bool = False) -> list[str]:
     """What a reader of the table should know, a sentence each."""
-    told = ["µs of all threads a pass; TOP/s of one thread inside its kernel."]
+    told = ["µs of all threads per pass; TOP/s of one thread inside its kernel."]
     left = [step for step in profile.steps if step not in _heaviest(profile, HEAVIEST)]
     if left and not every:
         total = sum(step.total_us for step in left)
@@ -201,7 +201,7 @@ def profile_figure(record: ProfileRecord) -> Figure:
         f"{asked.target}, {asked.format}, batch {asked.batch}, T = {asked.mc},\n"
         f"{plural(asked.threads, 'thread')}, {record.fingerprint.cpu}"
     )
-    across = Scale("time of all threads a pass (µs)")
+    across = Scale("time of all threads per pass (µs)")
     return Figure(
         "profile",
         "Where the time of a pass goes",

@@ -32,7 +32,7 @@ ARGUMENT = "target"
 INPUTS = 4  # different batches the queries go round
 OPTIONS = (
     Option("--format", "Numeric format; see `sigmabench list`.", default="INT8"),
-    Option("--batch", "Images a query.", "whole", default=1),
+    Option("--batch", "Images per query.", "whole", default=1),
     Option("--mc", "Passes a query, T.", "whole", default=50),
     THREADS,
     Option("--seconds", "Measured seconds.", "number", default=2.0),

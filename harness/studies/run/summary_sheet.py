@@ -1,4 +1,4 @@
-"""The one table of a run's screen: a row a format, within 80 columns."""
+"""The one table of a run's screen: one row per format, within 80 columns."""
 
 from __future__ import annotations
 

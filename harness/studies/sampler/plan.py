@@ -20,7 +20,7 @@ LEAST = 1 << 16
 OPTIONS = (
     Option("--weights", "Weights a draw.", "whole", default=1 << 26),
     Option("--threads", "Cores that share a draw.", "whole", shown="all"),
-    Option("--seconds", "Timed seconds a width.", "number", default=2.0),
+    Option("--seconds", "Timed seconds per width of σ.", "number", default=2.0),
     PROCESSES,
     Option("--seed", "Of the posterior and the draws.", "whole", default=0),
 )

@@ -127,7 +127,7 @@ def _verdict(one: FormatAgreement) -> str:
     wrong = f"{wrong}, by luck {one.luck.wrong.value:.1f}"
     if one.excess is None or one.unjudged:
         return f"{start}with the same noise, beside {lucky}, not judged: {one.unjudged}; {wrong}."
-    words = {MORE: "more than", LESS: "fewer than"}.get(one.verdict, "not told apart from")
+    words = {MORE: "more than", LESS: "fewer than"}.get(one.verdict, "not distinguishable from")
     return (
         f"{start}with the same noise, {words} {lucky} (difference {signed(one.excess.value, 1)}, "
         f"{_ends(one.excess, 1, signed)}); {wrong}."

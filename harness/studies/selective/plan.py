@@ -137,7 +137,7 @@ def selective_plan(
 
     Returns:
         The plan, and a line for each test set of the workload and each known set from outside that
-        is not to be had here.
+        is not available here.
 
     Raises:
         UserError: a name is unknown or a number out of range.
@@ -180,7 +180,7 @@ def selective_plan(
 
 
 def _absent(workload: Workload, data: Path | None) -> Mapping[str, str]:
-    """Test sets that are not to be had here, with the reason."""
+    """Test sets that are not available here, with the reason."""
     if not workload.other_splits:
         return {}
     try:

@@ -63,7 +63,8 @@ def bounded(found: SelectiveFindings, *, intervals: bool = False) -> Sheet:
     )
     notes = (
         f"Bound: a balanced error (mean over classes) of {bound} among what is kept. Oracle: the "
-        "most that could be kept, told with the labels of these images. Threshold: chosen on the "
+        "most that could be kept, computed with the labels of these images. Threshold: chosen "
+        "on the "
         "validation split, what it keeps here and with what balanced error, over the classes of "
         "which it keeps something. "
         f"{_interval(intervals)}",
@@ -94,7 +95,7 @@ def referred(found: SelectiveFindings, *, intervals: bool = False) -> Sheet:
         "of these; as many are newly referred. The float format in its own rows: against itself "
         "with other noise, the luck of the draw, which − luck is taken from; its interval has the "
         "seeds' variation too. more, fewer: shown at 5 % after Holm over both, formats and splits; "
-        "?: not told apart; –: not judged, which "
+        "?: no difference is shown; –: not judged, which "
         f"takes {SEEDS} seeds and {LEAST_UNITS} independent images. {_interval(intervals)}",
     )
     return Sheet("Who is referred", columns, rows, headings, 0, notes)
@@ -167,7 +168,8 @@ def outside(found: SelectiveFindings, write: Writer = text.concise) -> Sheet:
         *(Column(score, BY[by]) for score in ("AUROC", "AUPR") for by in DETECTORS),
     )
     notes = (
-        "Images of no class told from those of a split by predictive entropy or mutual information "
+        "Images of no known class distinguished from those of a split by predictive entropy or "
+        "mutual information "
         "(MI). Outside: share of the images that are from outside. Chance is an AUROC of 0.5 and "
         "an AUPR of that share. The spread is the standard deviation over seeds of the draw"
         f"{'' if write is text.spread else ', in units of the last digit'}.",
@@ -305,7 +307,8 @@ def _upper_bound(found: SelectiveFindings) -> str:
     """Of records that do not tell the images' own part of the draw's luck apart."""
     whole = any(one.luck and not one.apart for one in found.selections)
     return (
-        " Records from before the draw's luck was told apart: in the interval of − float it is an "
+        " Records from before the luck of the draw was separated: in the interval of − float "
+        "it is an "
         "upper bound."
     ) * whole
 

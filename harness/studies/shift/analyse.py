@@ -93,7 +93,8 @@ def claims(outcomes: Sequence[Outcome]) -> list[str]:
             shifted = [outcome for outcome in mine if outcome.severity > 0]
             lines.append(f'The paper\'s "{CLAIM}", {words}: {_judgement(shifted)}.')
     return lines or [
-        f'The paper\'s "{CLAIM}": not tested, for no format of the paper has its float one here.'
+        f'The paper\'s "{CLAIM}": not tested, because no format of the paper has its float '
+        "reference here."
     ]
 
 

@@ -21,7 +21,7 @@ _BANDS = tuple(
     Band(group - 0.5, group + 0.5, upright=True) for group in range(0, len(SEVERITIES) + 1, 2)
 )
 _DESCRIPTION = (
-    "Box plots over the types of corruption at each severity, one box a Bayesian format: "
+    "Box plots over the types of corruption at each severity, one box for each Bayesian format: "
     "quartiles, and whiskers from least to greatest. Clean images are a single point."
 )
 

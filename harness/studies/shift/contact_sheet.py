@@ -51,7 +51,7 @@ def contact_sheet(
     return Figure(
         "contact-sheet",
         "Corruptions",
-        "Images under each type of corruption, a row a type, from clean to severity 5.",
+        "Images under each type of corruption, one row for each type, from clean to severity 5.",
         (
             Panel(
                 (Picture(encoded(mosaic)),),

@@ -38,7 +38,7 @@ OPTIONS = (
     Option("--types", "Corruption types.", "names", shown="the profile's"),
     Option("--severities", "Each 1 to 5.", "numbers", default="1,2,3,4,5"),
     Option("--mc", "MC passes T.", "whole", shown="the profile's"),
-    Option("--limit", "Images a cell.", "whole", shown="the profile's"),
+    Option("--limit", "Images per cell.", "whole", shown="the profile's"),
     Option("--ood", "Sets from outside: names, folders or .npz files.", "names"),
     Option("--seed", "First seed of the MC draws.", "whole", default=0),
     Option("--seeds", "Seeds to score.", "whole", default=1),

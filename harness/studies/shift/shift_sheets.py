@@ -133,7 +133,8 @@ def outside(found: Results, write: Writer = text.concise) -> Sheet:
         Column("AUPR", "MI"),
     )
     notes = (
-        "Told from the clean images by predictive entropy or by mutual information (MI; not "
+        "Distinguished from the clean images by predictive entropy or by mutual information "
+        "(MI; not "
         "defined for one pass). %: the share of images from outside. Chance is an AUROC of 0.5 "
         "and an AUPR of that share.",
     )

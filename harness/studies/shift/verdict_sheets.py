@@ -46,7 +46,7 @@ def grid(outcomes: Sequence[Outcome]) -> Sheet:
         "within the margin (TOST). ! worse: a loss beyond it is shown. + better: a gain beyond it "
         "is shown. ? inconclusive. "
         f"≈ equivalent, but the float format's ECE is less than {NEAR:g} times its noise floor, so "
-        "ECE could hardly tell. Level 5 % after Holm over formats and severities."
+        "ECE could hardly show a change. Level 5 % after Holm over formats and severities."
         + _few_passes(outcomes)
         + _few_units(outcomes),
     )
@@ -108,7 +108,7 @@ def _upper_bound(outcomes: Sequence[Outcome]) -> str:
     """Of records that do not tell the images' own part of the draw's luck apart."""
     whole = any(o.luck and not o.apart for o in outcomes)
     return (
-        " These records do not tell what the draw does to all images alike: its luck in the "
+        " These records do not separate what the draw does to all images alike: its luck in the "
         "intervals is an upper bound, and they are wider than they need be."
     ) * whole
 
