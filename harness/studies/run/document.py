@@ -19,7 +19,7 @@ _MOST = 3  # failed audits, and variants of formats
 
 def document(found: Sequence[RunFindings], *, full: bool = False) -> Document:
     """One screen: one row per format at the largest T, conclusions and verdicts; with `full` the
-    of every T."""
+    tables of every T."""
     records = [record for one in found for record in one.section.records]
     said = [conclusions(one) for one in found]
     screens = [
