@@ -78,11 +78,12 @@ GROUPS = {
     ),
 }
 
+MARKS = "not slow and not peers and not thorough"
 CONFIGURATION = """
 [tool.mutmut]
 source_paths = ["sigmabench"]
 only_mutate = {modules}
-pytest_add_cli_args = ["-p", "no:cacheprovider", "-m", "not slow and not peers", "-k", {less}]
+pytest_add_cli_args = ["-p", "no:cacheprovider", "-m", "{marks}", "-k", {less}]
 pytest_add_cli_args_test_selection = {tests}
 process_isolation = "forkserver"
 timeout_constant = 60.0
@@ -90,7 +91,7 @@ use_git_change_detection = false
 
 [tool.pytest.ini_options]
 pythonpath = ["tests"]
-markers = ["slow: minutes", "peers: other implementations"]
+markers = ["slow: minutes", "peers: other implementations", "thorough: whole commands"]
 """
 
 
@@ -111,7 +112,10 @@ def prepare(group: Group, place: Path) -> None:
     tests = [f"tests/{test}" for test in group.tests]
     less = " and ".join(f"not {word}" for word in group.less) or "test"
     text = CONFIGURATION.format(
-        modules=json.dumps(modules), tests=json.dumps(tests), less=json.dumps(less)
+        modules=json.dumps(modules),
+        tests=json.dumps(tests),
+        less=json.dumps(less),
+        marks=MARKS,
     )
     (place / "pyproject.toml").write_text(text)
 

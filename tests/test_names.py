@@ -123,6 +123,7 @@ def test_artefacts_and_posteriors_are_made_and_read(
         called("inspect", f"@/back-{made}.safetensors", "--json")
 
 
+@pytest.mark.thorough
 def test_studies_and_the_runtime_write_there(called: Callable[..., Result], folder: Path) -> None:
     called("weights", "lenet-digits", "--passes", "2", "--results", "@/w", "--out", "@/weights")
     called("bench", "memory", "lenet5", "--batch", "1", "--results", "@/bench")

@@ -179,6 +179,7 @@ LONG: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("kind", LONG)
+@pytest.mark.thorough
 def test_a_long_job_says_before_how_long_it_takes(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

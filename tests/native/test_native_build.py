@@ -136,11 +136,11 @@ SMALL = [
     "run",
     "lenet-digits",
     "--mc",
-    "2",
+    "1",
     "--batch",
     "1",
     "--limit",
-    "20",
+    "10",
     "--seeds",
     "1",
     "--seconds",
@@ -150,6 +150,7 @@ SMALL = [
 ]
 
 
+@pytest.mark.thorough
 def test_elsewhere_a_run_scores_int8_by_the_reference(tmp_path: Path) -> None:
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
 

@@ -16,7 +16,13 @@ from sigmabench.harness import native
 
 pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason=str(native.unavailable()))
 
-ISAS = ["DEFAULT", "AVX512_CORE_VNNI", "AVX2_VNNI", "AVX2"]
+#: Each is a process that computes every layer; a few do by default.
+ISAS = [
+    "DEFAULT",
+    pytest.param("AVX512_CORE_VNNI", marks=pytest.mark.thorough),
+    pytest.param("AVX2_VNNI", marks=pytest.mark.thorough),
+    "AVX2",
+]
 
 
 @lru_cache
@@ -51,6 +57,7 @@ def test_threads_do_not_disturb_each_other(isa: str) -> None:
     assert {name: n for name, n in honoured(isa)["unequal"].items() if n} == {}
 
 
+@pytest.mark.thorough
 def test_every_way_into_a_layout_occurs() -> None:
     """Else the tests of these ways test nothing."""
     if report("AVX512_CORE_VNNI")["isa"] != "avx512_core_vnni":

@@ -111,6 +111,7 @@ def test_threads_that_cannot_be_had_are_an_error() -> None:
     run(FEW)
 
 
+@pytest.mark.thorough
 def test_a_pass_that_fits_is_not_refused_for_four_that_do_not() -> None:
     """Four passes side by side are tried only where there is the memory for them."""
     run(CRAMPED)

@@ -259,6 +259,7 @@ def test_what_products_of_many_make_on_their_way_counts(kind: str) -> None:
     assert one.image < 4 * (2 * between + 20 * N * K)
 
 
+@pytest.mark.thorough
 def test_calibration_counts_one_image_where_more_would_not_fit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -28,6 +28,12 @@ except SystemExit as ended:
     assert not ended.code, ended.code
 assert "sigmabench.harness.native._native" in sys.modules
 """
+SECOND = """
+import sys
+import sklearn.datasets
+from sigmabench.harness import native
+native.load()
+"""
 LOADED = """
 import re
 maps = open("/proc/self/maps").read()
@@ -36,26 +42,29 @@ print(*sorted(found), sep="\\n", file=sys.stderr)
 """
 
 
-def runtimes(first: str, folder: Path) -> list[Path]:
-    """Files of the OpenMP runtimes in a fresh process that has run a network, after `first`."""
-    code = first + RUN.format(threads=min(2, len(os.sched_getaffinity(0)))) + LOADED
+def runtimes(code: str, folder: Path) -> list[Path]:
+    """Files of the OpenMP runtimes in a fresh process that has run this code."""
+    code += LOADED
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder)
     assert ran.returncode == 0, ran.stderr[-2000:]
     return [Path(line) for line in ran.stderr.splitlines() if line.startswith("/")]
 
 
+@pytest.mark.thorough
 def test_a_run_loads_one_openmp_runtime(tmp_path: Path) -> None:
-    (only,) = runtimes("", tmp_path)
+    threads = min(2, len(os.sched_getaffinity(0)))
+    (only,) = runtimes(RUN.format(threads=threads), tmp_path)
     of_torch = {path.resolve() for path in Path(torch.__file__).parent.glob("lib/lib*omp*")}
     assert only.resolve() in of_torch or only.is_relative_to("/usr") or only.is_relative_to("/lib")
 
 
+@pytest.mark.thorough
 def test_a_second_runtime_would_be_seen(tmp_path: Path) -> None:
     """scikit-learn's wheel has one of its own, and a run does not import scikit-learn."""
     private = list(Path(sklearn.__file__).parents[1].glob("scikit_learn.libs/libgomp*"))
     if not private:
         pytest.skip("this scikit-learn has no OpenMP runtime of its own")
-    found = runtimes("import sklearn.datasets\n", tmp_path)
+    found = runtimes(SECOND, tmp_path)
     assert len(found) == 2
     assert set(private) < set(found)
 

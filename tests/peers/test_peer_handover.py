@@ -55,6 +55,7 @@ print(json.dumps({n: {k: list(v.shape) for k, v in state.items()} for n, state i
 """
 
 
+@pytest.mark.thorough
 def test_the_far_end_builds_every_workload_s_network():
     models = {name: resolve_workload(name).model for name in WORKLOADS.names()}
     models["torchvision:googlenet"] = resolve_workload("torchvision:googlenet").model

@@ -60,12 +60,19 @@ class CachedInputs(ReferencePredictor):
 
     seen, now = 0, 0  # now: nanoseconds, of a clock that no other process slows
 
+    def __init__(self, artefact):
+        super().__init__(artefact)
+        self.known = {}
+
     def logits(self, x, seed, passes):
         CachedInputs.now += 1_000_000
         if x.data_ptr() != self.seen:
             CachedInputs.now += 20_000_000
             self.seen = x.data_ptr()
-        return super().logits(x, seed, passes)
+        asked = (x.numpy().tobytes(), seed, passes)
+        if asked not in self.known:
+            self.known[asked] = super().logits(x, seed, passes)
+        return self.known[asked]
 
 
 class BetterWhenScored(ReferencePredictor):
@@ -92,8 +99,8 @@ def measured(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     mc: int = 3,
-    seconds: float = 0.2,
-    samples: int = 20,
+    seconds: float = 0.05,
+    samples: int = 8,
     **choices: Any,
 ) -> RunRecord:
     """The record of one int8 cell whose predictor is of this kind."""
@@ -128,7 +135,7 @@ def measured(
     ],
 )
 def test_a_broken_backend_makes_the_record_invalid(kind, audit, tmp_path, monkeypatch):
-    verdict = measured(kind, tmp_path, monkeypatch, seconds=0.05, samples=5).verdict
+    verdict = measured(kind, tmp_path, monkeypatch, samples=5).verdict
     assert verdict.audits[audit].startswith("fail: ")
     assert not verdict.valid
 

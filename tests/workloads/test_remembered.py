@@ -105,6 +105,7 @@ print([cell.key for task in tasks(made, True) for cell in task.subjects], "torch
     or not (Path(DATA) / "weights/resnet50.safetensors").is_file(),
     reason="SIGMABENCH_DATA has no imagenet, or no weights of ResNet-50",
 )
+@pytest.mark.thorough
 def test_cells_of_imagenet_are_told_without_torch_the_second_time(tmp_path: Path) -> None:
     env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
     first, second = (
