@@ -55,6 +55,7 @@ class _Problems:
 )
 @click.option("--results", type=_PATH, default=RESULTS, help="Directory of records.")
 @click.option("--list", "listed", is_flag=True, help="List the records of every study.")
+@click.option("--claims", is_flag=True, help="Judge the claims of the papers.")
 @click.option("--out", type=_PATH, help="Write tables and figures here; of runs, a page too.")
 @click.option("--format", "form", default="table", help=f"{', '.join(FORMATS)}.")
 @click.option("--where", metavar="FIELD=VALUE,...", help="Only records with these values.")
@@ -68,6 +69,7 @@ def report(
     name: str,
     results: Path,
     listed: bool,
+    claims: bool,
     out: Path | None,
     form: str,
     as_json: bool,
@@ -83,6 +85,10 @@ def report(
     problems = _Problems()
     if listed:
         _list(results, as_json, problems)
+    elif claims:
+        from .claims_shown import show_claims
+
+        show_claims(results, home, out, form, as_json, problems)
     else:
         _report(STUDIES.get(name), results, home, chosen, (out, form, as_json), problems)
     problems.tell()
