@@ -17,6 +17,7 @@ from ..core.errors import UserError, few_warnings
 from ..peers.environment import ENVIRONMENTS
 from ..studies import flags
 from ..studies.known import STUDIES
+from .bundle_commands import submit, verify
 from .corruptions_command import corruptions
 from .report_commands import compare, pack, report
 from .study_commands import StudyGroup, option
@@ -256,7 +257,7 @@ def convert(source: Path, out: Path, workload: str | None) -> None:
     echo(out)
 
 
-for command in (report, compare, pack, corruptions):
+for command in (report, compare, pack, corruptions, submit, verify):
     main.add_command(command)
 for command in main.commands.values():
     command.context_class = _Context

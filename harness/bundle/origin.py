@@ -1,0 +1,56 @@
+"""Where a record says it was made: whether its parts fit one another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from ..records.envelope import Record
+from .ledger import IMPOSSIBLE, Ledger
+
+#: What a processor has to have for what ran on it, by the beginning of a dispatched set's name.
+_NEEDS = {
+    "avx512_core_amx": "amx_int8",
+    "avx512_core_vnni": "avx512_vnni",
+    "avx512": "avx512f",
+    "avx2_vnni": "avx_vnni",
+    "avx2": "avx2",
+}
+_CLOCKS_DIFFER = timedelta(days=1)
+
+
+def check_origin(record: Record[Any, Any], ledger: Ledger) -> None:
+    """Fields of the fingerprint that follow from the machine, and the date."""
+    made = record.fingerprint
+    where = "provenance.fingerprint"
+    if made.machine is not None:
+        machine = made.machine
+        ledger.same(f"{where}.cpu", made.cpu, machine.name, "its machine")
+        ledger.same(f"{where}.isa", list(made.isa), list(machine.isa), "its machine")
+        if machine.threads:
+            told = f"is more than the {machine.threads} of its machine"
+            ledger.demand(f"{where}.cores", made.cores <= machine.threads, told, IMPOSSIBLE)
+    ledger.demand(f"{where}.cores", made.cores >= 1, "is none", IMPOSSIBLE)
+    _check_date(record.created, ledger)
+    for name, isa in _dispatched(record).items():
+        needed = next((flag for start, flag in _NEEDS.items() if isa.startswith(start)), None)
+        told = f"is {isa}, and the processor has no {needed}"
+        ledger.demand(name, needed is None or needed in made.isa, told, IMPOSSIBLE)
+
+
+def _dispatched(record: Record[Any, Any]) -> Mapping[str, str]:
+    isa = getattr(record.body, "dispatched_isa", None)
+    return {} if not isinstance(isa, str) else {"body.dispatched_isa": isa}
+
+
+def _check_date(created: str, ledger: Ledger) -> None:
+    name = "provenance.created"
+    try:
+        when = datetime.fromisoformat(created.replace("Z", "+00:00"))
+    except ValueError:
+        ledger.demand(name, False, f"is {created!r}, which is not a time")
+        return
+    when = when if when.tzinfo is not None else when.replace(tzinfo=timezone.utc)
+    future = when > datetime.now(timezone.utc) + _CLOCKS_DIFFER
+    ledger.demand(name, not future, f"is {created[:10]}, which has not come yet", IMPOSSIBLE)

@@ -1,0 +1,353 @@
+"""What the record of a run says, computed again from its own samples and from those beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import fmean
+
+from ..core.formats import FORMATS, reference_of
+from ..core.words import known, plural
+from ..machine.cores import binding
+from ..measure import audits
+from ..measure.clock import Samples
+from ..measure.saturation import activations_in_range
+from ..measure.timing import timing
+from ..measure.traffic import FP32_WEIGHT_BYTES
+from ..metrics.metric import METRICS
+from ..records.run_record import RunRecord, Timing
+from ..records.verdict import ABOUT, KINDS, verdict
+from ..stats import samples as statistics
+from ..stats.latency import median_ci95
+from ..workload.cell import DETERMINISTIC, MEAN, MEAN_FIELD
+from .image_scores import check_images
+from .ledger import IMPOSSIBLE, Ledger
+from .rates import HERTZ, most_per_second, multiply_adds, width
+
+_SAMPLES = "its samples"
+#: More queries are not taken (`studies.run.measure`), whatever time they were asked for.
+_ENOUGH = 2000
+_PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+
+
+def check_run(record: RunRecord, ledger: Ledger, beside: Sequence[RunRecord]) -> None:
+    """All that can be checked without its artefact.
+
+    Args:
+        record: of a run.
+        ledger: to be filled.
+        beside: the other runs of the bundle.
+    """
+    _cell(record, ledger)
+    if _times(record, ledger):
+        _rate(record, ledger)
+        _bandwidth(record, ledger)
+    _race(record, ledger, beside)
+    _size(record, ledger, beside)
+    _seeds(record, ledger)
+    _paired(record, ledger, beside)
+    if record.arrays:
+        check_images(record, ledger)
+    _verdict(record, ledger)
+
+
+def _cell(record: RunRecord, ledger: Ledger) -> None:
+    """Choices that others leave no choice, and what the body has of them."""
+    cell, body = record.subject, record.body
+    format = FORMATS.get(cell.format) if cell.format in FORMATS else None
+    if format is not None:
+        floats = not format.quantized
+        for name in ("range", "observer", "calibration"):
+            there = getattr(cell, name) == "-"
+            ledger.demand(f"subject.{name}", there == floats, f"is not one of {cell.format}")
+        ways = (MEAN_FIELD,) if format.bayesian else (MEAN, DETERMINISTIC)
+        ledger.demand("subject.method", cell.method in ways, f"is not that of {cell.format}")
+        noise = "-" if not format.bayesian else "normal" if floats else "stream-v1"
+        ledger.demand("subject.noise", cell.noise == noise, f"is not that of {cell.format}")
+        drawn = bool(body.fidelity)
+        ledger.demand("body.fidelity", drawn == format.bayesian, f"is not that of {cell.format}")
+        mutual = body.quality.scores.get("mutual_information", ())
+        defined = any(one is not None for one in mutual)
+        wanted = format.bayesian and (cell.mc > 1 or cell.adaptive)
+        ledger.demand("subject.mc", defined <= wanted, "has no mutual information, which is told")
+    ledger.demand(
+        "subject.stopping",
+        cell.adaptive == (body.adaptive is not None),
+        "is not what the body is of",
+    )
+    most = cell.limit or math.inf
+    ledger.demand(
+        "subject.limit", body.quality.images <= most, f"is less than {body.quality.images:,} images"
+    )
+    cores = record.fingerprint.cores
+    ledger.demand(
+        "subject.threads", 1 <= cell.threads <= cores, f"is not of {plural(cores, 'core')}"
+    )
+    told = max(1, len(body.timing.processes))
+    ledger.demand("subject.processes", told == cell.processes, f"is not the {told} that timed")
+
+
+def _times(record: RunRecord, ledger: Ledger) -> bool:
+    """Statistics of the raw samples; whether they are samples at all."""
+    held, cell = record.body.timing, record.subject
+    counted = bool(held.latency_ns) and min((*held.latency_ns, *held.slices, *held.processes)) > 0
+    ledger.demand("body.timing.latency_ns", counted, "holds a query of no time", IMPOSSIBLE)
+    ledger.demand(
+        "body.timing.passes",
+        0 <= held.passes <= cell.mc,
+        f"is more than T = {cell.mc}",
+        IMPOSSIBLE,
+    )
+    if not counted or len(held.slices) < 1:
+        return False
+    again = _adaptive(record) if cell.adaptive else fixed_timing(record)
+    for name in ("percentiles_ns", "p50_ci95_ns", "images_per_second", "noise"):
+        if cell.adaptive and name == "noise":  # of latency per work, which is not kept
+            continue
+        ledger.same(f"body.timing.{name}", getattr(held, name), getattr(again, name), _SAMPLES)
+    spent = sum(held.latency_ns) / 1e9
+    asked = cell.seconds * max(1, len(held.processes))
+    ledger.demand(
+        "subject.seconds",
+        spent >= asked * 0.999 or len(held.latency_ns) >= _ENOUGH,
+        f"asks for {asked:g} s of timed queries, and the samples take {spent:.3g}",
+    )
+    return True
+
+
+def fixed_timing(record: RunRecord) -> Timing:
+    """What its samples say, where T is fixed."""
+    held = record.body.timing
+    return timing(
+        Samples(held.latency_ns, held.slices, held.warmup_queries),
+        batch=record.subject.batch,
+        inputs=held.inputs,
+        passes=held.passes,
+        mc=record.subject.mc,
+        processes=held.processes,
+    )
+
+
+def _adaptive(record: RunRecord) -> Timing:
+    """Throughput goes by the mean, for queries do not take the same time."""
+    held = record.body.timing
+    found = {n: statistics.percentile(held.latency_ns, p) for n, p in _PERCENTILES.items()}
+    if found["p50"] is not None:
+        found["p50"] = statistics.median(held.latency_ns, held.slices, held.processes)
+    return replace(
+        held,
+        percentiles_ns=found,
+        p50_ci95_ns=median_ci95(held.latency_ns, held.slices, processes=held.processes),
+        images_per_second=record.subject.batch * 1e9 / fmean(held.latency_ns),
+    )
+
+
+def _rate(record: RunRecord, ledger: Ledger) -> None:
+    """No more multiply–adds a second than cores × 5 GHz × the instruction's width."""
+    cell, made = record.subject, record.fingerprint
+    told = record.body.operations
+    each = told.total_multiply_adds if told is not None else None
+    each = each or multiply_adds(cell.workload) or record.body.size.weights
+    passes = 1.0 if cell.adaptive else record.query_passes
+    fastest = min(record.body.timing.latency_ns)
+    rate, most = each * cell.batch * passes * 1e9 / fastest, most_per_second(cell.format, made)
+    ledger.demand(
+        "body.timing.latency_ns",
+        rate <= most,
+        f"holds a query of {rate:.3g} multiply–adds a second, and {plural(made.cores, 'core')} at "
+        f"{HERTZ / 1e9:g} GHz with {width(cell.format, made)} a cycle do {most:.3g} at most",
+        IMPOSSIBLE,
+    )
+
+
+def _bandwidth(record: RunRecord, ledger: Ledger) -> None:
+    moved, cell = record.body.bandwidth, record.subject
+    weights = moved.mean_bytes + moved.std_bytes + moved.sampled_bytes
+    total, parts = weights + moved.activation_bytes, "its parts"
+    ledger.same("body.bandwidth.pass_bytes", moved.pass_bytes, total, parts)
+    share = moved.achieved_gb_per_s / moved.copy_gb_per_s if moved.copy_gb_per_s else None
+    ledger.same("body.bandwidth.share_of_copy", moved.share_of_copy, share, parts)
+    format = FORMATS.get(cell.format) if cell.format in FORMATS else None
+    if format is not None:
+        ratio = FP32_WEIGHT_BYTES * record.body.size.weights / weights if weights else None
+        ratio = ratio if format.bayesian else None
+        drawn = format.quantized and format.bayesian and not cell.adaptive
+        paper = 4.0 * cell.mc if drawn and record.body.fidelity else None
+        ledger.same("body.bandwidth.weight_traffic_ratio", moved.weight_traffic_ratio, ratio, parts)
+        ledger.same("body.bandwidth.paper_ratio", moved.paper_ratio, paper, "its T")
+    if not cell.adaptive:
+        speed = record.body.timing.images_per_second
+        achieved = moved.pass_bytes * cell.mc * speed / cell.batch / 1e9
+        ledger.same("body.bandwidth.achieved_gb_per_s", moved.achieved_gb_per_s, achieved, _SAMPLES)
+
+
+def _race(record: RunRecord, ledger: Ledger, beside: Sequence[RunRecord]) -> None:
+    """Those that are said to have taken turns name one another, on one machine."""
+    held, key = record.body.timing, record.subject.key
+    ledger.demand(
+        "body.timing.interleaved_with", key in held.interleaved_with, "does not name its own cell"
+    )
+    mates = [one for one in beside if held.race and one.body.timing.race == held.race]
+    for one in mates:
+        if one.subject.key not in held.interleaved_with:
+            told = f"does not name {one.subject.key}, which names the same race"
+            ledger.demand("body.timing.interleaved_with", False, told)
+        if one.fingerprint != record.fingerprint:
+            told = f"is that of {one.subject.key} too, which was made elsewhere"
+            ledger.demand("body.timing.race", False, told, IMPOSSIBLE)
+    named = {one.subject.key: one for one in beside if one.fingerprint == record.fingerprint}
+    for other in held.interleaved_with:
+        if other in named and named[other].body.timing.race != held.race:
+            told = f"names {other}, which was timed in another race"
+            ledger.demand("body.timing.interleaved_with", False, told)
+    for one in beside:
+        if len(held.latency_ns) > 1 and one.body.timing.latency_ns == held.latency_ns:
+            told = f"is that of {one.subject.key} to the nanosecond"
+            ledger.demand("body.timing.latency_ns", False, told, IMPOSSIBLE)
+
+
+def _size(record: RunRecord, ledger: Ledger, beside: Sequence[RunRecord]) -> None:
+    size, cell = record.body.size, record.subject
+    parts = size.weight_bytes + size.scale_bytes + size.bias_bytes
+    parts += size.graph_bytes + size.constant_bytes + size.header_bytes
+    ledger.same("body.size.file_bytes", size.file_bytes, parts, "the sum of its parts")
+    if cell.format in FORMATS:
+        bits = FORMATS.get(cell.format).weight_bits
+        ledger.same("body.size.ratio_weights", size.ratio_weights, 64 / bits, "its format")
+    base = _alike(record, beside, "FP32", ("posterior",))
+    if size.ratio_file is not None and base is not None:
+        ratio = base.body.size.file_bytes / size.file_bytes
+        ledger.same("body.size.ratio_file", size.ratio_file, ratio, "the file of FP32")
+    for layer in record.body.fidelity:
+        shares = [layer.clamped_share, layer.immovable_share, layer.zero_sigma_share]
+        shares.append(layer.saturation or 0.0)
+        holds = all(0 <= one <= 1 for one in shares) and 0 < layer.weights <= size.weights
+        told = f"has shares or weights that layer {layer.layer} cannot have"
+        ledger.demand("body.fidelity", holds, told, IMPOSSIBLE)
+
+
+def _alike(
+    record: RunRecord, beside: Sequence[RunRecord], format: str, more: Sequence[str] = ()
+) -> RunRecord | None:
+    """One of another format of the same run, at the same T or, where that draws nothing, at 1."""
+    drawn = format in FORMATS and FORMATS.get(format).bayesian
+    mine = record.subject
+    shared = ("workload", "workload_version", "split", "limit", "batch", "seed", *more)
+    passes = mine.mc if drawn and record.body.fidelity else None if drawn else 1
+    for one in (record, *beside):
+        its = one.subject
+        if (
+            (its.format, its.stopping) == (format, "fixed")
+            and passes in (its.mc, None)
+            and one.fingerprint == record.fingerprint
+            and all(getattr(mine, name) == getattr(its, name) for name in shared)
+        ):
+            return one
+    return None
+
+
+def _seeds(record: RunRecord, ledger: Ledger) -> None:
+    """Each once, from the cell's on; no two with the same scores to the last digit."""
+    cell, quality = record.subject, record.body.quality
+    drawn = cell.format in FORMATS and FORMATS.get(cell.format).bayesian
+    expected = tuple(range(cell.seed, cell.seed + cell.seeds))
+    if len(set(quality.seeds)) < len(quality.seeds):
+        ledger.demand("body.quality.seeds", False, "holds a seed twice", IMPOSSIBLE)
+    ledger.same("body.quality.seeds", quality.seeds, expected, "the cell's first and their number")
+    floors = len(quality.ece_floor_percent)
+    ledger.demand(
+        "body.quality.ece_floor_percent", floors == len(quality.seeds), "has not one of each seed"
+    )
+    for name, values in quality.scores.items():
+        if METRICS.built_in(name) is not None and name in _BOUNDS:
+            low, high = _BOUNDS[name]
+            holds = all(low <= value <= high for value in known(values))
+            told = f"is not from {low:g} to {high:g}"
+            ledger.demand(f"body.quality.scores.{name}", holds, told, IMPOSSIBLE)
+    right, wrong = (quality.scores.get(name, ()) for name in ("accuracy", "error"))
+    if right and len(right) == len(wrong) and None not in right:
+        rest = [100.0 - value for value in known(right)]
+        ledger.same("body.quality.scores.error", wrong, rest, "its accuracies")
+    told_twice = [quality.scores[name] for name in ("nll", "entropy") if name in quality.scores]
+    pairs = list(zip(*told_twice, strict=False))
+    if drawn and len(set(pairs)) < len(pairs):
+        told = "is the same for two seeds to the last digit: a seed was used twice"
+        ledger.demand("body.quality.scores.nll", False, told, IMPOSSIBLE)
+
+
+_BOUNDS = {
+    "accuracy": (0.0, 100.0),
+    "error": (0.0, 100.0),
+    "ece": (0.0, 100.0),
+    "uce": (0.0, 100.0),
+    "nll": (0.0, 1e9),
+    "brier": (0.0, 2.0),
+    "entropy": (0.0, 1e3),
+    "mutual_information": (0.0, 1e3),
+    "aurc": (0.0, 1.0),
+    "eaurc": (0.0, 1.0),
+}
+
+
+def _paired(record: RunRecord, ledger: Ledger, beside: Sequence[RunRecord]) -> None:
+    """A difference is that of the two formats' scores, seeds averaged, and lies in the middle of
+    its interval unless that is cut off."""
+    paired = record.body.paired
+    if paired is None:
+        return
+    wanted = reference_of(record.subject.format) if record.subject.format in FORMATS else None
+    ledger.same("body.paired.reference", paired.reference, wanted, "its format")
+    quality = record.body.quality
+    ledger.same("body.paired.units", paired.units, quality.units, "the images scored")
+    other = _alike(record, beside, paired.reference)
+    seeds = (len(quality.seeds), len(other.body.quality.seeds) if other else paired.seeds[1])
+    ledger.same("body.paired.seeds", paired.seeds, seeds, "the seeds of both")
+    for name, metric in ((n, METRICS.built_in(n)) for n in METRICS.names()):
+        if metric is None or metric.field not in paired.differences:
+            continue
+        value, ends = paired.differences[metric.field], paired.intervals.get(metric.field)
+        if other is not None:
+            sides = [one.body.quality.scores.get(name, ()) for one in (record, other)]
+            if all(sides) and None not in (*sides[0], *sides[1]):
+                again = fmean(known(sides[0])) - fmean(known(sides[1]))
+                field = f"body.paired.differences.{metric.field}"
+                ledger.same(field, value, again, "both scores", 1e-6)
+        if ends is not None:
+            most = metric.most or math.inf
+            cut = min(ends) <= -most or max(ends) >= most
+            middle = cut or math.isclose(sum(ends) / 2, value, rel_tol=1e-6, abs_tol=1e-9)
+            told = "is not around its difference"
+            ledger.demand(f"body.paired.intervals.{metric.field}", middle, told)
+
+
+def _verdict(record: RunRecord, ledger: Ledger) -> None:
+    """Audits that a record allows, judged again; outcomes are what all audits give."""
+    stored, body = record.verdict, record.body
+    kept = {name: result for name, result in stored.audits.items() if name in ABOUT}
+    found = {"moments": audits.moments(body.fidelity)}
+    if not record.subject.adaptive and body.timing.latency_ns:
+        found["noise"] = audits.noise_bounded(body.timing.noise)
+    shares, format = body.saturation, record.subject.format
+    if shares or not (format in FORMATS and FORMATS.get(format).quantized):
+        found["activations in range"] = activations_in_range(shares)
+    if not binding(record.fingerprint.environment):
+        found["cores free"] = audits.cores_free((), None)
+    try:
+        again = verdict({**kept, **found}, stored.findings)
+    except ValueError as reason:
+        ledger.demand("verdict", False, f"holds what no audit says ({reason})")
+        return
+    for name, result in found.items():
+        was = stored.audits.get(name, result)
+        told = f"is {was!r}, and the record gives {result!r}"
+        ledger.demand(f"verdict audit {name}", _word(was) == _word(result), told)
+    for kind in KINDS:
+        ledger.same(f"verdict.{kind}.outcome", stored.of(kind), again.of(kind), "its audits")
+        mine = set(getattr(stored, kind).audits)
+        wanted = {n for n in stored.audits if kind in ABOUT.get(n, KINDS)}
+        ledger.demand(f"verdict.{kind}.audits", mine == wanted, "lacks an audit that is about it")
+
+
+def _word(result: str) -> str:
+    return result.partition(":")[0]
