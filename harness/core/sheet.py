@@ -80,7 +80,7 @@ class RichSheet:
         for part in parts:
             yield from _drawn(part, console, options)
         if len(parts) > 1:
-            yield Text(f"In {len(parts)} parts, because the terminal is too narrow.", style="dim")
+            yield Text(f"In {len(parts)} parts: the terminal is narrow.", style="dim")
 
 
 @dataclass(frozen=True)

@@ -73,10 +73,14 @@ class Paired:
         seeds: how many seeds of this format, and of the other.
         differences: `accuracy_percent` and `nll_nats`, this one's less the other's: mean over the
             images.
-        intervals: 95 % confidence intervals of the differences, of the images: what other images of
-            the same kind might have shown. None where all images have one source.
+        intervals: 95 % confidence intervals of the differences: what other images of the same kind
+            and, where there are several seeds, other draws might have shown. None where all images
+            have one source.
         units: independent images: sources, where what the images were cut from is known. None in
             records of before.
+        luck: standard error of each difference from what a draw of the weights does to all images
+            alike, by the same names, which the intervals count; empty from one seed and in records
+            of before, whose intervals are of the images alone.
     """
 
     reference: str
@@ -84,6 +88,7 @@ class Paired:
     differences: dict[str, float]
     intervals: dict[str, tuple[float, float] | None]
     units: int | None = None
+    luck: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

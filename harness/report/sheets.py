@@ -89,11 +89,20 @@ def paired(section: Section) -> list[Sheet]:
     cut = ", in brackets all of it where it ends at 100 points" * any("(" in c[3] for c in cells)
     notes = (
         f"On the same {text.either(counts, 'image')}{units}; ± half of the 95 % interval{cut}, "
-        f"which is of the images: 1 image is {' or '.join(map(_points, counts))}. MI: "
-        f"mean mutual information, and its share of FP32's, {text.MISSING} where that has none."
-        + _uncounted(rows),
+        f"which is of the images{_and_of_the_draw(rows)}: 1 image is "
+        f"{' or '.join(map(_points, counts))}. MI: mean mutual information, and its share of "
+        f"FP32's, {text.MISSING} where that has none." + _uncounted(rows),
     )
     return [Sheet("Beside FP32, image by image", columns, cells, {}, 1, notes)]
+
+
+def _and_of_the_draw(rows: Sequence[RecordRow]) -> str:
+    """Whether intervals count the luck of the MC draw, which one seed does not show."""
+    found = [row.record.body.paired for row in rows]
+    counted = [bool(one.luck) for one in found if one is not None]
+    if not any(counted):
+        return " alone, not of the draw of the weights"
+    return " and of the draw of the weights" + ("" if all(counted) else ", where several were kept")
 
 
 def speed(section: Section) -> Sheet:

@@ -1,8 +1,8 @@
-"""What a format scores less than another one on the same images, and what the images can tell.
+"""What a format scores less than another one on the same images, and what is known of that.
 
-Both sides are averaged over their seeds image by image, and the error is that of the images: with
-N of them in G units (`units.Units`), d̄ the mean of the differences d_i, and S_g the sum of those of
-unit g,
+Both sides are averaged over their seeds image by image. The error is that of the images and, where
+there are several seeds, of the luck of the MC draw. With N images in G units (`units.Units`), d̄ the
+mean of the differences d_i, and S_g the sum of those of unit g, that of the images is
 
     s² = G / (G − 1) · Σ_g (S_g − n_g d̄)²,    standard error = √(s² + (100 m)²) / (N + 2 m)
 
@@ -18,6 +18,17 @@ is the square of what it differs by; so the pseudo-unit is m images that do, for
 or as many as a unit has, N / G, if there is none. With one image a unit |S_g| is at most 100, and m
 is 1. One unit tells no error. Where a few units hold most of the images and most that differ are
 lost, or gained, the error by clusters is too small, for either metric: it goes by G units then.
+
+A draw of the weights also moves all images alike, which no spread over images shows. With D_k the
+mean difference in the k-th of K seeds of both sides, and d_ik that of an image,
+
+    luck² = max(0, var_k(D_k) − Σ_g var_k(S_gk) / N²) / K
+
+is what the draw does to all units alike: what it does to each of them alone is in s² already. The
+squares of half the intervals add up (Howe, JASA 69, 1974), each half of Student's t with G − 1 and
+with K − 1 degrees of freedom: of few seeds that holds 95 %, which Welch's approximation does not.
+Seeds are matched by their place; where the sides have different numbers of them, each side has a
+luck of its own.
 """
 
 from __future__ import annotations
@@ -33,7 +44,7 @@ from ..data.units import Units
 from ..metrics.metric import compared_metrics, of_images
 from ..predict.predicted import Predicted
 from ..records.run_record import Paired
-from .significance import Estimate
+from .significance import Estimate, half_of_both, luck_of
 
 F64 = NDArray[np.float64]
 
@@ -62,35 +73,47 @@ def paired(
         sources: as `Split.sources`.
     """
     units = Units.of(len(next(iter(mine[0].values()))), sources)
-    found = {
-        metric.field: _estimate(
-            _mean(mine, metric.name) - _mean(others, metric.name), units, metric.most or math.inf
-        )
-        for metric in compared_metrics()
-    }
-    return Paired(
-        reference,
-        (len(mine), len(others)),
-        {name: value for name, (value, _) in found.items()},
-        {name: interval for name, (_, interval) in found.items()},
-        units.count,
-    )
+    seeds = len(mine), len(others)
+    values, intervals, luck = {}, {}, {}
+    for metric in compared_metrics():
+        name, most = metric.field, metric.most or math.inf
+        sides = [np.stack([seed[metric.name] for seed in side]) for side in (mine, others)]
+        differences = sides[0].mean(axis=0) - sides[1].mean(axis=0)
+        values[name], intervals[name] = float(differences.mean()), None
+        if max(seeds) > 1:
+            luck[name] = _luck_of_both(*sides, units)
+        if units.count > 1:
+            images = Estimate(0.0, _of_images(differences, units, most), units.count - 1)
+            half = half_of_both(images, luck_of(luck.get(name, 0.0), seeds))
+            low, high = values[name] - half, values[name] + half
+            intervals[name] = (max(low, -most), min(high, most))
+    return Paired(reference, seeds, values, intervals, units.count, luck)
 
 
-def _estimate(
-    differences: F64, units: Units, most: float
-) -> tuple[float, tuple[float, float] | None]:
-    """Their mean and its 95 % interval, None from one unit; `most` is the largest difference that
-    one image can make, infinity where there is none."""
+def _luck_of_both(mine: F64, others: F64, units: Units) -> float:
+    """Standard error of the mean difference from what draws do to all units alike."""
+    alike = [mine - others] if len(mine) == len(others) else [mine, others]
+    return math.sqrt(sum(_luck(side, units) for side in alike if len(side) > 1))
+
+
+def _luck(seeds: F64, units: Units) -> float:
+    """Variance of the mean over seeds from what a draw does to all units alike.
+
+    Args:
+        seeds: values of each seed and image, [K, N].
+        units: of the images.
+    """
+    alone = np.var([units.sums(seed) for seed in seeds], axis=0, ddof=1).sum() / seeds.shape[1] ** 2
+    return max(0.0, float(np.var(seeds.mean(axis=1), ddof=1) - alone)) / len(seeds)
+
+
+def _of_images(differences: F64, units: Units, most: float) -> float:
+    """Standard error of their mean that the spread over units shows."""
     value, count = float(differences.mean()), units.count
-    if count < 2:
-        return value, None
     spread = float(np.square(units.sums(differences - value)).sum()) * count / (count - 1)
     end = most if math.isfinite(most) else 0.0
     added = _pseudo_unit(differences, units, end) if end else 0.0
-    error = math.sqrt(spread + (end * added) ** 2) / (len(differences) + 2 * added)
-    low, high = Estimate(value, error, count - 1).interval()
-    return value, (max(low, -most), min(high, most))
+    return math.sqrt(spread + (end * added) ** 2) / (len(differences) + 2 * added)
 
 
 def _pseudo_unit(differences: F64, units: Units, most: float) -> float:
@@ -100,8 +123,3 @@ def _pseudo_unit(differences: F64, units: Units, most: float) -> float:
     if not len(seen):
         return len(differences) / units.count
     return max(1.0, math.sqrt(float(np.square(seen).mean())) / most)
-
-
-def _mean(seeds: Sequence[PerImage], name: str) -> F64:
-    """Mean over the seeds, [N]."""
-    return np.asarray(np.mean([seed[name] for seed in seeds], 0))

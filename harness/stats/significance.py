@@ -10,6 +10,7 @@ import numpy as np
 from scipy.special import stdtr, stdtrit  # scipy.stats says the same and takes a second to load
 
 _Z = 1.959963984540054
+_MOST_SURE = 1 - 1e-12
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,36 @@ def welch(value: float, variances: Sequence[float], freedoms: Sequence[int]) -> 
     total = sum(variances)
     weights = sum(v**2 / n for v, n in zip(variances, freedoms, strict=True))
     return Estimate(value, math.sqrt(total), total**2 / weights if weights > 0 else sum(freedoms))
+
+
+def luck_of(error: float, seeds: tuple[int, int]) -> Estimate:
+    """The luck of a draw, an estimate of 0, with the degrees of freedom that seeds give it.
+
+    Args:
+        error: its standard error; 0 where one seed shows none.
+        seeds: of both sides of a difference.
+    """
+    return Estimate(0.0, error, min((k for k in seeds if k > 1), default=2) - 1)
+
+
+def half_of_both(images: Estimate, luck: Estimate, level: float = 0.95) -> float:
+    """Half of the interval of what has two independent errors (Howe, JASA 69, 1974)."""
+    tail = (1 + level) / 2
+    return math.hypot(*(one.error * float(stdtrit(one.freedom, tail)) for one in (images, luck)))
+
+
+def p_of_both(value: float, images: Estimate, luck: Estimate) -> float:
+    """p-value of "it is 0": one less the level of the interval that ends there."""
+    from scipy.optimize import brentq
+
+    def beyond(level: float) -> float:
+        return half_of_both(images, luck, level) - abs(value)
+
+    if value == 0:
+        return 1.0
+    if beyond(_MOST_SURE) <= 0:
+        return 1.0 - _MOST_SURE
+    return 1.0 - float(brentq(beyond, 0.0, _MOST_SURE, xtol=1e-14))
 
 
 def mean_difference(

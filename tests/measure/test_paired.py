@@ -17,6 +17,7 @@ from sigmabench.harness.data.splits import Split
 from sigmabench.harness.predict.predicted import Summary
 from sigmabench.harness.records.run_record import Paired
 from sigmabench.harness.stats.paired import paired, per_image
+from sigmabench.harness.stats.significance import Estimate, half_of_both, luck_of, p_of_both
 
 
 def summary(probs: np.ndarray) -> Summary:
@@ -157,11 +158,33 @@ def test_of_one_image_a_unit_the_pseudo_unit_is_one_image_whatever_the_seeds() -
     mine, other = np.ones((3, 90), bool), np.ones((3, 90), bool)
     other[0, :4] = mine[1, 4:5] = False
     sides = [[each(one, np.zeros(90)) for one in side] for side in (mine, other)]
-    d = (mine.astype(float) - other).mean(axis=0)
+    each_seed = mine.astype(float) - other
+    d = each_seed.mean(axis=0)
     spread = np.square(d - d.mean()).sum() * 90 / 89
-    half = 100 * stats.t.ppf(0.975, 89) * math.sqrt(spread + 1) / 92
-    low, high = paired("FP32", *sides).intervals["accuracy_percent"]
-    assert (high - low) / 2 == pytest.approx(half)
+    of_images = (spread + 1) / 92**2
+    alone = np.var(each_seed, axis=0, ddof=1).sum() / 90**2
+    luck = (np.var(each_seed.mean(axis=1), ddof=1) - alone) / 3
+    images, draws = (stats.t.ppf(0.975, freedom) for freedom in (89, 2))
+    found = paired("FP32", *sides)
+    low, high = found.intervals["accuracy_percent"]
+    assert (high - low) / 2 == pytest.approx(
+        100 * math.hypot(images * math.sqrt(of_images), draws * math.sqrt(luck))
+    )
+    assert found.luck["accuracy_percent"] == pytest.approx(100 * math.sqrt(luck))
+
+
+@pytest.mark.parametrize(("seeds", "shared"), [(3, 0.0), (3, 0.01), (3, 0.03), (5, 0.01)])
+def test_the_interval_covers_the_luck_of_the_draw(seeds: int, shared: float) -> None:
+    """A draw moves all images by `shared` nats, and each by as much as images differ."""
+    rng, held, trials, images = np.random.default_rng(4), 0, 400, 200
+    for _ in range(trials):
+        kind = rng.normal(0.0, 0.1, images)
+        own = rng.normal(0.0, 0.1, (seeds, images)) + rng.normal(0.0, shared, (seeds, 1))
+        right = np.ones(images, bool)
+        mine, other = ([each(right, nll) for nll in side] for side in (kind + own, 0.0 * own))
+        low, high = paired("FP32", mine, other).intervals["nll_nats"]
+        held += low <= 0.0 <= high
+    assert 0.93 < held / trials < 0.985
 
 
 def covered(units: int, images: int, rate: float, alike: float, studies: int) -> tuple[int, float]:
@@ -215,3 +238,15 @@ def test_what_is_compared_with_what() -> None:
     }
     assert (reference_of("DNN_INT8"), reference_of("DNN_FP32")) == ("DNN_FP32", None)
     assert all(reference_of(name) in (None, *FORMATS.names()) for name in FORMATS.names())
+
+
+@pytest.mark.parametrize("luck", [0.0, 0.4, 2.0])
+def test_the_p_value_is_of_the_interval_that_ends_at_none(luck: float) -> None:
+    images, draw = Estimate(0.0, 0.5, 40), luck_of(luck, (3, 3))
+    for level in (0.5, 0.95, 0.999):
+        half = half_of_both(images, draw, level)
+        assert p_of_both(-half, images, draw) == pytest.approx(1 - level, rel=1e-6)
+    if not luck:
+        assert half_of_both(images, draw) == pytest.approx(0.5 * stats.t.ppf(0.975, 40))
+        assert p_of_both(1.2, images, draw) == pytest.approx(2 * stats.t.sf(2.4, 40), rel=1e-6)
+    assert p_of_both(0.0, images, draw) == 1.0

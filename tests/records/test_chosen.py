@@ -76,8 +76,8 @@ REFUSED = {
     ("--where", "format=FP8"): "No record is as --where and --since ask",
     ("--machine", "zzzz"): "There is no machine with such records named 'zzzz'",
     ("--machine", " "): "--machine names nothing",
-    ("--since", "yesterday"): "--since 'yesterday' is no date or time",
-    ("--since", "2030-13-01"): "--since '2030-13-01' is no date or time",
+    ("--since", "yesterday"): "--since 'yesterday' is not a date or a time",
+    ("--since", "2030-13-01"): "--since '2030-13-01' is not a date or a time",
     ("--since", "2031-01-01"): "No record is as --where and --since ask",
 }
 
@@ -121,5 +121,5 @@ def test_a_damaged_date_in_a_record_is_named(results: Path) -> None:
     store.save(record)
     status, output = report(store.path, "--since", "2030-01-01")
     assert status == 2
-    assert f"Record {record.subject.key}: created 'some day' is no date or time" in output
+    assert f"Record {record.subject.key}: created 'some day' is not a date or a time" in output
     assert report(store.path)[0] == 0

@@ -215,7 +215,7 @@ def test_parts_are_announced_in_one_line(sheets, monkeypatch):
     speed = next(sheet for sheet in sheets if sheet.title == "Speed")
     assert "parts" not in printed(speed, 80, monkeypatch)
     narrow = printed(speed, 40, monkeypatch)
-    assert narrow.count("parts, because the terminal is too narrow.") == 1
+    assert narrow.count("parts: the terminal is narrow.") == 1
     assert narrow.count("format") > 1
     assert narrow.count("Speed") == 1
     assert "parts" not in printed(speed, 40, monkeypatch, tty=False)

@@ -33,7 +33,7 @@ from ...report.rows import (
     sections,
 )
 from ...stats.latency import Ratio, log_median_ratio
-from ...stats.significance import Estimate, holm
+from ...stats.significance import Estimate, half_of_both, holm, luck_of, p_of_both
 from ...workload.plan import Plan
 
 FP32, TWIN = "FP32", "DNN_FP32"
@@ -311,15 +311,19 @@ def _differences(label: str, paired: Paired) -> Iterator[tuple[ScoreDifference, 
         if value is None or interval is None:  # a record of before, or images of one source
             continue
         low, high = sorted(metric.harm * end for end in interval)
-        p = None if paired.units is None else _p_value(value, interval, paired.units - 1)
+        p = None
+        if paired.units is not None:
+            luck = luck_of(paired.luck.get(metric.field, 0.0), paired.seeds)
+            p = _p_value(value, interval, luck, paired.units - 1)
         yield ScoreDifference(label, metric, metric.harm * value, low, high), p
 
 
-def _p_value(value: float, interval: tuple[float, float], freedom: int) -> float:
+def _p_value(value: float, interval: tuple[float, float], luck: Estimate, freedom: int) -> float:
     """Of a difference of 0. An end of the interval that lies at the metric's most is cut off."""
     half = max(interval[1] - value, value - interval[0])
-    error = half / Estimate(0.0, 1.0, freedom).interval()[1]
-    return Estimate(value, error, freedom).p_value(0.0)
+    of_images = math.sqrt(max(0.0, half**2 - half_of_both(Estimate(0.0, 0.0, 1), luck) ** 2))
+    error = of_images / Estimate(0.0, 1.0, freedom).interval()[1]
+    return p_of_both(value, Estimate(0.0, error, freedom), luck)
 
 
 def speed_of(rows: Sequence[RecordRow], subject: str, base: str, batch: int) -> SpeedFinding:
