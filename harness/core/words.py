@@ -180,6 +180,15 @@ def beyond(value: float, bound: float, decimals: int) -> str:
     return f"{value:,.{decimals}f}"
 
 
+def apart(value: float, bound: float, digits: int = 3) -> str:
+    """A positive quantity to the significant digits it takes to show that it is not the bound."""
+    while digits < _MOST_DECIMALS and value != bound:
+        if float(significant(value, digits).replace(",", "")) != bound:
+            break
+        digits += 1
+    return significant(value, digits)
+
+
 def first(items: Sequence[str], count: int = 3) -> str:
     """The first few items, and how many more there are."""
     more = f" and {len(items) - count} more" if len(items) > count else ""

@@ -6,9 +6,12 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
+from ..core.words import apart
+from ..measure.audits import noise_bounded
 from ..records.runtime_record import OURS, Contender
-from ..stats.latency import Ratio, ratio_of_medians
-from ..stats.samples import median
+from ..records.verdict import PASS
+from ..stats.latency import Ratio, median_ci95, ratio_of_medians
+from ..stats.samples import median, run_noise
 
 BASE = "INT8"  # our format whose pass is the unit
 RIVAL = "DNN_INT8"  # of peers
@@ -31,8 +34,23 @@ def fastest_peer(contenders: Iterable[Contender], format: str = RIVAL) -> Conten
     return min(timed, key=_pass_ns, default=None)
 
 
+def pass_ms(contender: Contender) -> tuple[float, float, float]:
+    """Median milliseconds per pass, and its 95 % interval."""
+    low, high = median_ci95(contender.latency_ns, contender.slices, processes=contender.processes)
+    scale = 1 / (1e6 * contender.mc)
+    return _pass_ns(contender) / 1e6, low * scale, high * scale
+
+
 def _pass_ns(contender: Contender) -> float:
     return median(contender.latency_ns, contender.slices, contender.processes) / contender.mc
+
+
+def noisy(contender: Contender) -> bool:
+    """Whether its noise is more than the audit of runs allows; False where it was not timed."""
+    if not contender.latency_ns:
+        return False
+    noise = run_noise(contender.latency_ns, contender.slices, contender.processes)
+    return noise_bounded(noise) != PASS
 
 
 def pass_ratio(contender: Contender, base: Contender) -> Ratio:
@@ -70,11 +88,17 @@ def headline(contenders: Iterable[Contender]) -> list[str]:
     Args:
         contenders: of one race.
     """
-    found = over_fastest_peer(contenders)
+    raced = list(contenders)
+    found = over_fastest_peer(raced)
     if found is None:
         return []
     peer, ratio = found
-    return [
-        f"Our {BASE} pass takes {ratio.value:.3g} (95 % interval {ratio.low:.3g}–{ratio.high:.3g}) "
-        f"times the time of the fastest deterministic INT8 pass of a peer, {peer.name}."
-    ]
+    told = (
+        f"Our {BASE} pass takes {apart(ratio.value, 1.0)} (95 % interval "
+        f"{apart(ratio.low, 1.0)}–{apart(ratio.high, 1.0)}) times the time of the fastest "
+        f"deterministic INT8 pass of a peer, {peer.name}"
+    )
+    loud = [one.name for one in (base_of(raced), peer) if one is not None and noisy(one)]
+    if loud:
+        told += f"; do not rely on it: {' and '.join(loud)} had more noise than an audit allows"
+    return [f"{told}."]

@@ -115,7 +115,7 @@ class PeersRecord(Record[Asked, PeersBody]):
 
 
 def _check(record: PeersRecord) -> None:
-    check_samples(row.contender for row in record.body.rows)
+    check_samples([row.contender for row in record.body.rows], record.body.references)
 
 
 COMPARISONS: Kind[PeersRecord] = Kind(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -22,3 +23,36 @@ class Reference:
     work: str
     latency_ns: tuple[int, ...]
     processes: tuple[int, ...] = ()
+
+
+def check_slices(
+    name: str, latency_ns: Sequence[int], slices: Sequence[int], processes: Sequence[int]
+) -> None:
+    """Refuse samples that their slices and processes do not hold, or that took no time.
+
+    Args:
+        name: of what was timed.
+        latency_ns: every sample.
+        slices: how many samples each turn held.
+        processes: how many turns each process had; empty where there was one process.
+
+    Raises:
+        ValueError: with the name.
+    """
+    whole = sum(slices) == len(latency_ns) and min(slices, default=0) > 0
+    if processes:
+        whole = whole and sum(processes) == len(slices) and min(processes) > 0
+    if not whole:
+        raise ValueError(f"the samples of {name} do not add up")
+    if min(latency_ns) < 1:
+        raise ValueError(f"a sample of {name} took no time")
+
+
+def check_references(references: Iterable[Reference]) -> None:
+    """Refuse references without samples, or with others than their processes had.
+
+    Raises:
+        ValueError: with the name of one.
+    """
+    for one in references:
+        check_slices(one.name, one.latency_ns, [1] * len(one.latency_ns), one.processes)

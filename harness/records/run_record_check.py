@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .reference_times import check_references, check_slices
 from .run_record import Paired, Quality, RunRecord
 
 #: Of each curve what belongs to one point.
@@ -24,16 +25,8 @@ def check_record(record: RunRecord) -> None:
     """
     _check_quality(record.body.quality)
     timing = record.body.timing
-    if sum(timing.slices) != len(timing.latency_ns):
-        raise ValueError(
-            f"timing.slices hold {sum(timing.slices)} queries, and timing.latency_ns has "
-            f"{len(timing.latency_ns)}"
-        )
-    if timing.processes and sum(timing.processes) != len(timing.slices):
-        raise ValueError(
-            f"timing.processes hold {sum(timing.processes)} slices, and timing.slices has "
-            f"{len(timing.slices)}"
-        )
+    check_slices("timing", timing.latency_ns, timing.slices, timing.processes)
+    check_references(record.body.references)
     if record.body.paired is not None:
         _check_paired(record.body.paired)
 

@@ -8,7 +8,6 @@ one run. Ratios are not stored; they are computed when shown. Units are in the f
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 from ..core.formats import FORMATS
 from .envelope import Record
 from .kind import Kind, Layout, digest, only, without
-from .reference_times import Reference
+from .reference_times import Reference, check_references, check_slices
 
 FOLDER = "runtime"
 OURS = "sigmabench"
@@ -299,21 +298,6 @@ class Width:
     copy_slices: tuple[int, ...]
     processes: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
 
-    @property
-    def weights_per_second(self) -> float:
-        """By the median draw."""
-        return self.weights / statistics.median(self.draw_ns) * 1e9
-
-    @property
-    def gb_per_s(self) -> float:
-        """Bytes moved by the median draw, 10^9 a second."""
-        return self.moved_bytes / statistics.median(self.draw_ns)
-
-    @property
-    def copy_gb_per_s(self) -> float:
-        """The same of the median copy."""
-        return self.moved_bytes / statistics.median(self.copy_ns)
-
 
 @dataclass(frozen=True)
 class SamplerBody:
@@ -341,23 +325,26 @@ def _repeated(processes: int) -> list[int]:
     return [] if processes == 1 else [processes]
 
 
-def check_samples(contenders: Iterable[Contender]) -> None:
-    """Refuse contenders whose samples and slices do not fit each other.
+def check_samples(contenders: Iterable[Contender], references: Iterable[Reference]) -> None:
+    """Refuse contenders and references whose samples and slices do not fit each other.
 
     Raises:
         ValueError: they do not, or one has neither samples nor a reason.
     """
-    for contender in contenders:
-        counted = sum(contender.slices) == len(contender.latency_ns)
-        told = bool(contender.unavailable) != bool(contender.latency_ns)
-        if contender.processes:
-            counted = counted and sum(contender.processes) == len(contender.slices)
-        if not counted or not told or contender.mc < 1:
-            raise ValueError(f"the samples of {contender.name} do not add up")
+    processes = set()
+    for one in contenders:
+        if bool(one.unavailable) == bool(one.latency_ns) or one.mc < 1:
+            raise ValueError(f"the samples of {one.name} do not add up")
+        if one.latency_ns:
+            check_slices(one.name, one.latency_ns, one.slices, one.processes)
+            processes.add(len(one.processes))
+    if len(processes) > 1:
+        raise ValueError("its contenders were timed in different numbers of processes")
+    check_references(references)
 
 
 def _check_race(record: RaceRecord) -> None:
-    check_samples(record.body.contenders)
+    check_samples(record.body.contenders, record.body.references)
     if tuple(one.name for one in record.body.contenders) != record.subject.contenders:
         raise ValueError("its contenders are others than were asked for")
 
@@ -365,6 +352,11 @@ def _check_race(record: RaceRecord) -> None:
 def _check_sampler(record: SamplerRecord) -> None:
     if not record.body.widths:
         raise ValueError("it has no width")
+    for one in record.body.widths:
+        draws, copies = one.processes
+        check_slices(f"the draws of {one.bits} bits", one.draw_ns, one.draw_slices, draws)
+        check_slices(f"the copies of {one.bits} bits", one.copy_ns, one.copy_slices, copies)
+    check_references(record.body.references)
 
 
 def _race_before(tree: dict[str, Any]) -> dict[str, Any]:

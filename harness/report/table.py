@@ -111,7 +111,7 @@ def summary(record: RunRecord) -> dict[str, Any]:
             "images_per_second": timing.images_per_second,
             "noise": timing.noise,
             "race": timing.race,
-            "passes": timing.passes or record.subject.mc,
+            "passes": record.query_passes,
             "processes": max(len(timing.processes), 1),
             "interleaved_with": list(timing.interleaved_with),
         },

@@ -21,16 +21,23 @@ def main(names: Sequence[str]) -> None:
     """Render the pages of these names, or all; `first` is the table in README.md.
 
     Raises:
-        UserError: there is no such page, or one cannot be rendered; then none is written.
+        UserError: there is no such page, or some cannot be rendered; the others are written.
     """
     there = pages() | {FIRST: ROOT / "README.md"}
     for name in names:
         if name not in there:
             raise unknown("page", name, there)
-    texts = {there[name]: _text(name) for name in names or there}
-    for path, text in texts.items():
-        write_atomically(path, text.encode())
-        print(path)
+    reasons = []
+    for name in names or there:
+        try:
+            text = _text(name)
+        except UserError as reason:
+            reasons.append(str(reason))
+            continue
+        write_atomically(there[name], text.encode())
+        print(there[name])
+    if reasons:
+        raise UserError("\n".join(reasons))
 
 
 def _text(name: str) -> str:

@@ -39,6 +39,19 @@ def youngest(
     return tuple(whole[made.index(max(made))])
 
 
+def published(records: Sequence[R]) -> list[R]:
+    """Those that may be published: timed in several fresh processes, or from before that was asked.
+
+    A quick run in one process that lies beside is no part of a page.
+    """
+    many = {_place(one) for one in records if one.subject.processes > 1}
+    return [one for one in records if one.subject.processes > 1 or _place(one) not in many]
+
+
+def _place(record: R) -> tuple[str, str]:
+    return record.subject.home, fingerprint_hash(record.fingerprint)
+
+
 class Origin:
     """Where and when records were made, in words.
 

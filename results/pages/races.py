@@ -5,11 +5,10 @@ Ratios are formed within one record, whose contenders took turns.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
-from sigmabench.harness.measure.audits import noise_bounded
-from sigmabench.harness.race.rivals import fastest_peer, pass_ratio
+from sigmabench.harness.race.rivals import fastest_peer, noisy, pass_ms, pass_ratio
 from sigmabench.harness.records.peers_record import COMPARISONS, PeerRow, PeersRecord
 from sigmabench.harness.records.runtime_record import (
     MEMORY,
@@ -23,14 +22,12 @@ from sigmabench.harness.records.runtime_record import (
     Width,
 )
 from sigmabench.harness.records.store import Store
-from sigmabench.harness.records.verdict import PASS
 from sigmabench.harness.stats.latency import Ratio
-from sigmabench.harness.stats.samples import run_noise
-from sigmabench.harness.studies.passes.analyse import pass_ms
+from sigmabench.harness.studies.sampler.analyse import rates
 from sigmabench.harness.studies.sampler.analyse import share as bandwidth_share
 
 from ..published import RESULTS
-from .chosen import Origin, youngest
+from .chosen import Origin, published, youngest
 
 _PEERS = {"ipex": "IPEX", "inductor": "torch.compile", "openvino": "OpenVINO"}
 
@@ -89,12 +86,7 @@ class Turns:
     @property
     def noisy(self) -> list[str]:
         """Those whose noise the audit of runs would not pass."""
-        return [
-            name
-            for name, one in self.contenders.items()
-            if one.latency_ns
-            and noise_bounded(run_noise(one.latency_ns, one.slices, one.processes)) != PASS
-        ]
+        return [name for name, one in self.contenders.items() if noisy(one)]
 
     def version(self, peer: str, package: str) -> str:
         """Of a package in a peer's environment."""
@@ -113,8 +105,13 @@ class Races(Origin):
         self._at = {one.subject.batch: Turns(one.body.contenders) for one in records}
         self.posterior = records[0].subject.posterior
         self.threads = records[0].subject.threads
-        self.processes = records[0].subject.processes
+        self.processes = min(one.subject.processes for one in self._shown(records))
         self.shape = "×".join(map(str, records[0].body.input_shape[1:]))
+
+    @staticmethod
+    def _shown(records: Sequence[RaceRecord]) -> Iterable[RaceRecord]:
+        """Of each batch size the one that is shown, the youngest."""
+        return {one.subject.batch: one for one in records}.values()
 
     def at(self, batch: int) -> Turns:
         """The race at a batch size."""
@@ -127,14 +124,14 @@ def races(network: str, batch: Sequence[int], names: Sequence[str] = ("FP32", "I
     Raises:
         UserError: no machine and code has them all.
     """
-    found = Store(RESULTS, RACES).records(network, latest=False)
+    found = [
+        one
+        for one in published(Store(RESULTS, RACES).records(network, latest=False))
+        if set(names) <= {called(c) for c in one.body.contenders if c.latency_ns}
+    ]
 
     def complete(group: Sequence[RaceRecord]) -> bool:
-        return set(batch) <= {
-            one.subject.batch
-            for one in group
-            if set(names) <= {called(c) for c in one.body.contenders if c.latency_ns}
-        }
+        return set(batch) <= {one.subject.batch for one in group}
 
     return Races(youngest(found, complete, f"races of {network} at batch {batch}"))
 
@@ -189,17 +186,25 @@ class Peers(Origin):
         return self.record.verdict.audits[name].partition("fail: ")[2]
 
 
-def peers(workload: str, names: Sequence[str] = ()) -> Peers:
+def peers(
+    workload: str, names: Sequence[str] = (), place: tuple[object, ...] | None = None
+) -> Peers:
     """The youngest comparison of a workload in which contenders of these names were timed.
+
+    Args:
+        workload: its name.
+        names: of contenders.
+        place: the machine; None for any.
 
     Raises:
         UserError: there is none.
     """
-    stored = Store(RESULTS, COMPARISONS).records(workload, latest=False)
+    stored = published(Store(RESULTS, COMPARISONS).records(workload, latest=False))
     found = [
         one
         for one in stored
-        if set(names) <= {r.contender.name for r in one.body.rows if r.contender.latency_ns}
+        if place in (None, one.fingerprint.place)
+        and set(names) <= {r.contender.name for r in one.body.rows if r.contender.latency_ns}
     ]
     what = f"a comparison of {workload} with peers, {', '.join(names)} among them"
     return Peers(youngest(found, bool, what)[-1])
@@ -257,7 +262,7 @@ class Sampler(Origin):
 
     def billions(self, bits: int) -> float:
         """10⁹ weights a second with σ of so many bits."""
-        return self._widths[bits].weights_per_second / 1e9
+        return rates(self._widths[bits]).weights_per_second / 1e9
 
     def share(self, bits: int) -> float:
         """Bandwidth over that of a plain copy of as many bytes."""
@@ -270,5 +275,5 @@ def sampler() -> Sampler:
     Raises:
         UserError: there is none.
     """
-    found = Store(RESULTS, SAMPLER).records(latest=False, threads=1)
+    found = published(Store(RESULTS, SAMPLER).records(latest=False, threads=1))
     return Sampler(youngest(found, bool, "draws of the sampler")[-1])

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 
 from sigmabench.harness.core import words
-from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.core.errors import UserError, first_line
 from sigmabench.harness.measure.audits import NOISE_BOUND
 from sigmabench.harness.metrics.metric import METRICS
 from sigmabench.harness.stats.latency import Ratio
@@ -48,7 +48,13 @@ def rendered(name: str) -> str:
         UserError: the template says what is not true of the records, or asks for what they do not
             hold.
     """
-    return wrapped(environment().get_template(f"{name}/{TEMPLATE}").render(page=name))
+    try:
+        return wrapped(environment().get_template(f"{name}/{TEMPLATE}").render(page=name))
+    except (AssertionError, LookupError, TypeError, ValueError) as reason:
+        raise UserError(
+            f"The page {name} asks for what its records do not hold: "
+            f"{type(reason).__name__}: {first_line(reason)}; mend its template, or measure again."
+        ) from reason
 
 
 @lru_cache
@@ -222,9 +228,9 @@ def interval(ratio: Ratio, decimals: int | None = None) -> str:
     """A ratio with its 95 % interval; two significant digits unless decimals are given."""
     ends = (ratio.value, ratio.low, ratio.high)
     if decimals is None:
-        value, low, high = (words.significant(one, 2) for one in ends)
+        value, low, high = (words.apart(one, 1.0, 2) for one in ends)
     else:
-        value, low, high = (words.fixed(one, decimals) for one in ends)
+        value, low, high = (words.beyond(one, 1.0, decimals) for one in ends)
     return f"{value} ({low}–{high})"
 
 

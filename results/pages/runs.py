@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sigmabench.harness.core import words
+from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.core.formats import FORMATS
 from sigmabench.harness.core.sheet import Sheet, markdown
 from sigmabench.harness.data.units import Units
@@ -25,7 +26,7 @@ from sigmabench.harness.workload.cell import MEAN
 
 from ..again.across import widest
 from ..published import RESULTS
-from .chosen import Origin, youngest
+from .chosen import Origin, published, youngest
 
 QUANTIZED = ("INT8", "INT8_SIGMA4", "INT8_SIGMA2", "INT8_SIGMA1")
 TWINS = ("FP32", *QUANTIZED, "DNN_FP32", "DNN_INT8")
@@ -153,15 +154,22 @@ class Run:
     @property
     def pass_ms(self) -> float:
         """Median time of a query over its passes, milliseconds."""
-        timing = self.record.body.timing
-        middle = timing.percentiles_ns["p50"]
+        middle = self.record.body.timing.percentiles_ns["p50"]
         assert middle is not None
-        return middle / 1e6 / (timing.passes or self.record.subject.mc)
+        return middle / 1e6 / self.record.query_passes
 
     @property
     def speedup(self) -> float:
-        """How many times as fast as FP32 of the same race."""
-        assert self.row.speedup is not None
+        """How many times as fast as FP32 of the same race.
+
+        Raises:
+            UserError: its speed or FP32's is marked invalid, or they did not take turns.
+        """
+        if self.noisy or self.row.speedup is None:
+            raise UserError(
+                f"{self.called} has no ratio to FP32: they did not take turns, or the speed of one "
+                "is marked invalid; measure them again, or say so in the template."
+            )
         return self.row.speedup
 
     @property
@@ -212,8 +220,11 @@ class Run:
         return self.record.body.adaptive
 
     def over(self, other: Run) -> float | None:
-        """This one's time of a pass over the other's; None where they did not take turns."""
-        return self.pass_ms / other.pass_ms if self.record.raced(other.record) else None
+        """This one's time of a pass over the other's; None where they did not take turns, or the
+        speed of one is marked invalid."""
+        if self.noisy or other.noisy or not self.record.raced(other.record):
+            return None
+        return self.pass_ms / other.pass_ms
 
 
 class Runs(Origin):
@@ -380,7 +391,7 @@ def runs(
     batch = BATCHES.get(workload, (1, 32)) if batch is None else batch
     where = {"split": "test", **where}
     stored = Store(RESULTS / Path(directory), RUN_RECORDS).records(workload, latest=False, **where)
-    found = [one for one in stored if command in one.provenance.command]
+    found = published([one for one in stored if command in one.provenance.command])
     wanted = {
         (name, passes if FORMATS.get(name).bayesian else 1, size)
         for name in formats

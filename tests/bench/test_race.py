@@ -28,6 +28,7 @@ from sigmabench.harness.race.rivals import (
     fastest_peer,
     headline,
     over_fastest_peer,
+    pass_ms,
     pass_ratio,
 )
 from sigmabench.harness.race.turns import QUERY_SECONDS, passes_per_query, whole_rounds
@@ -45,7 +46,6 @@ from sigmabench.harness.records.store import Policy, Store
 from sigmabench.harness.studies.passes import document as table
 from sigmabench.harness.studies.passes import measure
 from sigmabench.harness.studies.passes import plan as plans
-from sigmabench.harness.studies.passes.analyse import pass_ms
 from sigmabench.harness.studies.passes.plan import RacePlan
 
 FLOATS = ("FP32", "BF16")

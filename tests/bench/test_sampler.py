@@ -15,7 +15,7 @@ from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.records.runtime_record import SAMPLER, SamplerSubject
 from sigmabench.harness.records.store import Store
 from sigmabench.harness.studies.sampler import measure
-from sigmabench.harness.studies.sampler.analyse import share
+from sigmabench.harness.studies.sampler.analyse import rates, share
 from sigmabench.harness.studies.sampler.plan import INPUTS, plan
 
 pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason="nothing is compiled")
@@ -36,7 +36,7 @@ def test_every_width_moves_its_bytes(tmp_path) -> None:
         assert len(width.draw_ns) == sum(width.draw_slices) >= 20
         ratio = share(width)
         assert ratio.low <= ratio.value <= ratio.high
-        assert ratio.value == pytest.approx(width.gb_per_s / width.copy_gb_per_s)
+        assert ratio.value == pytest.approx(rates(width).gb_per_s / rates(width).copy_gb_per_s)
     assert record.body.sampler == native.load().sampler_paths()[0]
     assert Store(tmp_path, SAMPLER).records("sampler") == [record]
     (path,) = (tmp_path / "runtime" / "sampler").rglob("*.json")

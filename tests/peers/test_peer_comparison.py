@@ -320,7 +320,10 @@ def test_images_that_nobody_scored_are_named(compared):
 
 def test_json_has_what_the_table_shows(compared):
     told = table.to_dict(compared[2])["figures"]
-    assert told["FP32"]["p10_ms"] <= told["FP32"]["ms_a_pass"] <= told["FP32"]["p90_ms"]
+    first = compared[2].body.rows[0].contender
+    middle = np.median(first.latency_ns) / first.mc / 1e6
+    assert told["FP32"]["ms_a_pass"] == pytest.approx(middle)
+    assert told["FP32"]["ci95_low_ms"] < middle < told["FP32"]["ci95_high_ms"]
     assert told["fake SHRUNK"]["std_ratio_median"] == pytest.approx(0.1, abs=0.005)
     assert told["fake REFUSE"] == {"file_bytes": None}
     json.dumps(told)

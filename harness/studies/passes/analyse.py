@@ -1,12 +1,10 @@
-"""What a race says: what a pass of each costs; `race.rivals` holds one against another."""
+"""What belongs together of races; `race.rivals` says what a pass of each costs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...records.runtime_record import Contender, RaceRecord
-from ...stats.latency import median_ci95
-from ...stats.samples import median
+from ...records.runtime_record import RaceRecord
 from .plan import RacePlan
 
 
@@ -18,11 +16,3 @@ def analyse(
     for record in records:
         networks.setdefault(record.subject.network, []).append(record)
     return list(networks.values())
-
-
-def pass_ms(contender: Contender) -> tuple[float, float, float]:
-    """Median milliseconds a pass, and its 95 % interval."""
-    low, high = median_ci95(contender.latency_ns, contender.slices, processes=contender.processes)
-    middle = median(contender.latency_ns, contender.slices, contender.processes)
-    scale = 1 / (1e6 * contender.mc)
-    return middle * scale, low * scale, high * scale

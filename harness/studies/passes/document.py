@@ -8,12 +8,19 @@ from typing import Any
 
 from ...core.document import Document, Words
 from ...core.sheet import Column, Sheet
-from ...core.words import plural
-from ...race.rivals import BASE, base_of, headline, headline_numbers, pass_ratio
+from ...core.words import apart, plural
+from ...race.rivals import (
+    BASE,
+    base_of,
+    headline,
+    headline_numbers,
+    noisy,
+    pass_ms,
+    pass_ratio,
+)
 from ...records.envelope import flat
 from ...records.runtime_record import Contender, RaceRecord
 from ...report.timing_notes import sentences
-from .analyse import pass_ms
 
 
 def document(races: Sequence[RaceRecord]) -> Document:
@@ -58,6 +65,9 @@ def notes(race: RaceRecord) -> list[str]:
         told.append(f"In the faster of the ways tried: {'; '.join(layouts)}.")
     told += sentences([race.body.references])
     told += [f"Mind the cores: {finding}." for finding in race.body.findings]
+    loud = [one.name for one in contenders if noisy(one)]
+    if loud:
+        told.append(f"More noise than an audit allows, so do not rely on: {', '.join(loud)}.")
     for contender in contenders:
         reason = contender.unavailable
         if reason:
@@ -72,7 +82,11 @@ def to_dict(race: RaceRecord) -> dict[str, Any]:
     for contender in race.body.contenders:
         if contender.latency_ns:
             middle, low, high = pass_ms(contender)
-            figures[contender.name] = {"ms_a_pass": middle, "ci95_ms": [low, high]}
+            figures[contender.name] = {
+                "ms_a_pass": middle,
+                "ci95_ms": [low, high],
+                "noisy": noisy(contender),
+            }
             if base is not None:
                 figures[contender.name]["over_int8"] = asdict(pass_ratio(contender, base))
     return {**flat(race), "figures": figures, **headline_numbers(race.body.contenders)}
@@ -107,4 +121,4 @@ def _cells(contender: Contender, base: Contender | None) -> tuple[str, ...]:
     if contender is base:
         return (*cells, "1", "")
     ratio = pass_ratio(contender, base)
-    return (*cells, f"{ratio.value:.3g}", f"{ratio.low:.3g}–{ratio.high:.3g}")
+    return (*cells, apart(ratio.value, 1.0), f"{apart(ratio.low, 1.0)}–{apart(ratio.high, 1.0)}")

@@ -6,13 +6,11 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any
 
-import numpy as np
-
 from ...core.contents import superseded
 from ...core.document import Document, Words
 from ...core.sheet import Column, Sheet
 from ...core.words import MISSING, first, fixed, plural, significant
-from ...race.rivals import headline, headline_numbers
+from ...race.rivals import headline, headline_numbers, pass_ms
 from ...records.peers_record import PeerRow, PeersRecord
 from ...records.runtime_record import OURS, Contender
 from ...records.verdict import as_dict
@@ -26,15 +24,9 @@ COLUMNS = (
     Column("NLL", "nats"),
     Column("σ", "kept"),
     Column("a pass", "ms"),
-    Column("p10–p90", "ms"),
+    Column("95 %", "ms"),
     Column("file", "MB"),
 )
-
-
-def pass_ms(contender: Contender) -> tuple[float, float, float]:
-    """Median, 10th and 90th percentile of the milliseconds a pass."""
-    low, middle, high = np.quantile(contender.latency_ns, (0.1, 0.5, 0.9)) / (1e6 * contender.mc)
-    return float(middle), float(low), float(high)
 
 
 def sheet(comparison: PeersRecord) -> Sheet:
@@ -141,7 +133,7 @@ def _figures(row: PeerRow) -> dict[str, Any]:
         found["std_ratio_most"] = max(kept)
     if row.contender.latency_ns:
         middle, low, high = pass_ms(row.contender)
-        found |= {"ms_a_pass": middle, "p10_ms": low, "p90_ms": high}
+        found |= {"ms_a_pass": middle, "ci95_low_ms": low, "ci95_high_ms": high}
     found["file_bytes"] = row.file_bytes
     return found
 

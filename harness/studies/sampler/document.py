@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ...core.document import Document, Words
@@ -11,7 +12,7 @@ from ...core.words import plural
 from ...records.envelope import flat
 from ...records.runtime_record import SamplerRecord
 from ...report.timing_notes import sentences
-from .analyse import share
+from .analyse import rates, share
 
 HEADINGS = ("σ bits", "10⁹ weights/s", "GB/s", "copy GB/s", "of the copy", "95 %")
 
@@ -47,13 +48,13 @@ def table(record: SamplerRecord) -> Sheet:
     )
     cells = []
     for width in body.widths:
-        ratio = share(width)
+        ratio, speed = share(width), rates(width)
         cells.append(
             (
                 str(width.bits),
-                f"{width.weights_per_second / 1e9:.2f}",
-                f"{width.gb_per_s:.1f}",
-                f"{width.copy_gb_per_s:.1f}",
+                f"{speed.weights_per_second / 1e9:.2f}",
+                f"{speed.gb_per_s:.1f}",
+                f"{speed.copy_gb_per_s:.1f}",
                 f"{ratio.value:.2f}",
                 f"{ratio.low:.2f}–{ratio.high:.2f}",
             )
@@ -68,9 +69,7 @@ def rows(record: SamplerRecord) -> list[dict[str, Any]]:
     return [
         {
             "bits": width.bits,
-            "weights_per_second": width.weights_per_second,
-            "gb_per_s": width.gb_per_s,
-            "copy_gb_per_s": width.copy_gb_per_s,
+            **asdict(rates(width)),
             "share_of_copy": share(width).value,
         }
         for width in record.body.widths
