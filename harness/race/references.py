@@ -63,7 +63,9 @@ class References:
     def taken(self) -> tuple[Reference, ...]:
         """What was done, and how long it took."""
         return tuple(
-            Reference(name, _WORK[name], tuple(taken)) for name, taken in self._taken.items()
+            Reference(name, _WORK[name], tuple(taken))
+            for name, taken in self._taken.items()
+            if taken
         )
 
 
