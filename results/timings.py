@@ -46,8 +46,14 @@ STEPS = (
     Step(f"run resnet20-cifar10 {MEAN} --mc 50", 2),
     Step(f"run histology-colorectal --formats {FORMATS} --mc 50", 5),
     Step(f"run histology-colorectal {MEAN} --mc 50", 1),
-    Step(f"run resnet50-imagenet --formats {FORMATS} --mc 50 --seconds 0.5", 16),
+    Step(f"run histology-colorectal --formats {FORMATS} --split held-out-slides --mc 50", 5),
+    Step(f"run resnet50-imagenet --formats {FORMATS} --mc 50 --seeds 1 --seconds 0.5", 16),
     Step(f"run resnet50-imagenet {MEAN} --mc 50 --seconds 0.5", 2),
+    Step(
+        "run lenet5-mnist --mc 50,auto --formats INT8,INT8_SIGMA4,INT8_SIGMA2,INT8_SIGMA1 "
+        "--results results/adaptive",
+        4,
+    ),
     Step("peers lenet-digits --seconds 1", 3, races=True),
     Step("peers lenet5-mnist --seconds 1", 4, races=True),
     Step("peers resnet20-cifar10 --seconds 1", 6, races=True),
@@ -84,7 +90,8 @@ def main() -> int:
         print(f"\n{number} of {len(commands)}, about {step.minutes} min: {shown}", flush=True)
         if _run(str(SIGMABENCH), *words):
             failed.append(shown)
-    _run(str(SIGMABENCH), "pack", "--results", "results")
+    if _run(str(SIGMABENCH), "pack", "--results", "results"):
+        failed.append("sigmabench pack --results results")
     # As results/render.sh does.
     shows = (["-m", "results.drawn"], ["-m", "results.again"], ["results/pages"])
     failed += [shlex.join(["python", *words]) for words in shows if _run(sys.executable, *words)]

@@ -206,7 +206,8 @@ def noise_bounded(noise: float, bound: float = NOISE_BOUND) -> str:
 
 
 def processes_agree(found: Sequence[object]) -> str:
-    """Every process that timed a cell had the same model, scores and instruction set.
+    """Every process that timed a cell had the same model and instruction set, and the scores of the
+    first, against which each holds what it timed (`scored the timed path`).
 
     Args:
         found: of each process.

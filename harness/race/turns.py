@@ -39,7 +39,8 @@ class Turns:
         threads: cores a contender may use.
         seconds: timed seconds a contender at least.
         query_seconds: T is chosen so that a query takes no more, if one pass does not.
-        processes: that time the same; together they take as many samples as one alone.
+        processes: that time the same, each for so many seconds; they share the least number of
+            samples.
         passes: T of those contenders, by name, for which it was chosen already.
     """
 

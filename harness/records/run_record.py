@@ -106,11 +106,13 @@ class Timing:
         inputs: different input batches the queries went round.
         interleaved_with: keys of the cells measured in turns with this one, in order.
         percentiles_ns: p50, p90, p99; None from fewer than 10 / (1 - p) samples.
-        p50_ci95_ns: 95 % confidence interval of the median, by bootstrap over slices.
+        p50_ci95_ns: 95 % confidence interval of the median, by bootstrap over slices; of several
+            processes, by the spread between their medians.
         images_per_second: batch over the median latency of T passes; over mean latency where T is
             adaptive.
         noise: run-to-run noise: robust standard deviation of the slices' medians over their median;
-            where T is adaptive, of latency per pass and image.
+            of several processes, standard deviation of the logarithms of their medians. Where T is
+            adaptive, of latency per pass and image.
         race: name of the one measurement in turns, the same for all its cells and no other's;
             empty in records made before it had one.
         passes: of a timed query, where T would take longer than a query may; 0 where it had all T.

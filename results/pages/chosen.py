@@ -14,7 +14,7 @@ R = TypeVar("R", bound=Record[Any, Any])
 
 
 def youngest(
-    records: Sequence[R], complete: Callable[[Sequence[R]], bool], what: str
+    records: Sequence[R], complete: Callable[[Sequence[R]], bool], what: str, fullest: bool = False
 ) -> tuple[R, ...]:
     """The youngest complete set of records from one machine, its software and computing code.
 
@@ -22,6 +22,8 @@ def youngest(
         records: of any machines and code.
         complete: whether such a set holds all that is asked for.
         what: is asked for, in words.
+        fullest: of complete sets, only those of the most subjects; else a part of a study that was
+            scored again would stand for all of it.
 
     Raises:
         UserError: no set is complete.
@@ -35,6 +37,9 @@ def youngest(
             f"None of {plural(len(groups), 'set')} of records from one machine and code holds "
             f"{what}; measure it, or ask for less in the template."
         )
+    if fullest:
+        sizes = [len({one.subject.key for one in group}) for group in whole]
+        whole = [group for group, size in zip(whole, sizes, strict=True) if size == max(sizes)]
     made = [group[-1].created for group in whole]
     return tuple(whole[made.index(max(made))])
 

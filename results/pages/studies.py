@@ -151,7 +151,9 @@ def shift(workload: str, split: str = "test") -> Shift:
     def complete(group: Sequence[ShiftRecord]) -> bool:
         return any(one.subject.format == "FP32" and one.subject.split == split for one in group)
 
-    return Shift(youngest(found, complete, f"the {split} images of {workload} in FP32"), split)
+    return Shift(
+        youngest(found, complete, f"the {split} images of {workload} in FP32", fullest=True), split
+    )
 
 
 def selective(workload: str, splits: Sequence[str] = ("test", "validation")) -> Origin:
@@ -167,7 +169,7 @@ def selective(workload: str, splits: Sequence[str] = ("test", "validation")) -> 
         return set(splits) <= set(fp32)
 
     what = f"{' and '.join(splits)} images of {workload} in FP32"
-    chosen: Sequence[Any] = youngest(found, complete, what)
+    chosen: Sequence[Any] = youngest(found, complete, what, fullest=True)
     return Origin(chosen)
 
 
@@ -210,7 +212,7 @@ class Ablated(Origin):
 def ablation(workload: str) -> Ablated:
     """The youngest ablation of a workload."""
     found = Store(RESULTS, ABLATIONS).records(workload, latest=False)
-    return Ablated(youngest(found, bool, f"an ablation of {workload}"))
+    return Ablated(youngest(found, bool, f"an ablation of {workload}", fullest=True))
 
 
 class Weighed(Origin):
@@ -247,4 +249,4 @@ class Weighed(Origin):
 def weights(workload: str) -> Weighed:
     """The youngest study of a workload's sampled weights."""
     found = Store(RESULTS, WEIGHTS).records(workload, latest=False)
-    return Weighed(youngest(found, bool, f"sampled weights of {workload}"))
+    return Weighed(youngest(found, bool, f"sampled weights of {workload}", fullest=True))

@@ -234,8 +234,9 @@ def test_cells_of_one_batch_and_mc_are_timed_in_turns(tmp_path):
     by_key = {record.subject.key: record for record in records}
     for record in records:
         together = [by_key[key].subject for key in record.body.timing.interleaved_with]
-        assert {(cell.batch, cell.mc) for cell in together} == {(1, record.subject.mc)}
-        assert len(together) == (2 if record.subject.mc > 1 else 1)
+        passes = max(cell.mc for cell in together)  # one of DNN_FP32, which is with the most
+        assert [cell.mc for cell in together if cell.format != "DNN_FP32"] == [passes] * 2
+        assert len(together) == (3 if passes == 3 else 2)
         by_race = {r.subject for r in records if r.body.timing.race == record.body.timing.race}
         assert by_race == set(together)
         assert record.verdict.audits["cores free"].startswith(("pass", "not applicable"))

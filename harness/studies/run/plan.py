@@ -36,7 +36,8 @@ def plan(workload: str, *, scoring: bool, **choices: Any) -> tuple[Plan, tuple[s
 
 
 def tasks(plan: Plan, measuring: bool) -> list[Task[Cell]]:
-    """The cells of one batch size and T are timed in turns and stored together.
+    """The cells of one batch size and T are timed in turns and stored together; deterministic ones,
+    of one pass, with those of the largest T, so that a pass can be held against theirs.
 
     Raises:
         UserError: more threads than cores.
@@ -46,9 +47,12 @@ def tasks(plan: Plan, measuring: bool) -> list[Task[Cell]]:
     if measuring:
         cores_for(plan.threads)
     cells = plan.cells(identity_of(plan))
+    drawn = [cell for cell in cells if FORMATS.get(cell.format).bayesian]
+    most = max((cell.mc for cell in drawn if not cell.adaptive), default=1)
     groups: dict[tuple[int, int], list[Cell]] = {}
     for cell in cells:
-        groups.setdefault((cell.batch, cell.mc), []).append(cell)
+        mc = cell.mc if cell in drawn else most
+        groups.setdefault((cell.batch, mc), []).append(cell)
     return [
         Task(tuple(group), TIMED, tuple(_compared_with(group, cells))) for group in groups.values()
     ]

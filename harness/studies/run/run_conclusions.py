@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from ...core import words as text
@@ -86,11 +87,12 @@ def _uncorrected(found: QualityFinding, where: str) -> str:
 
 def _difference(one: ScoreDifference) -> str:
     low, high = sorted((abs(one.low), abs(one.high))) if one.excludes_0 else (one.low, one.high)
-    digits = one.metric.decimals
+    value, low_end, high_end = (
+        text.beyond(end, 0.0, one.metric.decimals) for end in (abs(one.harm), low, high)
+    )
     return (
         f"{one.label}'s {_name(one)} is {'worse' if one.harm > 0 else 'better'} by "
-        f"{text.fixed(abs(one.harm), digits)}{_unit(one)} (95 % interval "
-        f"{text.fixed(low, digits)} to {text.fixed(high, digits)})"
+        f"{value}{_unit(one)} (95 % interval {low_end} to {high_end})"
     )
 
 
@@ -102,13 +104,19 @@ def _allowed(differences: Sequence[ScoreDifference]) -> str:
         if name not in worst or one.high > worst[name].high:
             worst[name] = one
     told = [
-        f"{text.fixed(one.high, one.metric.decimals)}{_unit(one)} of {_name(one)}"
+        f"{text.fixed(_up(one), one.metric.decimals)}{_unit(one)} of {_name(one)}"
         for one in worst.values()
         if one.high > 0
     ]
     if not told:
         return "the 95 % intervals allow no loss"
     return f"within the 95 % intervals no format is worse by more than {_listed(told, 'or')}"
+
+
+def _up(one: ScoreDifference) -> float:
+    """The end of its interval, rounded up: a loss of more is excluded, one of less is not."""
+    unit = 10.0**one.metric.decimals
+    return math.ceil(one.high * unit - 1e-9) / unit
 
 
 def _metrics(differences: Iterable[ScoreDifference], word: str) -> str:
@@ -240,7 +248,8 @@ def _smaller(one: SizeFinding, whole: str = "") -> str:
     told += f" {than} {whole}" if whole else ""
     if one.weights_ratio is None:
         return told
-    weights = f"{text.fixed(one.weights_ratio, 2)} times"
+    same = (one.weights_ratio >= 1) == (one.ratio >= 1)
+    weights = f"{text.fixed(one.weights_ratio, 2)} times{'' if same else ' smaller'}"
     if one.bits is None:
         return f"{told}, its weights alone {weights}"
     return f"{told}, its weights alone exactly {weights} ({one.bits[0]} to {one.bits[1]} bits each)"
