@@ -74,7 +74,9 @@ def paired(
     """
     units = Units.of(len(next(iter(mine[0].values()))), sources)
     seeds = len(mine), len(others)
-    values, intervals, luck = {}, {}, {}
+    values: dict[str, float] = {}
+    intervals: dict[str, tuple[float, float] | None] = {}
+    luck: dict[str, float] = {}
     for metric in compared_metrics():
         name, most = metric.field, metric.most or math.inf
         sides = [np.stack([seed[metric.name] for seed in side]) for side in (mine, others)]
