@@ -83,7 +83,7 @@ def paired(
         differences = sides[0].mean(axis=0) - sides[1].mean(axis=0)
         values[name], intervals[name] = float(differences.mean()), None
         if max(seeds) > 1:
-            luck[name] = _luck_of_both(*sides, units)
+            luck[name] = _luck_of_both(sides[0], sides[1], units)
         if units.count > 1:
             images = Estimate(0.0, _of_images(differences, units, most), units.count - 1)
             half = half_of_both(images, luck_of(luck.get(name, 0.0), seeds))
