@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..metrics.metric import METRICS, Metric
+from ..studies.compare.measure import SMALLEST_EFFECT
 from ..studies.weights.analyse import TOLERANCE
 
 PAPER_2021 = (
@@ -21,8 +22,8 @@ PAPER_2023 = "Lin et al., Quantization for Bayesian Deep Learning, IISWC 2023"
 IMAGENET = "resnet50-imagenet"
 #: Of the 2023 paper's abstract.
 SPEEDUP = 6.9
-#: Share of a time that does not matter, as where two sets of records are compared.
-SLOWER = 0.02
+#: Share of a time that does not matter.
+SLOWER = SMALLEST_EFFECT
 #: Of the 2021 paper's section 3, by format: how many times smaller a model is than in FP32.
 SMALLER = {"INT8": 4.0, "INT8_SIGMA4": 5.3, "INT8_SIGMA2": 6.4, "INT8_SIGMA1": 7.1}
 #: Half of the last digit that the paper prints of them, and of the bandwidth that is saved.

@@ -7,9 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from ..core import words as text
+from ..core.contents import superseded
 from ..metrics.metric import METRICS
 from ..records.envelope import Record
 from ..records.run_record import RUN_RECORDS, RunRecord
+from ..records.verdict import INVALID, QUALITY
 from ..stats.equivalence import INCONCLUSIVE, NOT_JUDGED, WORSE
 from ..stats.shifted import HEADROOM, PAPER_FORMATS, PAPER_RANGE
 from .compared import Compared, merged, of_outcomes, of_runs, outcome_of, told
@@ -146,7 +148,11 @@ def _finding(
     lacking = _lacking(compared, metrics, formats)
     used, command = list(records), command_of(claim, workload)
     again = any(one.unjudged for one in compared)
-    more = (_words_of(lacking, workload), f"`{command}` measures it." if again else "")
+    more = (
+        _words_of(lacking, workload),
+        f"`{command}` measures it." if again else "",
+        *_superseded(used),
+    )
     return Finding(
         claim,
         workload,
@@ -181,6 +187,12 @@ def _words_of(lacking: Sequence[str], workload: str) -> str:
     if list(lacking) == [brier]:
         return f"{lacks}; `sigmabench run {workload}` records it."
     return f"{lacks}."
+
+
+def _superseded(records: Iterable[Record[Any, Any]]) -> list[str]:
+    """What is said of records whose images are not proven to be those that they name."""
+    lines = {superseded(one.subject.data, one.fingerprint.machine) for one in records}
+    return [f"These records are {line}." for line in sorted(lines) if line]
 
 
 def _decisive(compared: Sequence[Compared]) -> Compared:
@@ -258,6 +270,7 @@ def _runs(evidence: Evidence) -> list[RunRecord]:
         one
         for one in evidence.of(RUN_RECORDS)
         if one.body.paired is not None
+        and one.verdict.of(QUALITY) != INVALID
         and one.body.paired.reference == "FP32"
         and one.subject.format in PAPER_FORMATS
         and (one.subject.split, one.subject.severity, one.subject.stopping) == (TEST, 0, "fixed")
@@ -314,6 +327,7 @@ def _base_of(evidence: Evidence, of: RunRecord) -> RunRecord | None:
         one
         for one in evidence.of(RUN_RECORDS)
         if one.subject.format == "FP32"
+        and one.verdict.of(QUALITY) != INVALID
         and one.subject.stopping == "fixed"
         and one.fingerprint.place == of.fingerprint.place
         and one.fingerprint.computing == of.fingerprint.computing

@@ -13,9 +13,10 @@ from ..core import words as text
 from ..data.units import ALPHA
 from ..records.run_record import RUN_RECORDS, RunRecord
 from ..records.runtime_record import OURS, RACES, Contender, RaceRecord
-from ..records.verdict import INVALID
+from ..records.verdict import INVALID, PASS
 from ..records.verdict import SPEED as SPEED_KIND
 from ..stats.latency import log_median_ratio
+from ..stats.samples import run_noise
 from ..stats.significance import Estimate, holm
 from ..studies.run.analyse import log_pass_ratio
 from .evidence import Evidence
@@ -49,6 +50,7 @@ class Raced:
         processes: fresh processes that both were timed in.
         record: of the race.
         study: its name.
+        noisy: either one's run-to-run noise is above what the audit of runs allows.
     """
 
     by: str
@@ -57,6 +59,7 @@ class Raced:
     processes: int
     record: RaceRecord | RunRecord
     study: str
+    noisy: bool = False
 
 
 def speeds(evidence: Evidence) -> list[Finding]:
@@ -89,12 +92,13 @@ def _rank(group: Sequence[Raced]) -> tuple[object, ...]:
 
 def _judged(about: str, raced: Sequence[Raced]) -> Finding:
     used = [one.record for one in raced]
-    p = {name: holm([_p_value(name, one.ratio) for one in raced]) for name in (HOLDS, CONTRADICTED)}
+    quiet = [one for one in raced if not one.noisy]
+    p = {name: holm([_p_value(name, one.ratio) for one in quiet]) for name in (HOLDS, CONTRADICTED)}
     reached = any(one <= ALPHA for one in p[HOLDS])
-    short = all(one <= ALPHA for one in p[CONTRADICTED])
+    short = bool(quiet) and all(one <= ALPHA for one in p[CONTRADICTED])
     amx = _has_amx(raced[0])
     outcome = HOLDS if reached else CONTRADICTED if short else CANNOT
-    best = max(raced, key=lambda one: one.ratio.value)
+    best = max(quiet or raced, key=lambda one: one.ratio.value)
     return Finding(
         SPEED,
         IMAGENET,
@@ -108,7 +112,7 @@ def _judged(about: str, raced: Sequence[Raced]) -> Finding:
         tuple(
             {"batch": one.batch, "ratio": math.exp(one.ratio.value)}
             | dict(zip(("low", "high"), map(math.exp, one.ratio.interval()), strict=True))
-            | {"claimed": SPEEDUP, "processes": one.processes}
+            | {"claimed": SPEEDUP, "processes": one.processes, "noisy": one.noisy}
             for one in raced
         ),
     )
@@ -121,6 +125,8 @@ def _sentence(about: str, raced: Sequence[Raced], amx: bool) -> str:
     each += [f"{_times(one)} times at batch {one.batch} ({_ends(one)})" for one in others]
     timed = " or ".join(_processes(n) for n in counts)
     told = f"Per pass {whose} is {', '.join(each)}; timed in {timed}."
+    if noisy := [str(one.batch) for one in raced if one.noisy]:
+        told += f" Not judged at batch {', '.join(noisy)}, for noise."
     told += " Other batch sizes were not raced."
     if not amx:
         told += (
@@ -156,7 +162,16 @@ def _races(records: Sequence[RaceRecord]) -> Iterator[Raced]:
                 value = ratio.value + math.log(fast.mc / slow.mc)
                 found = Estimate(value, ratio.error, ratio.freedom)
                 processes = max(1, len(fast.processes))
-                yield Raced(by, record.subject.batch, found, processes, record, "passes")
+                noisy = _noisy(fast) or _noisy(slow)
+                batch = record.subject.batch
+                yield Raced(by, batch, found, processes, record, "passes", noisy)
+
+
+def _noisy(one: Contender) -> bool:
+    """By the audit of runs; races have no verdict."""
+    from ..measure.audits import noise_bounded
+
+    return noise_bounded(run_noise(one.latency_ns, one.slices, one.processes)) != PASS
 
 
 def _contender(record: RaceRecord, by: str, format: str) -> Contender | None:

@@ -236,6 +236,10 @@ def test_clean_images_of_runs() -> None:
     assert lost.outcome == CONTRADICTED
     assert "INT8_SIGMA1 NLL +0.0200 nats" in lost.sentence
     assert lost.record == ("run", grid()[-1].subject.key)
+    bad = factory.with_verdict(grid(0.02)[-1], moments="fail: made up")
+    kept = found([*grid(0.02)[:-1], bad])
+    assert kept.outcome == CANNOT, "what is marked invalid has no part"
+    assert "INT8_SIGMA1" in kept.sentence.partition("No comparison")[2]
     alone = [r for r in grid() if r.subject.format != "FP32"]
     assert not [f for f in scored_claims.clean(evidence(run=alone)) if f.outcome != CANNOT]
 
@@ -341,6 +345,14 @@ def race(batch: int, ratio: float, spread: float = 0.002, isa: tuple[str, ...] =
     subject = RaceSubject("resnet50", "synthetic", batch, 2, 0, 1.0, ("INT8", "FP32"), 50)
     made = Provenance(factory.fingerprint(isa=isa), "bench", "2030-01-01T00:00:00+00:00")
     return RaceRecord(subject, made, None, RaceBody((3, 224, 224), 4, contenders))
+
+
+def test_noisy_races_judge_nothing() -> None:
+    loud = ours(race(1, 9.0, 0.5), race(8, 9.0))
+    assert loud.outcome == HOLDS
+    assert "Not judged at batch 1, for noise." in loud.sentence
+    assert [n["noisy"] for n in loud.numbers] == [True, False]
+    assert ours(race(1, 9.0, 0.5)).outcome == CANNOT
 
 
 def ours(*races: RaceRecord) -> Finding:
