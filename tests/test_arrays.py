@@ -110,7 +110,9 @@ def test_what_the_reader_trips_over_is_told(
     tmp_path: Path, where: dict[int, bytes], reason: str
 ) -> None:
     path = stored_as(tmp_path / "a.npz", where)
-    with pytest.raises(UserError, match=rf"a\.npz is no \.npz file or is damaged \(.*({reason})"):
+    with pytest.raises(
+        UserError, match=rf"a\.npz is not an \.npz file or is damaged \(.*({reason})"
+    ):
         read_images(path)
 
 
@@ -129,7 +131,7 @@ def test_a_header_that_promises_more_than_memory_is_told(tmp_path: Path) -> None
 def test_damaged_files_are_refused(tmp_path: Path, cut: int) -> None:
     path = store(tmp_path / "a.npz")
     path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(UserError, match=r"a\.npz is no \.npz file or is damaged"):
+    with pytest.raises(UserError, match=r"a\.npz is not an \.npz file or is damaged"):
         read_npz(path)
 
 

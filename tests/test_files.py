@@ -147,7 +147,7 @@ def test_what_is_no_file_is_not_waited_for(
     assert done.exit_code == 2
     assert "x.json cannot be read" in done.output
     for door in (lambda: open_regular(home / "x.json"), lambda: Folder(home).open("x.json")):
-        with pytest.raises(OSError, match=r"no regular file|No such device"):
+        with pytest.raises(OSError, match=r"not a regular file|No such device"):
             door()
 
 

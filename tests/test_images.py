@@ -316,16 +316,16 @@ def test_limits_decode_nothing(folders: Path) -> None:
             ("file", "label"),
             r"0 to 2 \(3 of ant/0.png and 1",
         ),
-        ([("ant/0.png", "two")], ("file", "label"), r"no whole numbers.*two of ant/0.png"),
+        ([("ant/0.png", "two")], ("file", "label"), r"not whole numbers.*two of ant/0.png"),
         ([("ant/0.png", 0)] * 2, ("file", "label"), r"twice \(ant/0.png\)"),
         ([("ant/0.png", 0)], ("name", "label"), "has no column 'file'"),
         ([("ant/0.png", 0)], ("file", "class"), "has no column 'label'"),
         ([], ("file", "label"), "has no rows"),
         ([("ant/0.png",)], ("file", "label"), r"without a file or a label \(row 1\)"),
         ([("ant/0.png", 0), ("", 1)], ("file", "label"), r"without a file or a label \(row 2\)"),
-        ([("ant/0.png", "0_1")], ("file", "label"), "no whole numbers.*0_1 of ant/0.png"),
-        ([("ant/0.png", "٢")], ("file", "label"), "no whole numbers.*٢ of ant/0.png"),
-        ([("ant/0.png", "9" * 5000)], ("file", "label"), "no whole numbers"),
+        ([("ant/0.png", "0_1")], ("file", "label"), "not whole numbers.*0_1 of ant/0.png"),
+        ([("ant/0.png", "٢")], ("file", "label"), "not whole numbers.*٢ of ant/0.png"),
+        ([("ant/0.png", "9" * 5000)], ("file", "label"), "not whole numbers"),
     ],
 )
 def test_a_table_that_does_not_fit_is_refused(
@@ -343,7 +343,9 @@ def test_places_without_images_are_refused(tmp_path: Path, folders: Path) -> Non
     with pytest.raises(UserError, match="holds no images"):
         read(empty)
     (folders / "ant" / "0.png").rename(folders / "0.png")
-    with pytest.raises(UserError, match=r"no class's \(the top\); .* ant, bee and so on"):
+    with pytest.raises(
+        UserError, match=r"not named after a class \(the top\); .* ant, bee and so on"
+    ):
         read(folders)
     with pytest.raises(UserError, match=r"cannot be read as a tar.*uncompressed"):
         read(packed(folders, "w:gz"))

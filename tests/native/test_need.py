@@ -234,7 +234,7 @@ def product(equation: str, *sizes: tuple[int, ...], path: list[int] | None = Non
     return Graph("x", "fc", (Conv("fc", "in", (4, shape[-1], 1, 1), "w"),), activations, steps)
 
 
-N, K = 1 << 11, 8
+N, K = 1 << 12, 8  # N × N floats are more than the allocator keeps of what others freed
 PRODUCTS: dict[str, tuple[Any, ...]] = {
     "of two": ("bnk,mk->bnm", 0, (1, N, K), (K, K)),
     "of three": ("bnk,mk,mj->bnj", N * N, (1, N, K), (N, K), (N, K)),

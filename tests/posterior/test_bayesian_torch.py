@@ -311,7 +311,7 @@ def test_what_is_no_model_is_refused(source: dict[str, Tensor], message: str) ->
 
 def test_a_parameter_that_is_no_weight_cannot_go_there() -> None:
     odd = Posterior({"0.scale": torch.ones(1)}, {"0.scale": torch.ones(1)}, {})
-    with pytest.raises(UserError, match=r"0\.scale is no weight or bias"):
+    with pytest.raises(UserError, match=r"0\.scale is not a weight or bias"):
         to_bayesian_torch(odd)
 
 

@@ -179,5 +179,5 @@ def test_states_of_other_types_are_named(kind: torch.dtype, tmp_path: Path) -> N
 def test_a_name_with_half_a_character_is_shown_escaped(tmp_path: Path) -> None:
     half = "w\ud800"
     odd = Posterior({half: ONE}, {half: ONE}, {})
-    with pytest.raises(UserError, match=r"^The name 'w\\ud800' in .* is no text; rename it\.$"):
+    with pytest.raises(UserError, match=r"^The name 'w\\ud800' in .* is not text; rename it\.$"):
         posterior_file.save(odd, tmp_path / "new.safetensors")

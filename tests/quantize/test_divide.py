@@ -330,7 +330,7 @@ def bad(module: nn.Module) -> nn.Module:
         (lambda: Body(lambda y, m: torch.fft.fft(y).real), "fft_fft.default .node"),
         (
             lambda: nn.Sequential(nn.Conv2d(3, 2, 1), nn.Softmax(1)),
-            "no vector of logits but of shape .1, 2, 8, 8.",
+            "not a vector of logits; its shape is .1, 2, 8, 8.",
         ),
         (lambda: Body(rows_in_place), "mul_ changes a slice in place"),
         (lambda: nn.Sequential(nn.Softmax(1), nn.Flatten()), "no convolution or linear layer"),

@@ -183,7 +183,7 @@ def trained_norm(module: Ends, y: torch.Tensor) -> torch.Tensor:
         (lambda m, y: (m.logits(torch.erf(y)),), "Ends does not return one tensor"),
         (lambda m, y: None, "Ends does not return one tensor"),
         (raises, "cannot be captured by torch.export .*: ValueError"),
-        (lambda m, y: y.mean(dim=None), "mean is no vector of logits"),
+        (lambda m, y: y.mean(dim=None), "mean is not a vector of logits"),
     ],
 )
 def test_what_is_no_classifier_in_evaluation_mode_is_refused(end, named):

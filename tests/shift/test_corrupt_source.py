@@ -204,5 +204,5 @@ def test_published_files_that_do_not_fit(files: Split, tmp_path: Path) -> None:
         shifted(files, "fog", 2, root=tmp_path, official="TOY-C")
     with pytest.raises(UserError, match="fog/2 has files of the same name"):
         shifted(files.take(torch.tensor([0, 1])), "fog", 2, root=tmp_path, official="TOY-C")
-    with pytest.raises(UserError, match="fog holds image files, but the test split is no set"):
+    with pytest.raises(UserError, match="fog holds image files, but the test split is not a set"):
         shifted(_split(), "fog", 2, root=tmp_path, official="TOY-C")

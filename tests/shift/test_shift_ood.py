@@ -86,7 +86,7 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="did you mean cifar100"):
         ood_sets(["cifar-100"])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="There is not a picture"):
+    with pytest.raises(UserError, match="There is no picture"):
         available(ood_sets([str(tmp_path / "empty")]), None, None)
     bad = folder(tmp_path / "bad", [(8, 8)])
     (bad / "1.png").write_bytes(b"not a picture")

@@ -132,7 +132,7 @@ def default_choices() -> tuple[Choice, ...]:
         *plain,
         *(Choice("codebook", f"INT8_SIGMA{n}", codebook) for n in (4, 2, 1)),
         *(Choice("4-bit μ", name) for name in ("INT4", "INT4_SIGMA2", "INT4_SIGMA1")),
-        Choice("one σ grid per tensor", "INT8_SIGMA2", Options(granularity="tensor")),
+        Choice("σ grid a tensor", "INT8_SIGMA2", Options(granularity="tensor")),
         Choice("integer offset", "INT8_SIGMA2", Options(sigma_offset="integer")),
         Choice("range paper", "INT8", Options(range="paper")),
         Choice("dithered", "INT8", Options(rounding="dithered")),
