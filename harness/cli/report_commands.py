@@ -12,6 +12,7 @@ import click
 
 from ..core.errors import UserError, unknown
 from ..core.words import first, plural
+from ..studies.documents import by_machine, documents
 from ..studies.known import STUDIES
 from .study_commands import RESULTS, conclude
 from .terminal import echo, echo_json, show, tell
@@ -57,6 +58,7 @@ class _Problems:
 @click.option("--list", "listed", is_flag=True, help="List the records of every study.")
 @click.option("--claims", is_flag=True, help="Judge the claims of the papers.")
 @click.option("--out", type=_PATH, help="Write tables and figures here; of runs, a page too.")
+@click.option("--site", type=_PATH, help="Write a site of all records, of every study, here.")
 @click.option("--format", "form", default="table", help=f"{', '.join(FORMATS)}.")
 @click.option("--where", metavar="FIELD=VALUE,...", help="Only records with these values.")
 @click.option("--machine", metavar="HASH", help="Only records of the machine whose hash begins so.")
@@ -71,11 +73,12 @@ def report(
     listed: bool,
     claims: bool,
     out: Path | None,
+    site: Path | None,
     form: str,
     as_json: bool,
     **chosen: str | None,
 ) -> None:
-    """Tables from stored records; with --out, figures and files.
+    """Tables from stored records; with --out, figures and files; with --site, pages of everything.
 
     Of runs, --format is table, wide, fidelity, size, paper, markdown or csv; of other studies,
     table, markdown or csv. What cannot be read is reported, and the rest is shown.
@@ -83,7 +86,9 @@ def report(
     if not results.is_dir():
         raise UserError(f"There is no results directory {results}; run something first.")
     problems = _Problems()
-    if listed:
+    if site is not None:
+        _site(results, site, problems)
+    elif listed:
         _list(results, as_json, problems)
     elif claims:
         from .claims_shown import show_claims
@@ -92,6 +97,16 @@ def report(
     else:
         _report(STUDIES.get(name), results, home, chosen, (out, form, as_json), problems)
     problems.tell()
+
+
+def _site(results: Path, out: Path, problems: _Problems) -> None:
+    """Every page, whole or not at all."""
+    from ..site.build import write_site
+    from .terminal import progress
+
+    with progress(True) as report_progress:
+        written = write_site(results, out, problems, report_progress)
+    echo(written)
 
 
 def _report(
@@ -163,18 +178,9 @@ def _others(study: Study, results: Path) -> str:
     return f" of {study.name}; give {named}, or run `sigmabench {command}` first"
 
 
-def by_machine(records: Sequence[Record[Any, Any]]) -> list[list[Record[Any, Any]]]:
-    """The records of each machine, in order of first appearance."""
-    groups: dict[tuple[object, ...], list[Record[Any, Any]]] = {}
-    for record in records:
-        groups.setdefault(record.fingerprint.place, []).append(record)
-    return list(groups.values())
-
-
 def _show_text(study: Study, records: Sequence[Record[Any, Any]], form: str) -> None:
     from ..core.words import csv_files
     from ..report.rendering import markdown
-    from .study_commands import documents
 
     for group in by_machine(records):
         for document in documents(study, group, None, {}):

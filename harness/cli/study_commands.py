@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ import click
 
 from ..core.errors import UserError
 from ..core.words import plural, verb
+from ..studies.documents import documents
 from ..studies.known import STUDIES
 from .terminal import (
     MEMORY,
@@ -27,7 +28,6 @@ from .terminal import (
 
 if TYPE_CHECKING:
     from ..core.document import Document
-    from ..core.waiting import Report
     from ..records.envelope import Record
     from ..studies.study import Option, Study
 
@@ -194,20 +194,6 @@ def _made(
 ) -> list[Document]:
     with progress(not quiet) as report:
         return list(documents(study, records, plan, shown, report))
-
-
-def documents(
-    study: Study,
-    records: Sequence[Record[Any, Any]],
-    plan: Any,
-    shown: dict[str, Any],
-    report: Report | None = None,
-) -> Iterator[Document]:
-    """What the records of one machine say."""
-    part = study.part("analyse")
-    more = {"report": report} if getattr(part, "SLOW", False) else {}
-    for found in part.analyse(records, plan, **more):
-        yield study.part("document").document(found, **shown)
 
 
 def _head(records: Sequence[Record[Any, Any]]) -> str:

@@ -16,7 +16,7 @@ from ..core.escape import visible
 from ..core.figure import Figure
 from ..core.sheet import Sheet
 from ..core.whole import write_atomically
-from ..machine.fingerprint import IN_PART, Machine
+from ..machine.fingerprint import IN_PART, Fingerprint, Machine
 from ..records.run_record import RunRecord
 from ..records.verdict import KINDS, QUALITY, SPEED
 from . import sheets, verdicts
@@ -136,24 +136,31 @@ def _score(row: RecordRow, name: str, decimals: int) -> str:
 
 
 def _machine(section: Section) -> list[tuple[str, str]]:
-    """Facts of the machine and software, each with all the values the records have."""
-    prints = [record.fingerprint for record in section.records]
+    """Facts of the machine and software, and the instruction sets that ran."""
+    made = [record.fingerprint for record in section.records]
+    ran = "; ".join(dict.fromkeys(r.body.dispatched_isa for r in section.records))
+    facts = machine_facts(made)
+    place = [name for name, _ in facts].index("Memory")
+    return [*facts[:place], ("Dispatched", ran or text.MISSING), *facts[place:]]
+
+
+def machine_facts(made: Sequence[Fingerprint]) -> list[tuple[str, str]]:
+    """Facts of a machine and the software on it, each with all the values that there are."""
     facts: list[tuple[str, Sequence[str]]] = [
-        ("Processor", [p.shown for p in prints]),
-        ("Machine", [_identity(p.machine) for p in prints]),
-        ("Cores", [str(p.cores) for p in prints]),
-        ("CPU quota", [_quota(p.cpu_quota) for p in prints]),
-        ("NUMA nodes", [str(p.numa_nodes) for p in prints]),
-        ("Instruction sets", [", ".join(p.isa) for p in prints]),
-        ("Dispatched", [r.body.dispatched_isa for r in section.records]),
-        ("Memory", [f"{p.memory_bytes / 2**30:.1f} GiB" for p in prints]),
-        ("Frequency governor", [p.governor or "not told" for p in prints]),
-        ("System", [p.kernel for p in prints]),
-        ("Python", [p.python for p in prints]),
-        ("Packages", [", ".join(f"{k} {v}" for k, v in p.packages.items()) for p in prints]),
-        ("Code", [p.code for p in prints]),
-        ("Commit", [p.commit or text.MISSING for p in prints]),
-        ("Environment", [" ".join(f"{k}={v}" for k, v in p.environment.items()) for p in prints]),
+        ("Processor", [p.shown for p in made]),
+        ("Machine", [_identity(p.machine) for p in made]),
+        ("Cores", [str(p.cores) for p in made]),
+        ("CPU quota", [_quota(p.cpu_quota) for p in made]),
+        ("NUMA nodes", [str(p.numa_nodes) for p in made]),
+        ("Instruction sets", [", ".join(p.isa) for p in made]),
+        ("Memory", [f"{p.memory_bytes / 2**30:.1f} GiB" for p in made]),
+        ("Frequency governor", [p.governor or "not told" for p in made]),
+        ("System", [p.kernel for p in made]),
+        ("Python", [p.python for p in made]),
+        ("Packages", [", ".join(f"{k} {v}" for k, v in p.packages.items()) for p in made]),
+        ("Code", [p.code for p in made]),
+        ("Commit", [p.commit or text.MISSING for p in made]),
+        ("Environment", [" ".join(f"{k}={v}" for k, v in p.environment.items()) for p in made]),
     ]
     return [(name, "; ".join(dict.fromkeys(v)) or text.MISSING) for name, v in facts]
 

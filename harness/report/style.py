@@ -9,28 +9,13 @@ from typing import Any
 import matplotlib as mpl
 
 from ..core.figure import Look
-from .rows import deterministic, format_order
+from .palette import FAINT, INK, PALE, TONES, colour, hollow, step
 
-#: Lines and text; a page replaces it by the colour of its own text.
-INK = "#1a1a1b"
-FAINT = "#8a8a8b"
+__all__ = ["FAINT", "INK", "TONES", "colour", "face", "hollow", "line", "marked", "styled"]
 
-#: Colour-blind safe (Okabe and Ito, "Color Universal Design", 2008), without its yellow.
-TONES = {
-    "ink": INK,
-    "sky": "#56b4e9",
-    "vermillion": "#d55e00",
-    "green": "#009e73",
-    "orange": "#e69f00",
-    "purple": "#cc79a7",
-    "blue": "#0072b2",
-}
-_COLOURS = tuple(TONES.values())
-TONES["faint"] = FAINT
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _NAMED = {"circle": "o", "square": "s", "triangle": "^", "diamond": "D", "wedge": "v"}
 _LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
-_PALE = 0.45  # how much of a box is its colour, the rest white
 
 _RC: dict[Any, Any] = {
     "font.size": 8,
@@ -74,21 +59,9 @@ def styled() -> Iterator[None]:
         yield
 
 
-def colour(look: Look) -> str:
-    """A format's colour, which its deterministic twin has too; the tone of what has no format."""
-    if look.invalid or not look.format:
-        return FAINT if look.invalid else TONES[look.tone]
-    return _COLOURS[format_order(look.format.removeprefix("DNN_")) % len(_COLOURS)]
-
-
-def hollow(look: Look) -> bool:
-    """Whether markers and boxes are empty; a marker that is no format's does not say it."""
-    return look.hollow or look.invalid or (not look.marker and deterministic(look.format))
-
-
 def face(look: Look) -> tuple[float, float, float]:
     """What fills a box: its colour mixed with white, or white."""
-    strength = 0.0 if hollow(look) else _PALE
+    strength = 0.0 if hollow(look) else PALE
     parts = (int(colour(look)[i : i + 2], 16) / 255 for i in (1, 3, 5))
     red, green, blue = (1 - strength * (1 - part) for part in parts)
     return red, green, blue
@@ -96,19 +69,14 @@ def face(look: Look) -> tuple[float, float, float]:
 
 def line(look: Look) -> Any:
     """Line style; solid without a format."""
-    return _LINES[_step(look) % len(_LINES)] if look.format else "-"
+    return _LINES[step(look) % len(_LINES)] if look.format else "-"
 
 
 def marked(look: Look) -> dict[str, Any]:
     """Colour, marker and line, as matplotlib's arguments."""
     return {
         "color": colour(look),
-        "marker": _NAMED.get(look.marker) or _MARKERS[_step(look) % len(_MARKERS)],
+        "marker": _NAMED.get(look.marker) or _MARKERS[step(look) % len(_MARKERS)],
         "linestyle": line(look),
         "fillstyle": "none" if hollow(look) else "full",
     }
-
-
-def _step(look: Look) -> int:
-    order = format_order(look.format) if look.format else 0
-    return order + order // len(_COLOURS) + look.variant

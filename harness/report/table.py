@@ -148,8 +148,13 @@ def json_lines(records: Iterable[RunRecord]) -> Iterator[str]:
 
 
 def csv(records: Iterable[RunRecord]) -> str:
-    """One line a cell: every field of the cell and every number of `summary` but fidelity."""
-    rows = []
+    """`rows` as CSV."""
+    return text.csv_lines(rows(records))
+
+
+def rows(records: Iterable[RunRecord]) -> list[dict[str, Any]]:
+    """One a cell: every field of the cell and every number of `summary` but fidelity."""
+    found = []
     for section in sections(records):
         for row in section.rows:
             whole = summary(row.record)
@@ -170,8 +175,8 @@ def csv(records: Iterable[RunRecord]) -> str:
             flat |= {"valid": row.record.verdict.valid}
             flat |= {f"{kind}_verdict": row.record.verdict.of(kind) for kind in KINDS}
             flat |= {"created": whole["created"]}
-            rows.append(flat)
-    return text.csv_lines(rows)
+            found.append(flat)
+    return found
 
 
 def _flat_adaptive(record: RunRecord) -> dict[str, Any]:

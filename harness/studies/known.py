@@ -8,20 +8,63 @@ from .study import Study
 _HERE = "sigmabench.harness.studies.known"
 
 
-def _of(name: str, summary: str, group: str = "") -> Study:
-    return Study(name, f"sigmabench.harness.studies.{name}", summary, group)
+def _of(name: str, title: str, summary: str, group: str = "") -> Study:
+    return Study(name, f"sigmabench.harness.studies.{name}", summary, group, title)
 
 
-RUN = _of("run", "Quantize WORKLOAD to every format, score and time it, print one table.")
-SHIFT = _of("shift", "Score WORKLOAD under dataset shift: every format on corrupted images.")
-SELECTIVE = _of("selective", "Refer what WORKLOAD is unsure of: what is left, who is referred.")
-PEERS = _of("peers", "WORKLOAD in our formats and in other implementations, on the same images.")
-PROFILE = _of("profile", "Where the time of a pass goes, layer by layer: sampling, compute, rest.")
-PASSES = _of("passes", "Race one pass of NETWORK in our formats and in others.", "bench")
-SAMPLER = _of("sampler", "Draw weights with σ in 1 to 8 bits, against a plain copy.", "bench")
-MEMORY = _of("memory", "Memory that a program of NETWORK takes, against the least.", "bench")
-ABLATION = _of("ablation", "Change every choice of quantization alone: size and scores.")
-WEIGHTS = _of("weights", "Range and noise of WORKLOAD's sampled weights, layer by layer.")
+RUN = _of(
+    "run",
+    "Quality, speed and size",
+    "Quantize WORKLOAD to every format, score and time it, print one table.",
+)
+SHIFT = _of(
+    "shift",
+    "Dataset shift",
+    "Score WORKLOAD under dataset shift: every format on corrupted images.",
+)
+SELECTIVE = _of(
+    "selective",
+    "Selective prediction",
+    "Refer what WORKLOAD is unsure of: what is left, who is referred.",
+)
+PEERS = _of(
+    "peers",
+    "Beside other implementations",
+    "WORKLOAD in our formats and in other implementations, on the same images.",
+)
+PROFILE = _of(
+    "profile",
+    "Where the time of a pass goes",
+    "Where the time of a pass goes, layer by layer: sampling, compute, rest.",
+)
+PASSES = _of(
+    "passes",
+    "One pass, raced",
+    "Race one pass of NETWORK in our formats and in others.",
+    "bench",
+)
+SAMPLER = _of(
+    "sampler",
+    "Speed of the sampler",
+    "Draw weights with σ in 1 to 8 bits, against a plain copy.",
+    "bench",
+)
+MEMORY = _of(
+    "memory",
+    "Memory of a program",
+    "Memory that a program of NETWORK takes, against the least.",
+    "bench",
+)
+ABLATION = _of(
+    "ablation",
+    "Choices of quantization, one at a time",
+    "Change every choice of quantization alone: size and scores.",
+)
+WEIGHTS = _of(
+    "weights",
+    "Range and noise of sampled weights",
+    "Range and noise of WORKLOAD's sampled weights, layer by layer.",
+)
 
 STUDIES: Registry[Study] = Registry(
     "study",

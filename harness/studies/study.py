@@ -139,12 +139,19 @@ class Study:
         package: whose modules are its parts.
         summary: one line.
         group: name of the command that its own belongs to; empty where it stands alone.
+        title: heading of what it shows; its name where empty.
     """
 
     name: str
     package: str
     summary: str
     group: str = ""
+    title: str = ""
+
+    @property
+    def heading(self) -> str:
+        """Of what it shows, for people."""
+        return self.title or self.name.replace("-", " ").replace("_", " ").capitalize()
 
     def part(self, name: str) -> ModuleType:
         """`plan`, `measure`, `analyse` or `document`.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ...core import words as text
 from ...core.document import Document, Words, with_notes
 from ...core.figure import Figure
-from ...report import table, verdicts
+from ...core.sheet import Sheet
+from ...report import sheets, table, verdicts
 from ...report.rows import Section, deterministic, variant_lines
 from .analyse import RunFindings
 from .run_conclusions import conclusions
@@ -19,7 +21,7 @@ _MOST = 3  # failed audits, and variants of formats
 
 def document(found: Sequence[RunFindings], *, full: bool = False) -> Document:
     """One screen: one row per format at the largest T, conclusions and verdicts; with `full` the
-    tables of every T."""
+    tables of every T, and one row of numbers for each cell."""
     records = [record for one in found for record in one.section.records]
     said = [conclusions(one) for one in found]
     screens = [
@@ -34,17 +36,43 @@ def document(found: Sequence[RunFindings], *, full: bool = False) -> Document:
             for record in one.section.records
         ],
         title=found[0].section.title,
-        lines=tuple(_measured(one.section) for one in found),
+        lines=tuple(line for one in found for line in _lines(one.section, full)),
         conclusions=tuple(line for lines in said for line in lines),
-        sheets=tuple(map(summary, found)),
+        sheets=tuple(_sheets(found, full)),
+        data={"cells": table.rows(records)} if full else {},
         figures=lambda: _figures(found),
     )
+
+
+def _lines(section: Section, full: bool) -> Iterator[str]:
+    """Where it was measured; with `full` what letters mean, verdicts, and what audits found."""
+    yield _measured(section)
+    if full:
+        yield from variant_lines(section.variants)
+        yield verdicts.line(section.records)
+        yield from map(table.note_line, section.notes)
+
+
+def _sheets(found: Sequence[RunFindings], full: bool) -> Iterator[Sheet]:
+    """The summary of each table; with `full` all that there is of it too."""
+    for one in found:
+        for sheet in (summary(one), *(sheets.document(one.section) if full else ())):
+            yield replace(sheet, title=_of(one.section, sheet.title, found))
+
+
+def _of(section: Section, title: str, found: Sequence[RunFindings]) -> str:
+    """The title of a part, with that of the section where there are several."""
+    return f"{section.title}: {title}" if len(found) > 1 else title
 
 
 def _figures(found: Sequence[RunFindings]) -> list[Figure]:
     from ...report.figures import figures
 
-    return [figure for one in found for figure in figures(one.section)]
+    return [
+        replace(figure, title=_of(one.section, figure.title, found))
+        for one in found
+        for figure in figures(one.section)
+    ]
 
 
 def _screen(found: RunFindings, said: Sequence[str]) -> Iterator[Any]:

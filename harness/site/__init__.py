@@ -1,0 +1,1 @@
+"""The static site of a results directory: pages of everything that is stored."""
