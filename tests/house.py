@@ -23,7 +23,7 @@ PACKAGE = "sigmabench.harness"
 ROOMS = (
     "core", "machine", "data", "native", "corruptions", "posterior", "quantize", "backends",
     "predict", "metrics", "workload", "training", "records", "stats", "measure", "peers", "race",
-    "report", "studies", "claims", "bundle", "cli", "api",
+    "report", "studies", "claims", "bundle", "site", "cli", "api",
 )  # fmt: skip
 #: What every study is made of: files that may bear one name.
 PARTS = ("__init__", "plan", "measure", "analyse", "document")

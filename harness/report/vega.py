@@ -7,6 +7,7 @@ view, whose parts cannot shrink on a phone. The legend is a list, for the page t
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -15,7 +16,7 @@ from typing import Any
 from ..core.escape import visible
 from ..core.figure import Bars, Boxes, Figure, Panel, Picture, Points, Rule, Scale, Steps
 from .palette import FAINT, INK, TONES, colour, hollow
-from .vega_domain import domain
+from .vega_domain import Span, domain
 from .vega_marks import PAPER, Frame, dash, layers, rule_dash, shape
 
 #: Of every specification. The page replaces INK and PAPER where it is dark.
@@ -183,7 +184,7 @@ def _height(figure: Figure, place: int) -> int:
     return max(_LEAST, round(_SCREEN * (figure.height - 0.3) * share))
 
 
-def _encoding(which: str, scale: Scale, reach: tuple[float, float], title: str) -> dict[str, Any]:
+def _encoding(which: str, scale: Scale, reach: Span, title: str) -> dict[str, Any]:
     kind: dict[str, Any] = {"domain": [*map(_short, reach)], "nice": False}
     kind |= {"type": "log"} if scale.log else {"zero": False}
     kind |= {"reverse": True} if scale.reverse else {}
@@ -193,11 +194,11 @@ def _encoding(which: str, scale: Scale, reach: tuple[float, float], title: str) 
         "type": "quantitative",
         "title": lines[0] if lines and len(lines) == 1 else lines,
         "scale": kind,
-        "axis": _axis(which, scale),
+        "axis": _axis(which, scale, reach),
     }
 
 
-def _axis(which: str, scale: Scale) -> dict[str, Any]:
+def _axis(which: str, scale: Scale, reach: Span) -> dict[str, Any]:
     axis: dict[str, Any] = {"grid": scale.grid and not scale.bare}
     if scale.bare:
         axis |= {"ticks": False}
@@ -208,7 +209,9 @@ def _axis(which: str, scale: Scale) -> dict[str, Any]:
         place = f"indexof({json.dumps(list(scale.ticks))}, datum.value)"
         axis |= {"labelExpr": f"{json.dumps(names)}[{place}]", "ticks": False}
     elif scale.log:
-        axis |= {"format": ",~g", "labelOverlap": "greedy", "tickCount": scale.about or 6}
+        axis |= {"format": ",~g", "labelOverlap": "greedy"}
+        if not scale.ticks:
+            axis |= {"values": _round_ones(reach)} if _round_ones(reach) else {"tickCount": 6}
     elif scale.about:
         axis |= {"tickCount": scale.about}
     if scale.opposite:
@@ -218,6 +221,19 @@ def _axis(which: str, scale: Scale) -> dict[str, Any]:
     if scale.small:
         axis |= {"labelFontSize": 9}
     return axis
+
+
+def _round_ones(reach: Span) -> list[float]:
+    """Powers of ten on a logarithmic axis, with their doubles and halves where there are few; empty
+    where it holds too few of all."""
+    powers = range(math.floor(math.log10(reach[0])), math.ceil(math.log10(reach[1])) + 1)
+    for of_each in ((1.0,), (1.0, 2.0, 5.0)):
+        found = [
+            m * 10.0**p for p in powers for m in of_each if reach[0] <= m * 10.0**p <= reach[1]
+        ]
+        if len(found) > 2:
+            return [_short(one) for one in found[:: -(-len(found) // 6)]]
+    return []
 
 
 def _lines(name: str) -> str | list[str]:

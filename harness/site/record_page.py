@@ -11,7 +11,8 @@ from ..records.verdict import KINDS, Verdict
 from .stored import StoredRecord
 
 #: Bytes of a record's page that its numbers take, and of these what is no list of samples.
-BUDGET, FACTS = 5200, 2600
+BUDGET, FACTS = 5000, 2400
+_TIMED = 0.8  # share of the room for lists that times take
 _SHORT = 8  # numbers up to which a list stands among the facts
 _LISTS = 16  # long ones that a page shows
 _ENOUGH = 20  # samples from which their distribution is drawn
@@ -86,7 +87,12 @@ def record_page(stored: StoredRecord) -> RecordPage:
         used += len(name) + len(word) + 30
         facts.append((name, word))
     lists = [(name, value) for name, value in leaves if _long(value)]
-    room = (BUDGET - used) // max(min(len(lists), _LISTS), 1)
+    lists.sort(key=lambda leaf: not _timed(leaf[0]))  # times first
+    timed = [name for name, _ in lists[:_LISTS] if _timed(name)]
+    room = {
+        True: int((BUDGET - used) * _TIMED) // max(len(timed), 1),
+        False: int((BUDGET - used) * (1 - _TIMED)) // max(len(lists[:_LISTS]) - len(timed), 1),
+    }
     return RecordPage(
         stored,
         visible(title_of(stored)),
@@ -96,7 +102,7 @@ def record_page(stored: StoredRecord) -> RecordPage:
         record.verdict.findings if record.verdict is not None else (),
         tuple(facts),
         len(short) - len(facts),
-        tuple(_samples(name, value, room) for name, value in lists[:_LISTS]),
+        tuple(_samples(name, value, room[_timed(name)]) for name, value in lists[:_LISTS]),
         max(len(lists) - _LISTS, 0),
     )
 
@@ -173,17 +179,22 @@ def _samples(name: str, values: Sequence[Any], room: int) -> Samples:
     """Every so manieth sample, so that they fit into so many bytes."""
     words = [_number(value, name) for value in values]
     size = sum(map(len, words)) + len(words)
-    step = max(1, -(-size // max(room - 150, 40)))
+    step = max(1, -(-size // max(room, 40)))
     known = [float(v) for v in values if v is not None]
     ends = [_number(end, name) for end in (min(known), max(known))] if known else ["", ""]
-    bars = _distribution(known) if len(known) >= _ENOUGH and name.endswith("_ns") else ""
+    bars = _distribution(known) if len(known) >= _ENOUGH and _timed(name) else ""
     return Samples(name, len(words), " ".join(words[::step]), step, bars, *ends)
+
+
+def _timed(name: str) -> bool:
+    """Whether a list holds times, nanoseconds each."""
+    return name.endswith("_ns")
 
 
 def _number(value: Any, name: str) -> str:
     if value is None:
         return "–"
-    if name.endswith("_ns"):
+    if _timed(name):
         return str(round(value))
     return f"{value:.5g}"
 
