@@ -21,7 +21,7 @@ from .vega_marks import PAPER, Frame, dash, layers, rule_dash, shape
 
 #: Of every specification. The page replaces INK and PAPER where it is dark.
 CONFIG: dict[str, Any] = {
-    "background": None,
+    "background": "transparent",
     "font": "sans-serif",
     "aria": False,  # the place of a panel is labelled, and no mark by itself
     "view": {"stroke": None},

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import singledispatch
-from itertools import chain
+from itertools import chain, compress
 from typing import Any
 
 from ..core.figure import Band, Bars, Boxes, Panel, Picture, Points, Rule, Scale, Steps
@@ -30,8 +30,8 @@ def domain(panels: Sequence[Panel], which: str, scale: Scale) -> Span:
     marks = [mark for panel in panels for mark in panel.marks]
     values = [v for mark in marks for v in _reach(mark, which, scale.log) if _fits(v, scale.log)]
     low, high = (min(values), max(values)) if values else ((1.0, 10.0) if scale.log else (0.0, 1.0))
-    bounded = any(_stands_on_0(mark, which) for mark in marks) and not scale.log
-    low, high = _with_margins(low, high, scale.log, bounded)
+    feet = set() if scale.log else {foot for mark in marks for foot in _feet(mark, which)}
+    low, high = _with_margins(low, high, scale.log, feet)
     if scale.most is not None:
         high = min(high, scale.most + _MARGIN * (scale.most - low))
     low = low if scale.low is None else scale.low
@@ -51,8 +51,8 @@ def _fits(value: float | None, log: bool) -> bool:
     return value is not None and math.isfinite(value) and (value > 0 or not log)
 
 
-def _with_margins(low: float, high: float, log: bool, bounded: bool) -> Span:
-    """`bounded`: bars stand on 0, and nothing is left free below it."""
+def _with_margins(low: float, high: float, log: bool, feet: Collection[float]) -> Span:
+    """`feet`: where bars stand, and nothing is left free beyond."""
     if low == high:
         room = 0.1 if log else (abs(low) * _MARGIN or 0.5)
         return (low / (1 + room), high * (1 + room)) if log else (low - room, high + room)
@@ -60,10 +60,7 @@ def _with_margins(low: float, high: float, log: bool, bounded: bool) -> Span:
         factor = (high / low) ** _MARGIN
         return low / factor, high * factor
     room = _MARGIN * (high - low)
-    return (
-        low if bounded and low == 0 else low - room,
-        high if bounded and high == 0 else high + room,
-    )
+    return low if low in feet else low - room, high if high in feet else high + room
 
 
 @singledispatch
@@ -74,9 +71,9 @@ def _reach(mark: Any, which: str, log: bool) -> Iterable[Any]:
 
 @_reach.register
 def _(mark: Points, which: str, log: bool) -> Iterable[Any]:
-    if which == "x":
-        return chain(mark.x, mark.left, mark.right)
-    return chain(mark.y, mark.low, mark.high)
+    columns = (mark.x, mark.left, mark.right) if which == "x" else (mark.y, mark.low, mark.high)
+    there = [None not in pair for pair in zip(mark.x, mark.y, strict=False)]
+    return chain(*(compress(column, there) for column in columns))
 
 
 @_reach.register
@@ -96,7 +93,7 @@ def _(mark: Boxes, which: str, log: bool) -> Iterable[Any]:
 
 @_reach.register
 def _(mark: Steps, which: str, log: bool) -> Iterable[Any]:
-    return mark.edges if which == "x" else chain(mark.counts, () if log else (0.0,))
+    return mark.edges if which == "x" else chain(mark.counts, _feet(mark, which))
 
 
 @_reach.register
@@ -120,7 +117,8 @@ def _around(at: Sequence[float | None], width: float) -> Iterator[float]:
             yield from (place - width / 2, place + width / 2)
 
 
-def _stands_on_0(mark: Any, which: str) -> bool:
-    if isinstance(mark, Bars):
-        return mark.flat == (which == "x")
-    return isinstance(mark, Steps) and which == "y"
+def _feet(mark: Any, which: str) -> Iterable[float]:
+    """Where bars stand on an axis along which they run."""
+    if isinstance(mark, Bars) and mark.flat == (which == "x"):
+        return [start or 0.0 for start in mark.starts] or [0.0]
+    return [0.0] if isinstance(mark, Steps) and mark.filled and which == "y" else []

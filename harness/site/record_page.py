@@ -11,7 +11,7 @@ from ..records.verdict import KINDS, Verdict
 from .stored import StoredRecord
 
 #: Bytes of a record's page that its numbers take, and of these what is no list of samples.
-BUDGET, FACTS = 5000, 2400
+BUDGET, FACTS = 3700, 1900
 _TIMED = 0.8  # share of the room for lists that times take
 _SHORT = 8  # numbers up to which a list stands among the facts
 _LISTS = 16  # long ones that a page shows
@@ -22,7 +22,7 @@ Leaf = tuple[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Samples:
+class SampleList:
     """A list of numbers of a record.
 
     Attributes:
@@ -69,7 +69,7 @@ class RecordPage:
     findings: tuple[str, ...]
     facts: tuple[Leaf, ...]
     more: int
-    samples: tuple[Samples, ...]
+    samples: tuple[SampleList, ...]
     lists: int
 
 
@@ -175,7 +175,7 @@ def _word(value: Any) -> str:
     return "not defined" if value is None else visible(str(value))
 
 
-def _samples(name: str, values: Sequence[Any], room: int) -> Samples:
+def _samples(name: str, values: Sequence[Any], room: int) -> SampleList:
     """Every so manieth sample, so that they fit into so many bytes."""
     words = [_number(value, name) for value in values]
     size = sum(map(len, words)) + len(words)
@@ -183,7 +183,7 @@ def _samples(name: str, values: Sequence[Any], room: int) -> Samples:
     known = [float(v) for v in values if v is not None]
     ends = [_number(end, name) for end in (min(known), max(known))] if known else ["", ""]
     bars = _distribution(known) if len(known) >= _ENOUGH and _timed(name) else ""
-    return Samples(name, len(words), " ".join(words[::step]), step, bars, *ends)
+    return SampleList(name, len(words), " ".join(words[::step]), step, bars, *ends)
 
 
 def _timed(name: str) -> bool:

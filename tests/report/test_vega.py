@@ -164,7 +164,7 @@ def test_panels_that_share_an_axis_stay_together_and_only_the_last_names_it() ->
     """Two rows of pairs, three quarters and a quarter high: four stacks of two, side by side."""
     panels = [Panel((Points((float(i),), (1.0,), INT8),), title=str(i)) for i in range(8)]
     shown = figure(*panels, columns=2, heights=(3.0, 1.0) * 2, shared="x", label="confidence")
-    stacks = chart(shown).stacks
+    stacks = chart(replace(shown, height=8.0)).stacks
     assert [[one.title for one in stack] for stack in stacks] == [
         ["0", "2"], ["1", "3"], ["4", "6"], ["5", "7"],
     ]  # fmt: skip
