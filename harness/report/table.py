@@ -17,7 +17,7 @@ from ..records.run_record import RunRecord
 from ..records.verdict import KINDS, as_dict
 from . import adaptive_sheet as adaptive
 from . import sheets, verdicts
-from .rows import Note, Section, sections, variant_lines
+from .rows import Note, RecordRow, Section, sections, variant_lines
 
 _KINDS = {"fail": "✗", "finding": "•", "unavailable": "–"}
 
@@ -154,29 +154,34 @@ def csv(records: Iterable[RunRecord]) -> str:
 
 def rows(records: Iterable[RunRecord]) -> list[dict[str, Any]]:
     """One a cell: every field of the cell and every number of `summary` but fidelity."""
-    found = []
-    for section in sections(records):
-        for row in section.rows:
-            whole = summary(row.record)
-            flat = {"key": whole["key"], **whole["cell"], "images": whole["images"]}
-            flat["machine"] = row.record.fingerprint.shown
-            flat["speedup_over_fp32"] = row.speedup
-            for name, value in whole["scores"].items():
-                flat |= {f"{name}_mean": value["mean"], f"{name}_std": value["std"]}
-            flat["ece_floor_percent"] = whole["ece_floor_percent"]
-            timing = dict(whole["timing"])
-            low, high = timing.pop("p50_ci95_ns")
-            flat["latency_noise"] = timing.pop("noise")
-            del timing["interleaved_with"]  # keys of a whole race; `race` names it in a word
-            flat |= {**timing, "p50_ci95_low_ns": low, "p50_ci95_high_ns": high}
-            flat |= {**whole["bandwidth"], **whole["size"]}
-            flat |= {k: whole[k] for k in ("peak_memory_bytes", "dispatched_isa")}
-            flat |= _flat_adaptive(row.record)
-            flat |= {"valid": row.record.verdict.valid}
-            flat |= {f"{kind}_verdict": row.record.verdict.of(kind) for kind in KINDS}
-            flat |= {"created": whole["created"]}
-            found.append(flat)
-    return found
+    return [flat(row, summary(row.record)) for one in sections(records) for row in one.rows]
+
+
+def flat(row: RecordRow, whole: dict[str, Any]) -> dict[str, Any]:
+    """A cell on one level.
+
+    Args:
+        row: the cell.
+        whole: `summary` of its record.
+    """
+    timing = dict(whole["timing"])
+    low, high = timing.pop("p50_ci95_ns")
+    noise = timing.pop("noise")
+    del timing["interleaved_with"]  # keys of a whole race; `race` names it in a word
+    found = {"key": whole["key"], **whole["cell"], "images": whole["images"]}
+    found["machine"] = row.record.fingerprint.shown
+    found["speedup_over_fp32"] = row.speedup
+    for name, value in whole["scores"].items():
+        found |= {f"{name}_mean": value["mean"], f"{name}_std": value["std"]}
+    found["ece_floor_percent"] = whole["ece_floor_percent"]
+    found["latency_noise"] = noise
+    found |= {**timing, "p50_ci95_low_ns": low, "p50_ci95_high_ns": high}
+    found |= {**whole["bandwidth"], **whole["size"]}
+    found |= {k: whole[k] for k in ("peak_memory_bytes", "dispatched_isa")}
+    found |= _flat_adaptive(row.record)
+    found |= {"valid": row.record.verdict.valid}
+    found |= {f"{kind}_verdict": row.record.verdict.of(kind) for kind in KINDS}
+    return found | {"created": whole["created"]}
 
 
 def _flat_adaptive(record: RunRecord) -> dict[str, Any]:

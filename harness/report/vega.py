@@ -241,8 +241,8 @@ def _lines(name: str) -> str | list[str]:
     return lines[0] if len(lines) == 1 else lines
 
 
-def _short(value: float) -> float:
-    return float(f"{value:.10g}")
+def _short(value: float, digits: int = 10) -> float:
+    return float(f"{value:.{digits}g}")
 
 
 def _key(mark: Any) -> ChartKey | None:
@@ -263,13 +263,15 @@ def _key(mark: Any) -> ChartKey | None:
 
 
 def _rows(mark: Any, panel: Panel) -> Iterator[dict[str, Any]]:
-    x, y = (" ".join(scale.label.split()) for scale in (panel.x, panel.y))
     if isinstance(mark, Points):
+        x, y = (" ".join(scale.label.split()) for scale in (panel.x, panel.y))
         columns = (mark.x, mark.y, mark.low, mark.high, mark.left, mark.right)
-        names = ("x", "y", "low", "high", "left", "right")
+        names = (x or "x", y if y and y != x else "y", "low", "high", "left", "right")
         for values in zip_longest(*columns):
-            row = {name: v for name, v in zip(names, values, strict=True) if v is not None}
-            yield {"shown": mark.label or mark.look.format, "x of": x, "y of": y} | row
+            row = {
+                name: _short(v, 7) for name, v in zip(names, values, strict=True) if v is not None
+            }
+            yield {"shown": mark.label or mark.look.format} | row
     elif isinstance(mark, Bars):
         for at, size, start in zip_longest(mark.at, mark.sizes, mark.starts):
             scale = panel.y if mark.flat else panel.x

@@ -31,6 +31,8 @@ _NAMED = {
 }  # fmt: skip
 _DASHES = ([], [6, 3], [7, 3, 2, 3], [2, 3], [11, 3], [5, 2, 2, 2, 2, 2], [2, 2])
 _RULES = {"solid": [], "dashed": [6, 4], "dotted": [2, 3]}
+#: Through its rows as they come.
+_LINE: Layer = {"type": "line", "order": False}
 _SCREEN = 1.45  # pixels for a point of a printed figure
 _HOVER = 90  # area around a point that has no marker, in which it is told of
 
@@ -100,10 +102,8 @@ def _(mark: Points, frame: Frame) -> Iterator[Layer]:
     tint = colour(mark.look)
     if mark.joined and len(rows) > 1:
         strokes = [] if mark.width < 1 else dash(mark.look)
-        line = {"type": "line", "stroke": tint, "strokeWidth": _SCREEN * mark.width}
-        yield _layer(
-            rows, line | ({"strokeDash": strokes} if strokes else {}), {"order": None}, frame
-        )
+        line = _LINE | {"stroke": tint, "strokeWidth": _SCREEN * mark.width}
+        yield _layer(rows, line | ({"strokeDash": strokes} if strokes else {}), {}, frame)
     first, every = mark.every or (0, 1)
     barred = [
         row for place, row in enumerate(rows) if place >= first and not (place - first) % every
@@ -189,13 +189,19 @@ def _(mark: Steps, frame: Frame) -> Iterator[Layer]:
         for x, y in zip(mark.edges, counts, strict=False)
     ]
     tint = colour(mark.look)
-    told = {"tooltip": frame.tooltip(rows[0]), "order": None}
+    told = {"tooltip": frame.tooltip(rows[0])}
     if mark.filled:
         rows = [row | {"y2": base} for row in rows]
-        area = {"type": "area", "interpolate": "step-after", "fill": tint, "fillOpacity": 0.5}
+        area = {
+            "type": "area",
+            "order": False,
+            "interpolate": "step-after",
+            "fill": tint,
+            "fillOpacity": 0.5,
+        }
         yield _layer(rows, area, told | {"y2": {"field": "y2"}}, frame)
         return
-    line: Layer = {"type": "line", "interpolate": "step-after", "stroke": tint, "strokeWidth": 1.3}
+    line = _LINE | {"interpolate": "step-after", "stroke": tint, "strokeWidth": 1.3}
     yield _layer(rows, line | {"strokeDash": dash(mark.look)}, told, frame)
 
 
@@ -208,8 +214,8 @@ def _(mark: Rule, frame: Frame) -> Iterator[Layer]:
         xs, ys = (xs[0], xs[0]), frame.up
     rows = [{"x": _rounded(x), "y": _rounded(y)} for x, y in zip(xs, ys, strict=False)]
     if rows:
-        line = {"type": "line", "stroke": TONES[mark.tone], "strokeWidth": 1.2}
-        yield _layer(rows, line | {"strokeDash": rule_dash(mark)}, {"order": None}, frame)
+        line = _LINE | {"stroke": TONES[mark.tone], "strokeWidth": 1.2}
+        yield _layer(rows, line | {"strokeDash": rule_dash(mark)}, {}, frame)
 
 
 @_layers.register

@@ -131,8 +131,9 @@ class SiteFiles:
         self.specs: dict[str, str] = {}
 
     def numbers(self, name: str, rows: list[dict[str, Any]]) -> str:
-        """A file of numbers; its name."""
-        return self._put(f"data/{safe_name(name)}", ".csv", text.csv_lines(rows))
+        """A file of numbers, of eight digits each; its name."""
+        short = [{column: _eight(value) for column, value in row.items()} for row in rows]
+        return self._put(f"data/{safe_name(name)}", ".csv", text.csv_lines(short))
 
     def script(self, name: str, values: dict[str, Any]) -> str:
         """A script that adds values to what the page's own one knows; its name."""
@@ -159,6 +160,10 @@ def placed(charts: PageCharts, figures: Iterator[Figure | str], name: str) -> It
             yield visible(one)
         else:
             yield charts.place(one, f"{name}-{one.name or place}")
+
+
+def _eight(value: Any) -> Any:
+    return float(f"{value:.8g}") if isinstance(value, float) else value
 
 
 def safe_name(name: str) -> str:

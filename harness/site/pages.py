@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
+from ..core.deferred import Deferred
 from ..core.errors import UserError
 from ..core.escape import visible
 from ..core.sheet import Sheet
@@ -38,6 +40,8 @@ NAVIGATION = {
     "history.html": "History",
     "records.html": "Records",
 }
+#: What asv's results say, of a room that another build may lack.
+_DOCUMENTS = Deferred("sigmabench.harness.history.history:documents")
 #: Of a machine; the rest of `machine_facts` is of the software on it.
 _HARDWARE = (
     "Processor", "Machine", "Cores", "CPU quota", "NUMA nodes", "Instruction sets", "Memory",
@@ -103,7 +107,9 @@ class SitePages:
             lstrip_blocks=True,
             undefined=StrictUndefined,
         )
-        self._templates.filters |= {"ink": _ink, "outline": _outline, "plain": _plain}
+        self._templates.filters |= {
+            "ink": _ink, "outline": _outline, "plain": _plain, "words": _words,
+        }  # fmt: skip
         self._templates.globals |= {
             "navigation": NAVIGATION,
             "homes": {home: self._home_page(home) for home in stored.homes},
@@ -217,7 +223,7 @@ class SitePages:
         records = [one.record for one in self.stored.records]
         days = sorted(record.created[:10] for record in records)
         findings, reason = _findings(self.stored.results)
-        pages = {(one.study.name, one.record.subject.key): one.page for one in self.stored.records}
+        pages = {one.record.subject.key: one.page for one in self.stored.records}
         return self._page(
             "index.html.jinja", "index.html", title="SigmaBench", glances=glances,
             claims=_by_claim(findings), reason=reason, record_pages=pages, script=charts.script,
@@ -313,6 +319,15 @@ def _outline(shape: str) -> str:
     return _OUTLINES[shape]
 
 
+def _words(line: str) -> Markup:
+    """A sentence in which what stands between backticks is code."""
+    parts = [escape(part) for part in line.split("`")]
+    if len(parts) % 2 == 0:  # one of them has no other
+        return escape(line)
+    marked = [Markup("<code>{}</code>").format(p) if i % 2 else p for i, p in enumerate(parts)]
+    return Markup("").join(marked)
+
+
 def _plain(title: str) -> str:
     """On one line, with nothing that steers."""
     return visible(" ".join(title.split()))
@@ -343,9 +358,9 @@ def _findings(results: Path) -> tuple[list[Any], str]:
 
 def _histories(results: Path) -> tuple[list[Any], str]:
     """What asv's results say of earlier commits, or why they say nothing."""
-    from ..history.history import documents
-
     try:
-        return list(documents(results)), ""
+        return list(_DOCUMENTS(results / "asv")), ""
+    except ModuleNotFoundError:
+        return [], ""
     except UserError as reason:
         return [], str(reason)

@@ -11,8 +11,9 @@ from ..records.verdict import KINDS, Verdict
 from .stored import StoredRecord
 
 #: Bytes of a record's page that its numbers take, and of these what is no list of samples.
-BUDGET, FACTS = 3700, 1900
-_TIMED = 0.8  # share of the room for lists that times take
+BUDGET, FACTS = 3400, 1600
+_TIMED = 0.85  # share of the room for lists that times take
+_CURVES = 3  # lists of other numbers, which charts show
 _SHORT = 8  # numbers up to which a list stands among the facts
 _LISTS = 16  # long ones that a page shows
 _ENOUGH = 20  # samples from which their distribution is drawn
@@ -87,12 +88,11 @@ def record_page(stored: StoredRecord) -> RecordPage:
         used += len(name) + len(word) + 30
         facts.append((name, word))
     lists = [(name, value) for name, value in leaves if _long(value)]
-    lists.sort(key=lambda leaf: not _timed(leaf[0]))  # times first
-    timed = [name for name, _ in lists[:_LISTS] if _timed(name)]
-    room = {
-        True: int((BUDGET - used) * _TIMED) // max(len(timed), 1),
-        False: int((BUDGET - used) * (1 - _TIMED)) // max(len(lists[:_LISTS]) - len(timed), 1),
-    }
+    timed = [one for one in lists if _timed(one[0])][:_LISTS]
+    others = [one for one in lists if not _timed(one[0])][: min(_LISTS - len(timed), _CURVES)]
+    share = _TIMED if others else 1.0
+    room = int((BUDGET - used) * share) // max(len(timed), 1)
+    rest = int((BUDGET - used) * (1 - share)) // max(len(others), 1)
     return RecordPage(
         stored,
         visible(title_of(stored)),
@@ -102,8 +102,9 @@ def record_page(stored: StoredRecord) -> RecordPage:
         record.verdict.findings if record.verdict is not None else (),
         tuple(facts),
         len(short) - len(facts),
-        tuple(_samples(name, value, room[_timed(name)]) for name, value in lists[:_LISTS]),
-        max(len(lists) - _LISTS, 0),
+        tuple(_samples(*one, room) for one in timed)
+        + tuple(_samples(*one, rest) for one in others),
+        len(lists) - len(timed) - len(others),
     )
 
 
@@ -140,7 +141,7 @@ def _leaves(value: Any, name: str) -> Iterator[Leaf]:
     elif isinstance(value, dict):
         for key, each in value.items():
             yield from _leaves(each, _joined(name, str(key)))
-    elif isinstance(value, (list, tuple)) and any(map(_compound, value)):
+    elif isinstance(value, (list, tuple)) and any(map(_compound, value[:_SHORT])):
         for place, each in enumerate(value):
             label = getattr(each, "name", None) or getattr(each, "layer", None) or place
             yield from _leaves(each, f"{name}[{label}]")
@@ -161,7 +162,7 @@ def _long(value: Any) -> bool:
     return (
         isinstance(value, (list, tuple))
         and len(value) > _SHORT
-        and all(v is None or isinstance(v, (int, float)) for v in value)
+        and set(map(type, value)) <= {int, float, type(None)}
     )
 
 
@@ -177,13 +178,14 @@ def _word(value: Any) -> str:
 
 def _samples(name: str, values: Sequence[Any], room: int) -> SampleList:
     """Every so manieth sample, so that they fit into so many bytes."""
-    words = [_number(value, name) for value in values]
-    size = sum(map(len, words)) + len(words)
+    few = [_number(value, name) for value in values[:: -(-len(values) // 50)]]
+    size = len(values) * (sum(map(len, few)) + len(few)) // len(few)
     step = max(1, -(-size // max(room, 40)))
-    known = [float(v) for v in values if v is not None]
+    words = [_number(value, name) for value in values[::step]]
+    known = [v for v in values if v is not None]
     ends = [_number(end, name) for end in (min(known), max(known))] if known else ["", ""]
     bars = _distribution(known) if len(known) >= _ENOUGH and _timed(name) else ""
-    return SampleList(name, len(words), " ".join(words[::step]), step, bars, *ends)
+    return SampleList(name, len(values), " ".join(words), step, bars, *ends)
 
 
 def _timed(name: str) -> bool:
@@ -200,16 +202,13 @@ def _number(value: Any, name: str) -> str:
 
 
 def _distribution(values: Sequence[float]) -> str:
-    """Bars of a histogram from the least to the greatest value."""
+    """The outline of a histogram from the least to the greatest value."""
     low, high = min(values), max(values)
     counts = [0] * _BINS
     for value in values:
         place = int((value - low) / (high - low) * _BINS) if high > low else 0
         counts[min(place, _BINS - 1)] += 1
     wide, most = _WIDE // _BINS, max(counts)
-    tall = [-(-count * _HIGH // most) for count in counts]
-    return "".join(
-        f"M{place * wide} {_HIGH}v-{height}h{wide - 1}v{height}z"
-        for place, height in enumerate(tall)
-        if height
-    )
+    tops = [_HIGH + (-count * _HIGH // most) for count in counts]
+    steps = "".join(f"V{top}h{wide}" for top in tops)
+    return f"M0 {_HIGH}{steps}V{_HIGH}z"

@@ -6,10 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from rich.console import Console, ConsoleOptions, RenderResult
+
 from ...core import words as text
 from ...core.document import Document, Words, with_notes
 from ...core.figure import Figure
 from ...core.sheet import Sheet
+from ...records.run_record import RunRecord
 from ...report import sheets, table, verdicts
 from ...report.rows import Section, deterministic, variant_lines
 from .analyse import RunFindings
@@ -17,6 +20,16 @@ from .run_conclusions import conclusions
 from .summary_sheet import summary
 
 _MOST = 3  # failed audits, and variants of formats
+
+
+class _Tables:
+    """The tables of every T, laid out where they are printed."""
+
+    def __init__(self, records: Sequence[RunRecord]) -> None:
+        self._records = records
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield table.narrow(self._records)
 
 
 def document(found: Sequence[RunFindings], *, full: bool = False) -> Document:
@@ -27,11 +40,14 @@ def document(found: Sequence[RunFindings], *, full: bool = False) -> Document:
     screens = [
         block for one, lines in zip(found, said, strict=True) for block in _screen(one, lines)
     ]
+    whole = {id(record): table.summary(record) for record in records}
+    rows = [row for one in found for row in one.section.rows] if full else []
+    cells = [table.flat(row, whole[id(row.record)]) for row in rows]
     return Document(
         name=records[0].subject.workload,
-        blocks=(table.narrow(records),) if full else tuple(screens),
+        blocks=(_Tables(records),) if full else tuple(screens),
         values=[
-            {**table.summary(record), "conclusions": list(lines)}
+            {**whole[id(record)], "conclusions": list(lines)}
             for one, lines in zip(found, said, strict=True)
             for record in one.section.records
         ],
@@ -39,7 +55,7 @@ def document(found: Sequence[RunFindings], *, full: bool = False) -> Document:
         lines=tuple(line for one in found for line in _lines(one.section, full)),
         conclusions=tuple(line for lines in said for line in lines),
         sheets=tuple(_sheets(found, full)),
-        data={"cells": table.rows(records)} if full else {},
+        data={"cells": cells} if cells else {},
         figures=lambda: _figures(found),
     )
 
