@@ -275,8 +275,9 @@ def _rows(mark: Any, panel: Panel) -> Iterator[dict[str, Any]]:
     elif isinstance(mark, Bars):
         for at, size, start in zip_longest(mark.at, mark.sizes, mark.starts):
             scale = panel.y if mark.flat else panel.x
-            name = dict(zip(scale.ticks, scale.names, strict=False)).get(at, "")
-            row = {"shown": mark.label or mark.look.format, "of": " ".join(name.split()), "at": at}
+            names: dict[Any, str] = dict(zip(scale.ticks, scale.names, strict=False))
+            of = " ".join(names.get(at, "").split())
+            row: dict[str, Any] = {"shown": mark.label or mark.look.format, "of": of, "at": at}
             yield row | {"from": start or 0.0, "size": size}
     elif isinstance(mark, Boxes):
         five = ("least", "lower quartile", "median", "upper quartile", "greatest")

@@ -29,7 +29,15 @@ _NAMED = {
     "circle": "circle", "square": "square", "triangle": "triangle-up", "diamond": "diamond",
     "wedge": "triangle-down",
 }  # fmt: skip
-_DASHES = ([], [6, 3], [7, 3, 2, 3], [2, 3], [11, 3], [5, 2, 2, 2, 2, 2], [2, 2])
+_DASHES: tuple[list[int], ...] = (
+    [],
+    [6, 3],
+    [7, 3, 2, 3],
+    [2, 3],
+    [11, 3],
+    [5, 2, 2, 2, 2, 2],
+    [2, 2],
+)
 _RULES = {"solid": [], "dashed": [6, 4], "dotted": [2, 3]}
 #: Through its rows as they come.
 _LINE: Layer = {"type": "line", "order": False}
