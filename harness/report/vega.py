@@ -263,26 +263,28 @@ def _key(mark: Any) -> ChartKey | None:
 
 
 def _rows(mark: Any, panel: Panel) -> Iterator[dict[str, Any]]:
+    shown = {
+        "shown": getattr(mark, "label", "") or getattr(getattr(mark, "look", None), "format", "")
+    }
     if isinstance(mark, Points):
-        x, y = (" ".join(scale.label.split()) for scale in (panel.x, panel.y))
-        columns = (mark.x, mark.y, mark.low, mark.high, mark.left, mark.right)
-        names = (x or "x", y if y and y != x else "y", "low", "high", "left", "right")
-        for values in zip_longest(*columns):
-            row = {
-                name: _short(v, 7) for name, v in zip(names, values, strict=True) if v is not None
-            }
-            yield {"shown": mark.label or mark.look.format} | row
+        yield from (shown | row for row in _point_rows(mark, panel))
     elif isinstance(mark, Bars):
+        scale = panel.y if mark.flat else panel.x
+        names: dict[Any, str] = dict(zip(scale.ticks, scale.names, strict=False))
         for at, size, start in zip_longest(mark.at, mark.sizes, mark.starts):
-            scale = panel.y if mark.flat else panel.x
-            names: dict[Any, str] = dict(zip(scale.ticks, scale.names, strict=False))
             of = " ".join(names.get(at, "").split())
-            row: dict[str, Any] = {"shown": mark.label or mark.look.format, "of": of, "at": at}
-            yield row | {"from": start or 0.0, "size": size}
+            yield shown | {"of": of, "at": at, "from": start or 0.0, "size": size}
     elif isinstance(mark, Boxes):
         five = ("least", "lower quartile", "median", "upper quartile", "greatest")
         for at, values in zip(mark.at, mark.quartiles, strict=False):
-            yield {"shown": mark.look.format, "at": at} | dict(zip(five, values, strict=True))
+            yield shown | {"at": at} | dict(zip(five, values, strict=True))
     elif isinstance(mark, Steps):
         for low, high, count in zip(mark.edges, mark.edges[1:], mark.counts, strict=False):
-            yield {"shown": mark.label or mark.look.format, "from": low, "to": high, "count": count}
+            yield shown | {"from": low, "to": high, "count": count}
+
+
+def _point_rows(mark: Points, panel: Panel) -> Iterator[dict[str, Any]]:
+    x, y = (" ".join(scale.label.split()) for scale in (panel.x, panel.y))
+    names = (x or "x", y if y and y != x else "y", "low", "high", "left", "right")
+    for values in zip_longest(mark.x, mark.y, mark.low, mark.high, mark.left, mark.right):
+        yield {name: _short(v, 7) for name, v in zip(names, values, strict=True) if v is not None}
