@@ -294,6 +294,7 @@ def test_help_imports_nothing_heavy():
     assert shown.stdout.strip() == "[]"
 
 
+@pytest.mark.thorough
 def test_adaptive_t_from_the_command_line(tmp_path):
     options = ("--batch", "1,4", "--limit", "16", "--seeds", "2", "--seconds", "0.02")
     command = ("run", *options, "--formats", "INT8,DNN_INT8", "--results", tmp_path)

@@ -92,6 +92,7 @@ def test_a_difference_just_beyond_detectable_is_shown():
         assert slower.latency[0].verdict == verdict
 
 
+@pytest.mark.thorough
 def test_no_difference_is_found_where_there_is_none():
     """Family-wise: the share of A/A comparisons with any verdict, even with no margin, is ≤ 5 %."""
     families = 40

@@ -199,6 +199,7 @@ def test_cores_that_openmp_takes_are_given_back(environment: dict[str, str]) -> 
 
 
 @several
+@pytest.mark.thorough
 def test_what_cannot_be_given_back_is_named() -> None:
     bound, given, threads, audited = child(TORCH_FIRST, OMP_PROC_BIND="close")
     assert (len(bound), len(given), threads) == (1, 1, 1)

@@ -144,6 +144,7 @@ def scored_alone(prepare, choice, images, seed):
     return evaluate(predictor, images, (4,), seed)[4]
 
 
+@pytest.mark.thorough
 def test_every_configuration_has_the_scores_it_has_alone(prepare, shown, found):
     assert [row.choice for row in found.rows[1:]] == list(CHOICES)
     for row in found.rows[1:]:

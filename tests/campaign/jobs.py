@@ -23,7 +23,7 @@ from sigmabench.harness.records.store import Store
 PROGRAM = "from sigmabench.harness.cli.main import main; main()"
 RESULTS = "results"
 #: What a repetition changes: times, and what is judged by them.
-TIMES = ("created", "timing", "peak_memory_bytes", "sha256")
+TIMES = ("created", "timing", "references", "peak_memory_bytes", "sha256")
 RATES = ("achieved_gb_per_s", "copy_gb_per_s", "share_of_copy")
 
 

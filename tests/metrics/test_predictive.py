@@ -237,6 +237,7 @@ def test_halvings_are_balanced_and_orthogonal(groups: int) -> None:
 
 
 @pytest.mark.parametrize(("T", "groups"), [(4, 4), (7, 4), (13, 12), (50, 20)])
+@pytest.mark.thorough
 def test_halves_are_what_their_passes_alone_say(T: int, groups: int) -> None:
     logits = make_logits(3, T, 9, 4)
     labels = torch.arange(9) % 4

@@ -29,6 +29,9 @@ from sigmabench.harness.studies.peers.plan import DEFAULT, PeersPlan, answers, n
 from sigmabench.harness.studies.peers.plan import asked as asks
 from sigmabench.harness.workload.prepare import prepare
 
+#: Each of the fakes is a process that loads PyTorch.
+pytestmark = pytest.mark.thorough
+
 FORMATS = ("FP32", "DNN_FP32", "INT8_SIGMA1")
 FAKES = ("GOOD", "BESIDE", "DRAWN", "SHRUNK", "BLIND", "CRASH", "REFUSE")
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
+from typing import Any
 
 import pytest
 import torch
@@ -84,7 +85,16 @@ SLOW: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "selecsls42": (lambda: timm_net("selecsls42"), 64),
     "efficientnet_lite0": (lambda: timm_net("efficientnet_lite0"), 64),
 }
-EVERY = [*NETS, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
+LARGE = ("resnet50", "res2net", "googlenet", "dla34", "resnet18", "resnetv2", "shufflenet")
+
+
+def each(names: Iterable[str], slow: Iterable[str] = ()) -> list[Any]:
+    """Names of networks; the large ones are thorough."""
+    marks = {**dict.fromkeys(LARGE, pytest.mark.thorough), **dict.fromkeys(slow, pytest.mark.slow)}
+    return [pytest.param(name, marks=marks.get(name, ())) for name in names]
+
+
+EVERY = [*each(NETS), *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 
 
 def settle(module: nn.Module, x: Tensor) -> nn.Module:
@@ -162,9 +172,7 @@ def in_float(node: Node, artefact: Artefact, values: dict[str, Tensor]) -> Tenso
 DEEP = ("resnet50", "res2net")
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow) if n in DEEP else n for n in NETS]
-)
+@pytest.mark.parametrize("name", each(NETS, slow=DEEP))
 def test_every_integer_is_the_nearest_to_what_floats_make_of_those_before_it(name: str) -> None:
     """Layer by layer: random networks of this depth amplify the least difference, weights that are
     off by 0.4 % included, so that their logits alone would say little."""
@@ -209,7 +217,7 @@ def test_int8_is_close_to_fp32(name: str) -> None:
     assert torch.corrcoef(both)[0, 1] > 0.98
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", "densenet", "squeezenet1_1", "googlenet"])
+@pytest.mark.parametrize("name", each(["mobilenet_v2", "densenet", "squeezenet1_1", "googlenet"]))
 def test_compiled_int8_is_the_reference_s_and_files_keep_it(name: str) -> None:
     if native.unavailable() is not None:
         pytest.skip(str(native.unavailable()))

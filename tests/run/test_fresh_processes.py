@@ -20,6 +20,9 @@ from sigmabench.harness.records.verdict import verdict
 from sigmabench.harness.studies import fresh
 from sigmabench.harness.studies.run.joined import joined
 
+#: A study is made again for each process.
+pytestmark = pytest.mark.thorough
+
 ASKED = (
     *("run", "lenet-digits", "--formats", "FP32,INT8", "--mc", "2", "--batch", "2"),
     *("--limit", "40", "--seeds", "1", "--seconds", "0.02", "--processes", "2"),
@@ -106,7 +109,6 @@ def test_no_processes_get_one_sentence(tmp_path, count):
     assert "--processes is" in asked(tmp_path, "--processes", count, status=2)
 
 
-@pytest.mark.thorough
 def test_a_real_process_measures_and_a_killed_one_gets_one_sentence(tmp_path, monkeypatch):
     asked(tmp_path)
     assert {len(one.body.timing.processes) for one in records(tmp_path)} == {2}

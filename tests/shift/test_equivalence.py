@@ -210,6 +210,7 @@ def test_draws_of_a_loss_are_those_of_a_loop_over_resamples():
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "nll", "skewed nll", "ece"])
+@pytest.mark.thorough
 def test_at_the_margin_either_claim_is_made_once_in_twenty(metric, monkeypatch):
     """The truth lies at the margin, so both are false; the bound is exceeded once in 2,500.
 
@@ -487,6 +488,7 @@ def test_a_format_is_compared_with_the_float_of_its_own_noise():
     assert found.reference("INT8") == "FP32"
 
 
+@pytest.mark.thorough
 def test_contrasts_tell_how_far_another_draw_of_the_passes_would_have_come_out():
     """The truth is what 300 draws differ by; the estimate from one of them is of that size."""
     images, classes, passes = 400, 5, 50

@@ -129,6 +129,7 @@ def test_images_are_the_corrupted_ones(whole: tuple[Path, list[ShiftRecord]]) ->
     np.testing.assert_array_equal(record.array("correct"), right)
 
 
+@pytest.mark.thorough
 def test_workers_change_nothing(whole: tuple[Path, list[ShiftRecord]], tmp_path: Path) -> None:
     same(run(tmp_path, plan(), workers=2), whole[1])
 

@@ -405,6 +405,7 @@ def test_training_leaves_out_what_cannot_be_read(root: Path, tmp_path: Path) -> 
     assert (found.metadata["train_images"], found.metadata["validation"]["images"]) == (15, 5)
 
 
+@pytest.mark.thorough
 def test_norms_keeps_mopeds_sigma_and_fits_batch_norm(root: Path, tmp_path: Path) -> None:
     net = network()
     net.load_state_dict(downloaded())

@@ -157,6 +157,7 @@ def test_weights_and_what_has_no_effect_are_no_part_of_it() -> None:
     assert network_digest(once, SHAPE) != network_digest(once, (1, 9, 9))
 
 
+@pytest.mark.thorough
 def test_another_process_sees_the_same_digest() -> None:
     program = (
         "from test_versions import Net, SHAPE, network_digest\nprint(network_digest(Net(), SHAPE))"
