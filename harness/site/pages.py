@@ -31,6 +31,7 @@ from .charts import PageCharts, PlacedChart, SiteFiles, safe_name
 from .parts import ShownStudy, shown_document, shown_study
 from .record_page import brief, record_page
 from .stored import Stored, StoredRecord, groups, told_of
+from .submitted_page import shown_bundles
 
 #: Pages that every page links to, by what they are called.
 NAVIGATION = {
@@ -39,6 +40,7 @@ NAVIGATION = {
     "machines.html": "Machines",
     "history.html": "History",
     "records.html": "Records",
+    "submitted.html": "Submitted",
 }
 #: What asv's results say, of a room that another build may lack.
 _DOCUMENTS = Deferred("sigmabench.harness.history.history:documents")
@@ -129,6 +131,7 @@ class SitePages:
         yield "peers.html", self._peers()
         yield "history.html", self._history()
         yield "machines.html", self._machines()
+        yield "submitted.html", self._submitted()
         yield from self._record_lists()
         yield from self._records()
         yield "index.html", self._overview(glances, overview)
@@ -168,6 +171,14 @@ class SitePages:
         return self._page(
             "history.html.jinja", "history.html", title="History", shown=shown, reason=reason,
             script=charts.script,
+        )  # fmt: skip
+
+    def _submitted(self) -> str:
+        charts = PageCharts(self.files, "submitted")
+        bundles = shown_bundles(self.stored.results, charts, self.files)
+        return self._page(
+            "submitted.html.jinja", "submitted.html", title="Submitted by others",
+            bundles=bundles, script=charts.script,
         )  # fmt: skip
 
     def _machines(self) -> str:

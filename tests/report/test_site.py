@@ -77,7 +77,9 @@ def linked(pages: dict[str, Document]) -> Iterator[tuple[str, str, str]]:
 
 
 def test_every_page_is_there(pages: dict[str, Document], made: list[RunRecord]) -> None:
-    own = {f"{name}.html" for name in ("index", "peers", "history", "machines", "records")}
+    own = {
+        f"{name}.html" for name in ("index", "peers", "history", "machines", "records", "submitted")
+    }
     assert own < set(pages)
     assert {"workload-lenet-digits.html", "workload-synthetic.html"} < set(pages)
     assert sum(name.startswith("records/") for name in pages) == len(made)
@@ -432,6 +434,29 @@ def test_one_machine_of_two_cores_is_two_places(
     out = site(stored(tmp_path / "results", made), tmp_path / "site")
     page = Document((out / "workload-synthetic.html").read_text())
     assert len({a["data-group"] for _, a in page.elements if "data-group" in a}) == 2
+
+
+def test_what_others_submit_is_shown_as_theirs_and_checked(
+    tmp_path: Path, patched: pytest.MonkeyPatch
+) -> None:
+    from sigmabench.harness.bundle.submitted import Submitted
+    from sigmabench.harness.bundle.verify import Verified, VerifiedRecord
+
+    theirs = grid("synthetic", on("7"))
+    records = tuple(VerifiedRecord("run", one, (), (), (), ()) for one in theirs)
+    good = Submitted(Path("good.zip"), Verified("good", f"Ada {MARKUP}", "1", 0, records, (), ()))
+    bad = Submitted(Path("bad.zip"), None, "It is damaged.")
+    with patched.context() as patch:
+        where = "sigmabench.harness.site.submitted_page.community"
+        patch.setattr(where, lambda results: [bad, good])
+        out = site(stored(tmp_path / "results", grid("synthetic")[:2]), tmp_path / "site")
+    words = Document((out / "submitted.html").read_text()).text
+    for told in ("It is damaged.", f"Ada {MARKUP}", "closed division", "nothing contradicts"):
+        assert told in words
+    assert "T = 50 passes" in words
+    shown = (theirs[0].fingerprint.machine or on("7").machine).hash  # type: ignore[union-attr]
+    assert shown not in (out / "machines.html").read_text()
+    assert len(list((out / "records").iterdir())) == 2
 
 
 @pytest.mark.slow
