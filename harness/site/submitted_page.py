@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,10 +88,8 @@ def _documents(
             continue
         seen.add(kind)
         for place, group in enumerate(by_machine(mine)):
-            try:
+            where = visible(group[0].fingerprint.shown)
+            with suppress(UserError):  # of records that lack others beside them nothing is said
                 for number, each in enumerate(documents(study, group, None, {})):
                     called = f"submitted-{name}-{study.name}-{place}-{number}"
-                    where = visible(group[0].fingerprint.shown)
                     yield where, shown_document(each, called, charts, files)
-            except UserError:  # the study says nothing of records that lack others beside them
-                continue
