@@ -22,11 +22,13 @@ from .quantize.calibrate import calibrate
 from .quantize.fold import fold, sampled_parameters
 from .quantize.options import Options
 from .quantize.ptq import quantize
+from .race.networks import NETWORKS
 from .training.train import train
 from .workload.workload import Workload, resolve_workload
 
 __all__ = [
     "BACKENDS",
+    "NETWORKS",
     "Chain",
     "CropAndFlip",
     "OneCycle",

@@ -1,6 +1,7 @@
-"""asv benchmarks over the embedded workload: what changed, across commits.
+"""asv benchmarks: what changed in speed, memory, size and quality, across commits (docs/asv.md).
 
-asv flags upward steps alone, so everything here is better when lower: seconds, error, NLL, ECE and
-bytes. Every benchmark has an explicit version; raise it when what it measures changes, and leave it
-alone otherwise, or its history is lost.
+They ask `sigmabench.harness.api` alone, import at every commit, and skip what a commit lacks. asv
+flags upward steps, so everything here is better when lower. Every benchmark has an explicit
+version; raise it when what it measures changes, and leave it alone otherwise, or its history is
+lost.
 """

@@ -28,7 +28,7 @@ FORMATS = ("table", "wide", "fidelity", "size", "paper", "markdown", "csv")
 _PATH = click.Path(path_type=Path)
 
 
-class _Problems:
+class Problems:
     """What could not be read; each is told once, after what could."""
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ def report(
     """
     if not results.is_dir():
         raise UserError(f"There is no results directory {results}; run something first.")
-    problems = _Problems()
+    problems = Problems()
     if site is not None:
         _site(results, site, problems)
     elif listed:
@@ -99,7 +99,7 @@ def report(
     problems.tell()
 
 
-def _site(results: Path, out: Path, problems: _Problems) -> None:
+def _site(results: Path, out: Path, problems: Problems) -> None:
     """Every page, whole or not at all."""
     from ..site.build import write_site
     from .terminal import progress
@@ -115,7 +115,7 @@ def _report(
     home: str | None,
     chosen: Mapping[str, str | None],
     how: tuple[Path | None, str, bool],
-    problems: _Problems,
+    problems: Problems,
 ) -> None:
     from ..records.chosen import Chosen
     from ..records.run_record import for_tables
@@ -191,7 +191,7 @@ def _show_text(study: Study, records: Sequence[Record[Any, Any]], form: str) -> 
                     echo(table.rstrip("\n"))
 
 
-def _list(results: Path, as_json: bool, problems: _Problems) -> None:
+def _list(results: Path, as_json: bool, problems: Problems) -> None:
     from ..core.sheet import Column, RichSheet, Sheet
     from ..records.store import strangers
 
@@ -216,7 +216,7 @@ def _list(results: Path, as_json: bool, problems: _Problems) -> None:
     show(RichSheet(Sheet(f"Records in {results}", (*columns, machine), rows, {})))
 
 
-def _every_record(results: Path, problems: _Problems) -> Iterator[tuple[str, Record[Any, Any]]]:
+def _every_record(results: Path, problems: Problems) -> Iterator[tuple[str, Record[Any, Any]]]:
     """With the name of the first study that has such records."""
     from ..records.store import Store
 

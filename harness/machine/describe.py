@@ -61,7 +61,7 @@ _PACKAGE = Path(__file__).parents[1]
 #: What of the package tells and judges results, and can change none that is stored. A module not
 #: named here counts as computing: a record too many is measured again rather than one too few.
 _TELLING = (
-    "api.py", "bundle/*", "claims/*", "cli/*", "report/*", "training/*",
+    "api.py", "bundle/*", "claims/*", "cli/*", "history/*", "report/*", "training/*",
     *(
         f"core/{name}.py"
         for name in (
@@ -114,6 +114,11 @@ def fingerprint() -> Fingerprint:
         cpu_quota=quota(),
         computing=computing_hash(),
     )
+
+
+def this_machine() -> Machine:
+    """The identity of the machine that this process runs on; PyTorch is not loaded."""
+    return _identity(*_processor())
 
 
 def _identity(cpu: str, isa: tuple[str, ...]) -> Machine:

@@ -126,7 +126,7 @@ class Fingerprint:
     def shown(self) -> str:
         """The machine in words: the processor's name and what sets it apart."""
         cores = f"{self.cores} core{'' if self.cores == 1 else 's'}"
-        told = [self.cpu, *_units(self.isa), cores]
+        told = [self.cpu, *units_of(self.isa), cores]
         if self.cpu_quota is not None:
             told.append(f"CPU quota {plural(self.cpu_quota, 'core')}")
         named = IN_PART if self.machine is None else f"machine {self.machine.hash}"
@@ -139,8 +139,8 @@ def _place(made: Fingerprint) -> tuple[object, ...]:
     return made.machine.hash, made.cores, made.cpu_quota
 
 
-def _units(isa: tuple[str, ...]) -> list[str]:
-    """What multiplies int8, which two machines of one name most often differ in."""
+def units_of(isa: tuple[str, ...]) -> list[str]:
+    """What multiplies int8, in words: two machines of one name most often differ in it."""
     vector = next((name for flag, name in _INT8_UNITS.items() if flag in isa), None)
     if vector is None:
         return []

@@ -1,0 +1,1 @@
+"""What asv measured across commits: read, judged and shown; and the machines that asv names."""

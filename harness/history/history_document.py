@@ -1,0 +1,304 @@
+"""The series of one machine as tables, figures and sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
+from itertools import groupby
+from typing import Any
+
+from ..core import words as text
+from ..core.document import Document, Words, with_notes
+from ..core.figure import Figure, Look, Panel, Points, Rule, Scale, Tone, numbers
+from ..core.formats import FORMATS
+from ..core.sheet import Column, Sheet
+from .asv_results import SeriesPoint, TrackedSeries
+from .change_points import ABSENT, LEAST, LevelChange, available, changes
+
+Changed = list[tuple[TrackedSeries, list[LevelChange]]]
+
+_TONES: tuple[Tone, ...] = ("blue", "vermillion", "green", "orange", "purple", "sky", "ink")
+_WIDTH, _ROW = 7.0, 2.0  # inches
+_LABELLED = 16  # commits of an axis at most
+#: The parameter whose values share a panel.
+_SHARED = ("format", "bits", "part")
+
+
+def document(name: str, found: Sequence[TrackedSeries], unread: Sequence[str] = ()) -> Document:
+    """What is shown of one machine and environment.
+
+    Args:
+        name: how files of it begin.
+        found: its series, at least one.
+        unread: sentences on files that could not be read.
+    """
+    changed = [(one, changes(one)) for one in found]
+    machine, environment = found[0].machine, found[0].environment
+    title = f"History on {machine.shown}"
+    lines = (
+        f"{text.plural(len(_commits(found)), 'commit')} with {environment}.",
+        *(() if available() else (ABSENT,)),
+        *unread,
+    )
+    conclusions = tuple(_conclusions(changed))
+    sheets = (_change_sheet(changed), _series_sheet(changed))
+    head = [Words(title, "bold"), *map(Words, lines), Words(), *map(Words, conclusions)]
+    return Document(
+        name=name,
+        blocks=(*head, *with_notes(sheets)),
+        values={
+            "machine": machine.name,
+            "shown": machine.shown,
+            "environment": environment,
+            "series": [_told(one, steps) for one, steps in changed],
+        },
+        title=title,
+        lines=lines,
+        conclusions=conclusions,
+        sheets=tuple(sheet for sheet in sheets if sheet.rows),
+        data={"series": list(_rows(found))},
+        figures=lambda: tuple(_figures(changed)),
+    )
+
+
+def is_worse(one: TrackedSeries, step: LevelChange) -> bool:
+    """Whether the new level is the worse one."""
+    return (step.after > step.before) == (one.better == "lower")
+
+
+def _conclusions(changed: Changed) -> Iterator[str]:
+    steps = [(one, step) for one, found in changed for step in found]
+    total = text.plural(len(changed), "series", "series")
+    if not steps:
+        if available():
+            yield f"None of {total} changed its level."
+        return
+    worse = sum(is_worse(*pair) for pair in steps)
+    many = sum(bool(found) for _, found in changed)
+    yield (
+        f"{many} of {total} changed {text.verb(many, 'its', 'their')} level: "
+        f"{text.plural(worse, 'change')} for the worse and {len(steps) - worse} for the better."
+    )
+    now = [(one, found[-1]) for one, found in changed if found and is_worse(one, found[-1])]
+    for one, step in sorted(now, key=lambda pair: -abs(pair[1].share or 1.0))[:3]:
+        yield (
+            f"{one.name} is {_change(step)} since {_short(one.points[step.at])}: "
+            f"{_number(step.before)} before, {_number(step.after)} after ({_unit(one)})."
+        )
+
+
+def _change_sheet(changed: Changed) -> Sheet:
+    """Every change, the youngest first."""
+    steps = [(one, step) for one, found in changed for step in found]
+    steps.sort(key=lambda pair: (-pair[0].points[pair[1].at].date, pair[0].name))
+    rows = tuple(
+        (
+            one.name,
+            _short(one.points[step.at]),
+            _day(one.points[step.at]),
+            _number(step.before),
+            _number(step.after),
+            _change(step),
+            "worse" if is_worse(one, step) else "better",
+        )
+        for one, step in steps
+    )
+    columns = (
+        Column("benchmark", numeric=False),
+        Column("first commit", "of the new level", numeric=False, whole=True),
+        Column("its date", numeric=False, whole=True),
+        Column("before"),
+        Column("after"),
+        Column("change"),
+        Column("it is", numeric=False),
+    )
+    notes = (
+        "Levels are means. A change is at the commit named or after the measured one before it. "
+        f"Of what is measured, changes below {100 * LEAST:.0f} % are not told, nor what a single "
+        "commit shows; what is counted or computed from seeds changes wherever it differs.",
+    )
+    return Sheet("Changes of level, the youngest first", columns, rows, {}, notes=notes)
+
+
+def _series_sheet(changed: Changed) -> Sheet:
+    """Every series, a heading for each benchmark."""
+    rows: list[tuple[str, ...]] = []
+    headings: dict[int, str] = {}
+    for benchmark, same in groupby(changed, key=lambda pair: pair[0].benchmark):
+        group = list(same)
+        one = group[0][0]
+        headings[len(rows)] = f"{benchmark} ({_unit(one)}; {one.better} is better)"
+        rows += [_series_cells(one, steps) for one, steps in group]
+    columns = (
+        Column("parameters", numeric=False),
+        Column("commits"),
+        Column("first"),
+        Column("latest"),
+        Column("latest", "against first"),
+        Column("level since", numeric=False, whole=True),
+    )
+    return Sheet("Every series", columns, tuple(rows), headings)
+
+
+def _series_cells(one: TrackedSeries, steps: Sequence[LevelChange]) -> tuple[str, ...]:
+    first, latest = one.points[0], one.points[-1]
+    whole = LevelChange(len(one.points) - 1, first.value, latest.value)
+    return (
+        ", ".join(value for _, value in one.parameters) or text.MISSING,
+        str(len(one.points)),
+        _number(first.value),
+        _number(latest.value),
+        _change(whole),
+        _short(one.points[steps[-1].at if steps else 0]),
+    )
+
+
+def _figures(changed: Changed) -> Iterator[Figure]:
+    """One for each benchmark with at least two commits."""
+    for benchmark, same in groupby(changed, key=lambda pair: pair[0].benchmark):
+        group = [pair for pair in same if len(pair[0].points) > 1]
+        if group:
+            yield _figure(benchmark, group)
+
+
+def _figure(benchmark: str, group: Changed) -> Figure:
+    commits = _commits([one for one, _ in group])
+    places = {point.commit: place for place, point in enumerate(commits)}
+    panels: dict[str, Changed] = {}
+    for one, steps in group:
+        panels.setdefault(_apart(one), []).append((one, steps))
+    columns = min(2, len(panels))
+    shown = tuple(_panel(title, lines, places, commits) for title, lines in panels.items())
+    one = group[0][0]
+    better = f"{one.better} is better"
+    return Figure(
+        name=benchmark.replace(".", "-").lower(),
+        title=f"{benchmark}, {better}",
+        description=(
+            f"{benchmark} in {_unit(one)} over {len(commits)} commits from the oldest to the "
+            f"youngest; {better}. Dotted lines stand where a level changed."
+        ),
+        panels=shown,
+        height=_ROW * -(-len(shown) // columns) + 0.8,
+        width=_WIDTH,
+        columns=columns,
+        heading=f"{benchmark} ({_unit(one)})",
+        label="commit",
+        legend=4,
+    )
+
+
+def _panel(
+    title: str, lines: Changed, places: dict[str, int], commits: Sequence[SeriesPoint]
+) -> Panel:
+    step = -(-len(commits) // _LABELLED)
+    marks: list[Any] = []
+    for number, (one, found) in enumerate(lines):
+        label = _together(one)
+        marks.append(
+            Points(
+                numbers(places[point.commit] for point in one.points),
+                numbers(point.value for point in one.points),
+                _look(label, number),
+                label,
+            )
+        )
+        marks += [
+            Rule(x=(places[one.points[change.at].commit] - 0.5,), line="dotted") for change in found
+        ]
+    ticks = tuple(float(place) for place in range(0, len(commits), step))
+    names = tuple(_short(commits[int(place)]) for place in ticks)
+    axis = Scale("", -0.5, len(commits) - 0.5, ticks=ticks, names=names, turned=60.0, small=True)
+    return Panel(tuple(marks), axis, Scale(about=4), title=title)
+
+
+def _look(label: str, number: int) -> Look:
+    if label in FORMATS:
+        return Look(format=label)
+    return Look(tone=_TONES[number % len(_TONES)], marker="circle")
+
+
+def _apart(one: TrackedSeries) -> str:
+    """What a series does not share a panel across."""
+    return ", ".join(
+        value if name in ("network", "format") else f"{name} {value}"
+        for name, value in one.parameters
+        if name not in _SHARED
+    )
+
+
+def _together(one: TrackedSeries) -> str:
+    """What tells the lines of a panel apart."""
+    shared = [(name, value) for name, value in one.parameters if name in _SHARED]
+    return ", ".join(f"{value} bits" if name == "bits" else value for name, value in shared)
+
+
+def _commits(found: Sequence[TrackedSeries]) -> list[SeriesPoint]:
+    """A point of each commit, the oldest first."""
+    every = {point.commit: point for one in found for point in one.points}
+    return sorted(every.values(), key=lambda point: (point.date, point.commit))
+
+
+def _told(one: TrackedSeries, steps: Sequence[LevelChange]) -> dict[str, Any]:
+    return {
+        "benchmark": one.benchmark,
+        "parameters": dict(one.parameters),
+        "unit": one.unit,
+        "better": one.better,
+        "points": [
+            {"commit": point.commit, "date": _day(point), "value": point.value}
+            for point in one.points
+        ],
+        "changes": [
+            {
+                "commit": one.points[step.at].commit,
+                "after_commit": one.points[step.at - 1].commit,
+                "before": step.before,
+                "after": step.after,
+                "worse": is_worse(one, step),
+            }
+            for step in steps
+        ],
+    }
+
+
+def _rows(found: Sequence[TrackedSeries]) -> Iterator[dict[str, Any]]:
+    for one in found:
+        for point in one.points:
+            yield {
+                "machine": one.machine.name,
+                "environment": one.environment,
+                "benchmark": one.name,
+                "unit": one.unit,
+                "better": one.better,
+                "commit": point.commit,
+                "date": _day(point),
+                "value": point.value,
+            }
+
+
+def _short(point: SeriesPoint) -> str:
+    return point.commit[:8]
+
+
+def _day(point: SeriesPoint) -> str:
+    try:
+        return datetime.fromtimestamp(point.date / 1000, timezone.utc).date().isoformat()
+    except (OverflowError, ValueError, OSError):
+        return text.MISSING
+
+
+def _unit(one: TrackedSeries) -> str:
+    return one.unit or "a number"
+
+
+def _number(value: float) -> str:
+    """To four digits, and no exponent where that can be helped."""
+    if value and not 1e-4 <= abs(value) < 1e9:
+        return f"{value:.3e}"
+    return f"−{text.significant(-value, 4)}" if value < 0 else text.significant(value, 4)
+
+
+def _change(step: LevelChange) -> str:
+    share = step.share
+    return text.MISSING if share is None else f"{text.signed(100 * share, 1)} %"

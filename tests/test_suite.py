@@ -1,0 +1,235 @@
+"""The asv suite: what it asks of the library, how ratios are made, and old commits import it."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SUITE = ROOT / "suite"
+MODULES = sorted(SUITE.glob("*.py"))
+BENCHMARK = re.compile(r"(time|timeraw|mem|peakmem|track)_")
+PLUGIN = "asv_machine.py"
+#: A commit is imported from a folder: what is installed, editable too, stands back.
+_DISCOVER = """
+import sys, json
+sys.meta_path = [one for one in sys.meta_path if "editable" not in type(one).__module__]
+sys.path.insert(0, sys.argv[1])
+from asv_runner.discovery import list_benchmarks
+with open(sys.argv[3], "w") as file:
+    list_benchmarks(sys.argv[2], file)
+from suite import common, prepared
+from sigmabench import harness
+assert all(place.startswith(sys.argv[1]) for place in harness.__path__), harness.__path__
+prepared.cells = lambda: [("lenet5", "INT8")]
+prepared.SAMPLED = {}
+print(json.dumps({"absent": common.ABSENT, "prepared": list(prepared.prepare().values())}))
+"""
+
+
+@pytest.fixture
+def race(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT))
+    return import_module("suite.race")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
+def test_the_library_is_asked_through_its_api_alone(path: Path) -> None:
+    asked = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sigmabench"):
+            asked |= {f"{node.module}.{alias.name}" for alias in node.names}
+        if isinstance(node, ast.Import):
+            asked |= {one.name for one in node.names if one.name.startswith("sigmabench")}
+    of_plugin = {"sigmabench.harness.history.asv_plugin.install"} if path.name == PLUGIN else set()
+    assert asked <= {"sigmabench.harness.api"} | of_plugin
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
+def test_every_benchmark_has_a_version_of_its_own_choosing(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            methods = [one.name for one in node.body if isinstance(one, ast.FunctionDef)]
+            set_here = {
+                target.id
+                for one in node.body
+                if isinstance(one, ast.Assign)
+                for target in one.targets
+                if isinstance(target, ast.Name)
+            }
+            assert "version" in set_here or not any(map(BENCHMARK.match, methods)), node.name
+        if isinstance(node, ast.FunctionDef) and BENCHMARK.match(node.name):
+            assert f"{node.name}" in path.read_text().partition("for _function in (")[2]
+
+
+class Clock:
+    """Time that passes only where work is done."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.log: list[str] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def work(self, name: str, seconds: float) -> None:
+        self.log.append(name)
+        self.now += seconds
+
+
+def visited(race: ModuleType, clock: Clock, ours: Callable[[], None], count: int) -> list[Any]:
+    one = race.Contestant("x", ours, lambda: clock.work("reference", 2.0), count)
+    return race.visit(one, lambda: clock.work("gauge", 6.0), clock)
+
+
+@pytest.fixture
+def clock(race: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(race.reference, "hashing", lambda units: made.work("hash", 4.0))
+    return made
+
+
+def test_turns_alternate_strictly(race: ModuleType, clock: Clock) -> None:
+    found = visited(race, clock, lambda: clock.work("ours", 3.0), 4)
+    warm = ["ours", "reference"]
+    assert clock.log == [*warm, "reference", *["ours", "reference"] * 4, "gauge", "hash"]
+    assert found == [race.Turn(2.0, 3.0, 2.0, 1.5)] * 4
+    assert found[0].ratio == 1.5
+
+
+def test_a_drift_cancels(race: ModuleType) -> None:
+    rates = [1.0 + 0.02 * k for k in range(21)]
+    turns = [
+        race.Turn(2 * rates[k], 3 * rates[k + 1], 2 * rates[k + 2], 1.0) for k in range(0, 18, 2)
+    ]
+    assert race.summary([turns], 1.0)["ratio"] == pytest.approx(1.5, rel=1e-3)
+    assert race.summary([turns], 1.0)["seconds"] > 3.0
+
+
+def test_disturbed_turns_and_processes_do_not_count(race: ModuleType) -> None:
+    quiet, loud = race.Turn(2.0, 3.0, 2.0, 1.02), race.Turn(2.1, 4.5, 2.1, 1.3)
+    odd = race.Turn(2.0, 30.0, 2.0, 1.0)
+    mixed = [quiet] * 9 + [loud] * 30 + [odd] * 2
+    assert race.quiet_level({"x": [mixed, [loud] * 40]}) == 1.02
+    found = race.summary([mixed, [loud] * 40, [quiet] * 8 + [loud] * 20], 1.0)
+    assert found["ratio"] == 1.5
+    assert (found["turns"], found["undisturbed"]) == (109, 19)
+    assert race.summary([[loud] * 40], 1.0)["ratio"] == pytest.approx(4.5 / 2.1)
+
+
+def test_the_race_goes_on_until_most_processes_were_undisturbed(race: ModuleType) -> None:
+    quiet, loud = [race.Turn(2.0, 3.0, 2.0, 1.0)] * 20, [race.Turn(2.0, 3.0, 2.0, 1.4)] * 20
+    assert race.enough({"x": [quiet, loud, quiet]}, 1.0)
+    assert not race.enough({"x": [quiet, loud, loud]}, 1.0)
+    assert not race.enough({"x": [quiet] * 3, "y": [loud, loud, quiet]}, 1.0)
+    assert race.enough({"x": [quiet] * 3, "once": [loud]}, 1.0)
+
+
+def test_what_several_processes_say_is_their_median(race: ModuleType) -> None:
+    processes = [[race.Turn(2.0, own, 2.0, 1.0)] * 10 for own in (3.0, 9.0, 3.2)]
+    assert race.summary(processes, 1.0)["ratio"] == 1.6
+
+
+def test_a_process_of_its_own_hands_over_what_it_finds(race: ModuleType, tmp_path: Path) -> None:
+    made = {
+        "x": lambda: race.Contestant("x", lambda: None, lambda: None, 2),
+        "none": lambda: (_ for _ in ()).throw(NotImplementedError("no such thing")),
+    }
+    out = tmp_path / "out.json"
+    race._in_a_fork(lambda: race._race(made, out, False))
+    told = json.loads(out.read_text())
+    assert told["absent"] == {"none": {"lacks": "no such thing"}}
+    assert len(told["taken"]["x"]) == 2 * race.LAPS
+    with pytest.raises(RuntimeError, match="ended with status"):
+        race._in_a_fork(lambda: 1 / 0)
+
+
+def test_the_lowest_gauge_is_kept_beside_the_environment(
+    race: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ASV_ENV_DIR", raising=False)
+    assert race._remembered() == float("inf")
+    monkeypatch.setenv("ASV_ENV_DIR", str(tmp_path))
+    assert race._remembered() == float("inf")
+    race._remember(1.25)
+    assert race._remembered() == 1.25
+    (tmp_path / "sigmabench-quiet.json").write_text("damaged")
+    assert race._remembered() == float("inf")
+
+
+def test_the_reference_depends_on_no_array_of_ours(race: ModuleType) -> None:
+    race.reference.hashing(1)
+    race.reference.product(16, 2)()
+
+
+@pytest.mark.parametrize(
+    ("reason", "raised"), [("lacks", NotImplementedError), ("failed", RuntimeError)]
+)
+def test_what_is_lacking_is_skipped_and_what_failed_fails(
+    race: ModuleType, reason: str, raised: type[Exception]
+) -> None:
+    common = import_module("suite.common")
+
+    def make() -> None:
+        raise NotImplementedError("none") if reason == "lacks" else KeyError("none")
+
+    made, why = common.tried(make)
+    assert made is None
+    assert list(why) == [reason]
+    with pytest.raises(raised, match="none"):
+        common.check(why)
+    assert common.tried(lambda: 3) == (3, {})
+
+
+@pytest.mark.slow
+def test_old_commits_import_the_suite_and_skip_what_they_lack(tmp_path: Path) -> None:
+    pytest.importorskip("asv_runner")
+    every = subprocess.run(
+        ["git", "log", "--reverse", "--format=%H"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.split()
+    if len(every) < 100:
+        pytest.skip("the history is not here: a shallow clone")
+    chosen = [every[1], every[10], every[len(every) // 4], every[len(every) // 2], every[-1]]
+    known = [discovered(commit, tmp_path / commit) for commit in chosen]
+    assert len({tuple(sorted(names)) for names, _ in known}) == 1
+    assert len(known[0][0]) > 20
+    assert "harness.api" in known[0][1]["absent"]  # from before there was one
+    assert not known[1][1]["absent"]
+    for _, told in known:  # nothing is compiled there
+        assert all({"lacks"} & {*one, *one.get("pass", {})} for one in told["prepared"]), told
+
+
+def discovered(commit: str, folder: Path) -> tuple[set[str], dict[str, object]]:
+    """Benchmarks that asv finds with the library of a commit, and what the suite says of it."""
+    home = folder / "sigmabench"
+    home.mkdir(parents=True)
+    there = subprocess.run(
+        ["git", "ls-tree", "--name-only", commit, "harness", "workloads"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    packed = subprocess.run(
+        ["git", "archive", commit, *there], cwd=ROOT, capture_output=True, check=True
+    ).stdout
+    subprocess.run(["tar", "-x", "-C", str(home)], input=packed, check=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", _DISCOVER, str(folder), str(SUITE), str(folder / "found.json")],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": "", "SIGMABENCH_PROFILE": "quick"},
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    names = {one["name"] for one in json.loads((folder / "found.json").read_text())}
+    return names, json.loads(ran.stdout.splitlines()[-1])
