@@ -42,9 +42,8 @@ BATCHES = by_profile([1], [1, 32], [1, 8, 32])
 #: σ bits of the sampler, by the format that has them.
 SAMPLED = {8: "INT8", 4: "INT8_SIGMA4", 2: "INT8_SIGMA2", 1: "INT8_SIGMA1"}
 
-#: In quick, five samples of one process: fewer than asv's test of a difference needs, so that
-#: absolute times are kept and shown, and ratios to a reference decide.
-REPEAT = by_profile(5, 10, 20)
+#: Samples of a time; asv sets up anew for each, and so waits for a quiet moment.
+REPEAT = by_profile(8, 10, 20)
 ROUNDS = by_profile(1, 2, 2)
 
 SAMPLER = "sampler"  # a network whose weights alone are drawn

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from . import quiet
 from .common import (
     BATCHES,
     LEFT_OUT,
@@ -23,6 +24,7 @@ def setup_cache() -> dict[tuple[str, str], dict[str, Any]]:
     """By network and format: why there is none, else its bytes on disk, why it does not run, and
     the bytes that a pass moves by batch. The files lie in asv's folder of the cache, where
     benchmarks run."""
+    quiet.learn()
     return prepare()
 
 

@@ -11,6 +11,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+Work = Callable[[], None]
+
 _DATA = bytes(1 << 20)
 #: What a fresh interpreter imports, of its standard library: about as long as our command line.
 _IMPORTS = (
@@ -20,13 +22,12 @@ _IMPORTS = (
 
 def hashing(units: int) -> None:
     """SHA-256 of so many MiB: a chain in which every step waits for the one before, so that its
-    time follows the core's clock and hardly anything else. It becomes 4 % longer beside a busy
-    neighbour on the same core; products of matrices, which fill the core, become 40 % longer."""
+    time follows the core's clock and hardly anything else."""
     for _ in range(units):
         hashlib.sha256(_DATA).digest()
 
 
-def product(side: int = 256, count: int = 5) -> Callable[[], None]:
+def product(side: int = 256, count: int = 5) -> Work:
     """So many products of two float32 matrices by PyTorch, on one core, into memory that was
     written to before: they suffer where `hashing` does not."""
     import torch

@@ -196,13 +196,19 @@ def _values(
             continue
         for chosen, value in zip(itertools.product(*parameters), values, strict=False):
             if _is_number(value):
-                yield (name, chosen), float(value)
+                yield (name, tuple(map(_unquoted, chosen))), float(value)
 
 
 def _are_lists_of_text(value: Any) -> bool:
     return isinstance(value, list) and all(
         isinstance(one, list) and all(isinstance(text, str) for text in one) for one in value
     )
+
+
+def _unquoted(parameter: str) -> str:
+    """A parameter as a person writes it: asv keeps what Python would."""
+    quoted = len(parameter) > 1 and parameter[0] == parameter[-1] and parameter[0] in "'\""
+    return parameter[1:-1] if quoted else parameter
 
 
 def _is_number(value: Any) -> bool:

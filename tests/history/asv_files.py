@@ -53,7 +53,8 @@ def result(
         folder: of the results.
         name: of the machine.
         number: of the commit, which is its date and its hash.
-        values: by benchmark, the values of each parameter and the results of their product.
+        values: by benchmark, the values of each parameter, as Python writes them, and the results
+            of their product.
         version: of the benchmarks.
         layout: of the file.
         python: version.

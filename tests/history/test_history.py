@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
                 number,
                 {
                     **files.sampler([value if name[-1] == "a" else 5.0 + number % 2 / 100, NAN]),
-                    "quality.Scores.track_accuracy": ([["INT8"]], [90.0 if number < 6 else 95.0]),
+                    "quality.Scores.track_accuracy": ([["'INT8'"]], [90.0 if number < 6 else 95.0]),
                 },
             )
     return tmp_path
@@ -89,7 +89,7 @@ def test_asv_itself_writes_what_is_read(tmp_path: Path) -> None:
     params = {"machine": "m", "cpu": "c"}
     made = results.Results(params, {"torch": "2.14.1"}, "ab" * 20, 5000, "3.11", "env", {})
     name = "passes.Pass.time_passes"
-    shown = {"name": name, "version": "1", "params": [["lenet5"], ["INT8", "FP32", "BF16"]]}
+    shown = {"name": name, "version": "1", "params": [["'lenet5'"], ["'INT8'", "'FP32'", "'BF16'"]]}
     taken = [[0.5, 0.25, 0.75], None, None]
     from asv.runner import BenchmarkResult
 

@@ -25,7 +25,7 @@ from sigmabench.harness.history.asv_plugin import machine_name  # noqa: E402
 
 #: Per cent of the blocks that are drawn twice: for what has to be found, and for the least that is.
 SLOWER = 15
-STEPS = (8, 10, 12, 14, 18)
+STEPS = (8, 10, 11, 12, 14)
 #: Kinds of comparison: the edit, whether the sampler's benchmarks run alone, and how many of them.
 Kind = tuple[Edit, bool, int]
 KINDS: dict[str, Kind] = {
