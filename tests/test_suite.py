@@ -19,11 +19,12 @@ SUITE = ROOT / "suite"
 MODULES = sorted(SUITE.glob("*.py"))
 BENCHMARK = re.compile(r"(time|timeraw|mem|peakmem|track)_")
 PLUGIN = "asv_machine.py"
-#: A commit is imported from a folder: what is installed, editable too, stands back.
+#: The library is that of a folder, whatever is installed.
 _DISCOVER = """
-import sys, json
-sys.meta_path = [one for one in sys.meta_path if "editable" not in type(one).__module__]
-sys.path.insert(0, sys.argv[1])
+import json, sys, types
+library = types.ModuleType("sigmabench")
+library.__path__ = [sys.argv[1] + "/sigmabench"]
+sys.modules["sigmabench"] = library
 from asv_runner.discovery import list_benchmarks
 with open(sys.argv[3], "w") as file:
     list_benchmarks(sys.argv[2], file)
@@ -267,7 +268,7 @@ def discovered(commit: str, folder: Path) -> tuple[set[str], dict[str, object]]:
         cwd=folder,
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": "", "SIGMABENCH_PROFILE": "quick"},
+        env={**os.environ, "SIGMABENCH_PROFILE": "quick"},
     )
     assert ran.returncode == 0, ran.stderr[-2000:]
     names = {one["name"] for one in json.loads((folder / "found.json").read_text())}

@@ -41,7 +41,7 @@ def document(name: str, found: Sequence[TrackedSeries], unread: Sequence[str] = 
         *unread,
     )
     conclusions = tuple(_conclusions(changed))
-    sheets = (_change_sheet(changed), _series_sheet(changed))
+    sheets = (_change_sheet(changed), *_series_sheets(changed))
     head = [Words(title, "bold"), *map(Words, lines), Words(), *map(Words, conclusions)]
     return Document(
         name=name,
@@ -120,24 +120,21 @@ def _change_sheet(changed: Changed) -> Sheet:
     return Sheet("Changes of level, the youngest first", columns, rows, {}, notes=notes)
 
 
-def _series_sheet(changed: Changed) -> Sheet:
-    """Every series, a heading for each benchmark."""
-    rows: list[tuple[str, ...]] = []
-    headings: dict[int, str] = {}
-    for benchmark, same in groupby(changed, key=lambda pair: pair[0].benchmark):
-        group = list(same)
-        one = group[0][0]
-        headings[len(rows)] = f"{benchmark} ({_unit(one)}; {one.better} is better)"
-        rows += [_series_cells(one, steps) for one, steps in group]
+def _series_sheets(changed: Changed) -> Iterator[Sheet]:
+    """Every series, a table for each benchmark."""
     columns = (
-        Column("parameters", numeric=False),
+        Column("parameters", numeric=False, whole=True),
         Column("commits"),
         Column("first"),
         Column("latest"),
         Column("latest", "against first"),
         Column("level since", numeric=False, whole=True),
     )
-    return Sheet("Every series", columns, tuple(rows), headings)
+    for benchmark, same in groupby(changed, key=lambda pair: pair[0].benchmark):
+        group = list(same)
+        one = group[0][0]
+        title = f"{benchmark}: {_unit(one)}, {one.better} is better"
+        yield Sheet(title, columns, tuple(_series_cells(*pair) for pair in group), {})
 
 
 def _series_cells(one: TrackedSeries, steps: Sequence[LevelChange]) -> tuple[str, ...]:
@@ -168,7 +165,9 @@ def _figure(benchmark: str, group: Changed) -> Figure:
     for one, steps in group:
         panels.setdefault(_apart(one), []).append((one, steps))
     columns = min(2, len(panels))
-    shown = tuple(_panel(title, lines, places, commits) for title, lines in panels.items())
+    shown = tuple(
+        _panel(title or benchmark, lines, places, commits) for title, lines in panels.items()
+    )
     one = group[0][0]
     better = f"{one.better} is better"
     return Figure(
@@ -182,7 +181,6 @@ def _figure(benchmark: str, group: Changed) -> Figure:
         height=_ROW * -(-len(shown) // columns) + 0.8,
         width=_WIDTH,
         columns=columns,
-        heading=f"{benchmark} ({_unit(one)})",
         label="commit",
         legend=4,
     )
@@ -209,7 +207,7 @@ def _panel(
     ticks = tuple(float(place) for place in range(0, len(commits), step))
     names = tuple(_short(commits[int(place)]) for place in ticks)
     axis = Scale("", -0.5, len(commits) - 0.5, ticks=ticks, names=names, turned=60.0, small=True)
-    return Panel(tuple(marks), axis, Scale(about=4), title=title)
+    return Panel(tuple(marks), axis, Scale(_unit(lines[0][0]), about=4), title=title)
 
 
 def _look(label: str, number: int) -> Look:
@@ -230,7 +228,10 @@ def _apart(one: TrackedSeries) -> str:
 def _together(one: TrackedSeries) -> str:
     """What tells the lines of a panel apart."""
     shared = [(name, value) for name, value in one.parameters if name in _SHARED]
-    return ", ".join(f"{value} bits" if name == "bits" else value for name, value in shared)
+    return ", ".join(
+        f"{value} bit{'' if value == '1' else 's'}" if name == "bits" else value
+        for name, value in shared
+    )
 
 
 def _commits(found: Sequence[TrackedSeries]) -> list[SeriesPoint]:
@@ -289,7 +290,7 @@ def _day(point: SeriesPoint) -> str:
 
 
 def _unit(one: TrackedSeries) -> str:
-    return one.unit or "a number"
+    return {"": "a number", "×": "times the reference"}.get(one.unit, one.unit)
 
 
 def _number(value: float) -> str:
