@@ -29,9 +29,10 @@ def hashing(units: int) -> None:
 
 def product(side: int = 256, count: int = 5) -> Work:
     """So many products of two float32 matrices by PyTorch, on one core, into memory that was
-    written to before: they suffer where `hashing` does not."""
+    written to before: they suffer where `hashing` does not. PyTorch keeps to one core from then on."""
     import torch
 
+    torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
     first, second = (torch.randn(side, side, generator=generator) for _ in range(2))
     out = torch.zeros(side, side)

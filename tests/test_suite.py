@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[1]
 SUITE = ROOT / "suite"
@@ -210,8 +211,11 @@ def test_a_disturbed_moment_is_waited_for_and_not_for_ever(
     assert sum(slept) == pytest.approx(quiet._PATIENCE, abs=0.1)
 
 
-def test_the_gauge_is_a_quotient_of_two_times(race: ModuleType) -> None:
+def test_the_gauge_is_a_quotient_of_two_times_on_one_core(race: ModuleType) -> None:
+    torch.set_num_threads(2)
+    race.quiet._product.cache_clear()
     assert 0.01 < race.quiet.gauge() < 1000
+    assert torch.get_num_threads() == 1
 
 
 @pytest.mark.parametrize(
@@ -244,7 +248,7 @@ def test_old_commits_import_the_suite_and_skip_what_they_lack(tmp_path: Path) ->
     chosen = [every[1], every[10], every[len(every) // 4], every[len(every) // 2], every[-1]]
     known = [discovered(commit, tmp_path / commit) for commit in chosen]
     assert len({tuple(sorted(names)) for names, _ in known}) == 1
-    assert len(known[0][0]) > 20
+    assert len(known[0][0]) > 15
     assert "harness.api" in known[0][1]["absent"]  # from before there was one
     assert not known[1][1]["absent"]
     for _, told in known:  # nothing is compiled there
