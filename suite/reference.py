@@ -29,7 +29,7 @@ def hashing(units: int) -> None:
 
 def product(side: int = 256, count: int = 5) -> Work:
     """So many products of two float32 matrices by PyTorch, on one core, into memory that was
-    written to before: they suffer where `hashing` does not. PyTorch keeps to one core from then on."""
+    written to before: they suffer where `hashing` does not. PyTorch keeps to that core then."""
     import torch
 
     torch.set_num_threads(1)
