@@ -88,7 +88,7 @@ def _announcement(facts: dict[str, str], profile: str) -> str:
     others = ", ".join(f"{VARIABLE}={name}" for name in PROFILES if name != profile)
     return (
         f"This is {facts['machine']} ({facts['cpu']}, {facts['num_cpu']} cores). The {profile} "
-        f"profile takes about {minutes:g} minutes a commit on two cores, after the commit was "
+        f"profile takes about {minutes:g} minutes per commit on two cores, after the commit was "
         f"built, which takes one or two more. The first time, an environment with PyTorch is "
         f"made, 6 GB in 3 to 10 minutes. Others: {others}."
     )
