@@ -56,7 +56,7 @@ def test_asv_says_how_long_it_takes(
     plugin.install()
     told = capsys.readouterr().err
     assert plugin.machine_name() in told
-    assert "about 1.5 minutes a commit" in told
+    assert "about 1.5 minutes per commit" in told
     assert "SIGMABENCH_PROFILE=full" in told
     installed.setattr(sys, "argv", ["asv", "show"])
     plugin.install()
