@@ -11,7 +11,7 @@ from ..records.verdict import KINDS, Verdict
 from .stored import StoredRecord
 
 #: Bytes of a record's page that its numbers take, and of these what is no list of samples.
-BUDGET, FACTS = 3400, 1600
+BUDGET, FACTS = 3000, 1500
 _TIMED = 0.85  # share of the room for lists that times take
 _CURVES = 3  # lists of other numbers, which charts show
 _SHORT = 8  # numbers up to which a list stands among the facts
