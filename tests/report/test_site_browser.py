@@ -22,7 +22,7 @@ pytest.importorskip("vl_convert", reason="vl-convert-python draws the site and i
 
 #: A site that was built before, to be looked at instead of the made-up one.
 GIVEN = os.environ.get("SIGMABENCH_SITE")
-WIDE, PHONE = 1280, 390
+WIDE, PHONE, TALL = 1280, 390, 2500
 SERIOUS = ("serious", "critical")
 
 
@@ -88,12 +88,16 @@ def names(folder: Path) -> list[str]:
 
 def drawn(opened: Opened) -> int:
     """Scroll through a page until every chart is drawn; how many there are."""
-    page = opened.page
-    count = page.locator(".plot").count()
-    for place in range(count):
-        page.locator(".plot").nth(place).scroll_into_view_if_needed()
-    page.wait_for_function("document.querySelectorAll('.plot:not([role])').length === 0")
-    return int(count)
+    page, size = opened.page, opened.page.viewport_size
+    page.set_viewport_size({"width": size["width"], "height": TALL})
+    for top in range(0, page.evaluate("document.documentElement.scrollHeight"), TALL):
+        page.evaluate(f"window.scrollTo(0, {top})")
+        page.wait_for_timeout(50)
+    left = "document.querySelectorAll('.plot:not([role])').length === 0"
+    page.wait_for_function(left, timeout=120_000)
+    page.evaluate("window.scrollTo(0, 0)")
+    page.set_viewport_size(size)
+    return int(page.locator(".plot").count())
 
 
 @pytest.mark.parametrize("width", [WIDE, PHONE])
