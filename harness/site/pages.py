@@ -14,7 +14,6 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from ..core.deferred import Deferred
 from ..core.errors import UserError
 from ..core.escape import visible
 from ..core.sheet import Sheet
@@ -42,8 +41,6 @@ NAVIGATION = {
     "records.html": "Records",
     "submitted.html": "Submitted",
 }
-#: What asv's results say, of a room that another build may lack.
-_DOCUMENTS = Deferred("sigmabench.harness.history.history:documents")
 #: Of a machine; the rest of `machine_facts` is of the software on it.
 _HARDWARE = (
     "Processor", "Machine", "Cores", "CPU quota", "NUMA nodes", "Instruction sets", "Memory",
@@ -369,9 +366,9 @@ def _findings(results: Path) -> tuple[list[Any], str]:
 
 def _histories(results: Path) -> tuple[list[Any], str]:
     """What asv's results say of earlier commits, or why they say nothing."""
+    from ..history.history import documents
+
     try:
-        return list(_DOCUMENTS(results / "asv")), ""
-    except ModuleNotFoundError:
-        return [], ""
+        return list(documents(results / "asv")), ""
     except UserError as reason:
         return [], str(reason)
