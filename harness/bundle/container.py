@@ -153,7 +153,7 @@ class Bundle:
         try:
             tree = read_json(data)
         except ValueError as reason:
-            raise self._damaged(f"its {MANIFEST} is no JSON ({reason})") from reason
+            raise self._damaged(f"its {MANIFEST} is not JSON ({reason})") from reason
         self._check_version(tree)
         manifest = _validated(tree, self)
         check_seal(data, source)

@@ -168,7 +168,7 @@ def _laws(
     nll, brier = arrays["nll"], arrays["brier"]
     right = arrays["prediction"] == arrays["label"]
     least = 0.0 if classes is None else 1 / classes
-    yield "confidence is no largest probability", (c >= least - _ROUNDING) & (c <= 1 + _ROUNDING)
+    yield "confidence is not a largest probability", (c >= least - _ROUNDING) & (c <= 1 + _ROUNDING)
     yield "label or prediction is no class", _classes(arrays, classes)
     p = np.clip(c, 1e-300, 1.0)
     rest = 1 - p

@@ -25,7 +25,7 @@ class Speed:
 
     Attributes:
         home: workload or network.
-        batch: images a query.
+        batch: images per query.
         mc: passes T that were asked for.
         name: of the one.
         base: of the other.

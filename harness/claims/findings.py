@@ -65,7 +65,7 @@ def not_measured(claim: Claim, workload: str, about: str = "", lacking: str = ""
         lacking: what there is no record of, where that is not the claim itself.
     """
     command = command_of(claim, workload)
-    told = lacking or "There is no record that tells"
+    told = lacking or "There is no record of this"
     return Finding(
         claim, workload, about, CANNOT, f"{told}; `{command}` measures it.", command=command
     )

@@ -45,7 +45,7 @@ class Raced:
 
     Attributes:
         by: whose they are.
-        batch: images a query.
+        batch: images per query.
         ratio: logarithm of FP32's time per pass over INT8's.
         processes: fresh processes that both were timed in.
         record: of the race.

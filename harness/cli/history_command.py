@@ -28,7 +28,7 @@ FOLDER = Path("results") / "asv"
 def history(results: Path, out: Path | None, as_json: bool) -> None:
     """What asv measured across commits: every series, and which commit changed it.
 
-    Machines are shown one after the other and never compared. What cannot be read is told of, and
+    Machines are shown one after the other and never compared. What cannot be read is named, and
     the rest is shown.
     """
     from ..history.history import documents, nothing

@@ -41,8 +41,7 @@ class NotFiniteImageError(UserError):
     def __init__(self, index: int) -> None:
         super().__init__(
             f"Image {index} (counted from 0) holds a number that is not finite; correct it, or "
-            "leave "
-            "it out."
+            "leave it out."
         )
         self.index = index
 

@@ -282,8 +282,8 @@ def _damaged(path: Path, reason: Exception) -> UserError:
     else:
         told = first_line(reason)
     return UserError(
-        f"{path} is no file of asv's results ({told}); delete it, and let asv measure its commit "
-        "again."
+        f"{path} is not a file of asv's results ({told}); delete it, and let asv measure "
+        "its commit again."
     )
 
 

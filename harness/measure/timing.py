@@ -31,7 +31,7 @@ def timing(
 
     Args:
         samples: of the cell.
-        batch: images per query holds.
+        batch: images that a query holds.
         inputs: different input batches the queries went round.
         interleaved_with: keys of the cells measured in turns with this one.
         work: passes times images of each timed query, where T is adaptive: queries do not take the
@@ -71,7 +71,7 @@ def joined(parts: Sequence[Timing], batch: int, mc: int, adaptive: bool) -> Timi
 
     Args:
         parts: of each process, in which a query had the same passes.
-        batch: images per query holds.
+        batch: images that a query holds.
         mc: T.
         adaptive: whether T is, so that throughput goes by the mean.
     """

@@ -30,7 +30,7 @@ def bandwidth(
     Args:
         artefact: the model.
         predictor: loaded from it.
-        batch: images per query holds.
+        batch: images that a query holds.
         mc: passes T of a query; None where it draws no weights or T is adaptive.
         rounds: what each timed query computed.
         queries_per_second: of those queries.

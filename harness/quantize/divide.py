@@ -302,8 +302,7 @@ class _Division:
         if self.output not in self.value or len(shape) != 2 or shape[0] != 1:
             raise UserError(
                 f"{self.output.name} is not a vector of logits; its shape is {shape} for one "
-                "image; a "
-                "linear layer or a pool over whole maps has to come last."
+                "image; a linear layer or a pool over whole maps has to come last."
             )
         name = self.value[self.output]
         self.activations.setdefault(name, Activation((shape[1], 1, 1)))

@@ -135,8 +135,7 @@ def _refuse_training(node: FxNode) -> None:
             )
         raise UserError(
             f"The batch norm {node.name} uses its batch's statistics in evaluation mode too "
-            "(training=True); "
-            "pass training=self.training."
+            "(training=True); pass training=self.training."
         )
 
 
@@ -175,8 +174,7 @@ def _logits(b: Builder, node: FxNode) -> str:
     if (height, width) != (1, 1):
         raise UserError(
             f"{node.name} is not a vector of logits but {classes} maps of {height}x{width}; a "
-            "linear "
-            "layer or a pool over whole maps has to come last."
+            "linear layer or a pool over whole maps has to come last."
         )
     layer = b.producer(name)
     read = any(name in reads(other) for other in b.nodes)

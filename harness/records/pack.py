@@ -68,8 +68,7 @@ class Pack(Generic[R]):
         except (IndexError, ValueError, KeyError, TypeError) as reason:
             raise UserError(
                 f"{self.path} is not a pack of records, or its first line is damaged; restore "
-                "it, or "
-                "delete it and run again."
+                "it, or delete it and run again."
             ) from reason
 
     def find(self, key: str) -> R | None:

@@ -12,7 +12,7 @@ from .rows import RecordRow, Section, unique
 
 
 def spent(section: Section) -> list[Sheet]:
-    """Where images stopped, one row a format; none without adaptive cells. One sheet a limit."""
+    """Where images stopped, one row per format; none without adaptive cells. One sheet a limit."""
     sheets = []
     for looks, rows in _by_looks(section).items():
         cells = [(row.label, *_spent_cells(found)) for row, found in rows]
@@ -34,7 +34,7 @@ def spent(section: Section) -> list[Sheet]:
 
 
 def differences(section: Section) -> list[Sheet]:
-    """Scores at adaptive T less those at full T, one row a format, the main metrics only."""
+    """Scores at adaptive T less those at full T, one row per format, the main metrics only."""
     sheets = []
     for looks, rows in _by_looks(section).items():
         shown = shown_metrics()

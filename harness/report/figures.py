@@ -76,7 +76,7 @@ def reliability(section: Section) -> Figure | None:
 
 
 def against_mc(section: Section) -> Figure | None:
-    """Accuracy and NLL against fixed T, one line a format, error bars of ± 1 standard deviation.
+    """Accuracy and NLL against fixed T, one line per format, error bars of ± 1 standard deviation.
 
     No bar where a single seed tells none.
     """

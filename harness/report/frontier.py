@@ -1,4 +1,4 @@
-"""Which method gives the best uncertainty for its time: NLL against milliseconds an image.
+"""Which method gives the best uncertainty for its time: NLL against milliseconds per image.
 
 Of one race alone: its contenders took turns on one machine, and times of others are not comparable.
 """
@@ -106,7 +106,7 @@ def frontier_lines(found: Frontier) -> list[str]:
 
 def _cost(one: Method) -> str:
     nll = text.fixed(one.nll, decimals("nll"))
-    return f"NLL {nll} nats at {text.significant(one.milliseconds)} ms an image"
+    return f"NLL {nll} nats at {text.significant(one.milliseconds)} ms per image"
 
 
 def frontier_sheet(found: Frontier) -> Sheet:
@@ -138,7 +138,7 @@ def frontier_sheet(found: Frontier) -> Sheet:
 
 
 def frontier_figure(found: Frontier) -> Figure:
-    """NLL against milliseconds an image, a point a cell; a line through those that none beats."""
+    """NLL against milliseconds per image, a point for each cell; a line joins the unbeaten."""
     labels = list(dict.fromkeys(one.row.label for one in found.methods))
     points = [
         _points(label, [one for one in found.methods if one.row.label == label])
@@ -152,7 +152,7 @@ def frontier_figure(found: Frontier) -> Figure:
         label="beaten by no other",
     )
     up = Scale("NLL, nats (lower is better)", about=6)
-    across = Scale("milliseconds an image", log=True)
+    across = Scale("milliseconds per image", log=True)
     return Figure(
         "frontier",
         "NLL against time",

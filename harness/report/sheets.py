@@ -38,7 +38,7 @@ _ADAPTIVE = " (T auto: over the mean, as is ÷ FP32)"
 
 
 def quality(section: Section, write: Writer = text.concise) -> Sheet:
-    """Scores, mean and standard deviation over the seeds, one row a format and T.
+    """Scores, mean and standard deviation over the seeds, one row per format and T.
 
     Batches share a row where they agree to the printed digits; otherwise each has one.
     """
@@ -67,7 +67,7 @@ def quality(section: Section, write: Writer = text.concise) -> Sheet:
 
 def paired(section: Section) -> list[Sheet]:
     """What each format scores less than the one it is compared with, and the mutual information it
-    keeps, one row a format and T; no sheet where no record tells."""
+    keeps, one row per format and T; no sheet where no record tells."""
     rows = [row for row in section.rows if row.record.body.paired is not None]
     rows = unique(rows, lambda row: (row.label, *_count(row)))
     rows.sort(key=_count)
@@ -106,7 +106,7 @@ def _and_of_the_draw(rows: Sequence[RecordRow]) -> str:
 
 
 def speed(section: Section) -> Sheet:
-    """Latency of a query of T passes, throughput and bytes moved, one row a cell."""
+    """Latency of a query of T passes, throughput and bytes moved, one row per cell."""
     rows = section.rows
     unit, size = text.byte_unit(r.record.body.bandwidth.pass_bytes for r in rows)
     cells = [
@@ -155,7 +155,7 @@ def _races(rows: Sequence[RecordRow]) -> list[tuple[Reference, ...]]:
 
 
 def size(section: Section, exact: bool = False) -> Sheet:
-    """Bytes on disk, itemised, and ratios to FP32, one row a format.
+    """Bytes on disk, itemised, and ratios to FP32, one row per format.
 
     Args:
         section: what to show.

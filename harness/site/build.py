@@ -64,9 +64,9 @@ def _assets() -> Iterator[tuple[str, str]]:
 
 def _check_place(out: Path) -> None:
     if out.exists() and not out.is_dir():
-        raise UserError(f"--site {out} is no folder; name another one.")
+        raise UserError(f"--site {out} is not a folder; name another one.")
     if out.is_dir() and any(out.iterdir()) and not (out / MARK).is_file():
-        raise UserError(f"--site {out} holds something that is no site; name another folder.")
+        raise UserError(f"--site {out} holds something that is not a site; name another folder.")
 
 
 @contextmanager
@@ -81,7 +81,12 @@ def _whole(out: Path) -> Iterator[Path]:
         old = made.with_name(f"{made.name}.old")
         if place.exists():
             place.rename(old)
-        made.rename(place)
+        try:
+            made.rename(place)
+        except OSError:
+            if old.exists():
+                old.rename(place)
+            raise
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(made, ignore_errors=True)

@@ -188,8 +188,7 @@ def _run(job: Fresh, report: Report) -> None:
     except EOFError:
         raise UserError(
             "A process of the study was killed, perhaps because memory ran out; what was "
-            "finished is "
-            "stored, so run the same command again."
+            "finished is stored, so run the same command again."
         ) from None
     except BaseException:
         process.terminate()  # Ctrl-C reaches this process alone; what it stores is whole or absent

@@ -116,8 +116,7 @@ def _alive() -> Iterator[None]:
     except (EOFError, ConnectionError):
         raise UserError(
             "A worker of the study was killed, perhaps because memory ran out; what was "
-            "finished is "
-            "stored, so run the same command again with fewer --workers."
+            "finished is stored, so run the same command again with fewer --workers."
         ) from None
 
 

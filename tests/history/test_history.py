@@ -177,7 +177,7 @@ def test_the_command_prints_writes_and_tells_scripts(folder: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        ("{", "is no file of asv's results"),
+        ("{", "is not a file of asv's results"),
         ("[" * 100_000, "is nested too deep"),
         ('{"version": 2}', "commit_hash: Field required"),
         ("layout", "has layout 3 of asv's results"),

@@ -27,7 +27,7 @@ from sigmabench.harness.core.escape import visible
 from sigmabench.harness.records.record_file import SCHEMA_VERSION
 from sigmabench.harness.records.run_record import RUN_RECORDS, RunRecord
 from sigmabench.harness.records.store import Store, fingerprint_hash
-from sigmabench.harness.site import svg
+from sigmabench.harness.site import build, svg
 from sigmabench.harness.site.charts import SiteFiles
 from sigmabench.harness.studies.known import STUDIES
 from sigmabench.harness.studies.study import Study
@@ -210,14 +210,33 @@ def test_a_site_is_replaced_whole_and_nothing_else_is(
     assert site(few, out) == out
     assert not (out / "stale.html").exists()
     assert sorted(one.name for one in tmp_path.iterdir()) == ["results", "site"]
-    with pytest.raises(UserError, match="holds something that is no site; name another folder"):
+    with pytest.raises(UserError, match="holds something that is not a site; name another folder"):
         site(few, few)
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         site(few, out / "index.html")
     with monkeypatch_pages(patched), pytest.raises(KeyboardInterrupt):
         site(few, out)
     assert (out / "index.html").is_file()
     assert sorted(one.name for one in tmp_path.iterdir()) == ["results", "site"]
+
+
+def test_a_site_that_cannot_take_its_place_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, rename = tmp_path / "site", Path.rename
+    place.mkdir()
+    (place / "index.html").write_text("old")
+
+    def fails(path: Path, target: Path) -> Path:
+        if target == place and path.suffix == ".tmp":
+            raise OSError("taken")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fails)
+    with pytest.raises(OSError, match="taken"), build._whole(place) as made:
+        (made / "index.html").write_text("new")
+    assert (place / "index.html").read_text() == "old"
+    assert [one.name for one in tmp_path.iterdir()] == ["site"]
 
 
 def monkeypatch_pages(patched: pytest.MonkeyPatch):

@@ -135,7 +135,7 @@ def test_a_point_tells_its_numbers(open_page: Any) -> None:
     opened.page.locator(".plot svg .mark-symbol path").first.hover(force=True)
     told = opened.page.locator("#vg-tooltip-element.visible")
     told.wait_for()
-    assert "milliseconds an image" in told.inner_text()
+    assert "milliseconds per image" in told.inner_text()
 
 
 def cells(page: Any, table: str, column: int) -> list[str]:

@@ -39,7 +39,7 @@ def comparison(found: Comparison) -> RenderableType:
 def latency_sheet(
     found: Comparison, names: Mapping[str, str], places: Mapping[str, tuple[int, Cell]]
 ) -> Sheet:
-    """Median latencies of both sides and their ratio, one row a cell."""
+    """Median latencies of both sides and their ratio, one row per cell."""
     rows = sorted(found.latency, key=lambda item: places[item.key][0])
     cells = [
         (passes(places[r.key][1]), str(places[r.key][1].batch), names[r.key], *_latency_cells(r))
@@ -69,7 +69,7 @@ def latency_sheet(
 def score_sheet(
     found: Comparison, names: Mapping[str, str], places: Mapping[str, tuple[int, Cell]]
 ) -> Sheet:
-    """Differences of the scores, B − A, one row a format and T; only rows that differ at all."""
+    """Differences of the scores, B − A, one row per format and T; only rows that differ at all."""
     rows: dict[tuple[str, ...], dict[str, Score]] = {}
     for score in found.scores:
         rows.setdefault(score.keys, {})[score.metric] = score

@@ -128,7 +128,7 @@ class SpeedFinding:
     """Speed at one batch.
 
     Attributes:
-        batch: images per query holds.
+        batch: images that a query holds.
         ratio: the baseline's time over the format's; None where none may be formed.
         processes: that both were timed in.
         fastest: another format that is shown to be the faster one.

@@ -47,11 +47,10 @@ def tasks(plan: Plan, measuring: bool) -> list[Task[Cell]]:
     if measuring:
         cores_for(plan.threads)
     cells = plan.cells(identity_of(plan))
-    drawn = [cell for cell in cells if FORMATS.get(cell.format).bayesian]
-    most = max((cell.mc for cell in drawn if not cell.adaptive), default=1)
+    most = max((cell.mc for cell in cells if not cell.adaptive), default=1)
     groups: dict[tuple[int, int], list[Cell]] = {}
     for cell in cells:
-        mc = cell.mc if cell in drawn else most
+        mc = cell.mc if FORMATS.get(cell.format).bayesian else most
         groups.setdefault((cell.batch, mc), []).append(cell)
     return [
         Task(tuple(group), TIMED, tuple(_compared_with(group, cells))) for group in groups.values()

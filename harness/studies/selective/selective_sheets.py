@@ -64,9 +64,8 @@ def bounded(found: SelectiveFindings, *, intervals: bool = False) -> Sheet:
     notes = (
         f"Bound: a balanced error (mean over classes) of {bound} among what is kept. Oracle: the "
         "most that could be kept, computed with the labels of these images. Threshold: chosen "
-        "on the "
-        "validation split, what it keeps here and with what balanced error, over the classes of "
-        "which it keeps something. "
+        "on the validation split, what it keeps here and with what balanced error, over the "
+        "classes of which it keeps something. "
         f"{_interval(intervals)}",
     )
     return Sheet(f"Within a bound of {bound}", columns, rows, headings, 0, notes)
@@ -169,10 +168,9 @@ def outside(found: SelectiveFindings, write: Writer = text.concise) -> Sheet:
     )
     notes = (
         "Images of no known class distinguished from those of a split by predictive entropy or "
-        "mutual information "
-        "(MI). Outside: share of the images that are from outside. Chance is an AUROC of 0.5 and "
-        "an AUPR of that share. The spread is the standard deviation over seeds of the draw"
-        f"{'' if write is text.spread else ', in units of the last digit'}.",
+        "mutual information (MI). Outside: share of the images that are from outside. Chance is an "
+        "AUROC of 0.5 and an AUPR of that share. The spread is the standard deviation over seeds "
+        f"of the draw{'' if write is text.spread else ', in units of the last digit'}.",
     )
     title = "Out-of-distribution detection"
     return Sheet(title, columns, tuple(rows), headings, 2, notes)
@@ -308,8 +306,7 @@ def _upper_bound(found: SelectiveFindings) -> str:
     whole = any(one.luck and not one.apart for one in found.selections)
     return (
         " Records from before the luck of the draw was separated: in the interval of − float "
-        "it is an "
-        "upper bound."
+        "it is an upper bound."
     ) * whole
 
 

@@ -134,9 +134,8 @@ def outside(found: Results, write: Writer = text.concise) -> Sheet:
     )
     notes = (
         "Distinguished from the clean images by predictive entropy or by mutual information "
-        "(MI; not "
-        "defined for one pass). %: the share of images from outside. Chance is an AUROC of 0.5 "
-        "and an AUPR of that share.",
+        "(MI; not defined for one pass). %: the share of images from outside. Chance is an AUROC "
+        "of 0.5 and an AUPR of that share.",
     )
     title = "Out-of-distribution detection"
     return Sheet(title, columns, tuple(_aligned(rows)), headings, 0, notes)
