@@ -39,10 +39,16 @@ def modules() -> dict[str, Path]:
     return found
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    """A file's syntax tree."""
+    return ast.parse(path.read_text())
+
+
 def imports(name: str, path: Path, known: dict[str, Path]) -> Iterator[str]:
     """Modules of the package that one imports, wherever in it."""
     package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from (
                 alias.name.removeprefix("sigmabench.")
@@ -126,7 +132,7 @@ def importers(package: str) -> set[str]:
     """Rooms with a module that imports a package from outside, wherever in it."""
     found = set()
     for name, path in modules().items():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and not node.level:
                 names = [node.module or ""]
@@ -151,7 +157,7 @@ def class_names_twice() -> list[str]:
     count = Counter(
         node.name
         for path in modules().values()
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     )
     return sorted(name for name, times in count.items() if times > 1)
@@ -161,7 +167,7 @@ def long_functions() -> list[tuple[str, int]]:
     """Functions of more than `LONGEST` lines, without their decorators and docstrings."""
     found = []
     for name, path in modules().items():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 first = node.body[0]
                 told = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)

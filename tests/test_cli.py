@@ -258,6 +258,7 @@ def test_bad_posteriors_are_refused_by_name(damage, tmp_path):
     assert not (tmp_path / "r").exists() or not any((tmp_path / "r").rglob("*.json"))
 
 
+@pytest.mark.thorough
 def test_interrupt_leaves_whole_records_and_the_rest_is_measured_next_time(tmp_path, monkeypatch):
     from sigmabench.harness.records import store
 

@@ -38,7 +38,14 @@ def called(*arguments: object) -> Result:
     return done
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("shift", marks=pytest.mark.thorough),
+        pytest.param("selective", marks=pytest.mark.thorough),
+        "peers",
+    ],
+)
 def test_stored_studies_and_comparisons(name: str, tmp_path: Path) -> None:
     more, kind = COMMANDS[name]
     command = [name, *FEW, *more, "--results", tmp_path / "stored"]
@@ -66,6 +73,7 @@ def hostile(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(WORKLOADS._loaded, "lenet-digits", odd)
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("error:Glyph")  # a warning shows the character itself
 def test_workloads_whose_titles_recipes_and_classes_are_hostile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

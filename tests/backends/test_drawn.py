@@ -70,7 +70,10 @@ def test_other_grids_and_rounding_follow_the_reference(native, model, ranges, im
     assert (ours - theirs).abs().max() <= 4 * float(np.spacing(theirs.abs().max().numpy()))
 
 
-@pytest.mark.parametrize("options", BEYOND)
+@pytest.mark.parametrize(
+    "options",
+    [BEYOND[0], *(pytest.param(one, marks=pytest.mark.thorough) for one in BEYOND[1:])],
+)
 def test_draws_of_other_grids_and_rounding_have_the_law_s_moments(model, ranges, options):
     artefact = quantize(model, "INT8_SIGMA2", ranges, options)
     found = fidelities(artefact, model, BACKENDS.get("drawn").load(artefact, 1), 5)

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason="nothin
 
 
 def planned(**choices: Any) -> SamplerSubject:
-    asked = {"weights": 1 << 16, "threads": 1, "seconds": 0.05, "seed": 0, **choices}
+    asked = {"weights": 1 << 16, "threads": 1, "seconds": 0.01, "seed": 0, **choices}
     return plan(scoring=True, **asked)[0]
 
 
@@ -68,7 +68,7 @@ def test_what_cannot_be_drawn_is_refused(wrong) -> None:
 
 
 def test_the_command_prints_a_row_a_width(tmp_path) -> None:
-    command = ["bench", "sampler", "--weights", "65536", "--threads", "1", "--seconds", "0.05"]
+    command = ["bench", "sampler", "--weights", "65536", "--threads", "1", "--seconds", "0.01"]
     outcome = CliRunner().invoke(main, [*command, "--results", str(tmp_path)])
     assert outcome.exit_code == 0, outcome.output
     assert outcome.output.count("–") >= 8

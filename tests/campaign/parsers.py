@@ -7,6 +7,7 @@ the right ones in, so that what lies behind them is reached: its input is then s
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -26,6 +27,8 @@ import safetensors
 import safetensors.torch
 from torch import nn
 
+from sigmabench.harness.bundle.container import write_bundle
+from sigmabench.harness.bundle.verify import verify
 from sigmabench.harness.cli.terminal import Counts, Names, Numbers
 from sigmabench.harness.core import contents
 from sigmabench.harness.core.archive import open_archive
@@ -43,10 +46,12 @@ from sigmabench.harness.posterior.checkpoint import load_checkpoint
 from sigmabench.harness.quantize import artefact_file
 from sigmabench.harness.records import record_file
 from sigmabench.harness.records.ablation_record import ABLATIONS
+from sigmabench.harness.records.kind import Kind
 from sigmabench.harness.records.peers_record import COMPARISONS
 from sigmabench.harness.records.run_record import RUN_RECORDS
 from sigmabench.harness.records.runtime_record import MEMORY, RACES, SAMPLER
 from sigmabench.harness.records.shift_record import SHIFT_RECORDS
+from sigmabench.harness.records.store import fingerprint_hash
 from sigmabench.harness.records.weights_record import WEIGHTS
 from sigmabench.harness.report import table
 from sigmabench.harness.studies.run import cache as scratch
@@ -185,8 +190,8 @@ def artefact(data: bytes) -> None:
     artefact_file.from_bytes(data, "artefact")
 
 
-def record(data: bytes) -> None:
-    """The first byte chooses the kind; those of `run` are shown too."""
+def _record(data: bytes) -> tuple[Kind[Any], bytes]:
+    """A kind, which the first byte chooses, and a record's JSON with its hash."""
     kind, text = KINDS[(data or b"\0")[0] % len(KINDS)], data[1:]
     try:
         tree = json.loads(text)
@@ -194,6 +199,12 @@ def record(data: bytes) -> None:
             text = _hashed(tree).encode()
     except (ValueError, RecursionError):
         pass
+    return kind, text
+
+
+def record(data: bytes) -> None:
+    """Of any kind; those of `run` are shown too."""
+    kind, text = _record(data)
     found = record_file.from_json(text, "record.json", kind)
     if kind is RUN_RECORDS:
         list(table.json_lines([found]))
@@ -283,6 +294,21 @@ def predictions(data: bytes) -> None:
     scratch._read(written(data, ".safetensors"), "key")
 
 
+def bundle(data: bytes) -> None:
+    """A bundle, checked: without a mark the file itself, with one whose results they are and a
+    record as of `record`, whose hashes and place are put right."""
+    path = written(data, ".tar")
+    if parts := _parts(data, 2):
+        by, (kind, text) = parts[0].decode(errors="replace"), _record(parts[1])
+        place = "records/home/print/key.json"
+        with contextlib.suppress(UserError):
+            found = record_file.from_json(text, "record.json", kind)
+            subject, made_on = found.subject, fingerprint_hash(found.fingerprint)
+            place = f"records/{subject.home}/{made_on}/{subject.key}.json"
+        write_bundle(path, {place: text}, "0", by)
+    verify(path)
+
+
 def digests(data: bytes) -> None:
     """Kept digests: read, or as good as none."""
     seal = hashlib.sha256(data).hexdigest().encode() + b"\n"
@@ -337,4 +363,5 @@ PARSERS: dict[str, Callable[[bytes], Any]] = {
     "digests": digests,
     "options": options,
     "shown": shown,
+    "bundle": bundle,
 }

@@ -17,6 +17,7 @@ import safetensors.torch
 import torch
 from PIL import Image
 
+from sigmabench.harness.bundle.container import write_bundle
 from sigmabench.harness.posterior import file as posterior_file
 from sigmabench.harness.posterior import initial
 from sigmabench.harness.quantize import artefact_file
@@ -126,6 +127,14 @@ def record() -> Iterator[bytes]:
             yield bytes([number]) + json.dumps({**_shorter(tree), HASH: NO_HASH}).encode()
 
 
+def bundle() -> Iterator[bytes]:
+    for data in record():
+        yield MARK.join((b"me", data))
+    path = written(b"", ".seed.tar")
+    write_bundle(path, {"records/a/b/c.json": b"{}"}, "0", "")
+    yield path.read_bytes()
+
+
 def _shorter(value: Any) -> Any:
     """The same with no list of more than 40 numbers, and slices that hold all of them."""
     if isinstance(value, dict):
@@ -208,6 +217,6 @@ SEEDS = {
     made.__name__.replace("_", "-"): made
     for made in (
         tar, labels, npz, picture, posterior, artefact, record, checkpoint, state_dict, state_file,
-        weights, predictions, digests, options, shown,
+        weights, predictions, digests, options, shown, bundle,
     )
 }  # fmt: skip

@@ -153,6 +153,7 @@ def told(record: RunRecord) -> list[str]:
 AUDIT = "activations in range"
 
 
+@pytest.mark.thorough
 def test_a_wide_posterior_is_told_then_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

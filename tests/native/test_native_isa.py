@@ -14,15 +14,12 @@ import pytest
 
 from sigmabench.harness import native
 
-pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason=str(native.unavailable()))
-
-#: Each is a process that computes every layer; by default one does, of all that the CPU has.
-ISAS: list[Any] = [
-    "DEFAULT",
-    pytest.param("AVX512_CORE_VNNI", marks=pytest.mark.thorough),
-    pytest.param("AVX2_VNNI", marks=pytest.mark.thorough),
-    pytest.param("AVX2", marks=pytest.mark.thorough),
+pytestmark = [
+    pytest.mark.thorough,  # each instruction set is a process that computes every layer
+    pytest.mark.skipif(native.unavailable() is not None, reason=str(native.unavailable())),
 ]
+
+ISAS = ("DEFAULT", "AVX512_CORE_VNNI", "AVX2_VNNI", "AVX2")
 
 
 @lru_cache
@@ -57,7 +54,6 @@ def test_threads_do_not_disturb_each_other(isa: str) -> None:
     assert {name: n for name, n in honoured(isa)["unequal"].items() if n} == {}
 
 
-@pytest.mark.thorough
 def test_every_way_into_a_layout_occurs() -> None:
     """Else the tests of these ways test nothing."""
     if report("AVX512_CORE_VNNI")["isa"] != "avx512_core_vnni":

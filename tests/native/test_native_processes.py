@@ -102,11 +102,15 @@ def run(script: str) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-@pytest.mark.parametrize("parent", [IDLE, BUSY], ids=["idle", "busy"])
+@pytest.mark.parametrize(
+    "parent",
+    [pytest.param(IDLE, id="idle"), pytest.param(BUSY, id="busy", marks=pytest.mark.thorough)],
+)
 def test_a_forked_child_computes_and_drops_the_program(parent: str) -> None:
     run(parent + FORK)
 
 
+@pytest.mark.thorough
 def test_threads_that_cannot_be_had_are_an_error() -> None:
     run(FEW)
 

@@ -89,8 +89,8 @@ def test_it_has_all_cores_whatever_openmp_binds(tmp_path, monkeypatch):
     ("format", "says"),
     [
         ("NAN", "fake GOOD: its logits are not finite."),
-        ("REFUSE", "fake GOOD: it would rather not."),
-        ("RAISE", "fake GOOD: ValueError: first line."),
+        pytest.param("REFUSE", "fake GOOD: it would rather not.", marks=pytest.mark.thorough),
+        pytest.param("RAISE", "fake GOOD: ValueError: first line.", marks=pytest.mark.thorough),
     ],
 )
 def test_what_it_cannot_do_is_one_sentence(tmp_path, format, says):

@@ -95,6 +95,7 @@ def test_one_storage_under_many_names_is_counted_under_each(
             read_state_dict(tmp_path / "model.pth")
 
 
+@pytest.mark.thorough
 def test_a_zip_that_grows_is_refused_before_it_is_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

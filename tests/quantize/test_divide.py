@@ -163,7 +163,15 @@ MORE = {
     "swin_tiny_patch4_window7_224": 224,
     "hrnet_w18_small": 64,
 }
-EVERY = [*PUBLISHED, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE)]
+EVERY = [
+    "convnext_atto",
+    *(
+        pytest.param(name, marks=pytest.mark.thorough)
+        for name in PUBLISHED
+        if name != "convnext_atto"
+    ),
+    *(pytest.param(name, marks=pytest.mark.slow) for name in MORE),
+]
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -29,7 +29,13 @@ def stores() -> list[list[RunRecord]]:
     return [list(large(1, 1, races, slices=2, queries=10)) for races in (1, SMALL, LARGE)]
 
 
-@pytest.mark.parametrize("form", ["narrow", "wide", "fidelity", "size", "csv", "json_lines"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        *("narrow", "fidelity", "size", "csv"),
+        *(pytest.param(form, marks=pytest.mark.thorough) for form in ("wide", "json_lines")),
+    ],
+)
 def test_a_report_takes_as_many_calls_a_record_for_many_as_for_few(
     form: str, stores: Sequence[Sequence[RunRecord]]
 ) -> None:

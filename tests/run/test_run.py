@@ -124,22 +124,22 @@ def measured(
 
 
 @pytest.mark.parametrize(
-    ("kind", "audit"),
+    ("kind", "audits"),
     [
-        (HalfSigma, "moments"),
-        (SamePasses, "draws differ"),
-        (ReusedWeights, "every timed pass drew"),
-        (ReusedWeights, "timed passes differ"),
-        (OtherInstructionSet, "instruction set"),
-        (BetterWhenScored, "scored the timed path"),
+        pytest.param(HalfSigma, ["moments"], marks=pytest.mark.thorough),
+        pytest.param(SamePasses, ["draws differ"], marks=pytest.mark.thorough),
+        (ReusedWeights, ["every timed pass drew", "timed passes differ"]),
+        pytest.param(OtherInstructionSet, ["instruction set"], marks=pytest.mark.thorough),
+        (BetterWhenScored, ["scored the timed path"]),
     ],
 )
-def test_a_broken_backend_makes_the_record_invalid(kind, audit, tmp_path, monkeypatch):
+def test_a_broken_backend_makes_the_record_invalid(kind, audits, tmp_path, monkeypatch):
     verdict = measured(kind, tmp_path, monkeypatch, samples=5).verdict
-    assert verdict.audits[audit].startswith("fail: ")
+    assert all(verdict.audits[audit].startswith("fail: ") for audit in audits)
     assert not verdict.valid
 
 
+@pytest.mark.thorough
 def test_a_backend_that_knows_its_input_again_makes_the_record_invalid(tmp_path, monkeypatch):
     """Turns must hold several queries each, or the cache misses once a turn."""
     ticking = SimpleNamespace(perf_counter_ns=lambda: CachedInputs.now)
@@ -157,6 +157,7 @@ def test_an_unbroken_backend_is_valid(tmp_path, monkeypatch):
 HARD = {"mc": 11, "adaptive": True, "confidence": 1 - 1e-9}  # no image stops at the first look
 
 
+@pytest.mark.thorough
 def test_an_unbroken_backend_is_valid_at_adaptive_t(tmp_path, monkeypatch):
     record = measured(ReferencePredictor, tmp_path, monkeypatch, mc=8, adaptive=True)
     assert record.subject.stopping == "auto 0.99"
@@ -166,6 +167,7 @@ def test_an_unbroken_backend_is_valid_at_adaptive_t(tmp_path, monkeypatch):
     assert record.verdict.audits["inputs not cached"].startswith("not applicable: ")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("kind", "audit"),
     [
@@ -263,7 +265,10 @@ def test_a_quota_is_a_finding_and_throttling_an_audit_of_every_record(tmp_path, 
         assert not record.verdict.valid
 
 
-@pytest.mark.parametrize("adaptive", [False, True])
+ADAPTIVE = pytest.param(True, marks=pytest.mark.thorough)
+
+
+@pytest.mark.parametrize("adaptive", [False, ADAPTIVE])
 def test_scores_of_a_run_that_was_stopped_are_not_computed_again(tmp_path, monkeypatch, adaptive):
     plan = Plan(
         resolve_workload("lenet-digits"),
@@ -300,7 +305,10 @@ def test_scores_of_a_run_that_was_stopped_are_not_computed_again(tmp_path, monke
     assert not list(tmp_path.rglob(".predictions"))
 
 
-@pytest.mark.parametrize(("records", "adaptive"), [(5, False), (8, True), (6, False)])
+@pytest.mark.parametrize(
+    ("records", "adaptive"),
+    [(5, False), pytest.param(8, True, marks=pytest.mark.thorough), (6, False)],
+)
 def test_predictions_of_a_killed_run_are_gone_once_all_records_are_there(
     tmp_path, monkeypatch, records, adaptive
 ):

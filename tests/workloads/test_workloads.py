@@ -152,7 +152,10 @@ def test_mnist_recipes_learn_in_a_few_steps(name: str, tmp_path: Path) -> None:
     assert found.metadata["validation"]["accuracy_percent"] > 50
 
 
-@pytest.mark.parametrize("name", ["twin", "best", "paper"])
+@pytest.mark.parametrize(
+    "name",
+    ["twin", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("best", "paper"))],
+)
 def test_cifar10_recipes_take_a_step(name: str, tmp_path: Path) -> None:
     """That the loss falls is for whole runs; a step of each shows that they run at all."""
     workload = WORKLOADS.get("resnet20-cifar10")
@@ -190,7 +193,13 @@ def test_shipped_posteriors_fit_and_say_how_they_were_made(name: str, path: Path
         assert metadata["start"] == workload.load_twin()[0].content_hash()
 
 
-@pytest.mark.parametrize(("name", "path"), SHIPPED)
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        pytest.param(name, path, marks=[pytest.mark.thorough] if index else [])
+        for index, (name, path) in enumerate(SHIPPED)
+    ],
+)
 def test_shipped_posteriors_score_what_they_say(name: str, path: Path) -> None:
     """Of CIFAR-10 on a fifth of the validation split: within three standard errors of the whole. Of
     histology on all of it, which is so small that other draws change a point."""
