@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..records.envelope import Arrays
-from ..records.run_record import RunRecord
+from ..records.run_record import RunBody, RunRecord
+from ..records.shift_record import ShiftRecord
 from ..workload.workload import WORKLOADS
 from .ledger import IMPOSSIBLE, Ledger
+from .shipped_labels import images_of, shipped
 
 #: Rounding that a sum of probabilities may have.
 _ROUNDING = 1e-6
@@ -52,6 +54,44 @@ def check_images(record: RunRecord, ledger: Ledger) -> None:
         del ledger.again["body.quality.ece_floor_percent"]
     for name, curve in again.curves.items():
         ledger.same(f"body.quality.{name}", getattr(quality, name), curve, _FROM)
+
+
+def check_labels(
+    record: RunRecord | ShiftRecord, ledger: Ledger, beside: Sequence[RunRecord | ShiftRecord]
+) -> None:
+    """As many images as the cell says, and one label for each of them, whoever scores them: that of
+    the split that ships, where it is one, and that which other records of the bundle have.
+
+    Args:
+        record: with or without arrays.
+        ledger: to be filled.
+        beside: others of its kind in the bundle.
+    """
+    body, cell = record.body, record.subject
+    told = body.quality if isinstance(body, RunBody) else body
+    wanted = None if cell.corruption.startswith(_OUTSIDE) else images_of(cell)
+    if wanted is not None:
+        scored = told.images + len(told.skipped)
+        words = f"has {scored:,} images, and its cell {wanted:,}"
+        ledger.demand("body.quality.images" if told is not body else "body.images",
+                      scored == wanted, words)  # fmt: skip
+    labels = record.arrays.get("label")
+    if labels is None:
+        return
+    if not told.skipped:
+        words = f"have other labels than the {cell.split} split of {cell.workload}"
+        ledger.demand(_NAME, shipped(cell, labels), words)
+    for one in beside:
+        its = one.arrays.get("label")
+        same = all(getattr(cell, name) == getattr(one.subject, name) for name in _IMAGES)
+        if same and its is not None and its.shape == labels.shape and (its != labels).any():
+            words = f"have other labels than those of {one.subject.key}, of the same images"
+            ledger.demand(_NAME, False, words)
+
+
+#: Fields of a cell that say which images are scored; corrupted ones keep their labels.
+_IMAGES = ("workload", "workload_version", "split", "limit", "data")
+_OUTSIDE = "ood:"
 
 
 class _Held:

@@ -15,12 +15,17 @@ from ..records.envelope import Record
 from ..records.peers_record import PeersRecord
 from ..records.runtime_record import Contender, RaceRecord, SamplerRecord
 from ..records.shift_record import ShiftRecord, array_of
+from ..studies.peers.peer_audits import findings, quiet, same_std
+from .image_scores import check_labels
 from .ledger import IMPOSSIBLE, Ledger
 from .rates import most_per_second, multiply_adds, width
+from .verdict_checks import check_verdict
 
 _IMAGES = "its own images"
 #: Of scores from arrays that are stored as float32.
 _SINGLE = 1e-5
+#: What a finding says of a contender that keeps little of σ; older records have no others.
+_LOST = "POSTERIOR LOST"
 
 
 def check_other(record: Record[Any, Any], ledger: Ledger, beside: Sequence[Any]) -> None:
@@ -33,6 +38,7 @@ def check_other(record: Record[Any, Any], ledger: Ledger, beside: Sequence[Any])
     """
     if isinstance(record, ShiftRecord):
         _shift(record, ledger, beside)
+        check_labels(record, ledger, beside)
     elif isinstance(record, AblationRecord):
         _ablation(record, ledger)
     elif isinstance(record, RaceRecord):
@@ -44,6 +50,7 @@ def check_other(record: Record[Any, Any], ledger: Ledger, beside: Sequence[Any])
         _contenders(record, contenders, asked.workload, asked.batch, ledger)
         for row in record.body.rows:
             _in_range(ledger, f"body.rows[].scores of {row.contender.name}", row.scores)
+        _peers_verdict(record, ledger)
     elif isinstance(record, SamplerRecord):
         _sampler(record, ledger)
 
@@ -132,6 +139,22 @@ def _contenders(
             f"{width(format, record.fingerprint)} a cycle do {most:.3g} at most",
             IMPOSSIBLE,
         )
+
+
+def _peers_verdict(record: PeersRecord, ledger: Ledger) -> None:
+    """The noise of its samples, and what is said of σ; how many weights a layer has is not known
+    here, so that σ is held to what a layer of one weight is allowed."""
+    rows = record.body.rows
+    found = {"noise": quiet(rows)}
+    floats = [row for row in rows if row.contender.format == "FP32"]
+    drawn = same_std(floats, {}, record.body.draws) if record.body.draws > 1 else ""
+    if drawn.startswith("fail"):
+        found["same σ"] = drawn
+    check_verdict(record.verdict, found, ledger)
+    for name in (line.partition(":")[0] for line in findings(rows) if _LOST in line):
+        said = any(line.startswith(f"{name}: {_LOST}") for line in record.verdict.findings)
+        told = f"do not say that the posterior of {name} is lost"
+        ledger.demand("verdict.findings", said, told)
 
 
 def _sampler(record: SamplerRecord, ledger: Ledger) -> None:

@@ -14,6 +14,7 @@ from ..records.envelope import Record
 from ..records.run_record import RunRecord
 from ..records.verdict import ABOUT, KINDS
 from ..workload.workload import WORKLOADS
+from .shipped_labels import images_of
 
 PROCESSES, SEEDS, QUERIES = 3, 3, 20
 #: Audits that every run makes.
@@ -63,6 +64,8 @@ def _subject(record: RunRecord) -> Iterator[str]:
         yield "Its posterior is not the one that ships."
     if (cell.split, cell.corruption, cell.limit) != ("test", "none", 0):
         yield "It was not scored on the whole test split."
+    elif record.body.quality.images != images_of(cell) and images_of(cell) is not None:
+        yield "Images are left out of it."
     if cell.adaptive:
         yield "Its T is adaptive."
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import accumulate
+from operator import mul
 from statistics import fmean
 
 from ..core.formats import FORMATS, reference_of
@@ -12,18 +15,19 @@ from ..core.words import known, plural
 from ..machine.cores import binding
 from ..measure import audits
 from ..measure.clock import Samples
-from ..measure.saturation import activations_in_range
+from ..measure.saturation import activations_in_range, saturation_findings
 from ..measure.timing import timing
 from ..measure.traffic import FP32_WEIGHT_BYTES
-from ..metrics.metric import METRICS
-from ..records.run_record import RunRecord, Timing
-from ..records.verdict import ABOUT, KINDS, verdict
+from ..metrics.metric import METRICS, Metric
+from ..records.run_record import Adaptive, Paired, RunRecord, Timing
 from ..stats import samples as statistics
 from ..stats.latency import median_ci95
+from ..stats.significance import Estimate, half_of_both, luck_of
 from ..workload.cell import DETERMINISTIC, MEAN, MEAN_FIELD
-from .image_scores import check_images
-from .ledger import IMPOSSIBLE, Ledger
+from .image_scores import check_images, check_labels
+from .ledger import IMPOSSIBLE, Ledger, alike
 from .rates import HERTZ, most_per_second, multiply_adds, width
+from .verdict_checks import check_verdict
 
 _SAMPLES = "its samples"
 #: More queries are not taken (`studies.run.measure`), whatever time they were asked for.
@@ -43,12 +47,16 @@ def check_run(record: RunRecord, ledger: Ledger, beside: Sequence[RunRecord]) ->
     if _times(record, ledger):
         _rate(record, ledger)
         _bandwidth(record, ledger)
+    _spent(record, ledger)
     _race(record, ledger, beside)
     _size(record, ledger, beside)
+    _memory(record, ledger)
     _seeds(record, ledger)
+    _scored_alike(record, ledger, beside)
     _paired(record, ledger, beside)
     if record.arrays:
         check_images(record, ledger)
+    check_labels(record, ledger, beside)
     _verdict(record, ledger)
 
 
@@ -143,12 +151,111 @@ def _adaptive(record: RunRecord) -> Timing:
     )
 
 
+def _spent(record: RunRecord, ledger: Ledger) -> None:
+    """Where T is adaptive: passes from how many images stopped when, and latency from samples."""
+    spent, cell, quality = record.body.adaptive, record.subject, record.body.quality
+    if spent is None:
+        return
+    name, looks = "body.adaptive", spent.looks
+    ledger.same(f"{name}.confidence", spent.confidence, cell.confidence, "its subject")
+    ledger.same(f"{name}.limit", spent.limit, cell.mc, "its subject")
+    rising = all(a < b for a, b in zip((0, *looks), looks, strict=False))
+    holds = bool(looks) and rising and looks[-1] == spent.limit
+    ledger.demand(f"{name}.looks", holds, "do not rise to its limit")
+    counted = all(
+        len(each) == len(looks) and sum(each) == quality.images and min(each) >= 0
+        for each in spent.images
+    )
+    told = f"are not {quality.images:,} for each seed"
+    ledger.demand(f"{name}.images", counted and len(spent.images) == len(quality.seeds), told)
+    if holds and counted and quality.images:
+        _stopped(record, spent, ledger)
+    holds = all(0 <= one <= 1 for one in spent.agreement)
+    ledger.demand(f"{name}.agreement", holds, "is no share", IMPOSSIBLE)
+    if record.body.timing.latency_ns:
+        again = fmean(map(fmean, _processes(record)))
+        ledger.same(f"{name}.mean_latency_ns", spent.mean_latency_ns, again, _SAMPLES)
+
+
+def _stopped(record: RunRecord, spent: Adaptive, ledger: Ledger) -> None:
+    """What follows from how many images stopped at each look."""
+    name, looks, batch = "body.adaptive", spent.looks, record.subject.batch
+    means = [sum(map(mul, looks, each)) / sum(each) for each in spent.images]
+    middles = [_middle(looks, each) for each in spent.images]
+    of = "the images that stopped"
+    ledger.same(f"{name}.mean_passes", spent.mean_passes, means, of)
+    ledger.same(f"{name}.median_passes", spent.median_passes, middles, of)
+    least, most = looks[0], looks[-1]
+    possible = least <= spent.query_passes <= most
+    ledger.demand(f"{name}.query_passes", possible, f"is not from {least} to {most}")
+    possible = spent.query_passes <= spent.query_image_passes <= most * batch
+    told = f"is less than its passes, or more than {most * batch:,}"
+    ledger.demand(f"{name}.query_image_passes", possible, told)
+
+
+def _middle(looks: Sequence[int], counts: Sequence[int]) -> float:
+    """Median of values of which there are so many each: a record may speak of more images than can
+    be written down."""
+    ends = list(accumulate(counts))
+    places = ((ends[-1] - 1) // 2, ends[-1] // 2)
+    return fmean(looks[bisect_right(ends, place)] for place in places)
+
+
+def _processes(record: RunRecord) -> Iterator[Sequence[int]]:
+    """The samples of each process."""
+    held = record.body.timing
+    slices = iter(held.slices)
+    at = 0
+    for count in held.processes or (len(held.slices),):
+        end = at + sum(next(slices) for _ in range(count))
+        yield held.latency_ns[at:end]
+        at = end
+
+
+def _memory(record: RunRecord, ledger: Ledger) -> None:
+    """A process holds its weights, and no more than its machine has."""
+    held, made = record.body.peak_memory_bytes, record.fingerprint
+    least = record.body.size.weight_bytes
+    told = f"is less than the {least:,} bytes of its weights"
+    ledger.demand("body.peak_memory_bytes", held >= least, told, IMPOSSIBLE)
+    told = f"is more than the {made.memory_bytes:,} bytes of its machine"
+    fits = not made.memory_bytes or held <= made.memory_bytes
+    ledger.demand("body.peak_memory_bytes", fits, told, IMPOSSIBLE)
+
+
+def _scored_alike(record: RunRecord, ledger: Ledger, beside: Sequence[RunRecord]) -> None:
+    """One artefact scores the same images the same, whatever its batch and threads are; and no two
+    seeds draw what gives all images the same predictions."""
+    cell, body = record.subject, record.body
+    format = FORMATS.get(cell.format) if cell.format in FORMATS else None
+    exact = format is not None and format.quantized and body.operations is None
+    for one in beside:
+        its = one.subject
+        if body.fidelity and record.arrays and its.seed != cell.seed:
+            told = f"is {cell.seed}, and its images are those of seed {its.seed}"
+            twice = one.arrays == record.arrays
+            ledger.demand("subject.seed", not twice, f"{told}: a seed was used twice", IMPOSSIBLE)
+        same = body.artefact == one.body.artefact != "" and one.fingerprint == record.fingerprint
+        if exact and same and all(getattr(cell, n) == getattr(its, n) for n in _SCORED):
+            told = f"are not those of {its.key}, which is the same artefact on the same images"
+            holds = alike(body.quality.scores, one.body.quality.scores)
+            ledger.demand("body.quality.scores", holds, told)
+
+
+#: Fields of a cell that scores of an artefact depend on.
+_SCORED = (
+    "workload", "workload_version", "split", "corruption", "severity", "limit", "shifted", "data",
+    "mc", "seed", "seeds", "stopping",
+)  # fmt: skip
+
+
 def _rate(record: RunRecord, ledger: Ledger) -> None:
-    """No more multiply–adds a second than cores × 5 GHz × the instruction's width."""
+    """No more multiply–adds a second than cores × 5 GHz × the instruction's width; what a record
+    itself says of its operations counts where nobody else knows them."""
     cell, made = record.subject, record.fingerprint
     told = record.body.operations
-    each = told.total_multiply_adds if told is not None else None
-    each = each or multiply_adds(cell.workload) or record.body.size.weights
+    least = record.body.size.weights  # each is used once at least
+    each = multiply_adds(cell.workload) or max(least, told.total_multiply_adds if told else 0)
     passes = 1.0 if cell.adaptive else record.query_passes
     fastest = min(record.body.timing.latency_ns)
     rate, most = each * cell.batch * passes * 1e9 / fastest, most_per_second(cell.format, made)
@@ -196,6 +303,8 @@ def _race(record: RunRecord, ledger: Ledger, beside: Sequence[RunRecord]) -> Non
         if one.fingerprint != record.fingerprint:
             told = f"is that of {one.subject.key} too, which was made elsewhere"
             ledger.demand("body.timing.race", False, told, IMPOSSIBLE)
+        told = f"are not those of {one.subject.key}, with which they took turns"
+        ledger.demand("body.references", one.body.references == record.body.references, told)
     named = {one.subject.key: one for one in beside if one.fingerprint == record.fingerprint}
     for other in held.interleaved_with:
         if other in named and named[other].body.timing.race != held.race:
@@ -314,40 +423,47 @@ def _paired(record: RunRecord, ledger: Ledger, beside: Sequence[RunRecord]) -> N
                 field = f"body.paired.differences.{metric.field}"
                 ledger.same(field, value, again, "both scores", 1e-6)
         if ends is not None:
-            most = metric.most or math.inf
-            cut = min(ends) <= -most or max(ends) >= most
-            middle = cut or math.isclose(sum(ends) / 2, value, rel_tol=1e-6, abs_tol=1e-9)
-            told = "is not around its difference"
-            ledger.demand(f"body.paired.intervals.{metric.field}", middle, told)
+            _interval(metric, value, ends, paired, ledger)
+
+
+def _interval(
+    metric: Metric, value: float, ends: tuple[float, float], paired: Paired, ledger: Ledger
+) -> None:
+    """Around its difference, and no narrower than what is said of the draw makes it."""
+    most, field = metric.most or math.inf, f"body.paired.intervals.{metric.field}"
+    if min(ends) <= -most or max(ends) >= most:  # it is cut off
+        return
+    middle = math.isclose(sum(ends) / 2, value, rel_tol=1e-6, abs_tol=1e-9)
+    ledger.demand(field, middle, "is not around its difference")
+    luck = luck_of(paired.luck.get(metric.field, 0.0), paired.seeds)
+    least = half_of_both(Estimate(0.0, 0.0, luck.freedom), luck)
+    wide = (max(ends) - min(ends)) / 2 >= (1 - 1e-6) * least
+    ledger.demand(field, wide, "is narrower than the luck of the draw alone makes it")
 
 
 def _verdict(record: RunRecord, ledger: Ledger) -> None:
-    """Audits that a record allows, judged again; outcomes are what all audits give."""
-    stored, body = record.verdict, record.body
-    kept = {name: result for name, result in stored.audits.items() if name in ABOUT}
+    """Audits that a record allows, judged again, and findings that its numbers owe."""
+    stored, body, cell = record.verdict, record.body, record.subject
     found = {"moments": audits.moments(body.fidelity)}
-    if not record.subject.adaptive and body.timing.latency_ns:
+    if not cell.adaptive and body.timing.latency_ns:
         found["noise"] = audits.noise_bounded(body.timing.noise)
-    shares, format = body.saturation, record.subject.format
-    if shares or not (format in FORMATS and FORMATS.get(format).quantized):
+    shares = body.saturation
+    if shares or not (cell.format in FORMATS and FORMATS.get(cell.format).quantized):
         found["activations in range"] = activations_in_range(shares)
     if not binding(record.fingerprint.environment):
         found["cores free"] = audits.cores_free((), None)
-    try:
-        again = verdict({**kept, **found}, stored.findings)
-    except ValueError as reason:
-        ledger.demand("verdict", False, f"holds what no audit says ({reason})")
-        return
-    for name, result in found.items():
-        was = stored.audits.get(name, result)
-        told = f"is {was!r}, and the record gives {result!r}"
-        ledger.demand(f"verdict audit {name}", _word(was) == _word(result), told)
-    for kind in KINDS:
-        ledger.same(f"verdict.{kind}.outcome", stored.of(kind), again.of(kind), "its audits")
-        mine = set(getattr(stored, kind).audits)
-        wanted = {n for n in stored.audits if kind in ABOUT.get(n, KINDS)}
-        ledger.demand(f"verdict.{kind}.audits", mine == wanted, "lacks an audit that is about it")
+    check_verdict(stored, found, ledger)
+    for name in dict.fromkeys(line.partition(": ")[0] for line in owed(record)):
+        said = any(line.startswith(f"{name}: ") for line in stored.findings)
+        told = f"say nothing of {name}, of whose numbers there is something to be said"
+        ledger.demand("verdict.findings", said, told)
 
 
-def _word(result: str) -> str:
-    return result.partition(":")[0]
+def owed(record: RunRecord) -> tuple[str, ...]:
+    """Findings that follow from a record's own numbers: layers that lost their posterior, and
+    activations that their range cuts off."""
+    cell, body = record.subject, record.body
+    return (
+        *audits.posterior_findings(body.fidelity),
+        *saturation_findings(body.saturation, cell.calibration, cell.observer),
+    )

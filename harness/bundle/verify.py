@@ -103,7 +103,7 @@ def verify(path: Path) -> Verified:
         if problems:
             raise UserError(f"{path} holds no record that can be read: {problems[0]}")
         raise UserError(f"{path} holds 0 records; submit some that a run has stored.")
-    artefacts = Artefacts(dict(_artefacts(bundle)))
+    artefacts = Artefacts(dict(_artefacts(bundle, problems)))
     records = checked(found, artefacts)
     runs = [one for _, one in found]
     manifest = bundle.manifest
@@ -219,16 +219,16 @@ def _arrays(bundle: Bundle, folder: PurePosixPath, sha256: str) -> Mapping[str, 
     return found
 
 
-def _artefacts(bundle: Bundle) -> Iterator[tuple[str, Any]]:
-    """By content hash.
-
-    Raises:
-        UserError: one is damaged, or not an artefact.
-    """
+def _artefacts(bundle: Bundle, problems: list[str]) -> Iterator[tuple[str, Any]]:
+    """By content hash; what is damaged, or no artefact, is told of and left out."""
     from ..quantize.artefact import artefact_hash, from_bytes
 
     for name in bundle.below(ARTEFACTS, ".safetensors"):
-        found = from_bytes(bundle.read(name, MOST_ARRAYS), f"{bundle.path}, {name}")
+        try:
+            found = from_bytes(bundle.read(name, MOST_ARRAYS), f"{bundle.path}, {name}")
+        except UserError as reason:
+            problems.append(str(reason))
+            continue
         yield artefact_hash(found), found
 
 
