@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -33,6 +34,7 @@ _SAMPLES = "its samples"
 #: More queries are not taken (`studies.run.measure`), whatever time they were asked for.
 _ENOUGH = 2000
 _PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+_NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
 def check_run(record: RunRecord, ledger: Ledger, beside: Sequence[RunRecord]) -> None:
@@ -182,7 +184,7 @@ def _stopped(record: RunRecord, spent: Adaptive, ledger: Ledger) -> None:
     name, looks, batch = "body.adaptive", spent.looks, record.subject.batch
     means = [sum(map(mul, looks, each)) / sum(each) for each in spent.images]
     middles = [_middle(looks, each) for each in spent.images]
-    of = "the images that stopped"
+    of = "the passes of its images"
     ledger.same(f"{name}.mean_passes", spent.mean_passes, means, of)
     ledger.same(f"{name}.median_passes", spent.median_passes, middles, of)
     least, most = looks[0], looks[-1]
@@ -453,10 +455,15 @@ def _verdict(record: RunRecord, ledger: Ledger) -> None:
     if not binding(record.fingerprint.environment):
         found["cores free"] = audits.cores_free((), None)
     check_verdict(stored, found, ledger)
-    for name in dict.fromkeys(line.partition(": ")[0] for line in owed(record)):
-        said = any(line.startswith(f"{name}: ") for line in stored.findings)
-        told = f"say nothing of {name}, of whose numbers there is something to be said"
-        ledger.demand("verdict.findings", said, told)
+    said = set(map(_worded, stored.findings))
+    for line in owed(record):
+        ledger.demand("verdict.findings", _worded(line) in said, f"do not say “{line}”")
+
+
+def _worded(finding: str) -> str:
+    """Without its numbers, which are rounded."""
+    name, _, rest = finding.partition(": ")
+    return f"{name}: {_NUMBER.sub('', rest)}"
 
 
 def owed(record: RunRecord) -> tuple[str, ...]:

@@ -20,9 +20,9 @@ from report import factory
 from rich.console import Console
 from shift.shift_factory import study
 
-from sigmabench.harness.bundle import changes, community
+from sigmabench.harness.bundle import changes, community, shipped_labels
 from sigmabench.harness.bundle.artefact_checks import Artefacts
-from sigmabench.harness.bundle.changes import FOUND, NOT_FOUND, Genuine, page, tried
+from sigmabench.harness.bundle.changes import FOUND, NOT_FOUND, OTHERS, Genuine, page, small, tried
 from sigmabench.harness.bundle.container import KIND, MANIFEST, Bundle, write_bundle
 from sigmabench.harness.bundle.document import document
 from sigmabench.harness.bundle.image_scores import broken_laws
@@ -31,6 +31,8 @@ from sigmabench.harness.bundle.packing import submit
 from sigmabench.harness.bundle.raced import speeds
 from sigmabench.harness.bundle.rates import HERTZ, most_per_second, multiply_adds, width
 from sigmabench.harness.bundle.rules import why_open
+from sigmabench.harness.bundle.run_checks import _middle
+from sigmabench.harness.bundle.shipped_labels import LABELS, images_of, shipped
 from sigmabench.harness.bundle.submitted import index
 from sigmabench.harness.bundle.verify import Verified, VerifiedRecord, checked, verify
 from sigmabench.harness.cli.main import main
@@ -45,8 +47,9 @@ from sigmabench.harness.records.ablation_record import (
     Choice,
 )
 from sigmabench.harness.records.envelope import Arrays, Provenance
+from sigmabench.harness.records.peers_record import COMPARISONS
 from sigmabench.harness.records.record_file import HASH, NO_HASH, sealed
-from sigmabench.harness.records.run_record import RUN_RECORDS, RunRecord
+from sigmabench.harness.records.run_record import RUN_RECORDS, Operations, RunRecord
 from sigmabench.harness.records.runtime_record import (
     RACES,
     Contender,
@@ -57,6 +60,7 @@ from sigmabench.harness.records.runtime_record import (
 from sigmabench.harness.records.shift_record import SHIFT_RECORDS
 from sigmabench.harness.records.store import Store
 from sigmabench.harness.report.rendering import markdown, terminal
+from sigmabench.harness.workload.workload import WORKLOADS
 
 ROOT = Path(__file__).parents[2]
 NONE = Artefacts({})
@@ -322,11 +326,181 @@ def test_most_single_changes_are_found(genuine: Genuine) -> None:
 
 
 @pytest.mark.thorough
-def test_the_page_is_what_the_changes_give(genuine: Genuine) -> None:
+def test_the_page_is_what_the_changes_give(genuine: Genuine, tmp_path: Path) -> None:
     """`python -m sigmabench.harness.bundle.changes > docs/verify.md` makes it."""
     rows = list(tried(genuine))
-    assert page(rows) == (ROOT / "docs" / "verify.md").read_text()
+    others = {}
+    for name in OTHERS:
+        made = small(name, tmp_path)
+        assert not [one.faults for one in checked([(made.kind, r) for r in made.records], NONE)
+                    if one.faults]  # fmt: skip
+        others[name] = list(tried(made))
+    assert page(rows, others) == (ROOT / "docs" / "verify.md").read_text()
     assert {one.with_artefacts for one in rows if one.alone == FOUND} == {FOUND}
+
+
+def test_labels_are_those_of_the_images(genuine: Genuine) -> None:
+    first, second = genuine.records
+    labels = first.arrays["label"]
+    moved = Arrays.of({**first.arrays, "label": (labels + 1) % 10})
+    told = faults(changed(first, arrays=moved), second)
+    assert any(f"other labels than those of {second.subject.key}" in one for one in told)
+    whole = changed(genuine.target, subject=replace(genuine.target.subject, limit=0))
+    assert any("has 120 images, and its cell 500" in one for one in faults(whole))
+
+
+def test_labels_that_ship_are_those_of_the_data() -> None:
+    """Here of digits, which need no data; `shipped_labels.of_data` makes those of the others."""
+    ours = [WORKLOADS.built_in(name) for name in WORKLOADS.names()]
+    wanted = {
+        (one.name, one.version, split)
+        for one in ours if one is not None and not one.digest_data for split in one.scored_splits
+    }  # fmt: skip
+    assert set(LABELS) == wanted
+    splits = WORKLOADS.get("lenet-digits").splits(None)
+    for split in ("test", "validation"):
+        labels = splits.scored(split).labels.numpy()
+        assert LABELS["lenet-digits", "1", split] == (len(labels), shipped_labels.digest(labels))
+        cell = replace(factory.cell(format="INT8"), workload="lenet-digits", split=split)
+        assert images_of(cell) == len(labels)
+        assert shipped(cell, labels)
+        assert not shipped(cell, (labels + 1) % 10)
+        assert images_of(replace(cell, limit=7)) == 7
+        assert images_of(replace(cell, data="f" * 16)) is None
+
+
+def test_what_took_turns_has_the_same_references(genuine: Genuine) -> None:
+    first, second = genuine.records
+    (one, *rest) = first.body.references
+    slower = replace(one, latency_ns=tuple(2 * ns for ns in one.latency_ns))
+    told = faults(changed(first, references=(slower, *rest)), second)
+    assert any(line.startswith("body.references are not those of") for line in told)
+
+
+def test_what_numbers_say_is_not_hidden(genuine: Genuine) -> None:
+    (layer, *rest) = genuine.target.body.fidelity
+    lost = replace(layer, std_ratio=0.3)
+    told = faults(changed(genuine.target, fidelity=(lost, *rest)))
+    assert any(f"do not say “{layer.layer}: POSTERIOR LOST" in one for one in told)
+
+
+def test_memory_that_no_process_can_have_had(genuine: Genuine) -> None:
+    assert any("bytes of its weights" in one for one in faults(
+        changed(genuine.target, peak_memory_bytes=1)))  # fmt: skip
+    assert any("bytes of its machine" in one for one in faults(
+        changed(genuine.target, peak_memory_bytes=1 << 50)))  # fmt: skip
+
+
+def test_few_operations_of_ones_own_count_make_nothing_possible(genuine: Genuine) -> None:
+    held = genuine.target.body.timing
+    fast = replace(held, latency_ns=(1,) * len(held.latency_ns))
+    few = Operations(1, 1, 2, 1, 1, ())
+    told = faults(changed(genuine.target, timing=fast, operations=few))
+    assert any("multiply–adds a second" in one for one in told)
+
+
+def test_one_artefact_scores_the_same_at_every_batch(genuine: Genuine) -> None:
+    target = genuine.target
+    scores = {**target.body.quality.scores, "uce": tuple(
+        None if one is None else one / 2 for one in target.body.quality.scores["uce"]
+    )}  # fmt: skip
+    other = changed(target, subject=replace(target.subject, batch=2),
+                    quality=replace(target.body.quality, scores=scores))  # fmt: skip
+    told = faults(target, other)
+    assert any("which is the same artefact on the same images" in one for one in told)
+
+
+def test_predictions_of_one_seed_given_as_those_of_another(genuine: Genuine) -> None:
+    other = changed(genuine.target, subject=replace(genuine.target.subject, seed=7))
+    told = faults(genuine.target, other)
+    assert any(one.startswith("subject.seed is 0, and its images are those of seed 7")
+               for one in told)  # fmt: skip
+
+
+def test_an_interval_holds_the_luck_that_is_told(genuine: Genuine) -> None:
+    paired = genuine.target.body.paired
+    assert paired is not None
+    luck = {name: (ends[1] - ends[0]) for name, ends in paired.intervals.items()}
+    told = faults(changed(genuine.target, paired=replace(paired, luck=luck)))
+    assert any("narrower than the luck of the draw" in one for one in told)
+
+
+def adaptive_faults(**changes: Any) -> list[str]:
+    made = factory.adapted()
+    images = (900, 70, 30)
+    spent = replace(
+        made.body.adaptive, confidence=made.subject.confidence, limit=50, looks=(5, 10, 50),
+        images=(images,) * 3, mean_passes=(6.7,) * 3, median_passes=(5.0,) * 3,
+        agreement=(1.0,) * 3, query_passes=12.5, query_image_passes=12.5,
+        mean_latency_ns=float(np.mean(made.body.timing.latency_ns)),
+    )  # fmt: skip
+    record = changed(
+        made,
+        subject=replace(made.subject, mc=50, batch=1),
+        quality=replace(made.body.quality, images=1000, seeds=(0, 1, 2)),
+        adaptive=replace(spent, **changes),
+    )
+    return [one for one in faults(record) if one.startswith("body.adaptive")]
+
+
+def test_adaptive_passes_follow_from_the_images_that_stopped() -> None:
+    assert adaptive_faults() == []
+    for name, value, says_ in (
+        ("mean_passes", (5.7,) * 3, "the passes of its images give"),
+        ("median_passes", (10.0,) * 3, "the passes of its images give"),
+        ("mean_latency_ns", 1.0, "its samples give"),
+        ("confidence", 0.5, "its subject gives"),
+        ("limit", 40, "its subject gives"),
+        ("looks", (5, 50, 10), "do not rise"),
+        ("images", ((900, 70, 31),) * 3, "are not 1,000 for each seed"),
+        ("agreement", (1.1,) * 3, "is no share"),
+        ("query_passes", 60.0, "is not from 5 to 50"),
+        ("query_image_passes", 51.0, "is less than its passes, or more than 50"),
+    ):
+        told = adaptive_faults(**{name: value})
+        assert any(one.startswith(f"body.adaptive.{name} ") and says_ in one for one in told), name
+    huge = 1 << 50
+    assert _middle((5, 10), (huge, huge)) == 7.5
+    assert _middle((5, 10, 50), (2, 2, 1)) == 10
+
+
+def test_verdicts_of_comparisons_are_made_again() -> None:
+    one = Store(ROOT / "results", COMPARISONS).records()[0]
+
+    def told(**changes: Any) -> list[str]:
+        (found,) = checked([(COMPARISONS, changed(one, **changes))], NONE)
+        return [f"{fault.field} {fault.told}" for fault in found.faults]
+
+    assert told() == []
+    old = one.verdict
+    other = "invalid" if old.quality.outcome == "valid" else "valid"
+    better = replace(old, quality=replace(old.quality, outcome=other))
+    assert any(line.startswith("verdict.quality.outcome ") for line in told(verdict=better))
+    (first, *rest) = one.body.rows
+    half = len(first.contender.slices) // 2
+    sizes = np.repeat(
+        [9] * half + [1] * (len(first.contender.slices) - half), first.contender.slices
+    )
+    loud = tuple(int(ns * size) for ns, size in zip(first.contender.latency_ns, sizes, strict=True))
+    row = replace(first, contender=replace(first.contender, latency_ns=loud))
+    lost = [line for line in told(rows=(row, *rest)) if "noise" in line]
+    assert lost or old.audits["noise"].startswith("fail")
+    kept = replace(first, std_ratio={"stem": 0.1, "head": 0.1})
+    assert any("posterior of" in line for line in told(rows=(kept, *rest)))
+
+
+def test_a_damaged_artefact_is_told_of_and_the_records_are_checked(
+    bundle: Path, tmp_path: Path
+) -> None:
+    files = {name: data for name, data in content(bundle).items() if name != MANIFEST}
+    (first, *_) = [name for name in files if name.startswith("artefacts/")]
+    path = tmp_path / "partly.tar"
+    write_bundle(path, {**files, first: files[first][:-40]}, "0.1.0", "")
+    found = verify(path)
+    assert (len(found.records), found.artefacts) == (2, 1)
+    (problem,) = found.problems
+    assert first in problem
+    assert not found.sound
 
 
 def test_divisions(genuine: Genuine) -> None:
@@ -335,7 +509,7 @@ def test_divisions(genuine: Genuine) -> None:
     assert any("whole test split" in one for one in reasons)
     body = genuine.target.body
     timing = replace(body.timing, processes=(2, 2, 2), latency_ns=(1,) * 20)
-    quality = replace(body.quality, seeds=(0, 1, 2))
+    quality = replace(body.quality, seeds=(0, 1, 2), images=500)
     names = [name.replace(" ", "_") for name in genuine.target.verdict.audits]
     told = factory.with_verdict(genuine.target, **dict.fromkeys(names, "pass"))
     whole = changed(told, timing=timing, quality=quality,
@@ -344,6 +518,8 @@ def test_divisions(genuine: Genuine) -> None:
     assert list(why_open(changed(whole, subject=replace(whole.subject, posterior="f" * 16)))) == [
         "Its posterior is not the one that ships."
     ]
+    fewer = replace(quality, images=400)
+    assert list(why_open(changed(whole, quality=fewer))) == ["Images are left out of it."]
 
 
 # What is no bundle.
@@ -418,7 +594,12 @@ def test_manifests_that_say_otherwise(bundle: Path, tmp_path: Path) -> None:
     assert "names a file twice" in told(lambda t: t["files"].append(t["files"][0]))
     assert "bytes, not" in told(lambda t: t["files"][0].update(size=1))
     assert "wrong files.0.size" in told(lambda t: t["files"][0].update(size="x"))
-    assert "is not what its manifest says" in told(lambda t: t["files"][0].update(sha256="0" * 64))
+
+    def damaged(tree: dict[str, Any]) -> None:
+        for one in tree["files"]:
+            one["sha256"] = "0" * 64
+
+    assert "is not what its manifest says" in told(damaged)
 
 
 def test_damage_is_found_wherever_it_is(plain: Path, tmp_path: Path) -> None:
