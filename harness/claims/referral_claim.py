@@ -118,22 +118,25 @@ def _told(one: FormatAgreement) -> str:
 
 
 def _decides(found: Sequence[FormatAgreement]) -> str:
-    """How many times the images, and the seeds, it takes where nothing is told apart."""
+    """How many images, and how many times the seeds, it takes where nothing is told apart."""
     tests = 2 * len([one for one in found if one.p])
     level = NormalDist().inv_cdf(1 - ALPHA / max(tests, 1))
-    times = []
+    times: list[tuple[float, FormatAgreement]] = []
     for one in found:
         got = one.excess
         if one.verdict in (MORE, LESS) or got is None or got.low is None or got.high is None:
             continue
         error = (got.high - got.low) / (2 * _Z)
         if abs(got.value) > 0 and error > 0:
-            times.append((level * error / abs(got.value)) ** 2)
+            times.append((max(1.0, (level * error / abs(got.value)) ** 2), one))
     if not times:
         return ""
+    factor, first = min(times, key=lambda pair: pair[0])
+    images = text.significant(factor * first.found.images, 2)
     return (
-        f" About {text.significant(max(1.0, min(times)), 2)} times as many independent images and "
-        "seeds would decide the first of the rest, were the differences as they seem."
+        f" About {images} images of {first.found.split}, {text.significant(factor, 2)} times as "
+        "many, from as many more sources and with as many more seeds would decide the first of the "
+        "rest, were the differences as they seem."
     )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 from ..core import words as text
 from ..core.contents import superseded
+from ..corruptions.registered import SEVERITIES
 from ..metrics.metric import METRICS
 from ..records.envelope import Record
 from ..records.run_record import RUN_RECORDS, RunRecord
@@ -29,6 +31,9 @@ _ALIKE = (
     "data", "network", "granularity", "sigma_offset", "observer", "calibration", "seed", "seeds",
 )  # fmt: skip
 _ONE_BIT = "INT8_SIGMA1"
+#: Where a claim on shift is asked, as `Compared.where` has it.
+_EVERY = tuple(f"at severity {severity}" for severity in SEVERITIES)
+_NAMED = 5
 
 
 def clean(evidence: Evidence) -> list[Finding]:
@@ -81,7 +86,9 @@ def shifted(evidence: Evidence) -> list[Finding]:
             if study is not None and compared:
                 types = {type_ for one in study.outcomes if one.severity for type_ in one.types}
                 on = f"{_on(study)} under {text.plural(len(types), 'type')} of corruption"
-                made = _finding(SHIFTED, name, _ABOUT[kind], compared, on, study.records)
+                made = _finding(
+                    SHIFTED, name, _ABOUT[kind], compared, on, study.records, places=_EVERY
+                )
                 found.append(made)
             elif kind == HEADROOM:
                 found.append(not_measured(SHIFTED, name, _ABOUT[kind]))
@@ -102,8 +109,10 @@ def one_bit_scores(evidence: Evidence) -> list[Finding]:
             compared = [one for one in every if _format(one) == _ONE_BIT]
             about = f"scores, {_ABOUT[kind]}"
             if study is not None and compared:
-                formats = (_ONE_BIT,)
-                made = _finding(ONE_BIT, name, about, compared, _on(study), study.records, formats)
+                formats, places = (_ONE_BIT,), tuple(dict.fromkeys(one.where for one in compared))
+                made = _finding(
+                    ONE_BIT, name, about, compared, _on(study), study.records, formats, places
+                )
                 found.append(made)
             elif kind == HEADROOM and name in ONE_BIT.workloads:
                 command = command_of(SHIFTED, name)
@@ -142,10 +151,11 @@ def _finding(
     on: str,
     records: Iterable[Record[Any, Any]],
     formats: Sequence[str] = PAPER_FORMATS,
+    places: Sequence[str] = ("",),
 ) -> Finding:
-    """Of comparisons that have all to bear the claim out."""
+    """Of comparisons that have all to bear the claim out, at each of these places."""
     metrics = CLEAN_METRICS if claim is CLEAN else SHIFT_METRICS
-    lacking = _lacking(compared, metrics, formats)
+    lacking = _lacking(compared, metrics, formats, places)
     used, command = list(records), command_of(claim, workload)
     again = any(one.unjudged for one in compared)
     more = (
@@ -168,23 +178,33 @@ def _finding(
 
 
 def _lacking(
-    compared: Sequence[Compared], metrics: Iterable[str], formats: Iterable[str]
+    compared: Sequence[Compared],
+    metrics: Sequence[str],
+    formats: Sequence[str],
+    places: Sequence[str],
 ) -> list[str]:
-    """Metrics by which nothing was compared, or formats that were compared by nothing."""
-    by = {one.metric for one in compared}
-    of = {_format(one) for one in compared}
-    return [
-        *_called(name for name in metrics if name not in by),
-        *(name for name in formats if name not in of),
+    """Metrics, formats and severities of which nothing was compared; of the others the metric with
+    each format, and severity, that it does not have."""
+    there = {(one.metric, _format(one), one.where) for one in compared}
+    axes = metrics, formats, places
+    known = [{one[axis] for one in there} for axis in range(len(axes))]
+    gone = [[n for n in axis if n not in has] for axis, has in zip(axes, known, strict=True)]
+    left = [[n for n in axis if n in has] for axis, has in zip(axes, known, strict=True)]
+    pairs = [
+        " ".join(filter(None, (*_called([metric]), "of", format, where)))
+        for metric, format, where in product(*left)
+        if (metric, format, where) not in there
     ]
+    return [*_called(gone[0]), *gone[1], *(where.removeprefix("at ") for where in gone[2]), *pairs]
 
 
 def _words_of(lacking: Sequence[str], workload: str) -> str:
     if not lacking:
         return ""
-    lacks = f"No comparison is recorded of {', '.join(lacking)}"
+    more = f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else ""
+    lacks = f"No comparison is recorded of {', '.join(lacking[:_NAMED])}{more}"
     brier = METRICS.get("brier").called
-    if list(lacking) == [brier]:
+    if all(one.startswith(brier) for one in lacking):
         return f"{lacks}; `sigmabench run {workload}` records it."
     return f"{lacks}."
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +35,7 @@ from sigmabench.harness.claims.compared import (
 from sigmabench.harness.claims.document import by_claim, document
 from sigmabench.harness.claims.evidence import Evidence
 from sigmabench.harness.claims.findings import CANNOT, CONTRADICTED, HOLDS, Finding
-from sigmabench.harness.claims.papers import CLAIMS, CLEAN, SPEEDUP
+from sigmabench.harness.claims.papers import CLAIMS, CLEAN, CLEAN_METRICS, SPEEDUP
 from sigmabench.harness.cli.main import main
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.records.envelope import Provenance, Record
@@ -269,7 +270,48 @@ def test_shift_is_judged_as_the_study_judges_it(shifted: list[Any]) -> None:
         f for f in scored_claims.shifted(evidence(shift=without)) if f.workload == "synthetic"
     )
     assert rest.outcome == CANNOT
-    assert "No comparison is recorded of INT8_SIGMA1." in rest.sentence
+    assert "No comparison is recorded of INT8_SIGMA1, severity 2, " in rest.sentence
+    assert "severity 5." in rest.sentence
+
+
+def test_every_metric_of_every_format_has_to_be_compared() -> None:
+    """One that another metric, or another format, has does not stand for it."""
+    names = CLEAN_METRICS
+    every = [
+        compared("equivalent", metric=metric, variant=format)
+        for metric in names
+        for format in QUANTIZED
+    ]
+    assert scored_claims._lacking(every, names, QUANTIZED, ("",)) == []
+    assert scored_claims._lacking(every[:-1], names, QUANTIZED, ("",)) == ["Brier of INT8_SIGMA1"]
+    assert scored_claims._lacking(every[:-4], names, QUANTIZED, ("",)) == ["Brier"]
+    outcomes = [
+        scored_claims._finding(CLEAN, "w", "", some, "On 9 images", []).outcome
+        for some in (every, every[:-1])
+    ]
+    assert outcomes == [HOLDS, CANNOT]
+    places = ("at severity 1", "at severity 2")
+    both = [replace(one, where=place) for one in every for place in places]
+    assert scored_claims._lacking(both, names, QUANTIZED, places) == []
+    assert scored_claims._lacking(both[:-1], names, QUANTIZED, places) == [
+        "Brier of INT8_SIGMA1 at severity 2"
+    ]
+    first = [one for one in both if one.where == places[0]]
+    assert scored_claims._lacking(first, names, QUANTIZED, places) == ["severity 2"]
+
+
+def test_the_number_of_images_that_decides_who_is_referred() -> None:
+    made = study(
+        ("FP32", *QUANTIZED), (), (), images=150, seeds=(0, 1, 2), ood=(),
+    )  # fmt: skip
+    records = [
+        changed(r, subject=replace(r.subject, workload="histology-colorectal")) for r in made
+    ]
+    found = one(referral_claim.referrals(evidence(shift=records)))
+    if any(n["verdict"] == "undecided" and n["excess"] for n in found.numbers):
+        (told_,) = re.findall(r"About ([\d,]+) images of test, ([\d.,]+) times", found.sentence)
+        images, times = (float(word.replace(",", "")) for word in told_)
+        assert images == pytest.approx(150 * times, rel=0.12)
 
 
 def test_one_bit_is_judged_alone(shifted: list[Any]) -> None:
@@ -329,7 +371,13 @@ def test_bytes_moved_are_counted() -> None:
 AMX = ("avx512_vnni", "amx_int8")
 
 
-def race(batch: int, ratio: float, spread: float = 0.002, isa: tuple[str, ...] = AMX) -> RaceRecord:
+def race(
+    batch: int,
+    ratio: float,
+    spread: float = 0.002,
+    isa: tuple[str, ...] = AMX,
+    processes: tuple[int, ...] = (5, 5, 5),
+) -> RaceRecord:
     """Three processes of five turns of two queries; processes differ by `spread`."""
     rng = np.random.default_rng(batch)
 
@@ -338,7 +386,7 @@ def race(batch: int, ratio: float, spread: float = 0.002, isa: tuple[str, ...] =
         times = pass_ns * mc * shift * np.exp(rng.normal(0, 0.001, 30))
         return Contender(
             format, "sigmabench", format, "native", mc, tuple(int(t) for t in times),
-            (2,) * 15, 3, processes=(5, 5, 5),
+            (2,) * 15, 3, processes=processes,
         )  # fmt: skip
 
     contenders = contender("INT8", 1e6, 50), contender("FP32", ratio * 1e6, 7)
@@ -353,6 +401,17 @@ def test_noisy_races_judge_nothing() -> None:
     assert "Not judged at batch 1, for noise." in loud.sentence
     assert [n["noisy"] for n in loud.numbers] == [True, False]
     assert ours(race(1, 9.0, 0.5)).outcome == CANNOT
+
+
+def test_one_process_judges_no_speed() -> None:
+    """What another process would show is not in its interval."""
+    alone = ours(race(1, 9.0, processes=()))
+    assert alone.outcome == CANNOT
+    assert "Not judged at batch 1, for fewer than 3 fresh processes" in alone.sentence
+    assert alone.command in alone.sentence
+    both = ours(race(1, 5.0, processes=()), race(8, 9.0))
+    assert both.outcome == HOLDS
+    assert "Not judged at batch 1," in both.sentence
 
 
 def ours(*races: RaceRecord) -> Finding:
