@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist, variance
 from typing import Any
 
@@ -231,8 +231,20 @@ def _one(raw: _Raw, p: dict[str, float], tests: int) -> Compared:
 
 
 def outcome_of(found: Sequence[Compared], complete: bool = True) -> str:
-    """Of a claim that every comparison has to bear out."""
-    return all_or_none([one.verdict for one in found], (EQUIVALENT, IMPROVED), (WORSE,), complete)
+    """Of a claim that every comparison has to bear out. One of any metric speaks against it, so
+    that losses are corrected for the number of metrics, too; that all hold needs no correction."""
+    lost = {id(one) for one in found if _lost(one, found)}
+    verdicts = [
+        INCONCLUSIVE if one.verdict == WORSE and id(one) not in lost else one.verdict
+        for one in found
+    ]
+    return all_or_none(verdicts, (EQUIVALENT, IMPROVED), (WORSE,), complete)
+
+
+def _lost(one: Compared, found: Sequence[Compared]) -> bool:
+    """Whether a loss is shown after Holm within its metric and Bonferroni over the metrics."""
+    p, metrics = dict(one.p).get(WORSE, 0.0), len({each.metric for each in found})
+    return one.verdict == WORSE and metrics * p <= ALPHA
 
 
 def told(found: Sequence[Compared], on: str) -> str:
@@ -245,7 +257,15 @@ def told(found: Sequence[Compared], on: str) -> str:
     counts = {words: sum(one.verdict == name for one in found) for name, words in _WORDS.items()}
     parts = [f"{n} {text.verb(n)} {words}" for words, n in counts.items() if n]
     line = f"{on}: of {text.plural(len(found), 'comparison')} with FP32, {', '.join(parts)}."
-    return " ".join(filter(None, (line, _deciding(found), _floor(found), _why_not(found))))
+    parts = [line, _deciding(found), _by_chance(found), _floor(found), _why_not(found)]
+    return " ".join(filter(None, parts))
+
+
+def _by_chance(found: Sequence[Compared]) -> str:
+    weak = sum(one.verdict == WORSE and not _lost(one, found) for one in found)
+    if not weak:
+        return ""
+    return f"Of these losses {weak} may be chance: the metrics are corrected for one another, too."
 
 
 _WORDS = {
@@ -291,8 +311,14 @@ def _floor(found: Sequence[Compared]) -> str:
 def _why_not(found: Sequence[Compared]) -> str:
     """What would decide where nothing is, and why some is not judged."""
     lines = []
+    metrics = len({one.metric for one in found})
     needed = [images_that_decide(one) for one in found if one.verdict == INCONCLUSIVE]
-    if needed and not any(one.verdict == WORSE for one in found):
+    needed += [
+        images_that_decide(replace(one, tests=metrics * one.tests))
+        for one in found
+        if one.verdict == WORSE
+    ]
+    if needed and not any(_lost(one, found) for one in found):
         known = [count for count in needed if count is not None]
         rest = len(needed) - len(known)
         if known:

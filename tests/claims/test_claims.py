@@ -179,6 +179,17 @@ def test_a_claim_stands_with_all_and_falls_with_one() -> None:
     assert outcome_of([same, unsure, lost], complete=False) == CONTRADICTED
 
 
+def test_a_loss_by_one_of_several_metrics_is_corrected_for_all_of_them() -> None:
+    lost = compared("worse", p=(("worse", 0.03),))
+    same = compared("equivalent", metric="ece")
+    assert outcome_of([lost, compared("equivalent", variant="INT8_SIGMA4")]) == CONTRADICTED
+    assert outcome_of([lost, same]) == CANNOT
+    assert "Of these losses 1 may be chance" in told([lost, same], "On 9 images")
+    clear = replace(lost, p=(("worse", 0.02),))
+    assert outcome_of([clear, same]) == CONTRADICTED
+    assert "chance" not in told([clear, same], "On 9 images")
+
+
 def test_images_that_would_decide_do() -> None:
     """With so many the interval is as narrow as the test asks for."""
     found = compared("inconclusive")
