@@ -122,6 +122,7 @@ class _ResultFile(_Lenient):
     python: str = ""
     requirements: dict[str, str] = {}
     env_vars: dict[str, str] = {}
+    params: dict[str, Any] = {}
     result_columns: list[str]
     results: dict[str, list[Any]]
 
@@ -134,7 +135,7 @@ def series(folder: Path, problem: Problem) -> list[TrackedSeries]:
         problem: told of each file that cannot be read.
     """
     known = _benchmarks(folder, problem)
-    found: dict[tuple[Any, ...], dict[str, SeriesPoint]] = {}
+    found: dict[tuple[Any, ...], dict[str, dict[str, SeriesPoint]]] = {}
     for home in inside(folder):
         files = [path for path in _json_files(home) if path.name != _MACHINE]
         machine = _machine(home, problem) if files else None
@@ -145,10 +146,22 @@ def series(folder: Path, problem: Problem) -> list[TrackedSeries]:
             if made.version != _LAYOUT:
                 problem(_of_another_layout(path, made.version))
                 continue
-            for key, value in _values(made, known):
+            if made.params.get("machine", home.name) != home.name:
+                problem(_of_another_machine(path, made.params["machine"]))
+                continue
+            for (name, version, chosen), value in _values(made, known):
+                key = machine, _environment(made), name, chosen
                 point = SeriesPoint(made.commit_hash, made.date, value)
-                found.setdefault((machine, _environment(made), *key), {})[point.commit] = point
-    return [_series(key, points, known) for key, points in sorted(found.items(), key=_order)]
+                found.setdefault(key, {}).setdefault(version, {})[point.commit] = point
+    return [
+        _series(key, _latest(versions), known)
+        for key, versions in sorted(found.items(), key=_order)
+    ]
+
+
+def _latest(versions: Mapping[str, dict[str, SeriesPoint]]) -> dict[str, SeriesPoint]:
+    """Points of the version of a benchmark that measured last; others measured something else."""
+    return max(versions.values(), key=lambda points: max(one.date for one in points.values()))
 
 
 def _order(item: tuple[tuple[Any, ...], Any]) -> tuple[Any, ...]:
@@ -183,9 +196,9 @@ def direction(name: str) -> Better:
 
 def _values(
     made: _ResultFile, known: Mapping[str, _AsvBenchmark]
-) -> Iterator[tuple[tuple[str, tuple[str, ...]], float]]:
-    """Benchmark and parameters, and the value; what was skipped, failed or is of another version of
-    its benchmark has none."""
+) -> Iterator[tuple[tuple[str, str, tuple[str, ...]], float]]:
+    """Benchmark, its version and parameters, and the value; what was skipped, failed or is not of
+    the version that `benchmarks.json` has, where it knows the benchmark, has none."""
     for name, row in made.results.items():
         cells = dict(zip(made.result_columns, row, strict=False))
         now, then = known.get(name), cells.get("version")
@@ -196,7 +209,7 @@ def _values(
             continue
         for chosen, value in zip(itertools.product(*parameters), values, strict=False):
             if _is_number(value):
-                yield (name, tuple(map(_unquoted, chosen))), float(value)
+                yield (name, str(then), tuple(map(_unquoted, chosen))), float(value)
 
 
 def _are_lists_of_text(value: Any) -> bool:
@@ -291,4 +304,11 @@ def _of_another_layout(path: Path, version: int) -> UserError:
     return UserError(
         f"{path} has layout {version} of asv's results, and {_LAYOUT} is read here; run "
         "`asv update`, or upgrade SigmaBench."
+    )
+
+
+def _of_another_machine(path: Path, machine: object) -> UserError:
+    return UserError(
+        f"{path} was measured on {machine}, and series of two machines are not joined; move it to "
+        "that machine's folder."
     )

@@ -34,11 +34,11 @@ def write_site(results: Path, out: Path, problem: Problem, report: Report) -> Pa
         The first page.
 
     Raises:
-        UserError: there is no record, the folder holds something else or cannot be written, or
-            what draws charts is not installed.
+        UserError: there is no record, the folder holds something else, or the records themselves,
+            or cannot be written, or what draws charts is not installed.
     """
     svg.require()
-    _check_place(out)
+    _check_place(out, results)
     stored = read_stored(results, out, problem, report)
     files = SiteFiles()
     try:
@@ -62,11 +62,17 @@ def _assets() -> Iterator[tuple[str, str]]:
         yield f"assets/{path.name}", path.read_text(encoding="utf-8")
 
 
-def _check_place(out: Path) -> None:
+def _check_place(out: Path, results: Path) -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"--site {out} is not a folder; name another one.")
     if out.is_dir() and any(out.iterdir()) and not (out / MARK).is_file():
         raise UserError(f"--site {out} holds something that is not a site; name another folder.")
+    store = results.resolve()
+    if out.resolve() in (store, *store.parents):  # they would go with the old site
+        raise UserError(
+            f"--site {out} is replaced whole, and the records of {results} lie in it; name a "
+            "folder beside them."
+        )
 
 
 @contextmanager

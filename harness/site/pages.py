@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -231,15 +231,33 @@ class SitePages:
         records = [one.record for one in self.stored.records]
         days = sorted(record.created[:10] for record in records)
         findings, reason = _findings(self.stored.results)
-        pages = {one.record.subject.key: one.page for one in self.stored.records}
         return self._page(
             "index.html.jinja", "index.html", title="SigmaBench", glances=glances,
-            claims=_by_claim(findings), reason=reason, record_pages=pages, script=charts.script,
+            claims=_by_claim(findings), reason=reason, page_of=self._deciding, script=charts.script,
             outcomes=Counter(one.outcome for one in findings), kinds=OUTCOMES,
             records=len(records), machines=len(by_machine(records)), days=(days[0], days[-1]),
             problems=self.stored.problems, told=told_of(self.stored),
             today=datetime.now(timezone.utc).date().isoformat(),
         )  # fmt: skip
+
+    @cached_property
+    def _keyed(self) -> dict[tuple[str, str], list[StoredRecord]]:
+        """Records by kind and key."""
+        found: dict[tuple[str, str], list[StoredRecord]] = {}
+        for one in self.stored.records:
+            found.setdefault((one.study.plan.KIND.name, one.record.subject.key), []).append(one)
+        return found
+
+    def _deciding(self, finding: Any) -> str:
+        """File of the page of the record that decides what is found; empty without one. Of several
+        machines and commits with records of its key that which it names, then the youngest."""
+        mine = self._keyed.get(finding.record, ())
+
+        def fits(one: StoredRecord) -> tuple[bool, bool, str]:
+            shown = one.record.fingerprint.shown
+            return shown in finding.machine.split("; "), one.latest, one.record.created
+
+        return max(mine, key=fits).page if mine else ""
 
     def _glance(self, home: str, shown: Sequence[ShownStudy], charts: PageCharts) -> Glance:
         slug = self.stored.slugs[home]
@@ -368,7 +386,9 @@ def _histories(results: Path) -> tuple[list[Any], str]:
     """What asv's results say of earlier commits, or why they say nothing."""
     from ..history.history import documents
 
+    unread: list[UserError] = []
     try:
-        return list(documents(results / "asv")), ""
+        found = list(documents(results / "asv", unread.append))
     except UserError as reason:
         return [], str(reason)
+    return found, " ".join(map(str, unread))

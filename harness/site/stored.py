@@ -227,9 +227,9 @@ def _page(kind: Kind[Any], record: Record[Any, Any], taken: set[str]) -> str:
 
 
 def _beside(results: Path, out: Path) -> bool:
-    """Whether both lie in one folder, or one in the other."""
+    """Whether both lie in one folder, or the site in the store."""
     store, site = results.resolve(), out.resolve()
-    return store.parent == site.parent or store in site.parents or site in store.parents
+    return store.parent == site.parent or store in site.parents
 
 
 def _source(store: Store[Any], record: Record[Any, Any], out: Path) -> str:

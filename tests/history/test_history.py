@@ -82,6 +82,25 @@ def test_what_was_skipped_or_is_of_another_version_is_no_point(folder: Path) -> 
     assert [len(one.points) for one in found] == [8, 8]
 
 
+def test_versions_are_not_joined_though_nobody_says_which_is_meant(folder: Path) -> None:
+    (folder / "benchmarks.json").unlink()
+    for number in (20, 21):
+        files.result(folder, "machine-aaaaaaaa", number, files.sampler([8.0]), version="2")
+    (one, _) = [one for one in read(folder) if "ratio" in one.benchmark]
+    assert [point.value for point in one.points] == [8.0, 8.0]
+
+
+def test_a_file_in_another_machine_s_folder_is_named_and_joined_to_nothing(folder: Path) -> None:
+    path = files.result(folder, "machine-bbbbbbbb", 20, files.sampler([8.0]))
+    moved = path.rename(folder / "machine-aaaaaaaa" / path.name)
+    told: list[str] = []
+    found = series(folder, lambda reason: told.append(str(reason)))
+    assert {len(one.points) for one in found if "ratio" in one.benchmark} == {8}
+    (line,) = told
+    assert str(moved) in line
+    assert "was measured on machine-bbbbbbbb" in line
+
+
 def test_asv_itself_writes_what_is_read(tmp_path: Path) -> None:
     results = pytest.importorskip("asv.results")
     files.benchmarks(tmp_path)

@@ -18,7 +18,17 @@ import pytest
 from click.testing import CliRunner
 from hostile import HOSTILE, planted, steering
 from records_made import changed
-from site_made import CLAIM, grid, on, records, site, stored, without_papers
+from site_made import (
+    CLAIM,
+    MadeClaim,
+    MadeFinding,
+    grid,
+    on,
+    records,
+    site,
+    stored,
+    without_papers,
+)
 from test_page import Document
 
 from sigmabench.harness.cli.main import main
@@ -218,6 +228,45 @@ def test_a_site_is_replaced_whole_and_nothing_else_is(
         site(few, out)
     assert (out / "index.html").is_file()
     assert sorted(one.name for one in tmp_path.iterdir()) == ["results", "site"]
+
+
+def test_the_published_site_finds_change_points_and_has_the_records_beside_it() -> None:
+    workflow = (Path(__file__).parents[2] / ".github" / "workflows" / "pages.yml").read_text()
+    assert "'.[site,history]'" in workflow
+    whole = 'mkdir "$RUNNER_TEMP/whole"\n          cp -r results "$RUNNER_TEMP/whole/results"'
+    assert whole in workflow
+    assert "--results results --site site" in workflow
+    assert "path: ${{ runner.temp }}/whole" in workflow
+
+
+def test_a_site_never_takes_the_place_of_the_records(
+    tmp_path: Path, patched: pytest.MonkeyPatch
+) -> None:
+    out = site(stored(tmp_path / "results", grid("synthetic")[:2]), tmp_path / "site")
+    inside = (tmp_path / "results").rename(out / "results")
+    with pytest.raises(UserError, match=r"the records of .* lie in it; name"):
+        site(inside, out)
+    assert len(Store(inside, RUN_RECORDS).records()) == 2
+
+
+def test_a_claim_leads_to_the_record_of_the_machine_that_it_names(
+    tmp_path: Path, patched: pytest.MonkeyPatch
+) -> None:
+    """Records of one key on two machines; the younger one is not the one that decides."""
+    first, other = grid("synthetic", on("1"))[0], grid("synthetic", on("2", cores=1))[0]
+    later = changed(other, created="2031-02-02T03:04:05Z")
+    assert first.subject.key == later.subject.key
+    claim = MadeFinding(
+        MadeClaim(), "synthetic", "holds", ("run", first.subject.key),
+        machine=f"elsewhere; {first.fingerprint.shown}",
+    )  # fmt: skip
+    assert first.fingerprint.shown != later.fingerprint.shown
+    with patched.context() as patch:
+        patch.setattr("sigmabench.harness.site.pages._findings", lambda results: ([claim], ""))
+        out = site(stored(tmp_path / "results", [first, later]), tmp_path / "site")
+    page = Document((out / "index.html").read_text())
+    linked = [a["href"] for tag, a in page.elements if tag == "a" and "records/" in a["href"]]
+    assert linked == [f"records/run-{first.subject.key}-{fingerprint_hash(first.fingerprint)}.html"]
 
 
 def test_a_site_that_cannot_take_its_place_leaves_the_old_one(
