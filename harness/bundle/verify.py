@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..core.errors import UserError
+from ..core.errors import UserError, first_line
 from ..records.envelope import Record, digest_of
 from ..records.kind import Kind
 from ..records.record_file import array_file, from_json, kind_of, tree_of
@@ -15,7 +15,7 @@ from ..records.run_record import RunRecord
 from ..records.store import fingerprint_hash
 from .artefact_checks import Artefacts, check_artefact
 from .container import ARTEFACTS, ENDING, MOST_ARRAYS, MOST_RECORD, RECORDS, Bundle
-from .ledger import Fault, Ledger, stated
+from .ledger import IMPOSSIBLE, Fault, Ledger, stated
 from .origin import check_origin
 from .other_checks import check_other
 from .packing import kinds
@@ -47,6 +47,11 @@ class VerifiedRecord:
     open: tuple[str, ...]
 
     @property
+    def possible(self) -> bool:
+        """Nothing of it is impossible by itself: it can be shown beside others."""
+        return all(one.kind != IMPOSSIBLE for one in self.faults)
+
+    @property
     def name(self) -> str:
         """Its kind, home and key."""
         return f"{self.kind} {self.record.subject.home} {self.record.subject.key}"
@@ -62,7 +67,7 @@ class Verified:
         made_by: version of SigmaBench that packed it.
         artefacts: how many it holds.
         records: each of its records that can be read.
-        speeds: ratios of times, formed within its races.
+        speeds: ratios of times, formed within its races, of records that are possible.
         problems: what of it cannot be read, a sentence each.
     """
 
@@ -105,7 +110,7 @@ def verify(path: Path) -> Verified:
         raise UserError(f"{path} holds 0 records; submit some that a run has stored.")
     artefacts = Artefacts(dict(_artefacts(bundle, problems)))
     records = checked(found, artefacts)
-    runs = [one for _, one in found]
+    possible = [one.record for one in records if one.possible]
     manifest = bundle.manifest
     return Verified(
         path.name,
@@ -113,7 +118,7 @@ def verify(path: Path) -> Verified:
         manifest.made_by,
         len(artefacts.by_hash),
         tuple(records),
-        tuple(speeds(runs)),
+        tuple(speeds(possible)),
         tuple(problems),
     )
 
@@ -138,12 +143,17 @@ def _checked(
 ) -> VerifiedRecord:
     ledger = Ledger()
     beside: list[Any] = [one for its, one in found if its.name == kind.name and one is not record]
-    check_origin(record, ledger)
-    if isinstance(record, RunRecord):
-        check_run(record, ledger, beside)
-        check_artefact(record, ledger, artefacts)
-    else:
-        check_other(record, ledger, beside)
+    try:
+        check_origin(record, ledger)
+        if isinstance(record, RunRecord):
+            check_run(record, ledger, beside)
+            check_artefact(record, ledger, artefacts)
+        else:
+            check_other(record, ledger, beside)
+    except Exception as reason:  # a batch of 0 images, and the like
+        why = f"{type(reason).__name__}: {first_line(reason)}"
+        words = f"holds what nothing can be computed of ({why})"
+        ledger.demand("body", False, words, IMPOSSIBLE)
     tree = tree_of(kind, record)
     told = {"verdict": tree["verdict"], "body": tree["body"]}
     return VerifiedRecord(

@@ -79,11 +79,12 @@ def _shown(one: Submitted, charts: PageCharts, files: SiteFiles) -> ShownBundle:
 def _documents(
     name: str, records: tuple[VerifiedRecord, ...], charts: PageCharts, files: SiteFiles
 ) -> Iterator[tuple[str, ShownDocument]]:
-    """What each study that has such records says of them, a machine at a time."""
+    """What each study that has such records says of those that are possible, a machine at a
+    time."""
     seen = set()
     for study in STUDIES.usable().values():
         kind = study.plan.KIND.name
-        mine = [one.record for one in records if one.kind == kind]
+        mine = [one.record for one in records if one.kind == kind and one.possible]
         if kind in seen or not mine:
             continue
         seen.add(kind)

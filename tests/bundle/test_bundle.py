@@ -425,6 +425,15 @@ def test_an_interval_holds_the_luck_that_is_told(genuine: Genuine) -> None:
     assert any("narrower than the luck of the draw" in one for one in told)
 
 
+def test_numbers_that_nothing_can_be_computed_of_are_named(genuine: Genuine) -> None:
+    none = replace(genuine.target.subject, batch=0)
+    (found,) = says(changed(genuine.target, subject=none))
+    (told,) = [one.told for one in found.faults if one.field == "body"]
+    assert told.startswith("holds what nothing can be computed of (ZeroDivisionError")
+    assert not found.possible
+    assert says(genuine.target)[0].possible
+
+
 def adaptive_faults(**changes: Any) -> list[str]:
     made = factory.adapted()
     images = (900, 70, 30)
