@@ -7,7 +7,6 @@ the right ones in, so that what lies behind them is reached: its input is then s
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
@@ -27,8 +26,11 @@ import safetensors
 import safetensors.torch
 from torch import nn
 
+from sigmabench.harness.bundle.artefact_checks import Artefacts
 from sigmabench.harness.bundle.container import write_bundle
-from sigmabench.harness.bundle.verify import verify
+from sigmabench.harness.bundle.document import document
+from sigmabench.harness.bundle.raced import speeds
+from sigmabench.harness.bundle.verify import Verified, checked, verify
 from sigmabench.harness.cli.terminal import Counts, Names, Numbers
 from sigmabench.harness.core import contents
 from sigmabench.harness.core.archive import open_archive
@@ -40,6 +42,7 @@ from sigmabench.harness.data.arrays import read_images, read_npz
 from sigmabench.harness.data.decode import UndecodableError, decoded
 from sigmabench.harness.data.images import Crop, labelled
 from sigmabench.harness.data.outside import ood_sets
+from sigmabench.harness.history.history import documents
 from sigmabench.harness.posterior import file as posterior_file
 from sigmabench.harness.posterior.bayesian_torch import from_bayesian_torch, read_state_dict
 from sigmabench.harness.posterior.checkpoint import load_checkpoint
@@ -51,7 +54,6 @@ from sigmabench.harness.records.peers_record import COMPARISONS
 from sigmabench.harness.records.run_record import RUN_RECORDS
 from sigmabench.harness.records.runtime_record import MEMORY, RACES, SAMPLER
 from sigmabench.harness.records.shift_record import SHIFT_RECORDS
-from sigmabench.harness.records.store import fingerprint_hash
 from sigmabench.harness.records.weights_record import WEIGHTS
 from sigmabench.harness.report import table
 from sigmabench.harness.studies.run import cache as scratch
@@ -190,8 +192,43 @@ def artefact(data: bytes) -> None:
     artefact_file.from_bytes(data, "artefact")
 
 
-def _record(data: bytes) -> tuple[Kind[Any], bytes]:
-    """A kind, which the first byte chooses, and a record's JSON with its hash."""
+def record(data: bytes) -> None:
+    """The first byte chooses the kind; those of `run` are shown too."""
+    kind, found = _record(data)
+    if kind is RUN_RECORDS:
+        list(table.json_lines([found]))
+        table.csv([found])
+
+
+def submitted(data: bytes) -> None:
+    """A record of a bundle, checked and shown."""
+    records = tuple(checked([_record(data)], Artefacts({})))
+    fast = tuple(speeds([one.record for one in records if one.possible]))
+    document(Verified("bundle.tar", "", "0", 0, records, fast, ()))
+
+
+def bundle(data: bytes) -> None:
+    """A bundle; in parts, one of one file that has that name and content, with its hash."""
+    path, parts = written(data, ".tar"), _parts(data, 2)
+    if parts is not None:
+        name, content = parts
+        write_bundle(path, {name.decode(errors="replace"): content}, "0", "")
+    verify(path)
+
+
+def history(data: bytes) -> None:
+    """asv's benchmarks and results of one commit; without a mark the latter alone."""
+    benchmarks, results = _parts(data, 2) or (b"{}", data)
+    machine = Path(_home().name) / "asv" / "machine-0"
+    machine.mkdir(parents=True, exist_ok=True)
+    (machine.parent / "benchmarks.json").write_bytes(benchmarks)
+    (machine / "machine.json").write_text('{"machine": "machine-0"}')
+    (machine / "commit.json").write_bytes(results)
+    for one in documents(machine.parent):
+        one.figures()
+
+
+def _record(data: bytes) -> tuple[Kind[Any], Any]:
     kind, text = KINDS[(data or b"\0")[0] % len(KINDS)], data[1:]
     try:
         tree = json.loads(text)
@@ -199,16 +236,7 @@ def _record(data: bytes) -> tuple[Kind[Any], bytes]:
             text = _hashed(tree).encode()
     except (ValueError, RecursionError):
         pass
-    return kind, text
-
-
-def record(data: bytes) -> None:
-    """Of any kind; those of `run` are shown too."""
-    kind, text = _record(data)
-    found = record_file.from_json(text, "record.json", kind)
-    if kind is RUN_RECORDS:
-        list(table.json_lines([found]))
-        table.csv([found])
+    return kind, record_file.from_json(text, "record.json", kind)
 
 
 def _hashed(tree: dict[str, Any]) -> str:
@@ -294,21 +322,6 @@ def predictions(data: bytes) -> None:
     scratch._read(written(data, ".safetensors"), "key")
 
 
-def bundle(data: bytes) -> None:
-    """A bundle, checked: without a mark the file itself, with one whose results they are and a
-    record as of `record`, whose hashes and place are put right."""
-    path = written(data, ".tar")
-    if parts := _parts(data, 2):
-        by, (kind, text) = parts[0].decode(errors="replace"), _record(parts[1])
-        place = "records/home/print/key.json"
-        with contextlib.suppress(UserError):
-            found = record_file.from_json(text, "record.json", kind)
-            subject, made_on = found.subject, fingerprint_hash(found.fingerprint)
-            place = f"records/{subject.home}/{made_on}/{subject.key}.json"
-        write_bundle(path, {place: text}, "0", by)
-    verify(path)
-
-
 def digests(data: bytes) -> None:
     """Kept digests: read, or as good as none."""
     seal = hashlib.sha256(data).hexdigest().encode() + b"\n"
@@ -364,4 +377,6 @@ PARSERS: dict[str, Callable[[bytes], Any]] = {
     "options": options,
     "shown": shown,
     "bundle": bundle,
+    "submitted": submitted,
+    "history": history,
 }

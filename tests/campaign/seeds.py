@@ -17,12 +17,14 @@ import safetensors.torch
 import torch
 from PIL import Image
 
+from sigmabench.harness.bundle import packing
 from sigmabench.harness.bundle.container import write_bundle
 from sigmabench.harness.posterior import file as posterior_file
 from sigmabench.harness.posterior import initial
 from sigmabench.harness.quantize import artefact_file
 from sigmabench.harness.records.envelope import nothing
 from sigmabench.harness.records.record_file import HASH, NO_HASH, tree_of
+from sigmabench.harness.records.runtime_record import MEMORY
 from sigmabench.harness.records.store import Store
 
 from .parsers import CLASSES, KINDS, MARK, NPZ, _network, written
@@ -127,14 +129,6 @@ def record() -> Iterator[bytes]:
             yield bytes([number]) + json.dumps({**_shorter(tree), HASH: NO_HASH}).encode()
 
 
-def bundle() -> Iterator[bytes]:
-    for data in record():
-        yield MARK.join((b"me", data))
-    path = written(b"", ".seed.tar")
-    write_bundle(path, {"records/a/b/c.json": b"{}"}, "0", "")
-    yield path.read_bytes()
-
-
 def _shorter(value: Any) -> Any:
     """The same with no list of more than 40 numbers, and slices that hold all of them."""
     if isinstance(value, dict):
@@ -212,11 +206,35 @@ def shown() -> Iterator[bytes]:
     yield b"\xff\xfe not UTF-8"
 
 
+def bundle() -> Iterator[bytes]:
+    path = written(b"", ".seed.tar")
+    kept = Store(ROOT / "results", MEMORY).records()[0]
+    ((name, content),) = packing._files(MEMORY, kept)
+    write_bundle(path, {name: content}, "0", "somebody")
+    yield path.read_bytes()
+    yield MARK.join((name.encode(), content))
+
+
+def submitted() -> Iterator[bytes]:
+    yield from record()
+
+
+def history() -> Iterator[bytes]:
+    from history import asv_files
+
+    folder = written(b"", ".seed").parent / "seed-asv"
+    asv_files.benchmarks(folder)
+    asv_files.machine(folder, "machine-0")
+    made = asv_files.result(folder, "machine-0", 1, asv_files.sampler([1.5, float("nan")]))
+    yield MARK.join(((folder / "benchmarks.json").read_bytes(), made.read_bytes()))
+    yield made.read_bytes()
+
+
 #: By the names of `PARSERS`.
 SEEDS = {
     made.__name__.replace("_", "-"): made
     for made in (
         tar, labels, npz, picture, posterior, artefact, record, checkpoint, state_dict, state_file,
-        weights, predictions, digests, options, shown, bundle,
+        weights, predictions, digests, options, shown, bundle, submitted, history,
     )
 }  # fmt: skip
