@@ -322,10 +322,12 @@ the artefacts that they name. `verify` computes again what follows from them: pe
 intervals, noise and throughput from the timed queries; ratios within a race; scores, curves and
 calibration of the first seed from one value an image; differences between formats from both;
 verdicts from what the audits were given; with the artefact size, σ kept, clamped and immovable
-shares, moments of the draws and saturation. It names what is impossible: more multiply–adds per
-second than cores × 5 GHz × the instruction's width, probabilities that no image can have, a
-seed or samples used twice, an instruction set that the processor has not. All else is listed as
-stated by the submitter.
+shares, moments of the draws and saturation. Records are held against one another: those of one
+race had the same references, one image has one label, one artefact scores the same at every batch
+size. Images and labels are those of the split that ships. It names what is impossible: more
+multiply–adds per second than cores × 5 GHz × the instruction's width, probabilities that no image
+can have, a seed or samples used twice, an instruction set that the processor has not. All else is
+listed as stated by the submitter.
 
 Hashes say that a file is as it was written, not that it was measured. So every field of a
 record was changed in turn here, and then everything that depends on it by a hash, a key or a

@@ -27,7 +27,7 @@ from sigmabench.harness.bundle.container import KIND, MANIFEST, Bundle, write_bu
 from sigmabench.harness.bundle.document import document
 from sigmabench.harness.bundle.image_scores import broken_laws
 from sigmabench.harness.bundle.ledger import IMPOSSIBLE, alike, fields_of, stated
-from sigmabench.harness.bundle.packing import submit
+from sigmabench.harness.bundle.packing import kinds, submit
 from sigmabench.harness.bundle.raced import speeds
 from sigmabench.harness.bundle.rates import HERTZ, most_per_second, multiply_adds, width
 from sigmabench.harness.bundle.rules import why_open
@@ -337,6 +337,17 @@ def test_the_page_is_what_the_changes_give(genuine: Genuine, tmp_path: Path) -> 
         others[name] = list(tried(made))
     assert page(rows, others) == (ROOT / "docs" / "verify.md").read_text()
     assert {one.with_artefacts for one in rows if one.alone == FOUND} == {FOUND}
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("folder", ["results", "results/adaptive"])
+def test_nothing_of_the_published_records_contradicts(folder: str) -> None:
+    """None of the checks takes a sound record for a cheat's; those of shift are too many."""
+    for kind in kinds().values():
+        if kind is not SHIFT_RECORDS:
+            every = Store(ROOT / folder, kind).records()
+            found = checked([(kind, one) for one in every], NONE)
+            assert not [(one.name, one.faults) for one in found if one.faults], kind.name
 
 
 def test_labels_are_those_of_the_images(genuine: Genuine) -> None:
