@@ -120,7 +120,16 @@ def test_the_page_counts_what_was_found_and_what_was_not() -> None:
     told = page.least(made)
     assert told.index("| 8 % |") < told.index("| 12 % |")
     assert "| 12 % | 10 | 9 | +9.0 to +12.0 % slower |" in told
-    assert "machine-a: **12.0 %**" in told
+    assert "on machine-a, as were all larger ones: **12.0 %**" in told
+    lucky = {"m": [
+        *[comparison("slower-8", sampler, alone=True, ratio=1.08)] * 10,
+        *[comparison("slower-10", sampler, alone=True, ratio=1.10)] * 8,
+        *[comparison("slower-10", alone=True, ratio=1.10)] * 2,
+        *[comparison("slower-14", sampler, alone=True, ratio=1.14)] * 10,
+    ]}  # fmt: skip
+    assert "**14.0 %**" in page.least(lucky)
+    few = {"m": [comparison("slower-8", sampler, alone=True, ratio=1.08)]}
+    assert "nine times" not in page.least(few)
     assert f"| `{sampler}` | 4 | 0.980 | 1.010 |" in page.spread(made)
     assert "34 comparisons from 2026-01-02" in page.where(made)
     worse = {"m": [replace(comparison("nothing"), worse=(sampler,))]}
