@@ -32,6 +32,8 @@ PRINTED_TRAFFIC = 0.5
 
 CLEAN_METRICS = ("accuracy", "ece", "nll", "brier")
 SHIFT_METRICS = ("accuracy", "ece", "nll")
+#: Of the corrupted images in the papers' figures.
+SEVERITIES = (1, 2, 3, 4, 5)
 
 _EQUIVALENCE = (
     "two one-sided tests for equivalence (TOST) and one for a loss beyond the margin, paired image "

@@ -9,7 +9,6 @@ from typing import Any
 
 from ..core import words as text
 from ..core.contents import superseded
-from ..corruptions.registered import SEVERITIES
 from ..metrics.metric import METRICS
 from ..records.envelope import Record
 from ..records.run_record import RUN_RECORDS, RunRecord
@@ -19,7 +18,16 @@ from ..stats.shifted import HEADROOM, PAPER_FORMATS, PAPER_RANGE
 from .compared import Compared, merged, of_outcomes, of_runs, outcome_of, told
 from .evidence import Evidence, ScoredStudy, workloads
 from .findings import Finding, command_of, days, machines, not_measured
-from .papers import CLEAN, CLEAN_METRICS, ONE_BIT, SAFETY, SHIFT_METRICS, SHIFTED, Claim
+from .papers import (
+    CLEAN,
+    CLEAN_METRICS,
+    ONE_BIT,
+    SAFETY,
+    SEVERITIES,
+    SHIFT_METRICS,
+    SHIFTED,
+    Claim,
+)
 
 TEST = "test"
 VALIDATION = "validation"
