@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..records.envelope import Arrays
-from ..records.run_record import RunBody, RunRecord
-from ..records.shift_record import ShiftRecord
+from ..records.run_record import Quality, RunBody, RunRecord
+from ..records.shift_record import ShiftBody, ShiftRecord
 from ..workload.workload import WORKLOADS
 from .ledger import IMPOSSIBLE, Ledger
 from .shipped_labels import images_of, shipped
@@ -68,7 +68,7 @@ def check_labels(
         beside: others of its kind in the bundle.
     """
     body, cell = record.body, record.subject
-    told = body.quality if isinstance(body, RunBody) else body
+    told: Quality | ShiftBody = body.quality if isinstance(body, RunBody) else body
     wanted = None if cell.corruption.startswith(_OUTSIDE) else images_of(cell)
     if wanted is not None:
         scored = told.images + len(told.skipped)
