@@ -34,7 +34,7 @@ _SPREADS: dict[Writer, str] = {
 }
 
 
-_ADAPTIVE = " (T auto: over the mean, as is ÷ FP32)"
+_ADAPTIVE = " (T auto: over the mean, as is × FP32)"
 
 
 def quality(section: Section, write: Writer = text.concise) -> Sheet:
@@ -129,7 +129,7 @@ def speed(section: Section) -> Sheet:
         "Latency of one query: a batch, T passes, fresh weights each. Images/s: batch over p50"
         f"{_ADAPTIVE if any(row.record.body.adaptive for row in rows) else ''}.",
         *_cut_note(rows),
-        "÷ FP32: how many times faster than FP32 at the same T and batch, measured in turns with "
+        "× FP32: how many times as fast as FP32 at the same T and batch, measured in turns with "
         "it; – where it was not. Moved: bytes per pass of μ, σ, sampled weights and activations, "
         "counted, not measured, and 10^9 of them per second. From: the smallest cache of a core "
         "that holds them, what is written and read counted once; – where the machine does not "
@@ -188,7 +188,7 @@ def size(section: Section, exact: bool = False) -> Sheet:
     counts = sorted({r.record.body.size.weights for r in rows})
     notes = (
         f"{text.either(counts, 'weight')}. ÷: FP32's bytes over this format's; "
-        "form: its closed form, 64 bits a weight (μ and σ in float32) over this format's bits.",
+        "form: its closed form, 64 bits per weight (μ and σ in float32) over this format's bits.",
         *(["Float: parameters of operations that stay float."] if divided else ()),
     )
     return Sheet("Size on disk", columns, tuple(cells), {}, 0, notes)
@@ -428,7 +428,7 @@ def _speed_columns(unit: str) -> tuple[Column, ...]:
         Column("p90", "ms"),
         Column("p99", "ms"),
         Column("images", "/s"),
-        Column("÷", "FP32"),
+        Column("×", "FP32"),
         Column("moved", unit),
         Column("moved", "GB/s"),
         Column("moved", "from"),

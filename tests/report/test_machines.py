@@ -64,7 +64,7 @@ def test_two_machines_of_one_name_share_neither_table_nor_ratio() -> None:
     assert f"{NAME}, AVX-512 VNNI, no AMX, 2 cores (machine " in found[1].machine
     for section, ratio in zip(found, ("1.00×", "–"), strict=True):
         sheet = sheets.speed(section)
-        at = [column.name for column in sheet.columns].index("÷")
+        at = [column.name for column in sheet.columns].index("×")
         assert [row[at] for row in sheet.rows] == [ratio]
     rows = list(csv.DictReader(io.StringIO(table.csv([fp32, int8]))))
     assert [row["speedup_over_fp32"] for row in rows] == ["1.0", ""]
