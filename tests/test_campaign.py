@@ -45,7 +45,7 @@ def test_what_is_short_and_what_failed_is_told() -> None:
     assert "* tar, at 000000000: `ValueError in a.py`" in page.table("fuzz", rows)
     kills = {"run, at renames": [entry(30)], "run, at random moments": [entry(20)]}
     told = page.short({"fuzz": rows, "kills": kills})
-    assert "fuzz: fewer than 1,000,000 inputs of tar 12." in told
+    assert "fuzz: the aim is 1,000,000 inputs each; so far there are 12 of tar." in told
     assert "writers: not run yet." in told
     assert "kills" not in told
     assert "never yet" in page.amx(rows)

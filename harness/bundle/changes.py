@@ -320,7 +320,7 @@ Made by `python -m sigmabench.harness.bundle.changes > docs/verify.md`.
 `submit` packs records with their raw samples and hashes into one file, and with `--artefact`
 the artefacts that they name. `verify` computes again what follows from them: percentiles,
 intervals, noise and throughput from the timed queries; ratios within a race; scores, curves and
-calibration of the first seed from one value an image; differences between formats from both;
+calibration of the first seed from one value per image; differences between formats from both;
 verdicts from what the audits were given; with the artefact size, σ kept, clamped and immovable
 shares, moments of the draws and saturation. Records are held against one another: those of one
 race had the same references, one image has one label, one artefact scores the same at every batch

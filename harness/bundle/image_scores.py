@@ -30,7 +30,7 @@ def classes_of(record: RunRecord) -> int | None:
 
 
 def check_images(record: RunRecord, ledger: Ledger) -> None:
-    """Scores, curves and counts of the first seed, from one value an image."""
+    """Scores, curves and counts of the first seed, from one value per image."""
     quality, arrays = record.body.quality, record.arrays
     ledger.same(
         "body.quality.images", quality.images, len(arrays["label"]), "the number of its images"

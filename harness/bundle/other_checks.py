@@ -134,9 +134,9 @@ def _contenders(
         ledger.demand(
             name,
             rate <= most,
-            f"hold a query of {rate:.3g} multiply–adds a second, and "
+            f"hold a query of {rate:.3g} multiply–adds per second, and "
             f"{plural(record.fingerprint.cores, 'core')} with "
-            f"{width(format, record.fingerprint)} a cycle do {most:.3g} at most",
+            f"{width(format, record.fingerprint)} per cycle do {most:.3g} at most",
             IMPOSSIBLE,
         )
 

@@ -23,13 +23,13 @@ WIDTHS: dict[str, tuple[tuple[str, int], ...]] = {
 
 
 def width(format: str, made: Fingerprint) -> int:
-    """Multiply–adds a cycle and core, of a format on a processor."""
+    """Multiply–adds per cycle and core, of a format on a processor."""
     arithmetic = FORMATS.get(format).arithmetic if format in FORMATS else "int8"
     return next(count for flag, count in WIDTHS[arithmetic] if flag in ("", *made.isa))
 
 
 def most_per_second(format: str, made: Fingerprint) -> float:
-    """Multiply–adds a second of all cores."""
+    """Multiply–adds per second of all cores."""
     machine = made.machine
     cores = made.cores if machine is None else max(made.cores, machine.cores)
     return cores * HERTZ * width(format, made)

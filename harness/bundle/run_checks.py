@@ -252,7 +252,7 @@ _SCORED = (
 
 
 def _rate(record: RunRecord, ledger: Ledger) -> None:
-    """No more multiply–adds a second than cores × 5 GHz × the instruction's width; what a record
+    """No more multiply–adds per second than cores × 5 GHz × the instruction's width; what a record
     itself says of its operations counts where nobody else knows them."""
     cell, made = record.subject, record.fingerprint
     told = record.body.operations
@@ -264,8 +264,8 @@ def _rate(record: RunRecord, ledger: Ledger) -> None:
     ledger.demand(
         "body.timing.latency_ns",
         rate <= most,
-        f"holds a query of {rate:.3g} multiply–adds a second, and {plural(made.cores, 'core')} at "
-        f"{HERTZ / 1e9:g} GHz with {width(cell.format, made)} a cycle do {most:.3g} at most",
+        f"holds a query of {rate:.3g} multiply–adds per second, and {plural(made.cores, 'core')} "
+        f"at {HERTZ / 1e9:g} GHz with {width(cell.format, made)} per cycle do {most:.3g} at most",
         IMPOSSIBLE,
     )
 

@@ -129,8 +129,8 @@ def speed(section: Section) -> Sheet:
         "Latency of one query: a batch, T passes, fresh weights each. Images/s: batch over p50"
         f"{_ADAPTIVE if any(row.record.body.adaptive for row in rows) else ''}.",
         *_cut_note(rows),
-        "× FP32: how many times as fast as FP32 at the same T and batch, measured in turns with "
-        "it; – where it was not. Moved: bytes per pass of μ, σ, sampled weights and activations, "
+        "× FP32: speed in units of FP32's at the same T and batch, measured in turns with it; – "
+        "where it was not. Moved: bytes per pass of μ, σ, sampled weights and activations, "
         "counted, not measured, and 10^9 of them per second. From: the smallest cache of a core "
         "that holds them, what is written and read counted once; – where the machine does not "
         "report its caches.",

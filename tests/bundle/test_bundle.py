@@ -168,8 +168,8 @@ def test_more_than_the_processor_can_do_is_impossible(genuine: Genuine) -> None:
     held = genuine.target.body.timing
     fast = replace(held, latency_ns=(1,) * len(held.latency_ns))
     (found,) = says(changed(genuine.target, timing=fast))
-    (told,) = [f.told for f in found.faults if "multiply–adds a second" in f.told]
-    assert "2 cores at 5 GHz with 1024 a cycle do 1.02e+13 at most" in told
+    (told,) = [f.told for f in found.faults if "multiply–adds per second" in f.told]
+    assert "2 cores at 5 GHz with 1024 per cycle do 1.02e+13 at most" in told
     assert [f.kind for f in found.faults if f.told == told] == [IMPOSSIBLE]
 
 

@@ -9,13 +9,13 @@ from typing import Any
 from .figures import FIGURES, ROOT, counted_since, read
 
 PAGE = ROOT / "docs" / "reliability.md"
-#: What a count counts, and what each row is to reach.
+#: What a row is, what a count counts, and what each row is to reach.
 PARTS = {
-    "kills": ("kills", 50),
-    "writers": ("rounds", 20),
-    "disk": ("positions", 5),
-    "artefacts": ("inputs", 20_000),
-    "fuzz": ("inputs", 1_000_000),
+    "kills": ("command", "kills", 50),
+    "writers": ("command", "rounds", 20),
+    "disk": ("command", "positions", 5),
+    "artefacts": ("files", "inputs", 20_000),
+    "fuzz": ("parser", "inputs", 1_000_000),
 }
 _BLOCK = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 Rows = dict[str, list[dict[str, Any]]]
@@ -23,9 +23,9 @@ Rows = dict[str, list[dict[str, Any]]]
 
 def table(part: str, rows: Rows) -> str:
     """A line for each row, then what failed."""
-    what, _ = PARTS[part]
+    head, what, _ = PARTS[part]
     lines = [
-        f"| {part} | {what} | failures | {what} since the last failure | latest commit | on |",
+        f"| {head} | {what} | failures | {what} since the last failure | latest commit | date |",
         "|---|---:|---:|---:|---|---|",
     ]
     for name, entries in rows.items():
@@ -60,7 +60,7 @@ def _failures(rows: Rows) -> Iterator[str]:
 def short(figures: dict[str, Rows]) -> str:
     """What is to be done yet."""
     lines = []
-    for part, (what, wanted) in PARTS.items():
+    for part, (_, what, wanted) in PARTS.items():
         rows = figures.get(part, {})
         if part == "kills":
             rows = _by_command(rows)
@@ -69,8 +69,8 @@ def short(figures: dict[str, Rows]) -> str:
         if not rows:
             lines.append(f"* {part}: not run yet.")
         elif few:
-            told = ", ".join(f"{name} {count:,}" for name, count in few.items())
-            lines.append(f"* {part}: fewer than {wanted:,} {what} of {told}.")
+            told = ", ".join(f"{count:,} of {name}" for name, count in few.items())
+            lines.append(f"* {part}: the aim is {wanted:,} {what} each; so far there are {told}.")
     return "\n".join(lines) or "Nothing."
 
 

@@ -167,7 +167,7 @@ def test_how_to_read_a_table_is_said_once(records):
     shifted = factory.grid(("FP32",), corruption="fog", severity=3)
     output = " ".join(drawn(table.narrow([*records, *shifted])).split())
     assert output.count("fog severity 3") == 1
-    for words in ("Floor: the ECE that", "Latency of one query:", "× FP32: how many times"):
+    for words in ("Floor: the ECE that", "Latency of one query:", "× FP32: speed in units"):
         assert output.count(words) == 1
 
 
