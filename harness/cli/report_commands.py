@@ -85,6 +85,8 @@ def report(
     """
     if not results.is_dir():
         raise UserError(f"There is no results directory {results}; run something first.")
+    shows = "--site" if site is not None else "--list" if listed else "--claims" if claims else ""
+    _refuse_choice(shows, chosen)
     problems = Problems()
     if site is not None:
         _site(results, site, problems)
@@ -97,6 +99,17 @@ def report(
     else:
         _report(STUDIES.get(name), results, home, chosen, (out, form, as_json), problems)
     problems.tell()
+
+
+def _refuse_choice(shows: str, chosen: Mapping[str, str | None]) -> None:
+    """Options that choose among records say nothing where all are shown.
+
+    Raises:
+        UserError: one was given beside such an option.
+    """
+    given = [f"--{name}" for name, value in chosen.items() if value is not None]
+    if shows and given:
+        raise UserError(f"{shows} covers all records; leave out {' and '.join(given)}.")
 
 
 def _site(results: Path, out: Path, problems: Problems) -> None:

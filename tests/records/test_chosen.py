@@ -79,6 +79,8 @@ REFUSED = {
     ("--since", "yesterday"): "--since 'yesterday' is not a date or a time",
     ("--since", "2030-13-01"): "--since '2030-13-01' is not a date or a time",
     ("--since", "2031-01-01"): "No record is as --where and --since ask",
+    ("--list", "--machine", "ab"): "--list covers all records; leave out --machine.",
+    ("--claims", "--where", "mc=1"): "--claims covers all records; leave out --where.",
 }
 
 
