@@ -30,6 +30,13 @@ def test_downloads_have_the_digests_that_are_checked():
     assert wanted == dict(MNIST.resources)
 
 
+def test_test_splits_have_the_digests_that_versions_hold():
+    told = re.findall(r"^\| `([\w-]+)`.* \| `([0-9a-f]{16})` \| [\d,]+ \|$", PAGE, re.MULTILINE)
+    held = Path(__file__).with_name("test_versions.py").read_text()
+    assert {name for name, _ in told} == set(WORKLOADS) - {"resnet50-imagenet"}
+    assert all(f'"test": "{digest}"' in held for _, digest in told)
+
+
 def test_the_resnet_50_is_the_one_that_is_fetched():
     chosen = get_model_weights("resnet50")[resnet50_imagenet.WEIGHTS]
     assert f"`{chosen.url.rpartition('/')[2]}`" in PAGE
