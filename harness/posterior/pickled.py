@@ -53,15 +53,21 @@ def _check_members(stream: BinaryIO, told: str) -> None:
     stream.seek(0)
 
 
-def _tensors(value: Any, name: str = "", above: tuple[int, ...] = ()) -> Iterator[tuple[str, Any]]:
-    """The tensors in containers, each with the last name on the way to it."""
+def _tensors(
+    value: Any, name: str = "", above: tuple[int, ...] = (), walked: set[int] | None = None
+) -> Iterator[tuple[str, Any]]:
+    """The tensors in containers, each with the last name on the way to it.
+
+    A container that stands in several places is walked once: of lists that each hold the next one
+    twice, a file of a kilobyte could otherwise hold more than anyone can walk.
+    """
+    walked = set() if walked is None else walked
     if isinstance(value, Tensor):
         yield name, value
     elif id(value) in above:
         raise ValueError("it contains itself")
-    elif isinstance(value, Mapping):
-        for key, one in value.items():
-            yield from _tensors(one, str(key), (*above, id(value)))
-    elif isinstance(value, (list, tuple, set)):
-        for one in value:
-            yield from _tensors(one, name, (*above, id(value)))
+    elif isinstance(value, (Mapping, list, tuple, set)) and id(value) not in walked:
+        inside = value.items() if isinstance(value, Mapping) else ((name, one) for one in value)
+        for key, one in inside:
+            yield from _tensors(one, str(key), (*above, id(value)), walked)
+        walked.add(id(value))

@@ -95,6 +95,21 @@ def test_one_storage_under_many_names_is_counted_under_each(
             read_state_dict(tmp_path / "model.pth")
 
 
+def test_lists_that_hold_the_next_one_twice_end(tmp_path: Path) -> None:
+    """A kilobyte of them stands for 2^60 places, each of which would hold the tensor."""
+    nested: list[Any] = [ONE]
+    for _ in range(60):
+        nested = [nested, nested]
+    torch.save({"w": ONE, "x": nested}, tmp_path / "model.pth")
+    with pytest.raises(UserError, match=r"model\.pth"):
+        read_state_dict(tmp_path / "model.pth")
+    torch.save({"run": {}, "state": nested}, buffer := io.BytesIO())
+    path = tmp_path / "run.checkpoint"
+    path.write_bytes(hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
+    with pytest.raises(UserError, match=r"run\.checkpoint"):
+        load_checkpoint(path, {})
+
+
 @pytest.mark.thorough
 def test_a_zip_that_grows_is_refused_before_it_is_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
