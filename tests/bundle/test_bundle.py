@@ -407,7 +407,7 @@ def test_few_operations_of_ones_own_count_make_nothing_possible(genuine: Genuine
     fast = replace(held, latency_ns=(1,) * len(held.latency_ns))
     few = Operations(1, 1, 2, 1, 1, ())
     told = faults(changed(genuine.target, timing=fast, operations=few))
-    assert any("multiply–adds a second" in one for one in told)
+    assert any("multiply–adds per second" in one for one in told)
 
 
 def test_one_artefact_scores_the_same_at_every_batch(genuine: Genuine) -> None:
