@@ -17,6 +17,8 @@ from sigmabench.harness.machine.fingerprint import Machine
 from sigmabench.harness.records.chosen import Chosen
 from sigmabench.harness.records.run_record import RUN_RECORDS
 from sigmabench.harness.records.store import Store
+from sigmabench.harness.studies.known import STUDIES
+from sigmabench.harness.studies.study import Study
 
 ONE, OTHER = (
     Machine("Synthetic", "CPU", "6", "173", stepping, ("avx2",), 2, 4, {}, "") for stepping in "13"
@@ -125,3 +127,17 @@ def test_a_damaged_date_in_a_record_is_named(results: Path) -> None:
     assert status == 2
     assert f"Record {record.subject.key}: created 'some day' is not a date or a time" in output
     assert report(store.path)[0] == 0
+
+
+def test_a_study_whose_modules_are_not_there_is_named_and_the_others_are_listed(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usable = {
+        **STUDIES.usable(),
+        "lame": Study("lame", "no_such_package", "of a package that is gone"),
+    }
+    monkeypatch.setattr(STUDIES, "usable", lambda: usable)
+    status, output = report(results, "--list")
+    assert status == 2
+    assert "The study 'lame' cannot be loaded" in output
+    assert '"study": "run"' in output
