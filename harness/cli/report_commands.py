@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -243,7 +243,8 @@ def _list(results: Path, as_json: bool, problems: Problems) -> None:
 
 
 def _every_record(results: Path, problems: Problems) -> Iterator[tuple[str, Record[Any, Any]]]:
-    """With the name of the first study that has such records."""
+    """Without its body, nearly all of its size, and with the name of the first study that has such
+    records."""
     from ..records.store import Store
 
     seen = set()
@@ -251,8 +252,13 @@ def _every_record(results: Path, problems: Problems) -> Iterator[tuple[str, Reco
         kind = study.plan.KIND
         if kind.name not in seen:
             seen.add(kind.name)
-            for record in Store(results, kind).records(latest=False, problem=problems):
+            store: Store[Any] = Store(results, kind)
+            for record in store.records(latest=False, problem=problems, keep=_headed):
                 yield name, record
+
+
+def _headed(record: Record[Any, Any]) -> Record[Any, Any]:
+    return replace(record, body=None)
 
 
 def _told(name: str, record: Record[Any, Any]) -> dict[str, Any]:

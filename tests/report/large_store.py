@@ -1,6 +1,6 @@
 """What `sigmabench report` costs on a large store of made-up records:
 
-    python tests/report/large_store.py FOLDER [--one-machine] [ARGUMENT ...]
+    PYTHONPATH=tests python tests/report/large_store.py FOLDER [--one-machine] [ARGUMENT ...]
 
 fills FOLDER/results with 5,040 valid records where it is empty, runs the command on them with the
 arguments, and prints its processor time and largest resident set.
