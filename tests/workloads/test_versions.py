@@ -1,7 +1,9 @@
 """A shipped workload's version stands for its network, its preprocessing and its images: what
 changes one of them without raising the version fails here.
 
-    PYTHONPATH=tests python tests/workloads/test_versions.py    prints the table anew, after a version was raised
+    PYTHONPATH=tests python tests/workloads/test_versions.py
+
+prints the table anew, after a version was raised.
 """
 
 from __future__ import annotations
