@@ -28,7 +28,7 @@ class Step:
 
     Attributes:
         command: after `sigmabench`.
-        minutes: about how long it takes on two cores with AVX-512 VNNI.
+        minutes: about how long it takes on two cores with AMX.
         races: whether peers take part.
     """
 
@@ -40,25 +40,25 @@ class Step:
 STEPS = (
     Step("run lenet-digits", 4),
     Step(f"run lenet-digits {MEAN} --mc 50", 1),
-    Step("run lenet5-mnist", 7),
+    Step("run lenet5-mnist", 6),
     Step(f"run lenet5-mnist {MEAN} --mc 50", 1),
-    Step(f"run resnet20-cifar10 --formats {FORMATS} --mc 50", 22),
+    Step(f"run resnet20-cifar10 --formats {FORMATS} --mc 50", 18),
     Step(f"run resnet20-cifar10 {MEAN} --mc 50", 2),
-    Step(f"run histology-colorectal --formats {FORMATS} --mc 50", 5),
-    Step(f"run histology-colorectal {MEAN} --mc 50", 1),
-    Step(f"run histology-colorectal --formats {FORMATS} --split held-out-slides --mc 50", 5),
-    Step(f"run resnet50-imagenet --formats {FORMATS} --mc 50 --seeds 1 --seconds 0.5", 16),
-    Step(f"run resnet50-imagenet {MEAN} --mc 50 --seconds 0.5", 2),
+    Step(f"run histology-colorectal --formats {FORMATS} --mc 50", 4),
+    Step(f"run histology-colorectal {MEAN} --mc 50", 2),
+    Step(f"run histology-colorectal --formats {FORMATS} --split held-out-slides --mc 50", 6),
+    Step(f"run resnet50-imagenet --formats {FORMATS} --mc 50 --seeds 1 --seconds 0.5", 27),
+    Step(f"run resnet50-imagenet {MEAN} --mc 50 --seconds 0.5", 3),
     Step(
         "run lenet5-mnist --mc 50,auto --formats INT8,INT8_SIGMA4,INT8_SIGMA2,INT8_SIGMA1 "
         "--results results/adaptive",
         4,
     ),
-    Step("peers lenet-digits --seconds 1", 3, races=True),
-    Step("peers lenet5-mnist --seconds 1", 4, races=True),
-    Step("peers resnet20-cifar10 --seconds 1", 6, races=True),
-    Step("peers histology-colorectal --seconds 1", 8, races=True),
-    Step("peers resnet50-imagenet --limit 64 --mc 10 --seconds 1", 14, races=True),
+    Step("peers lenet-digits --seconds 1", 10, races=True),
+    Step("peers lenet5-mnist --seconds 1", 9, races=True),
+    Step("peers resnet20-cifar10 --seconds 1", 16, races=True),
+    Step("peers histology-colorectal --seconds 1", 13, races=True),
+    Step("peers resnet50-imagenet --limit 64 --mc 10 --seconds 1", 30, races=True),
     Step("bench passes resnet50 --batch 1,8,32 --seconds 1", 14, races=True),
     Step("bench passes resnet20 --batch 1,32,128 --seconds 1", 4, races=True),
     Step("bench passes lenet5 --batch 1,128 --seconds 1", 3, races=True),
