@@ -20,6 +20,7 @@ from campaign.fuzz import kept
 from campaign.jobs import JOBS, contents, differences
 from campaign.parsers import MARK, OWN, PARSERS
 from campaign.seeds import SEEDS
+from some import first_alone
 
 from sigmabench.harness import native
 from sigmabench.harness.quantize.artefact_file import from_bytes
@@ -141,7 +142,9 @@ def computed(form: str, monkeypatch: pytest.MonkeyPatch, factor: float = 1.0) ->
 
 
 @pytest.mark.skipif(native.unavailable() is not None, reason=str(native.unavailable()))
-@pytest.mark.parametrize("form", [form for form in worker.FORMS if form != "divided"])
+@pytest.mark.parametrize(
+    "form", first_alone([form for form in worker.FORMS if form != "divided"], 3)
+)
 def test_artefacts_are_held_against_a_reference(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Five in a hundred are seen in bfloat16 too."""
     used = computed(form, monkeypatch)

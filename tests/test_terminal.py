@@ -137,8 +137,8 @@ def profiled() -> ProfileRecord:
     return ProfileRecord(asked, made, None, Profile("made up", 1, 9, 10.0, (step,)))
 
 
-#: By kind, names that its numbers are looked up by.
-NAMES = {"ablation": {"types", "change"}, "weights": {"label"}}
+#: By kind, names that its numbers are looked up by, and choices.
+NAMES = {"ablation": {"types", "change", "options", "observer"}, "weights": {"label"}}
 
 
 @pytest.mark.parametrize("name", [name for name in STUDIES.names() if name not in GRIDS])

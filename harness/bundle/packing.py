@@ -13,7 +13,7 @@ from ..records.envelope import Record
 from ..records.kind import Kind
 from ..records.record_file import array_file, to_json
 from ..records.store import Store, fingerprint_hash
-from ..studies.known import STUDIES
+from ..studies.known import loadable
 from .container import ARTEFACTS, RECORDS, write_bundle
 
 
@@ -36,7 +36,7 @@ class Packed:
 
 def kinds() -> dict[str, Kind[Any]]:
     """Kinds of records that are known here, by name."""
-    return {one.plan.KIND.name: one.plan.KIND for one in STUDIES.usable().values()}
+    return {one.plan.KIND.name: one.plan.KIND for one in loadable().values()}
 
 
 def submit(

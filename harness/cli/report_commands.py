@@ -13,7 +13,7 @@ import click
 from ..core.errors import UserError, unknown
 from ..core.words import first, plural
 from ..studies.documents import by_machine, documents
-from ..studies.known import STUDIES
+from ..studies.known import STUDIES, loadable
 from .study_commands import RESULTS, conclude
 from .terminal import echo, echo_json, show, tell
 
@@ -175,26 +175,13 @@ def stored(
     return store.records(home, latest=latest, problem=problem, keep=keep)
 
 
-def _loadable(problem: Callable[[UserError], object]) -> dict[str, Study]:
-    """The studies whose modules can be loaded; of the others, `problem` is told why not."""
-    found = {}
-    for name, study in STUDIES.usable().items():
-        try:
-            study.part("plan")
-        except UserError as reason:
-            problem(reason)
-            continue
-        found[name] = study
-    return found
-
-
 def _others(study: Study, results: Path) -> str:
     """Where records of other studies are."""
     from ..records.store import Store
 
     found = {
         other.plan.KIND.name: name
-        for name, other in _loadable(lambda _: None).items()
+        for name, other in loadable().items()
         if other.plan.KIND.name != study.plan.KIND.name and Store(results, other.plan.KIND).homes()
     }
     command = f"{study.group} {study.name}".strip()
@@ -222,7 +209,7 @@ def _list(results: Path, as_json: bool, problems: Problems) -> None:
     from ..records.store import strangers
 
     found = list(_every_record(results, problems))
-    kinds = {study.plan.KIND.name for study in _loadable(problems).values()}
+    kinds = {study.plan.KIND.name for study in loadable(problems).values()}
     for reason in strangers(results, kinds):
         problems(reason)
     if as_json:
@@ -248,7 +235,7 @@ def _every_record(results: Path, problems: Problems) -> Iterator[tuple[str, Reco
     from ..records.store import Store
 
     seen = set()
-    for name, study in _loadable(problems).items():
+    for name, study in loadable(problems).items():
         kind = study.plan.KIND
         if kind.name not in seen:
             seen.add(kind.name)
@@ -367,7 +354,7 @@ def pack(results: Path) -> None:
     if not results.is_dir():
         raise UserError(f"There is no results directory {results}; run something first.")
     problems = Problems()
-    kinds = {study.plan.KIND.name: study.plan.KIND for study in _loadable(problems).values()}
+    kinds = {study.plan.KIND.name: study.plan.KIND for study in loadable(problems).values()}
     for kind in kinds.values():
         for written, gone in Store(results, kind).pack():
             echo(f"{first(list(map(str, written)))} for {plural(len(gone), 'file')}")

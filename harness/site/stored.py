@@ -16,7 +16,7 @@ from ..records.envelope import Record
 from ..records.kind import Kind
 from ..records.store import Store, fingerprint_hash, strangers
 from ..studies.documents import by_machine
-from ..studies.known import STUDIES
+from ..studies.known import loadable
 from ..studies.study import Study
 from .charts import safe_name
 
@@ -114,7 +114,7 @@ class Stored:
             home: of the records.
             rivals: those of `RIVALS`, or all others.
         """
-        for study in STUDIES.usable().values():
+        for study in loadable().values():
             found = self.homes[home].get(study.plan.KIND.name)
             if found and (study.name in RIVALS) == rivals:
                 yield study, found
@@ -139,7 +139,7 @@ def read_stored(results: Path, out: Path, problem: Problem, report: Report) -> S
         problem(reason)
 
     kinds: dict[str, tuple[Study, Kind[Any]]] = {}
-    for study in STUDIES.usable().values():
+    for study in loadable(note).values():
         kinds.setdefault(study.plan.KIND.name, (study, study.plan.KIND))
     found: list[StoredRecord] = []
     taken: set[str] = set()

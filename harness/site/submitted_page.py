@@ -13,7 +13,7 @@ from ..core.errors import UserError
 from ..core.escape import visible
 from ..core.words import plural
 from ..studies.documents import by_machine, documents
-from ..studies.known import STUDIES
+from ..studies.known import loadable
 from .charts import PageCharts, SiteFiles
 from .parts import ShownDocument, shown_document
 
@@ -82,7 +82,7 @@ def _documents(
     """What each study that has such records says of those that are possible, a machine at a
     time."""
     seen = set()
-    for study in STUDIES.usable().values():
+    for study in loadable().values():
         kind = study.plan.KIND.name
         mine = [one.record for one in records if one.kind == kind and one.possible]
         if kind in seen or not mine:

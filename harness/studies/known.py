@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from ..core.errors import UserError
 from ..core.registry import Registry
 from .study import Study
 
@@ -83,3 +86,16 @@ STUDIES: Registry[Study] = Registry(
     lambda thing: isinstance(thing, Study),
     plural="studies",
 )
+
+
+def loadable(problem: Callable[[UserError], object] = lambda _: None) -> dict[str, Study]:
+    """The studies whose modules can be loaded; of the others, `problem` is told why not."""
+    found = {}
+    for name, study in STUDIES.usable().items():
+        try:
+            study.part("plan")
+        except UserError as reason:
+            problem(reason)
+            continue
+        found[name] = study
+    return found

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from ..core.errors import UserError
+from ..core.errors import UserError, first_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -161,10 +161,10 @@ class Study:
         """
         try:
             return importlib.import_module(f"{self.package}.{name}")
-        except ImportError as reason:
+        except Exception as reason:  # whatever a package of somebody else's raises
             raise UserError(
-                f"The study {self.name!r} cannot be loaded ({reason}); fix or uninstall the "
-                f"package {self.package}."
+                f"The study {self.name!r} cannot be loaded ({first_line(reason)}); fix or "
+                f"uninstall the package {self.package}."
             ) from reason
 
     @property

@@ -85,7 +85,10 @@ SLOW: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "selecsls42": (lambda: timm_net("selecsls42"), 64),
     "efficientnet_lite0": (lambda: timm_net("efficientnet_lite0"), 64),
 }
-LARGE = ("resnet50", "res2net", "googlenet", "dla34", "resnet18", "resnetv2", "shufflenet")
+LARGE = (
+    "resnet50", "res2net", "googlenet", "dla34", "resnet18", "resnetv2", "shufflenet", "vgg11_bn",
+    "squeezenet1_1",
+)  # fmt: skip
 
 
 def each(names: Iterable[str], slow: Iterable[str] = ()) -> list[Any]:
@@ -230,7 +233,9 @@ def test_compiled_int8_is_the_reference_s_and_files_keep_it(name: str) -> None:
     assert torch.equal(torch.from_numpy(found), expected)
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", "densenet"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("mobilenet_v2", marks=pytest.mark.thorough), "densenet"]
+)
 def test_sampled_int8_passes_are_the_reference_s(name: str) -> None:
     module, _, x = prepared(name)
     model = fold(module, initial(module, 0.01), tuple(x.shape[1:]))

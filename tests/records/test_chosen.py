@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from records_made import changed
 from report import factory
 
+from sigmabench.harness.bundle.packing import kinds
 from sigmabench.harness.cli.main import main
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.machine.fingerprint import Machine
@@ -129,15 +130,27 @@ def test_a_damaged_date_in_a_record_is_named(results: Path) -> None:
     assert report(store.path)[0] == 0
 
 
-def test_a_study_whose_modules_are_not_there_is_named_and_the_others_are_listed(
-    results: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("plan", "says"),
+    [(None, "No module named 'lame_package'"), ("raise ValueError('no licence')", "no licence")],
+)
+def test_a_study_whose_modules_cannot_be_loaded_is_named_and_the_others_are_shown(
+    plan: str | None,
+    says: str,
+    results: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    usable = {
-        **STUDIES.usable(),
-        "lame": Study("lame", "no_such_package", "of a package that is gone"),
-    }
+    if plan is not None:
+        (tmp_path / "lame_package").mkdir()
+        (tmp_path / "lame_package" / "__init__.py").touch()
+        (tmp_path / "lame_package" / "plan.py").write_text(plan)
+        monkeypatch.syspath_prepend(str(tmp_path))
+    usable = {**STUDIES.usable(), "lame": Study("lame", "lame_package", "of another package")}
     monkeypatch.setattr(STUDIES, "usable", lambda: usable)
     status, output = report(results, "--list")
     assert status == 2
     assert "The study 'lame' cannot be loaded" in output
+    assert says in output
     assert '"study": "run"' in output
+    assert "run" in kinds()

@@ -15,6 +15,7 @@ import torch
 from pydantic import TypeAdapter
 from selective import selective_cases as least_sure
 from shift import shift_factory
+from some import first_alone
 
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.core.figure import Figure, Look, Panel, Points, Scale, numbers
@@ -84,7 +85,7 @@ def test_a_figure_goes_through_json(figure: Figure) -> None:
     assert TypeAdapter(Figure).validate_json(text) == figure
 
 
-@every
+@pytest.mark.parametrize("figure", first_alone(ALL, 3), ids=lambda one: one.name or "weights")
 def test_a_figure_is_written_twice_with_the_same_bytes(figure: Figure, tmp_path: Path) -> None:
     first, second = (save([figure], tmp_path / name, "one") for name in ("a", "b"))
     assert [path.suffix for path in first] == [".svg", ".png"]
