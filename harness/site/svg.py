@@ -59,7 +59,7 @@ def bundle() -> str:
     place = _folder() / "bundle.js"
     with suppress(OSError):
         return place.read_text(encoding="utf-8")
-    made: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]
+    made: str = vl_convert.javascript_bundle()
     _keep(place, made)
     return made
 
