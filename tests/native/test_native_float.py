@@ -11,7 +11,6 @@ import pytest
 import torch
 from native_nets import lenet, out_size, residual_net
 from numpy.typing import NDArray
-from some import first_alone
 
 from sigmabench.harness import native
 from sigmabench.harness.backends.float_program import build
@@ -205,7 +204,10 @@ def test_draws_are_the_same_at_every_batch_size(name: str, format: str) -> None:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("name", first_alone(NETS))
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.thorough] * (at > 0)) for at, n in enumerate(NETS)],
+)
 def test_logits_do_not_depend_on_threads(name: str, format: str) -> None:
     """Bit by bit while every thread has whole passes; where the batch is split, kernels of other
     sizes may sum in another order."""

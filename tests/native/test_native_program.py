@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from native_nets import images, lenet, one_pool, residual_net
-from some import first_alone
 
 from sigmabench.harness import native
 from sigmabench.harness.backends.base import BACKENDS
@@ -68,7 +67,13 @@ def test_input_and_pools_are_the_references(kind: str, channels: int, signed: bo
         )
 
 
-@pytest.mark.parametrize("net", first_alone(NETS))
+@pytest.mark.parametrize(
+    "net",
+    [
+        pytest.param(net, marks=[pytest.mark.thorough] * (place > 0))
+        for place, net in enumerate(NETS)
+    ],
+)
 def test_threads_and_batch_splits_do_not_matter(net: str) -> None:
     artefact = NETS[net](4)
     x = images(artefact, 7).numpy()
