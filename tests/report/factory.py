@@ -14,6 +14,12 @@ from sigmabench.harness.core.formats import DEFAULT_FORMATS, FORMATS, reference_
 from sigmabench.harness.machine.fingerprint import Fingerprint, Machine
 from sigmabench.harness.quantize.size import Size
 from sigmabench.harness.records.envelope import Provenance
+from sigmabench.harness.records.profile_record import (
+    Profile,
+    ProfileRecord,
+    ProfileSubject,
+    Step,
+)
 from sigmabench.harness.records.run_record import (
     Adaptive,
     Bandwidth,
@@ -64,6 +70,14 @@ def cell(**changes: Any) -> Cell:
         "method": MEAN_FIELD if bayesian else DETERMINISTIC,
     }
     return Cell(**{**fields, **changes})
+
+
+def profile() -> ProfileRecord:
+    """A profile of one layer, of which kind none is published."""
+    step = Step("fc", "conv", (4, 3, 2, 1), "kernel", "direct", 10**6, 1.0, 2.0, 3.0, 4.0)
+    asked = ProfileSubject("net", "ab", "INT8", 1, 5, 2, 1.0, 0)
+    made = Provenance.now(fingerprint(), "test")
+    return ProfileRecord(asked, made, None, Profile("made up", 1, 9, 10.0, (step,)))
 
 
 def fingerprint(**changes: Any) -> Fingerprint:

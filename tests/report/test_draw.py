@@ -19,13 +19,6 @@ from some import first_alone
 
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.core.figure import Figure, Look, Panel, Points, Scale, numbers
-from sigmabench.harness.records.envelope import Provenance
-from sigmabench.harness.records.profile_record import (
-    Profile,
-    ProfileRecord,
-    ProfileSubject,
-    Step,
-)
 from sigmabench.harness.records.weights_record import LayerRange, WeightCounts
 from sigmabench.harness.report.draw import drawn, inline_svg, render, save, write
 from sigmabench.harness.report.figures import figures
@@ -56,10 +49,7 @@ def made() -> Iterator[Figure]:
     yield from weight_figures(
         [LayerRange("fc", name, name, *told, counts, counts) for name in ("FP32", "INT8")]
     )
-    step = Step("fc", "conv", (4, 3, 2, 1), "", "direct", 10**6, 1.0, 2.0, 3.0, 4.0)
-    asked = ProfileSubject("net", "ab", "INT8", 1, 5, 2, 1.0, 0)
-    made_ = Provenance.now(factory.fingerprint(), "test")
-    yield profile_figure(ProfileRecord(asked, made_, None, Profile("made up", 1, 9, 10.0, (step,))))
+    yield profile_figure(factory.profile())
     images = torch.arange(0, 256, 8, dtype=torch.uint8).expand(1, 3, 32, 32)
     yield contact_sheet(images, ["contrast"], 0)
 
