@@ -24,7 +24,7 @@ _STEEP = np.sqrt(np.cos(1.0) / (1.0 - np.cos(1.0)))
 _COUNTS = 1 << 22  # counts at a time: 32 MB
 
 
-def resampled(units: int, resamples: int, seed: int) -> Iterator[Array]:
+def resampled(units: int, resamples: int, seed: int | list[int]) -> Iterator[Array]:
     """Counts [b, U] of units in resamples of U with replacement, some resamples at a time."""
     generator = np.random.Generator(np.random.PCG64(seed))
     step = max(1, _COUNTS // units)

@@ -83,7 +83,7 @@ def paired(
         differences = sides[0].mean(axis=0) - sides[1].mean(axis=0)
         values[name], intervals[name] = float(differences.mean()), None
         if max(seeds) > 1:
-            luck[name] = _luck_of_both(sides[0], sides[1], units)
+            luck[name] = luck_of_draws(sides[0], sides[1], units)
         if units.count > 1:
             images = Estimate(0.0, _of_images(differences, units, most), units.count - 1)
             half = half_of_both(images, luck_of(luck.get(name, 0.0), seeds))
@@ -92,7 +92,7 @@ def paired(
     return Paired(reference, seeds, values, intervals, units.count, luck)
 
 
-def _luck_of_both(mine: F64, others: F64, units: Units) -> float:
+def luck_of_draws(mine: F64, others: F64, units: Units) -> float:
     """Standard error of the mean difference from what draws do to all units alike."""
     alike = [mine - others] if len(mine) == len(others) else [mine, others]
     return math.sqrt(sum(_luck(side, units) for side in alike if len(side) > 1))

@@ -30,6 +30,11 @@ SELECTIVE = _of(
     "Selective prediction",
     "Refer what WORKLOAD is unsure of: what is left, who is referred.",
 )
+METHODS = _of(
+    "methods",
+    "Whether T passes pay",
+    "Methods of stating uncertainty on WORKLOAD, each with a temperature.",
+)
 PEERS = _of(
     "peers",
     "Beside other implementations",
@@ -75,6 +80,7 @@ STUDIES: Registry[Study] = Registry(
         "run": f"{_HERE}:RUN",
         "shift": f"{_HERE}:SHIFT",
         "selective": f"{_HERE}:SELECTIVE",
+        "methods": f"{_HERE}:METHODS",
         "peers": f"{_HERE}:PEERS",
         "profile": f"{_HERE}:PROFILE",
         "passes": f"{_HERE}:PASSES",

@@ -1,0 +1,1 @@
+"""Methods of stating uncertainty that people choose between."""

@@ -1,0 +1,85 @@
+"""A method of stating uncertainty: what its networks are, and how a format of it predicts.
+
+Every method gives logits of T passes: draws of a posterior, members of an ensemble, or one pass of
+one network. What is made of them is the same for all (`predict.predicted`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from ..core.registry import Registry
+
+if TYPE_CHECKING:
+    from ..backends.base import Predictor
+    from ..workload.plan import Identity, Plan
+    from ..workload.prepare import Prepared
+
+#: Formats that methods are compared in.
+FORMATS_OF_METHODS = ("FP32", "INT8", "INT8_SIGMA1")
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A method in one format, ready to predict.
+
+    Attributes:
+        predictor: gives logits; pass t of a seed is the same whatever else is asked for.
+        backend: what computes it.
+        artefacts: SHA-256 of each network as it is computed.
+        file_bytes: of all of them.
+        batch: images that it is given at a time.
+    """
+
+    predictor: Predictor
+    backend: str
+    artefacts: tuple[str, ...]
+    file_bytes: int
+    batch: int
+
+
+class Method(Protocol):
+    """One way to state uncertainty.
+
+    Attributes:
+        name: as on the command line and in records.
+        title: for people.
+        description: one line for `sigmabench list`.
+        draws: whether its passes draw anything, so that a second seed tells something new.
+        most: passes that it can have; None without end.
+    """
+
+    name: str
+    title: str
+    description: str
+    draws: bool
+    most: int | None
+
+    def without(self, plan: Plan, format: str) -> str | None:
+        """Why there is none of it in a format of a workload, one sentence; None where there is."""
+        ...
+
+    def networks(self, known: Identity) -> Sequence[str]:
+        """Content hashes of the networks that it uses."""
+        ...
+
+    def load(self, prepared: Prepared, format: str, threads: int) -> Loaded:
+        """Ready to predict."""
+        ...
+
+    def passes(self, mc: Sequence[int]) -> tuple[int, ...]:
+        """Those numbers of passes T that it can have."""
+        ...
+
+
+METHODS: Registry[Method] = Registry(
+    "method",
+    {
+        "mean-field": "sigmabench.harness.methods.single:MEAN_FIELD",
+        "mean": "sigmabench.harness.methods.single:MEAN",
+        "deterministic": "sigmabench.harness.methods.single:DETERMINISTIC",
+    },
+    lambda thing: all(hasattr(thing, part) for part in ("title", "description", "draws", "load")),
+)

@@ -1,0 +1,296 @@
+"""Every method on every condition, as it is and with the temperature of its validation images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ...core.errors import UserError, first_line
+from ...core.waiting import Report, warn_if_long
+from ...core.words import plural
+from ...corruptions.copies import shifted
+from ...data.outside import OOD, ood_split
+from ...machine.memory_limit import require
+from ...measure.estimate import image_pass_seconds
+from ...methods.method import METHODS, Loaded
+from ...metrics.metric import score
+from ...predict.loop import PASSES as AT_ONCE
+from ...predict.loop import batches, summarise
+from ...predict.predicted import Summary
+from ...predict.temperature import (
+    Temperature,
+    derivatives,
+    fit_temperature,
+    fit_vector_scaling,
+    tempered,
+)
+from ...records.methods_record import FIT, TEMPERED, Fitted, MethodBody, MethodSubject
+from ...workload.cell import MEAN
+from ...workload.prepare import Prepared, prepare
+from ..study import Measured, Surroundings, Task
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from ...data.splits import Split
+    from ...workload.conditions import Condition
+    from .plan import MethodsPlan
+
+MEASURED_IMAGES = 64  # at most, to say before how long it takes
+
+
+def measurer(
+    plan: MethodsPlan, tasks: Sequence[Task[MethodSubject]], surroundings: Surroundings
+) -> MethodsMeasurer:
+    """Load the networks and the images, and say how long it takes."""
+    surroundings.report("Loading data", 0, 1)
+    made = MethodsMeasurer(plan, prepare(plan.base), surroundings.report)
+    made.announce(tasks)
+    return made
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What was learnt of a method in one format from the validation images.
+
+    Attributes:
+        images: the validation images.
+        temperatures: of each draw, one for each T.
+        logits: of each draw, [T, M, C] of the largest T.
+    """
+
+    images: Split
+    temperatures: Sequence[Sequence[Temperature]]
+    logits: Sequence[Tensor]
+
+
+class MethodsMeasurer:
+    """Scores methods.
+
+    Args:
+        plan: what is asked.
+        prepared: networks and data.
+        report: progress, in images.
+    """
+
+    counts = True
+
+    def __init__(self, plan: MethodsPlan, prepared: Prepared, report: Report) -> None:
+        self.plan, self.prepared, self.report = plan, prepared, report
+        self.validation = prepared.splits.validation.limit(plan.fitted).readable()
+        if not len(self.validation):
+            raise UserError(
+                f"{plan.base.workload.name} has no validation image, and temperatures are fitted "
+                "on such; hold some out of training."
+            )
+        self.done, self.total = 0, 0
+
+    def __call__(self, task: Task[MethodSubject]) -> Iterator[Measured[MethodSubject]]:
+        """Fit the temperatures, then score each condition."""
+        first = task.subjects[0]
+        loaded = self._load(first)
+        draws = max(subject.seeds for subject in task.about)
+        fit = self._fit(loaded, first, draws)
+        for subject in task.subjects:
+            yield self._scored(subject, task.about[subject], loaded, fit)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def announce(self, tasks: Sequence[Task[MethodSubject]]) -> None:
+        """Say how long it takes, if that is long."""
+        seconds = 0.0
+        for task in tasks:
+            draws = max(subject.seeds for subject in task.about)
+            images = draws * len(self.validation)
+            images += sum(one.seeds * self._count(one) for one in task.subjects)
+            self.total += images
+            loaded, first = self._load(task.subjects[0]), task.subjects[0]
+            size = min(loaded.batch, MEASURED_IMAGES)
+            each = image_pass_seconds(self.validation, loaded.predictor, first.seed, size)
+            seconds += images * first.mc[-1] * each
+        count = sum(len(task.subjects) for task in tasks)
+        warn_if_long(self.report, f"Scoring {plural(count, 'subject')}", seconds)
+
+    def _count(self, subject: MethodSubject) -> int:
+        there = len(self.prepared.splits.scored(subject.split))
+        return min(subject.limit or there, there)
+
+    def _load(self, subject: MethodSubject) -> Loaded:
+        method = METHODS.get(subject.method)
+        return method.load(self.prepared, subject.format, self.plan.base.threads)
+
+    def _fit(self, loaded: Loaded, subject: MethodSubject, draws: int) -> Fit:
+        logits = [
+            self._logits(loaded, subject, self.validation, subject.seed + draw)
+            for draw in range(draws)
+        ]
+        labels = self.validation.labels
+        temperatures = [[fit_temperature(each[:T], labels) for T in subject.mc] for each in logits]
+        return Fit(self.validation, temperatures, logits)
+
+    def _logits(self, loaded: Loaded, subject: MethodSubject, images: Split, seed: int) -> Tensor:
+        """[T, N, C] float32 of the largest T."""
+        passes = subject.mc[-1]
+        require("Logits of all passes", 16 * passes * len(images) * len(self._classes()))
+        parts = []
+        for index in batches(images, loaded.batch):
+            x = images.batch(index)
+            each = [
+                loaded.predictor.logits(x, seed, range(start, min(start + AT_ONCE, passes)))
+                for start in range(0, passes, AT_ONCE)
+            ]
+            parts.append(torch.cat(each))
+            self._advance(subject, len(x))
+        return torch.cat(parts, dim=1)
+
+    def _classes(self) -> range:
+        return range(
+            self.prepared.model.graph.activations[self.prepared.model.graph.output].shape[0]
+        )
+
+    def _images(self, subject: MethodSubject, condition: Condition) -> Split:
+        """A condition's images."""
+        plan = self.plan.shift
+        part = self.prepared.splits.scored(subject.split)
+        part = part.limit(subject.limit or None).readable()
+        if condition.corruption.startswith(OOD):
+            (one,) = (one for one in plan.ood if f"{OOD}{one.name}" == condition.corruption)
+            return ood_split(one, part, plan.base.data, subject.limit or None)
+        found, _ = shifted(
+            part,
+            condition.corruption,
+            condition.severity,
+            seed=plan.corruption_seed,
+            root=plan.base.data,
+            official=plan.base.workload.official_corruptions,
+        )
+        return found
+
+    def _scored(
+        self, subject: MethodSubject, condition: Condition, loaded: Loaded, fit: Fit
+    ) -> Measured[MethodSubject]:
+        images = self._images(subject, condition)
+        labels = None if condition.corruption.startswith(OOD) else images.labels
+        draws = [
+            self._logits(loaded, subject, images, subject.seed + draw)
+            for draw in range(subject.seeds)
+        ]
+        plain, warm = self._summaries(subject, draws, fit)
+        vector, without = self._vector(subject, draws[0], labels, fit)
+        body = MethodBody(
+            backend=loaded.backend,
+            artefacts=loaded.artefacts,
+            file_bytes=loaded.file_bytes,
+            images=len(images),
+            validation_images=len(fit.images),
+            temperatures=tuple(
+                tuple(Fitted(one.tau, one.form, one.nll, one.nll_without) for one in each)
+                for each in fit.temperatures[: subject.seeds]
+            ),
+            scores=_scores(plain, labels),
+            tempered=_scores(warm, labels),
+            vector=vector,
+            without_vector=without,
+            skipped=images.skipped,
+        )
+        arrays = _arrays([each[-1] for each in plain], [each[-1] for each in warm], labels)
+        if images.sources is not None:
+            arrays["source"] = images.sources.numpy().astype(np.int32)
+        if (
+            labels is not None
+            and not condition.severity
+            and not condition.corruption.startswith(OOD)
+        ):
+            arrays |= self._derivatives(draws, labels, fit)
+        return Measured(subject, body, arrays=arrays)
+
+    def _summaries(
+        self, subject: MethodSubject, draws: Sequence[Tensor], fit: Fit
+    ) -> tuple[list[list[Summary]], list[list[Summary]]]:
+        """By draw and T: as it is, and with the temperature."""
+        fixed = not METHODS.get(subject.method).draws
+        plain = [[summarise(logits[:T], fixed) for T in subject.mc] for logits in draws]
+        warm = [
+            [tempered(logits[:T], one, fixed) for T, one in zip(subject.mc, each, strict=True)]
+            for logits, each in zip(draws, fit.temperatures, strict=False)
+        ]
+        return plain, warm
+
+    def _vector(
+        self, subject: MethodSubject, logits: Tensor, labels: Tensor | None, fit: Fit
+    ) -> tuple[dict[str, float | None], str]:
+        """Scores of one pass of the mean network with vector scaling."""
+        if subject.method != MEAN or labels is None:
+            return (
+                {},
+                "" if labels is None else "it is fitted to one pass of the mean network alone",
+            )
+        try:
+            found = fit_vector_scaling(fit.logits[0][0], fit.images.labels)
+        except UserError as reason:
+            return {}, first_line(reason)
+        return score(summarise(found.applied(logits), True), labels), ""
+
+    def _derivatives(
+        self, draws: Sequence[Tensor], labels: Tensor, fit: Fit
+    ) -> dict[str, NDArray[Any]]:
+        """Of the largest T: how NLL of both kinds of images changes with the temperature."""
+        found: dict[str, NDArray[Any]] = {}
+        last = [each[-1] for each in fit.temperatures]
+        for start, logits, those in (
+            (TEMPERED, draws, labels),
+            (FIT, fit.logits[: len(draws)], fit.images.labels),
+        ):
+            each = [
+                derivatives(one, those, temperature)
+                for one, temperature in zip(logits, last, strict=False)
+            ]
+            found[f"{start}slope"] = _stacked([one.slope for one in each])
+            found[f"{start}curvature"] = _stacked([one.curvature for one in each])
+        if fit.images.sources is not None:
+            found[f"{FIT}source"] = fit.images.sources.numpy().astype(np.int32)
+        return found
+
+    def _advance(self, subject: MethodSubject, count: int) -> None:
+        self.done += count
+        self.report(f"{subject.method} {subject.format}", self.done, self.total)
+
+
+def _scores(
+    by_draw: Sequence[Sequence[Summary]], labels: Tensor | None
+) -> dict[str, tuple[tuple[float | None, ...], ...]]:
+    """Metric to one value for each draw and T."""
+    if labels is None:
+        return {}
+    found = [[score(one, labels) for one in each] for each in by_draw]
+    return {name: tuple(tuple(one[name] for one in each) for each in found) for name in found[0][0]}
+
+
+def _arrays(
+    plain: Sequence[Summary], warm: Sequence[Summary], labels: Tensor | None
+) -> dict[str, NDArray[Any]]:
+    """One value an image and draw, as they are and with the temperature."""
+    found: dict[str, NDArray[Any]] = {}
+    for start, summaries in (("", plain), (TEMPERED, warm)):
+        found[f"{start}entropy"] = _stacked([one.entropy for one in summaries])
+        found[f"{start}confidence"] = _stacked([one.confidence for one in summaries])
+        if labels is not None:
+            found[f"{start}nll"] = _stacked([one.nll(labels) for one in summaries])
+    if labels is not None:
+        found[f"{TEMPERED}brier"] = _stacked([one.brier(labels) for one in warm])
+        right = [one.correct(labels).numpy().astype(np.uint8) for one in warm]
+        found["correct"] = np.stack(right)
+    mutual = [one.mutual_information for one in plain]
+    if all(one is not None for one in mutual):
+        found["mutual_information"] = _stacked(mutual)
+    return found
+
+
+def _stacked(values: Sequence[Any]) -> NDArray[Any]:
+    return np.stack([np.asarray(one, np.float32) for one in values])

@@ -1,0 +1,184 @@
+"""What a study of methods is asked: methods, formats, numbers of passes and conditions; a task a
+method in a format, whose temperatures all of its conditions share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ...core.errors import UserError
+from ...methods.method import FORMATS_OF_METHODS, METHODS
+from ...records.methods_record import METHOD_RECORDS as KIND
+from ...records.methods_record import MethodSubject
+from ..flags import DATA, POSTERIOR, SEED, SPLIT
+from ..study import SCORED, Option, Task
+
+if TYPE_CHECKING:
+    from ...workload.conditions import Condition, ShiftPlan
+    from ...workload.plan import Plan
+
+__all__ = ["ARGUMENT", "HELP", "KIND", "OPTIONS", "SHOWN", "plan", "tasks"]
+
+HELP = """Whether T passes pay: methods of stating uncertainty on WORKLOAD, each with a temperature.
+
+Every method is scored as it is and with one temperature, which is fitted on validation images: on
+the clean images, under corruptions, and on images from outside. What was finished is stored in
+--results, and the same command goes on.
+"""
+ARGUMENT = "workload"
+COUNTS = (1, 2, 4, 10, 20, 50)
+SEVERITIES = (1, 3, 5)
+OPTIONS = (
+    Option("--methods", "Names are listed by `sigmabench list`.", "names", shown="all"),
+    Option("--formats", "FP32, INT8, INT8_SIGMA1.", "names", default=",".join(FORMATS_OF_METHODS)),
+    Option("--mc", "MC passes T.", "numbers", default=",".join(map(str, COUNTS))),
+    Option("--types", "Corruption types; none for no shift.", "names", shown="all"),
+    Option("--severities", "Each 1 to 5.", "numbers", default=",".join(map(str, SEVERITIES))),
+    Option("--ood", "Sets from outside: names, folders or .npz files.", "names"),
+    Option("--limit", "Clean images.", "whole", shown="the whole split"),
+    Option("--shifted", "Images of each other condition.", "whole", default=1000),
+    Option("--fitted", "Validation images to fit on.", "whole", shown="all of them"),
+    SEED,
+    Option("--seeds", "Draws of all passes, on clean images.", "whole", default=3),
+    Option("--corruption-seed", "Of the corrupted images.", "whole", default=0),
+    SPLIT,
+    DATA,
+    POSTERIOR,
+)
+SHOWN = ()
+
+
+@dataclass(frozen=True)
+class MethodsPlan:
+    """Methods on conditions.
+
+    Attributes:
+        base: workload, data, split, limit of clean images, seeds.
+        shift: the conditions beside the clean images, and how many images each has.
+        methods: names in `METHODS`.
+        formats: each of `FORMATS_OF_METHODS`.
+        mc: numbers of passes.
+        fitted: validation images that temperatures are fitted on; None for all.
+    """
+
+    base: Plan
+    shift: ShiftPlan
+    methods: tuple[str, ...]
+    formats: tuple[str, ...]
+    mc: tuple[int, ...]
+    fitted: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.methods:
+            METHODS.get(name)
+        if not self.methods or not self.formats:
+            raise UserError("--methods or --formats names nothing; give at least one of each.")
+        for name in self.formats:
+            if name not in FORMATS_OF_METHODS:
+                raise UserError(
+                    f"Methods are not compared in {name}; give --formats of "
+                    f"{', '.join(FORMATS_OF_METHODS)}."
+                )
+        if self.base.split == "validation":
+            raise UserError(
+                "Temperatures are fitted on the validation images, which say nothing of how well "
+                "they fit; give another --split."
+            )
+
+    def asked(self) -> Iterator[tuple[str, str]]:
+        """Each method and format that there is."""
+        for name in self.methods:
+            for format in self.formats:
+                if METHODS.get(name).without(self.base, format) is None:
+                    yield name, format
+
+    def subjects(self, name: str, format: str) -> Iterator[tuple[MethodSubject, Condition]]:
+        """One method in one format on every condition, the clean images first."""
+        from ...workload.hashes import identity_of
+
+        method, workload = METHODS.get(name), self.base.workload
+        networks = tuple(each[:16] for each in method.networks(identity_of(self.base)))
+        network = workload.network_digest()
+        for place, condition in enumerate(self.shift.conditions()):
+            limit = self.shift.base.limit if place else self.base.limit
+            subject = MethodSubject(
+                workload=workload.name,
+                workload_version=workload.version,
+                method=name,
+                format=format,
+                networks=networks,
+                split=condition.split,
+                corruption=condition.corruption,
+                severity=condition.severity,
+                shifted=condition.shifted,
+                limit=limit or 0,
+                fitted=self.fitted or 0,
+                mc=method.passes(self.mc),
+                seed=self.base.seed if method.draws else 0,
+                seeds=self.base.seeds if method.draws and not place else 1,
+                data=workload.data_digest(condition.split, self.base.data, limit),
+                network=network,
+            )
+            yield subject, condition
+
+
+def plan(
+    workload: str,
+    *,
+    scoring: bool,
+    methods: Sequence[str] | None = None,
+    formats: Sequence[str] = FORMATS_OF_METHODS,
+    mc: Sequence[int] = COUNTS,
+    types: Sequence[str] | None = None,
+    limit: int | None = None,
+    shifted: int = 1000,
+    fitted: int | None = None,
+    seeds: int = 3,
+    **choices: Any,
+) -> tuple[MethodsPlan, tuple[str, ...]]:
+    """A plan from a user's choices, and what to tell of it.
+
+    Raises:
+        UserError: a choice is none.
+    """
+    from ...core.checks import check_counts
+    from ...workload.choices import plan_from
+    from ...workload.conditions import shift_plan
+    from ...workload.workload import resolve_workload
+
+    chosen = resolve_workload(workload)
+    counts = tuple(sorted(set(mc)))
+    check_counts("--mc", counts)
+    check_counts("--shifted", (shifted,))
+    if fitted is not None:
+        check_counts("--fitted", (fitted,))
+    shared = {
+        name: choices[name] for name in ("seed", "split", "data", "posterior") if name in choices
+    }
+    base = plan_from(
+        chosen, mc=counts, batch=(1,), limit=limit, seeds=seeds, measuring=scoring, **shared
+    )
+    shift, told = shift_plan(
+        chosen,
+        formats=("FP32",),
+        types=() if types == ["none"] or types == ("none",) else types,
+        limit=shifted,
+        mc=counts[-1],
+        scoring=scoring,
+        **choices,
+    )
+    names = METHODS.names() if methods is None else methods
+    found = MethodsPlan(
+        base, shift, tuple(dict.fromkeys(names)), tuple(dict.fromkeys(formats)), counts, fitted
+    )
+    return found, told
+
+
+def tasks(plan: MethodsPlan, measuring: bool) -> list[Task[MethodSubject]]:
+    """One for each method and format, about the condition of each subject."""
+    found = []
+    for name, format in plan.asked():
+        about = dict(plan.subjects(name, format))
+        found.append(Task(tuple(about), SCORED, about=about))
+    return found
