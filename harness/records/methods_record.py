@@ -112,14 +112,15 @@ class MethodBody:
 class MethodRecord(Record[MethodSubject, MethodBody]):
     """One method in one format on N images. Its arrays are of the largest T, [K, N] of K draws:
 
-    float32 `nll`, `entropy`, `confidence` and `mutual_information` (where it is defined) as they are;
+    float32 `nll`, `entropy`, `confidence` and (where defined) `mutual_information` as they are;
     `tempered.nll`, `tempered.entropy`, `tempered.confidence`, `tempered.brier` with the
     temperature; `correct`, uint8 [K, N]; and `source` (`Split.sources`), int32 [N], where that is
     known. NLL, Brier score and `correct` take labels.
 
     The clean images' record holds how NLL changes with the logarithm of the temperature, its first
     and second derivative: `tempered.slope` and `tempered.curvature`, and of the M images that the
-    temperature was fitted on `fit.slope` and `fit.curvature`, [K, M], and `fit.source`, [M].
+    temperature was fitted on `fit.nll`, `fit.slope` and `fit.curvature`, [K, M], and `fit.source`,
+    [M].
     """
 
     @property

@@ -1,19 +1,344 @@
+"""What a study of methods shows: scores with and without a temperature, and what T passes buy."""
+
 from __future__ import annotations
 
-from ...core.document import Document, Words
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ...core import words as text
+from ...core.document import Document, Words, with_notes
+from ...core.figure import Figure, Look, Panel, Points, Scale
+from ...core.sheet import Column, Sheet
+from ...data.outside import OOD
+from ...data.units import ALPHA
+from ...methods.method import METHODS
+from ...metrics.metric import METRICS
+from ...records.methods_record import TEMPERED, MethodRecord
+from ...workload.cell import MEAN, MEAN_FIELD
+from .analyse import (
+    BETTER,
+    MAIN_FORMAT,
+    NOT_JUDGED,
+    SAME,
+    UNDECIDED,
+    WORSE,
+    Compared,
+    MethodsFindings,
+)
+
+NLL = "nll"
+_SHOWN = ("ece", "brier", "aurc")
 
 
-def document(found):
-    lines = [
-        Words(
-            f"{r.subject.method} {r.subject.format} {r.subject.corruption} {r.subject.severity} "
-            + " ".join(
-                f"{T}: {r.score('nll', T, False):.4f}/{r.score('nll', T, True):.4f}"
-                for T in r.subject.mc
-            )
-            + f" {[(round(t.tau, 3), t.form) for t in r.body.temperatures[0]]}"
-        )
-        for r in found
-        if r.labelled
+def document(found: MethodsFindings) -> Document:
+    """All tables, the chart and the conclusions."""
+    sheets = [
+        clean_sheet(found),
+        main_sheet(found),
+        passes_sheet(found),
+        shift_sheet(found),
+        outside_sheet(found),
+        missing_sheet(found),
     ]
-    return Document("x", tuple(lines), {})
+    said = conclusions(found)
+    title = f"Whether T passes pay: {found.workload}"
+    return Document(
+        name=found.workload,
+        blocks=(
+            Words(title, "bold"),
+            *with_notes(sheets),
+            Words(),
+            Words("Conclusions", "bold"),
+            *map(Words, said),
+        ),
+        values=to_dict(found),
+        title=title,
+        conclusions=tuple(said),
+        sheets=tuple(sheet for sheet in sheets if sheet.rows),
+        data={"methods": list(_rows(found))},
+        figures=lambda: _figures(found),
+    )
+
+
+def _named(record: MethodRecord) -> tuple[str, str]:
+    return record.subject.method, record.subject.format
+
+
+def clean_sheet(found: MethodsFindings) -> Sheet:
+    """Scores on the clean images at the largest T."""
+    rows = []
+    for one in found.clean:
+        T = one.subject.mc[-1]
+        cells = [text.fixed(one.score(NLL, T, tempered), 4) for tempered in (False, True)]
+        scores = [
+            text.fixed(one.score(name, T, True), METRICS.get(name).decimals) for name in _SHOWN
+        ]
+        accuracy = text.fixed(one.score("accuracy", T, False), 2)
+        rows.append((*_named(one), str(T), accuracy, *cells, *scores))
+    heads = [
+        Column(METRICS.get(name).called, METRICS.get(name).unit or "with τ") for name in _SHOWN
+    ]
+    note = (
+        "With τ: with one temperature, fitted on validation images for that method, format and T; "
+        "so are ECE, Brier score and AURC. Means over the draws."
+    )
+    columns = (
+        Column("method", numeric=False),
+        Column("format", numeric=False),
+        Column("T"),
+        Column("accuracy", "%"),
+        Column("NLL", "nats"),
+        Column("NLL", "with τ"),
+        *heads,
+    )
+    return Sheet("Clean images", columns, tuple(rows), {}, 1, (note,))
+
+
+def main_sheet(found: MethodsFindings) -> Sheet:
+    """Each method against the mean network's one pass, each with its temperature."""
+    rows = []
+    for one in found.compared:
+        low, high = one.difference.interval
+        rows.append(
+            (
+                *_named(one.record),
+                str(one.record.subject.mc[-1]),
+                text.signed(one.difference.value, 4),
+                f"{text.signed(low, 4)} … {text.signed(high, 4)}",
+                text.fixed(one.margin, 4),
+                _verdict(one),
+            )
+        )
+    note = (
+        "Difference: NLL on the same clean images less that of the mean network's one pass in the "
+        "same arithmetic, both with a temperature; negative is better. Its interval has the luck "
+        f"of the images, of the fit and of the draws. {MAIN_FORMAT} is the main question; other "
+        f"formats are secondary. Verdicts after Holm's correction at {ALPHA:.0%}."
+    )
+    columns = (
+        Column("method", numeric=False),
+        Column("format", numeric=False),
+        Column("T"),
+        Column("difference", "nats"),
+        Column("95 % interval", "nats"),
+        Column("margin", "nats"),
+        Column("verdict", numeric=False),
+    )
+    title = "Against one pass of the mean network with a temperature"
+    return Sheet(title, columns, tuple(rows), {}, 1, (note,))
+
+
+def _verdict(one: Compared) -> str:
+    if one.verdict == UNDECIDED and one.deciding is not None:
+        return f"{UNDECIDED} (about {one.deciding:,} images would)"
+    return one.verdict
+
+
+def passes_sheet(found: MethodsFindings) -> Sheet:
+    """NLL with a temperature against T."""
+    counts = sorted({T for one in found.clean for T in one.subject.mc})
+    rows = [
+        (
+            *_named(one),
+            *(
+                text.fixed(one.score(NLL, T, True), 4) if T in one.subject.mc else text.MISSING
+                for T in counts
+            ),
+        )
+        for one in found.clean
+    ]
+    columns = (
+        Column("method", numeric=False),
+        Column("format", numeric=False),
+        *(Column(f"T = {T}") for T in counts),
+    )
+    note = "On clean images, nats. A temperature is fitted for each T."
+    return Sheet("NLL with a temperature against T", columns, tuple(rows), {}, 1, (note,))
+
+
+def shift_sheet(found: MethodsFindings) -> Sheet:
+    """Means over corruption types by severity."""
+    shifted = [one for one in found.records if one.subject.severity]
+    groups: dict[tuple[str, str, int], list[MethodRecord]] = {}
+    for one in shifted:
+        groups.setdefault((*_named(one), one.subject.severity), []).append(one)
+    order = {_named(one): place for place, one in enumerate(found.clean)}
+    keys = sorted(groups, key=lambda key: (key[2], order.get(key[:2], len(order))))
+    rows = []
+    for key in keys:
+        mine = groups[key]
+        cells = [
+            text.fixed(text.mean([one.score(name, one.subject.mc[-1], warm) for one in mine]), n)
+            for name, warm, n in (
+                ("accuracy", False, 2),
+                (NLL, False, 4),
+                (NLL, True, 4),
+                ("ece", True, 2),
+                ("aurc", True, 2),
+            )
+        ]
+        rows.append((str(key[2]), key[0], key[1], str(len(mine)), *cells))
+    columns = (
+        Column("severity", numeric=False),
+        Column("method", numeric=False),
+        Column("format", numeric=False),
+        Column("types"),
+        Column("accuracy", "%"),
+        Column("NLL", "nats"),
+        Column("NLL", "with τ"),
+        Column("ECE", "%"),
+        Column("AURC", "%"),
+    )
+    note = "Means over the types of corruption; the temperature is that of the clean images."
+    return Sheet("Under dataset shift", columns, tuple(rows), {}, 1, (note,))
+
+
+def outside_sheet(found: MethodsFindings) -> Sheet:
+    """How well entropy and mutual information tell images from outside."""
+    rows = []
+    for one in found.records:
+        name = one.subject.corruption
+        inside = found.of(*_named(one))
+        if not name.startswith(OOD) or inside is None:
+            continue
+        cells = [
+            _auroc(inside, one, measure)
+            for measure in ("entropy", f"{TEMPERED}entropy", "mutual_information")
+        ]
+        rows.append((name.removeprefix(OOD), *_named(one), *cells))
+    columns = (
+        Column("set", numeric=False),
+        Column("method", numeric=False),
+        Column("format", numeric=False),
+        Column("entropy"),
+        Column("entropy", "with τ"),
+        Column("MI"),
+    )
+    note = "AUROC, clean test images against those of the set. MI: mutual information."
+    return Sheet("Images from outside", columns, tuple(rows), {}, 1, (note,))
+
+
+def _auroc(inside: MethodRecord, outside: MethodRecord, measure: str) -> str:
+    import torch
+
+    from ...metrics.detection import detection
+
+    if measure not in inside.arrays or measure not in outside.arrays:
+        return text.MISSING
+    sides = [torch.from_numpy(one.each(measure)[0]) for one in (inside, outside)]
+    return text.fixed(detection(*sides).auroc, 4)
+
+
+def missing_sheet(found: MethodsFindings) -> Sheet:
+    """Why there is none of some methods in some formats."""
+    rows = tuple((*key, why) for key, why in found.missing.items())
+    columns = (
+        Column("method", numeric=False),
+        Column("format", numeric=False),
+        Column("why there is none", numeric=False),
+    )
+    return Sheet("What is not compared", columns, rows, {}, 1)
+
+
+def conclusions(found: MethodsFindings) -> list[str]:
+    """What T passes of the posterior buy over one pass and a temperature, and the other methods."""
+    main = [one for one in found.compared if one.record.subject.format == MAIN_FORMAT]
+    said = [_sentence(one) for one in main]
+    if not any(one.record.subject.method == MEAN_FIELD for one in main):
+        said.insert(0, f"What T passes buy in {MAIN_FORMAT} was not measured.")
+    return said
+
+
+def _sentence(one: Compared) -> str:
+    subject, difference = one.record.subject, one.difference
+    T = subject.mc[-1]
+    title = METHODS.get(subject.method).title if subject.method in METHODS else subject.method
+    who = f"{T} passes of the posterior" if subject.method == MEAN_FIELD else f"The {title}"
+    buy = f"{text.verb(T if subject.method == MEAN_FIELD else 1, 'buys', 'buy')}"
+    low, high = difference.interval
+    where = (
+        f"({text.signed(difference.value, 4)} nats, 95 % interval {text.signed(low, 4)} to "
+        f"{text.signed(high, 4)}, margin {text.fixed(one.margin, 4)}; "
+        f"{text.plural(difference.count, 'image')})"
+    )
+    rival = "one pass of the mean network, each with a temperature"
+    told = {
+        BETTER: f"{buy} a lower NLL than {rival}",
+        WORSE: f"{text.verb(T if subject.method == MEAN_FIELD else 1, 'has', 'have')} a higher NLL "
+        f"than {rival}",
+        SAME: f"{buy} no difference in NLL that matters over {rival}",
+        UNDECIDED: f"cannot be told from {rival}",
+        NOT_JUDGED: "are not judged: too few independent images",
+    }[one.verdict]
+    more = ""
+    if one.verdict == UNDECIDED and one.deciding is not None:
+        more = f" About {one.deciding:,} images would decide it."
+    return f"{who} {told} in {subject.format} {where}.{more}"
+
+
+def to_dict(found: MethodsFindings) -> dict[str, Any]:
+    """All of it for JSON."""
+    return {
+        "workload": found.workload,
+        "rows": list(_rows(found)),
+        "compared": [
+            {
+                "method": one.record.subject.method,
+                "format": one.record.subject.format,
+                "mc": one.record.subject.mc[-1],
+                "difference_nats": one.difference.value,
+                "interval": one.difference.interval,
+                "margin_nats": one.margin,
+                "main": one.record.subject.format == MAIN_FORMAT,
+                "verdict": one.verdict,
+                "deciding_images": one.deciding,
+            }
+            for one in found.compared
+        ],
+        "missing": [
+            {"method": key[0], "format": key[1], "why": why} for key, why in found.missing.items()
+        ],
+        "conclusions": conclusions(found),
+    }
+
+
+def _rows(found: MethodsFindings) -> Iterator[Mapping[str, Any]]:
+    """A row for each subject and T."""
+    for record in found.records:
+        subject, body = record.subject, record.body
+        for place, T in enumerate(subject.mc):
+            temperature = body.temperatures[0][place]
+            yield {
+                "method": subject.method,
+                "format": subject.format,
+                "split": subject.split,
+                "corruption": subject.corruption,
+                "severity": subject.severity,
+                "mc": T,
+                "images": body.images,
+                "tau": temperature.tau,
+                "form": temperature.form,
+                **{name: record.score(name, T, False) for name in body.scores},
+                **{f"{name}_tempered": record.score(name, T, True) for name in body.tempered},
+            }
+
+
+def _figures(found: MethodsFindings) -> Sequence[Figure | str]:
+    """NLL with and without a temperature against T."""
+    panels = []
+    for tempered, title in ((False, "as it is"), (True, "with a temperature")):
+        marks = []
+        for one in found.clean:
+            counts = one.subject.mc
+            look = Look(one.subject.format, hollow=one.subject.method == MEAN)
+            values = tuple(one.score(NLL, T, tempered) for T in counts)
+            label = " ".join(_named(one)) if tempered else ""
+            marks.append(Points(tuple(map(float, counts)), values, look, label))
+        panels.append(
+            Panel(tuple(marks), x=Scale("passes T", log=True), y=Scale(f"NLL {title} (nats)"))
+        )
+    if not found.clean:
+        return ["There is no figure: no clean images were scored."]
+    description = "Negative log-likelihood on clean images against the number of passes."
+    title = f"What passes buy: {found.workload}"
+    return [Figure("methods", title, description, tuple(panels), height=3.2, columns=2)]

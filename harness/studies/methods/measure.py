@@ -251,6 +251,7 @@ class MethodsMeasurer:
                 derivatives(one, those, temperature)
                 for one, temperature in zip(logits, last, strict=False)
             ]
+            found[f"{start}nll"] = _stacked([one.nll for one in each])
             found[f"{start}slope"] = _stacked([one.slope for one in each])
             found[f"{start}curvature"] = _stacked([one.curvature for one in each])
         if fit.images.sources is not None:
