@@ -71,6 +71,16 @@ COMMANDS: dict[str, tuple[list[str], dict[str, str], dict[str, str]]] = {
         },
         {"by": ASKED, "coverage": ASKED, "bound": ASKED, "tiles": PRINTED},
     ),
+    "methods": (
+        [OWN, "--types", "contrast"],
+        {
+            "workload": "lenet-digits", "methods": "mean", "formats": "FP32", "mc": "7",
+            "types": "fog", "severities": "1", "ood": SETS, "limit": "9", "shifted": "9",
+            "fitted": "9", "seed": "5", "seeds": "2", "corruption-seed": "1",
+            "data": OTHER_DATA, "posterior": POSTERIOR,
+        },
+        {},
+    ),
     "ablation": (
         [OWN],
         {

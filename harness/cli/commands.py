@@ -28,6 +28,7 @@ def listing() -> dict[str, list[dict[str, Any]]]:
     from ..corruptions.registered import CORRUPTIONS
     from ..data.known_sets import OOD_SETS
     from ..measure.scenarios import SCENARIOS
+    from ..methods.method import METHODS
     from ..metrics.metric import METRICS
     from ..peers.environment import PEERS
     from ..quantize.observers import OBSERVERS
@@ -44,6 +45,7 @@ def listing() -> dict[str, list[dict[str, Any]]]:
         ],
         "scenarios": [{"name": s.name, "is": s.description} for s in _all(SCENARIOS)],
         "metrics": [{"name": m.name, "unit": m.unit, "is": m.description} for m in _all(METRICS)],
+        "methods": [{"name": m.name, "is": m.description} for m in _all(METHODS)],
         "observers": _documented(OBSERVERS),
         "corruptions": [
             {"name": n, "is": "random" if CORRUPTIONS.get(n).random else "the same for all seeds"}

@@ -104,6 +104,7 @@ def _type(annotation: object) -> str:
 
 def _kinds() -> list[Kind[Any]]:
     from .ablation_record import ABLATIONS
+    from .methods_record import METHOD_RECORDS
     from .peers_record import COMPARISONS
     from .profile_record import PROFILES
     from .run_record import RUN_RECORDS
@@ -116,6 +117,7 @@ def _kinds() -> list[Kind[Any]]:
         SHIFT_RECORDS,
         ABLATIONS,
         WEIGHTS,
+        METHOD_RECORDS,
         COMPARISONS,
         RACES,
         MEMORY,

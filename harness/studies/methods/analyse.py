@@ -101,8 +101,9 @@ def analyse(
 
 
 def is_clean(record: MethodRecord) -> bool:
-    """Whether its images are those of the split as they are."""
-    return not record.subject.severity and record.subject.corruption == "none"
+    """Whether its images are those of the test split as they are."""
+    subject = record.subject
+    return (subject.split, subject.corruption) == ("test", "none")
 
 
 def _missing(plan: MethodsPlan) -> dict[tuple[str, str], str]:

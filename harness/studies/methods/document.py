@@ -32,11 +32,17 @@ _SHOWN = ("ece", "brier", "aurc")
 
 def document(found: MethodsFindings) -> Document:
     """All tables, the chart and the conclusions."""
+    others = [
+        scores_sheet(name, [one for one in found.records if one.subject.split == name])
+        for name in dict.fromkeys(one.subject.split for one in found.records)
+        if name != "test"
+    ]
     sheets = [
-        clean_sheet(found),
+        scores_sheet("Clean images", found.clean),
         main_sheet(found),
         passes_sheet(found),
         shift_sheet(found),
+        *others,
         outside_sheet(found),
         missing_sheet(found),
     ]
@@ -64,10 +70,10 @@ def _named(record: MethodRecord) -> tuple[str, str]:
     return record.subject.method, record.subject.format
 
 
-def clean_sheet(found: MethodsFindings) -> Sheet:
-    """Scores on the clean images at the largest T."""
+def scores_sheet(title: str, records: Sequence[MethodRecord]) -> Sheet:
+    """Scores on images with labels at the largest T."""
     rows = []
-    for one in found.clean:
+    for one in records:
         T = one.subject.mc[-1]
         cells = [text.fixed(one.score(NLL, T, tempered), 4) for tempered in (False, True)]
         scores = [
@@ -91,7 +97,7 @@ def clean_sheet(found: MethodsFindings) -> Sheet:
         Column("NLL", "with τ"),
         *heads,
     )
-    return Sheet("Clean images", columns, tuple(rows), {}, 1, (note,))
+    return Sheet(title, columns, tuple(rows), {}, 1, (note,))
 
 
 def main_sheet(found: MethodsFindings) -> Sheet:

@@ -4,14 +4,15 @@ method in a format, whose temperatures all of its conditions share."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import UserError
 from ...methods.method import FORMATS_OF_METHODS, METHODS
 from ...records.methods_record import METHOD_RECORDS as KIND
 from ...records.methods_record import MethodSubject
-from ..flags import DATA, POSTERIOR, SEED, SPLIT
+from ..flags import DATA, POSTERIOR, SEED
+from ..grid import absent_splits
 from ..study import SCORED, Option, Task
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ OPTIONS = (
     SEED,
     Option("--seeds", "Draws of all passes, on clean images.", "whole", default=3),
     Option("--corruption-seed", "Of the corrupted images.", "whole", default=0),
-    SPLIT,
     DATA,
     POSTERIOR,
 )
@@ -80,11 +80,6 @@ class MethodsPlan:
                     f"Methods are not compared in {name}; give --formats of "
                     f"{', '.join(FORMATS_OF_METHODS)}."
                 )
-        if self.base.split == "validation":
-            raise UserError(
-                "Temperatures are fitted on the validation images, which say nothing of how well "
-                "they fit; give another --split."
-            )
 
     def asked(self) -> Iterator[tuple[str, str]]:
         """Each method and format that there is."""
@@ -153,21 +148,23 @@ def plan(
     check_counts("--shifted", (shifted,))
     if fitted is not None:
         check_counts("--fitted", (fitted,))
-    shared = {
-        name: choices[name] for name in ("seed", "split", "data", "posterior") if name in choices
-    }
+    shared = {name: choices.get(name) for name in ("seed", "data", "posterior")}
     base = plan_from(
         chosen, mc=counts, batch=(1,), limit=limit, seeds=seeds, measuring=scoring, **shared
     )
     shift, told = shift_plan(
         chosen,
         formats=("FP32",),
-        types=() if types == ["none"] or types == ("none",) else types,
+        types=() if types is not None and list(types) == ["none"] else types,
         limit=shifted,
         mc=counts[-1],
         scoring=scoring,
         **choices,
     )
+    absent = absent_splits(chosen, base.data) if scoring else {}
+    others = tuple(name for name in chosen.other_splits if name not in absent)
+    shift = replace(shift, splits=others)
+    told = (*told, *(f"{name} is skipped: {why}" for name, why in absent.items()))
     names = METHODS.names() if methods is None else methods
     found = MethodsPlan(
         base, shift, tuple(dict.fromkeys(names)), tuple(dict.fromkeys(formats)), counts, fitted

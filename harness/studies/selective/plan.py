@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.checks import check_counts
@@ -12,7 +11,7 @@ from ...core.errors import UserError, unknown
 from ...core.formats import FORMATS
 from ...records.shift_record import SHIFT_RECORDS as KIND
 from ..flags import BACKEND, DATA, SEED
-from ..grid import answers, asked, grid_tasks
+from ..grid import absent_splits, answers, asked, grid_tasks
 from ..study import Option, Task
 
 if TYPE_CHECKING:
@@ -167,7 +166,7 @@ def selective_plan(
         split=wanted[0],
         **base,
     )
-    absent = _absent(workload, chosen.data) if splits is None and scoring else {}
+    absent = absent_splits(workload, chosen.data) if splits is None and scoring else {}
     wanted = tuple(name for name in wanted if name not in absent)
     sets = ood_sets(workload.outside if ood is None else ood)
     kept, skipped = available(sets, chosen.data, chosen.limit) if scoring else (sets, ())
@@ -177,16 +176,6 @@ def selective_plan(
     lines = (f"{name} is skipped: {reason}" for name, reason in absent.items())
     optional = wanted[1:] if splits is None else ()
     return SelectivePlan(cells, wanted, choices, optional, tiles), (*lines, *skipped)
-
-
-def _absent(workload: Workload, data: Path | None) -> Mapping[str, str]:
-    """Test sets that are not available here, with the reason."""
-    if not workload.other_splits:
-        return {}
-    try:
-        return workload.splits(data).absent
-    except UserError:  # nothing is there, which whoever needs an image will say
-        return {}
 
 
 def _with_floats(formats: Sequence[str]) -> tuple[str, ...]:
