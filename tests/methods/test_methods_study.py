@@ -1,0 +1,209 @@
+"""Methods of stating uncertainty: scored as other studies score, fitted on validation images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from studied import studied
+
+from sigmabench.harness.cli.main import main
+from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.methods.method import METHODS
+from sigmabench.harness.metrics.metric import score
+from sigmabench.harness.predict.loop import evaluate
+from sigmabench.harness.predict.temperature import Temperature, derivatives, tempered
+from sigmabench.harness.records.methods_record import METHOD_RECORDS, MethodRecord
+from sigmabench.harness.records.store import Store
+from sigmabench.harness.studies.methods import analyse, document, measure
+from sigmabench.harness.studies.methods.plan import MethodsPlan, plan
+from sigmabench.harness.workload.cell import MEAN, MEAN_FIELD
+from sigmabench.harness.workload.prepare import prepare
+
+DIGITS = "lenet-digits"
+ASKED: dict[str, Any] = {
+    "mc": (1, 3), "types": ("contrast",), "severities": (3,), "ood": (), "limit": 60,
+    "shifted": 40, "fitted": 50, "seeds": 2,
+}  # fmt: skip
+
+
+def planned(**choices: Any) -> MethodsPlan:
+    return plan(DIGITS, scoring=True, **{**ASKED, **choices})[0]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("results")
+
+
+@pytest.fixture(scope="module")
+def records(results: Path) -> list[MethodRecord]:
+    found: list[MethodRecord] = studied("methods", planned(), results)
+    return found
+
+
+def of(records: Sequence[MethodRecord], method: str, format: str, severity: int) -> MethodRecord:
+    (found,) = [
+        one
+        for one in records
+        if (one.subject.method, one.subject.format, one.subject.severity)
+        == (method, format, severity)
+    ]
+    return found
+
+
+def test_every_method_in_every_format_it_has_on_every_condition(
+    records: list[MethodRecord],
+) -> None:
+    asked = [(one.subject.method, one.subject.format, one.subject.severity) for one in records]
+    formats = {MEAN_FIELD: ("FP32", "INT8", "INT8_SIGMA1"), MEAN: ("FP32", "INT8")}
+    assert asked == [
+        (method, format, severity)
+        for method, each in formats.items()
+        for format in each
+        for severity in (0, 3)
+    ]
+    for one in records:
+        clean, drawn = not one.subject.severity, one.subject.method == MEAN_FIELD
+        assert one.subject.mc == ((1, 3) if drawn else (1,))
+        assert one.subject.seeds == (2 if drawn and clean else 1)
+        assert one.body.images == (60 if clean else 40)
+        assert one.body.validation_images == 50
+
+
+def test_scores_are_those_of_the_same_network_evaluated(records: list[MethodRecord]) -> None:
+    asked = planned()
+    prepared = prepare(asked.base)
+    test = prepared.splits.test.limit(60)
+    loaded = METHODS.get(MEAN_FIELD).load(prepared, "INT8", 1)
+    found = of(records, MEAN_FIELD, "INT8", 0)
+    for draw in range(2):
+        expected = evaluate(loaded.predictor, test, (1, 3), seed=draw)
+        for place, T in enumerate((1, 3)):
+            for metric, value in score(expected[T], test.labels).items():
+                assert found.body.scores[metric][draw][place] == value, (metric, T)
+
+
+def test_temperatures_are_of_validation_images_alone(records: list[MethodRecord]) -> None:
+    """One is fitted to the validation images and held against a grid; test images play no part."""
+    prepared = prepare(planned().base)
+    validation, test = prepared.splits.validation.limit(50), prepared.splits.test.limit(60)
+    predictor = METHODS.get(MEAN).load(prepared, "INT8", 1).predictor
+    found = of(records, MEAN, "INT8", 0)
+    ((fitted,),) = found.body.temperatures
+    logits = predictor.logits(validation.batch(slice(None)), 0, range(1))
+    grid = np.exp(np.linspace(-3, 3, 2001))
+    nlls = [
+        torch.nn.functional.cross_entropy(logits[0].double() / tau, validation.labels)
+        for tau in grid
+    ]
+    assert fitted.tau == pytest.approx(grid[int(np.argmin(nlls))], rel=5e-3)
+    of_test = predictor.logits(test.batch(slice(None)), 0, range(1))
+    at = Temperature(fitted.tau, fitted.form, 0.0, 0.0, 50)
+    expected = score(tempered(of_test, at, True), test.labels)
+    assert {name: each[0][0] for name, each in found.body.tempered.items()} == expected
+    both = derivatives(of_test, test.labels, at)
+    np.testing.assert_allclose(found.each("tempered.slope")[0], both.slope, rtol=1e-5, atol=1e-7)
+    shifted = of(records, MEAN, "INT8", 3)
+    assert shifted.body.temperatures == found.body.temperatures
+
+
+def test_what_is_stored_is_not_scored_again(
+    records: list[MethodRecord], results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure.MethodsMeasurer, "__call__", None)
+    assert studied("methods", planned(), results) == records
+    store: Store[Any] = Store(results, METHOD_RECORDS)
+    assert sorted(one.subject.key for one in store.records(DIGITS)) == sorted(
+        one.subject.key for one in records
+    )
+
+
+def test_what_is_missing_is_scored_as_in_one_go(
+    records: list[MethodRecord], tmp_path: Path
+) -> None:
+    asked = planned(methods=(MEAN,), formats=("INT8",))
+    studied("methods", planned(methods=(MEAN,), formats=("INT8",), types=("none",)), tmp_path)
+    for found in studied("methods", asked, tmp_path):
+        whole = of(records, MEAN, "INT8", found.subject.severity)
+        assert (found.subject, found.body) == (whole.subject, whole.body)
+        assert found.arrays == whole.arrays
+
+
+def test_methods_are_compared_with_the_mean_network_of_their_arithmetic(
+    records: list[MethodRecord],
+) -> None:
+    (found,) = analyse.analyse(records, planned())
+    assert [one.record.subject.format for one in found.compared] == ["FP32", "INT8", "INT8_SIGMA1"]
+    for one in found.compared:
+        assert one.reference.subject.method == MEAN
+        assert one.record.subject.format.startswith(one.reference.subject.format)
+        mine, other = (each.each("tempered.nll").mean() for each in (one.record, one.reference))
+        assert one.difference.value == pytest.approx(mine - other, abs=1e-7)
+        fitted = one.reference.body.temperatures[0][0]
+        assert one.margin == min(0.01, 0.05 * fitted.nll)
+        assert one.verdict == analyse.NOT_JUDGED  # of 60 images, 72 needed
+
+
+def test_others_images_are_not_compared(records: list[MethodRecord]) -> None:
+    moved = [
+        one
+        if one.subject.method == MEAN_FIELD
+        else MethodRecord(
+            replace(one.subject, data="other"), one.provenance, None, one.body, one.arrays
+        )
+        for one in records
+    ]
+    (found,) = analyse.analyse(moved)
+    assert found.compared == []
+    assert document.conclusions(found) == ["What T passes buy in INT8 was not measured."]
+
+
+def test_the_command_prints_stores_and_tells_scripts(tmp_path: Path) -> None:
+    command = [
+        "methods", DIGITS, "--methods", "mean-field,mean", "--formats", "INT8", "--mc", "2",
+        "--types", "none", "--limit", "80", "--fitted", "40", "--seeds", "1", "--ood", "",
+        "--results", str(tmp_path),
+    ]  # fmt: skip
+    shown = CliRunner().invoke(main, command)
+    assert shown.exit_code == 0, shown.output
+    assert "2 passes of the posterior" in " ".join(shown.stdout.split())
+    assert all(len(line) <= 80 for line in shown.stdout.splitlines())
+    never = CliRunner().invoke(main, [*command, "--policy", "never", "--json"])
+    told = json.loads(never.stdout)
+    assert {row["method"] for row in told["rows"]} == {MEAN_FIELD, MEAN}
+    report = CliRunner().invoke(
+        main, ["report", DIGITS, "--study", "methods", "--results", str(tmp_path)]
+    )
+    assert report.exit_code == 0, report.output
+    assert "Against one pass of the mean network" in report.output
+
+
+@pytest.mark.parametrize(
+    ("choices", "says"),
+    [
+        ({"methods": ("fancy",)}, "fancy"),
+        ({"formats": ("BF16",)}, "Methods are not compared in BF16"),
+        ({"mc": (0,)}, "--mc"),
+        ({"fitted": 0}, "--fitted"),
+        ({"shifted": 0}, "--shifted"),
+    ],
+)
+def test_mistakes_get_one_sentence(choices: dict[str, Any], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        planned(**choices)
+
+
+def test_without_validation_images_it_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = planned()
+    prepared = prepare(asked.base)
+    empty = replace(prepared.splits, validation=prepared.splits.validation.limit(0))
+    with pytest.raises(UserError, match="has no validation image"):
+        measure.MethodsMeasurer(asked, replace(prepared, splits=empty), lambda *_: None)
