@@ -22,8 +22,8 @@ PACKAGE = "sigmabench.harness"
 #: Rooms from the ground up: none imports one that stands after it.
 ROOMS = (
     "core", "machine", "data", "native", "corruptions", "posterior", "quantize", "backends",
-    "predict", "metrics", "workload", "training", "methods", "records", "history", "stats", "measure",
-    "peers", "race", "report", "studies", "claims", "bundle", "site", "cli", "api",
+    "predict", "metrics", "workload", "training", "methods", "records", "history", "stats",
+    "measure", "peers", "race", "report", "studies", "claims", "bundle", "site", "cli", "api",
 )  # fmt: skip
 #: What every study is made of: files that may bear one name.
 PARTS = ("__init__", "plan", "measure", "analyse", "document")
