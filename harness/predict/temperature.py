@@ -255,7 +255,7 @@ def fit_vector_scaling(logits: Tensor, labels: Tensor) -> VectorScaling:
         optimizer.zero_grad()
         value = loss()
         value.backward()
-        return float(value)
+        return float(value.detach())
 
     optimizer.step(closure)
     with torch.no_grad():

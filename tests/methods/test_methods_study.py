@@ -199,11 +199,3 @@ def test_the_command_prints_stores_and_tells_scripts(tmp_path: Path) -> None:
 def test_mistakes_get_one_sentence(choices: dict[str, Any], says: str) -> None:
     with pytest.raises(UserError, match=says):
         planned(**choices)
-
-
-def test_without_validation_images_it_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = planned()
-    prepared = prepare(asked.base)
-    empty = replace(prepared.splits, validation=prepared.splits.validation.limit(0))
-    with pytest.raises(UserError, match="has no validation image"):
-        measure.MethodsMeasurer(asked, replace(prepared, splits=empty), lambda *_: None)

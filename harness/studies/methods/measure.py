@@ -83,11 +83,6 @@ class MethodsMeasurer:
     def __init__(self, plan: MethodsPlan, prepared: Prepared, report: Report) -> None:
         self.plan, self.prepared, self.report = plan, prepared, report
         self.validation = prepared.splits.validation.limit(plan.fitted).readable()
-        if not len(self.validation):
-            raise UserError(
-                f"{plan.base.workload.name} has no validation image, and temperatures are fitted "
-                "on such; hold some out of training."
-            )
         self.done, self.total = 0, 0
 
     def __call__(self, task: Task[MethodSubject]) -> Iterator[Measured[MethodSubject]]:
