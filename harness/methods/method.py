@@ -22,7 +22,7 @@ FORMATS_OF_METHODS = ("FP32", "INT8", "INT8_SIGMA1")
 
 
 @dataclass(frozen=True, eq=False)
-class Loaded:
+class LoadedMethod:
     """A method in one format, ready to predict.
 
     Attributes:
@@ -65,7 +65,7 @@ class Method(Protocol):
         """Content hashes of the networks that it uses."""
         ...
 
-    def load(self, prepared: Prepared, format: str, threads: int) -> Loaded:
+    def load(self, prepared: Prepared, format: str, threads: int) -> LoadedMethod:
         """Ready to predict."""
         ...
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..core.formats import FORMATS
 from ..workload import cell
-from .method import Loaded
+from .method import LoadedMethod
 
 if TYPE_CHECKING:
     from ..workload.plan import Identity, Plan
@@ -57,7 +57,7 @@ class OfOneNetwork:
         """See `Method`."""
         return tuple(sorted(mc)) if self.draws else (1,)
 
-    def load(self, prepared: Prepared, format: str, threads: int) -> Loaded:
+    def load(self, prepared: Prepared, format: str, threads: int) -> LoadedMethod:
         """See `Method`."""
         from ..backends.base import BACKENDS
         from ..predict.loop import batch_of
@@ -71,7 +71,7 @@ class OfOneNetwork:
         backend = prepared.plan.backend_of(chosen)
         predictor = BACKENDS.get(backend).load(made, threads)
         digest, stored = artefact_hash(made), size(made).file_bytes
-        return Loaded(predictor, backend, (digest,), stored, batch_of(made.graph))
+        return LoadedMethod(predictor, backend, (digest,), stored, batch_of(made.graph))
 
 
 MEAN_FIELD = OfOneNetwork(

@@ -20,7 +20,7 @@ _SCORES = ("accuracy", "ece")
 
 
 @dataclass(frozen=True, eq=False)
-class Method:
+class Setting:
     """A cell with what it costs and what it gives.
 
     Attributes:
@@ -51,13 +51,13 @@ class Frontier:
     """
 
     section: Section
-    methods: tuple[Method, ...]
-    best: tuple[Method, ...]
+    methods: tuple[Setting, ...]
+    best: tuple[Setting, ...]
 
 
 def frontier(section: Section) -> Frontier | None:
     """Of the race with the most valid cells, the youngest of several; None where none has two."""
-    races: dict[object, list[Method]] = {}
+    races: dict[object, list[Setting]] = {}
     for row in section.rows:
         timing = row.record.body.timing
         if (found := _method(row)) is not None:
@@ -69,14 +69,14 @@ def frontier(section: Section) -> Frontier | None:
     if len(largest) < 2:
         return None
     methods = sorted(largest, key=lambda one: (one.milliseconds, one.nll))
-    best: list[Method] = []
+    best: list[Setting] = []
     for one in methods:
         if not best or one.nll < best[-1].nll:
             best.append(one)
     return Frontier(section, tuple(methods), tuple(best))
 
 
-def _method(row: RecordRow) -> Method | None:
+def _method(row: RecordRow) -> Setting | None:
     verdict, record = row.record.verdict, row.record
     nll = text.mean(record.body.quality.scores.get("nll"))
     if INVALID in (verdict.of(QUALITY), verdict.of(SPEED)) or nll is None:
@@ -87,7 +87,7 @@ def _method(row: RecordRow) -> Method | None:
     else:
         median = record.body.timing.percentiles_ns.get("p50")
         query = None if median is None else median * record.of_all_passes
-    return None if not query else Method(row, query / record.subject.batch / 1e6, nll)
+    return None if not query else Setting(row, query / record.subject.batch / 1e6, nll)
 
 
 def frontier_lines(found: Frontier) -> list[str]:
@@ -104,7 +104,7 @@ def frontier_lines(found: Frontier) -> list[str]:
     return [*told, f"The lowest NLL has {lowest.name}: {_cost(lowest)}."]
 
 
-def _cost(one: Method) -> str:
+def _cost(one: Setting) -> str:
     nll = text.fixed(one.nll, decimals("nll"))
     return f"NLL {nll} nats at {text.significant(one.milliseconds)} ms per image"
 
@@ -163,7 +163,7 @@ def frontier_figure(found: Frontier) -> Figure:
     )
 
 
-def _points(label: str, methods: Sequence[Method]) -> Points:
+def _points(label: str, methods: Sequence[Setting]) -> Points:
     look: Look = row_look(methods[0].row)
     return Points(
         tuple(one.milliseconds for one in methods),

@@ -28,7 +28,7 @@ NOT_JUDGED = "not judged"
 
 
 @dataclass(frozen=True, eq=False)
-class Compared:
+class AgainstMean:
     """A method with its temperature beside the mean network's one pass with one.
 
     Attributes:
@@ -62,7 +62,7 @@ class MethodsFindings:
 
     workload: str
     records: Sequence[MethodRecord]
-    compared: Sequence[Compared]
+    compared: Sequence[AgainstMean]
     missing: Mapping[tuple[str, str], str]
 
     @property
@@ -121,7 +121,7 @@ def _place(record: MethodRecord) -> tuple[int, int]:
     return method, FORMATS_OF_METHODS.index(subject.format)
 
 
-def _compared(records: Sequence[MethodRecord]) -> Iterator[Compared]:
+def _compared(records: Sequence[MethodRecord]) -> Iterator[AgainstMean]:
     """Each method beside the mean network in the same arithmetic, on the same images."""
     clean = sorted(filter(is_clean, records), key=_place)
     means = {one.subject.format: one for one in clean if one.subject.method == MEAN}
@@ -131,7 +131,7 @@ def _compared(records: Sequence[MethodRecord]) -> Iterator[Compared]:
         if record.subject.method == MEAN or reference is None or not _alike(record, reference):
             continue
         difference = nll_difference(_side(record), _side(reference), record.units, record.fit_units)
-        yield Compared(record, reference, difference, margin_of(reference), UNDECIDED)
+        yield AgainstMean(record, reference, difference, margin_of(reference), UNDECIDED)
 
 
 def margin_of(mean: MethodRecord) -> float:
@@ -163,7 +163,7 @@ def _side(record: MethodRecord) -> Side:
     return Side(each(TEMPERED, draws), each(FIT, draws))
 
 
-def _judged(raw: Sequence[Compared]) -> list[Compared]:
+def _judged(raw: Sequence[AgainstMean]) -> list[AgainstMean]:
     """With verdicts. Those of the main format are one family, and the others, which are secondary,
     one of their own."""
     found = {}
@@ -184,7 +184,7 @@ def _judged(raw: Sequence[Compared]) -> list[Compared]:
     return [found[place] for place in range(len(raw))]
 
 
-def _with_verdict(one: Compared, shown: Sequence[str], family: int) -> Compared:
+def _with_verdict(one: AgainstMean, shown: Sequence[str], family: int) -> AgainstMean:
     if too_few(one.record.units.count):
         return replace(one, verdict=NOT_JUDGED)
     if shown:

@@ -22,7 +22,7 @@ from .analyse import (
     SAME,
     UNDECIDED,
     WORSE,
-    Compared,
+    AgainstMean,
     MethodsFindings,
 )
 
@@ -134,7 +134,7 @@ def main_sheet(found: MethodsFindings) -> Sheet:
     return Sheet(title, columns, tuple(rows), {}, 1, (note,))
 
 
-def _verdict(one: Compared) -> str:
+def _verdict(one: AgainstMean) -> str:
     if one.verdict == UNDECIDED and one.deciding is not None:
         return f"{UNDECIDED} (about {one.deciding:,} images would)"
     return one.verdict
@@ -255,7 +255,7 @@ def conclusions(found: MethodsFindings) -> list[str]:
     return said
 
 
-def _sentence(one: Compared) -> str:
+def _sentence(one: AgainstMean) -> str:
     subject, difference = one.record.subject, one.difference
     T = subject.mc[-1]
     title = METHODS.get(subject.method).title if subject.method in METHODS else subject.method

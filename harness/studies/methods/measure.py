@@ -16,7 +16,7 @@ from ...corruptions.copies import shifted
 from ...data.outside import OOD, ood_split
 from ...machine.memory_limit import require
 from ...measure.estimate import image_pass_seconds
-from ...methods.method import METHODS, Loaded
+from ...methods.method import METHODS, LoadedMethod
 from ...metrics.metric import score
 from ...predict.loop import PASSES as AT_ONCE
 from ...predict.loop import batches, summarise
@@ -116,11 +116,11 @@ class MethodsMeasurer:
         there = len(self.prepared.splits.scored(subject.split))
         return min(subject.limit or there, there)
 
-    def _load(self, subject: MethodSubject) -> Loaded:
+    def _load(self, subject: MethodSubject) -> LoadedMethod:
         method = METHODS.get(subject.method)
         return method.load(self.prepared, subject.format, self.plan.base.threads)
 
-    def _fit(self, loaded: Loaded, subject: MethodSubject, draws: int) -> Fit:
+    def _fit(self, loaded: LoadedMethod, subject: MethodSubject, draws: int) -> Fit:
         logits = [
             self._logits(loaded, subject, self.validation, subject.seed + draw)
             for draw in range(draws)
@@ -129,7 +129,9 @@ class MethodsMeasurer:
         temperatures = [[fit_temperature(each[:T], labels) for T in subject.mc] for each in logits]
         return Fit(self.validation, temperatures, logits)
 
-    def _logits(self, loaded: Loaded, subject: MethodSubject, images: Split, seed: int) -> Tensor:
+    def _logits(
+        self, loaded: LoadedMethod, subject: MethodSubject, images: Split, seed: int
+    ) -> Tensor:
         """[T, N, C] float32 of the largest T."""
         passes = subject.mc[-1]
         require("Logits of all passes", 16 * passes * len(images) * len(self._classes()))
@@ -168,7 +170,7 @@ class MethodsMeasurer:
         return found
 
     def _scored(
-        self, subject: MethodSubject, condition: Condition, loaded: Loaded, fit: Fit
+        self, subject: MethodSubject, condition: Condition, loaded: LoadedMethod, fit: Fit
     ) -> Measured[MethodSubject]:
         images = self._images(subject, condition)
         labels = None if condition.corruption.startswith(OOD) else images.labels
