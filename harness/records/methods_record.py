@@ -152,7 +152,7 @@ class MethodRecord(Record[MethodSubject, MethodBody]):
         if found is None:
             return None
         place = self.subject.mc.index(mc)
-        values = [each[place] for each in found if each[place] is not None]
+        values = [value for each in found if (value := each[place]) is not None]
         return float(np.mean(values)) if values else None
 
 
