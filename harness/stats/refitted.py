@@ -143,7 +143,7 @@ def nll_difference(
         value=float(values[0].mean() - values[1].mean()),
         images=Estimate(0.0, float(each.std(ddof=1)), units.count - 1),
         luck=luck_of(luck, seeds),
-        count=len(units.which),
+        count=units.images,
     )
 
 
