@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import house
 
-FLOORS, ARROWS = 14, 170  # at most
+FLOORS, ARROWS = 14, 171  # at most
 
 
 def test_every_folder_is_a_room_of_a_known_height() -> None:

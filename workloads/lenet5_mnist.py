@@ -67,6 +67,19 @@ BEST_RECIPE = Recipe(
     augmentation=RandomAffine(rotation=10, scale=0.1, shift=2),
 )
 
+DETERMINISTIC_RECIPE = Recipe(
+    name="deterministic",
+    description="A network without a posterior: the images and epochs of `best`, AdamW.",
+    optimizer="adamw",
+    lr=0.004,
+    weight_decay=0.02,
+    batch=128,
+    epochs=30,
+    schedule=OneCycle(),
+    deterministic=True,
+    augmentation=RandomAffine(rotation=10, scale=0.1, shift=2),
+)
+
 WORKLOAD = Workload(
     name="lenet5-mnist",
     version="1",
@@ -75,7 +88,7 @@ WORKLOAD = Workload(
     splits=splits,
     input_shape=(1, 28, 28),
     classes=10,
-    recipes={recipe.name: recipe for recipe in (BEST_RECIPE, PAPER_RECIPE)},
+    recipes={recipe.name: recipe for recipe in (BEST_RECIPE, PAPER_RECIPE, DETERMINISTIC_RECIPE)},
     posterior=POSTERIORS / "lenet5-mnist.safetensors",
     replicas=(
         POSTERIORS / "lenet5-mnist-seed0.safetensors",

@@ -133,7 +133,24 @@ def checked(load: Load) -> Load:
     return checked_load  # type: ignore[return-value]
 
 
-class Predictor(Protocol):
+class Passes(Protocol):
+    """What gives the logits of passes. Calls with the same arguments return the same values."""
+
+    def logits(self, x: Given, seed: int, passes: range) -> Tensor:
+        """Logits of the MC passes in `passes` on one batch; pass t draws with MC index t.
+
+        Args:
+            x: images, float32 [N, C, H, W], normalised; a tensor or a NumPy array.
+            seed: of the noise, 0 <= seed < 2**64.
+            passes: MC indices, step 1.
+
+        Returns:
+            float32 [len(passes), N, classes].
+        """
+        ...
+
+
+class Predictor(Passes, Protocol):
     """A loaded model. Calls with the same arguments return the same values.
 
     Attributes:
@@ -158,19 +175,6 @@ class Predictor(Protocol):
     def draws(self) -> int:
         """Weights drawn since loading (biases not counted); every stochastic pass adds all of the
         model's Bayesian weights."""
-        ...
-
-    def logits(self, x: Given, seed: int, passes: range) -> Tensor:
-        """Logits of the MC passes in `passes` on one batch; pass t draws with MC index t.
-
-        Args:
-            x: images, float32 [N, C, H, W], normalised; a tensor or a NumPy array.
-            seed: of the noise, 0 <= seed < 2**64.
-            passes: MC indices, step 1.
-
-        Returns:
-            float32 [len(passes), N, classes].
-        """
         ...
 
     def sample(self, layer: str, seed: int, mc: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from ..predict.loop import batch_of
 from .clock import MIN_SAMPLES, expected_seconds, of_each_process, passes_per_query
 
 if TYPE_CHECKING:
-    from ..backends.base import Predictor
+    from ..backends.base import Passes, Predictor
     from ..data.splits import Split
     from ..quantize.artefact import Artefact
     from ..workload.cell import Cell
@@ -47,7 +47,7 @@ def run_seconds(
     return scoring + sum(expected_seconds(query, plan.seconds, least) for query in queries)
 
 
-def image_pass_seconds(split: Split, predictor: Predictor, seed: int, images: int) -> float:
+def image_pass_seconds(split: Split, predictor: Passes, seed: int, images: int) -> float:
     """Seconds of one pass on one image of so many at a time."""
     x = split.batch(slice(0, images))
     predictor.logits(x, seed, range(1))  # plans and buffers are made here

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 from ..core.registry import Registry
 
 if TYPE_CHECKING:
-    from ..backends.base import Predictor
-    from ..workload.plan import Identity, Plan
+    from ..backends.base import Passes
+    from ..workload.plan import Plan
     from ..workload.prepare import Prepared
 
 #: Formats that methods are compared in.
@@ -26,14 +26,14 @@ class LoadedMethod:
     """A method in one format, ready to predict.
 
     Attributes:
-        predictor: gives logits; pass t of a seed is the same whatever else is asked for.
+        passes: give logits; pass t of a seed is the same whatever else is asked for.
         backend: what computes it.
         artefacts: SHA-256 of each network as it is computed.
         file_bytes: of all of them.
         batch: images that it is given at a time.
     """
 
-    predictor: Predictor
+    passes: Passes
     backend: str
     artefacts: tuple[str, ...]
     file_bytes: int
@@ -48,29 +48,31 @@ class Method(Protocol):
         title: for people.
         description: one line for `sigmabench list`.
         draws: whether its passes draw anything, so that a second seed tells something new.
-        most: passes that it can have; None without end.
     """
 
     name: str
     title: str
     description: str
     draws: bool
-    most: int | None
 
     def without(self, plan: Plan, format: str) -> str | None:
         """Why there is none of it in a format of a workload, one sentence; None where there is."""
         ...
 
-    def networks(self, known: Identity) -> Sequence[str]:
-        """Content hashes of the networks that it uses."""
+    def networks(self, plan: Plan) -> Sequence[str]:
+        """Content hashes of the networks that it uses.
+
+        Raises:
+            UserError: a file of theirs is missing, damaged or for another network.
+        """
+        ...
+
+    def passes(self, plan: Plan, mc: Sequence[int]) -> tuple[int, ...]:
+        """Numbers of passes T, ascending: those asked for, or those that it has."""
         ...
 
     def load(self, prepared: Prepared, format: str, threads: int) -> LoadedMethod:
         """Ready to predict."""
-        ...
-
-    def passes(self, mc: Sequence[int]) -> tuple[int, ...]:
-        """Those numbers of passes T that it can have."""
         ...
 
 
@@ -79,7 +81,12 @@ METHODS: Registry[Method] = Registry(
     {
         "mean-field": "sigmabench.harness.methods.single:MEAN_FIELD",
         "mean": "sigmabench.harness.methods.single:MEAN",
-        "deterministic": "sigmabench.harness.methods.single:DETERMINISTIC",
+        "deterministic": "sigmabench.harness.methods.ensemble:DETERMINISTIC",
+        "augment": "sigmabench.harness.methods.views:AUGMENT",
+        "ensemble": "sigmabench.harness.methods.ensemble:ENSEMBLE",
+        "ensemble-equal-2": "sigmabench.harness.methods.ensemble:EQUAL_2",
+        "ensemble-equal-3": "sigmabench.harness.methods.ensemble:EQUAL_3",
+        "ensemble-equal-5": "sigmabench.harness.methods.ensemble:EQUAL_5",
     },
     lambda thing: all(hasattr(thing, part) for part in ("title", "description", "draws", "load")),
 )

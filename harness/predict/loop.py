@@ -12,7 +12,7 @@ from .predicted import Outcomes, Predictive, Summary
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..backends.base import Predictor
+    from ..backends.base import Passes
     from ..data.given import Given
     from ..data.splits import Split
     from ..quantize.graph import Graph
@@ -46,7 +46,7 @@ def batch_of(graph: Graph) -> int:
 
 @plain
 def predict(
-    predictor: Predictor,
+    predictor: Passes,
     x: Given,
     mc: int,
     seed: int = 0,
@@ -71,7 +71,7 @@ def predict(
 
 @plain
 def evaluate(
-    predictor: Predictor,
+    predictor: Passes,
     split: Split,
     mc: Sequence[int],
     seed: int = 0,
@@ -104,7 +104,7 @@ def evaluate(
 
 @plain
 def outcomes(
-    predictor: Predictor,
+    predictor: Passes,
     split: Split,
     mc: Sequence[int],
     seed: int = 0,
@@ -158,7 +158,7 @@ def summarise(logits: Tensor, deterministic: bool = False) -> Summary:
 
 
 def _passes(
-    predictor: Predictor,
+    predictor: Passes,
     x: Given,
     mc: Sequence[int],
     seed: int,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ..core.formats import Format
     from .plan import Identity, Plan
+    from .workload import Workload
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,15 @@ def _from_files(plan: Plan) -> Hashes | None:
     posterior = _hash(workload.posterior_file(plan.posterior))
     twin = _hash(workload.twin) if plan.has_twin else posterior
     return None if posterior is None or twin is None else Hashes(posterior, twin)
+
+
+def network_hash(workload: Workload, path: Path) -> str:
+    """Content hash of one of a workload's network files.
+
+    Raises:
+        UserError: it is missing, damaged or for another network.
+    """
+    return content_hash_of(path) or workload.load_posterior(path)[0].content_hash()
 
 
 def _hash(path: Path | None) -> str | None:

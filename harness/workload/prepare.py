@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from ..data.splits import Splits
     from ..posterior import Posterior
     from .plan import Plan
-    from .workload import Workload
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,15 +139,24 @@ def prepare(plan: Plan, networks: Networks | None = None) -> Prepared:
     network = networks.posterior.load_into(plan.workload.model())
     check_network(plan.workload, splits, network)
 
-    def part(posterior: Posterior, content_hash: str) -> NetworkPart:
-        source = Origin(plan.workload.name, plan.workload.version, content_hash)
-        return NetworkPart(plan, splits, _folded(plan.workload, posterior), source)
-
-    bayesian = part(networks.posterior, networks.posterior_hash)
+    bayesian = network_part(plan, splits, networks.posterior, networks.posterior_hash)
     shared = networks.twin is networks.posterior
-    twin = bayesian if shared else part(networks.twin, networks.twin_hash)
+    twin = bayesian if shared else network_part(plan, splits, networks.twin, networks.twin_hash)
     return Prepared(plan, splits, bayesian, twin, networks.findings)
 
 
-def _folded(workload: Workload, posterior: Posterior) -> FloatModel:
-    return fold(workload.model(), posterior, workload.input_shape)
+def network_part(
+    plan: Plan, splits: Splits, posterior: Posterior, content_hash: str
+) -> NetworkPart:
+    """A network of the plan's workload, folded.
+
+    Args:
+        plan: the choices.
+        splits: the data.
+        posterior: the network.
+        content_hash: of it.
+    """
+    workload = plan.workload
+    source = Origin(workload.name, workload.version, content_hash)
+    model = fold(workload.model(), posterior, workload.input_shape)
+    return NetworkPart(plan, splits, model, source)

@@ -49,6 +49,9 @@ class Workload:
         weights_origin: says where `pretrained` takes its weights from; takes the data root or None.
         delta: δ of that MOPED posterior, chosen on data that is not the test split.
         replicas: shipped posteriors of the same recipe from other training seeds.
+        members: shipped deterministic networks from several training seeds, each with the epochs of
+            the posterior and its pretraining together; the first one also stands for itself.
+        equal_members: number k to k such networks that had a k-th of these epochs each.
         paper: format name to the paper's figures by metric (`accuracy`, `ece`, `nll`,
             `brier`), or empty.
         official_corruptions: folder under the data root with published corrupted copies of the test
@@ -79,6 +82,8 @@ class Workload:
     weights_origin: Callable[[Path | None], str] | None = None
     delta: float | None = None
     replicas: tuple[Path, ...] = ()
+    members: tuple[Path, ...] = ()
+    equal_members: Mapping[int, tuple[Path, ...]] = field(default_factory=dict)
     paper: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     official_corruptions: str | None = None
     other_splits: tuple[str, ...] = ()
@@ -97,7 +102,8 @@ class Workload:
         for name in ("posterior", "twin"):
             if (file := getattr(self, name)) is not None:
                 object.__setattr__(self, name, Path(file))
-        object.__setattr__(self, "replicas", tuple(map(Path, self.replicas)))
+        for name in ("replicas", "members"):
+            object.__setattr__(self, name, tuple(map(Path, getattr(self, name))))
 
     def class_name(self, label: int) -> str:
         """What tables call a class: its name, or its number where it has none."""

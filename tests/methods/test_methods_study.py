@@ -63,7 +63,11 @@ def test_every_method_in_every_format_it_has_on_every_condition(
     records: list[MethodRecord],
 ) -> None:
     asked = [(one.subject.method, one.subject.format, one.subject.severity) for one in records]
-    formats = {MEAN_FIELD: ("FP32", "INT8", "INT8_SIGMA1"), MEAN: ("FP32", "INT8")}
+    formats = {
+        MEAN_FIELD: ("FP32", "INT8", "INT8_SIGMA1"),
+        MEAN: ("FP32", "INT8"),
+        "augment": ("FP32", "INT8"),
+    }
     assert asked == [
         (method, format, severity)
         for method, each in formats.items()
@@ -71,7 +75,7 @@ def test_every_method_in_every_format_it_has_on_every_condition(
         for severity in (0, 3)
     ]
     for one in records:
-        clean, drawn = not one.subject.severity, one.subject.method == MEAN_FIELD
+        clean, drawn = not one.subject.severity, one.subject.method != MEAN
         assert one.subject.mc == ((1, 3) if drawn else (1,))
         assert one.subject.seeds == (2 if drawn and clean else 1)
         assert one.body.images == (60 if clean else 40)
@@ -85,7 +89,7 @@ def test_scores_are_those_of_the_same_network_evaluated(records: list[MethodReco
     loaded = METHODS.get(MEAN_FIELD).load(prepared, "INT8", 1)
     found = of(records, MEAN_FIELD, "INT8", 0)
     for draw in range(2):
-        expected = evaluate(loaded.predictor, test, (1, 3), seed=draw)
+        expected = evaluate(loaded.passes, test, (1, 3), seed=draw)
         for place, T in enumerate((1, 3)):
             for metric, value in score(expected[T], test.labels).items():
                 assert found.body.scores[metric][draw][place] == value, (metric, T)
@@ -95,7 +99,7 @@ def test_temperatures_are_of_validation_images_alone(records: list[MethodRecord]
     """One is fitted to the validation images and held against a grid; test images play no part."""
     prepared = prepare(planned().base)
     validation, test = prepared.splits.validation.limit(50), prepared.splits.test.limit(60)
-    predictor = METHODS.get(MEAN).load(prepared, "INT8", 1).predictor
+    predictor = METHODS.get(MEAN).load(prepared, "INT8", 1).passes
     found = of(records, MEAN, "INT8", 0)
     ((fitted,),) = found.body.temperatures
     logits = predictor.logits(validation.batch(slice(None)), 0, range(1))
@@ -141,7 +145,10 @@ def test_methods_are_compared_with_the_mean_network_of_their_arithmetic(
     records: list[MethodRecord],
 ) -> None:
     (found,) = analyse.analyse(records, planned())
-    assert [one.record.subject.format for one in found.compared] == ["FP32", "INT8", "INT8_SIGMA1"]
+    assert [(one.record.subject.method, one.record.subject.format) for one in found.compared] == [
+        (MEAN_FIELD, "FP32"), (MEAN_FIELD, "INT8"), (MEAN_FIELD, "INT8_SIGMA1"),
+        ("augment", "FP32"), ("augment", "INT8"),
+    ]  # fmt: skip
     for one in found.compared:
         assert one.reference.subject.method == MEAN
         assert one.record.subject.format.startswith(one.reference.subject.format)
@@ -155,7 +162,7 @@ def test_methods_are_compared_with_the_mean_network_of_their_arithmetic(
 def test_others_images_are_not_compared(records: list[MethodRecord]) -> None:
     moved = [
         one
-        if one.subject.method == MEAN_FIELD
+        if one.subject.method != MEAN
         else MethodRecord(
             replace(one.subject, data="other"), one.provenance, None, one.body, one.arrays
         )

@@ -107,7 +107,7 @@ class MethodsMeasurer:
             self.total += images
             loaded, first = self._load(task.subjects[0]), task.subjects[0]
             size = min(loaded.batch, MEASURED_IMAGES)
-            each = image_pass_seconds(self.validation, loaded.predictor, first.seed, size)
+            each = image_pass_seconds(self.validation, loaded.passes, first.seed, size)
             seconds += images * first.mc[-1] * each
         count = sum(len(task.subjects) for task in tasks)
         warn_if_long(self.report, f"Scoring {plural(count, 'subject')}", seconds)
@@ -139,7 +139,7 @@ class MethodsMeasurer:
         for index in batches(images, loaded.batch):
             x = images.batch(index)
             each = [
-                loaded.predictor.logits(x, seed, range(start, min(start + AT_ONCE, passes)))
+                loaded.passes.logits(x, seed, range(start, min(start + AT_ONCE, passes)))
                 for start in range(0, passes, AT_ONCE)
             ]
             parts.append(torch.cat(each))
@@ -211,7 +211,7 @@ class MethodsMeasurer:
         self, subject: MethodSubject, draws: Sequence[Tensor], fit: Fit
     ) -> tuple[list[list[Summary]], list[list[Summary]]]:
         """By draw and T: as it is, and with the temperature."""
-        fixed = not METHODS.get(subject.method).draws
+        fixed = subject.mc == (1,) and not METHODS.get(subject.method).draws
         plain = [[summarise(logits[:T], fixed) for T in subject.mc] for logits in draws]
         warm = [
             [tempered(logits[:T], one, fixed) for T, one in zip(subject.mc, each, strict=True)]

@@ -90,10 +90,8 @@ class MethodsPlan:
 
     def subjects(self, name: str, format: str) -> Iterator[tuple[MethodSubject, Condition]]:
         """One method in one format on every condition, the clean images first."""
-        from ...workload.hashes import identity_of
-
         method, workload = METHODS.get(name), self.base.workload
-        networks = tuple(each[:16] for each in method.networks(identity_of(self.base)))
+        networks = tuple(each[:16] for each in method.networks(self.base))
         network = workload.network_digest()
         for place, condition in enumerate(self.shift.conditions()):
             limit = self.shift.base.limit if place else self.base.limit
@@ -109,7 +107,7 @@ class MethodsPlan:
                 shifted=condition.shifted,
                 limit=limit or 0,
                 fitted=self.fitted or 0,
-                mc=method.passes(self.mc),
+                mc=method.passes(self.base, self.mc),
                 seed=self.base.seed if method.draws else 0,
                 seeds=self.base.seeds if method.draws and not place else 1,
                 data=workload.data_digest(condition.split, self.base.data, limit),
