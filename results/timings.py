@@ -3,8 +3,9 @@
     python results/timings.py [--environments FOLDER] [--list]
 
 Each command times in three fresh processes, stores what is done, and goes on where it was stopped:
-so does this one. Nothing else may run meanwhile. SIGMABENCH_DATA names the data root; what it or
-the peers' environments lack is named at the end, and the rest is measured.
+so does this one, and says at each command how much is left. Nothing else may run meanwhile.
+SIGMABENCH_DATA names the data root; what it or the peers' environments lack is named at the end,
+and the rest is measured.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ import argparse
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SIGMABENCH = Path(sys.executable).with_name("sigmabench")
 FORMATS = "FP32,INT8,INT8_SIGMA4,INT8_SIGMA2,INT8_SIGMA1,DNN_FP32,DNN_INT8"
+#: Peers whose deterministic INT8 was the fastest somewhere.
+FASTEST = "--peers ipex,openvino --seconds 0.5"
 MEAN = "--formats DNN_FP32,DNN_INT8 --deterministic mean"
 
 
@@ -28,42 +32,47 @@ class Step:
 
     Attributes:
         command: after `sigmabench`.
-        minutes: about how long it takes on two cores with AMX.
+        minutes: about how long it takes on two cores with AMX if nothing of it is stored.
         races: whether peers take part.
     """
 
     command: str
-    minutes: int
+    minutes: float
     races: bool = False
 
 
+#: Half a second a cell: three processes' spread makes the interval, and longer ones do not narrow it.
 STEPS = (
-    Step("run lenet-digits", 4),
-    Step(f"run lenet-digits {MEAN} --mc 50", 1),
-    Step("run lenet5-mnist", 6),
-    Step(f"run lenet5-mnist {MEAN} --mc 50", 1),
-    Step(f"run resnet20-cifar10 --formats {FORMATS} --mc 50", 18),
-    Step(f"run resnet20-cifar10 {MEAN} --mc 50", 2),
-    Step(f"run histology-colorectal --formats {FORMATS} --mc 50", 4),
-    Step(f"run histology-colorectal {MEAN} --mc 50", 2),
-    Step(f"run histology-colorectal --formats {FORMATS} --split held-out-slides --mc 50", 6),
-    Step(f"run resnet50-imagenet --formats {FORMATS} --mc 50 --seeds 1 --seconds 0.5", 27),
-    Step(f"run resnet50-imagenet {MEAN} --mc 50 --seconds 0.5", 3),
+    Step("run lenet-digits --seconds 0.5", 2.5),
+    Step(f"run lenet-digits {MEAN} --mc 50 --seconds 0.5", 0.5),
+    Step("run lenet5-mnist --seconds 0.5", 3.5),
+    Step(f"run lenet5-mnist {MEAN} --mc 50 --seconds 0.5", 1),
+    Step(f"run resnet20-cifar10 --formats {FORMATS} --mc 50 --seconds 0.5", 17),
+    Step(f"run resnet20-cifar10 {MEAN} --mc 50 --seconds 0.5", 2),
+    Step(f"run histology-colorectal --formats {FORMATS} --mc 50 --seconds 0.5", 3.5),
+    Step(f"run histology-colorectal {MEAN} --mc 50 --seconds 0.5", 1),
+    # At the batch size that its page shows.
+    Step(
+        f"run resnet50-imagenet --formats {FORMATS} --mc 50 --batch 1 --seeds 1 --seconds 0.5", 26
+    ),
+    Step(f"run resnet50-imagenet {MEAN} --mc 50 --batch 1 --seconds 0.5", 2.5),
     Step(
         "run lenet5-mnist --mc 50,auto --formats INT8,INT8_SIGMA4,INT8_SIGMA2,INT8_SIGMA1 "
-        "--results results/adaptive",
-        4,
+        "--seconds 0.5 --results results/adaptive",
+        3,
     ),
-    Step("peers lenet-digits --seconds 1", 10, races=True),
-    Step("peers lenet5-mnist --seconds 1", 9, races=True),
-    Step("peers resnet20-cifar10 --seconds 1", 16, races=True),
-    Step("peers histology-colorectal --seconds 1", 13, races=True),
-    Step("peers resnet50-imagenet --limit 64 --mc 10 --seconds 1", 30, races=True),
-    Step("bench passes resnet50 --batch 1,8,32 --seconds 1", 14, races=True),
-    Step("bench passes resnet20 --batch 1,32,128 --seconds 1", 4, races=True),
-    Step("bench passes lenet5 --batch 1,128 --seconds 1", 3, races=True),
-    Step("bench sampler --threads 1", 2),
-    Step("bench sampler", 2),
+    # These two for the headline, which divides by the fastest deterministic INT8.
+    Step(f"peers lenet-digits {FASTEST}", 3, races=True),
+    Step(f"peers histology-colorectal {FASTEST}", 4, races=True),
+    Step("peers lenet5-mnist --seconds 0.5", 5.5, races=True),
+    Step("peers resnet20-cifar10 --seconds 0.5", 9.5, races=True),
+    Step("peers resnet50-imagenet --limit 64 --mc 10 --batch 8 --seconds 0.5", 15, races=True),
+    Step("bench passes resnet50 --batch 1,8,32 --seconds 0.5", 13, races=True),
+    # Peers on these two networks are in `peers`.
+    Step("bench passes resnet20 --batch 1,128 --peers none --seconds 0.5", 2),
+    Step("bench passes lenet5 --batch 1,128 --peers none --seconds 0.5", 2),
+    Step("bench sampler --threads 1 --seconds 1", 1),
+    Step("bench sampler --seconds 1", 1),
 )
 #: What is no timing, and is not repeated in several processes.
 ONCE = (
@@ -76,18 +85,47 @@ def main() -> int:
     """Run what is missing; the number of commands that failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--environments", default=".peers", help="Folder of peers' environments.")
-    parser.add_argument("--list", action="store_true", help="Print the commands, and run nothing.")
+    parser.add_argument(
+        "--list", action="store_true", help="Print the commands and their minutes; run nothing."
+    )
     asked = parser.parse_args()
-    commands = [_words(step, asked.environments) for step in (*STEPS, *ONCE)]
+    steps = (*STEPS, *ONCE)
+    commands = [_words(step, asked.environments) for step in steps]
     if asked.list:
-        print("\n".join(shlex.join(["sigmabench", *words]) for words in commands))
+        for words, step in zip(commands, steps, strict=True):
+            print(f"{shlex.join(['sigmabench', *words])}  # {step.minutes:g} min")
+        print(f"# {left(steps):g} minutes on two cores if none is stored")
         return 0
-    total = sum(step.minutes for step in (*STEPS, *ONCE))
-    print(f"{len(commands)} commands, about {total} minutes on two cores if none is stored.")
-    failed = []
-    for number, (words, step) in enumerate(zip(commands, (*STEPS, *ONCE), strict=True), 1):
+    try:
+        failed = _measured(steps, commands)
+    except KeyboardInterrupt:
+        print("\nStopped. What was finished is stored: the same command goes on.", file=sys.stderr)
+        return 130
+    for shown in failed:
+        print(f"Failed, for the reason that it gave: {shown}", file=sys.stderr)
+    return len(failed)
+
+
+def left(steps: Sequence[Step]) -> float:
+    """Minutes that so many steps take if nothing of them is stored."""
+    return sum(step.minutes for step in steps)
+
+
+def _measured(steps: Sequence[Step], commands: Sequence[list[str]]) -> list[str]:
+    """Run everything, and show it; the commands that failed.
+
+    Raises:
+        KeyboardInterrupt: as it was told, once the command that ran has ended.
+    """
+    count, failed = len(commands), []
+    print(f"{count} commands, about {left(steps):g} minutes on two cores if none is stored.")
+    for number, (words, step) in enumerate(zip(commands, steps, strict=True)):
         shown = shlex.join(["sigmabench", *words])
-        print(f"\n{number} of {len(commands)}, about {step.minutes} min: {shown}", flush=True)
+        print(
+            f"\n{number + 1} of {count}, about {step.minutes:g} min, at most about "
+            f"{left(steps[number:]):g} min left in all: {shown}",
+            flush=True,
+        )
         if _run(str(SIGMABENCH), *words):
             failed.append(shown)
     if _run(str(SIGMABENCH), "pack", "--results", "results"):
@@ -95,9 +133,7 @@ def main() -> int:
     # As results/render.sh does.
     shows = (["-m", "results.drawn"], ["-m", "results.again"], ["results/pages"])
     failed += [shlex.join(["python", *words]) for words in shows if _run(sys.executable, *words)]
-    for shown in failed:
-        print(f"Failed, for the reason that it gave: {shown}", file=sys.stderr)
-    return len(failed)
+    return failed
 
 
 def _words(step: Step, environments: str) -> list[str]:
@@ -107,7 +143,12 @@ def _words(step: Step, environments: str) -> list[str]:
 
 
 def _run(*words: str) -> int:
-    return subprocess.run(words, cwd=ROOT).returncode
+    process = subprocess.Popen(words, cwd=ROOT)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.wait()  # it was told, too, and ends what it is storing
+        raise
 
 
 if __name__ == "__main__":

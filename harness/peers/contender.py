@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -166,43 +169,129 @@ class Absent:
 def remotes_of(
     job: Mapping[str, Any],
     environments: Sequence[Environment],
-    loading: Callable[[str], None] | None = None,
+    loading: Callable[[str], None] = lambda _: None,
+    before: Mapping[str, Contender] | None = None,
 ) -> Iterator[tuple[list[Remote], list[Absent]]]:
     """The peers' contenders, loaded and idle, and those that are not available.
+
+    They are built side by side, for nothing is timed meanwhile; then each chooses its form alone.
 
     Args:
         job: what to build, but for the format; see `workers/serve.py`.
         environments: of the peers.
         loading: told who is loaded next.
+        before: by name, what an earlier process has found of contenders: one that failed there is
+            not started, the others take the form that was chosen.
     """
+    known = before or {}
     running: list[Remote] = []
     absent: list[Absent] = []
-    with ExitStack() as stack:
-        for environment in environments:
-            for name in environment.peer.formats:
-                if environment.unavailable:
-                    absent.append(Absent(environment, name, environment.unavailable))
-                    continue
-                if loading is not None:
-                    loading(f"{environment.peer.name} {name}")
-                try:
-                    running.append(_start(stack, environment, name, job))
-                except PeerError as reason:
-                    absent.append(Absent(environment, name, str(reason)))
+    wanted: list[_Wanted] = []
+    for environment in environments:
+        for name in environment.peer.formats:
+            one = _Wanted(environment, name, known.get(f"{environment.peer.name} {name}"))
+            if reason := one.missing:
+                absent.append(Absent(environment, name, reason))
+            else:
+                wanted.append(one)
+    with _side_by_side(job, wanted, loading) as answers:
+        for one in wanted:
+            process = answers[one]
+            try:
+                if isinstance(process, PeerError):
+                    raise process
+                running.append(_loaded(one, process))
+            except PeerError as reason:
+                absent.append(Absent(one.environment, one.peer_format, str(reason)))
         yield running, absent
 
 
-def _start(stack: ExitStack, environment: Environment, name: str, job: Mapping[str, Any]) -> Remote:
-    peer = environment.peer
-    called = f"{peer.name} {name}"
-    process = stack.enter_context(Process(environment.python, peer.worker, job["threads"], called))
-    told = process.ask({"load": {**job, "format": name}}, LOAD_SECONDS).get("loaded")
+@dataclass(frozen=True, eq=False)
+class _Wanted:
+    """A format of a peer to be started, and what an earlier process has found of it."""
+
+    environment: Environment
+    peer_format: str
+    before: Contender | None
+
+    @property
+    def name(self) -> str:
+        return f"{self.environment.peer.name} {self.peer_format}"
+
+    @property
+    def missing(self) -> str:
+        """Why it is not to be started; empty if it is."""
+        return self.environment.unavailable or (self.before.unavailable if self.before else "")
+
+    @property
+    def form(self) -> str:
+        """That was chosen before; empty if none was."""
+        return self.before.details.get("input", "") if self.before else ""
+
+
+@contextmanager
+def _side_by_side(
+    job: Mapping[str, Any], wanted: Sequence[_Wanted], loading: Callable[[str], None]
+) -> Iterator[dict[_Wanted, Process | PeerError]]:
+    """Their processes, or why there is none: as many at a time as there are threads, of each peer
+    one after the other, because the first keeps what the others use."""
+    lanes: dict[str, list[_Wanted]] = {}
+    for one in wanted:
+        lanes.setdefault(one.environment.peer.name, []).append(one)
+    answers: dict[_Wanted, Process | PeerError] = {}
+    started: list[Process] = []
+    told: SimpleQueue[str | None] = SimpleQueue()
+    stopped = Event()
+
+    def follow(lane: Sequence[_Wanted]) -> None:
+        try:
+            for one in lane:
+                if stopped.is_set():
+                    break
+                told.put(one.name)
+                answers[one] = _built(one, job, started)
+        finally:
+            told.put(None)
+
+    try:
+        with ThreadPoolExecutor(max(1, min(job["threads"], len(lanes)))) as pool:
+            futures = [pool.submit(follow, lane) for lane in lanes.values()]
+            try:
+                for _ in lanes:  # progress is reported by this thread alone
+                    while (name := told.get()) is not None:
+                        loading(name)
+            except BaseException:
+                stopped.set()
+                for process in tuple(started):
+                    process.kill()
+                raise
+        for future in futures:
+            future.result()
+        yield answers
+    finally:
+        for process in started:
+            process.close()
+
+
+def _built(one: _Wanted, job: Mapping[str, Any], started: list[Process]) -> Process | PeerError:
+    environment = one.environment
+    try:
+        process = Process(environment.python, environment.peer.worker, job["threads"], one.name)
+        started.append(process)
+        process.ask({"build": {**job, "format": one.peer_format, "form": one.form}}, LOAD_SECONDS)
+    except PeerError as reason:
+        return reason
+    return process
+
+
+def _loaded(one: _Wanted, process: Process) -> Remote:
+    told = process.ask({"load": True}, LOAD_SECONDS).get("loaded")
     if not isinstance(told, dict) or not set(told) >= _TOLD:
-        raise PeerError(f"{called} does not say what it loaded.")
+        raise PeerError(f"{one.name} does not say what it loaded.")
     time.sleep(PAUSE_SECONDS)
     idle = process.idle_share()
     if idle > IDLE_SHARE:
         raise PeerError(
-            f"{called} takes {idle:.2f} of a core while it waits, which would slow the others."
+            f"{one.name} takes {idle:.2f} of a core while it waits, which would slow the others."
         )
-    return Remote(environment, name, process, told, idle)
+    return Remote(one.environment, one.peer_format, process, told, idle)

@@ -105,9 +105,15 @@ def observe_ranges(
             activations[name], scale=_float32(top / levels), signed=signed[name]
         )
     graph = inherit_ranges(model, replace(model.graph, activations=activations))
-    of_draws = saturation(model, graph, draws, images)
     of_mean = saturation(model, graph, mean, images)
+    # Draws of a deterministic network are all its mean.
+    of_draws = saturation(model, graph, draws, images) if _drawn(model) else of_mean
     return Calibration(observer, sampled, graph, of_draws, of_mean)
+
+
+def _drawn(model: FloatModel) -> bool:
+    """Whether any weight varies."""
+    return any(bool(x.any()) for one in model.layers.values() for x in (one.std, one.bias_std))
 
 
 def inherit_ranges(model: FloatModel, graph: Graph) -> Graph:

@@ -19,12 +19,13 @@ from ..measure.clock import (
 )
 from ..peers.contender import PAUSE_SECONDS
 from ..peers.process import PeerError
-from ..records.runtime_record import Contender
+from ..records.runtime_record import OURS, Contender
 from ..workload.plan import INT8_BACKEND
 from .contenders import Runner
 
 INPUTS = 4  # different batches that timed queries go round
 SLICE_SECONDS = 0.2
+RACE_QUERY_SECONDS = 0.2  # fewer passes than T where these take longer: there are many contenders
 MIN_SAMPLES, MIN_SLOW_SAMPLES = 20, 10
 PROBES = 3
 WAKE_SECONDS = 0.3  # a query this long pays for waking up without being seen to
@@ -47,7 +48,7 @@ class Turns:
     mc: int
     threads: int
     seconds: float
-    query_seconds: float = QUERY_SECONDS
+    query_seconds: float = RACE_QUERY_SECONDS
     processes: int = 1
     passes: Mapping[str, int] = field(default_factory=dict)
 
@@ -127,7 +128,10 @@ class _Task:
     def __init__(self, runner: Runner, last: _Last, turns: Turns) -> None:
         self.runner = runner
         self.failure = ""
-        self.passes = min(turns.threads, turns.mc)
+        self._settled = runner.name in turns.passes
+        # Ours divides passes among the cores; a peer takes one after the other, or has streams.
+        side_by_side = turns.threads if runner.by == OURS else runner.streams
+        self.passes = min(side_by_side, turns.mc)
         self._last, self._turns = last, turns
         self._give_up_ns = int(turns.seconds * 1e9)
         self._calls = 0
@@ -189,11 +193,12 @@ class _Task:
         return whole_rounds(fit, turns.mc, self.runner.streams)
 
     def _probe(self) -> float:
-        """Seconds a pass, the best of a few queries."""
+        """Seconds a pass, the best of a few queries; of one where T was chosen already."""
         self._last.changed(self)
         time.sleep(PAUSE_SECONDS)
         self._query()  # plans and buffers are made here
-        return min(self._query() for _ in range(PROBES)) / 1e9 / self.passes
+        probes = 1 if self._settled else PROBES
+        return min(self._query() for _ in range(probes)) / 1e9 / self.passes
 
     def _query(self) -> int:
         """Nanoseconds. A contender that has failed is soon done; its samples do not count."""

@@ -12,6 +12,7 @@ from ..quantize.calibrate import Calibration, calibrate
 from ..quantize.fold import FloatModel, fold
 from ..quantize.options import Options
 from ..quantize.ptq import Origin, quantize
+from .calibrated import calibrated
 from .declared import check_network, splits_of
 
 if TYPE_CHECKING:
@@ -88,8 +89,12 @@ class NetworkPart:
     @cached_property
     def calibration(self) -> Calibration:
         """Activation ranges, from training images."""
-        images = self.splits.calibration.in_memory()
-        return calibrate(self.model, images, self.plan.observer, self.plan.sampled)
+
+        def make() -> Calibration:
+            images = self.splits.calibration.in_memory()
+            return calibrate(self.model, images, self.plan.observer, self.plan.sampled)
+
+        return calibrated(self.plan, self.source.posterior, make)
 
 
 @dataclass(frozen=True, eq=False)

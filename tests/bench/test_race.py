@@ -31,7 +31,13 @@ from sigmabench.harness.race.rivals import (
     pass_ms,
     pass_ratio,
 )
-from sigmabench.harness.race.turns import QUERY_SECONDS, passes_per_query, whole_rounds
+from sigmabench.harness.race.turns import (
+    QUERY_SECONDS,
+    Turns,
+    passes_per_query,
+    take_turns,
+    whole_rounds,
+)
 from sigmabench.harness.records.envelope import Provenance
 from sigmabench.harness.records.runtime_record import (
     MEMORY,
@@ -140,6 +146,40 @@ def test_samples_that_do_not_add_up_are_refused(raced, tmp_path):
         store.load(path)
     with pytest.raises(UserError, match="cannot be read"):
         store.load(tmp_path / "nowhere.json")
+
+
+class Counted:
+    """A contender of a hundredth of a second a pass, and how many passes its queries had."""
+
+    format, backend, packages = "DNN_FP32", "test", dict[str, str]()
+
+    def __init__(self, by: str, streams: int) -> None:
+        self.by, self.streams, self.name = by, streams, f"{by} on {streams}"
+        self.asked: list[int] = []
+
+    def query(self, index: int, passes: int) -> int:
+        self.asked.append(passes)
+        return passes * 10**7
+
+    def details(self) -> dict[str, str]:
+        return {}
+
+
+def test_t_is_chosen_by_one_process_and_with_no_more_passes_than_are_side_by_side(monkeypatch):
+    monkeypatch.setattr("sigmabench.harness.race.turns.time.sleep", lambda _: None)
+
+    def asked(**chosen: Any) -> dict[str, list[int]]:
+        runners = [Counted("sigmabench", 1), Counted("a peer", 1), Counted("a peer", 2)]
+        found = take_turns(runners, Turns(50, 4, 0.1, **chosen), lambda: None)
+        assert [one.mc for one in found] == [20] * 3 if not chosen else [8] * 3
+        return {one.name: one.asked for one in runners}
+
+    first = asked()
+    for name, passes in (("sigmabench on 1", 4), ("a peer on 1", 1), ("a peer on 2", 2)):
+        assert first[name][:5] == [passes] * 4 + [20]
+    again = asked(passes=dict.fromkeys(first, 8))
+    for name, passes in (("sigmabench on 1", 4), ("a peer on 1", 1), ("a peer on 2", 2)):
+        assert again[name][:3] == [passes] * 2 + [8]
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -18,9 +19,9 @@ from sigmabench.harness.race.networks import LENET5
 PATIENCE = 120.0
 
 
-def job(format: str) -> dict[str, object]:
+def job(format: str) -> dict[str, dict[str, object]]:
     return {
-        "load": {
+        "build": {
             "source": LENET5.source(),
             "format": format,
             "shape": list(LENET5.input_shape),
@@ -32,6 +33,13 @@ def job(format: str) -> dict[str, object]:
     }
 
 
+def loaded(process: Process, format: str, **more: object) -> dict[str, Any]:
+    process.ask({"build": {**job(format)["build"], **more}}, PATIENCE)
+    told = process.ask({"load": True}, PATIENCE)["loaded"]
+    assert isinstance(told, dict)
+    return told
+
+
 def start(folder: Path, worker: str | None = None) -> Process:
     peer = fake_peer(folder)
     if worker is not None:
@@ -41,7 +49,7 @@ def start(folder: Path, worker: str | None = None) -> Process:
 
 def test_it_times_itself_and_takes_its_faster_form(tmp_path):
     with start(tmp_path) as process:
-        told = process.ask(job("GOOD"), PATIENCE)["loaded"]
+        told = loaded(process, "GOOD")
         assert told["form"] == "quick"
         assert set(told["forms"]) == {"slow", "quick"}
         assert "torch" in told["versions"]
@@ -55,14 +63,28 @@ def test_it_times_itself_and_takes_its_faster_form(tmp_path):
 
 def test_what_computes_passes_side_by_side_times_them_together(tmp_path):
     with start(tmp_path) as process:
-        told = process.ask(job("BESIDE"), PATIENCE)["loaded"]
+        told = loaded(process, "BESIDE")
         assert (told["together"], told["streams"]) == (True, 2)
         assert told["details"] == {"kernels": "made up"}
         (taken,) = process.ask({"run": 7}, PATIENCE)["ns"]
         assert taken > 0
     log = (tmp_path / "worker.py.log").read_text().split()
-    assert set(log[:-1]) == {"8"}  # it was tried with four passes a stream
+    assert log[0] == "1"  # built
+    assert set(log[1:-1]) == {"8"}  # it was tried with four passes a stream
     assert log[-1] == "7"
+
+
+def test_a_form_that_was_chosen_is_not_chosen_again(tmp_path):
+    """Neither is it timed, nor is it built beside others."""
+    with start(tmp_path) as process:
+        assert process.ask(job("GOOD"), PATIENCE) == {"built": ["slow", "quick"]}
+    for name in ("again", "other"):
+        (tmp_path / name).mkdir()
+    with start(tmp_path / "again") as process:
+        told = loaded(process, "GOOD", form="slow")
+        assert (told["form"], told["forms"]) == ("slow", {})
+    with start(tmp_path / "other") as process, pytest.raises(PeerError, match="form 'gone' any"):
+        loaded(process, "GOOD", form="gone")
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity here")

@@ -63,7 +63,8 @@ def loaded(name: str, network: str, format: str) -> tuple[Process, dict[str, obj
         "seed": 0,
     }
     try:
-        return process, process.ask({"load": job}, 600)["loaded"]
+        process.ask({"build": job}, 600)
+        return process, process.ask({"load": True}, 600)["loaded"]
     except PeerError:
         process.close()
         raise

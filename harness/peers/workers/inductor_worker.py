@@ -2,7 +2,8 @@
 
 The deterministic network is compiled with its weights frozen: FP32 as it is, BF16 under autocast,
 INT8 by torchao's PT2E quantization with the X86InductorQuantizer and its default configuration. An
-MC pass is the FP32 network compiled together with the draws of its weights.
+MC pass is the FP32 network compiled together with the draws of its weights. The quantized network
+is kept for later processes, as its users would save it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from importlib.metadata import version
 import torch
 from draws import Drawn, Probe
 from network import load_posterior
-from serve import Form, Job, RefusedError, serve
+from serve import Form, Job, RefusedError, serve, whole
 from torch import Tensor, nn
 from torch._inductor import config as inductor
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
@@ -34,7 +35,7 @@ def build(job: Job, module: nn.Module, images: list[Tensor]) -> list[Form]:
         return [_drawn(Drawn(module, load_posterior(module, job.data)).eval(), images[0][:1])]
     inductor.freezing = True
     if job.format == "DNN_INT8":
-        converted = _quantized(module, job.calibration(images), images[0])
+        converted = _quantized(module, job, images)
         return [Form("compiled", _compiled(converted), _exporter(converted, images[0]))]
     compiled = _compiled(module)
     if job.format == "DNN_BF16":
@@ -52,11 +53,14 @@ def _bfloat16(compiled: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         return compiled(x).float()
 
 
-def _quantized(module: nn.Module, calibration: Sequence[Tensor], example: Tensor) -> nn.Module:
+def _quantized(module: nn.Module, job: Job, images: Sequence[Tensor]) -> nn.Module:
+    kept, example = job.made("inductor-int8.pt2"), images[0]
+    if kept and kept.exists():
+        return torch.export.load(kept).module()
     quantizer = X86InductorQuantizer()
     quantizer.set_global(get_default_x86_inductor_quantization_config())
     observed = prepare_pt2e(torch.export.export(module, (example,)).module(), quantizer)
-    for batch in calibration:
+    for batch in job.calibration(images):
         observed(batch)
     converted: torch.fx.GraphModule = convert_pt2e(observed)
     read = {node.target for node in converted.graph.nodes if node.op == "get_attr"}
@@ -64,6 +68,9 @@ def _quantized(module: nn.Module, calibration: Sequence[Tensor], example: Tensor
         if name not in read:  # float weights that int8 ones stand for now; they would be saved too
             layer, _, own = name.rpartition(".")
             delattr(converted.get_submodule(layer), own)
+    if kept:
+        with whole(kept) as part:
+            torch.export.save(torch.export.export(converted, (example,)), part)
     return converted
 
 

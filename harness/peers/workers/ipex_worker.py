@@ -2,13 +2,14 @@
 
 The deterministic network: INT8 is its static quantization with the default mapping, which oneDNN's
 graph compiler takes over; BF16 and FP32 go through `ipex.optimize`. An MC pass is the FP32 network
-whose trace draws the weights. Both memory formats are tried and the faster is kept.
+whose trace draws the weights. Both memory formats are tried and the faster is kept. What
+calibration has found is kept for the other format and for later processes, as the library does.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 
 import intel_extension_for_pytorch as ipex
@@ -16,7 +17,7 @@ import torch
 from draws import Drawn, Probe
 from intel_extension_for_pytorch.quantization import convert, prepare
 from network import load_posterior
-from serve import Form, Job, RefusedError, serve
+from serve import Form, Job, RefusedError, serve, whole
 from torch import Tensor, nn
 
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -29,13 +30,15 @@ def build(job: Job, module: nn.Module, images: list[Tensor]) -> list[Form]:
             "its INT8 graphs hold constant weights; drawn ones would be quantized and dequantized "
             "in every pass and multiplied in float32"
         )
+    wanted = {name: layout for name, layout in FORMATS.items() if job.wants(name)}
     if job.format == "FP32":
-        return _drawn(Drawn(module, load_posterior(module, job.data)).eval(), images[0])
+        drawn = Drawn(module, load_posterior(module, job.data)).eval()
+        return _drawn(drawn, images[0], wanted)
     forms = []
-    for name, layout in FORMATS.items():
+    for name, layout in wanted.items():
         example = images[0].contiguous(memory_format=layout)
         if job.format == "DNN_INT8":
-            network = _int8(module, example, job.calibration(images))
+            network = _int8(module, example, job, images)
         else:
             network = _float(module, example, layout, job.format == "DNN_BF16")
         call = _Float32(network) if job.format == "DNN_BF16" else network
@@ -43,9 +46,9 @@ def build(job: Job, module: nn.Module, images: list[Tensor]) -> list[Form]:
     return forms
 
 
-def _drawn(drawn: Drawn, example: Tensor) -> list[Form]:
+def _drawn(drawn: Drawn, example: Tensor, wanted: Mapping[str, torch.memory_format]) -> list[Form]:
     forms = []
-    for name, layout in FORMATS.items():
+    for name, layout in wanted.items():
         images = example.contiguous(memory_format=layout)
         call, probe = _frozen(drawn, images), _frozen(Probe(drawn).eval(), images[:1])
 
@@ -58,11 +61,18 @@ def _drawn(drawn: Drawn, example: Tensor) -> list[Form]:
     return forms
 
 
-def _int8(module: nn.Module, example: Tensor, calibration: Sequence[Tensor]) -> nn.Module:
+def _int8(module: nn.Module, example: Tensor, job: Job, images: Sequence[Tensor]) -> nn.Module:
     mapping = ipex.quantization.default_static_qconfig_mapping
     observed = prepare(module, mapping, example_inputs=example, inplace=False)
-    for batch in calibration:
-        observed(batch)
+    summary = job.made("ipex-int8.json")
+    if summary and summary.exists():
+        observed.load_qconf_summary(qconf_summary=str(summary))
+    else:
+        for batch in job.calibration(images):
+            observed(batch)
+        if summary:
+            with whole(summary) as part:
+                observed.save_qconf_summary(qconf_summary=str(part))
     return _frozen(convert(observed), example)
 
 

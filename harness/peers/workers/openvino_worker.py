@@ -29,7 +29,7 @@ sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 import nncf
 import openvino
 import torch
-from serve import Form, Job, RefusedError, serve
+from serve import Form, Job, RefusedError, serve, whole
 from torch import Tensor, nn
 
 PER_CORE = "(1 stream per core)"
@@ -38,6 +38,7 @@ HINTS = {"DNN_FP32": "f32", "DNN_BF16": "bf16"}
 PRECISIONS = {"DNN_FP32": "f32", "DNN_BF16": "bf16", "DNN_INT8": "int8"}
 MULTIPLYING = ("Convolution", "Deconvolution", "FullyConnected", "MatMul")
 IDLE = ("Const", "Input", "Output", "Reshape")
+MODEL = "model.xml"
 
 
 def build(job: Job, module: nn.Module, images: list[Tensor]) -> list[Form]:
@@ -78,10 +79,10 @@ def _converted(module: nn.Module, job: Job, images: Sequence[Tensor]) -> openvin
 
 
 def _quantized(module: nn.Module, job: Job, images: Sequence[Tensor]) -> openvino.Model:
-    """The same for both modes: what the first has made of a trained network lies with its data."""
-    kept = Path(job.data) / "openvino-int8.xml" if job.data else None
+    """The same for both modes and all processes: what the first has made of a trained network."""
+    kept = job.made("openvino-int8")
     if kept and kept.exists():
-        return openvino.Core().read_model(kept)
+        return openvino.Core().read_model(kept / MODEL)
     calibration = job.calibration(images, 1)
     model = nncf.quantize(
         _converted(module, job, images),
@@ -89,7 +90,9 @@ def _quantized(module: nn.Module, job: Job, images: Sequence[Tensor]) -> openvin
         subset_size=len(calibration),
     )
     if kept:
-        openvino.save_model(model, kept, compress_to_fp16=False)
+        with whole(kept) as part:
+            part.mkdir()
+            openvino.save_model(model, part / MODEL, compress_to_fp16=False)
     return model
 
 
@@ -164,7 +167,7 @@ def _queued(
 def _saver(model: openvino.Model) -> Callable[[io.BytesIO], None]:
     def save(file: io.BytesIO) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            openvino.save_model(model, Path(folder) / "model.xml", compress_to_fp16=False)
+            openvino.save_model(model, Path(folder) / MODEL, compress_to_fp16=False)
             for part in Path(folder).iterdir():
                 file.write(part.read_bytes())
 

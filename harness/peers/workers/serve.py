@@ -1,12 +1,16 @@
 """The far end of a peer: lines of JSON in, what was measured out. Runs in the peer's environment.
 
-    {"load": {...}}                              -> {"loaded": {"versions", "form", "forms",
+    {"build": {...}}                             -> {"built": [...]}, names of forms
+    {"load": true}                               -> {"loaded": {"versions", "form", "forms",
                                                                 "together", "streams", "details"}}
     {"run": n}                                   -> {"ns": [...]}, a pass each, or all n together
     {"score": batch, "passes": n, "file": path}  -> {"scored": path}, float32 [n, N, C] in .npy
     {"draw": n}                                  -> {"std": {...}}, rms over a tensor, by parameter
     {"save": true}                               -> {"bytes": n}, of the network as a file
     anything wrong                               -> {"error": "one sentence"}, and the process ends
+
+What is built may be built beside others; `load` tries the forms on the clock, and wants the machine
+alone.
 
 This file and the workers beside it import nothing of SigmaBench; they need PyTorch and the peer.
 Standard output carries answers alone: whatever libraries print there goes to standard error.
@@ -19,9 +23,12 @@ import json
 import os
 import statistics
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,6 +60,8 @@ class Job:
         arguments: of the call that makes the network.
         keywords: of that call.
         data: folder of a trained network and images, see `network.py`; empty for random ones.
+        kept: folder of what a peer needs to make once for all processes; empty for that of `data`.
+        form: the one to run, which an earlier process found to be the fastest; empty to try all.
     """
 
     source: str
@@ -65,6 +74,18 @@ class Job:
     arguments: list[Any] = field(default_factory=list)
     keywords: dict[str, Any] = field(default_factory=dict)
     data: str = ""
+    kept: str = ""
+    form: str = ""
+
+    def wants(self, form: str) -> bool:
+        """Whether a form is to be built."""
+        return self.form in ("", form)
+
+    def made(self, name: str) -> Path | None:
+        """Where a file lies that all processes can use; None of a random network, whose
+        quantization takes no time."""
+        folder = self.kept or self.data
+        return Path(folder) / name if folder else None
 
     def calibration(self, images: Sequence[Tensor], batch: int = 0) -> Sequence[Tensor]:
         """Batches to calibrate on: training images where there are any.
@@ -126,16 +147,27 @@ def serve(build: Build, versions: Callable[[], dict[str, str]]) -> None:
     for line in sys.stdin:
         request = json.loads(line)
         try:
-            if "load" in request:
-                runner = _Runner(build, Job(**request["load"]))
-                answer: dict[str, Any] = {"loaded": {**runner.told, "versions": versions()}}
+            if "build" in request:
+                runner = _Runner(build, Job(**request["build"]))
+                answer: dict[str, Any] = {"built": runner.forms}
             else:
-                assert runner is not None, "nothing is loaded"
-                answer = runner.answer(request)
+                assert runner is not None, "nothing is built"
+                if "load" in request:
+                    answer = {"loaded": {**runner.load(), "versions": versions()}}
+                else:
+                    answer = runner.answer(request)
         except Exception as reason:  # whatever a peer raises has to become an answer
             answers.write(json.dumps({"error": _sentence(reason)}) + "\n")
             raise SystemExit(1) from reason
         answers.write(json.dumps(answer) + "\n")
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Where to write a file or a folder that others find at `path` once it is whole."""
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        yield (part := Path(folder) / path.name)
+        part.replace(path)
 
 
 def _sentence(reason: Exception) -> str:
@@ -155,25 +187,43 @@ class _Runner:
         torch.manual_seed(job.seed)
         module = make(job.source, job.arguments, job.keywords)
         self._batches = _trained(job, module) if job.data else _synthetic(job, module)
-        images = [self._batches[index] for index in range(job.inputs)]
-        self._index = 0
+        inputs = [self._batches[index] for index in range(job.inputs)]
+        self._index, self._settled = 0, bool(job.form)
         with torch.no_grad():
-            forms = build(job, module, images)
-            laid_out = [[image.contiguous(memory_format=f.layout) for image in images]
-                        for f in forms]  # fmt: skip
-            medians = _medians(forms, laid_out)
-        best = min(range(len(forms)), key=lambda index: medians[forms[index].name])
-        self._form, self._images = forms[best], laid_out[best]
-        self.told = {
-            "form": self._form.name,
+            self._built = [form for form in build(job, module, inputs) if job.wants(form.name)]
+            if not self._built:
+                raise RefusedError(f"it cannot be run in the form {job.form!r} any more")
+            self._laid_out = [
+                [image.contiguous(memory_format=form.layout) for image in inputs]
+                for form in self._built
+            ]
+            for form, images in zip(self._built, self._laid_out, strict=True):
+                _check(form.call(images[0]), job.batch)  # some compile when they are first called
+        self._form, self._images = self._built[0], self._laid_out[0]
+
+    @property
+    def forms(self) -> list[str]:
+        """Names of what was built."""
+        return [form.name for form in self._built]
+
+    def load(self) -> dict[str, Any]:
+        """Keep the fastest form; what there is to be said of it."""
+        with torch.no_grad():
+            medians = _medians(self._built, self._laid_out, self._settled)
+        best = min(range(len(self._built)), key=lambda at: medians.get(self.forms[at], 0.0))
+        form = self._form = self._built[best]
+        self._images = self._laid_out[best]
+        self._built, self._laid_out = [form], [self._images]
+        return {
+            "form": form.name,
             "forms": medians,
-            "together": self._form.together is not None,
-            "streams": self._form.streams,
-            "details": dict(self._form.details),
+            "together": form.together is not None,
+            "streams": form.streams,
+            "details": dict(form.details),
         }
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """To anything but `load`."""
+        """To anything but `build` and `load`."""
         with torch.no_grad():
             if "run" in request:
                 return {"ns": self._query(int(request["run"]))}
@@ -244,15 +294,23 @@ def _timed_call(call: Callable[[Tensor], Tensor], images: Tensor) -> int:
     return taken
 
 
-def _medians(forms: list[Form], laid_out: list[list[Tensor]]) -> dict[str, float]:
-    """Median nanoseconds a pass of each form: warmed up, then in turns."""
+def _medians(
+    forms: list[Form], laid_out: list[list[Tensor]], settled: bool = False
+) -> dict[str, float]:
+    """Median nanoseconds a pass of each form: warmed up, then in turns; one trial where there is
+    nothing to choose from, and none where an earlier process has chosen."""
     pairs = list(zip(forms, laid_out, strict=True))
     for form, images in pairs:
+        end = time.monotonic() + TRIAL_SECONDS
         for index in range(WARMUP):
             _trial(form, images, index)
+            if time.monotonic() > end:
+                break
+    if settled:
+        return {}
     taken: dict[str, list[float]] = {form.name: [] for form in forms}
     end = time.monotonic() + TRIAL_SECONDS * len(forms)
-    for index in range(TRIALS):
+    for index in range(TRIALS if len(forms) > 1 else 1):
         for form, images in pairs:
             taken[form.name].append(_trial(form, images, index))
         if time.monotonic() > end:

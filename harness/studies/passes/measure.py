@@ -93,21 +93,23 @@ class RaceMeasurer:
             "threads": plan.threads,
             "seed": plan.seed,
         }
+        before = self._before(task.subjects[0])
         turns = Turns(
             plan.mc,
             plan.threads,
             plan.seconds,
             processes=plan.processes,
-            passes=self._settled(task.subjects[0]),
+            passes={name: one.mc for name, one in before.items()},
         )
-        with remotes_of(job, task.about) as (remotes, absent):
+        with remotes_of(job, task.about, before=before) as (remotes, absent):
             timed = take_turns([*self.ours, *remotes], turns, rest, self._tell_how_long)
         return [*timed, *(one.contender() for one in absent)]
 
-    def _settled(self, subject: RaceSubject) -> dict[str, int]:
-        """Passes a query that the first of several processes found to fit, by contender."""
+    def _before(self, subject: RaceSubject) -> dict[str, Contender]:
+        """What the first of several processes found, by contender: passes of a query that fit, the
+        form that a peer runs in, who cannot be timed."""
         earlier: RaceRecord | None = self.earlier(subject)
-        return {} if earlier is None else {c.name: c.mc for c in earlier.body.contenders}
+        return {} if earlier is None else {c.name: c for c in earlier.body.contenders}
 
     def _tell_how_long(self, expected: Expected) -> None:
         """What is left, the batch that was measured first; a pass takes as much longer as there are

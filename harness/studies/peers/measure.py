@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,7 +35,7 @@ from ...workload.prepare import Prepared, load_networks, prepare
 from ..study import Measured, Surroundings, Task
 from .judge import Exam, Judged, judge_ours, judge_theirs
 from .peer_audits import effective, quiet, verdict
-from .plan import DRAWS, QUERY_SECONDS, PeersPlan
+from .plan import DRAWS, PeersPlan
 
 
 def measurer(
@@ -71,6 +73,7 @@ class PeersMeasurer:
         self.plan, self.report = plan, surroundings.report
         self.environments: list[Environment] = []
         self._of_earlier, self.earlier = surroundings.earlier, dict[str, PeerRow]()
+        self._kept = surroundings.kept
         self.report("Loading data", 0, 1)
         self.networks = load_networks(plan.ours)
         self.prepared: Prepared = prepare(plan.ours, self.networks)
@@ -96,14 +99,12 @@ class PeersMeasurer:
         with tempfile.TemporaryDirectory(prefix="sigmabench-peers-") as place:
             folder = Path(place)
             ours = [self._ours(name, folder) for name in dict.fromkeys(asked.formats)]
-            job = self._handed_over(folder)
-            total = sum(len(e.peer.formats) for e in self.environments if not e.unavailable)
-            loading = iter(range(total))
-            with remotes_of(
-                job,
-                self.environments,
-                lambda name: self.report(f"Loading {name}", next(loading), total),
-            ) as (remotes, absent):
+            job = {**self._handed_over(folder), "kept": str(self._kept_for(asked, folder))}
+            before_this = {name: row.contender for name, row in self.earlier.items()}
+            with remotes_of(job, self.environments, self._tell_who(), before_this) as (
+                remotes,
+                absent,
+            ):
                 theirs, failed = self._theirs(remotes, folder)
                 running = [*ours, *theirs]
                 watch, fixed = CoreWatch(), References(asked.threads)
@@ -112,9 +113,8 @@ class PeersMeasurer:
                     self.plan.mc,
                     asked.threads,
                     asked.seconds,
-                    QUERY_SECONDS,
-                    asked.processes,
-                    settled,
+                    processes=asked.processes,
+                    passes=settled,
                 )
 
                 def rest() -> None:
@@ -137,7 +137,29 @@ class PeersMeasurer:
         yield Measured(asked, body, self._verdict(rows, running, watch, before))
 
     def close(self) -> None:
-        """Nothing is kept."""
+        """What peers have made lies there until the record does; see `tidy`."""
+
+    def _tell_who(self) -> Callable[[str], None]:
+        """Progress of loading."""
+        of_peers = [(e, name) for e in self.environments for name in e.peer.formats]
+        there = [f"{e.peer.name} {name}" for e, name in of_peers if not e.unavailable]
+        known = {name: row.contender.unavailable for name, row in self.earlier.items()}
+        total = sum(not known.get(name) for name in there)
+        loading = iter(range(total))
+        return lambda name: self.report(f"Loading {name}", next(loading), total)
+
+    def _kept_for(self, asked: Asked, folder: Path) -> Path:
+        """Where peers keep what they quantize once for all processes; the first begins anew."""
+        if asked.processes == 1:
+            return folder
+        kept = kept_for(asked, self._kept)
+        try:
+            if not self.earlier:
+                shutil.rmtree(kept, ignore_errors=True)
+            kept.mkdir(parents=True, exist_ok=True)
+        except OSError:  # later processes make it again
+            return folder
+        return kept.absolute()
 
     def _verdict(
         self,
@@ -235,9 +257,6 @@ class PeersMeasurer:
         self, remote: Remote, folder: Path, std: Mapping[str, Tensor]
     ) -> _Contestant | Absent:
         if self.earlier:
-            why = self.earlier[remote.name].contender.unavailable
-            if why:
-                return Absent(remote.environment, remote.peer_format, why)
             return _Contestant(remote, None)
         try:
             each = 1e-9 * remote.query(0, 1) / self.plan.batch
@@ -269,6 +288,25 @@ class PeersMeasurer:
                 names = [f"{peer.name} {name}" for name in peer.formats]
                 return index, names.index(contender.name)
         return 0, 0
+
+
+def kept_for(asked: Asked, kept: Callable[[str], Path]) -> Path:
+    """The folder of what peers have made for a comparison that is not finished.
+
+    Args:
+        asked: the comparison.
+        kept: see `Surroundings`.
+    """
+    return kept(asked.home) / asked.key
+
+
+def tidy(plan: PeersPlan, tasks: Sequence[Task[Asked]], surroundings: Surroundings) -> None:
+    """Forget what peers have made for comparisons that have a record by now."""
+    for asked in (one for task in tasks for one in task.subjects):
+        kept = kept_for(asked, surroundings.kept)
+        shutil.rmtree(kept, ignore_errors=True)
+        with suppress(OSError):  # there is more in it
+            kept.parent.rmdir()
 
 
 def joined(parts: Sequence[PeersRecord]) -> Measured[Asked]:

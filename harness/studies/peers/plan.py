@@ -69,7 +69,6 @@ OPTIONS = (
 )
 SHOWN: tuple[Option, ...] = ()
 DRAWS = 32  # of a layer's weights: their standard deviation to 13 % a weight, pooled over a layer
-QUERY_SECONDS = 0.2  # fewer passes than T where these take longer: there are many contenders
 
 
 @dataclass(frozen=True)
