@@ -41,7 +41,7 @@ class Step:
     races: bool = False
 
 
-#: Half a second a cell: three processes' spread makes the interval, and longer ones do not narrow it.
+#: Half a second a cell: the spread of three processes makes the interval, whatever each samples.
 STEPS = (
     Step("run lenet-digits --seconds 0.5", 2.5),
     Step(f"run lenet-digits {MEAN} --mc 50 --seconds 0.5", 0.5),

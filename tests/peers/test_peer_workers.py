@@ -19,6 +19,7 @@ from sigmabench.harness.peers.process import PeerError, Process
 from sigmabench.harness.peers.source import source_of
 from sigmabench.harness.posterior import Posterior
 from sigmabench.harness.race.networks import NETWORKS
+from sigmabench.harness.records.runtime_record import Contender
 from sigmabench.harness.studies.peers.peer_audits import effective
 from sigmabench.harness.workload.prepare import Networks
 from sigmabench.harness.workload.workload import Workload, resolve_workload
@@ -160,6 +161,38 @@ def test_openvino_computes_the_twin_it_was_given(tmp_path):
             size[name] = remote.saved_bytes()
     assert {"DNN_FP32", "DNN_INT8"} <= set(size)
     assert size["DNN_INT8"] < size["DNN_FP32"]
+
+
+@pytest.mark.parametrize(
+    ("name", "format"),
+    [
+        ("ipex", "DNN_INT8"),
+        ("inductor", "DNN_INT8"),
+        ("openvino", "DNN_INT8 (1 stream)"),
+    ],
+)
+def test_what_is_quantized_once_computes_the_same_in_a_later_process(name, format, tmp_path):
+    """It is read, in the form that was chosen, and nothing is calibrated again."""
+    environment = find(PEERS.get(name), ROOT)
+    if environment.unavailable:
+        pytest.skip(environment.unavailable)
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    _, _, job = digits(tmp_path, threads=2, kept=str(kept))
+    only = replace(environment.peer, formats={format: environment.peer.formats[format]})
+    found = []
+    before: dict[str, Contender] = {}
+    for _ in range(2):
+        with remotes_of(job, [replace(environment, peer=only)], before=before) as (remotes, absent):
+            assert not absent
+            (remote,) = remotes
+            found.append(remote.logits(0, 1, tmp_path))
+            chosen = remote.details()["input"]
+        first = Contender(remote.name, name, remote.format, name, 1, details=remote.details())
+        before = before or {remote.name: first}
+        (tmp_path / "calibration.npy").unlink(missing_ok=True)
+    assert chosen == before[remote.name].details["input"]
+    assert np.array_equal(*found)
 
 
 def test_openvino_refuses_a_mode_that_one_core_does_not_have(tmp_path):

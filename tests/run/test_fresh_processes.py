@@ -18,6 +18,7 @@ from sigmabench.harness.records.run_record import RUN_RECORDS, RunRecord
 from sigmabench.harness.records.store import Store
 from sigmabench.harness.records.verdict import verdict
 from sigmabench.harness.studies import fresh
+from sigmabench.harness.studies.run import measure, scoring
 from sigmabench.harness.studies.run.joined import joined
 
 #: A study is made again for each process.
@@ -66,6 +67,30 @@ def test_every_process_has_its_samples_in_the_record(tmp_path, here):
         assert record.arrays["label"].shape == (40,)
     assert not list(tmp_path.rglob(fresh.PROCESSES))
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_later_processes_find_nothing_again(tmp_path, here, monkeypatch):
+    """Scores, sizes and what sampled weights keep are those of the first; the artefacts agree."""
+    scored, judged = [], []
+    outcomes, fidelities = scoring.outcomes, measure.fidelities
+    monkeypatch.setattr(scoring, "outcomes", lambda *a, **k: scored.append(1) or outcomes(*a, **k))
+    monkeypatch.setattr(measure, "fidelities", lambda *a: judged.append(1) or fidelities(*a))
+    told = asked(tmp_path, "--processes", "3")
+    assert [job.process for job in here] == [0, 1, 2]
+    assert len(scored) == len(judged) == 2  # formats
+    monkeypatch.undo()
+    alone = asked(tmp_path / "alone", "--processes", "1")
+    assert told
+    assert alone
+    three = {one.subject.format: one.body for one in records(tmp_path)}
+    for one in records(tmp_path / "alone"):
+        body = three[one.subject.format]
+        assert (body.quality, body.size, body.fidelity, body.artefact) == (
+            one.body.quality,
+            one.body.size,
+            one.body.fidelity,
+            one.body.artefact,
+        )
 
 
 def test_it_goes_on_with_the_process_that_it_was_at(tmp_path, here, monkeypatch):

@@ -195,16 +195,29 @@ class RunMeasurer:
             if name not in timed:
                 continue
             sampled = [conv.name for conv in artefact.graph.convs if artefact.sampled(conv)]
+            bytes_on_disk, fidelity = self._of_artefact(artefact, predictor, mine, fp32)
             loaded[name] = Loaded(
                 artefact,
                 predictor,
-                size(artefact, fp32),
-                fidelities(artefact, self.prepared.model, predictor, plan.seed),
+                bytes_on_disk,
+                fidelity,
                 scores[name],
                 audits.draws_differ(predictor.sample, sampled, plan.seed),
                 backend.claimed_isa(),
             )
         return loaded, scores
+
+    def _of_artefact(
+        self, artefact: Artefact, predictor: Predictor, cells: Sequence[Cell], fp32: Artefact
+    ) -> tuple[Size, tuple[Fidelity, ...]]:
+        """What does not differ between processes: in a later one, as the first has found it of the
+        same artefact."""
+        found = (record for cell in cells if (record := self.earlier(cell)) is not None)
+        first: RunRecord | None = next(found, None)
+        if first is not None and first.body.artefact == artefact_hash(artefact):
+            return first.body.size, first.body.fidelity
+        made = fidelities(artefact, self.prepared.model, predictor, self.plan.seed)
+        return size(artefact, fp32), made
 
     def _group(self, group: Sequence[Cell]) -> Iterator[Measured[Cell]]:
         around, repeated = self._queries(group)
