@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from .process import PeerError, Process
 _TOLD = {"form", "forms", "together", "streams", "details", "versions"}
 PAUSE_SECONDS = 0.015  # what OpenMP's threads may spin after a call, and some
 IDLE_SHARE = 0.05  # of a core, beyond which an idle peer disturbs the others
+STOP_SECONDS = 0.1  # between looks at what is still being built when a study stops
 LOAD_SECONDS = 900.0  # a compiler may take minutes
 RUN_SECONDS = 300.0
 SCORE_SECONDS = 900.0
@@ -262,8 +263,9 @@ def _side_by_side(
                         loading(name)
             except BaseException:
                 stopped.set()
-                for process in tuple(started):
-                    process.kill()
+                while wait(futures, STOP_SECONDS).not_done:  # one may just be starting
+                    for process in tuple(started):
+                        process.kill()
                 raise
         for future in futures:
             future.result()
