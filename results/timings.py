@@ -128,7 +128,8 @@ def _measured(steps: Sequence[Step], commands: Sequence[list[str]]) -> list[str]
     Raises:
         KeyboardInterrupt: as it was told, once the command that ran has ended.
     """
-    count, failed = len(commands), []
+    count = len(commands)
+    failed: list[str] = []
     print(f"{count} commands, about {left(steps):g} minutes on two cores if none is stored.")
     for number, (words, step) in enumerate(zip(commands, steps, strict=True)):
         shown = shlex.join(["sigmabench", *words])

@@ -12,6 +12,7 @@ import torch
 from sigmabench.harness.quantize import calibrate as module
 from sigmabench.harness.quantize.artefact import artefact_hash
 from sigmabench.harness.quantize.calibrate import calibrate
+from sigmabench.harness.quantize.observers import OBSERVERS
 from sigmabench.harness.workload import prepare as prepared
 from sigmabench.harness.workload.plan import Plan
 from sigmabench.harness.workload.workload import WORKLOADS
@@ -80,6 +81,15 @@ def test_images_of_one_s_own_are_read_each_time(calls: list[Any]) -> None:
     assert not workload.ships
     for _ in range(2):
         assert prepared.prepare(Plan(workload)).bayesian.calibration.saturation
+    assert len(calls) == 2
+
+
+def test_an_observer_of_another_package_is_asked_each_time(
+    calls: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OBSERVERS, "_foreign", {"mse"})
+    first = artefacts(observer="mse")
+    assert artefacts(observer="mse") == first
     assert len(calls) == 2
 
 
