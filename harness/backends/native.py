@@ -20,7 +20,7 @@ from ..data.given import Given
 from ..machine.cores import give_back
 from ..quantize import functions, noise
 from ..quantize.artefact import Artefact
-from ..quantize.graph import Conv, Graph, Join, Pool
+from ..quantize.graph import Conv, Graph, GroupNorm, Join, Pool
 from ..quantize.need import compiled
 from .base import Traffic, check_call, check_threads
 from .divided import DividedPredictor
@@ -83,6 +83,8 @@ def assemble(builder: Any, artefact: Artefact, add_layer: AddLayer, **choices: A
             add_layer(builder, artefact, node, _settings(node, ids))
         elif isinstance(node, Pool):
             _add_pool(builder, node, ids)
+        elif isinstance(node, GroupNorm):
+            builder.group_norm(ids[node.input], ids[node.name], node.groups, node.eps)
         else:
             _add_join(builder, artefact, node, ids)
     threshold, alias = noise.alias_tables()
@@ -138,6 +140,8 @@ def _add_pool(builder: Any, pool: Pool, ids: dict[str, int]) -> None:
         kernel=list(pool.kernel),
         stride=list(pool.stride),
         padding=list(pool.padding),
+        dilation=list(pool.dilation),
+        adaptive=pool.out is not None,
     )
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..data.given import Given
 from ..quantize import functions, noise
 from ..quantize.artefact import Artefact, Layer
-from ..quantize.graph import Activation, Conv, Graph, Join, Pool, reads
+from ..quantize.graph import Activation, Conv, Graph, GroupNorm, Join, Pool, reads
 from ..quantize.need import integer
 from .base import Traffic, check_call, check_finite
 from .divided import DividedPredictor
@@ -30,19 +30,17 @@ def quantize_activation(x: F32, activation: Activation) -> Integers:
 
 def windows(x: NDArray[Any], conv: Conv | Pool, fill: int = 0) -> NDArray[Any]:
     """Every kernel window of x [N, C, H, W]: a view [N, C, OH, OW, KH, KW], padded with `fill`."""
-    if isinstance(conv, Conv):
-        kernel, dilation = conv.shape[2:], conv.dilation
-    else:
-        kernel, dilation = conv.kernel, (1, 1)
+    dilation = conv.dilation
+    kernel = conv.shape[2:] if isinstance(conv, Conv) else conv.kernel
+    extent = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
     (top, left), (down, across) = conv.padding, conv.stride
     bottom, right = conv.padding
     if isinstance(conv, Pool):  # as far as the last window reaches
         height, width = x.shape[2:]
         rows, columns = conv.size((height, width))
-        bottom = max(bottom, (rows - 1) * down + kernel[0] - height - top)
-        right = max(right, (columns - 1) * across + kernel[1] - width - left)
+        bottom = max(bottom, (rows - 1) * down + extent[0] - height - top)
+        right = max(right, (columns - 1) * across + extent[1] - width - left)
     padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=fill)
-    extent = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
     view = np.lib.stride_tricks.sliding_window_view(padded, extent, axis=(2, 3))
     return view[:, :, ::down, ::across, :: dilation[0], :: dilation[1]]
 
@@ -119,6 +117,8 @@ class ReferencePredictor:
                 values[node.name] = self._layer(node, values, seed, mc)
             elif isinstance(node, Pool):
                 values[node.name] = _pool(node, values[node.input])
+            elif isinstance(node, GroupNorm):
+                values[node.name] = _group_norm(node, values[node.input], graph)
             else:
                 values[node.name] = _join(node, values, graph)
         return values
@@ -156,6 +156,8 @@ class ReferencePredictor:
 
 
 def _pool(pool: Pool, x: NDArray[Any]) -> NDArray[Any]:
+    if pool.out is not None:
+        return _adaptive_pool(pool.out, x)
     if pool.kind == "max":
         lowest = int(np.iinfo(x.dtype).min)
         return windows(x, pool, fill=lowest).max(axis=(4, 5))
@@ -163,6 +165,37 @@ def _pool(pool: Pool, x: NDArray[Any]) -> NDArray[Any]:
     ones = np.ones((1, 1, *x.shape[2:]), np.int32)
     count = windows(ones, pool).sum(axis=(4, 5))
     return np.rint(total.astype(np.float32) / count.astype(np.float32)).astype(x.dtype)
+
+
+def _adaptive_pool(out: tuple[int, int], x: NDArray[Any]) -> NDArray[Any]:
+    """Averages over windows that divide the map as evenly as they can (`Pool.out`)."""
+    total, count = x.astype(np.int64), np.ones(1, np.int64)
+    for axis, after in zip((2, 3), out, strict=True):
+        before, at = x.shape[axis], np.arange(after, dtype=np.int64)
+        first, last = at * before // after, -(-(at + 1) * before // after)
+        to_there = np.insert(total.cumsum(axis), 0, 0, axis)  # of what lies before each place
+        total = to_there.take(last, axis) - to_there.take(first, axis)
+        count = np.multiply.outer(count, last - first)
+    mean = total.astype(np.float32) / count[0].astype(np.float32)
+    return np.rint(mean).astype(x.dtype)
+
+
+def _group_norm(norm: GroupNorm, x: NDArray[Any], graph: Graph) -> NDArray[Any]:
+    """saturate(rint(float32(n·q - Σq) · f)) of each group's n integers q, whose sums are exact;
+    f = s / (√(s²·(n·Σq² - (Σq)²) + eps·n·n) · s_out), in float64 and this order, then float32, at
+    most its largest number."""
+    scale, step = (
+        np.float64(np.float32(graph.activations[name].scale)) for name in (norm.input, norm.name)
+    )
+    q = x.reshape(len(x), norm.groups, -1).astype(np.int64)
+    n = q.shape[2]
+    total, squares = q.sum(2), (q * q).sum(2)
+    spread = (n * squares - total * total).astype(np.float64)
+    with np.errstate(over="ignore"):
+        root = np.sqrt(scale * scale * spread + norm.eps * np.float64(n) * np.float64(n))
+        factor = np.minimum(scale / (root * step), np.finfo(np.float32).max).astype(np.float32)
+        y = (n * q - total[:, :, None]).astype(np.float32) * factor[:, :, None]
+    return np.clip(np.rint(y), -128, 127).astype(np.int8).reshape(x.shape)
 
 
 def _join(join: Join, values: dict[str, NDArray[Any]], graph: Graph) -> NDArray[Any]:

@@ -21,8 +21,8 @@ from .. import native
 from ..native import noise_source
 from ..quantize import functions
 from ..quantize.artefact import Artefact
-from ..quantize.forward import covers_input, rectified
-from ..quantize.graph import Conv, Graph, Join, Pool, reads
+from ..quantize.forward import covers_input, pooled, rectified
+from ..quantize.graph import Conv, Graph, GroupNorm, Join, Pool, reads
 
 KERNEL_LAST = (0, 2, 3, 1)  # [O, I, KH, KW] to [O, KH, KW, I]
 OUTPUT_LAST = (2, 3, 1, 0)  # to [KH, KW, I, O]: a linear layer
@@ -201,6 +201,8 @@ class Stack:
                 values[node.name] = self._join(node, values)
             elif isinstance(node, Pool):
                 values[node.name] = self._pool(node, self._maps(values[node.input]))
+            elif isinstance(node, GroupNorm):
+                values[node.name] = self._group_norm(node, self._maps(values[node.input]))
             elif node.name in self.draws.linear:
                 y = self._linear(node, values[node.input])
                 values[node.name] = self._finish(node, y, values)
@@ -259,15 +261,14 @@ class Stack:
             y = y.add_(own)
         return y if conv.name in self._late_relu else rectified(conv, y)
 
+    def _group_norm(self, norm: GroupNorm, x: Tensor) -> Tensor:
+        stacked = x.shape[1] // self.graph.activations[norm.input].shape[0]
+        return functional.group_norm(x, norm.groups * stacked, eps=norm.eps)
+
     def _pool(self, pool: Pool, x: Tensor) -> Tensor:
         if pool.kind == "avg":
-            return functional.avg_pool2d(
-                x, pool.kernel, pool.stride, pool.padding, pool.ceil, count_include_pad=False
-            )
-        if pool.padding == (0, 0) and max(pool.kernel) <= SLICED_POOL and not pool.ceil:
-            y = max_pool(x, pool.kernel, pool.stride)
-        else:
-            y = functional.max_pool2d(
-                x, pool.kernel, pool.stride, pool.padding, ceil_mode=pool.ceil
-            )
+            return pooled(pool, x)
+        plain = pool.padding == (0, 0) and pool.dilation == (1, 1) and not pool.ceil
+        sliced = plain and max(pool.kernel) <= SLICED_POOL
+        y = max_pool(x, pool.kernel, pool.stride) if sliced else pooled(pool, x)
         return rectified(self._late_relu[pool.input], y) if pool.input in self._late_relu else y

@@ -128,7 +128,7 @@ void Builder::bias_step(const AnyArray& step) {
 }
 
 void Builder::pool(int input, int output, bool maximum, const Pair& kernel, const Pair& stride,
-                   const Pair& padding) {
+                   const Pair& padding, const Pair& dilation, bool adaptive) {
     PoolNode node;
     node.input = input;
     node.output = output;
@@ -136,7 +136,14 @@ void Builder::pool(int input, int output, bool maximum, const Pair& kernel, cons
     assign(node.kernel, kernel);
     assign(node.stride, stride);
     assign(node.padding, padding);
+    assign(node.dilation, dilation);
+    node.adaptive = adaptive;
     network_.nodes.emplace_back(node);
+}
+
+void Builder::group_norm(int input, int output, std::int64_t groups, double eps) {
+    if (network_.real()) throw nb::value_error("a group norm has no compiled float kernel");
+    network_.nodes.emplace_back(GroupNormNode{input, output, groups, eps});
 }
 
 void Builder::join(const std::vector<int>& inputs, int output, const AnyArray& tables) {

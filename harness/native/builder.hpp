@@ -33,7 +33,9 @@ class Builder {
     // The last conv's bias is sampled; step is sigma_b * s_eps.
     void bias_step(const AnyArray& step);
     void pool(int input, int output, bool maximum, const Pair& kernel, const Pair& stride,
-              const Pair& padding);
+              const Pair& padding, const Pair& dilation, bool adaptive);
+    // In an int8 network.
+    void group_norm(int input, int output, std::int64_t groups, double eps);
     // In an int8 network: a table for each input, uint8 [inputs, 256].
     void join(const std::vector<int>& inputs, int output, const AnyArray& tables);
     // In a float network: values end at low and high.

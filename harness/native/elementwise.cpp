@@ -81,9 +81,9 @@ template <class T>
 void max_window(const T* row, const PoolSpec& spec, T* out) {
     const std::int64_t channels = spec.in.channels;
     for (std::int64_t ow = 0; ow < spec.out.width; ++ow, out += channels) {
-        const Window w = window(ow, spec.kernel[1], spec.stride[1], spec.padding[1], spec.in.width);
+        const Window w = spec.window(1, ow);
         std::memcpy(out, row + w.first * channels, static_cast<std::size_t>(channels));
-        for (std::int64_t iw = w.first + 1; iw < w.last; ++iw) {
+        for (std::int64_t iw = w.first + w.step; iw < w.last; iw += w.step) {
             max_row_of(row + iw * channels, channels, out);
         }
     }
@@ -95,10 +95,11 @@ constexpr std::int64_t kNarrow = 16;
 template <class T>
 void narrow_max_window(const T* line, std::int64_t size, const PoolSpec& spec, T* maxima, T* out) {
     const std::int64_t channels = spec.in.channels, step = spec.stride[1] * channels;
-    const std::int64_t used = size - (spec.kernel[1] - 1) * channels;
+    const std::int64_t apart = spec.dilation[1] * channels;
+    const std::int64_t used = size - (spec.kernel[1] - 1) * apart;
     std::memcpy(maxima, line, static_cast<std::size_t>(used));
     for (std::int64_t kw = 1; kw < spec.kernel[1]; ++kw) {
-        max_row_of(line + kw * channels, used, maxima);
+        max_row_of(line + kw * apart, used, maxima);
     }
     std::int64_t ow = 0;
     for (; ow < spec.out.width && (spec.out.width - ow) * channels >= kNarrow; ++ow) {
@@ -115,7 +116,7 @@ template <class T>
 void average_window(const std::int32_t* row, const PoolSpec& spec, std::int64_t rows, T* out) {
     const std::int64_t channels = spec.in.channels;
     for (std::int64_t ow = 0; ow < spec.out.width; ++ow, out += channels) {
-        const Window w = window(ow, spec.kernel[1], spec.stride[1], spec.padding[1], spec.in.width);
+        const Window w = spec.window(1, ow);
         const auto count = static_cast<float>(rows * (w.last - w.first));
         for (std::int64_t c = 0; c < channels; ++c) {
             std::int32_t sum = 0;
@@ -134,10 +135,9 @@ void max_pool(const T* x, Rows rows, const PoolSpec& spec, std::int32_t* scratch
     T* row = line + margin;
     std::fill_n(line, line_size, std::numeric_limits<T>::lowest());
     for (std::int64_t oh = rows.first; oh < rows.last; ++oh) {
-        const Window w =
-            window(oh, spec.kernel[0], spec.stride[0], spec.padding[0], spec.in.height);
+        const Window w = spec.window(0, oh);
         std::memcpy(row, x + w.first * row_size, static_cast<std::size_t>(row_size));
-        for (std::int64_t ih = w.first + 1; ih < w.last; ++ih) {
+        for (std::int64_t ih = w.first + w.step; ih < w.last; ih += w.step) {
             max_row_of(x + ih * row_size, row_size, row);
         }
         if (channels < kNarrow) {
@@ -153,8 +153,7 @@ template <class T>
 void average_pool(const T* x, Rows rows, const PoolSpec& spec, std::int32_t* sums, T* out) {
     const std::int64_t row_size = spec.in.width * spec.in.channels;
     for (std::int64_t oh = rows.first; oh < rows.last; ++oh) {
-        const Window w =
-            window(oh, spec.kernel[0], spec.stride[0], spec.padding[0], spec.in.height);
+        const Window w = spec.window(0, oh);
         std::fill_n(sums, row_size, 0);
         for (std::int64_t ih = w.first; ih < w.last; ++ih) {
             add_row_of(x + ih * row_size, row_size, sums);

@@ -63,30 +63,39 @@ void fold_columns(const std::uint8_t* x, Rows rows, const Folding& folding, std:
 std::int32_t fold_input(const float* x, Rows rows, const Folding& folding, float scale, Type type,
                         std::uint8_t* scratch, std::uint8_t* out);
 
+// Rows, or columns: first, first + step, ..., below last; at least one.
+struct Window {
+    std::int64_t first, last, step;
+};
+
 struct PoolSpec {
     bool maximum = true;  // else the average, padding not counted, rounded half to even
     Type type = Type::u8;
     Image in, out;
-    std::int64_t kernel[2] = {1, 1}, stride[2] = {1, 1}, padding[2] = {0, 0};
+    std::int64_t kernel[2] = {1, 1}, stride[2] = {1, 1}, padding[2] = {0, 0}, dilation[2] = {1, 1};
+    bool adaptive = false;  // windows follow from the sizes; an average
 
+    // What of the map lies under the kernel, along one axis.
+    Window window(int axis, std::int64_t at) const {
+        const std::int64_t size = axis == 0 ? in.height : in.width;
+        if (adaptive) {
+            const std::int64_t count = axis == 0 ? out.height : out.width;
+            return {at * size / count, ((at + 1) * size + count - 1) / count, 1};
+        }
+        const std::int64_t apart = dilation[axis];
+        std::int64_t first = at * stride[axis] - padding[axis];
+        const std::int64_t last = std::min(first + (kernel[axis] - 1) * apart + 1, size);
+        if (first < 0) first += (apart - 1 - first) / apart * apart;
+        return {first, last, apart};
+    }
     // Numbers of a row with its padding, as far as the last window reaches.
     std::int64_t line() const {
-        const std::int64_t reach = (out.width - 1) * stride[1] + kernel[1];
+        const std::int64_t reach = (out.width - 1) * stride[1] + (kernel[1] - 1) * dilation[1] + 1;
         return in.channels * std::max(in.width + 2 * padding[1], reach);
     }
     // Scratch, in 32-bit numbers: two padded rows.
     std::size_t row_words() const { return static_cast<std::size_t>(line()) * 2 + kLine; }
 };
-
-// What of a map lies under the kernel, along one axis.
-struct Window {
-    std::int64_t first, last;  // [first, last)
-};
-inline Window window(std::int64_t out, std::int64_t kernel, std::int64_t stride,
-                     std::int64_t padding, std::int64_t size) {
-    const std::int64_t first = out * stride - padding;
-    return {std::max<std::int64_t>(first, 0), std::min(first + kernel, size)};
-}
 
 // Calls with every image of the batch that has some of the rows of the output: its number, its own
 // rows, and where in the output they begin.

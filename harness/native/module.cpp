@@ -343,7 +343,10 @@ NB_MODULE(_native, m) {
              nb::arg("multiplier"), nb::arg("offset"), nb::arg("shift"))
         .def("bias_step", &Builder::bias_step, nb::arg("step"))
         .def("pool", &Builder::pool, nb::kw_only(), nb::arg("input"), nb::arg("output"),
-             nb::arg("maximum"), nb::arg("kernel"), nb::arg("stride"), nb::arg("padding"))
+             nb::arg("maximum"), nb::arg("kernel"), nb::arg("stride"), nb::arg("padding"),
+             nb::arg("dilation") = Pair{1, 1}, nb::arg("adaptive") = false)
+        .def("group_norm", &Builder::group_norm, nb::arg("input"), nb::arg("output"),
+             nb::arg("groups"), nb::arg("eps"))
         .def("join", &Builder::join, nb::kw_only(), nb::arg("inputs"), nb::arg("output"),
              nb::arg("tables"))
         .def("clipped_join", &Builder::clipped_join, nb::kw_only(), nb::arg("inputs"),

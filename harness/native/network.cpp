@@ -26,6 +26,7 @@ bool finite(const std::vector<float>& values) {
 // docs/noise-stream.md, "Order of the weights".
 constexpr std::int64_t kMostProducts = 66311;                       // 66311 * 255 * 127 < 2^31
 constexpr std::int64_t kMostAveraged = 8421504;                     // 8421504 * 255 < 2^31
+constexpr double kLeastEpsilon = 1e-30;
 constexpr std::int64_t kMostNumbers = (std::int64_t{1} << 31) - 1;  // of weights, padding included
 
 void check_conv(const Network& network, const ConvNode& node) {
@@ -98,18 +99,60 @@ void check_pool(const Network& network, const PoolNode& node) {
         reject(out.name, "an average of more than " + std::to_string(kMostAveraged) +
                              " values can exceed int32");
     }
+    if (node.maximum ? node.adaptive : node.dilation[0] != 1 || node.dilation[1] != 1) {
+        reject(out.name, "a maximum alone can be dilated, and an average alone adaptive");
+    }
+    if (node.adaptive) {
+        for (int axis = 0; axis < 2; ++axis) {
+            if (node.kernel[axis] != 1 || node.stride[axis] != 1 || node.padding[axis] != 0) {
+                reject(out.name, "windows that follow from the sizes have no kernel of their own");
+            }
+        }
+        const std::int64_t rows = size[0] / result[0] + 2, columns = size[1] / result[1] + 2;
+        if (!network.real() && rows > kMostAveraged / columns) {
+            reject(out.name, "an average of more than " + std::to_string(kMostAveraged) +
+                                 " values can exceed int32");
+        }
+        return;
+    }
     // Rounded down, or up where the last window begins in the map.
     const auto pools = [&](int axis, std::int64_t before, std::int64_t after) {
-        const std::int64_t down =
-            out_size(before, node.kernel[axis], node.stride[axis], node.padding[axis], 1);
+        const std::int64_t down = out_size(before, node.kernel[axis], node.stride[axis],
+                                           node.padding[axis], node.dilation[axis]);
         const bool more = (after - 1) * node.stride[axis] < before + node.padding[axis];
         return down > 0 && (after == down || (after == down + 1 && more));
     };
     for (int axis = 0; axis < 2; ++axis) {
         if (node.kernel[axis] < 1 || node.stride[axis] < 1 || node.padding[axis] < 0 ||
-            2 * node.padding[axis] > node.kernel[axis] || !pools(axis, size[axis], result[axis])) {
+            node.dilation[axis] < 1 || 2 * node.padding[axis] > node.kernel[axis] ||
+            !pools(axis, size[axis], result[axis])) {
             reject(out.name, "its output's size does not follow from its input's");
         }
+        // Those that begin in the padding reach the map only if their kernel does.
+        const std::int64_t apart = node.dilation[axis];
+        for (std::int64_t at = -node.padding[axis]; at < 0; at += node.stride[axis]) {
+            const std::int64_t skipped = (apart - 1 - at) / apart;
+            if (skipped >= node.kernel[axis] || at + skipped * apart >= size[axis]) {
+                reject(out.name, "a window has nothing but padding");
+            }
+        }
+    }
+}
+
+void check_group_norm(const Network& network, const GroupNormNode& node) {
+    const Activation &in = network.at(node.input), &out = network.at(node.output);
+    if (network.real() || node.output == network.output || in.scale == 0 ||
+        out.type() != Type::s8) {
+        reject(out.name, "a group norm makes signed integers of integers");
+    }
+    if (!(in.image == out.image) || node.groups < 1 || in.image.channels % node.groups != 0) {
+        reject(out.name, "a group norm keeps its input's shape, in groups of its channels");
+    }
+    if (in.image.size() / node.groups > kMostAveraged) {
+        reject(out.name, "the sums of a group norm can exceed int32");
+    }
+    if (!std::isfinite(node.eps) || node.eps < kLeastEpsilon) {
+        reject(out.name, "the eps of a group norm is out of range");
     }
 }
 
@@ -210,6 +253,8 @@ void Network::check() const {
             check_conv(*this, *conv);
         } else if (const auto* pool = std::get_if<PoolNode>(&node)) {
             check_pool(*this, *pool);
+        } else if (const auto* norm = std::get_if<GroupNormNode>(&node)) {
+            check_group_norm(*this, *norm);
         } else {
             check_join(*this, std::get<JoinNode>(node));
         }
@@ -263,8 +308,15 @@ PoolSpec pool_spec(const Network& network, const PoolNode& node) {
         spec.kernel[axis] = node.kernel[axis];
         spec.stride[axis] = node.stride[axis];
         spec.padding[axis] = node.padding[axis];
+        spec.dilation[axis] = node.dilation[axis];
     }
+    spec.adaptive = node.adaptive;
     return spec;
+}
+
+GroupNormSpec group_norm_spec(const Network& network, const GroupNormNode& node) {
+    const Activation &in = network.at(node.input), &out = network.at(node.output);
+    return {in.type(), in.image, node.groups, node.eps, in.scale, out.scale};
 }
 
 JoinSpec join_spec(const Network& network, const JoinNode& node) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "float_source.hpp"
+#include "group_norm.hpp"
 #include "join.hpp"
 
 namespace sigmabench {
@@ -44,7 +45,15 @@ struct ConvNode {
 struct PoolNode {
     int input = 0, output = 0;
     bool maximum = true;
-    std::int64_t kernel[2] = {1, 1}, stride[2] = {1, 1}, padding[2] = {0, 0};
+    std::int64_t kernel[2] = {1, 1}, stride[2] = {1, 1}, padding[2] = {0, 0}, dilation[2] = {1, 1};
+    bool adaptive = false;  // an average whose windows follow from the sizes
+};
+
+// Groups of channels of each image at mean 0 and variance 1; integers.
+struct GroupNormNode {
+    int input = 0, output = 0;
+    std::int64_t groups = 1;
+    double eps = 0;
 };
 
 // A function of one number on several activations, side by side in channels.
@@ -55,7 +64,7 @@ struct JoinNode {
     float low = 0, high = 0;                            // where values end; floats
 };
 
-using Node = std::variant<ConvNode, PoolNode, JoinNode>;
+using Node = std::variant<ConvNode, PoolNode, JoinNode, GroupNormNode>;
 
 struct Network {
     Type number = Type::u8;  // of activations between layers: u8 (or s8), f32, bf16
@@ -75,6 +84,7 @@ struct Network {
 inline std::vector<int> node_reads(const Node& node) {
     if (const auto* join = std::get_if<JoinNode>(&node)) return join->inputs;
     if (const auto* pool = std::get_if<PoolNode>(&node)) return {pool->input};
+    if (const auto* norm = std::get_if<GroupNormNode>(&node)) return {norm->input};
     const auto& conv = std::get<ConvNode>(node);
     if (conv.residual < 0) return {conv.input};
     return {conv.input, conv.residual};
@@ -90,6 +100,7 @@ void check_weight_shape(const std::string& name, const Geometry& geometry, bool 
 // What the layer computes on a batch.
 ConvSpec conv_spec(const Network& network, const ConvNode& node, std::int64_t batch);
 PoolSpec pool_spec(const Network& network, const PoolNode& node);
+GroupNormSpec group_norm_spec(const Network& network, const GroupNormNode& node);
 // Its tables stay the node's; one that changes nothing is left out.
 JoinSpec join_spec(const Network& network, const JoinNode& node);
 

@@ -338,6 +338,16 @@ Plan::Plan(const Network& network, Packers& packers, Engine engine, std::int64_t
                                        own(inside && !last, k) + placement.offset[out], part});
             }
             steps_.emplace_back(std::move(step));
+        } else if (const auto* norm = std::get_if<GroupNormNode>(&node)) {
+            const auto in = static_cast<std::size_t>(norm->input);
+            GroupNormStep step{group_norm_spec(network, *norm), {}};
+            row_words_ = std::max(row_words_, step.spec.row_words());
+            for (const Rows& part : rows(step.spec.image.height, inside)) {
+                const std::size_t k = step.pieces.size();
+                step.pieces.push_back({own(inside, k) + placement.offset[in],
+                                       own(inside && !last, k) + placement.offset[out], part});
+            }
+            steps_.emplace_back(std::move(step));
         } else {
             const auto& join = std::get<JoinNode>(node);
             JoinStep step{join_spec(network, join), {}};

@@ -51,7 +51,7 @@ struct ConvStep {
     }
 };
 
-struct PoolPiece {
+struct PoolPiece {  // of a group norm, too
     std::size_t src = 0, dst = 0;
     Rows rows;  // of the output
 };
@@ -72,7 +72,12 @@ struct JoinStep {
     std::vector<JoinPiece> pieces;
 };
 
-using Step = std::variant<ConvStep, PoolStep, JoinStep>;
+struct GroupNormStep {
+    GroupNormSpec spec;
+    std::vector<PoolPiece> pieces;
+};
+
+using Step = std::variant<ConvStep, PoolStep, JoinStep, GroupNormStep>;
 
 struct InputPiece {
     std::size_t dst = 0;

@@ -119,12 +119,13 @@ constexpr std::int64_t kNarrow = 16;  // channels below which whole rows are com
 template <class T>
 void max_windows(const T* line, std::int64_t size, const PoolSpec& spec, T* spare, T* out) {
     const std::int64_t channels = spec.in.channels, step = spec.stride[1] * channels;
+    const std::int64_t apart = spec.dilation[1] * channels;
     const auto pixel = static_cast<std::size_t>(channels) * sizeof(T);
     if (channels < kNarrow) {
-        const std::int64_t used = size - (spec.kernel[1] - 1) * channels;
+        const std::int64_t used = size - (spec.kernel[1] - 1) * apart;
         std::copy_n(line, used, spare);
         for (std::int64_t kw = 1; kw < spec.kernel[1]; ++kw) {
-            max_row(line + kw * channels, used, spare);
+            max_row(line + kw * apart, used, spare);
         }
         for (std::int64_t ow = 0; ow < spec.out.width; ++ow) {
             std::memcpy(out + ow * channels, spare + ow * step, pixel);
@@ -134,7 +135,7 @@ void max_windows(const T* line, std::int64_t size, const PoolSpec& spec, T* spar
             T* to = out + ow * channels;
             std::memcpy(to, line + ow * step, pixel);
             for (std::int64_t kw = 1; kw < spec.kernel[1]; ++kw) {
-                max_row(line + ow * step + kw * channels, channels, to);
+                max_row(line + ow * step + kw * apart, channels, to);
             }
         }
     }
@@ -150,10 +151,9 @@ void max_pool(const T* x, Rows part, const PoolSpec& spec, std::int32_t* scratch
                                                          : std::numeric_limits<T>::lowest();
     std::fill_n(line, line_size, least);
     for (std::int64_t oh = part.first; oh < part.last; ++oh) {
-        const Window w =
-            window(oh, spec.kernel[0], spec.stride[0], spec.padding[0], spec.in.height);
+        const Window w = spec.window(0, oh);
         first_row(x + w.first * row_size, row_size, line + margin);
-        for (std::int64_t ih = w.first + 1; ih < w.last; ++ih) {
+        for (std::int64_t ih = w.first + w.step; ih < w.last; ih += w.step) {
             next_row(x + ih * row_size, row_size, line + margin);
         }
         max_windows(line, line_size, spec, line + line_size, out);
@@ -166,15 +166,13 @@ void average_pool(const T* x, Rows part, const PoolSpec& spec, float* sums, T* o
     const std::int64_t channels = spec.in.channels, row_size = spec.in.width * channels;
     float* total = sums + row_size;
     for (std::int64_t oh = part.first; oh < part.last; ++oh) {
-        const Window rows =
-            window(oh, spec.kernel[0], spec.stride[0], spec.padding[0], spec.in.height);
+        const Window rows = spec.window(0, oh);
         std::fill_n(sums, row_size, 0.f);
         for (std::int64_t ih = rows.first; ih < rows.last; ++ih) {
             add_row(x + ih * row_size, row_size, sums);
         }
         for (std::int64_t ow = 0; ow < spec.out.width; ++ow, out += channels) {
-            const Window w =
-                window(ow, spec.kernel[1], spec.stride[1], spec.padding[1], spec.in.width);
+            const Window w = spec.window(1, ow);
             std::copy_n(sums + w.first * channels, channels, total);
             for (std::int64_t iw = w.first + 1; iw < w.last; ++iw) {
                 add_row(sums + iw * channels, channels, total);

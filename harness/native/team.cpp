@@ -232,6 +232,10 @@ void Team::step(std::size_t member, std::size_t index, std::uint8_t* out) {
         const PoolPiece& piece = step->pieces[member];
         pool(arena_.data() + piece.src, piece.rows, step->spec,
              reinterpret_cast<std::int32_t*>(members_[member]->row.data()), out + piece.dst);
+    } else if (const auto* step = std::get_if<GroupNormStep>(&any)) {
+        const PoolPiece& piece = step->pieces[member];
+        group_norm(arena_.data() + piece.src, piece.rows, step->spec,
+                   reinterpret_cast<std::int32_t*>(members_[member]->row.data()), out + piece.dst);
     } else if (const auto* step = std::get_if<JoinStep>(&any)) {
         const JoinPiece& piece = step->pieces[member];
         join(arena_.data(), piece.src, piece.rows, step->spec, out + piece.dst);

@@ -24,9 +24,10 @@ from .artefact_model import F32, Artefact, Header, Layer
 from .graph import Conv
 from .sigma import pack, packed_bytes, unpack
 
-# 4: a divided network; 3: a graph with joins, ceilings or pools that round up; 2: a codebook or
-# dithered rounding; all else is written as, and read by, schema 1.
-SCHEMA = 4
+# 5: a graph with group norms, dilated or uneven pools; 4: a divided network; 3: a graph with joins,
+# ceilings or pools that round up; 2: a codebook or dithered rounding; all else is written as, and
+# read by, schema 1.
+SCHEMA = 5
 KEY = "sigmabench-artefact"
 MOST_HEADER = 1 << 24  # bytes; the largest networks have some hundred thousand
 _DTYPES = {"I8": np.int8, "U8": np.uint8, "F32": np.float32, "BF16": np.uint16, "I64": np.int64}

@@ -175,6 +175,22 @@ class Builder:
         shape = self.shapes[source]
         self.add_fixed(name, source, ones, node, shape, groups=channels, residual=residual)
 
+    def add_factors(self, node: FxNode, factor: str | None, term: str | None) -> None:
+        """A depthwise layer, behind what an operation has made, of the module's parameters of
+        channels that this is multiplied by, and that are added."""
+        source = self.source(node)
+        name = (factor or term or "").rpartition(".")[0]
+        if name in ("", *self.shapes, *self.taken):
+            name = f"{node.name}.factors"
+        channels = self.shapes[source][0]
+        shape = (channels, 1, 1, 1)
+        if factor is None:
+            factor = f"{name}.ones"
+            self.constants[factor] = torch.ones(shape)
+        self.biases[name] = term
+        conv = Conv(name, source, shape, factor, groups=channels, fixed=True)
+        self.add(conv, self.shapes[source], node)
+
     def add_join(
         self, node: FxNode, sources: tuple[str, ...], function: str, parameter: float | None
     ) -> None:

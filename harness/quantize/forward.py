@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from . import floats, functions
-from .graph import Conv, Graph, Pool, reads
+from .graph import Conv, Graph, GroupNorm, Pool, reads
 
 Weights = Mapping[str, tuple[Tensor, Tensor]]  # layer name -> weight [O, I, KH, KW], bias [O]
 
@@ -43,7 +43,9 @@ def forward(
         if isinstance(node, Conv):
             values[node.name] = _layer(node, *weights[node.name], values)
         elif isinstance(node, Pool):
-            values[node.name] = _pool(node, values[node.input])
+            values[node.name] = pooled(node, values[node.input])
+        elif isinstance(node, GroupNorm):
+            values[node.name] = functional.group_norm(values[node.input], node.groups, eps=node.eps)
         else:
             sources = torch.cat([values[name] for name in node.inputs], 1)
             values[node.name] = functions.apply(node, sources)
@@ -80,9 +82,14 @@ def covers_input(conv: Conv, size: tuple[int, ...]) -> bool:
     return size == conv.shape[2:] and conv.padding == (0, 0) and conv.groups == 1
 
 
-def _pool(pool: Pool, x: Tensor) -> Tensor:
+def pooled(pool: Pool, x: Tensor) -> Tensor:
+    """A pool of maps."""
+    if pool.out is not None:
+        return functional.adaptive_avg_pool2d(x, pool.out)
     if pool.kind == "max":
-        return functional.max_pool2d(x, pool.kernel, pool.stride, pool.padding, ceil_mode=pool.ceil)
+        return functional.max_pool2d(
+            x, pool.kernel, pool.stride, pool.padding, pool.dilation, ceil_mode=pool.ceil
+        )
     return functional.avg_pool2d(
         x, pool.kernel, pool.stride, pool.padding, pool.ceil, count_include_pad=False
     )

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..core.errors import unknown
-from .graph import Activation, Conv, Graph, Join, Node, reads
+from .graph import Activation, Conv, Graph, GroupNorm, Join, Node, reads
 
 F64 = NDArray[np.float64]
 # Klambauer et al. 2017, "Self-normalizing neural networks".
@@ -127,6 +127,8 @@ def _signed(node: Node, signed: Mapping[str, bool]) -> bool:
     """Whether a node's output can be, by whether what it reads can be."""
     if isinstance(node, Conv):
         return not node.relu
+    if isinstance(node, GroupNorm):
+        return True
     sources = [signed[name] for name in reads(node)]
     own = get(node.function).signed if isinstance(node, Join) else None
     return any(sources) if own is None else own

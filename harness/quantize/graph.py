@@ -1,9 +1,9 @@
 """The graph an artefact carries: a flat list of operations over named activations.
 
 Batch norm is folded, ReLU and residual sums are part of the convolution before them, a linear layer
-is a convolution whose kernel covers its input, all that is left is a pool, or a function of one
-number on maps side by side. Order is execution order. Activations are NCHW here; a backend chooses
-its own layout.
+is a convolution whose kernel covers its input, all that is left is a pool, the statistics of a
+group norm, or a function of one number on maps side by side. Order is execution order. Activations
+are NCHW here; a backend chooses its own layout.
 
 Where a network has operations that no node stands for, it is divided into steps: these operations
 stay float, and segments, runs of the nodes, lie between them.
@@ -56,7 +56,8 @@ class Conv(StrictModel):
         bayesian: whether the weight is sampled; if not, its mean is used in every pass.
         bias_bayesian: the same for the bias.
         fixed: whether a divided network's module has no such layer, and the graph added it: a copy
-            that others are folded into, a selection of channels. It is no operation of the module.
+            that others are folded into, a selection of channels; in any network the factors of a
+            group norm. It is no operation of the module.
     """
 
     name: str
@@ -89,6 +90,10 @@ class Pool(StrictModel):
     Attributes:
         kind: `max`, or `avg` (padding is not counted in the average).
         ceil: whether a last window that only begins in the map counts too.
+        dilation: distance of a window's rows, and columns; of a `max` only.
+        out: (H, W) of the output of an average whose windows divide the map as evenly as they can:
+            along an axis window i is [⌊i·before/after⌋, ⌈(i+1)·before/after⌉), as PyTorch's
+            `adaptive_avg_pool2d` has it. Kernel and stride are 1 then. None: of all others.
     """
 
     name: str
@@ -98,16 +103,29 @@ class Pool(StrictModel):
     stride: Pair
     padding: Pair = (0, 0)
     ceil: bool = False
+    dilation: Pair = (1, 1)
+    out: Pair | None = None
     op: Literal["pool"] = "pool"
+
+    @property
+    def reach(self) -> Pair:
+        """(H, W) of what a window spans, the gaps of a dilated one included."""
+        height, width = (
+            (length - 1) * apart + 1
+            for length, apart in zip(self.kernel, self.dilation, strict=True)
+        )
+        return (height, width)
 
     def size(self, before: Pair) -> Pair:
         """(H, W) of the output, from the input's."""
+        if self.out is not None:
+            return self.out
         height, width = (self._length(axis, before[axis]) for axis in range(2))
         return (height, width)
 
     def _length(self, axis: int, before: int) -> int:
         pad, step = self.padding[axis], self.stride[axis]
-        spare = before + 2 * pad - self.kernel[axis]
+        spare = before + 2 * pad - self.reach[axis]
         count = spare // step + 1
         more = self.ceil and spare % step and count * step < before + pad
         return count + 1 if more else count
@@ -132,7 +150,27 @@ class Join(StrictModel):
     op: Literal["join"] = "join"
 
 
-Node = Conv | Pool | Join
+@dataclass(frozen=True)
+class GroupNorm(StrictModel):
+    """Groups of channels of each image at mean 0 and variance 1 (Wu and He, 2018, equation 1).
+
+    y = (x - mean) / √(var + eps), of the numbers of a group; the factors and terms of channels are
+    those of a depthwise layer behind it. One group is a layer norm over whole images, as many as
+    there are channels an instance norm.
+
+    Attributes:
+        groups: how many the channels are divided into, in order.
+        eps: added to the variance, in real units.
+    """
+
+    name: str
+    input: str
+    groups: int
+    eps: float
+    op: Literal["group_norm"] = "group_norm"
+
+
+Node = Conv | Pool | Join | GroupNorm
 
 
 def reads(node: Node) -> tuple[str, ...]:

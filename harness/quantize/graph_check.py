@@ -12,11 +12,12 @@ from collections.abc import Iterable
 import numpy as np
 
 from .functions import FUNCTIONS, parameter
-from .graph import Activation, Conv, Graph, Join, Pair, Pool, reads
+from .graph import Activation, Conv, Graph, GroupNorm, Join, Pair, Pool, reads
 
 INT32 = 2**31 - 1
 MOST_PRODUCTS = INT32 // (255 * 127)  # of an activation by a sampled weight: 66 311
-MOST_AVERAGED = INT32 // 255
+MOST_AVERAGED = INT32 // 255  # also of a group norm: squared, times 255², it is below 2^63
+EPSILONS = (1e-30, 1e30)  # of a group norm: nothing is divided by 0
 MOST_LENGTH = 1 << 20  # of what a kernel's geometry may name
 
 
@@ -93,6 +94,8 @@ def _check_part(graph: Graph, quantized: bool) -> None:
             _check_conv(node, graph)
         elif isinstance(node, Pool):
             _check_pool(node, graph)
+        elif isinstance(node, GroupNorm):
+            _check_group_norm(node, graph, quantized)
         else:
             _check_join(node, graph)
     layer = next((conv for conv in graph.convs if conv.name == graph.output), None)
@@ -110,8 +113,7 @@ def _check_scale(name: str, activation: Activation, integer: bool) -> None:
 
 
 def _check_window(node: Conv | Pool, kernel: Pair) -> None:
-    dilation = node.dilation if isinstance(node, Conv) else (1, 1)
-    steps = (*kernel, *node.stride, *dilation)
+    steps = (*kernel, *node.stride, *node.dilation)
     if min(steps) < 1 or max(*steps, *node.padding) > MOST_LENGTH or min(node.padding) < 0:
         raise ValueError(f"{node.name} has a kernel, stride, padding or dilation out of range")
 
@@ -138,9 +140,16 @@ def _check_conv(conv: Conv, graph: Graph) -> None:
 def _check_pool(pool: Pool, graph: Graph) -> None:
     source, target = graph.activations[pool.input], graph.activations[pool.name]
     _check_window(pool, pool.kernel)
-    for length, kernel, pad in zip(source.shape[1:], pool.kernel, pool.padding, strict=True):
-        if length + 2 * pad < kernel or 2 * pad > kernel:
+    if pool.kind == "avg" and pool.dilation != (1, 1):
+        raise ValueError(f"{pool.name} is dilated, and only a maximum can be")
+    if pool.out is not None:
+        _check_adaptive(pool, source.shape[1:])
+    for axis, length in enumerate(source.shape[1:]):
+        kernel, pad = pool.kernel[axis], pool.padding[axis]
+        if length + 2 * pad < pool.reach[axis] or 2 * pad > kernel:
             raise ValueError(f"the window of {pool.name} does not fit its input")
+        if not _covers(kernel, pool.stride[axis], pad, pool.dilation[axis], length):
+            raise ValueError(f"a window of {pool.name} has nothing but padding")
     size = (source.shape[0], *pool.size(source.shape[1:]))
     if target.shape != size:
         raise ValueError(f"{pool.name} makes {size}, not {target.shape}")
@@ -148,6 +157,43 @@ def _check_pool(pool: Pool, graph: Graph) -> None:
         raise ValueError(f"{pool.name} has another scale or sign than its input")
     if pool.kind == "avg" and math.prod(pool.kernel) > MOST_AVERAGED:
         raise ValueError(f"the sums of {pool.name} can exceed int32")
+
+
+def _check_adaptive(pool: Pool, before: Pair) -> None:
+    """A pool whose windows follow from the sizes alone."""
+    assert pool.out is not None
+    rest = (pool.kernel, pool.stride, pool.padding, pool.ceil)
+    if pool.kind != "avg" or rest != ((1, 1), (1, 1), (0, 0), False):
+        raise ValueError(f"{pool.name} has the output {pool.out} and a window of its own")
+    if min(pool.out) < 1 or max(pool.out) > MOST_LENGTH:
+        raise ValueError(f"{pool.name} has an output out of range")
+    largest = [length // after + 2 for length, after in zip(before, pool.out, strict=True)]
+    if math.prod(largest) > MOST_AVERAGED:
+        raise ValueError(f"the sums of {pool.name} can exceed int32")
+
+
+def _covers(kernel: int, stride: int, padding: int, dilation: int, length: int) -> bool:
+    """Whether every window has a number of the map, along an axis: only those that begin in the
+    padding may have none."""
+    return all(
+        skipped < kernel and first + skipped * dilation < length
+        for first in range(-padding, 0, stride)
+        for skipped in [-(first // dilation)]
+    )
+
+
+def _check_group_norm(norm: GroupNorm, graph: Graph, quantized: bool) -> None:
+    source, target = graph.activations[norm.input], graph.activations[norm.name]
+    if source.shape != target.shape:
+        raise ValueError(f"{norm.name} makes {source.shape}, not {target.shape}")
+    if norm.groups < 1 or source.shape[0] % norm.groups:
+        raise ValueError(f"{norm.name} divides {source.shape[0]} channels by {norm.groups}")
+    if not EPSILONS[0] <= norm.eps <= EPSILONS[1]:
+        raise ValueError(f"{norm.name} has the eps {norm.eps}")
+    if math.prod(source.shape) // norm.groups > MOST_AVERAGED:
+        raise ValueError(f"the sums of {norm.name} can exceed int32")
+    if quantized and not target.signed:
+        raise ValueError(f"{norm.name} has mean 0, and is unsigned")
 
 
 def _check_join(join: Join, graph: Graph) -> None:

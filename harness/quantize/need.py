@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from ..machine.memory_limit import require
 from . import floats
 from .artefact import Artefact
-from .graph import Graph, Join, Node, Operation, Pool, Segment, reads
+from .graph import Graph, GroupNorm, Join, Node, Operation, Pool, Segment, reads
 
 Shapes = Mapping[str, Sequence[int]]
 
@@ -138,9 +138,14 @@ def _spread(node: Node, graph: Graph) -> int:
     sizes, target = _sizes(graph), graph.activations[node.name].shape
     if isinstance(node, Join):
         return 2 * sum(sizes[name] for name in node.inputs)
+    if isinstance(node, GroupNorm):
+        return 10 * FLOAT * sizes[node.name]  # int64: numbers, squares, deviations; floats
     channels, *size = graph.activations[node.input].shape
     padded = channels * math.prod(s + 2 * p for s, p in zip(size, node.padding, strict=True))
     result = 4 * FLOAT * sizes[node.name]  # sums, in float, scaled, rounded
+    if isinstance(node, Pool) and node.out is not None:
+        on_the_way = channels * (node.out[0] + 1) * (size[1] + 1)
+        return 6 * FLOAT * (sizes[node.input] + 2 * on_the_way) + 2 * result
     if isinstance(node, Pool):
         return FLOAT * (sizes[node.input] + 2 * padded) + result
     windows = channels * math.prod(target[1:] + node.shape[2:])

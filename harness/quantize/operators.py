@@ -14,7 +14,8 @@ from torch.nn import functional
 from ..core.errors import UserError
 from .builder import Builder, Norm
 from .elementwise import ELEMENTWISE, Handler, argument, shift
-from .graph import Conv, Pool
+from .graph import Conv, GroupNorm, Pool
+from .graph_check import EPSILONS, MOST_AVERAGED
 from .selection import Axis, KeptElements, numbered
 
 aten = torch.ops.aten
@@ -118,6 +119,61 @@ def _batch_norm(b: Builder, node: FxNode) -> None:
     b.norms[b.alias[node]] = Norm(weight, bias, mean, var, float(node.args[7]))  # type: ignore[arg-type]
 
 
+def _group_norm(b: Builder, node: FxNode) -> None:
+    weight, bias = argument(node, 2, "weight", None), argument(node, 3, "bias", None)
+    _statistics(b, node, node.args[1], weight, bias, argument(node, 4, "eps", 1e-5))  # type: ignore[arg-type]
+
+
+def _instance_norm(b: Builder, node: FxNode) -> None:
+    if not node.args[5]:
+        raise UserError(
+            f"The instance norm {node.name} uses running statistics, which is not supported."
+        )
+    _, channels, *_ = node.meta["val"].shape
+    _statistics(b, node, channels, node.args[1], node.args[2], node.args[7])
+
+
+def _layer_norm(b: Builder, node: FxNode) -> None:
+    """One group of all numbers of an image, whose factors may differ between channels alone."""
+    _, *shape = node.meta["val"].shape
+    weight, bias = argument(node, 2, "weight", None), argument(node, 3, "bias", None)
+    apart = (weight is not None or bias is not None) and math.prod(shape[1:]) > 1
+    if list(node.args[1]) != shape or apart:  # type: ignore[arg-type]
+        raise UserError(
+            f"The layer norm {node.name} is over {node.args[1]} of {tuple(shape)} numbers"
+            f"{', with factors for each of them' if apart else ''}; only one over whole images is "
+            "supported, and of maps only without factors."
+        )
+    _statistics(b, node, 1, weight, bias, argument(node, 4, "eps", 1e-5))
+
+
+def _statistics(
+    b: Builder, node: FxNode, groups: int, weight: object, bias: object, eps: Any
+) -> None:
+    """A group norm, and behind it a depthwise layer of its factors where it has some."""
+    if len(node.meta["val"].shape) not in (2, 4):
+        raise UserError(
+            f"The norm {node.name} is not over channels of maps; no other is supported."
+        )
+    gain, shift = b.parameter(weight), b.parameter(bias)
+    source = b.source(node.args[0])
+    size, factors = b.shapes[source], gain is not None or shift is not None
+    if size != b.map_shape(node) and (groups > 1 or factors):
+        raise UserError(
+            f"The norm {node.name} is over a flattened map, which is supported only in one group "
+            "and without factors."
+        )
+    if not EPSILONS[0] <= eps <= EPSILONS[1] or math.prod(size) // groups > MOST_AVERAGED:
+        raise UserError(
+            f"The norm {node.name} has the eps {eps} and groups of {math.prod(size) // groups} "
+            f"numbers; an eps from {EPSILONS[0]:g} to {EPSILONS[1]:g} and groups of up to "
+            f"{MOST_AVERAGED} are supported."
+        )
+    b.add(GroupNorm(node.name, source, int(groups), float(eps)), size, node)
+    if factors:
+        b.add_factors(node, gain, shift)
+
+
 def _add(b: Builder, node: FxNode) -> None:
     """A number, or into the later of the two branches, if that is a plain convolution, the other if
     that is, or one of ones."""
@@ -164,7 +220,13 @@ def _pool(b: Builder, node: FxNode, kind: str, kernel: Any, *how: Any) -> None:
 
 
 def _window(
-    b: Builder, node: FxNode, kind: str, kernel: Any, stride: Any = None, padding: Any = 0
+    b: Builder,
+    node: FxNode,
+    kind: str,
+    kernel: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
 ) -> Pool:
     """A pool, which rounds its size up only where that makes it larger."""
     source = b.source(node.args[0])
@@ -175,16 +237,15 @@ def _window(
         kernel=_pair(kernel),
         stride=_pair(stride or kernel),
         padding=_pair(padding),
+        dilation=_pair(dilation),
     )
     _, height, width = b.shapes[source]
     return replace(pool, ceil=b.map_shape(node)[1:] != pool.size((height, width)))
 
 
 def _max_pool(b: Builder, node: FxNode) -> None:
-    if _pair(argument(node, 4, "dilation", 1)) != (1, 1):
-        raise UserError(f"The max-pool {node.name} is dilated, which is not supported.")
     stride, padding = argument(node, 2, "stride", None), argument(node, 3, "padding", 0)
-    _pool(b, node, "max", node.args[1], stride, padding)
+    _pool(b, node, "max", node.args[1], stride, padding, argument(node, 4, "dilation", 1))
 
 
 def _avg_pool(b: Builder, node: FxNode) -> None:
@@ -222,14 +283,13 @@ def _adaptive_pool(b: Builder, node: FxNode) -> None:
 
 
 def _uneven_pool(b: Builder, node: FxNode, source: str, out: tuple[int, int]) -> None:
-    """A fixed layer over the whole map, which makes the vector that a flattening would."""
+    """Right before a flattening a fixed layer over the whole map, which makes the vector that this
+    would; else a pool."""
     channels, *size = b.shapes[source]
     flat = (channels * math.prod(out),)
     if any(user.meta["val"].shape[1:] != flat for user in node.users):
-        raise UserError(
-            f"The adaptive pool {node.name} makes {out[0]}x{out[1]} of {size[0]}x{size[1]}, which "
-            "does not divide evenly and is supported only right before a flattening."
-        )
+        b.add(Pool(node.name, source, "avg", (1, 1), (1, 1), out=out), (channels, *out), node)
+        return
     rows, columns = (
         functional.adaptive_avg_pool1d(torch.eye(before)[None], after)[0].T
         for before, after in zip(size, out, strict=True)
@@ -296,6 +356,9 @@ HANDLERS: dict[Any, Handler] = {
     aten.conv2d.padding: _conv,
     aten.linear.default: _linear,
     aten.batch_norm.default: _batch_norm,
+    aten.group_norm.default: _group_norm,
+    aten.instance_norm.default: _instance_norm,
+    aten.layer_norm.default: _layer_norm,
     **ELEMENTWISE,
     aten.add.Tensor: _add,
     aten.add_.Tensor: _add,

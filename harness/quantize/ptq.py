@@ -17,7 +17,7 @@ from .artefact_model import MEAN_STEPS, Artefact, Header, Layer
 from .calibrate import Calibration
 from .constants import described
 from .fold import FloatLayer, FloatModel
-from .graph import Conv, Graph, Join, Node
+from .graph import Conv, Graph, GroupNorm, Join, Node, Pool
 from .graph_check import overflow
 from .options import Options, Range
 from .sigma import quantize_sigma, quantize_sigma_codebook
@@ -105,19 +105,20 @@ def _how(format: Format, options: Options, calibration: Calibration) -> dict[str
     }
 
 
-def _is_new(node: Node) -> bool:
-    if isinstance(node, Conv):
-        return node.ceiling is not None
-    return isinstance(node, Join) or node.ceil
+def _node_schema(node: Node) -> int:
+    """The first whose readers know a node."""
+    if isinstance(node, GroupNorm):
+        return 5
+    if isinstance(node, Pool):
+        newer = node.dilation != (1, 1) or node.out is not None
+        return 5 if newer else 3 if node.ceil else 1
+    return 3 if isinstance(node, Join) or node.ceiling is not None else 1
 
 
 def _schema(graph: Graph, compiled_sampler: bool) -> int:
     """The oldest whose readers understand the file."""
-    if graph.steps:
-        return 4
-    if any(_is_new(node) for node in graph.nodes):
-        return 3
-    return 1 if compiled_sampler else 2
+    choices = 4 if graph.steps else 1 if compiled_sampler else 2
+    return max(choices, *map(_node_schema, graph.nodes))
 
 
 def _twin(graph: Graph, format: Format) -> Graph:

@@ -17,8 +17,8 @@ the smallest network (timm {timm}, torchvision {torchvision}, torch {torch}). We
 inputs small (64 pixels where the network takes them), the posterior is MOPED's with δ = 0.05, the
 format INT8_SIGMA4. Made by `python results/networks/survey.py`, which goes on where it stopped, and
 `python results/networks/table.py`; raw figures are in `results/networks/networks.json`.
-Rows whose commit is kept: {commits}. Most others are of commits before softplus and uneven pools ran
-in int8.
+Rows whose commit is kept: {commits}. Most others are of commits before softplus, uneven pools and
+group norms ran in int8.
 
 | | |
 |---|---|
@@ -35,11 +35,10 @@ graph and module, both in float32, are held against the module in float64, and t
 has to be no larger than the module's own, or at most 10⁻⁴ too; the last column has both.
 
 Networks of convolutions, linear and normalisation layers, pooling, functions of one number, sums
-and concatenation run natively, but for an adaptive pool that does not divide its map evenly and is
-not followed by a flattening (`vgg11` at 64 pixels), a dilated max pool, and layer and group norm.
-What divides a network, beside these, are products of two activations (attention,
-squeeze-and-excitation), interpolation, learnable factors, and padding on one side alone
-(`hgnetv2_b0` has both).
+and concatenation run natively, but for layer norm over the channels of each position (ConvNeXt and
+all transformers) and a layer norm of maps with a factor for each number. What divides a network,
+beside these, are products of two activations (attention, squeeze-and-excitation), interpolation,
+learnable factors, and padding on one side alone (`hgnetv2_b0` has both).
 
 {counts}
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sigmabench.harness.quantize import functions
-from sigmabench.harness.quantize.graph import Conv, Graph, Join, Pool
+from sigmabench.harness.quantize.graph import Conv, Graph, GroupNorm, Join, Pool
 
 #: Half a unit of the last place, relative to the number.
 ROUNDING = {"fp32": 2.0**-24, "bf16": 2.0**-9}
@@ -72,6 +72,8 @@ def bounded(
             values[node.name] = _layer(node, weights[node.name], values, half)
         elif isinstance(node, Pool):
             values[node.name] = _pool(node, values[node.input], half)
+        elif isinstance(node, GroupNorm):
+            values[node.name] = _group_norm(node, values[node.input], half)
         else:
             values[node.name] = _join(node, [values[name] for name in node.inputs], half)
     found = values[graph.output]
@@ -110,15 +112,36 @@ def _layer(
 def _pool(pool: Pool, x: Bounded, half: float) -> Bounded:
     how = (pool.kernel, pool.stride, pool.padding)
     if pool.kind == "max":
-        most = functional.max_pool2d(x.error, *how, ceil_mode=pool.ceil)
-        return _stored(functional.max_pool2d(x.value, *how, ceil_mode=pool.ceil), most, half)
+
+        def most(of: Tensor) -> Tensor:
+            return functional.max_pool2d(of, *how, pool.dilation, ceil_mode=pool.ceil)
+
+        return _stored(most(x.value), most(x.error), half)
 
     def mean(of: Tensor) -> Tensor:
+        if pool.out is not None:
+            return functional.adaptive_avg_pool2d(of, pool.out)
         return functional.avg_pool2d(of, *how, pool.ceil, count_include_pad=False)
 
     window = pool.kernel[0] * pool.kernel[1]
+    if pool.out is not None:
+        window = math.prod(x.value.shape[2:])
     lost = window * ROUNDING["fp32"] * mean(x.value.abs())
     return _stored(mean(x.value), mean(x.error) + lost, half)
+
+
+def _group_norm(norm: GroupNorm, x: Bounded, half: float) -> Bounded:
+    """The derivative to a group's numbers is (1 - 1/n - y yᵀ/n) / √(var + eps)."""
+    shape = (len(x.value), norm.groups, -1)
+    value, error = (one.double().expand(x.value.shape).reshape(shape) for one in (x.value, x.error))
+    n = value.shape[2]
+    spread = (value.var(2, correction=0, keepdim=True) + norm.eps).sqrt()
+    y = (value - value.mean(2, keepdim=True)) / spread
+    together = error.square().sum(2, keepdim=True).sqrt()
+    moved = (error + together * (1 / math.sqrt(n) + y.abs() / math.sqrt(n))) / spread
+    reach = value.abs().amax(2, keepdim=True) / spread
+    lost = n * ROUNDING["fp32"] * (1 + y.abs()) * (1 + reach).square()
+    return _stored(y.reshape(x.value.shape), (moved + lost).reshape(x.value.shape), half)
 
 
 def _join(join: Join, sources: list[Bounded], half: float) -> Bounded:

@@ -268,6 +268,24 @@ Network joined_network(std::int64_t size) {
     return network;
 }
 
+// Group norms of unsigned and signed maps, a dilated and an uneven pool.
+Network normed_network(std::int64_t size) {
+    const std::int64_t less = size - 3;
+    Network network;
+    network.activations = {{"x", {3, size, size}, 0.02f, true},
+                           {"a", {66, size, size}, 0.3f, false},
+                           {"n", {66, size, size}, 0.05f, true},
+                           {"m", {66, less, less}, 0.05f, true},
+                           {"o", {66, less, less}, 0.03f, true}, {"u", {66, 3, 4}, 0.03f, true},
+                           {"y", {6, 1, 1}, 0.f, true}};
+    PoolNode most{2, 3, true, {2, 2}, {1, 1}, {1, 1}, {5, 5}}, uneven{4, 5, false};
+    uneven.adaptive = true;
+    network.nodes = {layer(0, 1, {66, 3, 1, 1}, 0), GroupNormNode{1, 2, 3, 1e-5}, most,
+                     GroupNormNode{3, 4, 66, 1e-5}, uneven, layer(5, 6, {6, 66, 3, 4}, 1)};
+    network.output = 6;
+    return network;
+}
+
 void check_program(const Network& network, std::int64_t batch, int repeats) {
     const AliasTables tables = some_tables();
     const std::int64_t passes = 3;
@@ -441,8 +459,21 @@ void check_pools() {
             spec.kernel[axis] = uniform(1, 4);
             spec.stride[axis] = uniform(1, 3);
             spec.padding[axis] = uniform(0, static_cast<int>(spec.kernel[axis]) / 2);
+            if (spec.maximum && size > 7 && spec.kernel[axis] < 4) {
+                spec.dilation[axis] = uniform(1, 3);
+            }
+            const std::int64_t reach = (spec.kernel[axis] - 1) * spec.dilation[axis] + 1;
             (axis == 0 ? spec.out.height : spec.out.width) =
-                (size + 2 * spec.padding[axis] - spec.kernel[axis]) / spec.stride[axis] + 1;
+                (size + 2 * spec.padding[axis] - reach) / spec.stride[axis] + 1;
+        }
+        if (!spec.maximum && round % 3 == 0) {
+            spec.adaptive = true;
+            spec.out.height = uniform(1, 11);
+            spec.out.width = uniform(1, 11);
+            for (int axis = 0; axis < 2; ++axis) {
+                spec.kernel[axis] = spec.stride[axis] = 1;
+                spec.padding[axis] = 0;
+            }
         }
         const std::size_t width = type_bytes(spec.type);
         // A float's alignment; of other types up to three bytes remain.
@@ -456,6 +487,28 @@ void check_pools() {
     }
 }
 
+// Between buffers without a byte to spare.
+void check_group_norms() {
+    for (int round = 0; round < 60; ++round) {
+        GroupNormSpec spec;
+        spec.type = round % 2 == 0 ? Type::u8 : Type::s8;
+        spec.groups = uniform(1, 3);
+        spec.image = {spec.groups * uniform(1, 9), uniform(1, 9), uniform(1, 9)};
+        spec.eps = 1e-5;
+        spec.scale = round % 5 == 0 ? 1e38f : 0.02f;
+        spec.out_scale = round % 5 == 0 ? 1e-38f : 0.05f;
+        std::vector<std::uint8_t> x(static_cast<std::size_t>(2 * spec.image.size()));
+        for (std::uint8_t& byte : x) {
+            byte = static_cast<std::uint8_t>(round % 3 == 0 ? 255 : uniform(0, 255));
+        }
+        std::vector<std::uint8_t> out(x.size(), 1);
+        AlignedBuffer<std::int32_t> scratch(spec.row_words());
+        group_norm(x.data(), {0, 2 * spec.image.height}, spec, scratch.data(), out.data());
+        const bool zeros = out == std::vector<std::uint8_t>(out.size(), 0);
+        require(round % 3 != 0 || zeros, "a group norm of what is everywhere the same");
+    }
+}
+
 }  // namespace
 
 int main() {
@@ -466,13 +519,16 @@ int main() {
         check_normals<std::uint16_t>();
         check_normal_path();
         check_pools();
+        check_group_norms();
         check_split_block();
         for (const Network& network :
-             {small_network(), one_pixel_network(), grouped_network(), joined_network(8)}) {
+             {small_network(), one_pixel_network(), grouped_network(), joined_network(8),
+              normed_network(8)}) {
             check_program(network, 5, 10);
         }
         check_program(wide_network(), 12, 1);
         check_program(joined_network(48), 12, 1);
+        check_program(normed_network(48), 12, 1);
         check_program(shrinking_network(), 96, 1);
 #if !defined(SIGMABENCH_ONEDNN)
         check_failure(small_network());

@@ -17,6 +17,7 @@ FILES = [
     "conv_portable",
     "elementwise",
     "float_source",
+    "group_norm",
     "join",
     "network",
     "noise",

@@ -32,8 +32,10 @@ from sigmabench.harness.quantize.graph import (
     Activation,
     Conv,
     Graph,
+    GroupNorm,
     Node,
     Operation,
+    Pool,
     Segment,
     reads,
 )  # fmt: skip
@@ -53,6 +55,26 @@ def wide(size: int = 640, channels: int = 16) -> Artefact:
     nodes: tuple[Node, ...] = (
         Conv("a", "x", (channels, 3, 3, 3), "a", padding=(1, 1), relu=True),
         Conv("b", "a", (channels, channels, 1, 1), "b", relu=True, residual="a"),
+        Conv("y", "b", (4, channels, 1, 1), "y", stride=(size, size)),
+    )
+    return random_artefact(Graph("x", "y", nodes, activations), 4)
+
+
+def statistics(kind: str, size: int = 320, channels: int = 16) -> Artefact:
+    """A group norm, or an uneven pool, of a layer's output."""
+    less = size - 1 if kind == "pool" else size
+    activations = {
+        "x": Activation((3, size, size), 0.02),
+        "a": Activation((channels, size, size), 0.1),
+        "b": Activation((channels, less, less), 0.1),
+        "y": Activation((4, 1, 1)),
+    }
+    node: Node = GroupNorm("b", "a", 4, 1e-5)
+    if kind == "pool":
+        node = Pool("b", "a", "avg", (1, 1), (1, 1), out=(less, less))
+    nodes = (
+        Conv("a", "x", (channels, 3, 1, 1), "a"),
+        node,
         Conv("y", "b", (4, channels, 1, 1), "y", stride=(size, size)),
     )
     return random_artefact(Graph("x", "y", nodes, activations), 4)
@@ -88,6 +110,8 @@ PREDICTORS: dict[str, Callable[[], Any]] = {
     "stacked": lambda: FloatPredictor(in_floats(wide()), 2),
     "drawn": lambda: BACKENDS.get("drawn").load(in_floats(wide()), 2),
     "reference": lambda: BACKENDS.get("reference").load(wide(320), 1),
+    "reference's norm": lambda: BACKENDS.get("reference").load(statistics("norm"), 1),
+    "reference's pool": lambda: BACKENDS.get("reference").load(statistics("pool"), 1),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import pytest
@@ -25,7 +25,7 @@ from sigmabench.harness.quantize.artefact import Artefact
 from sigmabench.harness.quantize.calibrate import observe_ranges
 from sigmabench.harness.quantize.fold import FloatModel, fold
 from sigmabench.harness.quantize.forward import forward
-from sigmabench.harness.quantize.graph import Conv, Join, Node, Pool, reads
+from sigmabench.harness.quantize.graph import Conv, GroupNorm, Join, Node, Pool, reads
 from sigmabench.harness.quantize.ptq import quantize
 from sigmabench.harness.quantize.trace import trace
 
@@ -64,6 +64,10 @@ NETS: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "squeezenet1_0": (lambda: torchvision_net("squeezenet1_0"), 60),
     "googlenet": (lambda: torchvision_net("googlenet", aux_logits=False, init_weights=False), 64),
     "shufflenet": (lambda: torchvision_net("shufflenet_v2_x0_5"), 64),
+    "resnet18, group norm": (
+        lambda: torchvision_net("resnet18", norm_layer=partial(nn.GroupNorm, 8)),
+        32,
+    ),
     "resnetv2": (lambda: timm_net("resnetv2_18"), 32),
     "res2net": (lambda: timm_net("res2net50_48w_2s"), 32),
     "dla34": (lambda: timm_net("dla34"), 32),
@@ -87,7 +91,7 @@ SLOW: dict[str, tuple[Callable[[], nn.Module], int]] = {
 }
 LARGE = (
     "resnet50", "res2net", "googlenet", "dla34", "resnet18", "resnetv2", "shufflenet", "vgg11_bn",
-    "squeezenet1_1",
+    "squeezenet1_1", "resnet18, group norm",
 )  # fmt: skip
 
 
@@ -111,6 +115,10 @@ def settle(module: nn.Module, x: Tensor) -> nn.Module:
             if norm.affine:
                 nn.init.uniform_(norm.weight, 0.5, 1.5)
                 nn.init.normal_(norm.bias, 0, 0.2)
+        elif isinstance(norm, (nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm2d)):
+            assert norm.weight is not None
+            nn.init.uniform_(norm.weight, 0.5, 1.5)
+            nn.init.normal_(norm.bias, 0, 0.2)
         elif isinstance(norm, nn.Dropout):
             norm.p = 0.0
     with torch.no_grad():
@@ -159,8 +167,13 @@ def in_float(node: Node, artefact: Artefact, values: dict[str, Tensor]) -> Tenso
     if isinstance(node, Join):
         return functions.apply(node, torch.cat([values[name] for name in node.inputs], 1))
     x = values[node.input]
+    if isinstance(node, GroupNorm):
+        return functional.group_norm(x, node.groups, eps=node.eps)
     if isinstance(node, Pool) and node.kind == "max":
-        return functional.max_pool2d(x, node.kernel, node.stride, node.padding, 1, node.ceil)
+        how = (node.kernel, node.stride, node.padding, node.dilation)
+        return functional.max_pool2d(x, *how, node.ceil)
+    if isinstance(node, Pool) and node.out is not None:
+        return functional.adaptive_avg_pool2d(x, node.out)
     if isinstance(node, Pool):
         return functional.avg_pool2d(x, node.kernel, node.stride, node.padding, node.ceil, False)
     layer = artefact.layers[node.name]
@@ -267,6 +280,18 @@ def test_schemas_say_what_older_readers_do_not_know() -> None:
     assert schemas == {"resnet18": 1, "mobilenet_v2": 3, "densenet": 3, "squeezenet1_0": 3}
 
 
+@pytest.mark.parametrize(
+    "name", ["group norm", "dilated maximum", "uneven pool that a layer reads"]
+)
+def test_readers_before_schema_5_know_no_norms_dilated_or_uneven_pools(name: str) -> None:
+    module, x = Body(BODIES[name]), torch.randn(4, 3, 8, 8)
+    model = fold(settle(module, x), initial(module), (3, 8, 8))
+    artefact = quantize(model, "DNN_INT8", observe_ranges(model, x, "minmax"))
+    assert artefact.header.schema == 5
+    restored = files.from_bytes(files.to_bytes(artefact), "it")
+    assert restored.graph == artefact.graph
+
+
 def test_relu6_is_a_ceiling_and_its_range_does_not_exceed_it() -> None:
     _, model, x = prepared("mobilenet_v2")
     clipped = [conv for conv in model.graph.convs if conv.ceiling is not None]
@@ -293,6 +318,8 @@ class Body(nn.Module):
         self.second = nn.Conv2d(6, 6, 3, padding=1, bias=False)
         self.norm, self.norm_again = nn.BatchNorm2d(6), nn.BatchNorm2d(6, affine=False)
         self.image_norm = nn.BatchNorm2d(3)
+        self.groups = nn.GroupNorm(2, 6)
+        self.instances = nn.InstanceNorm2d(6, affine=True)
         self.head = nn.LazyLinear(CLASSES, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -366,6 +393,36 @@ BODIES: dict[str, Callable[[Tensor, Tensor, Body], Tensor]] = {
         torch.relu(y), 11
     ),
     "adaptive pool of a multiple": lambda y, x, m: functional.adaptive_avg_pool2d(y, (4, 2)),
+    "uneven pool that a layer reads": lambda y, x, m: m.second(
+        functional.adaptive_avg_pool2d(torch.relu(y), (3, 5))
+    ),
+    "uneven pool that is larger than its map": lambda y, x, m: torch.relu(
+        m.second(functional.adaptive_avg_pool2d(y, (11, 12)))
+    ),
+    "uneven pool, flattened and not": lambda y, x, m: (
+        lambda z: m.second(z).flatten(1) + z.flatten(1)
+    )(functional.adaptive_avg_pool2d(y, 3)),
+    "dilated maximum": lambda y, x, m: torch.relu(functional.max_pool2d(y, 2, 1, 0, (3, 2))),
+    "dilated maximum of a padded map": lambda y, x, m: m.second(
+        functional.max_pool2d(y, (3, 2), (1, 2), 1, 2)
+    ),
+    "dilated maximum that rounds up": lambda y, x, m: functional.max_pool2d(
+        torch.relu(y), 2, 2, 0, 2, ceil_mode=True
+    ),
+    "group norm": lambda y, x, m: torch.relu(m.groups(m.second(y))),
+    "group norm of what is not negative": lambda y, x, m: m.second(m.groups(torch.relu(y)) + y),
+    "group norm twice": lambda y, x, m: m.groups(m.second(torch.relu(m.groups(y)))),
+    "group norm without factors": lambda y, x, m: m.second(functional.group_norm(y, 3)),
+    "group norm with factors alone": lambda y, x, m: functional.group_norm(
+        m.second(y), 2, m.groups.weight
+    ),
+    "group norm with terms alone": lambda y, x, m: torch.relu(
+        functional.group_norm(y, 6, None, m.groups.bias)
+    ),
+    "instance norm": lambda y, x, m: torch.relu(m.instances(m.second(y))),
+    "layer norm of maps": lambda y, x, m: m.second(functional.layer_norm(y, (6, 8, 8))),
+    "layer norm of a flattened map": lambda y, x, m: functional.layer_norm(y.flatten(1), (384,)),
+    "batch norm of a group norm": lambda y, x, m: torch.relu(m.norm(m.groups(y))),
 }
 
 
@@ -382,6 +439,19 @@ def test_what_surrounds_an_operation_does_not_change_it(name: str) -> None:
     if native.unavailable() is None:
         found = build(artefact, 2, "portable", team=2).logits(x.numpy(), 0, 0, 1)
         assert torch.equal(torch.from_numpy(found), reference)
+
+
+def test_a_layer_norm_of_vectors_runs_in_int8() -> None:
+    torch.manual_seed(2)
+    layers = (nn.Linear(192, 24), nn.LayerNorm(24), nn.GELU(), nn.Linear(24, CLASSES))
+    module, x = nn.Sequential(nn.Flatten(), *layers), torch.randn(32, 3, 8, 8)
+    model = check(settle(module, x), x)
+    kinds = [type(node) for node in model.graph.nodes]
+    assert kinds == [Conv, GroupNorm, Conv, Join, Conv]
+    artefact = quantize(model, "DNN_INT8", observe_ranges(model, x, "minmax"))
+    logits = BACKENDS.get("reference").load(artefact, 1).logits(x, 0, range(1))[0]
+    expected = module(x).detach()
+    assert (logits - expected).square().mean() < 0.05**2 * expected.square().mean()
 
 
 FUNCTIONS: dict[str, nn.Module] = {
@@ -436,10 +506,20 @@ def test_groups_dilation_and_named_padding() -> None:
             "softplus softplus has beta 1 and threshold 2",
         ),
         (
+            nn.Sequential(nn.LayerNorm((3, 8, 8)), nn.Flatten(), nn.LazyLinear(2)),
+            "layer_norm is over .3, 8, 8. of .3, 8, 8. numbers, with factors for each of them",
+        ),
+        (Body(lambda y, x, m: functional.layer_norm(y, (8,))), "layer_norm is over .8. of"),
+        (Body(lambda y, x, m: functional.group_norm(y, 3, eps=0.0)), "group_norm has the eps 0"),
+        (
+            Body(lambda y, x, m: functional.group_norm(y.flatten(1), 6)),
+            "group_norm is over a flattened map",
+        ),
+        (
             nn.Sequential(
-                nn.AdaptiveAvgPool2d(3), nn.Conv2d(3, 2, 1), nn.Flatten(), nn.LazyLinear(2)
+                nn.InstanceNorm2d(3, track_running_stats=True), nn.Flatten(), nn.LazyLinear(2)
             ),
-            "makes 3x3 of 8x8, which does not divide evenly",
+            "instance_norm uses running statistics",
         ),
         (nn.Sequential(nn.RReLU(), nn.Flatten(), nn.LazyLinear(2)), "node rrelu"),
         (nn.Sequential(nn.Conv2d(3, 2, 1)), "conv2d is not a vector of logits but 2 maps of 8x8"),

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from sigmabench.harness.quantize.artefact import Artefact
 from sigmabench.harness.quantize.calibrate import Calibration, observe_ranges
 from sigmabench.harness.quantize.fold import FloatModel, fold
 from sigmabench.harness.quantize.graph import Join
-from sigmabench.harness.quantize.graph_check import MOST_PRODUCTS
+from sigmabench.harness.quantize.graph_check import MOST_PRODUCTS, _covers
 from sigmabench.harness.quantize.ptq import Options, quantize
 
 
@@ -57,6 +58,33 @@ def small(format: str, **options: Any) -> Artefact:
     return quantize(model, format, ranges, Options(**options))
 
 
+class Normed(nn.Module):
+    """A group norm, a dilated and an uneven pool."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(2, 4, 3, padding=1)
+        self.norm = nn.GroupNorm(2, 4)
+        self.side = nn.Conv2d(4, 4, 1)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = torch.relu(self.norm(self.stem(x)))
+        y = nn.functional.max_pool2d(y, 2, 1, 1, dilation=3)
+        y = self.side(nn.functional.adaptive_avg_pool2d(y, (3, 2)))
+        return self.head(y.mean((2, 3)))
+
+
+@lru_cache
+def normed(format: str) -> Artefact:
+    torch.manual_seed(0)
+    module = Normed().eval()
+    model = fold(module, moped(module, 0.1), (2, 6, 6))
+    return quantize(
+        model, format, observe_ranges(model, torch.randn(16, 2, 6, 6), "minmax"), Options()
+    )
+
+
 @lru_cache
 def divided(format: str) -> Artefact:
     module, x = settled("gated", 4)
@@ -74,11 +102,12 @@ def stored(name: str) -> bytes:
         "FP32": lambda: small("FP32"),
         "DNN_INT8": lambda: small("DNN_INT8"),
         "divided": lambda: divided("INT8_SIGMA4"),
+        "normed": lambda: normed("INT8_SIGMA4"),
     }
     return files.to_bytes(made[name]())
 
 
-KINDS = ("INT8", "codebook", "INT4", "BF16", "FP32", "DNN_INT8", "divided")
+KINDS = ("INT8", "codebook", "INT4", "BF16", "FP32", "DNN_INT8", "divided", "normed")
 
 
 def refused(data: bytes, *names: str) -> None:
@@ -126,7 +155,7 @@ def taken(value: Any, at: tuple[Any, ...]) -> Any:
 TOLD = ("workload", "workload_version", "posterior", "observer", "weight")
 
 
-@pytest.mark.parametrize("kind", ["codebook", "divided"])
+@pytest.mark.parametrize("kind", ["codebook", "divided", "normed"])
 def test_no_field_of_the_header_may_have_another_type(kind: str) -> None:
     header = header_of(stored(kind))
     for at in paths(header):
@@ -136,14 +165,14 @@ def test_no_field_of_the_header_may_have_another_type(kind: str) -> None:
         wrong = [[1], {"a": 1}] if isinstance(now, (str, int, float)) else [7, "text", -1.5]
         if not isinstance(now, (str, type(None))):
             wrong.append("text")
-        if not isinstance(now, bool) and at[-1] not in ("residual", "ceiling", "parameter"):
+        if not isinstance(now, bool) and at[-1] not in ("residual", "ceiling", "parameter", "out"):
             wrong.append(None)
         for new in wrong:
             changed = put(header, at, new)
             refused(forged(stored(kind), lambda h, to=changed: (h.clear(), h.update(to))))
 
 
-@pytest.mark.parametrize("kind", ["codebook", "divided"])
+@pytest.mark.parametrize("kind", ["codebook", "divided", "normed"])
 def test_no_name_or_size_of_the_header_may_be_another(kind: str) -> None:
     """Every text becomes a name that is nowhere, every whole number one more, and less than 0."""
     header = header_of(stored(kind))
@@ -161,7 +190,7 @@ def test_no_name_or_size_of_the_header_may_be_another(kind: str) -> None:
             refused(forged(stored(kind), lambda h, to=changed: (h.clear(), h.update(to))))
 
 
-@pytest.mark.parametrize("kind", ["codebook", "divided"])
+@pytest.mark.parametrize("kind", ["codebook", "divided", "normed"])
 def test_no_object_may_have_more_fields(kind: str) -> None:
     header = header_of(stored(kind))
     for at in [(), *paths(header)]:
@@ -315,6 +344,62 @@ def test_choices_that_there_are_not_are_refused(field: str, value: str) -> None:
 def test_float_formats_have_no_grid() -> None:
     refused(forged(stored("FP32"), lambda h: h.update(rounding="dithered")), "rounding")
     refused(forged(stored("codebook"), lambda h: h.update(granularity="-")), "granularity")
+
+
+def node(header: dict[str, Any], field: str) -> dict[str, Any]:
+    """The first node of a graph that has a field."""
+    return next(one for one in header["graph"]["nodes"] if field in one)
+
+
+@pytest.mark.parametrize(
+    ("field", "changes", "says"),
+    [
+        ("dilation", {"dilation": [8, 1]}, "does not fit its input"),
+        ("dilation", {"dilation": [0, 1]}, "out of range"),
+        ("dilation", {"dilation": [1 << 21, 1]}, "out of range"),
+        ("dilation", {"kind": "avg"}, "only a maximum can be"),
+        ("dilation", {"dilation": [7, 3]}, "has nothing but padding"),
+        ("dilation", {"out": [5, 5]}, "a window of its own"),
+        ("out", {"out": [3, 3]}, "makes (4, 3, 3)"),
+        ("out", {"out": [0, 2]}, "out of range"),
+        ("out", {"out": [1 << 21, 2]}, "out of range"),
+        ("out", {"kernel": [2, 1]}, "a window of its own"),
+        ("out", {"kind": "max"}, "a window of its own"),
+        ("out", {"ceil": True}, "a window of its own"),
+        ("eps", {"groups": 3}, "divides 4 channels by 3"),
+        ("eps", {"groups": 0}, "divides 4 channels by 0"),
+        ("eps", {"eps": 0.0}, "the eps 0.0"),
+        ("eps", {"eps": -1e-5}, "the eps -1e-05"),
+        ("eps", {"eps": 1e-40}, "the eps 1e-40"),
+        ("eps", {"eps": 1e39}, "the eps 1e+39"),
+    ],
+)
+def test_norms_and_pools_that_cannot_be_computed_are_refused(
+    field: str, changes: dict[str, Any], says: str
+) -> None:
+    refused(forged(stored("normed"), lambda h: node(h, field).update(changes)), says)
+
+
+def test_a_norm_keeps_its_inputs_shape_and_is_signed() -> None:
+    made = node(header_of(stored("normed")), "eps")["name"]
+
+    def change(**fields: Any) -> bytes:
+        return forged(stored("normed"), lambda h: h["graph"]["activations"][made].update(fields))
+
+    refused(change(signed=False), "has mean 0, and is unsigned")
+    refused(change(shape=[4, 6, 5]), "makes (4, 6, 6), not (4, 6, 5)")
+
+
+def test_windows_that_reach_the_map_are_those_of_brute_force() -> None:
+    for kernel, stride, dilation, length in product(range(1, 6), (1, 2), range(1, 7), range(1, 9)):
+        for padding in range(kernel // 2 + 1):
+            reach = (kernel - 1) * dilation + 1
+            if length + 2 * padding < reach:
+                continue
+            firsts = range(-padding, length + padding - reach + 1, stride)
+            taps = [{first + k * dilation for k in range(kernel)} for first in firsts]
+            expected = all(any(0 <= at < length for at in window) for window in taps)
+            assert _covers(kernel, stride, padding, dilation, length) == expected
 
 
 def step(header: dict[str, Any], target: str) -> dict[str, Any]:

@@ -285,11 +285,13 @@ BODIES: dict[str, Callable[[Tensor, Body], Tensor]] = {
     "chain behind": lambda y, m: torch.relu(m.second(torch.relu(m.second(y * y)))[:, :, ::2]),
     "upsampled": lambda y, m: m.second(functional.interpolate(y, scale_factor=2, mode="nearest")),
     "bilinear": lambda y, m: functional.interpolate(y, (11, 13), mode="bilinear"),
-    "group norm": lambda y, m: functional.group_norm(y, 3),
+    "layer norm over channels": lambda y, m: functional.layer_norm(
+        y.permute(0, 2, 3, 1), (6,)
+    ).permute(0, 3, 1, 2),
     "a number": lambda y, m: 1 - y,
     "rows side by side": lambda y, m: torch.cat([y, y], 2),
     "average that rounds up": lambda y, m: functional.avg_pool2d(y, 3, 2, 1, ceil_mode=True),
-    "uneven adaptive pool": lambda y, m: m.second(functional.adaptive_avg_pool2d(y, 3)),
+    "adaptive maximum": lambda y, m: m.second(functional.adaptive_max_pool2d(y, 3)),
     "windows added up": lambda y, m: functional.fold(
         functional.unfold(y, 3, padding=1), (8, 8), 3, padding=1
     ),

@@ -91,7 +91,7 @@ def test_linear_layer_of_a_map_is_a_convolution_that_covers_it():
             nn.Sequential(nn.Conv2d(1, 2, 3), nn.LogSigmoid(), nn.Flatten(), nn.Linear(18, 2)),
             "node log_sigmoid",
         ),
-        (nn.Sequential(nn.GroupNorm(1, 1), nn.Flatten(), nn.Linear(25, 2)), "node group_norm"),
+        (nn.Sequential(nn.Softmax2d(), nn.Flatten(), nn.Linear(25, 2)), "node softmax"),
         (nn.Sequential(nn.Hardtanh(), nn.Flatten(), nn.Linear(25, 2)), "hardtanh clamps"),
     ],
 )
