@@ -54,10 +54,10 @@ def trace(module: nn.Module, input_shape: tuple[int, int, int]) -> Traced:
     """Capture a module.
 
     Args:
-        module: an image classifier of convolutions, linear layers, batch norm, functions of one
-            number (ReLU and its like), pooling, sums, concatenation of channels, shortcuts that
-            take every k-th pixel and pad with zero channels, flatten and dropout. It is put into
-            evaluation mode.
+        module: an image classifier of convolutions, linear layers, batch, group and instance norm,
+            functions of one number (ReLU and its like), pooling, sums, concatenation of channels,
+            shortcuts that take every k-th pixel and pad with zero channels, flatten and dropout. It
+            is put into evaluation mode.
         input_shape: (C, H, W) of one image.
 
     Raises:

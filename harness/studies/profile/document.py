@@ -39,7 +39,8 @@ def short_kernel(step: Step) -> str:
     """`brgconv amx`, `own amx` for kernels of this project, with a `*` where the weights take a way
     round; for other operations, what they are."""
     if not step.kernel:
-        return {"max": "max pool", "avg": "average pool"}.get(step.operation, step.operation)
+        named = {"max": "max pool", "avg": "average pool", "group_norm": "group norm"}
+        return named.get(step.operation, step.operation)
     family, _, isa = step.kernel.partition(":")
     family = {"sigmabench": "own", "brgconv_1x1": "brg 1x1"}.get(family, family)
     for prefix in _PREFIXES:
