@@ -222,11 +222,39 @@ def test_logits_do_not_depend_on_threads(name: str, format: str) -> None:
     np.testing.assert_allclose(split[0], whole[0], rtol=0, atol=bound)
 
 
+def pooled(pool: Pool, channels: int, format: str) -> tuple[torch.Tensor, np.ndarray]:
+    """What a pool is given, and what it makes of it: behind it is a layer that is the identity."""
+    shape = (channels, *pool.size((7, 5)))
+    size = int(np.prod(shape))
+    fc = Conv("fc", "p", (size, *shape), "w")
+    maps = {"x": (channels, 7, 5), "p": shape, "fc": (size, 1, 1)}
+    graph = Graph("x", "fc", (pool, fc), {k: Activation(v) for k, v in maps.items()})
+    model = artefact(graph, format, sampled=False)
+    layer = model.layers["fc"]
+    layer.mean[:] = np.eye(size, dtype=np.float32).reshape(size, *shape)
+    layer.bias[:] = 0
+    x = images(graph, 3)
+    logits = build(model, 1).logits(x, 0, 0, 1)[0].reshape(3, *shape)
+    return torch.from_numpy(rounded(x, format)), logits
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("channels", [1, 20])
+def test_dilated_and_uneven_pools_are_pytorchs(channels: int, format: str) -> None:
+    for how in (((2, 2), (1, 1), (0, 0), (2, 3)), ((3, 3), (1, 3), (1, 0), (3, 2))):
+        x, found = pooled(Pool("p", "x", "max", *how[:3], dilation=how[3]), channels, format)
+        np.testing.assert_array_equal(found, torch.nn.functional.max_pool2d(x, *how).numpy())
+    for out in ((2, 4), (7, 1), (9, 8)):
+        x, found = pooled(Pool("p", "x", "avg", (1, 1), (1, 1), out=out), channels, format)
+        expected = torch.nn.functional.adaptive_avg_pool2d(x.double(), out).numpy()
+        atol = 16 * EPSILON["FP32"]
+        np.testing.assert_allclose(found, expected, rtol=2 * EPSILON[format], atol=atol)
+
+
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("channels", [1, 3, 6, 16, 20])
 @pytest.mark.parametrize("kind", ["max", "avg"])
 def test_pools_are_pytorchs(kind: str, channels: int, format: str) -> None:
-    """Behind the pool, a linear layer that is the identity."""
     for kernel, stride, padding in [
         ((2, 2), (2, 2), (0, 0)),
         ((3, 3), (2, 2), (1, 1)),
@@ -234,20 +262,7 @@ def test_pools_are_pytorchs(kind: str, channels: int, format: str) -> None:
         ((7, 5), (1, 1), (0, 0)),
         ((2, 3), (3, 1), (1, 1)),
     ]:
-        height, width = (out_size((7, 5)[k], kernel[k], stride[k], padding[k], 1) for k in range(2))
-        shape = (channels, height, width)
-        size = channels * height * width
-        pool = Pool("p", "x", kind, kernel, stride, padding)
-        fc = Conv("fc", "p", (size, *shape), "w")
-        maps = {"x": (channels, 7, 5), "p": shape, "fc": (size, 1, 1)}
-        graph = Graph("x", "fc", (pool, fc), {k: Activation(v) for k, v in maps.items()})
-        model = artefact(graph, format, sampled=False)
-        layer = model.layers["fc"]
-        layer.mean[:] = np.eye(size, dtype=np.float32).reshape(size, *shape)
-        layer.bias[:] = 0
-        x = images(graph, 3)
-        logits = build(model, 1).logits(x, 0, 0, 1)[0].reshape(3, *shape)
-        inner = torch.from_numpy(rounded(x, format))
+        inner, logits = pooled(Pool("p", "x", kind, kernel, stride, padding), channels, format)
         if kind == "max":
             expected = torch.nn.functional.max_pool2d(inner, kernel, stride, padding).numpy()
             np.testing.assert_array_equal(logits, expected)
