@@ -135,6 +135,7 @@ def _group_norm(norm: GroupNorm, x: Bounded, half: float) -> Bounded:
     shape = (len(x.value), norm.groups, -1)
     value, error = (one.double().expand(x.value.shape).reshape(shape) for one in (x.value, x.error))
     n = value.shape[2]
+    Bounded(n * (value.abs() + error).square(), torch.zeros(()))  # what float32 adds up
     spread = (value.var(2, correction=0, keepdim=True) + norm.eps).sqrt()
     y = (value - value.mean(2, keepdim=True)) / spread
     together = error.square().sum(2, keepdim=True).sqrt()

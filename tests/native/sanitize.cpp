@@ -286,14 +286,31 @@ Network normed_network(std::int64_t size) {
     return network;
 }
 
+// Refused by the number of the image, after all threads have come through.
+void check_not_finite(const Network& network, std::int64_t batch, std::vector<float> x) {
+    Program program(network, some_tables(), Engine::automatic, best_path(), 2, 0);
+    std::vector<float> logits(static_cast<std::size_t>(batch * 6));
+    for (const float value :
+         {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+        x[0] = value;
+        bool refused = false;
+        try {
+            program.logits(x.data(), batch, 9, 4, 1, logits.data());
+        } catch (const NotFinite&) {
+            refused = true;
+        }
+        require(refused, "an image that is not finite was computed");
+    }
+}
+
 void check_program(const Network& network, std::int64_t batch, int repeats) {
     const AliasTables tables = some_tables();
     const std::int64_t passes = 3;
     std::vector<float> x(static_cast<std::size_t>(batch * network.at(network.input).image.size()));
     for (float& value : x) value = static_cast<float>(uniform(-3000, 3000)) / 1000.f;
-    x[0] = std::numeric_limits<float>::quiet_NaN();
-    x[1] = std::numeric_limits<float>::infinity();
-    x[2] = -3e38f;
+    x[0] = 3e38f;
+    x[1] = -3e38f;
+    check_not_finite(network, batch, x);
     std::vector<float> expected;
     for (const auto& [threads, team] :
          {std::pair{1, 1}, {2, 1}, {2, 2}, {3, 3}, {4, 2}, {4, 4}, {4, 0}}) {
