@@ -28,7 +28,7 @@ FLOAT_BYTES = 4
 
 
 @contextmanager
-def _torch_threads(count: int) -> Iterator[None]:
+def torch_threads(count: int) -> Iterator[None]:
     """PyTorch's operators have so many threads while it lasts."""
     before = torch.get_num_threads()
     if count != before:  # it would empty oneDNN's cache
@@ -84,7 +84,7 @@ class DividedPredictor:
         x = check_call(x, self.artefact.graph, seed, passes)
         self.need.check(len(x), len(passes))
         check_finite(x)
-        with torch.no_grad(), _torch_threads(self.threads):
+        with torch.no_grad(), torch_threads(self.threads):
             return torch.stack([self._pass(x, seed, mc) for mc in passes])
 
     def _pass(self, x: Tensor, seed: int, mc: int) -> Tensor:

@@ -20,7 +20,7 @@ Nonlinear Models", International Economic Review 40, 1999).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,6 +76,12 @@ class Derivatives:
     slope: F64
     curvature: F64
 
+    @staticmethod
+    def cat(parts: Sequence[Derivatives]) -> Derivatives:
+        """Of the images of all parts."""
+        names = ("nll", "slope", "curvature")
+        return Derivatives(*(np.concatenate([getattr(one, n) for one in parts]) for n in names))
+
 
 @dataclass(frozen=True, eq=False)
 class VectorScaling:
@@ -127,13 +133,24 @@ def fit_temperature(logits: Tensor, labels: Tensor, forms: Sequence[str] = FORMS
 
 
 def _fitted(logits: Tensor, labels: Tensor, form: str) -> Temperature:
-    from scipy.optimize import minimize_scalar
-
     given = _given(logits, form)
-    index = labels.long()[:, None]
+    return minimised(lambda log_tau: mean_nll(given * math.exp(-log_tau), labels), form, labels)
 
-    def nll(log_tau: float) -> float:
-        return -float(_averaged(given * math.exp(-log_tau)).gather(1, index).mean())
+
+def mean_nll(logits: Tensor, labels: Tensor) -> float:
+    """Of the average of passes [T, N, C], nats."""
+    return -float(_averaged(logits).gather(1, labels.long()[:, None]).mean())
+
+
+def minimised(nll: Callable[[float], float], form: str, labels: Tensor) -> Temperature:
+    """The temperature of the lowest NLL.
+
+    Args:
+        nll: log τ to the mean NLL of all images, nats.
+        form: where it is applied.
+        labels: of the images.
+    """
+    from scipy.optimize import minimize_scalar
 
     end = math.log(MOST)
     best = minimize_scalar(nll, bounds=(-end, end), method="bounded", options={"xatol": TOLERANCE})
