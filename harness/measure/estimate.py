@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ..predict.loop import batch_of
 from .clock import MIN_SAMPLES, expected_seconds, of_each_process, passes_per_query
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..backends.base import Passes, Predictor
     from ..data.splits import Split
     from ..quantize.artefact import Artefact
@@ -49,8 +51,13 @@ def run_seconds(
 
 def image_pass_seconds(split: Split, predictor: Passes, seed: int, images: int) -> float:
     """Seconds of one pass on one image of so many at a time."""
-    x = split.batch(slice(0, images))
-    predictor.logits(x, seed, range(1))  # plans and buffers are made here
+    return seconds_of(lambda x: predictor.logits(x, seed, range(1)), split.limit(images))
+
+
+def seconds_of(call: Callable[[Tensor], object], images: Split) -> float:
+    """Seconds for each of some images that are given at once."""
+    x = images.batch(slice(None))
+    call(x)  # plans and buffers are made here
     start = time.perf_counter()
-    predictor.logits(x, seed, range(1))
+    call(x)
     return (time.perf_counter() - start) / len(x)

@@ -1,7 +1,8 @@
 """A method of stating uncertainty: what its networks are, and how a format of it predicts.
 
-Every method gives logits of T passes: draws of a posterior, members of an ensemble, or one pass of
-one network. What is made of them is the same for all (`predict.predicted`).
+A method gives logits of T passes: draws of a posterior, members of an ensemble, or one pass of one
+network; or, without passes, the law of the logits. What is made of either is the same for all
+(`predict.logit_law`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from ..core.registry import Registry
 
 if TYPE_CHECKING:
     from ..backends.base import Passes
+    from ..predict.logit_law import Summarizer
     from ..workload.plan import Plan
     from ..workload.prepare import Prepared
 
@@ -26,14 +28,15 @@ class LoadedMethod:
     """A method in one format, ready to predict.
 
     Attributes:
-        passes: give logits; pass t of a seed is the same whatever else is asked for.
+        passes: give logits, pass t of a seed the same whatever else is asked for; or, of a method
+            without passes, the law of the logits.
         backend: what computes it.
         artefacts: SHA-256 of each network as it is computed.
         file_bytes: of all of them.
         batch: images that it is given at a time.
     """
 
-    passes: Passes
+    passes: Passes | Summarizer
     backend: str
     artefacts: tuple[str, ...]
     file_bytes: int
@@ -82,6 +85,7 @@ METHODS: Registry[Method] = Registry(
         "mean-field": "sigmabench.harness.methods.single:MEAN_FIELD",
         "mean": "sigmabench.harness.methods.single:MEAN",
         "deterministic": "sigmabench.harness.methods.ensemble:DETERMINISTIC",
+        "analytic": "sigmabench.harness.methods.propagated:ANALYTIC",
         "augment": "sigmabench.harness.methods.views:AUGMENT",
         "ensemble": "sigmabench.harness.methods.ensemble:ENSEMBLE",
         "ensemble-equal-2": "sigmabench.harness.methods.ensemble:EQUAL_2",

@@ -13,11 +13,14 @@ import pytest
 import torch
 from click.testing import CliRunner
 from studied import studied
+from torch import nn
 
 from sigmabench.harness.cli.main import main
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.methods.method import METHODS
+from sigmabench.harness.methods.propagated import ANALYTIC
 from sigmabench.harness.metrics.metric import score
+from sigmabench.harness.predict.analytic import AnalyticPredictor
 from sigmabench.harness.predict.loop import evaluate
 from sigmabench.harness.predict.temperature import Temperature, derivatives, tempered
 from sigmabench.harness.records.methods_record import METHOD_RECORDS, MethodRecord
@@ -66,6 +69,7 @@ def test_every_method_in_every_format_it_has_on_every_condition(
     formats = {
         MEAN_FIELD: ("FP32", "INT8", "INT8_SIGMA1"),
         MEAN: ("FP32", "INT8"),
+        ANALYTIC.name: ("FP32",),
         "augment": ("FP32", "INT8"),
     }
     assert asked == [
@@ -75,7 +79,7 @@ def test_every_method_in_every_format_it_has_on_every_condition(
         for severity in (0, 3)
     ]
     for one in records:
-        clean, drawn = not one.subject.severity, one.subject.method != MEAN
+        clean, drawn = not one.subject.severity, one.subject.method not in (MEAN, ANALYTIC.name)
         assert one.subject.mc == ((1, 3) if drawn else (1,))
         assert one.subject.seeds == (2 if drawn and clean else 1)
         assert one.body.images == (60 if clean else 40)
@@ -119,6 +123,43 @@ def test_temperatures_are_of_validation_images_alone(records: list[MethodRecord]
     assert shifted.body.temperatures == found.body.temperatures
 
 
+def test_the_analytic_pass_is_scored_as_it_predicts(records: list[MethodRecord]) -> None:
+    prepared = prepare(planned().base)
+    validation, test = prepared.splits.validation.limit(50), prepared.splits.test.limit(60)
+    predictor = AnalyticPredictor(prepared.model)
+    found = of(records, ANALYTIC.name, "FP32", 0)
+    plain = predictor.summary(test.batch(slice(None)))
+    assert {name: each[0][0] for name, each in found.body.scores.items()} == pytest.approx(
+        score(plain, test.labels), rel=1e-5
+    )
+    np.testing.assert_allclose(
+        found.each("mutual_information")[0], plain.mutual_information, rtol=1e-3, atol=1e-7
+    )
+    ((fitted,),) = found.body.temperatures
+    expected = predictor.law(validation.batch(slice(None))).fit(validation.labels)
+    assert (fitted.tau, fitted.form) == (pytest.approx(expected.tau, rel=1e-3), "passes")
+    at = Temperature(fitted.tau, fitted.form, 0.0, 0.0, 50)
+    warm = predictor.law(test.batch(slice(None))).summary(1, at)
+    assert found.score("nll", 1, tempered=True) == pytest.approx(
+        float(warm.nll(test.labels).mean())
+    )
+    assert found.body.without_vector == "it is fitted to one pass of the mean network alone"
+
+
+def test_the_analytic_pass_says_what_it_has_no_moments_for() -> None:
+    base = planned().base
+    assert ANALYTIC.without(base, "FP32") is None
+    assert ANALYTIC.without(base, "INT8") == "means and variances are propagated in float32 alone"
+
+    def other() -> nn.Module:
+        return nn.Sequential(base.workload.model(), nn.Linear(10, 10), nn.GELU(), nn.Linear(10, 10))
+
+    asked = replace(base, workload=replace(base.workload, model=other))
+    reason = ANALYTIC.without(asked, "FP32")
+    assert reason is not None
+    assert reason.startswith("there is no mean and variance for gelu (node ")
+
+
 def test_what_is_stored_is_not_scored_again(
     records: list[MethodRecord], results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,7 +188,7 @@ def test_methods_are_compared_with_the_mean_network_of_their_arithmetic(
     (found,) = analyse.analyse(records, planned())
     assert [(one.record.subject.method, one.record.subject.format) for one in found.compared] == [
         (MEAN_FIELD, "FP32"), (MEAN_FIELD, "INT8"), (MEAN_FIELD, "INT8_SIGMA1"),
-        ("augment", "FP32"), ("augment", "INT8"),
+        (ANALYTIC.name, "FP32"), ("augment", "FP32"), ("augment", "INT8"),
     ]  # fmt: skip
     for one in found.compared:
         assert one.reference.subject.method == MEAN

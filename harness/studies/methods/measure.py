@@ -15,19 +15,14 @@ from ...core.words import plural
 from ...corruptions.copies import shifted
 from ...data.outside import OOD, ood_split
 from ...machine.memory_limit import require
-from ...measure.estimate import image_pass_seconds
+from ...measure.estimate import seconds_of
 from ...methods.method import METHODS, LoadedMethod
 from ...metrics.metric import score
+from ...predict.logit_law import LogitLaw, LogitsOfPasses, Summarizer
 from ...predict.loop import PASSES as AT_ONCE
 from ...predict.loop import batches, summarise
 from ...predict.predicted import Summary
-from ...predict.temperature import (
-    Temperature,
-    derivatives,
-    fit_temperature,
-    fit_vector_scaling,
-    tempered,
-)
+from ...predict.temperature import Temperature, fit_vector_scaling
 from ...records.methods_record import FIT, TEMPERED, Fitted, MethodBody, MethodSubject
 from ...workload.cell import MEAN
 from ...workload.prepare import Prepared, prepare
@@ -61,12 +56,12 @@ class Fit:
     Attributes:
         images: the validation images.
         temperatures: of each draw, one for each T.
-        logits: of each draw, [T, M, C] of the largest T.
+        laws: of each draw.
     """
 
     images: Split
     temperatures: Sequence[Sequence[Temperature]]
-    logits: Sequence[Tensor]
+    laws: Sequence[LogitLaw]
 
 
 class MethodsMeasurer:
@@ -105,12 +100,16 @@ class MethodsMeasurer:
             images = draws * len(self.validation)
             images += sum(one.seeds * self._count(one) for one in task.subjects)
             self.total += images
-            loaded, first = self._load(task.subjects[0]), task.subjects[0]
-            size = min(loaded.batch, MEASURED_IMAGES)
-            each = image_pass_seconds(self.validation, loaded.passes, first.seed, size)
-            seconds += images * first.mc[-1] * each
+            seconds += images * self._seconds(task.subjects[0])
         count = sum(len(task.subjects) for task in tasks)
         warn_if_long(self.report, f"Scoring {plural(count, 'subject')}", seconds)
+
+    def _seconds(self, subject: MethodSubject) -> float:
+        """For an image."""
+        loaded = self._load(subject)
+        images = self.validation.limit(min(loaded.batch, MEASURED_IMAGES))
+        each = seconds_of(lambda x: self._part(loaded, subject, x, subject.seed, 1), images)
+        return subject.mc[-1] * each
 
     def _count(self, subject: MethodSubject) -> int:
         there = len(self.prepared.splits.scored(subject.split))
@@ -121,30 +120,39 @@ class MethodsMeasurer:
         return method.load(self.prepared, subject.format, self.plan.base.threads)
 
     def _fit(self, loaded: LoadedMethod, subject: MethodSubject, draws: int) -> Fit:
-        logits = [
-            self._logits(loaded, subject, self.validation, subject.seed + draw)
+        laws = [
+            self._law(loaded, subject, self.validation, subject.seed + draw)
             for draw in range(draws)
         ]
         labels = self.validation.labels
-        temperatures = [[fit_temperature(each[:T], labels) for T in subject.mc] for each in logits]
-        return Fit(self.validation, temperatures, logits)
+        temperatures = [[law.fit(labels, T) for T in subject.mc] for law in laws]
+        return Fit(self.validation, temperatures, laws)
 
-    def _logits(
+    def _law(
         self, loaded: LoadedMethod, subject: MethodSubject, images: Split, seed: int
-    ) -> Tensor:
-        """[T, N, C] float32 of the largest T."""
+    ) -> LogitLaw:
+        """What is predicted of a split; of the largest T, where there are passes."""
         passes = subject.mc[-1]
         require("Logits of all passes", 16 * passes * len(images) * len(self._classes()))
-        parts = []
+        parts: list[Any] = []
         for index in batches(images, loaded.batch):
             x = images.batch(index)
-            each = [
-                loaded.passes.logits(x, seed, range(start, min(start + AT_ONCE, passes)))
-                for start in range(0, passes, AT_ONCE)
-            ]
-            parts.append(torch.cat(each))
+            parts.append(self._part(loaded, subject, x, seed, passes))
             self._advance(subject, len(x))
-        return torch.cat(parts, dim=1)
+        law: LogitLaw = parts[0].cat(parts)
+        return law
+
+    def _part(
+        self, loaded: LoadedMethod, subject: MethodSubject, x: Tensor, seed: int, passes: int
+    ) -> LogitLaw:
+        if isinstance(loaded.passes, Summarizer):
+            return loaded.passes.law(x)
+        each = [
+            loaded.passes.logits(x, seed, range(start, min(start + AT_ONCE, passes)))
+            for start in range(0, passes, AT_ONCE)
+        ]
+        fixed = subject.mc == (1,) and not METHODS.get(subject.method).draws
+        return LogitsOfPasses(torch.cat(each), fixed)
 
     def _classes(self) -> range:
         return range(
@@ -175,8 +183,7 @@ class MethodsMeasurer:
         images = self._images(subject, condition)
         labels = None if condition.corruption.startswith(OOD) else images.labels
         draws = [
-            self._logits(loaded, subject, images, subject.seed + draw)
-            for draw in range(subject.seeds)
+            self._law(loaded, subject, images, subject.seed + draw) for draw in range(subject.seeds)
         ]
         plain, warm = self._summaries(subject, draws, fit)
         vector, without = self._vector(subject, draws[0], labels, fit)
@@ -208,45 +215,46 @@ class MethodsMeasurer:
         return Measured(subject, body, arrays=arrays)
 
     def _summaries(
-        self, subject: MethodSubject, draws: Sequence[Tensor], fit: Fit
+        self, subject: MethodSubject, draws: Sequence[LogitLaw], fit: Fit
     ) -> tuple[list[list[Summary]], list[list[Summary]]]:
         """By draw and T: as it is, and with the temperature."""
-        fixed = subject.mc == (1,) and not METHODS.get(subject.method).draws
-        plain = [[summarise(logits[:T], fixed) for T in subject.mc] for logits in draws]
+        plain = [[law.summary(T) for T in subject.mc] for law in draws]
         warm = [
-            [tempered(logits[:T], one, fixed) for T, one in zip(subject.mc, each, strict=True)]
-            for logits, each in zip(draws, fit.temperatures, strict=False)
+            [law.summary(T, one) for T, one in zip(subject.mc, each, strict=True)]
+            for law, each in zip(draws, fit.temperatures, strict=False)
         ]
         return plain, warm
 
     def _vector(
-        self, subject: MethodSubject, logits: Tensor, labels: Tensor | None, fit: Fit
+        self, subject: MethodSubject, law: LogitLaw, labels: Tensor | None, fit: Fit
     ) -> tuple[dict[str, float | None], str]:
         """Scores of one pass of the mean network with vector scaling."""
-        if subject.method != MEAN or labels is None:
-            return (
-                {},
-                "" if labels is None else "it is fitted to one pass of the mean network alone",
-            )
+        fitted = fit.laws[0]
+        if labels is None:
+            return {}, ""
+        if subject.method != MEAN or not (
+            isinstance(law, LogitsOfPasses) and isinstance(fitted, LogitsOfPasses)
+        ):
+            return {}, "it is fitted to one pass of the mean network alone"
         try:
-            found = fit_vector_scaling(fit.logits[0][0], fit.images.labels)
+            found = fit_vector_scaling(fitted.logits[0], fit.images.labels)
         except UserError as reason:
             return {}, first_line(reason)
-        return score(summarise(found.applied(logits), True), labels), ""
+        return score(summarise(found.applied(law.logits), True), labels), ""
 
     def _derivatives(
-        self, draws: Sequence[Tensor], labels: Tensor, fit: Fit
+        self, draws: Sequence[LogitLaw], labels: Tensor, fit: Fit
     ) -> dict[str, NDArray[Any]]:
         """Of the largest T: how NLL of both kinds of images changes with the temperature."""
         found: dict[str, NDArray[Any]] = {}
         last = [each[-1] for each in fit.temperatures]
-        for start, logits, those in (
+        for start, laws, those in (
             (TEMPERED, draws, labels),
-            (FIT, fit.logits[: len(draws)], fit.images.labels),
+            (FIT, fit.laws[: len(draws)], fit.images.labels),
         ):
             each = [
-                derivatives(one, those, temperature)
-                for one, temperature in zip(logits, last, strict=False)
+                law.derivatives(those, temperature)
+                for law, temperature in zip(laws, last, strict=False)
             ]
             found[f"{start}nll"] = _stacked([one.nll for one in each])
             found[f"{start}slope"] = _stacked([one.slope for one in each])
