@@ -43,6 +43,13 @@ class LoadedMethod:
     batch: int
 
 
+@dataclass(frozen=True, eq=False)
+class LoadedPasses(LoadedMethod):
+    """One that gives logits of passes."""
+
+    passes: Passes
+
+
 class Method(Protocol):
     """One way to state uncertainty.
 

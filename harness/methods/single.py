@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..core.formats import FORMATS
 from ..workload import cell
-from .method import LoadedMethod
+from .method import LoadedPasses
 
 if TYPE_CHECKING:
     from ..workload.plan import Plan
@@ -25,7 +25,7 @@ def draws_nothing(format: str) -> str | None:
     return "it draws no weights, so there is no σ to put into fewer bits"
 
 
-def loaded(part: NetworkPart, format: str, threads: int, *, draws: bool) -> LoadedMethod:
+def loaded(part: NetworkPart, format: str, threads: int, *, draws: bool) -> LoadedPasses:
     """One network in one format.
 
     Args:
@@ -45,7 +45,7 @@ def loaded(part: NetworkPart, format: str, threads: int, *, draws: bool) -> Load
     backend = part.plan.backend_of(chosen)
     predictor = BACKENDS.get(backend).load(made, threads)
     digest, stored = artefact_hash(made), size(made).file_bytes
-    return LoadedMethod(predictor, backend, (digest,), stored, batch_of(made.graph))
+    return LoadedPasses(predictor, backend, (digest,), stored, batch_of(made.graph))
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class OfPosterior:
         """See `Method`."""
         return tuple(sorted(mc)) if self.draws else (1,)
 
-    def load(self, prepared: Prepared, format: str, threads: int) -> LoadedMethod:
+    def load(self, prepared: Prepared, format: str, threads: int) -> LoadedPasses:
         """See `Method`."""
         return loaded(prepared.bayesian, format, threads, draws=self.draws)
 

@@ -28,7 +28,7 @@ from ..quantize.floats import computes
 from ..quantize.fold import FloatModel
 from ..quantize.forward import covers_input
 from ..quantize.functions import parameter
-from ..quantize.graph import Conv, Graph, Join, Pool
+from ..quantize.graph import Conv, Graph, GroupNorm, Join, Pool
 from . import moments
 from .moments import FUNCTION_MOMENTS, Moments, WeightMoments, convolve
 
@@ -66,6 +66,7 @@ class MomentNetwork:
                 "that operation in the module."
             )
         self.graph = model.graph
+        self.nodes = [node for node in model.graph.nodes if not isinstance(node, GroupNorm)]
         self.convs = {conv.name: conv for conv in model.graph.convs}
         self.weights = {name: WeightMoments.of(layer) for name, layer in model.layers.items()}
         self.certain = not any(
@@ -81,7 +82,7 @@ class MomentNetwork:
         """
         values = {self.graph.input: Moments(x, torch.zeros_like(x))}
         layers: dict[str, tuple[Moments, Tensor]] = {}
-        for node in self.graph.nodes:
+        for node in self.nodes:
             if isinstance(node, Pool):
                 made = moments.pooled(node, values[node.input])
             elif isinstance(node, Join):
@@ -127,9 +128,10 @@ def without_moments(graph: Graph) -> str | None:
     steps = [step for step in graph.operations if computes(step)] or graph.operations
     found = [(step.name, step.target) for step in steps]
     found += [
-        (node.name, node.function)
+        (node.name, node.function if isinstance(node, Join) else node.op)
         for node in graph.nodes
-        if isinstance(node, Join) and node.function not in FUNCTION_MOMENTS
+        if isinstance(node, GroupNorm)
+        or (isinstance(node, Join) and node.function not in FUNCTION_MOMENTS)
     ]
     return f"no mean and variance for {found[0][1]} (node {found[0][0]})" if found else None
 

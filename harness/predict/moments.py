@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..quantize import forward
 from ..quantize.fold import FloatLayer
 from ..quantize.forward import covers_input
 from ..quantize.graph import Conv, Pool
@@ -153,17 +154,22 @@ def pooled(pool: Pool, x: Moments) -> Moments:
     pixels were independent: Var[y] = Σ Var[x] / n².
     """
     if pool.kind == "max":
-        mean, index = functional.max_pool2d(
-            x.mean, pool.kernel, pool.stride, pool.padding, 1, pool.ceil, return_indices=True
-        )
+        size = pool.kernel, pool.stride, pool.padding, pool.dilation, pool.ceil
+        mean, index = functional.max_pool2d(x.mean, *size, return_indices=True)
         return Moments(mean, x.var.flatten(2).gather(2, index.flatten(2)).view_as(mean))
+    return Moments(forward.pooled(pool, x.mean), forward.pooled(pool, x.var) / _pixels(pool, x.var))
 
-    def total(one: Tensor) -> Tensor:
-        size = pool.kernel, pool.stride, pool.padding, pool.ceil
-        return functional.avg_pool2d(one, *size, divisor_override=1)
 
-    pixels = total(torch.ones_like(x.var[:1, :1]))
-    return Moments(total(x.mean) / pixels, total(x.var) / pixels.square())
+def _pixels(pool: Pool, x: Tensor) -> Tensor:
+    """How many pixels each window of an average counts, [..., H', W'], of x [N, C, H, W]."""
+    if pool.out is None:
+        ones, size = torch.ones_like(x[:1, :1]), (pool.kernel, pool.stride, pool.padding, pool.ceil)
+        return functional.avg_pool2d(ones, *size, divisor_override=1)
+    rows, columns = (
+        torch.tensor([-(-(i + 1) * before // after) - i * before // after for i in range(after)])
+        for before, after in zip(x.shape[2:], pool.out, strict=True)
+    )
+    return rows[:, None] * columns
 
 
 def _standard(x: Tensor, s: Tensor) -> Tensor:

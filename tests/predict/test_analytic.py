@@ -30,7 +30,7 @@ from sigmabench.harness.predict.predicted import Summary
 from sigmabench.harness.predict.temperature import Temperature
 from sigmabench.harness.quantize.fold import FloatModel, fold, mean_weights
 from sigmabench.harness.quantize.forward import forward
-from sigmabench.harness.quantize.graph import Join
+from sigmabench.harness.quantize.graph import Conv
 from sigmabench.harness.quantize.ptq import quantize
 
 SHAPE = (1, 6, 6)
@@ -358,13 +358,18 @@ def small(*middle: nn.Module) -> nn.Module:
 
 
 @pytest.mark.parametrize(
-    ("middle", "operation"), [(nn.Hardswish(), "hardswish"), (nn.Sigmoid(), "sigmoid")]
+    ("middle", "operation"),
+    [
+        (nn.Hardswish(), "hardswish"),
+        (nn.Sigmoid(), "sigmoid"),
+        (nn.GroupNorm(2, 4), "group_norm"),
+    ],
 )
 def test_an_operation_without_moments_is_named(middle: nn.Module, operation: str) -> None:
     module = small(middle)
-    model = fold(module, initial(module), SHAPE)
-    (join,) = (node for node in model.graph.nodes if isinstance(node, Join))
-    told = rf"has no mean and variance for {operation} \(node {join.name}\); predict with Monte"
+    model = fold(module, initial(module, bayesian=["0.weight", "3.weight"]), SHAPE)
+    (other,) = (node for node in model.graph.nodes if not isinstance(node, Conv))
+    told = rf"has no mean and variance for {operation} \(node {other.name}\); predict with Monte"
     with pytest.raises(UserError, match=told):
         AnalyticPredictor(model)
 

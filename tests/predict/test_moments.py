@@ -116,17 +116,23 @@ POOLS = [
         ((7, 5), (7, 5), (0, 0), False),
     ]
 ]
+DILATED = Pool("p", "x", "max", (2, 2), (1, 1), dilation=(2, 3))
+ADAPTIVE = Pool("p", "x", "avg", (1, 1), (1, 1), out=(3, 4))
 
 
 def by_pytorch(pool: Pool, x: Tensor) -> Tensor:
+    if pool.out is not None:
+        return functional.adaptive_avg_pool2d(x, pool.out)
     if pool.kind == "max":
-        return functional.max_pool2d(x, pool.kernel, pool.stride, pool.padding, ceil_mode=pool.ceil)
+        return functional.max_pool2d(
+            x, pool.kernel, pool.stride, pool.padding, pool.dilation, ceil_mode=pool.ceil
+        )
     return functional.avg_pool2d(
         x, pool.kernel, pool.stride, pool.padding, pool.ceil, count_include_pad=False
     )
 
 
-@pytest.mark.parametrize("pool", POOLS, ids=str)
+@pytest.mark.parametrize("pool", [*POOLS, DILATED, ADAPTIVE], ids=str)
 def test_pools_of_certain_maps_are_pytorch_s(pool: Pool) -> None:
     x = torch.randn(2, 3, 8, 9)
     y = moments.pooled(pool, Moments(x, torch.zeros_like(x)))
@@ -134,7 +140,7 @@ def test_pools_of_certain_maps_are_pytorch_s(pool: Pool) -> None:
     assert not y.var.any()
 
 
-@pytest.mark.parametrize("pool", POOLS[5:], ids=str)
+@pytest.mark.parametrize("pool", [*POOLS[5:], ADAPTIVE], ids=str)
 def test_averages_of_random_maps_are_those_of_draws(pool: Pool) -> None:
     mean, std = torch.randn(1, 2, 8, 9), torch.rand(1, 2, 8, 9) + 0.2
     y = moments.pooled(pool, Moments(mean, std.square()))
@@ -146,7 +152,7 @@ def test_averages_of_random_maps_are_those_of_draws(pool: Pool) -> None:
     assert abs(float(ratio.mean()) - 1) < 0.03
 
 
-@pytest.mark.parametrize("pool", POOLS[:5], ids=str)
+@pytest.mark.parametrize("pool", [*POOLS[:5], DILATED], ids=str)
 def test_maxima_of_maps_that_move_as_one_are_those_of_draws(pool: Pool) -> None:
     """One number is added to a whole map in every draw: the maximum moves by it."""
     mean, std = torch.randn(1, 2, 8, 9), torch.tensor([0.3, 2.0]).reshape(1, 2, 1, 1)
