@@ -10,6 +10,7 @@ published history is of the quick profile. `sigmabench history` shows it.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -88,8 +89,11 @@ def commits() -> list[str]:
 
 
 def stored(machine: str, commit: str) -> bool:
-    """Whether asv has results of a commit on this machine."""
-    return any((STORED / machine).glob(f"{commit[:8]}-*.json"))
+    """Whether asv has results of a commit on this machine; of one that it could not build it has a
+    file in which every result is missing."""
+    files = (STORED / machine).glob(f"{commit[:8]}-*.json")
+    found = (json.loads(path.read_text())["results"].values() for path in files)
+    return any(result[0] is not None for each in found for result in each)
 
 
 def git(*words: str) -> str:

@@ -159,6 +159,19 @@ def test_the_history_is_of_commits_that_touched_the_runtime(
     assert not history.stored("machine-none", every[0])
 
 
+def test_a_commit_that_could_not_be_built_is_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    history = import_module("results.history")
+    monkeypatch.setattr(history, "STORED", tmp_path)
+    (tmp_path / "m").mkdir()
+    for commit, value in (("a" * 40, None), ("b" * 40, [1.5])):
+        results = {"parts.Parts.time_load": [None, []], "passes.Size.track": [value, []]}
+        (tmp_path / "m" / f"{commit[:8]}-env.json").write_text(json.dumps({"results": results}))
+    assert [history.stored("m", one * 40) for one in "abc"] == [False, True, False]
+
+
 @pytest.mark.slow
 def test_one_comparison_of_each_kind(tmp_path: Path) -> None:
     pytest.importorskip("asv")
