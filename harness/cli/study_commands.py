@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ from .terminal import (
 if TYPE_CHECKING:
     from ..core.document import Document
     from ..records.envelope import Record
+    from ..studies.driver import Request
     from ..studies.study import Option, Study
 
 RESULTS = "results"
@@ -119,14 +121,45 @@ def _run(study: Study, parallel: bool) -> Any:
             many = (cores_for(None) if workers is None else workers) if parallel else 1
             request = Request(results, command_line(), how, many, report, choices, tell)
             groups = conduct(study, plan, request)
+            beside = {} if as_json else _companion(study, plan, choices, request)
         before = [one for group in groups for one in group if one.created < started]
         for record in before:
             _tell_of_lacking(study, record)
-        conclude(study, groups, plan, shown, out, as_json, told=how is Policy.NEVER)
+        conclude(study, groups, plan, shown, out, as_json, how is Policy.NEVER, beside)
         if how is not Policy.NEVER and not as_json:
             _tell_of_stored(len(before), len(groups[0]))
 
     return run
+
+
+def _companion(
+    study: Study, plan: Any, choices: Mapping[str, Any], request: Request
+) -> dict[object, Document]:
+    """What another study answers in brief, by the machine that its records are from, where this one
+    names one; a line instead where that cannot be answered."""
+    from ..records.store import Policy
+    from ..studies.driver import conduct
+
+    asked = getattr(study.plan, "companion", lambda _: None)(plan)
+    if asked is None:
+        return {}
+    name, differing = asked
+    other = STUDIES.get(name)
+    given = {one.called: one.default for one in other.plan.OPTIONS} | differing
+    given[other.plan.ARGUMENT] = choices[study.plan.ARGUMENT]
+    measured = request.policy is not Policy.NEVER
+    try:
+        planned, _ = other.plan.plan(**given, scoring=measured)
+        groups = conduct(other, planned, replace(request, choices=given))
+        found = {
+            group[0].fingerprint.place: next(documents(other, group, planned, {"brief": True}))
+            for group in groups
+        }
+    except UserError as reason:
+        if measured:
+            tell(f"{other.heading} is not shown: {reason}")
+        return {}
+    return found
 
 
 def _tell_of_lacking(study: Study, record: Record[Any, Any]) -> None:
@@ -152,6 +185,7 @@ def conclude(
     out: Path | None,
     as_json: bool,
     told: bool,
+    beside: Mapping[object, Document] | None = None,
 ) -> None:
     """Show what the records of each machine say, and write it down.
 
@@ -163,13 +197,16 @@ def conclude(
         out: directory for figures and tables.
         as_json: for a script.
         told: whether the machine and the days stand above.
+        beside: what else stands there, by machine.
     """
     from ..report.rendering import terminal, write
 
     values = []
     for place, group in enumerate(groups):
+        also = (beside or {}).get(group[0].fingerprint.place)
+        asked = shown if also is None else {**shown, "beside": also}
         try:
-            found = _made(study, group, plan, shown, as_json)
+            found = _made(study, group, plan, asked, as_json)
         except UserError as reason:
             if not place:
                 raise

@@ -95,9 +95,10 @@ def splits(
     assert train is not None
     assert test is not None
     validation = part("validation")
-    if validation is None:
-        train, validation = _held_out(train)
-    return Splits(train, validation, test)
+    if validation is not None:
+        return Splits(train, validation, test)
+    train, validation = _held_out(train)  # of images that published weights were trained on
+    return Splits(train, validation, test, held_out=False)
 
 
 def _held_out(train: Split) -> tuple[Split, Split]:

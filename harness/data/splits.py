@@ -227,6 +227,7 @@ class Splits:
         test: of the same distribution.
         others: further test sets by name (`Workload.other_splits`).
         absent: those of them whose data are not there, by name: why, a sentence.
+        held_out: whether no network of the workload was trained on validation images.
     """
 
     train: Split
@@ -234,6 +235,7 @@ class Splits:
     test: Split
     others: Mapping[str, Split] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
+    held_out: bool = True
 
     @cached_property
     def calibration(self) -> Split:

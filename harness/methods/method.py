@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 #: Formats that methods are compared in.
 FORMATS_OF_METHODS = ("FP32", "INT8", "INT8_SIGMA1")
+#: Numbers of passes T.
+COUNTS = (1, 2, 4, 10, 20, 50)
+#: The format of the main question, fixed beforehand.
+MAIN_FORMAT = "INT8"
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ...data.units import ALPHA, too_few
-from ...methods.method import FORMATS_OF_METHODS, METHODS
+from ...methods.method import FORMATS_OF_METHODS, MAIN_FORMAT, METHODS
 from ...predict.temperature import Derivatives
 from ...records.methods_record import FIT, TEMPERED, MethodRecord
 from ...stats.refitted import MethodDifference, Side, nll_difference
@@ -17,8 +17,6 @@ from ...workload.cell import MEAN
 if TYPE_CHECKING:
     from .plan import MethodsPlan
 
-#: The format of the main question, fixed beforehand.
-MAIN_FORMAT = "INT8"
 #: The largest difference in NLL that does not matter, nats, and as a share of the mean network's
 #: validation NLL: the smaller counts.
 MARGIN, SHARE = 0.01, 0.05

@@ -11,13 +11,12 @@ from ...core.figure import Figure, Look, Panel, Points, Scale
 from ...core.sheet import Column, Sheet
 from ...data.outside import OOD
 from ...data.units import ALPHA
-from ...methods.method import METHODS
+from ...methods.method import MAIN_FORMAT, METHODS
 from ...metrics.metric import METRICS
 from ...records.methods_record import TEMPERED, MethodRecord
 from ...workload.cell import MEAN, MEAN_FIELD
 from .analyse import (
     BETTER,
-    MAIN_FORMAT,
     NOT_JUDGED,
     SAME,
     UNDECIDED,
@@ -30,8 +29,15 @@ NLL = "nll"
 _SHOWN = ("ece", "brier", "aurc")
 
 
-def document(found: MethodsFindings) -> Document:
-    """All tables, the chart and the conclusions."""
+def document(found: MethodsFindings, *, brief: bool = False) -> Document:
+    """All tables, the chart and the conclusions; `brief`: one table and what it says, to stand
+    beside something else."""
+    said = conclusions(found)
+    title = f"Whether T passes pay: {found.workload}"
+    if brief:
+        sheet = brief_sheet(found)
+        blocks = (*with_notes([sheet]), *map(Words, said))
+        return Document(found.workload, blocks, to_dict(found), title)
     others = [
         scores_sheet(name, [one for one in found.records if one.subject.split == name])
         for name in dict.fromkeys(one.subject.split for one in found.records)
@@ -46,8 +52,6 @@ def document(found: MethodsFindings) -> Document:
         outside_sheet(found),
         missing_sheet(found),
     ]
-    said = conclusions(found)
-    title = f"Whether T passes pay: {found.workload}"
     return Document(
         name=found.workload,
         blocks=(
@@ -98,6 +102,28 @@ def scores_sheet(title: str, records: Sequence[MethodRecord]) -> Sheet:
         *heads,
     )
     return Sheet(title, columns, tuple(rows), {}, 1, (note,))
+
+
+def brief_sheet(found: MethodsFindings) -> Sheet:
+    """The main format on clean images."""
+    rows = []
+    for one in found.clean:
+        method, format = _named(one)
+        if format != MAIN_FORMAT:
+            continue
+        T = one.subject.mc[-1]
+        scores = [one.score("accuracy", T, False), one.score(NLL, T, False), one.score(NLL, T, True)]
+        cells = [text.fixed(score, n) for score, n in zip(scores, (2, 4, 4), strict=True)]
+        rows.append((method, str(T), *cells))
+    columns = (
+        Column("method", numeric=False),
+        Column("T"),
+        Column("accuracy", "%"),
+        Column("NLL", "nats"),
+        Column("NLL", "with τ"),
+    )
+    title = f"What passes buy in {MAIN_FORMAT}, each with a temperature τ of validation images"
+    return Sheet(title, columns, tuple(rows), {}, 1)
 
 
 def main_sheet(found: MethodsFindings) -> Sheet:

@@ -77,6 +77,12 @@ class MethodsMeasurer:
 
     def __init__(self, plan: MethodsPlan, prepared: Prepared, report: Report) -> None:
         self.plan, self.prepared, self.report = plan, prepared, report
+        if not prepared.splits.held_out:
+            raise UserError(
+                f"The validation images of {plan.base.workload.name} are training images, and no "
+                "temperature can be fitted on such; put others into imagenet/validation under the "
+                "data root."
+            )
         self.validation = prepared.splits.validation.limit(plan.fitted).readable()
         self.done, self.total = 0, 0
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ...core.errors import UserError
-from ...methods.method import FORMATS_OF_METHODS, METHODS
+from ...core.errors import UserError, unknown
+from ...methods.method import COUNTS, FORMATS_OF_METHODS, METHODS
 from ...records.methods_record import METHOD_RECORDS as KIND
 from ...records.methods_record import MethodSubject
 from ..flags import DATA, POSTERIOR, SEED
@@ -28,7 +28,6 @@ the clean images, under corruptions, and on images from outside. What was finish
 --results, and the same command goes on.
 """
 ARGUMENT = "workload"
-COUNTS = (1, 2, 4, 10, 20, 50)
 SEVERITIES = (1, 3, 5)
 OPTIONS = (
     Option("--methods", "Names are listed by `sigmabench list`.", "names", shown="all"),
@@ -36,6 +35,7 @@ OPTIONS = (
     Option("--mc", "MC passes T.", "numbers", default=",".join(map(str, COUNTS))),
     Option("--types", "Corruption types; none for no shift.", "names", shown="all"),
     Option("--severities", "Each 1 to 5.", "numbers", default=",".join(map(str, SEVERITIES))),
+    Option("--splits", "Other test sets; none for none.", "names", shown="all that are there"),
     Option("--ood", "Sets from outside: names, folders or .npz files.", "names"),
     Option("--limit", "Clean images.", "whole", shown="the whole split"),
     Option("--shifted", "Images of each other condition.", "whole", default=1000),
@@ -124,6 +124,7 @@ def plan(
     formats: Sequence[str] = FORMATS_OF_METHODS,
     mc: Sequence[int] = COUNTS,
     types: Sequence[str] | None = None,
+    splits: Sequence[str] | None = None,
     limit: int | None = None,
     shifted: int = 1000,
     fitted: int | None = None,
@@ -153,21 +154,31 @@ def plan(
     shift, told = shift_plan(
         chosen,
         formats=("FP32",),
-        types=() if types is not None and list(types) == ["none"] else types,
+        types=_unless_none(types),
         limit=shifted,
         mc=counts[-1],
         scoring=scoring,
         **choices,
     )
-    absent = absent_splits(chosen, base.data) if scoring else {}
-    others = tuple(name for name in chosen.other_splits if name not in absent)
+    named = _unless_none(splits)
+    wanted = chosen.other_splits if named is None else tuple(dict.fromkeys(named))
+    for name in wanted:
+        if name not in chosen.other_splits:
+            raise unknown(f"other test set of {chosen.name}", name, chosen.other_splits)
+    absent = absent_splits(chosen, base.data) if scoring and wanted else {}
+    others = tuple(name for name in wanted if name not in absent)
     shift = replace(shift, splits=others)
-    told = (*told, *(f"{name} is skipped: {why}" for name, why in absent.items()))
+    told = (*told, *(f"{n} is skipped: {why}" for n, why in absent.items() if n in wanted))
     names = METHODS.names() if methods is None else methods
     found = MethodsPlan(
         base, shift, tuple(dict.fromkeys(names)), tuple(dict.fromkeys(formats)), counts, fitted
     )
     return found, told
+
+
+def _unless_none(names: Sequence[str] | None) -> Sequence[str] | None:
+    """None of them where that is what was written."""
+    return () if names is not None and list(names) == ["none"] else names
 
 
 def tasks(plan: MethodsPlan, measuring: bool) -> list[Task[MethodSubject]]:

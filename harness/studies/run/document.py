@@ -32,13 +32,17 @@ class _Tables:
         yield table.narrow(self._records)
 
 
-def document(found: Sequence[RunFindings], *, full: bool = False) -> Document:
-    """One screen: one row per format at the largest T, conclusions and verdicts; with `full` the
-    tables of every T, and one row of numbers for each cell."""
+def document(
+    found: Sequence[RunFindings], *, full: bool = False, beside: Document | None = None
+) -> Document:
+    """One screen: one row per format at the largest T, conclusions, what a study `beside` it says,
+    and verdicts; with `full` the tables of every T, and one row of numbers for each cell."""
     records = [record for one in found for record in one.section.records]
     said = [conclusions(one) for one in found]
     screens = [
-        block for one, lines in zip(found, said, strict=True) for block in _screen(one, lines)
+        block
+        for one, lines in zip(found, said, strict=True)
+        for block in _screen(one, lines, beside if one is found[0] else None)
     ]
     whole = {id(record): table.summary(record) for record in records}
     rows = [row for one in found for row in one.section.rows] if full else []
@@ -91,7 +95,7 @@ def _figures(found: Sequence[RunFindings]) -> list[Figure]:
     ]
 
 
-def _screen(found: RunFindings, said: Sequence[str]) -> Iterator[Any]:
+def _screen(found: RunFindings, said: Sequence[str], beside: Document | None) -> Iterator[Any]:
     section = found.section
     yield Words(section.title, "bold")
     yield Words(_measured(section), "dim")
@@ -100,6 +104,9 @@ def _screen(found: RunFindings, said: Sequence[str]) -> Iterator[Any]:
     yield Words()
     yield from map(Words, said)
     yield Words()
+    if beside is not None:
+        yield from beside.blocks
+        yield Words()
     yield Words(verdicts.line(section.records))
     failed = [note for note in section.notes if note.kind == "fail"]
     yield from map(Words, _few([table.note_line(note) for note in failed]))

@@ -14,7 +14,17 @@ from ..study import TIMED, Option, Task
 if TYPE_CHECKING:
     from ...workload.plan import Plan
 
-__all__ = ["ARGUMENT", "ARGUMENT_DEFAULT", "HELP", "KIND", "OPTIONS", "SHOWN", "plan", "tasks"]
+__all__ = [
+    "ARGUMENT",
+    "ARGUMENT_DEFAULT",
+    "HELP",
+    "KIND",
+    "OPTIONS",
+    "SHOWN",
+    "companion",
+    "plan",
+    "tasks",
+]
 
 HELP = """Quantize WORKLOAD to every format, score and time it, say what that changed.
 
@@ -33,6 +43,35 @@ def plan(workload: str, *, scoring: bool, **choices: Any) -> tuple[Plan, tuple[s
     from ...workload.workload import resolve_workload
 
     return plan_from(resolve_workload(workload), **choices, measuring=scoring), ()
+
+
+def companion(plan: Plan) -> tuple[str, dict[str, Any]] | None:
+    """The study whose brief answer stands on a run's screen, and what it is asked: what passes buy
+    over one pass and a temperature. None where it would be of other networks or images."""
+    from ...methods.method import COUNTS, MAIN_FORMAT
+    from ...quantize.options import Options
+    from ...workload.cell import DETERMINISTIC as TWIN
+    from ...workload.cell import MEAN, MEAN_FIELD
+
+    usual = plan.options == Options() and plan.observer == "minmax" and not plan.sampled
+    if not usual or plan.delta is not None or plan.split != "test":
+        return None
+    if MAIN_FORMAT not in plan.formats or not plan.mc:
+        return None
+    most = max(plan.mc)
+    return "methods", {
+        "methods": (MEAN_FIELD, MEAN, TWIN),
+        "formats": (MAIN_FORMAT,),
+        "mc": tuple(sorted({*(T for T in COUNTS if T < most), most})),
+        "types": ("none",),
+        "splits": ("none",),
+        "ood": (),
+        "limit": plan.limit,
+        "seed": plan.seed,
+        "seeds": plan.seeds,
+        "data": plan.data,
+        "posterior": plan.posterior,
+    }
 
 
 def tasks(plan: Plan, measuring: bool) -> list[Task[Cell]]:
