@@ -27,8 +27,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .newton import Derivatives
 from .predicted import Summary
-from .temperature import PASSES, Derivatives, Temperature, derivatives, mean_nll, minimised
+from .temperature import PASSES, Temperature, derivatives, mean_nll, minimised
 
 LEADING = 10  # classes that fluctuate each in its own way
 POINTS = 1024  # a power of two, for which the sequence is balanced

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from .loop import summarise
+from .newton import Derivatives
 from .predicted import Summary
-from .temperature import Derivatives, Temperature, derivatives, fit_temperature, tempered
+from .temperature import Temperature, derivatives, fit_temperature, tempered
 
 if TYPE_CHECKING:
     from ..data.given import Given

@@ -44,7 +44,7 @@ from ..data.units import Units
 from ..metrics.metric import compared_metrics, of_images
 from ..predict.predicted import Predicted
 from ..records.run_record import Paired
-from .significance import Estimate, half_of_both, luck_of
+from .significance import Estimate, half_of_both, luck_of, luck_of_draws
 
 F64 = NDArray[np.float64]
 
@@ -90,23 +90,6 @@ def paired(
             low, high = values[name] - half, values[name] + half
             intervals[name] = (max(low, -most), min(high, most))
     return Paired(reference, seeds, values, intervals, units.count, luck)
-
-
-def luck_of_draws(mine: F64, others: F64, units: Units) -> float:
-    """Standard error of the mean difference from what draws do to all units alike."""
-    alike = [mine - others] if len(mine) == len(others) else [mine, others]
-    return math.sqrt(sum(_luck(side, units) for side in alike if len(side) > 1))
-
-
-def _luck(seeds: F64, units: Units) -> float:
-    """Variance of the mean over seeds from what a draw does to all units alike.
-
-    Args:
-        seeds: values of each seed and image, [K, N].
-        units: of the images.
-    """
-    alone = np.var([units.sums(seed) for seed in seeds], axis=0, ddof=1).sum() / seeds.shape[1] ** 2
-    return max(0.0, float(np.var(seeds.mean(axis=1), ddof=1) - alone)) / len(seeds)
 
 
 def _of_images(differences: F64, units: Units, most: float) -> float:

@@ -4,7 +4,7 @@ known of that.
 Three kinds of luck are in such a difference. Another draw of the images that are scored, and
 another draw of the validation images, on which both temperatures would have been fitted again: a
 bootstrap over the independent units of both (`data.units.Units`) resamples both kinds at once, and
-fits again by one step of Newton's method (`predict.temperature`). And another draw of the weights,
+fits again by one step of Newton's method (`predict.newton`). And another draw of the weights,
 which moves all images alike: what several draws show beyond it (`stats.paired`). The squares of
 half the intervals of the two errors add up (Howe, JASA 69, 1974).
 
@@ -22,10 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.units import Units
-from ..predict.temperature import Derivatives, moved, refitted
+from ..predict.newton import Derivatives, moved, refitted
 from .bootstrap import resampled
-from .paired import luck_of_draws
-from .significance import Estimate, half_of_both, luck_of, p_of_both
+from .significance import Estimate, half_of_both, luck_of, luck_of_draws, p_of_both
 
 F64 = NDArray[np.float64]
 

@@ -7,7 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit  # scipy.stats says the same and takes a second to load
+
+from ..data.units import Units
+
+F64 = NDArray[np.float64]
 
 _Z = 1.959963984540054
 _MOST_SURE = 1 - 1e-12
@@ -154,3 +159,20 @@ def newcombe(share_a: float, share_b: float, count: int) -> tuple[float, float]:
         difference - math.hypot(share_b - low_b, high_a - share_a),
         difference + math.hypot(high_b - share_b, share_a - low_a),
     )
+
+
+def luck_of_draws(mine: F64, others: F64, units: Units) -> float:
+    """Standard error of the mean difference from what draws do to all units alike."""
+    alike = [mine - others] if len(mine) == len(others) else [mine, others]
+    return math.sqrt(sum(_luck(side, units) for side in alike if len(side) > 1))
+
+
+def _luck(seeds: F64, units: Units) -> float:
+    """Variance of the mean over seeds from what a draw does to all units alike.
+
+    Args:
+        seeds: values of each seed and image, [K, N].
+        units: of the images.
+    """
+    alone = np.var([units.sums(seed) for seed in seeds], axis=0, ddof=1).sum() / seeds.shape[1] ** 2
+    return max(0.0, float(np.var(seeds.mean(axis=1), ddof=1) - alone)) / len(seeds)

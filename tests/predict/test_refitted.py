@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from sigmabench.harness.data.units import Units
+from sigmabench.harness.predict.newton import Derivatives
 from sigmabench.harness.predict.temperature import (
-    Derivatives,
     Temperature,
     derivatives,
     fit_temperature,

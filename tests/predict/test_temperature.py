@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.predict.loop import summarise
+from sigmabench.harness.predict.newton import moved, refitted
 from sigmabench.harness.predict.temperature import (
     AVERAGE,
     PASSES,
@@ -19,8 +20,6 @@ from sigmabench.harness.predict.temperature import (
     derivatives,
     fit_temperature,
     fit_vector_scaling,
-    moved,
-    refitted,
     tempered,
 )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...data.units import ALPHA, too_few
 from ...methods.method import FORMATS_OF_METHODS, MAIN_FORMAT, METHODS
-from ...predict.temperature import Derivatives
+from ...predict.newton import Derivatives
 from ...records.methods_record import FIT, TEMPERED, MethodRecord
 from ...stats.refitted import MethodDifference, Side, nll_difference
 from ...stats.significance import holm

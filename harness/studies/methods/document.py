@@ -112,7 +112,11 @@ def brief_sheet(found: MethodsFindings) -> Sheet:
         if format != MAIN_FORMAT:
             continue
         T = one.subject.mc[-1]
-        scores = [one.score("accuracy", T, False), one.score(NLL, T, False), one.score(NLL, T, True)]
+        scores = [
+            one.score("accuracy", T, False),
+            one.score(NLL, T, False),
+            one.score(NLL, T, True),
+        ]
         cells = [text.fixed(score, n) for score, n in zip(scores, (2, 4, 4), strict=True)]
         rows.append((method, str(T), *cells))
     columns = (

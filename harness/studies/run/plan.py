@@ -62,7 +62,7 @@ def companion(plan: Plan) -> tuple[str, dict[str, Any]] | None:
     return "methods", {
         "methods": (MEAN_FIELD, MEAN, TWIN),
         "formats": (MAIN_FORMAT,),
-        "mc": tuple(sorted({*(T for T in COUNTS if T < most), most})),
+        "mc": tuple(sorted({*(T for T in COUNTS if most > T), most})),
         "types": ("none",),
         "splits": ("none",),
         "ood": (),
