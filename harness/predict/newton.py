@@ -8,6 +8,7 @@ Nonlinear Models", International Economic Review 40, 1999).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 F64 = NDArray[np.float64]
+
+#: Between its inverse and itself a temperature is looked for.
+MOST = 20.0
 
 
 @dataclass(frozen=True, eq=False)

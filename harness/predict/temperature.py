@@ -25,15 +25,13 @@ from torch import Tensor
 
 from ..core.errors import UserError
 from .loop import summarise
-from .newton import Derivatives
+from .newton import MOST, Derivatives
 from .predicted import Summary
 
 F64 = NDArray[np.float64]
 
 PASSES, AVERAGE = "passes", "average"
 FORMS = (PASSES, AVERAGE)
-#: Between its inverse and itself a temperature is looked for.
-MOST = 20.0
 #: Of log τ.
 TOLERANCE = 1e-6
 STEPS = 200  # of L-BFGS, for vector scaling
