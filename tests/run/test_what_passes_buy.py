@@ -1,4 +1,4 @@
-"""What a run's screen says of passes: the methods study in brief, of the same network and images."""
+"""What a run's screen says of passes: the methods study in brief, of the same images."""
 
 from __future__ import annotations
 
