@@ -128,15 +128,16 @@ class _Task:
     def __init__(self, runner: Runner, last: _Last, turns: Turns) -> None:
         self.runner = runner
         self.failure = ""
-        self._settled = runner.name in turns.passes
+        settled = turns.passes.get(runner.name)
+        self._settled = settled is not None
         # Ours divides passes among the cores; a peer takes one after the other, or has streams.
         side_by_side = turns.threads if runner.by == OURS else runner.streams
-        self.passes = min(side_by_side, turns.mc)
+        self.passes = settled or min(side_by_side, turns.mc)
         self._last, self._turns = last, turns
         self._give_up_ns = int(turns.seconds * 1e9)
         self._calls = 0
         self._pass_seconds = self._probe()
-        self.passes = self._passes(self._pass_seconds)
+        self.passes = settled or self._passes(self._pass_seconds)
 
     def __call__(self, index: int) -> int:
         if not self.failure and self._last.changed(self):

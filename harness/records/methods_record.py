@@ -1,5 +1,5 @@
-"""The record of one method of stating uncertainty, in one format, on one set of images: as it is,
-and with one temperature that was fitted on validation images."""
+"""The record of one method of stating uncertainty, in one format: on one set of images, as it is
+and with one temperature that was fitted on validation images; or on the clock."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from ..data.units import Units
 from .envelope import Record
 from .kind import Kind, OfWorkload
+from .reference_times import Reference, check_references, check_slices
+from .runtime_record import Contender
 
 #: Of the images that a temperature was fitted on.
 FIT = "fit."
@@ -39,6 +41,10 @@ class MethodSubject(OfWorkload):
         seeds: how many draws of all passes.
         data: as `Cell.data`.
         network: as `Cell.network`.
+        batch: images per timed query; 0 where images are scored.
+        threads: cores that a timed query may use.
+        seconds: timed at least, for each T.
+        processes: fresh processes that it is timed in.
     """
 
     workload: str
@@ -57,6 +63,10 @@ class MethodSubject(OfWorkload):
     seeds: int
     data: str = ""
     network: str = ""
+    batch: int = 0
+    threads: int = 0
+    seconds: float = 0.0
+    processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -84,7 +94,7 @@ class MethodBody:
         backend: what computed it.
         artefacts: SHA-256 of each network as it was computed.
         file_bytes: of all of them.
-        images: that were scored.
+        images: that were scored, or that a timed query holds.
         validation_images: that temperatures were fitted on.
         temperatures: of each draw, one for each T.
         scores: metric to one value for each draw and T; None where it is not defined. Empty without
@@ -94,6 +104,9 @@ class MethodBody:
             empty where they were not fitted, for the reason in `without_vector`.
         without_vector: why there is no vector scaling; empty where there is.
         skipped: files of images that cannot be read and were left out.
+        timed: queries of each T that was timed, ascending; of what takes long, of fewer passes.
+        references: what took turns with them.
+        race: name of the one measurement in turns, the same for all methods of it.
     """
 
     backend: str
@@ -107,6 +120,9 @@ class MethodBody:
     vector: dict[str, float | None] = field(default_factory=dict)
     without_vector: str = ""
     skipped: tuple[str, ...] = ()
+    timed: tuple[Contender, ...] = ()
+    references: tuple[Reference, ...] = ()
+    race: str = ""
 
 
 class MethodRecord(Record[MethodSubject, MethodBody]):
@@ -120,7 +136,7 @@ class MethodRecord(Record[MethodSubject, MethodBody]):
     The clean images' record holds how NLL changes with the logarithm of the temperature, its first
     and second derivative: `tempered.slope` and `tempered.curvature`, and of the M images that the
     temperature was fitted on `fit.nll`, `fit.slope` and `fit.curvature`, [K, M], and `fit.source`,
-    [M].
+    [M]. One that was timed has no arrays.
     """
 
     @property
@@ -158,6 +174,13 @@ class MethodRecord(Record[MethodSubject, MethodBody]):
 
 def _check(record: MethodRecord) -> None:
     subject, body = record.subject, record.body
+    for one in body.timed:
+        check_slices(one.name, one.latency_ns, one.slices, one.processes)
+    check_references(body.references)
+    if subject.batch:
+        if not body.timed or body.timed[0].mc > subject.mc[0]:
+            raise ValueError("it has no time of the least number of passes")
+        return
     shape = (subject.seeds, len(subject.mc))
     rows = [*body.scores.values(), *body.tempered.values(), body.temperatures]
     if any((len(each), *{len(one) for one in each}) != shape for each in rows):

@@ -52,7 +52,8 @@ class MethodsFindings:
 
     Attributes:
         workload: its name.
-        records: all of them.
+        records: of images that were scored.
+        timed: of methods that were timed.
         compared: answers to the main question, one for each method and format but the mean
             network itself.
         missing: method and format to why there is none.
@@ -62,6 +63,7 @@ class MethodsFindings:
     records: Sequence[MethodRecord]
     compared: Sequence[AgainstMean]
     missing: Mapping[tuple[str, str], str]
+    timed: Sequence[MethodRecord] = ()
 
     @property
     def clean(self) -> list[MethodRecord]:
@@ -88,11 +90,16 @@ def analyse(
     homes: dict[str, list[MethodRecord]] = {}
     for record in records:
         homes.setdefault(record.subject.home, []).append(record)
-    raw = {name: list(_compared(mine)) for name, mine in homes.items()}
+    scored = {name: [r for r in mine if not r.subject.batch] for name, mine in homes.items()}
+    raw = {name: list(_compared(mine)) for name, mine in scored.items()}
     judged = iter(_judged([one for each in raw.values() for one in each]))
     return [
         MethodsFindings(
-            name, mine, [next(judged) for _ in raw[name]], {} if plan is None else _missing(plan)
+            name,
+            scored[name],
+            [next(judged) for _ in raw[name]],
+            {} if plan is None else _missing(plan),
+            [record for record in mine if record.subject.batch],
         )
         for name, mine in homes.items()
     ]
@@ -101,7 +108,7 @@ def analyse(
 def is_clean(record: MethodRecord) -> bool:
     """Whether its images are those of the test split as they are."""
     subject = record.subject
-    return (subject.split, subject.corruption) == ("test", "none")
+    return (subject.split, subject.corruption, subject.batch) == ("test", "none", 0)
 
 
 def _missing(plan: MethodsPlan) -> dict[tuple[str, str], str]:

@@ -15,6 +15,7 @@ from ...methods.method import MAIN_FORMAT, METHODS
 from ...metrics.metric import METRICS
 from ...records.methods_record import TEMPERED, MethodRecord
 from ...workload.cell import MEAN, MEAN_FIELD
+from . import at_equal_time
 from .analyse import (
     BETTER,
     NOT_JUDGED,
@@ -23,7 +24,7 @@ from .analyse import (
     WORSE,
     AgainstMean,
     MethodsFindings,
-)
+)from .at_equal_time import batches, budget_sheet, costs
 
 NLL = "nll"
 _SHOWN = ("ece", "brier", "aurc")
@@ -47,6 +48,7 @@ def document(found: MethodsFindings, *, brief: bool = False) -> Document:
         scores_sheet("Clean images", found.clean),
         main_sheet(found),
         passes_sheet(found),
+        *(budget_sheet(found, batch) for batch in batches(found)),
         shift_sheet(found),
         *others,
         outside_sheet(found),
@@ -331,6 +333,21 @@ def to_dict(found: MethodsFindings) -> dict[str, Any]:
             }
             for one in found.compared
         ],
+        "costs": [
+            {
+                "method": one.method,
+                "format": one.format,
+                "mc": one.mc,
+                "batch": one.batch,
+                "milliseconds": one.milliseconds,
+                "interval": (one.low, one.high),
+                "images_per_second": 1000 / one.per_image,
+                "valid": not one.invalid,
+                **{name: one.score(name) for name in at_equal_time.SCORES},
+            }
+            for batch in batches(found)
+            for one in costs(found, batch)
+        ],
         "missing": [
             {"method": key[0], "format": key[1], "why": why} for key, why in found.missing.items()
         ],
@@ -377,4 +394,8 @@ def _figures(found: MethodsFindings) -> Sequence[Figure | str]:
         return ["There is no figure: no clean images were scored."]
     description = "Negative log-likelihood on clean images against the number of passes."
     title = f"What passes buy: {found.workload}"
-    return [Figure("methods", title, description, tuple(panels), height=3.2, columns=2)]
+    times = [at_equal_time.figure(found, batch) for batch in batches(found)]
+    return [
+        *(one for one in times if one is not None),
+        Figure("methods", title, description, tuple(panels), height=3.2, columns=2),
+    ]

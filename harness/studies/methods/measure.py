@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,10 +23,20 @@ from ...predict.loop import PASSES as AT_ONCE
 from ...predict.loop import batches, summarise
 from ...predict.predicted import Summary
 from ...predict.temperature import Temperature, fit_vector_scaling
-from ...records.methods_record import FIT, TEMPERED, Fitted, MethodBody, MethodSubject
+from ...race.together import contender, references
+from ...race.turns import INPUTS
+from ...records.methods_record import (
+    FIT,
+    TEMPERED,
+    Fitted,
+    MethodBody,
+    MethodRecord,
+    MethodSubject,
+)
 from ...workload.cell import MEAN
 from ...workload.prepare import Prepared, prepare
-from ..study import Measured, Surroundings, Task
+from ..study import TIMED, Measured, Surroundings, Task
+from .method_times import Earlier, of_all, timed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,7 +54,7 @@ def measurer(
 ) -> MethodsMeasurer:
     """Load the networks and the images, and say how long it takes."""
     surroundings.report("Loading data", 0, 1)
-    made = MethodsMeasurer(plan, prepare(plan.base), surroundings.report)
+    made = MethodsMeasurer(plan, prepare(plan.base), surroundings.report, surroundings.earlier)
     made.announce(tasks)
     return made
 
@@ -71,12 +81,19 @@ class MethodsMeasurer:
         plan: what is asked.
         prepared: networks and data.
         report: progress, in images.
+        earlier: see `Surroundings`.
     """
 
     counts = True
 
-    def __init__(self, plan: MethodsPlan, prepared: Prepared, report: Report) -> None:
-        self.plan, self.prepared, self.report = plan, prepared, report
+    def __init__(
+        self,
+        plan: MethodsPlan,
+        prepared: Prepared,
+        report: Report,
+        earlier: Earlier = lambda _: None,
+    ) -> None:
+        self.plan, self.prepared, self.report, self.earlier = plan, prepared, report, earlier
         if not prepared.splits.held_out:
             raise UserError(
                 f"The validation images of {plan.base.workload.name} are training images, and no "
@@ -87,7 +104,10 @@ class MethodsMeasurer:
         self.done, self.total = 0, 0
 
     def __call__(self, task: Task[MethodSubject]) -> Iterator[Measured[MethodSubject]]:
-        """Fit the temperatures, then score each condition."""
+        """Fit the temperatures, then score each condition; or time all methods in turns."""
+        if task.place == TIMED:
+            yield from self._timed(task.subjects)
+            return
         first = task.subjects[0]
         loaded = self._load(first)
         draws = max(subject.seeds for subject in task.about)
@@ -100,7 +120,7 @@ class MethodsMeasurer:
 
     def announce(self, tasks: Sequence[Task[MethodSubject]]) -> None:
         """Say how long it takes, if that is long."""
-        seconds = 0.0
+        seconds, tasks = 0.0, [task for task in tasks if task.place != TIMED]
         for task in tasks:
             draws = max(subject.seeds for subject in task.about)
             images = draws * len(self.validation)
@@ -109,6 +129,21 @@ class MethodsMeasurer:
             seconds += images * self._seconds(task.subjects[0])
         count = sum(len(task.subjects) for task in tasks)
         warn_if_long(self.report, f"Scoring {plural(count, 'subject')}", seconds)
+
+    def _timed(self, subjects: Sequence[MethodSubject]) -> Iterator[Measured[MethodSubject]]:
+        """All methods at one batch size, on images of the test split."""
+        batch, split = subjects[0].batch, self.prepared.splits.test.readable()
+        index = torch.arange(INPUTS * batch) % len(split)
+        images = [split.batch(part) for part in torch.split(index, batch)]
+        self.report(f"Loading methods to time at batch {batch}", 0, 1)
+        loaded = {subject: self._load(subject) for subject in subjects}
+        yield from timed(
+            loaded,
+            images,
+            self.earlier,
+            lambda: self.report(f"Timing at batch {batch}", 0, 1),
+            lambda expected: warn_if_long(self.report, f"Timing at batch {batch}", expected(1.0)),
+        )
 
     def _seconds(self, subject: MethodSubject) -> float:
         """For an image."""
@@ -272,6 +307,23 @@ class MethodsMeasurer:
     def _advance(self, subject: MethodSubject, count: int) -> None:
         self.done += count
         self.report(f"{subject.method} {subject.format}", self.done, self.total)
+
+
+def joined(parts: Sequence[MethodRecord]) -> Measured[MethodSubject]:
+    """The times of all processes.
+
+    Args:
+        parts: one of each process.
+    """
+    bodies = [one.body for one in parts]
+    times = tuple(map(contender, zip(*(one.timed for one in bodies), strict=True)))
+    body = replace(
+        bodies[0],
+        timed=times,
+        references=references([one.references for one in bodies]),
+        race="-".join(one.race for one in bodies),
+    )
+    return Measured(parts[0].subject, body, of_all(parts, times))
 
 
 def _scores(

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import UserError, unknown
+from ...machine.cores import cores_for
 from ...methods.method import COUNTS, FORMATS_OF_METHODS, METHODS
 from ...records.methods_record import METHOD_RECORDS as KIND
 from ...records.methods_record import MethodSubject
-from ..flags import DATA, POSTERIOR, SEED
+from ..flags import DATA, POSTERIOR, PROCESSES, SEED, THREADS
 from ..grid import absent_splits
-from ..study import SCORED, Option, Task
+from ..study import SCORED, TIMED, Option, Task
 
 if TYPE_CHECKING:
     from ...workload.conditions import Condition, ShiftPlan
@@ -43,6 +44,11 @@ OPTIONS = (
     SEED,
     Option("--seeds", "Draws of all passes, on clean images.", "whole", default=3),
     Option("--corruption-seed", "Of the corrupted images.", "whole", default=0),
+    Option("--batch", "Images per timed query, a race for each.", "numbers", default="1,32"),
+    THREADS,
+    Option("--seconds", "Timed seconds of each T.", "number", default=0.5),
+    PROCESSES,
+    Option("--untimed", "Score alone.", "switch"),
     DATA,
     POSTERIOR,
 )
@@ -60,6 +66,7 @@ class MethodsPlan:
         formats: each of `FORMATS_OF_METHODS`.
         mc: numbers of passes.
         fitted: validation images that temperatures are fitted on; None for all.
+        timed: whether methods are timed too, at the batch sizes and as long as `base` says.
     """
 
     base: Plan
@@ -68,6 +75,7 @@ class MethodsPlan:
     formats: tuple[str, ...]
     mc: tuple[int, ...]
     fitted: int | None = None
+    timed: bool = True
 
     def __post_init__(self) -> None:
         for name in self.methods:
@@ -115,6 +123,26 @@ class MethodsPlan:
             )
             yield subject, condition
 
+    def races(self) -> Iterator[tuple[MethodSubject, ...]]:
+        """What takes turns, for each batch size."""
+        if not self.timed:
+            return
+        clean = [next(self.subjects(*one))[0] for one in self.asked()]
+        for batch in self.base.batches:
+            yield tuple(
+                replace(
+                    one,
+                    limit=0,
+                    fitted=0,
+                    seeds=1,
+                    batch=batch,
+                    threads=self.base.threads,
+                    seconds=self.base.seconds,
+                    processes=self.base.processes,
+                )
+                for one in clean
+            )
+
 
 def plan(
     workload: str,
@@ -129,6 +157,11 @@ def plan(
     shifted: int = 1000,
     fitted: int | None = None,
     seeds: int = 3,
+    batch: Sequence[int] = (1, 32),
+    threads: int | None = None,
+    seconds: float = 0.5,
+    processes: int = 1,
+    untimed: bool = False,
     **choices: Any,
 ) -> tuple[MethodsPlan, tuple[str, ...]]:
     """A plan from a user's choices, and what to tell of it.
@@ -149,7 +182,16 @@ def plan(
         check_counts("--fitted", (fitted,))
     shared = {name: choices.get(name) for name in ("seed", "data", "posterior")}
     base = plan_from(
-        chosen, mc=counts, batch=(1,), limit=limit, seeds=seeds, measuring=scoring, **shared
+        chosen,
+        mc=counts,
+        batch=tuple(batch),
+        threads=threads,
+        limit=limit,
+        seeds=seeds,
+        seconds=seconds,
+        processes=processes,
+        measuring=scoring,
+        **shared,
     )
     shift, told = shift_plan(
         chosen,
@@ -171,7 +213,13 @@ def plan(
     told = (*told, *(f"{n} is skipped: {why}" for n, why in absent.items() if n in wanted))
     names = METHODS.names() if methods is None else methods
     found = MethodsPlan(
-        base, shift, tuple(dict.fromkeys(names)), tuple(dict.fromkeys(formats)), counts, fitted
+        base,
+        shift,
+        tuple(dict.fromkeys(names)),
+        tuple(dict.fromkeys(formats)),
+        counts,
+        fitted,
+        not untimed,
     )
     return found, told
 
@@ -182,9 +230,16 @@ def _unless_none(names: Sequence[str] | None) -> Sequence[str] | None:
 
 
 def tasks(plan: MethodsPlan, measuring: bool) -> list[Task[MethodSubject]]:
-    """One for each method and format, about the condition of each subject."""
-    found = []
+    """One for each method and format, about the condition of each subject; and one for each race.
+
+    Raises:
+        UserError: more threads than cores.
+    """
+    found: list[Task[MethodSubject]] = []
+    if measuring and plan.timed:
+        cores_for(plan.base.threads)
     for name, format in plan.asked():
         about = dict(plan.subjects(name, format))
         found.append(Task(tuple(about), SCORED, about=about))
+    found += [Task(race, TIMED) for race in plan.races()]
     return found

@@ -65,6 +65,7 @@ def companion(plan: Plan) -> tuple[str, dict[str, Any]] | None:
         "mc": tuple(sorted({*(T for T in COUNTS if most > T), most})),
         "types": ("none",),
         "splits": ("none",),
+        "untimed": True,
         "ood": (),
         "limit": plan.limit,
         "seed": plan.seed,

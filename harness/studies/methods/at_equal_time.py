@@ -1,0 +1,230 @@
+"""What each method gives for its time: of one race, the settings that no other beats, and the best of
+each method within a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ...core import words as text
+from ...core.figure import Figure, Look, Marker, Panel, Points, Rule, Scale, Tone
+from ...core.sheet import Column, Sheet
+from ...methods.method import FORMATS_OF_METHODS, MAIN_FORMAT, METHODS
+from ...metrics.metric import METRICS
+from ...race.rivals import pass_ms
+from ...records.methods_record import MethodRecord
+from ...records.verdict import INVALID, SPEED
+from ...workload.cell import MEAN_FIELD
+from .analyse import MethodsFindings
+
+#: Budgets, in times of one INT8 pass of the posterior.
+BUDGETS = (1, 2, 3, 5, 10, 50)
+SCORES = ("nll", "aurc")
+_TONES: tuple[Tone, ...] = (
+    "blue", "ink", "vermillion", "orange", "purple", "green", "sky", "faint"
+)  # fmt: skip
+_MARKERS: tuple[Marker, ...] = ("circle", "square", "triangle")
+
+
+@dataclass(frozen=True, eq=False)
+class Costed:
+    """A method in one format at one T, with what it costs and what it gives.
+
+    Attributes:
+        scored: its record on clean images.
+        mc: T.
+        milliseconds: of T passes on one batch, the median.
+        low: of its 95 % interval.
+        high: of its 95 % interval.
+        batch: images.
+        invalid: an audit of its times failed.
+    """
+
+    scored: MethodRecord
+    mc: int
+    milliseconds: float
+    low: float
+    high: float
+    batch: int
+    invalid: bool
+
+    @property
+    def method(self) -> str:
+        """Its name."""
+        return self.scored.subject.method
+
+    @property
+    def format(self) -> str:
+        """Its name."""
+        return self.scored.subject.format
+
+    @property
+    def setting(self) -> str:
+        """Format and T."""
+        return f"{self.format}, T = {self.mc}"
+
+    @property
+    def per_image(self) -> float:
+        """Milliseconds."""
+        return self.milliseconds / self.batch
+
+    @property
+    def chosen_by(self) -> float:
+        """Validation NLL with the temperature, nats, mean over the draws."""
+        place = self.scored.subject.mc.index(self.mc)
+        nlls = [each[place].nll for each in self.scored.body.temperatures]
+        return sum(nlls) / len(nlls)
+
+    def score(self, metric: str) -> float | None:
+        """On clean images, with the temperature."""
+        return self.scored.score(metric, self.mc, True)
+
+
+def batches(found: MethodsFindings) -> list[int]:
+    """Batch sizes that were timed."""
+    return sorted({one.subject.batch for one in found.timed})
+
+
+def costs(found: MethodsFindings, batch: int) -> list[Costed]:
+    """Everything of the youngest race at one batch size that was scored too, the fastest first."""
+    mine = [one for one in found.timed if one.subject.batch == batch]
+    race = max(mine, key=lambda one: one.created).body.race if mine else ""
+    made = [
+        one
+        for record in mine
+        if record.body.race == race
+        for one in _costs(record, found.of(record.subject.method, record.subject.format))
+    ]
+    return sorted(made, key=lambda one: one.milliseconds)
+
+
+def _costs(timed: MethodRecord, scored: MethodRecord | None) -> Iterator[Costed]:
+    if scored is None or scored.body.artefacts != timed.body.artefacts:
+        return
+    invalid = timed.verdict is not None and timed.verdict.of(SPEED) == INVALID
+    for mc in scored.subject.mc:
+        fit = [one for one in timed.body.timed if one.mc <= mc and one.latency_ns]
+        if not fit:
+            continue
+        middle, low, high = pass_ms(max(fit, key=lambda one: one.mc))
+        batch = timed.subject.batch
+        yield Costed(scored, mc, middle * mc, low * mc, high * mc, batch, invalid)
+
+
+def front(made: Sequence[Costed], metric: str) -> list[Costed]:
+    """Those that no other beats in both time and a score that is better when lower."""
+    best: list[Costed] = []
+    for one in made:
+        score, least = one.score(metric), best[-1].score(metric) if best else None
+        if score is not None and (least is None or score < least):
+            best.append(one)
+    return best
+
+
+def best_within(made: Sequence[Costed], method: str, milliseconds: float) -> Costed | None:
+    """The setting of a method that takes no longer and has the lowest validation NLL."""
+    fit = [one for one in made if one.method == method and one.milliseconds <= milliseconds]
+    return min(fit, key=lambda one: one.chosen_by, default=None)
+
+
+def unit(made: Sequence[Costed]) -> float | None:
+    """Milliseconds of one INT8 pass of the posterior on one batch."""
+    wanted = (MEAN_FIELD, MAIN_FORMAT, 1)
+    return next((o.milliseconds for o in made if (o.method, o.format, o.mc) == wanted), None)
+
+
+def budget_sheet(found: MethodsFindings, batch: int) -> Sheet:
+    """The best of each method within each budget."""
+    made = costs(found, batch)
+    pass_ = unit(made)
+    rows = []
+    for times in BUDGETS if pass_ is not None else ():
+        for method in dict.fromkeys(one.method for one in sorted(made, key=_place)):
+            best = best_within(made, method, times * pass_ * (1 + 1e-9))
+            if best is not None:
+                rows.append((f"{times}×", method, best.setting, *_cells(best)))
+    columns = (
+        Column("budget", numeric=False),
+        Column("method", numeric=False),
+        Column("setting", numeric=False),
+        Column("ms"),
+        Column("images", "per second"),
+        Column("kB"),
+        Column("NLL", "with τ"),
+        Column("AURC", "%"),
+    )
+    note = (
+        "Budget: so many times the time of one INT8 pass of the posterior. Of each method the "
+        "setting with the lowest validation NLL that is no slower; ms: median of all its passes on "
+        "one batch, all of one race. kB: its files."
+    )
+    return Sheet(f"At equal time, batch {batch}", columns, tuple(rows), {}, 1, (note,))
+
+
+def _cells(one: Costed) -> tuple[str, ...]:
+    decimals = [METRICS.get(name).decimals for name in SCORES]
+    return (
+        text.significant(one.milliseconds) + (" !" if one.invalid else ""),
+        f"{1000 / one.per_image:,.0f}",
+        text.significant(one.scored.body.file_bytes / 1000),
+        *(text.fixed(one.score(name), n) for name, n in zip(SCORES, decimals, strict=True)),
+    )
+
+
+def _place(one: Costed) -> tuple[int, int, int]:
+    names = METHODS.names()
+    method = names.index(one.method) if one.method in names else len(names)
+    return method, FORMATS_OF_METHODS.index(one.format), one.mc
+
+
+def figure(found: MethodsFindings, batch: int) -> Figure | None:
+    """NLL and AURC against milliseconds per image, a point for each method, format and T."""
+    made = costs(found, batch)
+    if len(made) < 2:
+        return None
+    panels = []
+    for metric in SCORES:
+        best = front(made, metric)
+        line = Rule(
+            tuple(one.per_image for one in best),
+            tuple(one.score(metric) for one in best),
+            tone="ink",
+            line="dotted",
+            label="beaten by no other" if metric == SCORES[0] else "",
+        )
+        pairs = dict.fromkeys((one.method, one.format) for one in sorted(made, key=_place))
+        marks = [_marks(made, *pair, metric) for pair in pairs]
+        unit_of = METRICS.get(metric).unit
+        up = Scale(f"{METRICS.get(metric).called} with a temperature, {unit_of}", about=6)
+        across = Scale("milliseconds per image", log=True)
+        panels.append(Panel((line, *marks), across, up))
+    return Figure(
+        f"methods_time_batch{batch}",
+        f"Uncertainty for its time: {found.workload}, batch {batch}",
+        "Negative log-likelihood and area under the risk-coverage curve of each method, format and "
+        "number of passes, with a temperature, against the milliseconds that an image takes; "
+        "a line joins those that no other beats in both.",
+        tuple(panels),
+        height=3.4,
+        columns=2,
+    )
+
+
+def _marks(made: Sequence[Costed], method: str, format: str, metric: str) -> Points:
+    mine = sorted(
+        (one for one in made if (one.method, one.format) == (method, format)),
+        key=lambda one: one.mc,
+    )
+    names = METHODS.names()
+    tone = _TONES[names.index(method) % len(_TONES)] if method in names else "faint"
+    marker = _MARKERS[FORMATS_OF_METHODS.index(format)]
+    look = Look(tone=tone, marker=marker, hollow=format != MAIN_FORMAT)
+    return Points(
+        tuple(one.per_image for one in mine),
+        tuple(one.score(metric) for one in mine),
+        look,
+        f"{method} {format}" if metric == SCORES[0] else "",
+        left=tuple(one.low / one.batch for one in mine),
+        right=tuple(one.high / one.batch for one in mine),
+        width=0.8,
+    )
