@@ -33,7 +33,7 @@ from sigmabench.harness.workload.prepare import prepare
 DIGITS = "lenet-digits"
 ASKED: dict[str, Any] = {
     "mc": (1, 3), "types": ("contrast",), "severities": (3,), "ood": (), "limit": 60,
-    "shifted": 40, "fitted": 50, "seeds": 2,
+    "shifted": 40, "fitted": 50, "seeds": 2, "untimed": True,
 }  # fmt: skip
 
 

@@ -1,5 +1,5 @@
-"""What each method gives for its time: of one race, the settings that no other beats, and the best of
-each method within a budget."""
+"""What each method gives for its time: the settings of one race that no other beats, and the best
+of each method within a budget."""
 
 from __future__ import annotations
 

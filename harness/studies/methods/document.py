@@ -24,7 +24,8 @@ from .analyse import (
     WORSE,
     AgainstMean,
     MethodsFindings,
-)from .at_equal_time import batches, budget_sheet, costs
+)
+from .at_equal_time import batches, budget_sheet, costs
 
 NLL = "nll"
 _SHOWN = ("ece", "brier", "aurc")
