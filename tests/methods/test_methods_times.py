@@ -12,7 +12,7 @@ from studied import studied
 
 from sigmabench.harness.race import turns
 from sigmabench.harness.records.methods_record import METHOD_RECORDS, MethodRecord
-from sigmabench.harness.records.runtime_record import Contender
+from sigmabench.harness.records.runtime_record import OURS, Contender
 from sigmabench.harness.studies.methods import analyse, at_equal_time, document, method_times
 from sigmabench.harness.studies.methods.plan import MethodsPlan, plan
 
