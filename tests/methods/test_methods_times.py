@@ -49,9 +49,7 @@ def timed_at(times: Sequence[tuple[str, str, dict[int, float]]], records: Sequen
         if not record.subject.batch or named not in wanted:
             return record
         contenders = tuple(
-            Contender(
-                f"T = {mc}", "sigmabench", named[1], "x", mc, (round(ms * 1e6),) * 30, (6,) * 5
-            )
+            Contender(f"T = {mc}", OURS, named[1], "x", mc, (round(ms * 1e6),) * 30, (6,) * 5)
             for mc, ms in wanted[named].items()
         )
         body = replace(record.body, timed=contenders)
