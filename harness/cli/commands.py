@@ -59,6 +59,42 @@ def listing() -> dict[str, list[dict[str, Any]]]:
     return found
 
 
+def posteriors() -> list[dict[str, Any]]:
+    """Posteriors and networks that ship with workloads, each checked by its hashes."""
+    from ..workload.workload import WORKLOADS
+
+    found = []
+    for workload in _all(WORKLOADS):
+        for role, path in workload.shipped_files():
+            network, made = workload.load_posterior(path)
+            scores = made.get("validation", {})
+            found.append(
+                {
+                    "workload": workload.name,
+                    "is": role,
+                    "file": path.name,
+                    "content hash": network.content_hash()[:16],
+                    "recipe": made.get("recipe", {}).get("name", ""),
+                    "epochs": made.get("epochs", ""),
+                    "seed": made.get("seed", ""),
+                    "validation NLL": scores.get("nll_nats", ""),
+                }
+            )
+    return found
+
+
+def posterior_tables() -> list[RichSheet]:
+    """`posteriors` for a person, a table for each workload."""
+    from ..core.words import fixed
+
+    homes: dict[str, list[dict[str, Any]]] = {}
+    for row in posteriors():
+        row["file"] = row["file"].removesuffix(".safetensors").removeprefix(f"{row['workload']}-")
+        row["validation NLL"] = fixed(row["validation NLL"] or None, 4)
+        homes.setdefault(row.pop("workload"), []).append(row)
+    return [_table(name, rows) for name, rows in homes.items()]
+
+
 def _all(registry: Registry[T]) -> list[T]:
     return list(registry.usable().values())
 

@@ -134,12 +134,16 @@ DATA = option(flags.DATA)
 
 
 @main.command("list")
+@click.option("--posteriors", is_flag=True, help="Posteriors and networks that ship, with hashes.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
-def list_(as_json: bool) -> None:
+def list_(posteriors: bool, as_json: bool) -> None:
     """Workloads, formats, backends, scenarios, metrics, observers and recipes."""
-    from .commands import listing, listing_tables
+    from . import commands
 
-    echo_json(listing()) if as_json else show(*listing_tables())
+    if posteriors:
+        echo_json(commands.posteriors()) if as_json else show(*commands.posterior_tables())
+    else:
+        echo_json(commands.listing()) if as_json else show(*commands.listing_tables())
 
 
 @main.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,6 +119,15 @@ class Workload:
         """Whether it is one of ours as it stands, whose `version` says what it is: a test holds
         network, preprocessing and images of each version (`tests/workloads/test_versions.py`)."""
         return WORKLOADS.built_in(self.name) is self
+
+    def shipped_files(self) -> Iterator[tuple[str, Path]]:
+        """What each file of weights that ships stands for, and where it lies."""
+        named = (("posterior", self.posterior), ("twin", self.twin))
+        yield from ((role, path) for role, path in named if path is not None)
+        yield from (("replica", path) for path in self.replicas)
+        yield from (("member", path) for path in self.members)
+        for count, paths in self.equal_members.items():
+            yield from ((f"member of {count}", path) for path in paths)
 
     def network_digest(self) -> str:
         """16 hex digits of what the network computes; empty where `version` says it.

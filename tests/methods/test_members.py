@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
+from safetensors import safe_open
 
+from sigmabench.harness.cli.main import main
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.methods.method import METHODS
 from sigmabench.harness.methods.views import augmentation_of, generator_seed
 from sigmabench.harness.posterior import save
+from sigmabench.harness.posterior.content import content_hash_of
 from sigmabench.harness.posterior.posterior import Posterior
 from sigmabench.harness.predict.loop import predict
 from sigmabench.harness.workload.choices import plan_from
@@ -180,3 +185,25 @@ def test_without_augmentation_there_are_no_views() -> None:
     plain = replace(DIGITS, recipes={})
     told = METHODS.get("augment").without(planned(plain), "FP32")
     assert told == "lenet-digits was trained without augmentation"
+
+
+def test_what_ships_is_listed_with_its_hash() -> None:
+    told = CliRunner().invoke(main, ["list", "--posteriors", "--json"])
+    assert told.exit_code == 0, told.output
+    listed = {row["file"]: row for row in json.loads(told.stdout)}
+    for name in WORKLOADS:
+        for role, path in WORKLOADS.get(name).shipped_files():
+            row = listed.pop(path.name)
+            assert (row["workload"], row["is"]) == (name, role)
+            assert row["content hash"] == str(content_hash_of(path))[:16]
+            assert row["epochs"] == row_epochs(path)
+    assert not listed
+    shown = CliRunner().invoke(main, ["list", "--posteriors"])
+    assert all(len(line) <= 80 for line in shown.stdout.splitlines())
+
+
+def row_epochs(path: Path) -> int:
+    """From the file itself."""
+    with safe_open(path, framework="np") as opened:
+        (text,) = opened.metadata().values()
+    return int(json.loads(text.partition("\n")[2])["epochs"])
