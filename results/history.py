@@ -89,11 +89,13 @@ def commits() -> list[str]:
 
 
 def stored(machine: str, commit: str) -> bool:
-    """Whether asv has results of a commit on this machine; of one that it could not build it has a
-    file in which every result is missing."""
+    """Whether asv has results of a commit on this machine: of every benchmark, for it writes them
+    one by one, and not only that there are none, which is how it notes a failed build."""
+    listed = STORED / "benchmarks.json"
+    known = set(json.loads(listed.read_text())) - {"version"} if listed.exists() else set()
     files = (STORED / machine).glob(f"{commit[:8]}-*.json")
-    found = (json.loads(path.read_text())["results"].values() for path in files)
-    return any(result[0] is not None for each in found for result in each)
+    found = [json.loads(path.read_text())["results"] for path in files]
+    return any(known <= each.keys() and any(r[0] for r in each.values()) for each in found)
 
 
 def git(*words: str) -> str:

@@ -159,17 +159,25 @@ def test_the_history_is_of_commits_that_touched_the_runtime(
     assert not history.stored("machine-none", every[0])
 
 
-def test_a_commit_that_could_not_be_built_is_measured_again(
+def test_a_commit_that_was_not_measured_whole_is_measured_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(ROOT))
     history = import_module("results.history")
     monkeypatch.setattr(history, "STORED", tmp_path)
     (tmp_path / "m").mkdir()
-    for commit, value in (("a" * 40, None), ("b" * 40, [1.5])):
-        results = {"parts.Parts.time_load": [None, []], "passes.Size.track": [value, []]}
-        (tmp_path / "m" / f"{commit[:8]}-env.json").write_text(json.dumps({"results": results}))
-    assert [history.stored("m", one * 40) for one in "abc"] == [False, True, False]
+    names = ("parts.Parts.time_load", "passes.Size.track_bytes_on_disk")
+    (tmp_path / "benchmarks.json").write_text(json.dumps({**dict.fromkeys(names), "version": 2}))
+    skipped, measured = [None, []], [[1.5], []]
+    commits = {
+        "a": {names[0]: skipped, names[1]: skipped},  # could not be built
+        "b": {names[0]: skipped, names[1]: measured},
+        "c": {names[1]: measured},  # stopped in the middle
+    }
+    for commit, results in commits.items():
+        path = tmp_path / "m" / f"{commit * 8}-env.json"
+        path.write_text(json.dumps({"results": results}))
+    assert [history.stored("m", one * 40) for one in "abcd"] == [False, True, False, False]
 
 
 @pytest.mark.slow
