@@ -75,14 +75,14 @@ _TELLING = (
             "*_check",
         )
     ),
-    *(f"stats/{name}.py" for name in ("bound", "equivalence", "pairs", "ranking", "shifted")),
+    *(f"stats/{name}.py" for name in ("bound", "equivalence", "pairs", "ranking", "refitted", "shifted")),
     *(f"measure/{name}.py" for name in ("audits", "estimate", "saturation", "steadiness")),
     *(f"studies/{name}.py" for name in ("driver", "flags", "known", "study", "workers")),
     *(
         f"studies/*/{name}.py"
         for name in (
-            "agreement", "analyse", "boxes", "*conclusions", "document", "numbers", "peer_audits",
-            "referral", "sample", "*figures", "*sheet", "*sheets",
+            "agreement", "analyse", "at_equal_time", "boxes", "*conclusions", "document",
+            "numbers", "peer_audits", "referral", "sample", "*figures", "*sheet", "*sheets",
         )
     ),
     "studies/compare/*", "race/rivals.py",

@@ -55,6 +55,7 @@ class OfMembers:
         description: see there.
         sizes: numbers of networks, ascending.
         equal: whether their training took together as long as that of one other network.
+        of_posterior: see there.
     """
 
     name: str
@@ -62,6 +63,7 @@ class OfMembers:
     description: str
     sizes: tuple[int, ...]
     equal: bool = False
+    of_posterior: bool = False
 
     @property
     def draws(self) -> bool:

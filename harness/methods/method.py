@@ -62,12 +62,14 @@ class Method(Protocol):
         title: for people.
         description: one line for `sigmabench list`.
         draws: whether its passes draw anything, so that a second seed tells something new.
+        of_posterior: whether its network is the posterior, which is the first of `networks` then.
     """
 
     name: str
     title: str
     description: str
     draws: bool
+    of_posterior: bool
 
     def without(self, plan: Plan, format: str) -> str | None:
         """Why there is none of it in a format of a workload, one sentence; None where there is."""
@@ -103,5 +105,7 @@ METHODS: Registry[Method] = Registry(
         "ensemble-equal-3": "sigmabench.harness.methods.ensemble:EQUAL_3",
         "ensemble-equal-5": "sigmabench.harness.methods.ensemble:EQUAL_5",
     },
-    lambda thing: all(hasattr(thing, part) for part in ("title", "description", "draws", "load")),
+    lambda thing: all(
+        hasattr(thing, part) for part in ("title", "description", "draws", "of_posterior", "load")
+    ),
 )

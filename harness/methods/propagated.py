@@ -38,12 +38,14 @@ class Analytic:
         title: see there.
         description: see there.
         draws: see there.
+        of_posterior: see there.
     """
 
     name: str = "analytic"
     title: str = "means and variances propagated"
     description: str = "One pass of means and variances through the network, without draws."
     draws: bool = False
+    of_posterior: bool = True
 
     def without(self, plan: Plan, format: str) -> str | None:
         """See `Method`."""

@@ -57,12 +57,14 @@ class OfPosterior:
         title: see there.
         description: see there.
         draws: see there.
+        of_posterior: see there.
     """
 
     name: str
     title: str
     description: str
     draws: bool
+    of_posterior: bool = True
 
     def without(self, plan: Plan, format: str) -> str | None:
         """See `Method`."""

@@ -5,6 +5,7 @@ The views are drawn as for training, by the workload's own augmentation.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -83,12 +84,14 @@ class OfViews:
         title: see there.
         description: see there.
         draws: see there.
+        of_posterior: see there.
     """
 
     name: str
     title: str
     description: str
     draws: bool = True
+    of_posterior: bool = True
 
     def without(self, plan: Plan, format: str) -> str | None:
         """See `Method`."""
@@ -97,8 +100,12 @@ class OfViews:
         return draws_nothing(format)
 
     def networks(self, plan: Plan) -> Sequence[str]:
-        """See `Method`."""
-        return MEAN.networks(plan)
+        """See `Method`; of workloads that do not ship, what makes the views too."""
+        found = list(MEAN.networks(plan))
+        if not plan.workload.ships:
+            views = repr(augmentation_of(plan.workload))
+            found.append(hashlib.sha256(views.encode()).hexdigest())
+        return found
 
     def passes(self, plan: Plan, mc: Sequence[int]) -> tuple[int, ...]:
         """See `Method`."""

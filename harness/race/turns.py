@@ -149,7 +149,7 @@ class _Task:
     def expected_seconds(self, times: float) -> float:
         """How long its turns take in all, were a pass so many times as long."""
         each = self._pass_seconds * times
-        query = each * self._passes(each)
+        query = each * (self.passes if self._settled else self._passes(each))
         least = self._least(query)
         return 0.0 if self.failure else expected_seconds(query, self._turns.seconds, least)
 

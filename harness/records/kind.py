@@ -79,7 +79,7 @@ class Kind(Generic[R]):
         body: the class of its bodies, likewise.
         folders: of a results directory that hold such records; new ones go into the first. Empty
             for the directory itself.
-        judged: whether its records have a verdict.
+        judged: whether its records have a verdict; None where some have.
         check: raises ValueError where the parts of a record do not fit one another.
         before: how it was stored before; None for a kind that is younger than the envelope.
     """
@@ -90,7 +90,7 @@ class Kind(Generic[R]):
     subject: type[Any]
     body: type[Any]
     folders: tuple[str, ...]
-    judged: bool = False
+    judged: bool | None = False
     check: Callable[[R], None] | None = None
     before: Layout | None = field(default=None, repr=False)
 
@@ -103,7 +103,7 @@ class Kind(Generic[R]):
             ("kind", str),
             ("subject", self.subject),
             ("provenance", Provenance),
-            ("verdict", Verdict if self.judged else None),
+            ("verdict", {True: Verdict, False: None, None: Verdict | None}[self.judged]),
             ("body", self.body),
             ("schema_version", int),
         ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.errors import UserError
 from ..data.units import Units
 from .envelope import Record
 from .kind import Kind, OfWorkload
@@ -41,10 +42,12 @@ class MethodSubject(OfWorkload):
         seeds: how many draws of all passes.
         data: as `Cell.data`.
         network: as `Cell.network`.
+        validation: the same as `data`, of the images that temperatures are fitted on.
         batch: images per timed query; 0 where images are scored.
         threads: cores that a timed query may use.
         seconds: timed at least, for each T.
         processes: fresh processes that it is timed in.
+        beside: method and format of all that take turns with it, itself included.
     """
 
     workload: str
@@ -63,10 +66,12 @@ class MethodSubject(OfWorkload):
     seeds: int
     data: str = ""
     network: str = ""
+    validation: str = ""
     batch: int = 0
     threads: int = 0
     seconds: float = 0.0
     processes: int = 1
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -159,8 +164,16 @@ class MethodRecord(Record[MethodSubject, MethodBody]):
 
         Raises:
             KeyError: it has none of this name.
+            UserError: it has another shape.
         """
-        return self.arrays[name].astype(np.float64)
+        found = self.arrays[name].astype(np.float64)
+        images = self.body.validation_images if name.startswith(FIT) else self.body.images
+        if found.shape != (self.subject.seeds, images):
+            raise UserError(
+                f"The array {name} of the record {self.subject.key} has the shape {found.shape}, "
+                f"not {(self.subject.seeds, images)}; delete the record and run again."
+            )
+        return found
 
     def score(self, metric: str, mc: int, tempered: bool) -> float | None:
         """Mean over the draws at T = `mc`; None where it is not defined."""
@@ -174,6 +187,8 @@ class MethodRecord(Record[MethodSubject, MethodBody]):
 
 def _check(record: MethodRecord) -> None:
     subject, body = record.subject, record.body
+    if bool(subject.batch) != (record.verdict is not None):
+        raise ValueError("a verdict is of times, and of nothing else")
     for one in body.timed:
         check_slices(one.name, one.latency_ns, one.slices, one.processes)
     check_references(body.references)
@@ -194,5 +209,6 @@ METHOD_RECORDS: Kind[MethodRecord] = Kind(
     subject=MethodSubject,
     body=MethodBody,
     folders=("methods",),
+    judged=None,
     check=_check,
 )

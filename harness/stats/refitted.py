@@ -103,7 +103,8 @@ class MethodDifference:
 
     def deciding(self, margin: float, level: float) -> int | None:
         """About how many images would decide whether it is within the margin, were the value what
-        it is now and the luck of the draw none; None where it lies on the margin.
+        it is now and the luck of the draw none; None where it lies on the margin, or so many are
+        there already, so that more draws would tell.
 
         Args:
             margin: that matters.
@@ -113,7 +114,8 @@ class MethodDifference:
         if room == 0:
             return None
         half = half_of_both(self.images, Estimate(0.0, 0.0, 1), 1 - 2 * level)
-        return max(1, math.ceil(self.count * (half / room) ** 2))
+        needed = math.ceil(self.count * (half / room) ** 2)
+        return needed if needed > self.count else None
 
 
 def nll_difference(

@@ -75,15 +75,20 @@ class Task(Generic[S]):
         place: `SCORED`, `TIMED` or `FRESH`.
         beside: subjects whose scores it needs, but does not store.
         about: what all its subjects share, such as the images that they are scored on.
+        whole: whether all of it is measured again where a part is missing, as of a race whose
+            times are held against one another.
     """
 
     subjects: tuple[S, ...]
     place: str
     beside: tuple[S, ...] = ()
     about: Any = None
+    whole: bool = False
 
     def only(self, missing: Collection[S]) -> Task[S]:
         """The part of it that has to be measured."""
+        if self.whole and any(one in missing for one in self.subjects):
+            return self
         return replace(self, subjects=tuple(one for one in self.subjects if one in missing))
 
 

@@ -128,19 +128,20 @@ class Prepared:
         return quantize(part.model, format, ranges, options or self.plan.options, part.source)
 
 
-def prepare(plan: Plan, networks: Networks | None = None) -> Prepared:
+def prepare(plan: Plan, networks: Networks | None = None, splits: Splits | None = None) -> Prepared:
     """Load and fold; what has to be calibrated is, when it is first asked for.
 
     Args:
         plan: what is asked for.
         networks: loaded already; the plan's otherwise.
+        splits: the same.
 
     Raises:
         UserError: as `load_networks` and `fold`; what the workload declares does not fit its data
             or its network.
     """
     networks = networks or load_networks(plan)
-    splits = splits_of(plan.workload, plan.data)
+    splits = splits or splits_of(plan.workload, plan.data)
     network = networks.posterior.load_into(plan.workload.model())
     check_network(plan.workload, splits, network)
 

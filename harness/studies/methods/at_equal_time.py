@@ -4,7 +4,7 @@ of each method within a budget."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...core import words as text
 from ...core.figure import Figure, Look, Marker, Panel, Points, Rule, Scale, Tone
@@ -38,6 +38,7 @@ class Costed:
         high: of its 95 % interval.
         batch: images.
         invalid: an audit of its times failed.
+        timed_mc: passes of the timed queries, fewer than T where that would have taken long.
     """
 
     scored: MethodRecord
@@ -47,6 +48,7 @@ class Costed:
     high: float
     batch: int
     invalid: bool
+    timed_mc: int
 
     @property
     def method(self) -> str:
@@ -67,6 +69,12 @@ class Costed:
     def per_image(self) -> float:
         """Milliseconds."""
         return self.milliseconds / self.batch
+
+    @property
+    def file_bytes(self) -> int:
+        """Of the networks that T passes take; all networks of an ensemble are of one size."""
+        body = self.scored.body
+        return body.file_bytes * min(self.mc, len(body.artefacts)) // len(body.artefacts)
 
     @property
     def chosen_by(self) -> float:
@@ -106,15 +114,19 @@ def _costs(timed: MethodRecord, scored: MethodRecord | None) -> Iterator[Costed]
         fit = [one for one in timed.body.timed if one.mc <= mc and one.latency_ns]
         if not fit:
             continue
-        middle, low, high = pass_ms(max(fit, key=lambda one: one.mc))
+        queries = max(fit, key=lambda one: one.mc)
+        middle, low, high = (each * mc for each in pass_ms(queries))
         batch = timed.subject.batch
-        yield Costed(scored, mc, middle * mc, low * mc, high * mc, batch, invalid)
+        yield Costed(scored, mc, middle, low, high, batch, invalid, queries.mc)
 
 
 def front(made: Sequence[Costed], metric: str) -> list[Costed]:
-    """Those that no other beats in both time and a score that is better when lower."""
+    """Those that no other beats in both time and a score that is better when lower, of times that
+    passed their audits."""
     best: list[Costed] = []
     for one in made:
+        if one.invalid:
+            continue
         score, least = one.score(metric), best[-1].score(metric) if best else None
         if score is not None and (least is None or score < least):
             best.append(one)
@@ -122,15 +134,29 @@ def front(made: Sequence[Costed], metric: str) -> list[Costed]:
 
 
 def best_within(made: Sequence[Costed], method: str, milliseconds: float) -> Costed | None:
-    """The setting of a method that takes no longer and has the lowest validation NLL."""
-    fit = [one for one in made if one.method == method and one.milliseconds <= milliseconds]
+    """The setting of a method that takes no longer and has the lowest validation NLL, of times that
+    passed their audits."""
+    mine = [one for one in made if one.method == method and not one.invalid]
+    fit = [one for one in mine if one.milliseconds <= milliseconds]
     return min(fit, key=lambda one: one.chosen_by, default=None)
 
 
 def unit(made: Sequence[Costed]) -> float | None:
-    """Milliseconds of one INT8 pass of the posterior on one batch."""
+    """Milliseconds of one INT8 pass of the posterior on one batch; None where it was not timed, or
+    an audit of its times failed."""
     wanted = (MEAN_FIELD, MAIN_FORMAT, 1)
-    return next((o.milliseconds for o in made if (o.method, o.format, o.mc) == wanted), None)
+    valid = (one for one in made if not one.invalid)
+    return next((o.milliseconds for o in valid if (o.method, o.format, o.mc) == wanted), None)
+
+
+def without_unit(found: MethodsFindings) -> list[str]:
+    """A sentence for each batch size at which nothing can be shown at equal time."""
+    return [
+        f"At batch {batch} nothing is shown at equal time: one {MAIN_FORMAT} pass of the posterior "
+        "(T = 1) was not timed, or its times failed an audit."
+        for batch in batches(found)
+        if unit(costs(found, batch)) is None
+    ]
 
 
 def budget_sheet(found: MethodsFindings, batch: int) -> Sheet:
@@ -156,7 +182,8 @@ def budget_sheet(found: MethodsFindings, batch: int) -> Sheet:
     note = (
         "Budget: so many times the time of one INT8 pass of the posterior. Of each method the "
         "setting with the lowest validation NLL that is no slower; ms: median of all its passes on "
-        "one batch, all of one race. kB: its files."
+        "one batch, all of one race; ≈: T times the time per pass of queries with fewer passes. "
+        "Settings whose times failed an audit are left out. kB: its files."
     )
     return Sheet(f"At equal time, batch {batch}", columns, tuple(rows), {}, 1, (note,))
 
@@ -164,9 +191,9 @@ def budget_sheet(found: MethodsFindings, batch: int) -> Sheet:
 def _cells(one: Costed) -> tuple[str, ...]:
     decimals = [METRICS.get(name).decimals for name in SCORES]
     return (
-        text.significant(one.milliseconds) + (" !" if one.invalid else ""),
+        ("≈ " if one.timed_mc < one.mc else "") + text.significant(one.milliseconds),
         f"{1000 / one.per_image:,.0f}",
-        text.significant(one.scored.body.file_bytes / 1000),
+        text.significant(one.file_bytes / 1000),
         *(text.fixed(one.score(name), n) for name, n in zip(SCORES, decimals, strict=True)),
     )
 
@@ -210,15 +237,20 @@ def figure(found: MethodsFindings, batch: int) -> Figure | None:
     )
 
 
+def look_of(method: str, format: str) -> Look:
+    """A colour for each method, a marker for each format."""
+    names = METHODS.names()
+    tone = _TONES[names.index(method) % len(_TONES)] if method in names else "faint"
+    marker = _MARKERS[FORMATS_OF_METHODS.index(format)]
+    return Look(tone=tone, marker=marker, hollow=format != MAIN_FORMAT)
+
+
 def _marks(made: Sequence[Costed], method: str, format: str, metric: str) -> Points:
     mine = sorted(
         (one for one in made if (one.method, one.format) == (method, format)),
         key=lambda one: one.mc,
     )
-    names = METHODS.names()
-    tone = _TONES[names.index(method) % len(_TONES)] if method in names else "faint"
-    marker = _MARKERS[FORMATS_OF_METHODS.index(format)]
-    look = Look(tone=tone, marker=marker, hollow=format != MAIN_FORMAT)
+    look = replace(look_of(method, format), invalid=all(one.invalid for one in mine))
     return Points(
         tuple(one.per_image for one in mine),
         tuple(one.score(metric) for one in mine),

@@ -34,6 +34,7 @@ from ...records.methods_record import (
     MethodSubject,
 )
 from ...workload.cell import MEAN
+from ...workload.declared import splits_of
 from ...workload.prepare import Prepared, prepare
 from ..study import TIMED, Measured, Surroundings, Task
 from .method_times import Earlier, of_all, timed
@@ -54,7 +55,15 @@ def measurer(
 ) -> MethodsMeasurer:
     """Load the networks and the images, and say how long it takes."""
     surroundings.report("Loading data", 0, 1)
-    made = MethodsMeasurer(plan, prepare(plan.base), surroundings.report, surroundings.earlier)
+    splits = splits_of(plan.base.workload, plan.base.data)
+    if not splits.held_out and any(task.place != TIMED for task in tasks):
+        raise UserError(
+            f"The validation images of {plan.base.workload.name} are training images, and no "
+            "temperature can be fitted on such; bring others (of ImageNet, into "
+            "imagenet/validation under the data root)."
+        )
+    prepared = prepare(plan.base, splits=splits)
+    made = MethodsMeasurer(plan, prepared, surroundings.report, surroundings.earlier)
     made.announce(tasks)
     return made
 
@@ -94,14 +103,9 @@ class MethodsMeasurer:
         earlier: Earlier = lambda _: None,
     ) -> None:
         self.plan, self.prepared, self.report, self.earlier = plan, prepared, report, earlier
-        if not prepared.splits.held_out:
-            raise UserError(
-                f"The validation images of {plan.base.workload.name} are training images, and no "
-                "temperature can be fitted on such; put others into imagenet/validation under the "
-                "data root."
-            )
         self.validation = prepared.splits.validation.limit(plan.fitted).readable()
         self.done, self.total = 0, 0
+        self._made: dict[Condition, Split] = {}
 
     def __call__(self, task: Task[MethodSubject]) -> Iterator[Measured[MethodSubject]]:
         """Fit the temperatures, then score each condition; or time all methods in turns."""
@@ -201,7 +205,12 @@ class MethodsMeasurer:
         )
 
     def _images(self, subject: MethodSubject, condition: Condition) -> Split:
-        """A condition's images."""
+        """A condition's images, made once for all methods."""
+        if condition not in self._made:
+            self._made[condition] = self._make(subject, condition)
+        return self._made[condition]
+
+    def _make(self, subject: MethodSubject, condition: Condition) -> Split:
         plan = self.plan.shift
         part = self.prepared.splits.scored(subject.split)
         part = part.limit(subject.limit or None).readable()

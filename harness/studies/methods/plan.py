@@ -1,5 +1,8 @@
-"""What a study of methods is asked: methods, formats, numbers of passes and conditions; a task a
-method in a format, whose temperatures all of its conditions share."""
+"""What a study of methods is asked: methods, formats, numbers of passes and conditions.
+
+There is one task for each method in each format, whose conditions share its temperatures, and one
+for each race.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,12 @@ OPTIONS = (
     Option("--types", "Corruption types; none for no shift.", "names", shown="all"),
     Option("--severities", "Each 1 to 5.", "numbers", default=",".join(map(str, SEVERITIES))),
     Option("--splits", "Other test sets; none for none.", "names", shown="all that are there"),
-    Option("--ood", "Sets from outside: names, folders or .npz files.", "names"),
+    Option(
+        "--ood",
+        "Sets from outside: names, folders or .npz files.",
+        "names",
+        shown="the workload's, or svhn and cifar100",
+    ),
     Option("--limit", "Clean images.", "whole", shown="the whole split"),
     Option("--shifted", "Images of each other condition.", "whole", default=1000),
     Option("--fitted", "Validation images to fit on.", "whole", shown="all of them"),
@@ -48,7 +56,7 @@ OPTIONS = (
     THREADS,
     Option("--seconds", "Timed seconds of each T.", "number", default=0.5),
     PROCESSES,
-    Option("--untimed", "Score alone.", "switch"),
+    Option("--untimed", "Score, and time nothing.", "switch"),
     DATA,
     POSTERIOR,
 )
@@ -101,6 +109,7 @@ class MethodsPlan:
         method, workload = METHODS.get(name), self.base.workload
         networks = tuple(each[:16] for each in method.networks(self.base))
         network = workload.network_digest()
+        validation = workload.data_digest("validation", self.base.data, self.fitted)
         for place, condition in enumerate(self.shift.conditions()):
             limit = self.shift.base.limit if place else self.base.limit
             subject = MethodSubject(
@@ -120,6 +129,7 @@ class MethodsPlan:
                 seeds=self.base.seeds if method.draws and not place else 1,
                 data=workload.data_digest(condition.split, self.base.data, limit),
                 network=network,
+                validation=validation,
             )
             yield subject, condition
 
@@ -128,13 +138,16 @@ class MethodsPlan:
         if not self.timed:
             return
         clean = [next(self.subjects(*one))[0] for one in self.asked()]
+        beside = tuple(f"{one.method} {one.format}" for one in clean)
         for batch in self.base.batches:
             yield tuple(
                 replace(
                     one,
                     limit=0,
                     fitted=0,
+                    validation="",
                     seeds=1,
+                    beside=beside,
                     batch=batch,
                     threads=self.base.threads,
                     seconds=self.base.seconds,
@@ -153,6 +166,7 @@ def plan(
     mc: Sequence[int] = COUNTS,
     types: Sequence[str] | None = None,
     splits: Sequence[str] | None = None,
+    ood: Sequence[str] | None = None,
     limit: int | None = None,
     shifted: int = 1000,
     fitted: int | None = None,
@@ -197,6 +211,7 @@ def plan(
         chosen,
         formats=("FP32",),
         types=_unless_none(types),
+        ood=(chosen.outside or None) if ood is None else ood,
         limit=shifted,
         mc=counts[-1],
         scoring=scoring,
@@ -211,7 +226,7 @@ def plan(
     others = tuple(name for name in wanted if name not in absent)
     shift = replace(shift, splits=others)
     told = (*told, *(f"{n} is skipped: {why}" for n, why in absent.items() if n in wanted))
-    names = METHODS.names() if methods is None else methods
+    names = METHODS.usable() if methods is None else methods
     found = MethodsPlan(
         base,
         shift,
@@ -241,5 +256,5 @@ def tasks(plan: MethodsPlan, measuring: bool) -> list[Task[MethodSubject]]:
     for name, format in plan.asked():
         about = dict(plan.subjects(name, format))
         found.append(Task(tuple(about), SCORED, about=about))
-    found += [Task(race, TIMED) for race in plan.races()]
+    found += [Task(race, TIMED, whole=True) for race in plan.races()]
     return found

@@ -34,6 +34,8 @@ again.
 ARGUMENT = "workload"
 ARGUMENT_DEFAULT = "lenet-digits"
 OPTIONS = (*SOURCE, DETERMINISTIC, *CELLS, *QUANTIZATION)
+#: Validation images that temperatures are fitted on, at least, where images are limited.
+FITTED = 500
 SHOWN = (Option("--full", "Every T, intervals, bytes moved and audits.", "switch"),)
 
 
@@ -54,7 +56,7 @@ def companion(plan: Plan) -> tuple[str, dict[str, Any]] | None:
     from ...workload.cell import MEAN, MEAN_FIELD
 
     usual = plan.options == Options() and plan.observer == "minmax" and not plan.sampled
-    if not usual or plan.delta is not None or plan.split != "test":
+    if not usual or plan.delta is not None or plan.split != "test" or plan.adaptive:
         return None
     if MAIN_FORMAT not in plan.formats or not plan.mc:
         return None
@@ -68,6 +70,8 @@ def companion(plan: Plan) -> tuple[str, dict[str, Any]] | None:
         "untimed": True,
         "ood": (),
         "limit": plan.limit,
+        "fitted": None if plan.limit is None else max(plan.limit, FITTED),
+        "threads": plan.threads,
         "seed": plan.seed,
         "seeds": plan.seeds,
         "data": plan.data,
