@@ -75,7 +75,10 @@ _TELLING = (
             "*_check",
         )
     ),
-    *(f"stats/{name}.py" for name in ("bound", "equivalence", "pairs", "ranking", "refitted", "shifted")),
+    *(
+        f"stats/{name}.py"
+        for name in ("bound", "equivalence", "pairs", "ranking", "refitted", "shifted")
+    ),
     *(f"measure/{name}.py" for name in ("audits", "estimate", "saturation", "steadiness")),
     *(f"studies/{name}.py" for name in ("driver", "flags", "known", "study", "workers")),
     *(

@@ -209,9 +209,102 @@ def test_others_images_are_not_compared(records: list[MethodRecord]) -> None:
         )
         for one in records
     ]
-    (found,) = analyse.analyse(moved)
+    first, second = analyse.analyse(moved)
+    assert first.compared == second.compared == []
+    assert document.conclusions(first)[0] == (
+        "What T passes buy in INT8 cannot be said: mean was not scored on clean images."
+    )
+    assert document.conclusions(second)[0] == (
+        "What T passes buy in INT8 cannot be said: mean-field was not scored on clean images."
+    )
+
+
+def test_each_posterior_and_number_of_images_is_a_setting_of_its_own(
+    records: list[MethodRecord],
+) -> None:
+    """Records of another posterior and of fewer images lie in one store with these."""
+
+    def changed(record: MethodRecord, **subject: Any) -> MethodRecord:
+        about = replace(record.subject, **subject)
+        return MethodRecord(about, record.provenance, None, record.body, record.arrays)
+
+    other = [changed(one, networks=("other",)) for one in records]
+    fewer = [
+        MethodRecord(
+            replace(one.subject, limit=30),
+            one.provenance,
+            None,
+            replace(one.body, images=30),
+            {name: each if "fit" in name else each[:, :30] for name, each in one.arrays.items()},
+        )
+        for one in records
+        if one.subject.method in (MEAN, MEAN_FIELD) and not one.subject.severity
+    ]
+    found = analyse.analyse([*fewer, *other, *records])
+    assert [[one.body.images for one in each.clean] for each in found] == [
+        [60] * 7, [30] * 5, [60] * 7,
+    ]  # fmt: skip
+    for each in found:
+        assert len({one.subject.networks for one in each.records}) == 1
+        for one in each.compared:
+            assert one.record.subject.networks == one.reference.subject.networks
+            assert one.difference.count == one.reference.body.images
+    whole = [one for each in found for one in each.records if one.subject.severity]
+    assert len(whole) == 14  # shifted images stand in one setting of each posterior alone
+
+
+def test_a_verdict_of_a_difference_is_two_sided_and_of_its_family(
+    records: list[MethodRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(analyse, "too_few", lambda units: "")
+    monkeypatch.setattr(analyse, "unbounded", lambda record: False)
+    found = analyse.analyse(records, planned())[0]
+    for main in (True, False):
+        family = [one for one in found.compared if (one.record.subject.format == "INT8") == main]
+        ps = [
+            2 * min(one.difference.p_below(one.margin), one.difference.p_above(one.margin))
+            for one in family
+        ]
+        order = np.argsort(ps)
+        stepped = [min(1.0, (len(ps) - rank) * ps[place]) for rank, place in enumerate(order)]
+        holm = dict(zip(order, np.maximum.accumulate(stepped), strict=True))
+        for place, one in enumerate(family):
+            assert one.family == len(family)
+            assert (one.verdict in (analyse.BETTER, analyse.WORSE)) <= (holm[place] < 0.05)
+
+
+def test_a_temperature_at_the_end_is_not_judged(
+    records: list[MethodRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(analyse, "too_few", lambda units: "")
+    ends = [
+        MethodRecord(
+            one.subject,
+            one.provenance,
+            None,
+            replace(
+                one.body,
+                temperatures=tuple(
+                    tuple(replace(fitted, tau=1 / 20) for fitted in each)
+                    for each in one.body.temperatures
+                ),
+            ),
+            one.arrays,
+        )
+        if one.subject.method == MEAN
+        else one
+        for one in records
+    ]
+    (found,) = analyse.analyse(ends, planned())
+    assert {one.verdict for one in found.compared} == {analyse.NOT_JUDGED}
+    assert "no finite temperature fits mean best" in document.conclusions(found)[0]
+
+
+def test_one_image_is_no_traceback(tmp_path: Path) -> None:
+    few = studied("methods", planned(limit=1, methods=(MEAN_FIELD, MEAN)), tmp_path)
+    (found,) = analyse.analyse(few, planned())
     assert found.compared == []
-    assert document.conclusions(found) == ["What T passes buy in INT8 was not measured."]
+    assert document.conclusions(found)[0].endswith("of a single independent image.")
 
 
 def test_the_command_prints_stores_and_tells_scripts(tmp_path: Path) -> None:

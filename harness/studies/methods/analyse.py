@@ -177,8 +177,8 @@ def _youngest(records: Sequence[MethodRecord]) -> list[MethodRecord]:
         if subject.batch:
             found[subject.key] = record
         else:
-            asked = (subject.split, subject.corruption, subject.severity, subject.shifted)
-            found[subject.method, subject.format, *asked] = record
+            images = (subject.split, subject.corruption, subject.severity, subject.shifted)
+            found[subject.method, subject.format, images] = record
     kept = {id(one) for one in found.values()}
     return [one for one in records if id(one) in kept]
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from ...core import words as text
 from ...core.document import Document, Words, with_notes
-from ...core.figure import Figure, Look, Panel, Points, Scale
+from ...core.figure import Figure, Panel, Points, Scale
 from ...core.sheet import Column, Sheet
 from ...data.outside import OOD
 from ...data.units import ALPHA
-from ...methods.method import MAIN_FORMAT, METHODS
+from ...methods.method import MAIN_FORMAT
 from ...metrics.metric import METRICS
 from ...records.methods_record import TEMPERED, MethodRecord
 from ...workload.cell import MEAN, MEAN_FIELD
@@ -37,8 +37,7 @@ def document(found: MethodsFindings, *, brief: bool = False) -> Document:
     said = conclusions(found)
     title = f"Whether T passes pay: {found.workload}"
     if brief:
-        sheet = brief_sheet(found)
-        blocks = (*with_notes([sheet]), *map(Words, said))
+        blocks = (*with_notes([brief_sheet(found)]), *map(Words, said[:1]))
         return Document(found.workload, blocks, to_dict(found), title)
     others = [
         scores_sheet(name, [one for one in found.records if one.subject.split == name])
@@ -152,7 +151,8 @@ def main_sheet(found: MethodsFindings) -> Sheet:
         "Difference: NLL on the same clean images less that of the mean network's one pass in the "
         "same arithmetic, both with a temperature; negative is better. Its interval has the luck "
         f"of the images, of the fit and of the draws. {MAIN_FORMAT} is the main question; other "
-        f"formats are secondary. Verdicts after Holm's correction at {ALPHA:.0%}."
+        f"formats are secondary. Verdicts after Holm's correction over the comparisons in "
+        f"{MAIN_FORMAT}, and over the others, at {ALPHA:.0%}. All other tables are secondary."
     )
     columns = (
         Column("method", numeric=False),
@@ -168,6 +168,8 @@ def main_sheet(found: MethodsFindings) -> Sheet:
 
 
 def _verdict(one: AgainstMean) -> str:
+    if one.why:
+        return f"{NOT_JUDGED}: {one.why}"
     if one.verdict == UNDECIDED and one.deciding is not None:
         return f"{UNDECIDED} (about {one.deciding:,} images would)"
     return one.verdict
@@ -284,35 +286,68 @@ def conclusions(found: MethodsFindings) -> list[str]:
     main = [one for one in found.compared if one.record.subject.format == MAIN_FORMAT]
     said = [_sentence(one) for one in main]
     if not any(one.record.subject.method == MEAN_FIELD for one in main):
-        said.insert(0, f"What T passes buy in {MAIN_FORMAT} was not measured.")
-    return said
+        said.insert(0, _not_compared(found))
+    return [*said, *_vector_line(found), *at_equal_time.without_unit(found)]
+
+
+def _not_compared(found: MethodsFindings) -> str:
+    there = {one.subject.method for one in found.clean if one.subject.format == MAIN_FORMAT}
+    lacking = [name for name in (MEAN_FIELD, MEAN) if name not in there]
+    if lacking:
+        return (
+            f"What T passes buy in {MAIN_FORMAT} cannot be said: {' and '.join(lacking)} "
+            f"{text.verb(len(lacking), 'was', 'were')} not scored on clean images."
+        )
+    return f"What T passes buy in {MAIN_FORMAT} cannot be said of a single independent image."
 
 
 def _sentence(one: AgainstMean) -> str:
-    subject, difference = one.record.subject, one.difference
-    T = subject.mc[-1]
-    title = METHODS.get(subject.method).title if subject.method in METHODS else subject.method
-    who = f"{T} passes of the posterior" if subject.method == MEAN_FIELD else f"The {title}"
-    buy = f"{text.verb(T if subject.method == MEAN_FIELD else 1, 'buys', 'buy')}"
-    low, high = difference.interval
-    where = (
-        f"({text.signed(difference.value, 4)} nats, 95 % interval {text.signed(low, 4)} to "
-        f"{text.signed(high, 4)}, margin {text.fixed(one.margin, 4)}; "
-        f"{text.plural(difference.count, 'image')})"
-    )
-    rival = "one pass of the mean network, each with a temperature"
+    """The NLL of a method against that of one pass of the mean network."""
+    difference, low_high = one.difference, one.difference.interval
+    nll = f"The NLL of {_who(one.record)}"
+    rival = "that of one pass of the mean network, each with a temperature"
     told = {
-        BETTER: f"{buy} a lower NLL than {rival}",
-        WORSE: f"{text.verb(T if subject.method == MEAN_FIELD else 1, 'has', 'have')} a higher NLL "
-        f"than {rival}",
-        SAME: f"{buy} no difference in NLL that matters over {rival}",
-        UNDECIDED: f"cannot be told from {rival}",
-        NOT_JUDGED: "are not judged: too few independent images",
+        BETTER: f"{nll} is lower than {rival}, by more than the margin",
+        WORSE: f"{nll} is higher than {rival}, by more than the margin",
+        SAME: f"{nll} does not differ by more than the margin from {rival}",
+        UNDECIDED: f"It cannot be shown whether {nll[0].lower()}{nll[1:]} differs by more than the "
+        f"margin from {rival}",
+        NOT_JUDGED: f"{nll} is not judged against {rival} ({one.why})",
     }[one.verdict]
+    low, high = (text.signed(end, 4) for end in low_high)
+    figures = (
+        f"{text.signed(difference.value, 4)} nats, 95 % interval {low} to {high}, margin "
+        f"{text.fixed(one.margin, 4)}, {text.plural(difference.count, 'image')}"
+    )
+    if one.verdict != NOT_JUDGED and one.family > 1:
+        figures += f", {one.family} comparisons"
     more = ""
-    if one.verdict == UNDECIDED and one.deciding is not None:
-        more = f" About {one.deciding:,} images would decide it."
-    return f"{who} {told} in {subject.format} {where}.{more}"
+    if one.verdict == UNDECIDED:
+        more = " More draws (`--seeds`) would decide it, not more images."
+        if one.deciding is not None:
+            more = f" About {one.deciding:,} images would decide it."
+    return f"{told} ({figures}).{more}"
+
+
+def _who(record: MethodRecord) -> str:
+    subject = record.subject
+    T = subject.mc[-1]
+    if subject.method == MEAN_FIELD:
+        return f"{text.plural(T, 'pass', 'passes')} of the posterior in {subject.format}"
+    named = f"`{subject.method}` in {subject.format}"
+    return f"{named} at T = {T}" if T > 1 else named
+
+
+def _vector_line(found: MethodsFindings) -> Iterator[str]:
+    """What more than one scalar changes for the mean network."""
+    record = found.of(MEAN, MAIN_FORMAT)
+    nll = None if record is None else record.body.vector.get(NLL)
+    if record is not None and nll is not None:
+        yield (
+            "With a scale and a bias for each class (vector scaling) in place of one temperature, "
+            f"one pass of the mean network has an NLL of {text.fixed(nll, 4)} nats instead of "
+            f"{text.fixed(record.score(NLL, 1, True), 4)}."
+        )
 
 
 def to_dict(found: MethodsFindings) -> dict[str, Any]:
@@ -328,7 +363,9 @@ def to_dict(found: MethodsFindings) -> dict[str, Any]:
                 "difference_nats": one.difference.value,
                 "interval": one.difference.interval,
                 "margin_nats": one.margin,
-                "main": one.record.subject.format == MAIN_FORMAT,
+                "main": one.main,
+                "comparisons_in_family": one.family,
+                "why_not_judged": one.why,
                 "verdict": one.verdict,
                 "deciding_images": one.deciding,
             }
@@ -374,6 +411,7 @@ def _rows(found: MethodsFindings) -> Iterator[Mapping[str, Any]]:
                 "form": temperature.form,
                 **{name: record.score(name, T, False) for name in body.scores},
                 **{f"{name}_tempered": record.score(name, T, True) for name in body.tempered},
+                **{f"{name}_vector": value for name, value in body.vector.items()},
             }
 
 
@@ -384,9 +422,9 @@ def _figures(found: MethodsFindings) -> Sequence[Figure | str]:
         marks = []
         for one in found.clean:
             counts = one.subject.mc
-            look = Look(one.subject.format, hollow=one.subject.method == MEAN)
+            look = at_equal_time.look_of(*_named(one))
             values = tuple(one.score(NLL, T, tempered) for T in counts)
-            label = " ".join(_named(one)) if tempered else ""
+            label = "" if tempered else " ".join(_named(one))
             marks.append(Points(tuple(map(float, counts)), values, look, label))
         panels.append(
             Panel(tuple(marks), x=Scale("passes T", log=True), y=Scale(f"NLL {title} (nats)"))
