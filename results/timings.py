@@ -43,21 +43,22 @@ class Step:
 
 #: Half a second a cell: the spread of three processes makes the interval, whatever each samples.
 STEPS = (
-    Step("run lenet-digits --seconds 0.5", 2),
-    Step(f"run lenet-digits {MEAN} --mc 50 --seconds 0.5", 0.5),
-    Step("run lenet5-mnist --seconds 0.5", 3.5),
-    Step(f"run lenet5-mnist {MEAN} --mc 50 --seconds 0.5", 1),
-    Step(f"run resnet20-cifar10 --formats {FORMATS} --mc 50 --seconds 0.5", 15.5),
-    Step(f"run resnet20-cifar10 {MEAN} --mc 50 --seconds 0.5", 1.5),
-    Step(f"run histology-colorectal --formats {FORMATS} --mc 50 --seconds 0.5", 3),
-    Step(f"run histology-colorectal {MEAN} --mc 50 --seconds 0.5", 1),
+    Step("run lenet-digits --alone --seconds 0.5", 2),
+    Step(f"run lenet-digits --alone {MEAN} --mc 50 --seconds 0.5", 0.5),
+    Step("run lenet5-mnist --alone --seconds 0.5", 3.5),
+    Step(f"run lenet5-mnist --alone {MEAN} --mc 50 --seconds 0.5", 1),
+    Step(f"run resnet20-cifar10 --alone --formats {FORMATS} --mc 50 --seconds 0.5", 15.5),
+    Step(f"run resnet20-cifar10 --alone {MEAN} --mc 50 --seconds 0.5", 1.5),
+    Step(f"run histology-colorectal --alone --formats {FORMATS} --mc 50 --seconds 0.5", 3),
+    Step(f"run histology-colorectal --alone {MEAN} --mc 50 --seconds 0.5", 1),
     # At the batch size that its page shows.
     Step(
-        f"run resnet50-imagenet --formats {FORMATS} --mc 50 --batch 1 --seeds 1 --seconds 0.5", 25.5
+        f"run resnet50-imagenet --alone --formats {FORMATS} --mc 50 --batch 1 --seeds 1 --seconds 0.5",
+        25.5,
     ),
-    Step(f"run resnet50-imagenet {MEAN} --mc 50 --batch 1 --seconds 0.5", 2),
+    Step(f"run resnet50-imagenet --alone {MEAN} --mc 50 --batch 1 --seconds 0.5", 2),
     Step(
-        "run lenet5-mnist --mc 50,auto --formats INT8,INT8_SIGMA4,INT8_SIGMA2,INT8_SIGMA1 "
+        "run lenet5-mnist --alone --mc 50,auto --formats INT8,INT8_SIGMA4,INT8_SIGMA2,INT8_SIGMA1 "
         "--seconds 0.5 --results results/adaptive",
         3,
     ),

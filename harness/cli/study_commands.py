@@ -43,6 +43,9 @@ _TYPES: dict[str, Any] = {
     "numbers": Numbers(),
     "counts": Counts(),
 }
+_ALONE = click.Option(
+    ["--alone"], is_flag=True, help="Leave out what another study says beside it."
+)
 _WORKERS = click.Option(
     ["--workers"], type=int, help="Processes side by side.  [default: all cores]"
 )
@@ -63,7 +66,12 @@ def study_command(study: Study) -> click.Command:
     command = click.Command(
         study.name,
         callback=_run(study, parallel),
-        params=[*arguments, *options, *([_WORKERS] if parallel else [])],
+        params=[
+            *arguments,
+            *options,
+            *([_WORKERS] if parallel else []),
+            *([_ALONE] if hasattr(plan, "companion") else []),
+        ],
         help=plan.HELP,
         short_help=study.summary,
     )
@@ -106,6 +114,7 @@ def _run(study: Study, parallel: bool) -> Any:
         out: Path | None,
         as_json: bool,
         workers: int | None = None,
+        alone: bool = False,
         **choices: Any,
     ) -> None:
         from ..machine.cores import cores_for
@@ -121,7 +130,7 @@ def _run(study: Study, parallel: bool) -> Any:
             many = (cores_for(None) if workers is None else workers) if parallel else 1
             request = Request(results, command_line(), how, many, report, choices, tell)
             groups = conduct(study, plan, request)
-            beside = {} if as_json else _companion(study, plan, choices, request)
+            beside = {} if as_json or alone else _companion(study, plan, choices, request)
         before = [one for group in groups for one in group if one.created < started]
         for record in before:
             _tell_of_lacking(study, record)

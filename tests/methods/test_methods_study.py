@@ -259,8 +259,8 @@ def test_a_verdict_of_a_difference_is_two_sided_and_of_its_family(
     monkeypatch.setattr(analyse, "too_few", lambda units: "")
     monkeypatch.setattr(analyse, "unbounded", lambda record: False)
     found = analyse.analyse(records, planned())[0]
-    for main in (True, False):
-        family = [one for one in found.compared if (one.record.subject.format == "INT8") == main]
+    for first in (True, False):
+        family = [one for one in found.compared if (one.record.subject.format == "INT8") == first]
         ps = [
             2 * min(one.difference.p_below(one.margin), one.difference.p_above(one.margin))
             for one in family
