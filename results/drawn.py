@@ -19,7 +19,7 @@ from sigmabench.harness.report.rendering import write
 from sigmabench.harness.report.rows import sections
 from sigmabench.harness.studies.known import STUDIES
 
-from .pages import runs, studies
+from .pages import methods, runs, studies
 from .published import RESULTS
 
 #: By study, the workloads that are shown.
@@ -29,6 +29,7 @@ SHOWN = {
     "ablation": ("resnet20-cifar10",),
     "weights": ("resnet20-cifar10",),
     "selective": ("histology-colorectal",),
+    "methods": ("lenet-digits", "lenet5-mnist"),
 }
 
 
@@ -37,6 +38,8 @@ def records(study: str, workload: str) -> list[Any]:
     if study == "run":
         made = (runs.runs(workload, split=one) for one in runs.SPLITS.get(workload, ("test",)))
         return list(chain.from_iterable(one.records for one in made))
+    if study == "methods":
+        return list(methods.of(workload))
     return list(getattr(studies, study)(workload).records)
 
 

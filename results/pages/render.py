@@ -23,7 +23,7 @@ from sigmabench.harness.workload.workload import resolve_workload
 from sigmabench.workloads.resnet50_imagenet import DELTA
 
 from ..published import RESULTS
-from . import races, runs, studies, tables
+from . import methods, races, runs, studies, tables
 from .aims import AIMS, PAPER_SPEEDUP
 from .chosen import Origin
 from .folders import folders
@@ -72,6 +72,7 @@ def environment() -> Environment:
         "shift": lru_cache(studies.shift),
         "sources": lru_cache(studies.sources),
         "ablation": studies.ablation,
+        "methods": lru_cache(methods.methods),
         "weights": studies.weights,
         "races": races.races,
         "peers": races.peers,
