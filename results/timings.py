@@ -53,7 +53,8 @@ STEPS = (
     Step(f"run histology-colorectal --alone {MEAN} --mc 50 --seconds 0.5", 1),
     # At the batch size that its page shows.
     Step(
-        f"run resnet50-imagenet --alone --formats {FORMATS} --mc 50 --batch 1 --seeds 1 --seconds 0.5",
+        f"run resnet50-imagenet --alone --formats {FORMATS} --mc 50 --batch 1 --seeds 1 "
+        "--seconds 0.5",
         25.5,
     ),
     Step(f"run resnet50-imagenet --alone {MEAN} --mc 50 --batch 1 --seconds 0.5", 2),
