@@ -77,7 +77,9 @@ _TELLING = (
     ),
     *(
         f"stats/{name}.py"
-        for name in ("bound", "equivalence", "pairs", "ranking", "refitted", "shifted")
+        for name in (
+            "bound", "equivalence", "pairs", "ranking", "refitted", "shifted", "tempered_scores",
+        )
     ),
     *(f"measure/{name}.py" for name in ("audits", "estimate", "saturation", "steadiness")),
     *(f"studies/{name}.py" for name in ("driver", "flags", "known", "study", "workers")),

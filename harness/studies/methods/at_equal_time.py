@@ -177,7 +177,7 @@ def budget_sheet(found: MethodsFindings, batch: int) -> Sheet:
         Column("images", "per second"),
         Column("kB"),
         Column("NLL", "with τ"),
-        Column("AURC", "%"),
+        Column("AURC", "with τ"),
     )
     note = (
         "Budget: so many times the time of one INT8 pass of the posterior. Of each method the "
@@ -221,8 +221,9 @@ def figure(found: MethodsFindings, batch: int) -> Figure | None:
         )
         pairs = dict.fromkeys((one.method, one.format) for one in sorted(made, key=_place))
         marks = [_marks(made, *pair, metric) for pair in pairs]
-        unit_of = METRICS.get(metric).unit
-        up = Scale(f"{METRICS.get(metric).called} with a temperature, {unit_of}", about=6)
+        what = METRICS.get(metric)
+        unit_of = f", {what.unit}" if what.unit else ""
+        up = Scale(f"{what.called} with a temperature{unit_of}", about=6)
         across = Scale("milliseconds per image", log=True)
         panels.append(Panel((line, *marks), across, up))
     return Figure(

@@ -26,6 +26,7 @@ from .analyse import (
     MethodsFindings,
 )
 from .at_equal_time import batches, budget_sheet, costs
+from .secondary_sheet import Secondary, secondary, secondary_sheet
 
 NLL = "nll"
 _SHOWN = ("ece", "brier", "aurc")
@@ -39,6 +40,7 @@ def document(found: MethodsFindings, *, brief: bool = False) -> Document:
     if brief:
         blocks = (*with_notes([brief_sheet(found)]), *map(Words, said[:1]))
         return Document(found.workload, blocks, to_dict(found), title)
+    others_than_nll = secondary(found)
     others = [
         scores_sheet(name, [one for one in found.records if one.subject.split == name])
         for name in dict.fromkeys(one.subject.split for one in found.records)
@@ -47,6 +49,7 @@ def document(found: MethodsFindings, *, brief: bool = False) -> Document:
     sheets = [
         scores_sheet("Clean images", found.clean),
         main_sheet(found),
+        secondary_sheet(others_than_nll),
         passes_sheet(found),
         *(budget_sheet(found, batch) for batch in batches(found)),
         shift_sheet(found),
@@ -63,7 +66,7 @@ def document(found: MethodsFindings, *, brief: bool = False) -> Document:
             Words("Conclusions", "bold"),
             *map(Words, said),
         ),
-        values=to_dict(found),
+        values={**to_dict(found), "secondary": _secondary(others_than_nll)},
         title=title,
         conclusions=tuple(said),
         sheets=tuple(sheet for sheet in sheets if sheet.rows),
@@ -215,7 +218,7 @@ def shift_sheet(found: MethodsFindings) -> Sheet:
                 (NLL, False, 4),
                 (NLL, True, 4),
                 ("ece", True, 2),
-                ("aurc", True, 2),
+                ("aurc", True, 4),
             )
         ]
         rows.append((str(key[2]), key[0], key[1], str(len(mine)), *cells))
@@ -228,7 +231,7 @@ def shift_sheet(found: MethodsFindings) -> Sheet:
         Column("NLL", "nats"),
         Column("NLL", "with τ"),
         Column("ECE", "%"),
-        Column("AURC", "%"),
+        Column("AURC"),
     )
     note = "Means over the types of corruption; the temperature is that of the clean images."
     return Sheet("Under dataset shift", columns, tuple(rows), {}, 1, (note,))
@@ -391,6 +394,21 @@ def to_dict(found: MethodsFindings) -> dict[str, Any]:
         ],
         "conclusions": conclusions(found),
     }
+
+
+def _secondary(rows: Sequence[Secondary]) -> list[dict[str, Any]]:
+    return [
+        {
+            "method": one.compared.record.subject.method,
+            "metric": name,
+            "difference": difference.value,
+            "interval": (difference.low, difference.high),
+            "p": difference.p,
+            "p_holm": one.p_holm[name],
+        }
+        for one in rows
+        for name, difference in one.differences.items()
+    ]
 
 
 def _rows(found: MethodsFindings) -> Iterator[Mapping[str, Any]]:

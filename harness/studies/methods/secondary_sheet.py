@@ -1,0 +1,90 @@
+"""Other scores than NLL against one pass of the mean network, each a family of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ...core import words as text
+from ...core.sheet import Column, Sheet
+from ...data.units import ALPHA, too_few
+from ...methods.method import MAIN_FORMAT
+from ...metrics.metric import METRICS
+from ...records.methods_record import TEMPERED, MethodRecord
+from ...stats.significance import holm
+from ...stats.tempered_scores import PerImage, ScoreDifference, score_differences
+from .analyse import AgainstMean, MethodsFindings
+
+SCORES = ("ece", "brier", "aurc")
+
+
+@dataclass(frozen=True, eq=False)
+class Secondary:
+    """Scores of one method less those of the mean network's one pass, each with a temperature.
+
+    Attributes:
+        compared: the method.
+        differences: by metric.
+        p_holm: by metric, after Holm's correction over the methods.
+    """
+
+    compared: AgainstMean
+    differences: Mapping[str, ScoreDifference]
+    p_holm: Mapping[str, float]
+
+    @property
+    def decided(self) -> dict[str, bool]:
+        """By metric, whether a difference is shown."""
+        return {name: p < ALPHA for name, p in self.p_holm.items()}
+
+
+def secondary(found: MethodsFindings) -> list[Secondary]:
+    """Of the main format, for methods of enough independent images."""
+    chosen = [
+        one
+        for one in found.compared
+        if one.record.subject.format == MAIN_FORMAT and not too_few(one.record.units.count)
+    ]
+    each = [
+        score_differences(_per_image(one.record), _per_image(one.reference), one.record.units)
+        for one in chosen
+    ]
+    adjusted = {name: holm([one[name].p for one in each]) for name in SCORES}
+    return [
+        Secondary(one, differences, {name: adjusted[name][place] for name in SCORES})
+        for place, (one, differences) in enumerate(zip(chosen, each, strict=True))
+    ]
+
+
+def _per_image(record: MethodRecord) -> PerImage:
+    return PerImage(
+        record.each(f"{TEMPERED}brier"),
+        record.each(f"{TEMPERED}confidence"),
+        record.each("correct").astype(bool),
+    )
+
+
+def secondary_sheet(rows: list[Secondary]) -> Sheet:
+    """A row for each method."""
+    columns = [Column("method", numeric=False), Column("T")]
+    for name in SCORES:
+        metric = METRICS.get(name)
+        columns += [Column(metric.called, metric.unit), Column("95 % interval", numeric=False)]
+    cells = []
+    for one in rows:
+        subject = one.compared.record.subject
+        row = [subject.method, str(subject.mc[-1])]
+        for name in SCORES:
+            difference, n = one.differences[name], METRICS.get(name).decimals
+            mark = "*" if one.decided[name] else ""
+            row += [
+                text.signed(difference.value, n) + mark,
+                f"{text.signed(difference.low, n)} … {text.signed(difference.high, n)}",
+            ]
+        cells.append(tuple(row))
+    note = (
+        f"{MAIN_FORMAT}, clean images: less the score of the mean network's one pass, both with a "
+        "temperature; negative is better. Secondary: intervals of a paired bootstrap over images. "
+        f"*: a difference is shown at {ALPHA:.0%} after Holm's correction over the methods."
+    )
+    return Sheet("Other scores against one pass", tuple(columns), tuple(cells), {}, 1, (note,))
