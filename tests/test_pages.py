@@ -45,7 +45,7 @@ CODE = re.compile(r"```.*?```|`[^`]*`|\]\([^)]*\)|<!--.*?-->", re.DOTALL)
 @pytest.fixture
 def modules(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.syspath_prepend(str(ROOT))
-    names = ("chosen", "headline", "lines", "render", "runs", "tables")
+    names = ("chosen", "headline", "lines", "methods", "render", "runs", "tables")
     return SimpleNamespace(**{name: import_module(f"results.pages.{name}") for name in names})
 
 

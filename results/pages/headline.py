@@ -11,11 +11,12 @@ from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.records.run_record import RUN_RECORDS, RunRecord
 from sigmabench.harness.records.store import Store, fingerprint_hash
 from sigmabench.harness.records.verdict import INVALID, KINDS, SPEED
-from sigmabench.harness.workload.cell import MEAN
+from sigmabench.harness.workload.cell import MEAN, MEAN_FIELD
 
 from ..published import RESULTS
 from .chosen import Origin, youngest
 from .lines import wrapped
+from .methods import Methods, methods, of
 from .races import Peers, peer, peers
 from .runs import Run, Runs
 
@@ -34,6 +35,8 @@ _HEADS = (
     "mean network, one pass",
     "NLL, T passes",
     "mean network, one pass",
+    "the same with a temperature",
+    "what T passes buy over that",
     "time ÷ FP32",
     "time ÷ the faster peer's deterministic INT8",
     "file, FP32 ÷ INT8",
@@ -49,10 +52,12 @@ class Row:
     Attributes:
         runs: its records.
         peers: the comparison with peers on the same machine, if there is one.
+        methods: the study of methods, if there is one.
     """
 
     runs: Runs
     peers: Peers | None
+    methods: Methods | None
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -67,6 +72,7 @@ class Row:
             f"[{name}](results/{name}/README.md)",
             *accuracy,
             *nll,
+            *self._bought(),
             self._time(),
             self._rival(),
             words.times(int8.size.ratio_file),
@@ -86,6 +92,21 @@ class Row:
         """One pass of the posterior's mean network in INT8."""
         found = self.runs.where(method=MEAN, format="DNN_INT8")
         return found[0] if found else None
+
+    def _bought(self) -> tuple[str, str]:
+        """NLL of one pass of the mean network with a temperature, and the verdict on that of T
+        passes with theirs, all studies of methods judged as one family."""
+        found = self.methods
+        mean = None if found is None else found.found.of(MEAN, "INT8")
+        if found is None or mean is None:
+            return words.MISSING, words.MISSING
+        verdicts = {
+            (one.record.subject.method, one.record.subject.format): one.verdict
+            for one in found.found.compared
+            if one.main
+        }
+        nll = words.fixed(mean.score("nll", 1, True), 4)
+        return nll, verdicts.get((MEAN_FIELD, "INT8"), words.MISSING)
 
     def _time(self) -> str:
         """A pass of INT8 over one of FP32 that took turns with it; where it can be, as the notes
@@ -129,7 +150,8 @@ def headline() -> str:
     """
     stored = {name: _stored(name) for name in WORKLOADS}
     common = _common(stored)
-    rows = [_row(name, found, common) for name, found in stored.items()]
+    studied = {one.workload: one for one in methods(*filter(_has_methods, WORKLOADS))}
+    rows = [_row(name, found, common, studied.get(name)) for name, found in stored.items()]
     lines = [_HEADS, ("---",) * len(_HEADS), *(row.cells for row in rows)]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     return f"{table}\n\n{wrapped(_notes(rows))}"
@@ -169,12 +191,21 @@ def _common(stored: dict[str, list[RunRecord]]) -> str | None:
     return max(found, key=lambda code: found[code]) if found else None
 
 
-def _row(workload: str, found: Sequence[RunRecord], common: str | None) -> Row:
+def _has_methods(workload: str) -> bool:
+    try:
+        return bool(of(workload))
+    except UserError:
+        return False
+
+
+def _row(
+    workload: str, found: Sequence[RunRecord], common: str | None, studied: Methods | None
+) -> Row:
     def wanted(group: Sequence[RunRecord]) -> bool:
         return _complete(group) and common in (None, fingerprint_hash(group[0].fingerprint))
 
     runs = Runs(youngest(found, wanted, f"{workload} in {' and '.join(_FORMATS)}"))
-    return Row(runs, _beside(workload, runs))
+    return Row(runs, _beside(workload, runs), studied)
 
 
 def _beside(workload: str, runs: Runs) -> Peers | None:
@@ -197,7 +228,8 @@ def _notes(rows: Sequence[Row]) -> str:
         where = f"Measured: {'; '.join(parts)}."
     return (
         f"{where} All columns are of INT8; scores are means over seeds at T = {_MC}. The mean "
-        "network is that of the same posterior, without a temperature, which could lower its NLL. "
+        "network is that of the same posterior; a temperature is fitted on validation images, and the "
+        "verdict holds T passes with theirs against it ([methods](results/methods/README.md)). "
         f"Times are of one pass at batch {_BATCH} and T = {_MC} unless a cell says otherwise, each "
         "ratio of one race, that with peers of "
         "[another](results/peers/README.md) on the same machine. – stands where no record answers."
