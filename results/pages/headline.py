@@ -228,8 +228,8 @@ def _notes(rows: Sequence[Row]) -> str:
         where = f"Measured: {'; '.join(parts)}."
     return (
         f"{where} All columns are of INT8; scores are means over seeds at T = {_MC}. The mean "
-        "network is that of the same posterior; a temperature is fitted on validation images, and the "
-        "verdict holds T passes with theirs against it ([methods](results/methods/README.md)). "
+        "network is that of the same posterior; a temperature is fitted on validation images, and "
+        "the verdict holds T passes with theirs against it ([methods](results/methods/README.md)). "
         f"Times are of one pass at batch {_BATCH} and T = {_MC} unless a cell says otherwise, each "
         "ratio of one race, that with peers of "
         "[another](results/peers/README.md) on the same machine. – stands where no record answers."
