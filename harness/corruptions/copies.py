@@ -18,11 +18,16 @@ from ..data.arrays import planes
 from ..data.images import ImageFiles, Images
 from ..data.root import data_root
 from ..data.splits import Split
-from .registered import CORRUPTIONS, SEVERITIES, check_severity, corrupt
-
-CLEAN, GENERATED, OFFICIAL = "clean", "generated", "official"
-NONE = "none"
-"""The corruption, of severity 0, that leaves a split as it is."""
+from .registered import (
+    CLEAN,
+    CORRUPTIONS,
+    GENERATED,
+    NONE,
+    OFFICIAL,
+    SEVERITIES,
+    check_severity,
+    corrupt,
+)
 
 
 def shifted(

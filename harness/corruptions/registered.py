@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SEVERITIES = (1, 2, 3, 4, 5)
+CLEAN, GENERATED, OFFICIAL = "clean", "generated", "official"
+NONE = "none"
+"""The corruption, of severity 0, that leaves a split as it is."""
 SMALL = 64
 """Images whose longer side is at most so many pixels get the parameters of CIFAR-10-C."""
 

@@ -16,6 +16,8 @@ from ..core.registry import Registry
 if TYPE_CHECKING:
     from torch import Tensor
 
+#: Before the name of such a set, in the place of a type of corruption.
+OOD = "ood:"
 #: (data root or None) -> images, uint8 [N, C, H, W]
 Loader = Callable[[Path | None], "Tensor"]
 

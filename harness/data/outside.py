@@ -22,11 +22,9 @@ from ..core.errors import UserError
 from ..core.whole import open_regular
 from .arrays import read_images
 from .decode import SUFFIXES, UndecodableError, decoded
-from .known_sets import OOD_SETS
+from .known_sets import OOD, OOD_SETS
 from .root import data_root
 from .splits import Split
-
-OOD = "ood:"
 
 
 @dataclass(frozen=True)

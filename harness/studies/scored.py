@@ -21,7 +21,8 @@ from ..core.waiting import warn_if_long
 from ..core.words import plural
 from ..corruptions.copies import Corrupted, shifted
 from ..data.images import ImageFiles
-from ..data.outside import OOD, OodSet, ood_split
+from ..data.known_sets import OOD
+from ..data.outside import OodSet, ood_split
 from ..machine.cores import give_back
 from ..measure.estimate import image_pass_seconds
 from ..metrics.metric import score, whole_needed

@@ -7,20 +7,25 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from ..backends.base import BACKENDS
 from ..core.errors import UserError, unknown
 from ..core.formats import FORMATS
-from ..corruptions.copies import GENERATED, NONE, published_file, published_identity
-from ..corruptions.registered import CORRUPTIONS, SEVERITIES, check_severity, why_not
-from ..data.outside import OOD, OodSet, available, ood_sets
+from ..corruptions.registered import (
+    CORRUPTIONS,
+    GENERATED,
+    NONE,
+    SEVERITIES,
+    check_severity,
+    why_not,
+)
+from ..data.known_sets import OOD
 from ..quantize.options import Options
 from .cell import Cell
 from .choices import plan_from
 from .plan import DRAWN_BACKEND, Identity, Plan
 
 if TYPE_CHECKING:
+    from ..data.outside import OodSet
     from ..data.splits import Split
     from .workload import Workload
 
@@ -130,6 +135,8 @@ class ShiftPlan:
         further splits."""
         workload, base = self.base.workload, self.base
         found = [Condition(NONE, 0, "", base.split)]
+        if self.types:
+            from ..corruptions.copies import published_file, published_identity
         for type in self.types:
             published = published_file(
                 base.split, type, root=base.data, official=workload.official_corruptions
@@ -266,31 +273,45 @@ def shift_plan(
         seeds=seeds,
         **base,
     )
-    sets = ood_sets(size.ood if ood is None else ood)
+    sets, skipped = _outside(size.ood if ood is None else ood, chosen, scoring)
     named = tuple(dict.fromkeys(size.types if types is None else types))
-    kept, skipped = sets, tuple[str, ...]()
-    if scoring:
+    if scoring and named:
         lacking = _cannot_be_made(named, chosen)
         if lacking and types is not None:
             name, reason = next(iter(lacking.items()))
             way_out = f"; leave {name} out of --types to go on without." * (name in CORRUPTIONS)
             raise UserError(f"{reason.rstrip('.')}{way_out}")
         named = tuple(name for name in named if name not in lacking)
-        kept, skipped = available(sets, chosen.data, chosen.limit)
         skipped = (*(f"{name} is left out: {why}" for name, why in lacking.items()), *skipped)
     plan = ShiftPlan(
         chosen,
         named,
         tuple(dict.fromkeys(severities)),
-        kept,
+        sets,
         tuple(dict.fromkeys(ranges)),
         corruption_seed,
     )
     return plan, skipped
 
 
+def _outside(
+    names: Sequence[str], plan: Plan, scoring: bool
+) -> tuple[tuple[OodSet, ...], tuple[str, ...]]:
+    """The sets of these names that are to be scored, and a line for each that is not available."""
+    if not names:
+        return (), ()
+    from ..data.outside import available, ood_sets
+
+    sets = ood_sets(names)
+    return available(sets, plan.data, plan.limit) if scoring else (sets, ())
+
+
 def _cannot_be_made(types: Sequence[str], plan: Plan) -> dict[str, str]:
     """Types that need more than code, and why they cannot be made: better now than hours later."""
+    import torch
+
+    from ..corruptions.copies import published_file
+
     lacking: dict[str, str] = {}
     official = plan.workload.official_corruptions
     image = torch.zeros((1, *plan.workload.input_shape), dtype=torch.uint8)

@@ -11,7 +11,6 @@ from ...core.figure import Figure, Look, Marker, Panel, Points, Rule, Scale, Ton
 from ...core.sheet import Column, Sheet
 from ...methods.method import FORMATS_OF_METHODS, MAIN_FORMAT, METHODS
 from ...metrics.metric import METRICS
-from ...race.rivals import pass_ms
 from ...records.methods_record import MethodRecord
 from ...records.verdict import INVALID, SPEED
 from ...workload.cell import MEAN_FIELD
@@ -107,6 +106,8 @@ def costs(found: MethodsFindings, batch: int) -> list[Costed]:
 
 
 def _costs(timed: MethodRecord, scored: MethodRecord | None) -> Iterator[Costed]:
+    from ...race.rivals import pass_ms  # loads scipy.stats, for what is not always there
+
     if scored is None or scored.body.artefacts != timed.body.artefacts:
         return
     invalid = timed.verdict is not None and timed.verdict.of(SPEED) == INVALID

@@ -9,7 +9,7 @@ from ...core import words as text
 from ...core.document import Document, Words, with_notes
 from ...core.figure import Figure, Panel, Points, Scale
 from ...core.sheet import Column, Sheet
-from ...data.outside import OOD
+from ...data.known_sets import OOD
 from ...data.units import ALPHA
 from ...methods.method import MAIN_FORMAT
 from ...metrics.metric import METRICS

@@ -13,7 +13,8 @@ from ...core.errors import UserError, first_line
 from ...core.waiting import Report, warn_if_long
 from ...core.words import plural
 from ...corruptions.copies import shifted
-from ...data.outside import OOD, ood_split
+from ...data.known_sets import OOD
+from ...data.outside import ood_split
 from ...machine.memory_limit import require
 from ...measure.estimate import seconds_of
 from ...methods.method import METHODS, LoadedMethod
