@@ -97,6 +97,11 @@ class GaussianLogits:
         covariance = torch.cat([one.covariance for one in parts])
         return GaussianLogits(RankedLogits(order, means), covariance, parts[0].certain)
 
+    def take(self, index: Tensor) -> GaussianLogits:
+        """See `LogitLaw`."""
+        ranked = RankedLogits(self.ranked.order[index], self.ranked.means[index])
+        return GaussianLogits(ranked, self.covariance[index], self.certain)
+
     def nodes(self) -> Iterator[Tensor]:
         """The quadrature's logits, of equal weight, float64 [POINTS, n, C], of some images each."""
         classes = self.ranked.order.shape[1]

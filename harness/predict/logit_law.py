@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 class LogitLaw(Protocol):
     """Of N images."""
 
+    def take(self, index: Tensor) -> LogitLaw:
+        """Of some of the images."""
+        ...
+
     def fit(self, labels: Tensor, mc: int) -> Temperature:
         """The temperature of the lowest NLL.
 
@@ -73,6 +77,10 @@ class LogitsOfPasses:
     def cat(parts: Sequence[LogitsOfPasses]) -> LogitsOfPasses:
         """Of the images of all parts."""
         return LogitsOfPasses(torch.cat([one.logits for one in parts], 1), parts[0].fixed)
+
+    def take(self, index: Tensor) -> LogitsOfPasses:
+        """See `LogitLaw`."""
+        return LogitsOfPasses(self.logits[:, index], self.fixed)
 
     def fit(self, labels: Tensor, mc: int) -> Temperature:
         """See `LogitLaw`."""

@@ -35,6 +35,10 @@ class Derivatives:
     slope: F64
     curvature: F64
 
+    def take(self, index: NDArray[np.bool_]) -> Derivatives:
+        """Of some of the images."""
+        return Derivatives(self.nll[index], self.slope[index], self.curvature[index])
+
     @staticmethod
     def cat(parts: Sequence[Derivatives]) -> Derivatives:
         """Of the images of all parts."""

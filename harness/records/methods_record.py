@@ -109,6 +109,8 @@ class MethodBody:
             empty where they were not fitted, for the reason in `without_vector`.
         without_vector: why there is no vector scaling; empty where there is.
         skipped: files of images that cannot be read and were left out.
+        crossed: where images are scored with a temperature that was fitted on their other half,
+            those of the second half, as `temperatures`, which are those of the first; else empty.
         timed: queries of each T that was timed, ascending; of what takes long, of fewer passes.
         references: what took turns with them.
         race: name of the one measurement in turns, the same for all methods of it.
@@ -125,6 +127,7 @@ class MethodBody:
     vector: dict[str, float | None] = field(default_factory=dict)
     without_vector: str = ""
     skipped: tuple[str, ...] = ()
+    crossed: tuple[tuple[Fitted, ...], ...] = ()
     timed: tuple[Contender, ...] = ()
     references: tuple[Reference, ...] = ()
     race: str = ""
@@ -141,7 +144,8 @@ class MethodRecord(Record[MethodSubject, MethodBody]):
     The clean images' record holds how NLL changes with the logarithm of the temperature, its first
     and second derivative: `tempered.slope` and `tempered.curvature`, and of the M images that the
     temperature was fitted on `fit.nll`, `fit.slope` and `fit.curvature`, [K, M], and `fit.source`,
-    [M]. One that was timed has no arrays.
+    [M]. Where no images are held out, both are the same images, and `half`, uint8 [N], says which
+    half each is in (`predict.crossed`). One that was timed has no arrays.
     """
 
     @property
@@ -174,6 +178,13 @@ class MethodRecord(Record[MethodSubject, MethodBody]):
                 f"not {(self.subject.seeds, images)}; delete the record and run again."
             )
         return found
+
+    def fitted_nll(self, mc: int) -> float:
+        """Mean NLL of the images that the temperature of T = `mc` was fitted on, with it, nats;
+        over the draws, and over both halves where there are two."""
+        place = self.subject.mc.index(mc)
+        each = [draw[place].nll for draw in (*self.body.temperatures, *self.body.crossed)]
+        return sum(each) / len(each)
 
     def score(self, metric: str, mc: int, tempered: bool) -> float | None:
         """Mean over the draws at T = `mc`; None where it is not defined."""

@@ -39,10 +39,13 @@ class Side:
     Attributes:
         scored: of each draw, on the N images that are scored.
         fitted: of each draw, on the M images that its temperature was fitted on.
+        half: [N] which half each image is in, where both are the same images and each half was
+            fitted on the other (`predict.crossed`); None where they are apart.
     """
 
     scored: Sequence[Derivatives]
     fitted: Sequence[Derivatives]
+    half: NDArray[np.uint8] | None = None
 
     @property
     def values(self) -> F64:
@@ -56,11 +59,21 @@ class Side:
             counts: [B, N] how often each image counts that is scored.
             fit_counts: [B, M] of those that temperatures are fitted on.
         """
-        each = [
-            moved(scored, refitted(fitted, fit_counts), counts)
-            for scored, fitted in zip(self.scored, self.fitted, strict=True)
-        ]
+        pairs = zip(self.scored, self.fitted, strict=True)
+        if self.half is not None:
+            return np.asarray(np.mean([self._crossed(*pair, counts) for pair in pairs], axis=0))
+        each = [moved(scored, refitted(fitted, fit_counts), counts) for scored, fitted in pairs]
         return np.asarray(np.mean(each, axis=0))
+
+    def _crossed(self, scored: Derivatives, fitted: Derivatives, counts: F64) -> F64:
+        """[B] where images are fitted and scored both: drawn alike for both."""
+        total = np.zeros(len(counts))
+        for half in (0, 1):
+            own, other = self.half == half, self.half != half
+            change = refitted(fitted.take(other), counts[:, other])
+            drawn = counts[:, own]
+            total += moved(scored.take(own), change, drawn) * drawn.sum(axis=1)
+        return np.asarray(total / counts.sum(axis=1))
 
 
 @dataclass(frozen=True)

@@ -212,7 +212,7 @@ def _compared(records: Sequence[MethodRecord]) -> Iterator[AgainstMean]:
 
 def margin_of(mean: MethodRecord) -> float:
     """The margin of a workload, from the validation NLL of its mean network's one pass, nats."""
-    return min(MARGIN, SHARE * mean.body.temperatures[0][0].nll)
+    return min(MARGIN, SHARE * mean.fitted_nll(1))
 
 
 def _side(record: MethodRecord) -> Side:
@@ -222,14 +222,16 @@ def _side(record: MethodRecord) -> Side:
         return [Derivatives(*(value[draw] for value in values)) for draw in range(count)]
 
     draws = record.subject.seeds
-    return Side(each(TEMPERED, draws), each(FIT, draws))
+    half = record.arrays["half"] if "half" in record.arrays else None
+    return Side(each(TEMPERED, draws), each(FIT, draws), half)
 
 
 def unbounded(record: MethodRecord) -> bool:
     """Whether a temperature of the largest T lies at the end of where it is looked for: no finite
     one fits best, as where every validation image is surely right."""
     end = math.log(MOST) - AT_END
-    return any(abs(math.log(each[-1].tau)) > end for each in record.body.temperatures)
+    draws = (*record.body.temperatures, *record.body.crossed)
+    return any(abs(math.log(each[-1].tau)) > end for each in draws)
 
 
 def _judged(raw: Sequence[AgainstMean]) -> list[AgainstMean]:

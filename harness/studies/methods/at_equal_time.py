@@ -78,9 +78,7 @@ class Costed:
     @property
     def chosen_by(self) -> float:
         """Validation NLL with the temperature, nats, mean over the draws."""
-        place = self.scored.subject.mc.index(self.mc)
-        nlls = [each[place].nll for each in self.scored.body.temperatures]
-        return sum(nlls) / len(nlls)
+        return self.scored.fitted_nll(self.mc)
 
     def score(self, metric: str) -> float | None:
         """On clean images, with the temperature."""

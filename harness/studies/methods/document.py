@@ -90,13 +90,15 @@ def scores_sheet(title: str, records: Sequence[MethodRecord]) -> Sheet:
         ]
         accuracy = text.fixed(one.score("accuracy", T, False), 2)
         rows.append((*_named(one), str(T), accuracy, *cells, *scores))
-    heads = [
-        Column(METRICS.get(name).called, METRICS.get(name).unit or "with τ") for name in _SHOWN
-    ]
     note = (
         "With τ: with one temperature, fitted on validation images for that method, format and T; "
         "so are ECE, Brier score and AURC. Means over the draws."
     )
+    if any(one.body.crossed for one in records):
+        note += " No images are held out: τ of each half of the test images is of the other half."
+    heads = [
+        Column(METRICS.get(name).called, METRICS.get(name).unit or "with τ") for name in _SHOWN
+    ]
     columns = (
         Column("method", numeric=False),
         Column("format", numeric=False),

@@ -19,6 +19,7 @@ from ...machine.memory_limit import require
 from ...measure.estimate import seconds_of
 from ...methods.method import METHODS, LoadedMethod
 from ...metrics.metric import score
+from ...predict import crossed
 from ...predict.logit_law import LogitLaw, LogitsOfPasses, Summarizer
 from ...predict.loop import PASSES as AT_ONCE
 from ...predict.loop import batches, summarise
@@ -35,7 +36,6 @@ from ...records.methods_record import (
     MethodSubject,
 )
 from ...workload.cell import MEAN
-from ...workload.declared import splits_of
 from ...workload.prepare import Prepared, prepare
 from ..study import TIMED, Measured, Surroundings, Task
 from .method_times import Earlier, of_all, timed
@@ -56,15 +56,7 @@ def measurer(
 ) -> MethodsMeasurer:
     """Load the networks and the images, and say how long it takes."""
     surroundings.report("Loading data", 0, 1)
-    splits = splits_of(plan.base.workload, plan.base.data)
-    if not splits.held_out and any(task.place != TIMED for task in tasks):
-        raise UserError(
-            f"The validation images of {plan.base.workload.name} are training images, and no "
-            "temperature can be fitted on such; bring others (of ImageNet, into "
-            "imagenet/validation under the data root)."
-        )
-    prepared = prepare(plan.base, splits=splits)
-    made = MethodsMeasurer(plan, prepared, surroundings.report, surroundings.earlier)
+    made = MethodsMeasurer(plan, prepare(plan.base), surroundings.report, surroundings.earlier)
     made.announce(tasks)
     return made
 
@@ -75,12 +67,13 @@ class Fit:
 
     Attributes:
         images: the validation images.
-        temperatures: of each draw, one for each T.
+        temperatures: of each draw and T, one; or two, of both halves of images that are scored
+            themselves (`predict.crossed`).
         laws: of each draw.
     """
 
     images: Split
-    temperatures: Sequence[Sequence[Temperature]]
+    temperatures: Sequence[Sequence[tuple[Temperature, ...]]]
     laws: Sequence[LogitLaw]
 
 
@@ -104,7 +97,11 @@ class MethodsMeasurer:
         earlier: Earlier = lambda _: None,
     ) -> None:
         self.plan, self.prepared, self.report, self.earlier = plan, prepared, report, earlier
-        self.validation = prepared.splits.validation.limit(plan.fitted).readable()
+        splits = prepared.splits
+        #: Nothing was held out of training: halves of the test images are fitted on each other.
+        self.crossed = not splits.held_out
+        part = splits.validation.limit(plan.fitted)
+        self.validation = (splits.test.limit(plan.base.limit) if self.crossed else part).readable()
         self.done, self.total = 0, 0
         self._made: dict[Condition, Split] = {}
 
@@ -171,7 +168,14 @@ class MethodsMeasurer:
             for draw in range(draws)
         ]
         labels = self.validation.labels
-        temperatures = [[law.fit(labels, T) for T in subject.mc] for law in laws]
+        half = crossed.halves_of(len(labels))
+        temperatures = [
+            [
+                crossed.fit(law, labels, half, T) if self.crossed else (law.fit(labels, T),)
+                for T in subject.mc
+            ]
+            for law in laws
+        ]
         return Fit(self.validation, temperatures, laws)
 
     def _law(
@@ -244,10 +248,8 @@ class MethodsMeasurer:
             file_bytes=loaded.file_bytes,
             images=len(images),
             validation_images=len(fit.images),
-            temperatures=tuple(
-                tuple(Fitted(one.tau, one.form, one.nll, one.nll_without) for one in each)
-                for each in fit.temperatures[: subject.seeds]
-            ),
+            temperatures=_fitted(fit, subject.seeds, 0),
+            crossed=_fitted(fit, subject.seeds, 1) if self.crossed else (),
             scores=_scores(plain, labels),
             tempered=_scores(warm, labels),
             vector=vector,
@@ -270,8 +272,12 @@ class MethodsMeasurer:
     ) -> tuple[list[list[Summary]], list[list[Summary]]]:
         """By draw and T: as it is, and with the temperature."""
         plain = [[law.summary(T) for T in subject.mc] for law in draws]
+        half = crossed.halves_of(plain[0][0].images)
         warm = [
-            [law.summary(T, one) for T, one in zip(subject.mc, each, strict=True)]
+            [
+                crossed.summary(law, half, T, one) if self.crossed else law.summary(T, *one)
+                for T, one in zip(subject.mc, each, strict=True)
+            ]
             for law, each in zip(draws, fit.temperatures, strict=False)
         ]
         return plain, warm
@@ -287,6 +293,8 @@ class MethodsMeasurer:
             isinstance(law, LogitsOfPasses) and isinstance(fitted, LogitsOfPasses)
         ):
             return {}, "it is fitted to one pass of the mean network alone"
+        if self.crossed:
+            return {}, "no images are held out for it"
         try:
             found = fit_vector_scaling(fitted.logits[0], fit.images.labels)
         except UserError as reason:
@@ -297,19 +305,25 @@ class MethodsMeasurer:
         self, draws: Sequence[LogitLaw], labels: Tensor, fit: Fit
     ) -> dict[str, NDArray[Any]]:
         """Of the largest T: how NLL of both kinds of images changes with the temperature."""
+        last = [each[-1] for each in fit.temperatures[: len(draws)]]
         found: dict[str, NDArray[Any]] = {}
-        last = [each[-1] for each in fit.temperatures]
-        for start, laws, those in (
-            (TEMPERED, draws, labels),
-            (FIT, fit.laws[: len(draws)], fit.images.labels),
-        ):
-            each = [
-                law.derivatives(those, temperature)
-                for law, temperature in zip(laws, last, strict=False)
+        if self.crossed:
+            half = crossed.halves_of(len(labels))
+            found["half"] = half.numpy()
+            pairs = zip(draws, last, strict=True)
+            each = [crossed.derivatives(law, labels, half, two) for law, two in pairs]
+            sides = [[own for own, _ in each], [helped for _, helped in each]]
+        else:
+            sides = [
+                [law.derivatives(those, *one) for law, one in zip(laws, last, strict=True)]
+                for laws, those in (
+                    (draws, labels),
+                    (fit.laws[: len(draws)], fit.images.labels),
+                )
             ]
-            found[f"{start}nll"] = _stacked([one.nll for one in each])
-            found[f"{start}slope"] = _stacked([one.slope for one in each])
-            found[f"{start}curvature"] = _stacked([one.curvature for one in each])
+        for start, side in zip((TEMPERED, FIT), sides, strict=True):
+            for name in ("nll", "slope", "curvature"):
+                found[f"{start}{name}"] = _stacked([getattr(one, name) for one in side])
         if fit.images.sources is not None:
             found[f"{FIT}source"] = fit.images.sources.numpy().astype(np.int32)
         return found
@@ -317,6 +331,17 @@ class MethodsMeasurer:
     def _advance(self, subject: MethodSubject, count: int) -> None:
         self.done += count
         self.report(f"{subject.method} {subject.format}", self.done, self.total)
+
+
+def _fitted(fit: Fit, draws: int, half: int) -> tuple[tuple[Fitted, ...], ...]:
+    """Of the first draws, the temperatures of one half, or the only ones."""
+    return tuple(
+        tuple(
+            Fitted(one[half].tau, one[half].form, one[half].nll, one[half].nll_without)
+            for one in each
+        )
+        for each in fit.temperatures[:draws]
+    )
 
 
 def joined(parts: Sequence[MethodRecord]) -> Measured[MethodSubject]:
