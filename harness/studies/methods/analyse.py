@@ -222,7 +222,7 @@ def _side(record: MethodRecord) -> Side:
         return [Derivatives(*(value[draw] for value in values)) for draw in range(count)]
 
     draws = record.subject.seeds
-    half = record.arrays["half"] if "half" in record.arrays else None
+    half = record.arrays.get("half")
     return Side(each(TEMPERED, draws), each(FIT, draws), half)
 
 
