@@ -7,6 +7,7 @@ does it) and channels, and have no labels.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -64,7 +65,7 @@ def ood_sets(names: Sequence[str]) -> tuple[OodSet, ...]:
     found = []
     for name in names:
         path = Path(name)
-        if name in OOD_SETS or not path.exists():
+        if name in OOD_SETS or not os.path.exists(name):  # no error where it can be no path
             OOD_SETS.get(name)  # refuses what is not there, with the nearest names
             found.append(OodSet(name))
         else:

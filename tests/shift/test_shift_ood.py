@@ -122,3 +122,9 @@ def test_a_link_to_nothing_and_an_empty_array_are_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "none.npz", images=np.zeros((0, 16, 16, 3), np.uint8))
     with pytest.raises(UserError, match=r"none\.npz is uint8 .*; give at least one"):
         available(ood_sets([str(tmp_path / "none.npz")]), None, None)
+
+
+@pytest.mark.parametrize("word", ["x" * 5000, "a\0b", "a/" * 3000])
+def test_a_word_that_can_be_no_path_is_no_known_set(word: str) -> None:
+    with pytest.raises(UserError, match="--ood|set"):
+        ood_sets([word])
