@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from typing import Any, Literal
 
 from ..core.errors import UserError
@@ -174,6 +174,15 @@ class Recipe:
                     f"Recipe {self.name!r} has {field} {getattr(self, field)!r}; give one of "
                     f"{', '.join(known)}."
                 )
+
+    def share(self, count: int) -> Recipe:
+        """The same for one of `count` networks that share its epochs, the rest of which is left."""
+        return replace(
+            self,
+            name=f"{self.name}-{count}",
+            description=f"{self.description.rstrip('.')}, 1/{count} of the epochs.",
+            epochs=max(1, self.epochs // count),
+        )
 
     def temperature(self, epoch: float) -> float:
         """κ at fractional `epoch`, after the linear warm-up."""
