@@ -32,6 +32,7 @@ NO_RESULT = {
     "json": PRINTED,
     "out": PRINTED,
     "full": PRINTED,
+    "alone": PRINTED,
     "detailed": PRINTED,
 }
 MEAN_NETWORK = ["--deterministic", "mean"]
@@ -76,8 +77,9 @@ COMMANDS: dict[str, tuple[list[str], dict[str, str], dict[str, str]]] = {
         {
             "workload": "lenet-digits", "methods": "mean", "formats": "FP32", "mc": "7",
             "types": "fog", "severities": "1", "ood": SETS, "limit": "9", "shifted": "9",
-            "fitted": "9", "seed": "5", "seeds": "2", "corruption-seed": "1",
-            "data": OTHER_DATA, "posterior": POSTERIOR,
+            "fitted": "9", "seed": "5", "seeds": "2", "corruption-seed": "1", "splits": "none",
+            "batch": "3", "threads": "2", "seconds": "2", "processes": "3",
+            "untimed": "--untimed", "data": OTHER_DATA, "posterior": POSTERIOR,
         },
         {},
     ),
@@ -177,7 +179,7 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     (tmp_path / "data" / "turn.txt").write_text("1")
     (tmp_path / "sets").mkdir()
     (tmp_path / "sets" / "a.png").write_bytes(b"not opened")
-    set_("sigmabench.harness.workload.conditions.available", lambda sets, *_: (sets, ()))
+    set_("sigmabench.harness.data.outside.available", lambda sets, *_: (sets, ()))
     set_("sigmabench.harness.data.outside.available", lambda sets, *_: (sets, ()))
     set_("sigmabench.harness.workload.conditions._cannot_be_made", lambda *_: {})
     return tmp_path

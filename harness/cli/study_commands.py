@@ -154,7 +154,7 @@ def _companion(
         return {}
     name, differing = asked
     other = STUDIES.get(name)
-    given = {one.called: one.default for one in other.plan.OPTIONS} | differing
+    given = {one.called: _default(one) for one in other.plan.OPTIONS} | differing
     given[other.plan.ARGUMENT] = choices[study.plan.ARGUMENT]
     measured = request.policy is not Policy.NEVER
     try:
@@ -169,6 +169,14 @@ def _companion(
             tell(f"{other.heading} is not shown: {reason}")
         return {}
     return found
+
+
+def _default(one: Option) -> Any:
+    """What a command would give where the flag is left out."""
+    if one.type == "switch":
+        return False
+    kind = click.types.convert_type(_TYPES[one.type])
+    return None if one.default is None else kind.convert(one.default, None, None)
 
 
 def _tell_of_lacking(study: Study, record: Record[Any, Any]) -> None:

@@ -35,7 +35,8 @@ def halves_of(images: int) -> Tensor:
 
 
 def fit(law: LogitLaw, labels: Tensor, half: Tensor, mc: int) -> tuple[Temperature, ...]:
-    """The temperature of each half, fitted on the other.
+    """The temperature of each half, fitted on the other; both in one place, the one with the lower
+    NLL of all images that temperatures are fitted on.
 
     Args:
         law: of N images.
@@ -43,8 +44,12 @@ def fit(law: LogitLaw, labels: Tensor, half: Tensor, mc: int) -> tuple[Temperatu
         half: [N], see `halves_of`.
         mc: passes T.
     """
-    others = ((half != own).nonzero().flatten() for own in HALVES)
-    return tuple(law.take(index).fit(labels[index], mc) for index in others)
+    others = [(half != own).nonzero().flatten() for own in HALVES]
+    pairs = [
+        tuple(law.take(index).fit(labels[index], mc, (form,)) for index in others)
+        for form in law.forms
+    ]
+    return min(pairs, key=lambda pair: sum(one.nll * one.images for one in pair))
 
 
 def summary(law: LogitLaw, half: Tensor, mc: int, pair: Sequence[Temperature]) -> Summary:

@@ -117,7 +117,12 @@ class GaussianLogits:
             place = self.ranked.order[index].argsort(1)
             yield logits.gather(2, place[:, None].expand_as(logits)).transpose(0, 1)
 
-    def fit(self, labels: Tensor, mc: int = 1) -> Temperature:
+    @property
+    def forms(self) -> Sequence[str]:
+        """See `LogitLaw`: each logit is divided, whatever is integrated over."""
+        return (PASSES,)
+
+    def fit(self, labels: Tensor, mc: int = 1, forms: Sequence[str] | None = None) -> Temperature:
         """See `LogitLaw`."""
 
         def nll(log_tau: float) -> float:

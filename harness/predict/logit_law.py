@@ -12,25 +12,33 @@ from torch import Tensor
 from .loop import summarise
 from .newton import Derivatives
 from .predicted import Summary
-from .temperature import Temperature, derivatives, fit_temperature, tempered
+from .temperature import FORMS, Temperature, derivatives, fit_temperature, tempered
 
 if TYPE_CHECKING:
     from ..data.given import Given
 
 
 class LogitLaw(Protocol):
-    """Of N images."""
+    """Of N images.
+
+    Attributes:
+        forms: where a temperature can be applied.
+    """
+
+    @property
+    def forms(self) -> Sequence[str]: ...
 
     def take(self, index: Tensor) -> LogitLaw:
         """Of some of the images."""
         ...
 
-    def fit(self, labels: Tensor, mc: int) -> Temperature:
+    def fit(self, labels: Tensor, mc: int, forms: Sequence[str] | None = None) -> Temperature:
         """The temperature of the lowest NLL.
 
         Args:
             labels: [N] integer class indices.
             mc: passes T.
+            forms: that are compared; all by default.
         """
         ...
 
@@ -82,9 +90,14 @@ class LogitsOfPasses:
         """See `LogitLaw`."""
         return LogitsOfPasses(self.logits[:, index], self.fixed)
 
-    def fit(self, labels: Tensor, mc: int) -> Temperature:
+    @property
+    def forms(self) -> Sequence[str]:
         """See `LogitLaw`."""
-        return fit_temperature(self.logits[:mc], labels)
+        return FORMS
+
+    def fit(self, labels: Tensor, mc: int, forms: Sequence[str] | None = None) -> Temperature:
+        """See `LogitLaw`."""
+        return fit_temperature(self.logits[:mc], labels, FORMS if forms is None else forms)
 
     def summary(self, mc: int, temperature: Temperature | None = None) -> Summary:
         """See `LogitLaw`."""

@@ -38,7 +38,7 @@ class PerImage:
 
 
 @dataclass(frozen=True)
-class ScoreDifference:
+class TemperedDifference:
     """A score of one method less that of another, in the score's unit.
 
     Attributes:
@@ -56,7 +56,7 @@ class ScoreDifference:
 
 def score_differences(
     mine: PerImage, other: PerImage, units: Units, seed: int = 0
-) -> dict[str, ScoreDifference]:
+) -> dict[str, TemperedDifference]:
     """By metric: `ece` (%), `brier` and `aurc` (0 … 1).
 
     Args:
@@ -74,7 +74,7 @@ def score_differences(
         low, high = np.quantile(drawn, (0.025, 0.975))
         tail = min((drawn <= 0).sum(), (drawn >= 0).sum()) + 1
         p = min(1.0, 2 * float(tail) / (len(drawn) + 1))
-        found[name] = ScoreDifference(value, float(low), float(high), p)
+        found[name] = TemperedDifference(value, float(low), float(high), p)
     return found
 
 

@@ -242,7 +242,7 @@ def test_each_posterior_and_number_of_images_is_a_setting_of_its_own(
     ]
     found = analyse.analyse([*fewer, *other, *records])
     assert [[one.body.images for one in each.clean] for each in found] == [
-        [60] * 7, [30] * 5, [60] * 7,
+        [60] * 8, [30] * 5, [60] * 8,
     ]  # fmt: skip
     for each in found:
         assert len({one.subject.networks for one in each.records}) == 1
@@ -250,7 +250,7 @@ def test_each_posterior_and_number_of_images_is_a_setting_of_its_own(
             assert one.record.subject.networks == one.reference.subject.networks
             assert one.difference.count == one.reference.body.images
     whole = [one for each in found for one in each.records if one.subject.severity]
-    assert len(whole) == 14  # shifted images stand in one setting of each posterior alone
+    assert len(whole) == 16  # shifted images stand in one setting of each posterior alone
 
 
 def test_a_verdict_of_a_difference_is_two_sided_and_of_its_family(

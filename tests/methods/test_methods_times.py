@@ -13,6 +13,8 @@ from studied import studied
 from sigmabench.harness.race import turns
 from sigmabench.harness.records.methods_record import METHOD_RECORDS, MethodRecord
 from sigmabench.harness.records.runtime_record import OURS, Contender
+from sigmabench.harness.records.verdict import PASS
+from sigmabench.harness.records.verdict import verdict as verdict_of
 from sigmabench.harness.studies.methods import analyse, at_equal_time, document, method_times
 from sigmabench.harness.studies.methods.plan import MethodsPlan, plan
 
@@ -34,9 +36,15 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> list[MethodRecord]:
     return found
 
 
+def believed(record: MethodRecord) -> MethodRecord:
+    """With times that pass their audits, which so few of them may not."""
+    verdict = verdict_of({"noise": PASS}) if record.subject.batch else None
+    return MethodRecord(record.subject, record.provenance, verdict, record.body, record.arrays)
+
+
 @pytest.fixture(scope="module")
 def found(records: list[MethodRecord]) -> analyse.MethodsFindings:
-    (findings,) = analyse.analyse(records, planned())
+    (findings,) = analyse.analyse([believed(one) for one in records], planned())
     return findings
 
 
@@ -53,7 +61,7 @@ def timed_at(times: Sequence[tuple[str, str, dict[int, float]]], records: Sequen
             for mc, ms in wanted[named].items()
         )
         body = replace(record.body, timed=contenders)
-        return MethodRecord(record.subject, record.provenance, record.verdict, body)
+        return MethodRecord(record.subject, record.provenance, verdict_of({"noise": PASS}), body)
 
     return [moved(record) for record in records]
 

@@ -33,7 +33,9 @@ def test_each_half_has_the_temperature_of_the_other() -> None:
     pair = crossed.fit(law, labels, half, 3)
     for own in (0, 1):
         other = half != own
-        assert pair[own] == fit_temperature(law.logits[:, other], labels[other])
+        form = (pair[own].form,)
+        assert pair[own] == fit_temperature(law.logits[:, other], labels[other], form)
+    assert pair[0].form == pair[1].form
     found = crossed.summary(law, half, 3, pair)
     for image in range(90):
         alone = tempered(law.logits[:, image : image + 1], pair[int(half[image])])

@@ -26,6 +26,8 @@ MARGIN, SHARE = 0.01, 0.05
 MAIN_PASSES = 50
 #: How near a temperature's logarithm lies to the end of where it is looked for.
 AT_END = 1e-3
+#: NLL of the images that a temperature was fitted on, nats, below which none is left to fit.
+NOTHING_LEFT = 1e-5
 
 BETTER, WORSE, SAME, UNDECIDED = "better", "worse", "no different", "cannot be shown"
 NOT_JUDGED = "not judged"
@@ -227,11 +229,11 @@ def _side(record: MethodRecord) -> Side:
 
 
 def unbounded(record: MethodRecord) -> bool:
-    """Whether a temperature of the largest T lies at the end of where it is looked for: no finite
-    one fits best, as where every validation image is surely right."""
+    """Whether a temperature of the largest T lies at the end of where it is looked for, or every
+    image that it was fitted on became surely right: no finite one fits best."""
     end = math.log(MOST) - AT_END
-    draws = (*record.body.temperatures, *record.body.crossed)
-    return any(abs(math.log(each[-1].tau)) > end for each in draws)
+    last = [each[-1] for each in (*record.body.temperatures, *record.body.crossed)]
+    return any(abs(math.log(one.tau)) > end or one.nll < NOTHING_LEFT for one in last)
 
 
 def _judged(raw: Sequence[AgainstMean]) -> list[AgainstMean]:

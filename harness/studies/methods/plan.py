@@ -20,8 +20,11 @@ from ..grid import absent_splits
 from ..study import SCORED, TIMED, Option, Task
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ...workload.conditions import Condition, ShiftPlan
     from ...workload.plan import Plan
+    from ...workload.workload import Workload
 
 __all__ = ["ARGUMENT", "HELP", "KIND", "OPTIONS", "SHOWN", "plan", "tasks"]
 
@@ -61,6 +64,8 @@ OPTIONS = (
     POSTERIOR,
 )
 SHOWN = ()
+#: What differs between the clean images, on which methods are timed too, and all others.
+_OWN = {"threads": None, "limit": None, "seeds": 3, "seconds": 0.5, "processes": 1}
 
 
 @dataclass(frozen=True)
@@ -167,14 +172,9 @@ def plan(
     types: Sequence[str] | None = None,
     splits: Sequence[str] | None = None,
     ood: Sequence[str] | None = None,
-    limit: int | None = None,
     shifted: int = 1000,
     fitted: int | None = None,
-    seeds: int = 3,
     batch: Sequence[int] = (1, 32),
-    threads: int | None = None,
-    seconds: float = 0.5,
-    processes: int = 1,
     untimed: bool = False,
     **choices: Any,
 ) -> tuple[MethodsPlan, tuple[str, ...]]:
@@ -194,19 +194,10 @@ def plan(
     check_counts("--shifted", (shifted,))
     if fitted is not None:
         check_counts("--fitted", (fitted,))
+    own = {name: choices.pop(name, None) for name in _OWN}
+    own = {**_OWN, **{name: value for name, value in own.items() if value is not None}}
     shared = {name: choices.get(name) for name in ("seed", "data", "posterior")}
-    base = plan_from(
-        chosen,
-        mc=counts,
-        batch=tuple(batch),
-        threads=threads,
-        limit=limit,
-        seeds=seeds,
-        seconds=seconds,
-        processes=processes,
-        measuring=scoring,
-        **shared,
-    )
+    base = plan_from(chosen, mc=counts, batch=tuple(batch), measuring=scoring, **own, **shared)
     shift, told = shift_plan(
         chosen,
         formats=("FP32",),
@@ -217,26 +208,24 @@ def plan(
         scoring=scoring,
         **choices,
     )
-    named = _unless_none(splits)
-    wanted = chosen.other_splits if named is None else tuple(dict.fromkeys(named))
+    others, lines = _splits(chosen, _unless_none(splits), base.data, scoring)
+    shift, told = replace(shift, splits=others), (*told, *lines)
+    names = tuple(dict.fromkeys(METHODS.usable() if methods is None else methods))
+    kinds = tuple(dict.fromkeys(formats))
+    return MethodsPlan(base, shift, names, kinds, counts, fitted, not untimed), told
+
+
+def _splits(
+    workload: Workload, names: Sequence[str] | None, data: Path | None, scoring: bool
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Further test sets that are to be scored, and a line for each that is not available."""
+    wanted = workload.other_splits if names is None else tuple(dict.fromkeys(names))
     for name in wanted:
-        if name not in chosen.other_splits:
-            raise unknown(f"other test set of {chosen.name}", name, chosen.other_splits)
-    absent = absent_splits(chosen, base.data) if scoring and wanted else {}
-    others = tuple(name for name in wanted if name not in absent)
-    shift = replace(shift, splits=others)
-    told = (*told, *(f"{n} is skipped: {why}" for n, why in absent.items() if n in wanted))
-    names = METHODS.usable() if methods is None else methods
-    found = MethodsPlan(
-        base,
-        shift,
-        tuple(dict.fromkeys(names)),
-        tuple(dict.fromkeys(formats)),
-        counts,
-        fitted,
-        not untimed,
-    )
-    return found, told
+        if name not in workload.other_splits:
+            raise unknown(f"other test set of {workload.name}", name, workload.other_splits)
+    absent = absent_splits(workload, data) if scoring and wanted else {}
+    lines = (f"{name} is skipped: {why}" for name, why in absent.items() if name in wanted)
+    return tuple(name for name in wanted if name not in absent), tuple(lines)
 
 
 def _unless_none(names: Sequence[str] | None) -> Sequence[str] | None:

@@ -12,7 +12,7 @@ from ...methods.method import MAIN_FORMAT
 from ...metrics.metric import METRICS
 from ...records.methods_record import TEMPERED, MethodRecord
 from ...stats.significance import holm
-from ...stats.tempered_scores import PerImage, ScoreDifference, score_differences
+from ...stats.tempered_scores import PerImage, TemperedDifference, score_differences
 from .analyse import AgainstMean, MethodsFindings
 
 SCORES = ("ece", "brier", "aurc")
@@ -29,13 +29,8 @@ class Secondary:
     """
 
     compared: AgainstMean
-    differences: Mapping[str, ScoreDifference]
+    differences: Mapping[str, TemperedDifference]
     p_holm: Mapping[str, float]
-
-    @property
-    def decided(self) -> dict[str, bool]:
-        """By metric, whether a difference is shown."""
-        return {name: p < ALPHA for name, p in self.p_holm.items()}
 
 
 def secondary(found: MethodsFindings) -> list[Secondary]:
@@ -65,26 +60,39 @@ def _per_image(record: MethodRecord) -> PerImage:
 
 
 def secondary_sheet(rows: list[Secondary]) -> Sheet:
-    """A row for each method."""
-    columns = [Column("method", numeric=False), Column("T")]
-    for name in SCORES:
-        metric = METRICS.get(name)
-        columns += [Column(metric.called, metric.unit), Column("95 % interval", numeric=False)]
+    """A row for each method and score."""
     cells = []
     for one in rows:
         subject = one.compared.record.subject
-        row = [subject.method, str(subject.mc[-1])]
-        for name in SCORES:
-            difference, n = one.differences[name], METRICS.get(name).decimals
-            mark = "*" if one.decided[name] else ""
-            row += [
-                text.signed(difference.value, n) + mark,
-                f"{text.signed(difference.low, n)} … {text.signed(difference.high, n)}",
-            ]
-        cells.append(tuple(row))
+        for name, difference in one.differences.items():
+            metric = METRICS.get(name)
+            low, high = (
+                text.signed(end, metric.decimals) for end in (difference.low, difference.high)
+            )
+            cells.append(
+                (
+                    subject.method,
+                    str(subject.mc[-1]),
+                    metric.called + (f", {metric.unit}" if metric.unit else ""),
+                    text.signed(difference.value, metric.decimals),
+                    f"{low} … {high}",
+                    text.fixed(one.p_holm[name], 3),
+                    "yes" if one.p_holm[name] < ALPHA else "no",
+                )
+            )
+    columns = (
+        Column("method", numeric=False),
+        Column("T"),
+        Column("score", numeric=False),
+        Column("difference"),
+        Column("95 % interval"),
+        Column("p", "Holm"),
+        Column("shown", numeric=False),
+    )
     note = (
         f"{MAIN_FORMAT}, clean images: less the score of the mean network's one pass, both with a "
-        "temperature; negative is better. Secondary: intervals of a paired bootstrap over images. "
-        f"*: a difference is shown at {ALPHA:.0%} after Holm's correction over the methods."
+        "temperature; negative is better. Secondary: intervals and p-values of a paired bootstrap "
+        "over images, p after Holm's correction over the methods for each score. Shown: whether a "
+        f"difference is shown at {ALPHA:.0%}."
     )
-    return Sheet("Other scores against one pass", tuple(columns), tuple(cells), {}, 1, (note,))
+    return Sheet("Other scores against one pass", columns, tuple(cells), {}, 1, (note,))
