@@ -160,7 +160,7 @@ def _companion(
     try:
         planned, _ = other.plan.plan(**given, scoring=measured)
         groups = conduct(other, planned, replace(request, choices=given))
-        found = {
+        found: dict[object, Document] = {
             group[0].fingerprint.place: next(documents(other, group, planned, {"brief": True}))
             for group in groups
         }

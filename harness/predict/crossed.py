@@ -9,7 +9,7 @@ of one half is fitted on the other, both ways, so that no image is scored with w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -77,12 +77,12 @@ def _chosen(each: Sequence[Derivatives], first: np.ndarray) -> Derivatives:
 
 def _taken(found: Summary, index: Tensor) -> Summary:
     """Images in another order."""
+    mutual = found.mutual_information
     return replace(
         found,
-        **{
-            one.name: value[index]
-            for one in fields(found)
-            if one.name not in ("predictions", "groups")
-            and isinstance(value := getattr(found, one.name), Tensor)
-        },
+        probs=found.probs[index],
+        log_probs=found.log_probs[index],
+        entropy=found.entropy[index],
+        expected_entropy=found.expected_entropy[index],
+        mutual_information=None if mutual is None else mutual[index],
     )

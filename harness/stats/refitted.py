@@ -69,7 +69,8 @@ class Side:
         """[B] where images are fitted and scored both: drawn alike for both."""
         total = np.zeros(len(counts))
         for half in (0, 1):
-            own, other = self.half == half, self.half != half
+            own = np.asarray(self.half) == half
+            other = ~own
             change = refitted(fitted.take(other), counts[:, other])
             drawn = counts[:, own]
             total += moved(scored.take(own), change, drawn) * drawn.sum(axis=1)

@@ -321,7 +321,7 @@ def test_reading_makes_and_fetches_nothing(monkeypatch: pytest.MonkeyPatch) -> N
         raise AssertionError("nothing is scored")
 
     monkeypatch.setattr("sigmabench.harness.workload.conditions.why_not", refuse)
-    monkeypatch.setattr("sigmabench.harness.workload.conditions.available", refuse)
+    monkeypatch.setattr("sigmabench.harness.data.outside.available", refuse)
     read = plan(types=("frost",), ood=("svhn",), scoring=False)
     assert (read.types, [one.name for one in read.ood]) == (("frost",), ["svhn"])
 

@@ -150,8 +150,8 @@ def _settings(records: Sequence[MethodRecord]) -> list[list[MethodRecord]]:
         for posterior in posteriors or {"": None}:
             own = [r for r in mine if not _of_posterior(r) or r.subject.networks[0] == posterior]
             images = {_images(r): r.body.images for r in own if is_clean(r)}
-            ranked = sorted(images, key=lambda one: images[one], reverse=True) or [None]
-            for place, chosen in enumerate(ranked):
+            ranked = sorted(images, key=lambda one: images[one], reverse=True)
+            for place, chosen in enumerate(ranked or [()]):
                 kept = [r for r in own if (_images(r) == chosen if is_clean(r) else not place)]
                 found.append(_youngest(kept))
     return found

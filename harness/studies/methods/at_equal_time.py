@@ -163,7 +163,9 @@ def budget_sheet(found: MethodsFindings, batch: int) -> Sheet:
     made = costs(found, batch)
     pass_ = unit(made)
     rows = []
-    for times in BUDGETS if pass_ is not None else ():
+    for times in BUDGETS:
+        if pass_ is None:
+            break
         for method in dict.fromkeys(one.method for one in sorted(made, key=_place)):
             best = best_within(made, method, times * pass_ * (1 + 1e-9))
             if best is not None:
