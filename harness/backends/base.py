@@ -47,7 +47,7 @@ class Traffic:
 
     @property
     def total(self) -> int:
-        """All of it (bytes a pass)."""
+        """All of it (bytes per pass)."""
         return self.mean + self.std + self.sampled + self.activations
 
 

@@ -146,7 +146,7 @@ class FloatPredictor:
         ]
 
     def _measure(self, x: Tensor, seed: int, plan: Schedule) -> float:
-        """Seconds a pass; what it draws does not count."""
+        """Seconds per pass; drawing the weights does not count."""
         passes, drawn = range(plan.stack), self._weights.drawn
         with _settings(plan):
             self._logits(x, seed, passes, plan)
@@ -197,7 +197,7 @@ class FloatPredictor:
 
 
 def float_traffic(artefact: Artefact, batch: int, noise_bytes: int) -> Traffic:
-    """Of a float format whose noise moves so many bytes a weight; see `Predictor.traffic`."""
+    """Of a float format whose noise moves so many bytes per weight; see `Predictor.traffic`."""
     width, graph = DTYPES[artefact.format.arithmetic].itemsize, artefact.graph
     sizes = {name: math.prod(a.shape) for name, a in graph.activations.items()}
     moved = sum(sizes[name] for node in graph.nodes for name in (*reads(node), node.name))

@@ -340,7 +340,7 @@ def _rank(group: Sequence[RunRecord], study: ScoredStudy | None) -> tuple[object
 
 
 def _one_each(group: Sequence[RunRecord]) -> list[RunRecord]:
-    """One record a format: of the smallest batch; all batches have the same scores."""
+    """One record per format: of the smallest batch; all batches have the same scores."""
     found: dict[str, RunRecord] = {}
     for one in sorted(group, key=lambda one: one.subject.batch, reverse=True):
         found[one.subject.format] = one

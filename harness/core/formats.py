@@ -36,7 +36,7 @@ class Format:
 
     @property
     def weight_bits(self) -> int:
-        """Bits a weight takes on disk: the closed form of the model-size table."""
+        """Bits that a weight takes on disk: the closed form of the model-size table."""
         return self.mean_bits + self.sigma_bits
 
 

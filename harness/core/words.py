@@ -1,4 +1,4 @@
-"""How numbers are written in tables: one function a kind of quantity, `–` for what is not there."""
+"""How numbers are written in tables: one function per kind of quantity, `–` for what is missing."""
 
 from __future__ import annotations
 

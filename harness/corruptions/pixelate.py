@@ -10,7 +10,7 @@ from .registered import Corruption
 
 
 def pixelate(images: np.ndarray, share: float, context: Context) -> np.ndarray:
-    """Means over boxes to `share` of the pixels a side, and back by the same box filter."""
+    """Means over boxes to `share` of the pixels per side, and back by the same box filter."""
     return np.stack([_pixelate(image, share) for image in images])
 
 

@@ -34,7 +34,7 @@ MOST_PIXELS = MOST_BYTES // 12
 
 _SLOTS = 256
 _TIFF_BITS = 258  # the tag BitsPerSample
-_DEEP = re.compile(r";16[A-Z]")  # of a codec's raw mode; `BGR;16` is 5 or 6 bits a channel
+_DEEP = re.compile(r";16[A-Z]")  # of a codec's raw mode; `BGR;16` is 5 or 6 bits per channel
 
 # Pillow warns of what is refused here in a sentence.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)

@@ -204,7 +204,7 @@ class Split:
         return replace(self.take(index), skipped=(*self.skipped, *lost))
 
     def in_memory(self) -> Split:
-        """With all images decoded, a byte a number.
+        """With all images decoded, one byte per number.
 
         Raises:
             UserError: one cannot be read; `readable` leaves those out.

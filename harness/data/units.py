@@ -59,7 +59,7 @@ class Units:
             sources: [N] what each image was cut from, any integers; None: each is its own.
 
         Raises:
-            UserError: there is not one source an image.
+            UserError: there is not one source per image.
         """
         if sources is None:
             return cls(images)

@@ -44,7 +44,7 @@ Sample = Callable[[str, int, int], NDArray]
 def moments(fidelities: Sequence[Fidelity]) -> str:
     """Mean and second moment of the draws match their exact law, each layer in 10^5 draws or more.
 
-    A two-sided z-test of two moments a layer at a family-wise level of 10^-3 (Bonferroni).
+    A two-sided z-test of two moments per layer at a family-wise level of 10^-3 (Bonferroni).
     """
     if not fidelities:
         return DETERMINISTIC
@@ -104,7 +104,7 @@ def passes_differ(queries: Sequence[ArrayLike], weights: int) -> str:
 
     Args:
         queries: logits of timed queries, [T, N, classes] each.
-        weights: Bayesian weights a pass should draw.
+        weights: Bayesian weights that a pass should draw.
     """
     if weights == 0:
         return DETERMINISTIC

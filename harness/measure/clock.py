@@ -67,14 +67,14 @@ def interleave(
     seeds. Garbage is collected before and not during measurement.
 
     A task is finished after `seconds` of its own queries, `min_samples` queries and five slices, or
-    after `max_samples` queries. Slow tasks get at least one query a slice.
+    after `max_samples` queries. Slow tasks get at least one query per slice.
 
     Args:
         tasks: what to time.
-        seconds: timed seconds a task.
-        min_samples: queries a task at least, whatever time they take; one number for all tasks, or
-            one each.
-        max_samples: queries a task at most.
+        seconds: timed seconds per task.
+        min_samples: least number of queries per task, however long they take; one number for all,
+            or one for each task.
+        max_samples: largest number of queries per task.
         slice_seconds: how long a turn takes; shorter if `seconds` would not give ten turns.
         warmup: uncounted queries at least, before the first slice; warming goes on, for up to
             `seconds`, until the median of the last `warmup` queries is within 5 % of that of the
@@ -123,9 +123,9 @@ def expected_seconds(query: float, seconds: float, min_samples: int) -> float:
     """About how long `interleave` takes for one task, both warming and timing it.
 
     Args:
-        query: seconds a query.
-        seconds: timed seconds a task.
-        min_samples: queries a task at least.
+        query: seconds per query.
+        seconds: timed seconds per task.
+        min_samples: least number of queries per task.
     """
     warming = max(_WARMUP * query, min(2 * _WARMUP * query, seconds))
     return warming + max(seconds, max(min_samples, _MIN_SLICES) * query)

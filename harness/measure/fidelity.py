@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..records.run_record import Fidelity
 from .law import Law
 
-#: Draws a layer that the moment test takes at least.
+#: Least number of draws per layer that the moment test takes.
 MIN_DRAWS = 100_000
 #: What a z-score is reported as where the law has no spread and the draws deviate all the same.
 IMPOSSIBLE_Z = 1e9

@@ -25,7 +25,7 @@ FLOOR_SEED = 0
 
 @dataclass(frozen=True)
 class ReliabilityDiagram:
-    """Confidence against accuracy, bin by bin; a tuple has one entry a bin.
+    """Confidence against accuracy, bin by bin; a tuple has one entry per bin.
 
     Attributes:
         edges: bin edges, one more than bins.

@@ -91,7 +91,7 @@ class Recipe:
         weight_decay: of μ; decoupled for `adamw`, a gradient for `sgd`, unused by `adam`.
         lr: initial (piecewise) or peak (one-cycle) learning rate.
         rho_lr: the same for ρ; `lr` if None.
-        batch: images a minibatch.
+        batch: images per minibatch.
         epochs: passes over the training split; 0 where `delta` makes the posterior.
         schedule: how the rate changes.
         prior_std: s of the prior N(0, s²).

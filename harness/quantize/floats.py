@@ -308,7 +308,7 @@ def between(equation: str, shapes: Sequence[Sequence[int]], path: Sequence[int] 
 
 
 def _labels(term: str, dimensions: int) -> list[str]:
-    """A label a dimension: letters, and numbers from the right in place of an ellipsis."""
+    """One label per dimension: letters, and numbers from the right in place of an ellipsis."""
     before, dots, after = term.partition("...")
     hidden = dimensions - len(before) - len(after) if dots else 0
     return [*before, *map(str, reversed(range(hidden))), *after]

@@ -20,7 +20,7 @@ from .graph import Graph, GroupNorm, Join, Node, Operation, Pool, Segment, reads
 Shapes = Mapping[str, Sequence[int]]
 
 FLOAT = 4  # bytes
-#: Bytes a weight: μ, σ, their copies in a program, the order in which kernels read them, draws.
+#: Bytes per weight: μ, σ, their copies in a program, the order in which kernels read them, draws.
 _COMPILED = 16
 #: The same where numpy or PyTorch draws, whose random bits and float64 come and go.
 _DRAWN = 48
@@ -38,7 +38,7 @@ class Need:
         given: bytes of one image as it comes, and of the copy that is made of it.
         result: bytes of one image's logits of one pass.
         side: passes side by side at most.
-        weight: bytes a weight, whatever the batch.
+        weight: bytes per weight, whatever the batch.
     """
 
     image: int

@@ -54,7 +54,7 @@ def quantize_sigma(
     Args:
         std: σ, float32 [O, ...], finite and non-negative.
         bits: n, 1 to 8.
-        granularity: one grid an output channel, or one a tensor.
+        granularity: one grid per output channel, or one per tensor.
         offset: `integer`: Algorithm 1's zero point, an int32; `float`: the grid starts at σ_min
             exactly. At n = 1 an integer zero point sends most of a skewed σ to zero.
 
@@ -118,7 +118,7 @@ def quantize_sigma_codebook(
     Args:
         std: σ, float32 [O, ...], finite and non-negative.
         bits: n, 1 to 8.
-        granularity: one codebook an output channel, or one a tensor.
+        granularity: one codebook per output channel, or one per tensor.
     """
     rows = std.reshape(1 if granularity == "tensor" else len(std), -1)
     codebook = np.stack([_codebook(row.astype(np.float64), 2**bits) for row in rows])

@@ -17,7 +17,7 @@ class Size:
         graph_bytes: graph and activation scales.
         header_bytes: the rest of the file's header.
         weights: number of weights.
-        ratio_weights: closed form: 64 bits over this format's bits a weight.
+        ratio_weights: closed form: 64 bits over this format's bits per weight.
         ratio_file: FP32 artefact's file over this one; None where no FP32 artefact was made.
         constant_bytes: parameters of operations that stay float.
     """

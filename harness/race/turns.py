@@ -38,7 +38,7 @@ class Turns:
     Attributes:
         mc: passes per query, T, at most; fewer where they would take long.
         threads: cores a contender may use.
-        seconds: timed seconds a contender at least.
+        seconds: timed seconds per contender, at least.
         query_seconds: T is chosen so that a query takes no more, if one pass does not.
         processes: that time the same, each for so many seconds; they share the least number of
             samples.
@@ -194,7 +194,7 @@ class _Task:
         return whole_rounds(fit, turns.mc, self.runner.streams)
 
     def _probe(self) -> float:
-        """Seconds a pass, the best of a few queries; of one where T was chosen already."""
+        """Seconds per pass, the best of a few queries; of one where T was chosen already."""
         self._last.changed(self)
         time.sleep(PAUSE_SECONDS)
         self._query()  # plans and buffers are made here

@@ -123,7 +123,7 @@ class AblationBody:
         file_bytes: of the artefact.
         weight_bytes: of μ and σ in it.
         ratio_weights: bits of an FP32 weight over its own, by the closed form: no codebooks.
-        scores: `clean` or corruption type, to metric, to one value a seed; None where it is not
+        scores: `clean` or corruption type, to metric, to one value per seed; None where it is not
             defined. Units are the metrics'.
         differences: of records that hold no values of single images: `clean` or `shifted`, to
             `accuracy` or `nll`, to the difference to FP32, seeds averaged.

@@ -1,5 +1,5 @@
 """The one envelope that a result of any study is stored in: what was measured, where and when it
-came about, whether it may be believed, what was measured, and one value an image."""
+came about, whether it may be believed, what was measured, and one value per image."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ class MethodBody:
         scores: metric to one value for each draw and T; None where it is not defined. Empty without
             labels.
         tempered: the same with the temperature.
-        vector: the same of one pass with a scale and a bias for each class, one value a metric;
+        vector: the same of one pass with a scale and a bias for each class, one value per metric;
             empty where they were not fitted, for the reason in `without_vector`.
         without_vector: why there is no vector scaling; empty where there is.
         skipped: files of images that cannot be read and were left out.

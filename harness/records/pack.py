@@ -1,6 +1,6 @@
 """Many records of one folder in one file, with one file of their arrays.
 
-    <kind>.jsonl            a head, then a record a line
+    <kind>.jsonl            a head, then one record per line
     <kind>.safetensors      their arrays, each as <hash>/<name>
 
 The head holds the keys of the records, in the order of the lines, and once for all of them the

@@ -33,7 +33,7 @@ class Asked(OfWorkload):
         batch: images per query.
         threads: cores a contender may use.
         seed: of the draws.
-        seconds: timed seconds a contender at least.
+        seconds: timed seconds per contender, at least.
         formats: ours.
         peers: by name, the versions in its environment; empty where there is none to be used.
         network: as `Cell.network`.

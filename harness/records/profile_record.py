@@ -90,12 +90,12 @@ class Step:
 
     @property
     def total_us(self) -> float:
-        """All its thread-microseconds a pass."""
+        """All its thread-microseconds per pass."""
         return self.sampling_us + self.compute_us + self.rest_us + self.waiting_us
 
     @property
     def tops(self) -> float | None:
-        """10¹² operations a second of one thread inside the kernel; None for what is no layer."""
+        """10¹² operations per second of one thread inside the kernel; None for what is no layer."""
         if not self.operations or not self.compute_us:
             return None
         return self.operations / (self.compute_us * 1e6)

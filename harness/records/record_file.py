@@ -57,8 +57,8 @@ def tree_of(kind: Kind[Any], record: Record[Any, Any]) -> dict[str, Any]:
 
 
 def to_json(kind: Kind[Any], record: Record[Any, Any]) -> str:
-    """A record as text that `from_json` reads back equal: a field a line, arrays of numbers on one,
-    the hash of the text last.
+    """A record as text that `from_json` reads back equal: one field per line, each array of numbers
+    on one line, and the hash of the text last.
 
     Raises:
         ValueError: a number is NaN or infinite; undefined values are None.

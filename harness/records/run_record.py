@@ -19,8 +19,8 @@ from .kind import Kind, Layout, cell_of, without
 from .reference_times import Reference
 from .verdict import Verdict
 
-#: One value an image, at the largest T and of the first seed; entropy, mutual information (where it
-#: is defined) and NLL in nats. Every score of that seed can be computed again from them.
+#: One value per image, at the largest T and of the first seed; entropy, mutual information (where
+#: it is defined) and NLL in nats. Every score of that seed can be computed again from them.
 ARRAYS = {
     "label": np.int32,
     "prediction": np.int32,
@@ -34,7 +34,7 @@ ARRAYS = {
 
 @dataclass(frozen=True)
 class Quality:
-    """Scores of the mean prediction on the cell's split; one value a seed, in order of the seeds.
+    """Scores of the mean prediction on the cell's split; one value per seed, in order of the seeds.
 
     Attributes:
         images: how many were scored.

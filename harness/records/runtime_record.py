@@ -23,7 +23,7 @@ OURS = "sigmabench"
 PURPOSES = {
     "mean": "μ",
     "std": "σ",
-    "constants": "constants a channel",
+    "constants": "constants per channel",
     "layouts": "packed fixed weights, where draws go",
     "activations": "activations",
     "weights": "sampled weights",
@@ -85,7 +85,7 @@ class RaceSubject:
         batch: images per query.
         threads: cores a contender may use.
         seed: of weights, images and the first query's noise; query i draws with seed + i.
-        seconds: timed seconds a contender at least.
+        seconds: timed seconds per contender, at least.
         contenders: by name.
         mc: passes per query at most; 0 in records from before, which do not say it.
         packages: of each contender the versions in its peer's environment; empty for ours.

@@ -56,7 +56,7 @@ class ShiftBody:
     Attributes:
         images: how many were scored.
         mc: prefixes T, ascending; the last is the cell's T.
-        scores: metric to one value a prefix; None where it is not defined. Empty without labels.
+        scores: metric to one value per prefix; None where it is not defined. Empty without labels.
         halves: of records from before `contrasts`: metric to its score by half of the passes, for
             every choice of half of 6 groups of them.
         skipped: files of images that cannot be read and were left out.
@@ -75,7 +75,7 @@ class ShiftRecord(Record[Cell, ShiftBody]):
     and `instances` are 0. `corruption` is `none`, a type of corruption, or `ood:NAME` for images
     from outside the distribution, which have no labels.
 
-    Its arrays are `ARRAYS`, one value an image at the largest T: confidence max p̄, predictive
+    Its arrays are `ARRAYS`, one value per image at the largest T: confidence max p̄, predictive
     entropy and mutual information in nats (missing where it is not defined) and the predicted
     class; with labels the negative log-likelihood in nats, whether the prediction is right (1) or
     wrong (0), and the label; and what the image was cut from (`Split.sources`), where that is
@@ -99,7 +99,7 @@ class ShiftRecord(Record[Cell, ShiftBody]):
         return scores[metric][-1 if mc is None else self.body.mc.index(mc)]
 
     def array(self, name: str) -> NDArray[Any]:
-        """One value an image, [images]: float32, bool for `correct`, or integers.
+        """One value per image, [images]: float32, bool for `correct`, or integers.
 
         Raises:
             KeyError: the record has no such array (labels or mutual information are missing).

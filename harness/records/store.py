@@ -1,4 +1,4 @@
-"""The results directory: a file a record, written atomically, so that a study can stop and resume.
+"""The results directory: one file per record, written atomically; a study can stop and resume.
 
     <results>/<folder of the kind>/<home of the subject>/<fingerprint hash>/<key>.json
 

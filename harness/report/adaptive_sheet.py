@@ -12,7 +12,7 @@ from .rows import RecordRow, Section, unique
 
 
 def spent(section: Section) -> list[Sheet]:
-    """Where images stopped, one row per format; none without adaptive cells. One sheet a limit."""
+    """Where images stopped, one row per format and one sheet per limit; none without adaptive T."""
     sheets = []
     for looks, rows in _by_looks(section).items():
         cells = [(row.label, *_spent_cells(found)) for row, found in rows]
@@ -50,7 +50,7 @@ def differences(section: Section) -> list[Sheet]:
 
 
 def document(section: Section) -> list[Sheet]:
-    """Passes spent, and the difference in every metric, one row a metric."""
+    """Passes spent, and the difference in every metric, one row per metric."""
     return [*spent(section), *_every_difference(section)]
 
 

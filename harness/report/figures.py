@@ -169,7 +169,7 @@ def risk_coverage(section: Section) -> Figure | None:
 
 
 def latency(section: Section) -> Figure | None:
-    """Median latency of a pass (query over fixed T) by format, a panel a batch, 95 % intervals.
+    """Median latency of a pass (query over fixed T) by format, 95 % intervals, one panel per batch.
 
     An interval that reaches beyond half as much again as the largest median is cut off there.
     """

@@ -25,7 +25,7 @@ class Setting:
 
     Attributes:
         row: the cell.
-        milliseconds: an image.
+        milliseconds: per image.
         nll: in nats, the mean over seeds.
     """
 

@@ -195,7 +195,7 @@ def size(section: Section, exact: bool = False) -> Sheet:
 
 
 def fidelity(section: Section) -> Sheet:
-    """What each layer's sampled weights keep of the posterior, one row a layer and format."""
+    """What each layer's sampled weights keep of the posterior, one row per layer and format."""
     cells: list[tuple[str, ...]] = []
     headings: dict[int, str] = {}
     valid = _worst(section.rows, _label, FIDELITY)
@@ -225,7 +225,7 @@ def fidelity(section: Section) -> Sheet:
 
 
 def paper(section: Section, reference: Mapping[str, Mapping[str, float]], mc: int = 50) -> Sheet:
-    """Our scores beside published ones, one row a metric and format.
+    """Our scores beside published ones, one row per metric and format.
 
     Args:
         section: the records; those with T = `mc` are shown.

@@ -1,6 +1,6 @@
-"""The arrays of a shift study's records: one value an image, and what halves of the passes score on
-blocks of the images, from which what a draw of the weights does to all images alike is told apart
-from what it does to each (`bootstrap.Luck`)."""
+"""The arrays of a shift study's records: one value per image, and what halves of the passes score
+on blocks of the images, from which what a draw of the weights does to all images alike is told
+apart from what it does to each (`bootstrap.Luck`)."""
 
 from __future__ import annotations
 

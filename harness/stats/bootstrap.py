@@ -60,7 +60,7 @@ class Means:
 
     @classmethod
     def of(cls, values: Array, units: Units) -> Means:
-        """Of values [N, K], a row an image."""
+        """Of values [N, K], one row per image."""
         centre = values.mean(axis=0)
         return cls(centre, units.sums(values - centre), units.sizes)
 

@@ -34,7 +34,7 @@ is made, within a metric and a hypothesis; these are not corrected for one anoth
     not judged     fewer than `LEAST_UNITS` units
 
 Images are what is random here, and the MC draw; the network, its training and the corruption types
-are as given. Seeds of the MC draw are averaged first: values an image, and for ECE the scores. A
+are as given. Seeds of the MC draw are averaged first: values per image, and for ECE the scores. A
 pass has the same weights for all images, so no resample of the images shows its luck. Halves of the
 passes do, and what they tell of all images alike is added to the draws (`Luck`).
 """

@@ -15,8 +15,8 @@ is the square of what it differs by; so the pseudo-unit is m images that do, for
 
     (100 m)² = mean of S_g² over the units with S_g ≠ 0, at least 100²
 
-or as many as a unit has, N / G, if there is none. With one image a unit |S_g| is at most 100, and m
-is 1. One unit tells no error. Where a few units hold most of the images and most that differ are
+or as many as a unit has, N / G, if there is none. With one image per unit |S_g| is at most 100 and
+m is 1. One unit tells no error. Where a few units hold most of the images and most that differ are
 lost, or gained, the error by clusters is too small, for either metric: it goes by G units then.
 
 A draw of the weights also moves all images alike, which no spread over images shows. With D_k the

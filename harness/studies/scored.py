@@ -1,4 +1,4 @@
-"""What scores every format on every set of images, one record a cell; of all studies of such cells.
+"""Scores every format on every set of images, one record per cell, for all studies of such cells.
 
 The images of one condition are made once, and all formats are scored on them. Which worker does
 what, and how many there are, changes no record.

@@ -63,7 +63,7 @@ def fitted(
         posterior: the distribution of its weights.
         split: training images.
         passes: draws of the weights, each over the whole split.
-        batch: images a forward call; statistics of few images are poor.
+        batch: images per forward call; statistics of few images are poor.
         seed: of the draws.
 
     A layer that is not called (an auxiliary head in training alone) keeps its statistics.

@@ -32,7 +32,7 @@ def predict(
         split: N images; decoded once, and kept as uint8 for all passes.
         mc: T ≥ 1, the number of MC passes.
         seed: of the draws.
-        batch: images a forward call; the result does not depend on it but for rounding.
+        batch: images per forward call; the result depends on it only by rounding.
     """
     module, split = module.eval(), split.in_memory()
     generator = torch.Generator().manual_seed(seed)

@@ -275,7 +275,7 @@ def _environment(threads: int) -> Iterator[None]:
 
 
 def _tell(run: Run, seconds: float) -> None:
-    """A line an epoch where nobody watches the bar."""
+    """One line per epoch where nobody watches the bar."""
     done = f"epoch {run.epoch} of {run.recipe.epochs}"
     nll = run.log[-1]["nll_nats"]
     more = run.recipe.epochs - run.epoch

@@ -33,7 +33,7 @@ class Cell:
         severity: 0 where there is none, else 1 to 5.
         limit: images scored; 0 for all of the split.
         mc: Monte Carlo passes T, the most there may be where `stopping` is not `fixed`.
-        batch: images a timed query holds.
+        batch: images that a timed query holds.
         scenario: how queries arrive; `closed-loop`: one after the other.
         backend: what computes.
         isa: instruction set asked for; `auto` for the best there is.

@@ -48,7 +48,7 @@ class StudySize:
 
     Attributes:
         types: corruption types.
-        limit: images a cell; None for the whole split.
+        limit: images per cell; None for the whole split.
         mc: T.
         ood: sets from outside the distribution.
     """
@@ -244,7 +244,7 @@ def shift_plan(
         types: corruption types; the profile's by default.
         severities: each 1 to 5.
         mc: T; the profile's by default.
-        limit: images a cell; the profile's by default.
+        limit: images per cell; the profile's by default.
         ood: known sets, folders and `.npz` files; the profile's by default.
         ranges: of the weight grids, each with cells of its own.
         seeds: of the MC draws, each with cells of its own.

@@ -40,7 +40,7 @@ class Plan:
         workload: what is measured.
         formats: names in `FORMATS`.
         mc: Monte Carlo counts T; may be empty if `adaptive`.
-        batches: images a timed query holds.
+        batches: images that a timed query holds.
         threads: cores a query may use.
         team: how many of them share a pass; 0 for what measures fastest.
         backend: of the int8 formats, or `auto`: `native`, `drawn` where the options want what it
@@ -57,7 +57,7 @@ class Plan:
         limit: images scored, None for all.
         seed: first seed of the MC draws.
         seeds: how many seeds are scored.
-        seconds: timed seconds a cell.
+        seconds: timed seconds per cell.
         processes: fresh processes that cells are timed in.
         adaptive: whether there are cells of adaptive T too, of at most the largest of `mc` passes.
         confidence: of adaptive T.

@@ -97,7 +97,7 @@ def risks(confidence: Values, wrong: Values) -> Values:
 
 
 def scores(kept: dict[str, Values]) -> dict[str, float]:
-    """Every score, from one value an image."""
+    """Every score, from one value per image."""
     right = kept["prediction"] == kept["label"]
     confidence, entropy = kept["confidence"], kept["entropy"]
     curve, best = risks(confidence, ~right), risks(right.astype(float), ~right)

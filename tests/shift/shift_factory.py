@@ -62,7 +62,7 @@ def record(
     Args:
         cell: of the record.
         arrays: names of `ARRAYS` to [N].
-        scores: metric to one value a prefix.
+        scores: metric to one value per prefix.
         mc: prefixes; the cell's T alone by default.
         halves: metric to its score by each half of the passes, as older records have them.
     """

@@ -68,7 +68,7 @@ class Batches:
     Args:
         folder: of the data.
         name: of the file without `.npy`.
-        size: images a batch.
+        size: images per batch.
     """
 
     def __init__(self, folder: str, name: str, size: int) -> None:

@@ -33,7 +33,7 @@ from serve import Form, Job, RefusedError, serve, whole
 from torch import Tensor, nn
 
 PER_CORE = "(1 stream per core)"
-IN_FLIGHT = 4  # inferences a stream, started and not ended: no stream waits for Python
+IN_FLIGHT = 4  # inferences per stream, started and not ended: no stream waits for Python
 HINTS = {"DNN_FP32": "f32", "DNN_BF16": "bf16"}
 PRECISIONS = {"DNN_FP32": "f32", "DNN_BF16": "bf16", "DNN_INT8": "int8"}
 MULTIPLYING = ("Convolution", "Deconvolution", "FullyConnected", "MatMul")

@@ -297,7 +297,7 @@ def _timed_call(call: Callable[[Tensor], Tensor], images: Tensor) -> int:
 def _medians(
     forms: list[Form], laid_out: list[list[Tensor]], settled: bool = False
 ) -> dict[str, float]:
-    """Median nanoseconds a pass of each form: warmed up, then in turns; one trial where there is
+    """Median nanoseconds per pass of each form: warmed up, then in turns; one trial where there is
     nothing to choose from, and none where an earlier process has chosen."""
     pairs = list(zip(forms, laid_out, strict=True))
     for form, images in pairs:
@@ -319,7 +319,7 @@ def _medians(
 
 
 def _trial(form: Form, images: list[Tensor], index: int) -> float:
-    """Nanoseconds a pass."""
+    """Nanoseconds per pass."""
     passes = 1 if form.together is None else TRIAL_PASSES * form.streams
     places = range(index, index + passes)
     return sum(_timed(form, [images[place % len(images)] for place in places])) / passes

@@ -44,7 +44,7 @@ class AblationRow:
         weight_bytes: of μ and σ in it.
         ratio_weights: bits of an FP32 weight over its own, by the closed form: no codebooks.
         ratio_file: FP32's file over its own, codebooks and all; None where FP32 has no record.
-        scores: `clean` or corruption type, to metric, to one value a seed; None where it is not
+        scores: `clean` or corruption type, to metric, to one value per seed; None where it is not
             defined. Units are the metrics'.
         differences: `clean` or `shifted` (the mean over types), to `accuracy` or `nll`, to the
             difference to FP32, seeds averaged; empty for FP32 itself.
@@ -210,7 +210,7 @@ def _intervals(
     """Mean of each column of [N, K] and the ends of its 95 % interval, as in `equivalence`.
 
     Args:
-        values: a row an image.
+        values: one row per image.
         units: what is independent among the images.
         resamples: of the units.
         correctness: values are of correctness, in %; else losses.

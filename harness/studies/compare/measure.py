@@ -122,7 +122,7 @@ def _newest(records: Iterable[RunRecord]) -> dict[Cell, Newest]:
 
 
 def _pair(a: Newest, b: Newest) -> tuple[RunRecord, RunRecord]:
-    """One record a side: of a machine that both have, else the newest of each."""
+    """One record per side: of a machine that both have, else the newest of each."""
     shared = [place for place in a if place in b]
     if shared:
         place = max(shared, key=lambda place: (a[place].created, b[place].created))

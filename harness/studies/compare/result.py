@@ -103,9 +103,9 @@ class Comparison:
         cells: those both sides have, in order of A.
         only_a: those only A has.
         only_b: those only B has.
-        latency: one a cell.
-        scores: one a metric and group of cells.
-        sizes: bytes on disk and bytes moved, one each a cell.
+        latency: one per cell.
+        scores: one per metric and group of cells.
+        sizes: bytes on disk and bytes moved, one of each per cell.
         fingerprints: what differs between the machines and software: field to the values of A and
             of B.
         tests: how many p-values were corrected together.

@@ -21,7 +21,7 @@ ARGUMENT = "network"
 OPTIONS = (
     Option("--format", "Numeric format; see `sigmabench list`.", default="INT8"),
     Option("--batch", "Images per query; one process for each.", "numbers", default="1,32"),
-    Option("--mc", "Passes a query, T.", "whole", default=50),
+    Option("--mc", "Passes per query, T.", "whole", default=50),
     Option("--threads", "Cores the program may use.", "whole", shown="all"),
     Option("--seed", "Of weights, images and noise.", "whole", default=0),
 )

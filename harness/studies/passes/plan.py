@@ -42,7 +42,7 @@ ARGUMENT = "network"
 FORMAT_NAMES = ("INT8", "DNN_INT8", "INT8_SIGMA4", "INT8_SIGMA2", "INT8_SIGMA1", "BF16", "FP32")
 OPTIONS = (
     Option("--batch", "Images per query; one race for each.", "numbers", default="1,8,32"),
-    Option("--mc", "Passes a query, T; fewer where they are slow.", "whole", default=50),
+    Option("--mc", "Passes per query, T; fewer where they are slow.", "whole", default=50),
     Option("--threads", "Cores a contender may use.", "whole", shown="all"),
     Option("--formats", "Ours.", "names", shown="int8, BF16, FP32"),
     Option("--peers", "Others, or none.", "names", default="openvino,ipex,bayesian-torch"),
@@ -66,7 +66,7 @@ class RacePlan:
         formats: ours.
         peers: the others.
         environments: folder of the peers' environments.
-        seconds: timed seconds a contender at least.
+        seconds: timed seconds per contender, at least.
         processes: fresh processes that a race is run in.
         seed: of weights, images and noise.
     """

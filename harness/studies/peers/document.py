@@ -30,7 +30,7 @@ COLUMNS = (
 
 
 def sheet(comparison: PeersRecord) -> Sheet:
-    """A row a contender, below who it is by; why a row is empty is in the notes."""
+    """One row per contender, below who it is by; why a row is empty is in the notes."""
     asked, rows = comparison.subject, comparison.body.rows
     headings = {
         index: row.contender.by

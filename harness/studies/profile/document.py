@@ -98,8 +98,8 @@ def summary(record: ProfileRecord) -> list[str]:
 def table(profile: Profile, every: bool = False) -> Sheet:
     """The steps in the order of execution; the heaviest ones unless `every` is true.
 
-    µs are thread-time a pass; % is the step's share of all thread-time, waiting included; TOP/s are
-    those of one thread inside the kernel.
+    µs are thread-time per pass; % is the share of all thread-time, waiting included, that the step
+    takes; TOP/s are those of one thread inside the kernel.
     """
     words = ("step", "O×I×KH×KW", "kernel")
     columns = (
@@ -186,7 +186,7 @@ def to_dict(record: ProfileRecord) -> dict[str, Any]:
 
 
 def profile_figure(record: ProfileRecord) -> Figure:
-    """A bar a step, in the order of execution from the top, divided by what the time goes on."""
+    """One bar per step, in the order of execution, from the top, by what the time goes on."""
     asked, profile = record.subject, record.body
     names = listed((step.name for step in profile.steps), grid=False, small=True)
     sizes = [[getattr(step, f"{kind}_us") for step in profile.steps] for kind in KINDS_OF_TIME]

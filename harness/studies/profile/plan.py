@@ -33,7 +33,7 @@ INPUTS = 4  # different batches the queries go round
 OPTIONS = (
     Option("--format", "Numeric format; see `sigmabench list`.", default="INT8"),
     Option("--batch", "Images per query.", "whole", default=1),
-    Option("--mc", "Passes a query, T.", "whole", default=50),
+    Option("--mc", "Passes per query, T.", "whole", default=50),
     THREADS,
     Option("--seconds", "Measured seconds.", "number", default=2.0),
     Option("--seed", "Of the noise, and of synthetic weights.", "whole", default=0),

@@ -40,7 +40,7 @@ def document(found: Sequence[SamplerRecord]) -> Document:
 
 
 def table(record: SamplerRecord) -> Sheet:
-    """For every σ width: weights and bytes a second, and the copy of the same bytes."""
+    """For every σ width: weights and bytes per second, and the copy of the same bytes."""
     asked, body = record.subject, record.body
     title = (
         f"Drawing {asked.weights / 1e6:.0f} M weights, "

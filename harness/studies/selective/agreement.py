@@ -100,7 +100,7 @@ def comparisons(
     """Every format that has its float one, split by split.
 
     Args:
-        samples: one a split.
+        samples: one per split.
         choices: the score and the coverage.
         resamples: of the sources of the images.
         seed: of the resampling.

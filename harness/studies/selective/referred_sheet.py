@@ -19,7 +19,7 @@ _CELL = (1.05, 1.42)  # inches
 def referred_sheets(
     found: SelectiveFindings, images: Mapping[str, Split], tiles: int
 ) -> list[Figure]:
-    """The least sure images of splits, a figure a split.
+    """The least sure images of splits, one figure per split.
 
     The first format of the study, FP32 where it is there, and its first seed decide. Under an image
     stand its predictive entropy H and mutual information I in nats, the predicted class, and the
@@ -28,7 +28,7 @@ def referred_sheets(
     Args:
         found: of a study.
         images: split to its images, in the order of the records; those that a sheet is made of.
-        tiles: images a sheet.
+        tiles: images per sheet.
 
     Raises:
         UserError: images are not those of the records.

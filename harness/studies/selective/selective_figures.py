@@ -27,7 +27,7 @@ def selective_figures(found: SelectiveFindings) -> list[Figure]:
 
 
 def risk_coverage(found: SelectiveFindings) -> Figure:
-    """Error and balanced error of what is kept against coverage, a row of panels a split. Means
+    """Error and balanced error of what is kept against coverage, one row of panels per split. Means
     over seeds. Bars are 95 % intervals: left at the chosen coverage, right of coverage and balanced
     error at the threshold that the validation split chose; the bound is a line."""
     across = Scale("coverage, %", 10.0, 102.0)
@@ -104,7 +104,7 @@ def referred(found: SelectiveFindings) -> Figure | None:
 
 
 def classes(found: SelectiveFindings) -> Figure:
-    """Share of each class that is referred at the chosen coverage, a panel a split; means over
+    """Share of each class that is referred at the chosen coverage, one panel per split; means over
     seeds. The line is the share of all images."""
     labels = sorted({c.label for one in found.selections for c in one.classes})
     across = Scale("class", grid=False)

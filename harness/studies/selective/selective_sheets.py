@@ -21,7 +21,7 @@ _MOST = 20  # classes in a terminal
 
 
 def kept(found: SelectiveFindings, *, intervals: bool = False) -> Sheet:
-    """Error at full and at chosen coverage, and the areas, one row a split and format."""
+    """Error at full and at chosen coverage, and the areas, one row per split and format."""
     coverage = f"{100 * found.choices.coverage:g} %"
     rows, headings = _by_split(
         found, lambda split: [_kept_cells(one, intervals) for one in found.of(split)]
@@ -46,7 +46,7 @@ def kept(found: SelectiveFindings, *, intervals: bool = False) -> Sheet:
 
 
 def bounded(found: SelectiveFindings, *, intervals: bool = False) -> Sheet:
-    """What can be kept within the bound, one row a split and format."""
+    """What can be kept within the bound, one row per split and format."""
     bound = f"{100 * found.choices.bound:g} %"
     rows, headings = _by_split(
         found,
@@ -72,7 +72,7 @@ def bounded(found: SelectiveFindings, *, intervals: bool = False) -> Sheet:
 
 
 def referred(found: SelectiveFindings, *, intervals: bool = False) -> Sheet:
-    """Whom a format refers against whom its float one does, one row a split and format."""
+    """Whom a format refers against whom its float one does, one row per split and format."""
     rows, headings = _by_split(
         found,
         lambda split: _referred_rows(found.compared(split), intervals),
@@ -101,7 +101,7 @@ def referred(found: SelectiveFindings, *, intervals: bool = False) -> Sheet:
 
 
 def classes(found: SelectiveFindings, split: str, *, every: bool = False) -> Sheet:
-    """Recall and share referred of every class, a column a format.
+    """Recall and share referred of every class, one column per format.
 
     Args:
         found: of a study.
@@ -144,7 +144,7 @@ def classes(found: SelectiveFindings, split: str, *, every: bool = False) -> She
 
 
 def outside(found: SelectiveFindings, write: Writer = text.concise) -> Sheet:
-    """Detection of images from outside, one row a set, split and format."""
+    """Detection of images from outside, one row per set, split and format."""
     groups: dict[tuple[str, str, str], list[Told]] = {}
     for one in found.outside:
         groups.setdefault((one.outside, one.split, one.variant), []).append(one)

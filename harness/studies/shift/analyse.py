@@ -73,7 +73,7 @@ def analyse(records: Sequence[ShiftRecord], plan: ShiftPlan | None = None) -> li
 
 
 def sentences(outcomes: Sequence[Outcome]) -> list[str]:
-    """A sentence a variant and metric, in the order of the outcomes."""
+    """One sentence per variant and metric, in the order of the outcomes."""
     groups: dict[tuple[str, str], list[Outcome]] = {}
     for outcome in outcomes:
         groups.setdefault((outcome.variant, outcome.metric), []).append(outcome)

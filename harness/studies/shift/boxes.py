@@ -1,4 +1,4 @@
-"""Box plots over the types of corruption, a box a format, at each severity."""
+"""Box plots over the types of corruption, one box per format at each severity."""
 
 from __future__ import annotations
 
@@ -55,9 +55,10 @@ def twins(edition: Edition) -> Figure | None:
 def _boxes(
     words: tuple[str, str, str], edition: Edition, lines: Sequence[Line], metrics: Sequence[str]
 ) -> Figure | None:
-    """A panel a metric; at each severity a box a format over the types' scores, the latter means
-    over seeds. Boxes show quartiles and median, whiskers least and greatest. Severity 0 is a point
-    each, with ± 1 standard deviation over seeds. `words`: name, title and description."""
+    """One panel per metric; at each severity one box per format over the types' scores, which are
+    means over seeds. Boxes show quartiles and median, whiskers least and greatest. Severity 0 is
+    one point per format, with ± 1 standard deviation over seeds. `words`: name, title and
+    description."""
     shown = [line for line in lines if any(_scored(line, metric) for metric in metrics)]
     scored = [metric for metric in metrics if any(_scored(line, metric) for line in shown)]
     if not shown:

@@ -65,7 +65,7 @@ def reliability(edition: Edition) -> Figure | None:
 
 
 def out_of_distribution(edition: Edition) -> Figure | None:
-    """AUROC by predictive entropy and by mutual information, a panel a set from outside.
+    """AUROC by predictive entropy and by mutual information, one panel per set from outside.
 
     Clean images are those inside. Means over seeds; bars are 95 % intervals of a bootstrap over
     independent images, `DRAWS` draws, the same images in every seed; one has no bar.
@@ -177,7 +177,7 @@ def _detection_points(place: int, line: Line, name: str) -> Iterator[Points]:
 def _pairs(
     line: Line, name: str, score: str
 ) -> Iterator[tuple[NDArray[Any], NDArray[Any], tuple[Units, Units]]]:
-    """Scores inside and outside and their units, one pair a seed that has both."""
+    """Scores inside and outside and their units, one pair per seed that has both."""
     outside = {record.subject.seed: record for record in line.outside(name)}
     for record in line.at(*CLEAN):
         other = outside.get(record.subject.seed)

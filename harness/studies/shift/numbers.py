@@ -30,7 +30,7 @@ def over_seeds(
     severity: int = 0,
     mc: int | None = None,
 ) -> list[float | None]:
-    """A score at T = `mc`, the largest by default, one value a seed."""
+    """A score at T = `mc`, the largest by default, one value per seed."""
     records = found.at(variant, corruption, severity)
     return [r.score(metric, mc) for r in records if mc is None or mc in r.body.mc]
 
@@ -38,7 +38,7 @@ def over_seeds(
 def over_types(
     found: Results, variant: str, metric: str, severity: int, mc: int | None = None
 ) -> list[float]:
-    """A score at T = `mc`, mean over seeds, one value a corruption type that has it."""
+    """A score at T = `mc`, mean over seeds, one value per corruption type that has it."""
     types = found.types(variant, severity)
     return text.known(text.mean(over_seeds(found, variant, metric, t, severity, mc)) for t in types)
 
@@ -102,7 +102,7 @@ def outside(found: Results) -> list[dict[str, Any]]:
 
 
 def each(found: Results) -> list[dict[str, Any]]:
-    """Every score of every record: a row a variant, condition, seed and T."""
+    """Every score of every record: one row per variant, condition, seed and T."""
     return [
         {"variant": variant, "corruption": corruption, "severity": severity}
         | {"seed": record.subject.seed, "images": record.body.images, "mc": T}

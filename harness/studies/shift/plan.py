@@ -1,4 +1,4 @@
-"""What a shift study is asked: options in, a grid of cells to score out, a task a set of images."""
+"""What a shift study is asked: options in, a grid of cells out, one task per set of images."""
 
 from __future__ import annotations
 

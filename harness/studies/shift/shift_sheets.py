@@ -17,7 +17,7 @@ _SHORT = {"entropy": "entropy", _MI: "MI"}
 
 
 def clean(found: Results, write: Writer = text.concise) -> Sheet:
-    """Scores on the clean images at the largest T, one row a variant."""
+    """Scores on the clean images at the largest T, one row per variant."""
     digits = {m: decimals(m) for m in numbers.scored()}
     if write is text.concise:
         digits |= {"uce": 1, "nll": 3, "brier": 3}  # the terminal's 80 columns
@@ -40,7 +40,7 @@ def clean(found: Results, write: Writer = text.concise) -> Sheet:
 
 
 def paper(found: Results, reference: Mapping[str, Mapping[str, float]]) -> Sheet:
-    """Scores on the clean images beside published ones, one row a metric and variant."""
+    """Scores on the clean images beside published ones, one row per metric and variant."""
     variants = [v for v, format_ in found.formats.items() if format_ in reference and found.at(v)]
     rows: list[tuple[str, ...]] = []
     headings = {}
@@ -53,7 +53,7 @@ def paper(found: Results, reference: Mapping[str, Mapping[str, float]]) -> Sheet
 
 
 def boxes(found: Results, ranges: bool = False) -> Sheet:
-    """Median over corruption types, one row a severity and variant.
+    """Median over corruption types, one row per severity and variant.
 
     Args:
         found: the study.
@@ -110,7 +110,7 @@ def passes(found: Results) -> Sheet:
 
 
 def outside(found: Results, write: Writer = text.concise) -> Sheet:
-    """Detection of images from outside the distribution, one row a set and variant."""
+    """Detection of images from outside the distribution, one row per set and variant."""
     got: dict[tuple[str, str], dict[str, list[float]]] = {}
     prevalence: dict[str, float] = {}
     for row in numbers.outside(found):

@@ -24,7 +24,7 @@ SYMBOLS = {
 
 
 def grid(outcomes: Sequence[Outcome]) -> Sheet:
-    """Verdicts of the equivalence tests, one row a metric and variant."""
+    """Verdicts of the equivalence tests, one row per metric and variant."""
     severities = sorted({o.severity for o in outcomes})
     rows: list[tuple[str, ...]] = []
     headings = {}
@@ -54,7 +54,7 @@ def grid(outcomes: Sequence[Outcome]) -> Sheet:
 
 
 def details(outcomes: Sequence[Outcome]) -> Sheet:
-    """Effects, intervals and p-values of the equivalence tests, one row a test."""
+    """Effects, intervals and p-values of the equivalence tests, one row per test."""
     rows: list[tuple[str, ...]] = []
     headings = {}
     for metric in judged_metrics():

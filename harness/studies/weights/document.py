@@ -83,7 +83,7 @@ def weight_sheets(ranges: Sequence[LayerRange], tolerance: float = TOLERANCE) ->
 
 
 def weight_figures(ranges: Sequence[LayerRange]) -> list[Figure]:
-    """Histograms of the first, the middle and the last layer: a figure a variant, which is what
+    """Histograms of the first, the middle and the last layer: one figure per variant, which is what
     follows the format in a label (`paper`) and the figure's name.
 
     Args:
@@ -97,7 +97,7 @@ def weight_figures(ranges: Sequence[LayerRange]) -> list[Figure]:
 
 
 def histograms(ranges: Sequence[LayerRange], variant: str = "") -> Figure:
-    """A row a layer, the first, the middle and the last: the sampled weights, and their noise.
+    """One row per layer, for the first, the middle and the last: sampled weights, and their noise.
 
     Counts are logarithmic; what lies beyond an axis is counted at its ends.
 
@@ -150,7 +150,7 @@ def _by_layer(
     error: Callable[[Similarity], float],
     note: str,
 ) -> Sheet:
-    """A row a layer, a column a label; a star where it is not similar to FP32."""
+    """One row per layer, one column per label; a star where it is not similar to FP32."""
     by_place = {(r.layer, r.label): r for r in ranges}
     base = next(r.label for r in ranges if r.format == REFERENCE)
     held = [verdict for verdict in found if verdict.base == base]

@@ -186,13 +186,13 @@ def _describe(
 
 def _wasserstein(ascending: NDArray[np.float32], others: NDArray[np.float32]) -> float:
     """1-Wasserstein distance of two samples of one size, the mean gap of their order statistics:
-    12 bytes a draw, where SciPy's takes 150 for samples of any sizes."""
+    12 bytes per draw, where SciPy's, for samples of any sizes, takes 150."""
     gaps = np.subtract(ascending, np.sort(others, axis=None), dtype=np.float64)
     return float(np.abs(gaps, out=gaps).mean())
 
 
 def _widened(low: float, high: float) -> tuple[float, float]:
-    """By a tenth a side, so that ranges a little wider than FP32's are seen whole."""
+    """By a tenth on each side, so that ranges a little wider than FP32's are seen whole."""
     more = 0.1 * (high - low)
     return float(low - more), float(high + more)
 

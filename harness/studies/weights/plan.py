@@ -1,4 +1,4 @@
-"""What a study of sampled weights is asked: formats, ranges, passes; a task a layer."""
+"""What a study of sampled weights is asked: formats, ranges, passes; one task per layer."""
 
 from __future__ import annotations
 
