@@ -209,7 +209,7 @@ def test_a_tables_interval_that_ends_at_what_is_possible_is_shown_by_its_ends():
     assert (low, high > -50.0) == (-100.0, True)
     (sheet,) = paired_sheets(sections([one])[0])
     assert sheet.rows[0][3] == f"−50.00 (−100.00 … {text.signed(high, 2)})"
-    assert "in brackets all of it" in sheet.notes[0]
+    assert "in brackets the whole interval" in sheet.notes[0]
 
 
 @pytest.mark.parametrize("images", [1, 5, BLOCKS, BLOCKS + 7, 1000])

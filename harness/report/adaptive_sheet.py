@@ -18,23 +18,24 @@ def spent(section: Section) -> list[Sheet]:
         cells = [(row.label, *_spent_cells(found)) for row, found in rows]
         columns = (
             Column("format", numeric=False),
-            Column("at", "%"),
+            Column("conf.", "%"),
             Column("T", "mean"),
             Column("T", "median"),
             *(Column(str(look), "%") for look in looks),
-            Column("same", "%"),
+            Column("agree", "%"),
         )
         notes = (
-            f"At: confidence that the decision is the one after {_passes(looks)}; same: images "
-            "where it is, in fact. Between: share of images that stopped after so many passes. "
-            "All over seeds together.",
+            "Conf.: an image stops when its decision is, at this confidence, the one after "
+            f"{_passes(looks)}. T: the passes that images had. Under each number: the share of "
+            "images that stopped after that many passes. Agree: the share of images whose decision "
+            f"is, in fact, the one after {_passes(looks)}. Shares are over all seeds together.",
         )
         sheets.append(Sheet("Adaptive T: passes spent", columns, tuple(cells), {}, 0, notes))
     return sheets
 
 
 def differences(section: Section) -> list[Sheet]:
-    """Scores at adaptive T less those at full T, one row per format, the main metrics only."""
+    """Scores at adaptive T minus those at full T, one row per format, the main metrics only."""
     sheets = []
     for looks, rows in _by_looks(section).items():
         shown = shown_metrics()
@@ -118,6 +119,6 @@ def _passes(looks: Sequence[int]) -> str:
 
 def _paired(looks: Sequence[int]) -> str:
     return (
-        f"Adaptive less T = {looks[-1]}, on the same images and draws: mean over seeds, in "
-        "brackets the standard deviation, in units of the last digit."
+        f"The score at adaptive T minus that at T = {looks[-1]}, on the same images and draws: "
+        "mean over seeds, with the standard deviation in brackets, in units of the last digit."
     )

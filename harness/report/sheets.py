@@ -27,6 +27,11 @@ PAPER_COLUMNS = (
     Column("ours", "− FP32"),
     Column("paper", "− its FP32"),
 )
+PAPER_NOTE = (
+    "Ours: mean ± standard deviation over seeds of the MC draw; paper: the published score. "
+    "− paper: ours minus the published score. − FP32: ours minus our FP32's. − its FP32: the "
+    "published score minus the published FP32's."
+)
 
 _SPREADS: dict[Writer, str] = {
     text.concise: "in brackets the standard deviation, in units of the last digit",
@@ -34,7 +39,7 @@ _SPREADS: dict[Writer, str] = {
 }
 
 
-_ADAPTIVE = " (T auto: over the mean, as is × FP32)"
+_ADAPTIVE = " (at adaptive T, over the mean latency; so is × FP32)"
 
 
 def quality(section: Section, write: Writer = text.concise) -> Sheet:
@@ -54,7 +59,7 @@ def quality(section: Section, write: Writer = text.concise) -> Sheet:
     notes = [_scores_note(section.records, write)]
     if len(set(keys)) < len(keys):
         notes.append(
-            "Formats that stand twice at one T: batches score differently, smallest first."
+            "Formats that appear twice at one T score differently by batch, the smallest first."
         )
     columns = (
         Column("T"),
@@ -66,8 +71,8 @@ def quality(section: Section, write: Writer = text.concise) -> Sheet:
 
 
 def paired(section: Section) -> list[Sheet]:
-    """What each format scores less than the one it is compared with, and the mutual information it
-    keeps, one row per format and T; no sheet where no record tells."""
+    """The scores of each format minus those of the one it is compared with, and the share of mutual
+    information that it keeps, one row per format and T; no sheet where no record has them."""
     rows = [row for row in section.rows if row.record.body.paired is not None]
     rows = unique(rows, lambda row: (row.label, *_count(row)))
     rows.sort(key=_count)
@@ -77,7 +82,7 @@ def paired(section: Section) -> list[Sheet]:
     columns = (
         Column("T"),
         Column("format", numeric=False),
-        Column("less", numeric=False),
+        Column("minus", numeric=False),
         *(Column(m.called, "points" if m.unit == "%" else m.unit) for m in compared_metrics()),
         Column("MI", "nats"),
         Column("MI", "kept, %"),
@@ -86,12 +91,14 @@ def paired(section: Section) -> list[Sheet]:
     found = [row.record.body.quality for row in rows]
     units = " or".join(sorted({text.independent(q.images, q.units) for q in found}))
     cells = tuple(_paired_cells(row, kept) for row in rows)
-    cut = ", in brackets all of it where it ends at 100 points" * any("(" in c[3] for c in cells)
+    whole = ", or in brackets the whole interval where it ends at 100 points"
+    cut = whole * any("(" in cell[3] for cell in cells)
     notes = (
-        f"On the same {text.either(counts, 'image')}{units}; ± half of the 95 % interval{cut}, "
-        f"which is of the images{_and_of_the_draw(rows)}: 1 image is "
-        f"{' or '.join(map(_points, counts))}. MI: mean mutual information, and its share of "
-        f"FP32's, {text.MISSING} where that has none." + _uncounted(rows),
+        f"On the same {text.either(counts, 'image')}{units}; each score is the format's minus "
+        'that of the format under "minus", ± half of the 95 % interval'
+        f"{cut}. The interval counts the luck of the images{_and_of_the_draw(rows)}; 1 image is "
+        f"{' or '.join(map(_points, counts))}. MI: mean mutual information, and the share of "
+        f"FP32's that is kept, {text.MISSING} where FP32 has none." + _uncounted(rows),
     )
     return [Sheet("Beside FP32, image by image", columns, cells, {}, 1, notes)]
 
@@ -126,14 +133,14 @@ def speed(section: Section) -> Sheet:
         Column(""),
     )
     notes = (
-        "Latency of one query: a batch, T passes, fresh weights each. Images/s: batch over p50"
+        "Latency of one query: a batch, T passes, fresh weights for each. Images/s: batch over p50"
         f"{_ADAPTIVE if any(row.record.body.adaptive for row in rows) else ''}.",
         *_cut_note(rows),
         "× FP32: speed in units of FP32's at the same T and batch, measured in turns with it; – "
-        "where it was not. Moved: bytes per pass of μ, σ, sampled weights and activations, "
-        "counted, not measured, and 10^9 of them per second. From: the smallest cache of a core "
-        "that holds them, what is written and read counted once; – where the machine does not "
-        "report its caches.",
+        "where it was not. Moved: bytes of μ, σ, sampled weights and activations per pass, which "
+        "are counted, not measured, and 10^9 of them per second. From: the smallest cache of a "
+        "core that holds them, where what is both written and read counts once; – where the "
+        "machine does not report its caches.",
         *sentences(_races(rows)),
     )
     return Sheet("Speed", columns, tuple(cells), {}, 2, notes)
@@ -144,7 +151,7 @@ def _cut_note(rows: Sequence[RecordRow]) -> tuple[str, ...]:
         return ()
     return (
         f"Queries that would take more than {QUERY_SECONDS:g} s were timed with fewer passes; "
-        "their p50 is T times the median of a pass.",
+        "their p50 is T times the median time of a pass.",
     )
 
 
@@ -182,13 +189,15 @@ def size(section: Section, exact: bool = False) -> Sheet:
         Column("format", numeric=False),
         *(Column(name, unit) for name in names),
         Column("μ, σ", "÷"),
-        Column("form", "÷"),
+        Column("bits", "÷"),
         Column("file", "÷"),
     )
     counts = sorted({r.record.body.size.weights for r in rows})
     notes = (
-        f"{text.either(counts, 'weight')}. ÷: FP32's bytes over this format's; "
-        "form: its closed form, 64 bits per weight (μ and σ in float32) over this format's bits.",
+        f"{text.either(counts, 'weight')}. File: all bytes, which are those of μ and σ, their "
+        "scales, the biases, the graph with its activation scales, and the header. ÷: FP32's bytes "
+        "over this format's, for μ and σ, and for the file; bits ÷: the same by the closed form, "
+        "64 bits per weight (μ and σ in float32) over this format's bits per weight.",
         *(["Float: parameters of operations that stay float."] if divided else ()),
     )
     return Sheet("Size on disk", columns, tuple(cells), {}, 0, notes)
@@ -216,10 +225,11 @@ def fidelity(section: Section) -> Sheet:
         Column("sat.", "%"),
     )
     notes = (
-        "Std ratio: standard deviation of the sampled weights over that of the FP32 posterior. "
-        "Clamp: draws that saturate. Fixed: weights that no draw can move. W₂: distance of the "
-        "quantized posterior from the original. z: the draws' moments against their exact law. "
-        "Sat.: sampled activations beyond their range.",
+        "Weights: how many the layer has. Std ratio: standard deviation of the sampled weights "
+        "over that of the FP32 posterior. Clamp: draws that saturate. Fixed: weights that no draw "
+        "can move. σ = 0: weights whose quantized σ is 0. W₂: distance of the quantized posterior "
+        "from the original, in units of the layer's rms σ. Mean z, var z: the draws' first two "
+        "moments against their exact law. Sat.: sampled activations beyond their range.",
     )
     return Sheet("Fidelity to the posterior", columns, tuple(cells), headings, 0, notes)
 
@@ -242,7 +252,7 @@ def paper(section: Section, reference: Mapping[str, Mapping[str, float]], mc: in
             headings[len(cells)] = f"{metric.called} {metric.unit}".strip()
             cells += [_paper_cells(r, base, reference, metric.name) for r in rows]
     title = f"Beside the paper, T = {mc}"
-    return Sheet(title, PAPER_COLUMNS, tuple(cells), headings)
+    return Sheet(title, PAPER_COLUMNS, tuple(cells), headings, 0, (PAPER_NOTE,))
 
 
 def everything(section: Section) -> Sheet:
@@ -359,7 +369,7 @@ def _scores_note(records: Sequence[RunRecord], write: Writer) -> str:
     counts = [len(r.body.quality.seeds) for r in records if not deterministic(r.subject.format)]
     return (
         f"{seeds_note(counts, write)}Floor: the ECE that a perfectly calibrated model would show "
-        "with so many images."
+        "on this number of images."
     )
 
 

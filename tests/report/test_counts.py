@@ -104,7 +104,7 @@ def test_adaptive_passes_of_none_and_of_one_image(images):
     assert all(len(row) == len(sheet.columns) for row in sheet.rows)
     spent = replace(record.body.adaptive, looks=(1,), images=((1,),))
     (sheet,) = adaptive.spent(section_of(changed(record, adaptive=spent)))
-    assert "after 1 pass;" in sheet.notes[0]
+    assert "after 1 pass." in sheet.notes[0]
 
 
 def shown(*records):

@@ -80,7 +80,8 @@ def _clean_note(found: Ablation) -> str:
     return (
         f"{text.plural(found.images, 'image')}{text.independent(found.images, found.units)} of the "
         f"{found.split} split, T = {found.mc}, "
-        f"{text.plural(len(found.seeds), 'seed')}. ÷: FP32's over its own; weights without "
+        f"{text.plural(len(found.seeds), 'seed')}. Change: the one choice that is not the default. "
+        "÷: FP32's bytes over this configuration's, of the file, and of the weights without "
         "codebooks. MI: mutual information."
     )
 
@@ -88,7 +89,7 @@ def _clean_note(found: Ablation) -> str:
 def _shifted_note(found: Ablation) -> str:
     types = ", ".join(name for name in found.rows[0].scores if name != CLEAN)
     units = text.independent(found.corrupted_images, found.corrupted_units)
-    return f"Mean over {types}, {text.plural(found.corrupted_images, 'image')}{units} each."
+    return f"Means over {types}, {text.plural(found.corrupted_images, 'image')}{units} each."
 
 
 def _differences(found: Ablation, metric: str) -> Sheet:
@@ -108,9 +109,9 @@ def _differences(found: Ablation, metric: str) -> Sheet:
         for row in compared
     )
     note = (
-        f"Mean over images of its own less FP32's, in {unit}; interval by {found.resamples:,} "
-        "resamples of the independent images, which do not show the luck that all share in a draw "
-        "of weights."
+        f"Mean over images of this configuration's score minus FP32's, in {unit}; the interval is "
+        f"from {found.resamples:,} resamples of the independent images, which do not show the luck "
+        "that all images share in a draw of the weights."
     )
     title = f"Ablation: difference in {heading(metric)[0]} to FP32"
     return Sheet(title, columns, rows, {}, 0, (note,))

@@ -57,11 +57,11 @@ def latency_sheet(
         Column("B is", numeric=False),
     )
     notes = (
-        f"B is slower or faster where a change of more than {100 * found.smallest_effect:g} % is "
-        f"shown at the {_level(found)}. – says that none is shown, not that the sides are equal: a "
-        "measured "
-        'change of "shown from" or more would have been. Untested: not of one race, or too few '
-        "slices.",
+        "p50: median latency of a query, with the 95 % interval of B ÷ A. B is slower or faster "
+        f"where a change of more than {100 * found.smallest_effect:g} % is shown at the "
+        f"{_level(found)}. – means that no change is shown, not that the sides are equal: a "
+        'measured change of "shown from" or more would have been shown. Untested: the sides share '
+        "no race, or have too few slices.",
     )
     return Sheet("Latency, B against A", columns, tuple(cells), {}, 2, notes)
 
@@ -100,11 +100,10 @@ def score_sheet(
     effects = [_effect(metric, size) for metric, size in found.score_effects.items() if size]
     beyond = f" of more than {', '.join(effects)} (others: any)" if effects else ""
     notes = (
-        f"+ better, ! worse, * different: a change{beyond} is shown at the "
-        f"{_level(found)}; in "
-        "brackets where it may not hold for other test images: the test set CI, 95 % of the "
-        "accuracy's difference, covers 0. "
-        f"{same} of {text.plural(len(found.scores), 'score')} identical. "
+        f"+ better, ! worse, * different: a change{beyond} is shown at the {_level(found)}; the "
+        "sign is in brackets where it may not hold for other test images, because the test set CI, "
+        "the 95 % interval of the accuracy's difference over those, covers 0. =: identical. "
+        f"{same} of {text.plural(len(found.scores), 'score')} {text.verb(same)} identical. "
         f"On {units}.",
     )
     return Sheet("Scores, B − A", columns, tuple(cells), {}, 1, notes)

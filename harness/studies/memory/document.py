@@ -62,8 +62,9 @@ def notes(record: MemoryRecord) -> tuple[str, ...]:
     """What a reader of the table should know, a sentence each."""
     return (
         f"μ and σ are {record.subject.posterior}.",
-        f"Aim, for networks of millions of weights: at most {TARGET} × the bound. Growth is that "
-        "of the resident set after imports and a tiny network, oneDNN's kernels included.",
+        "Bound: the least that would do, the sum of the rows above it; ÷ bound: this row over it.",
+        f"The aim, for networks of millions of weights, is at most {TARGET} × the bound. Growth is "
+        "that of the resident set after imports and a tiny network; it includes oneDNN's kernels.",
     )
 
 

@@ -55,19 +55,25 @@ def notes(race: RaceRecord) -> list[str]:
     contenders = race.body.contenders
     posterior = race.subject.posterior
     told = headline(contenders)
-    told += [f"μ and σ are {posterior}; a query is T passes, float32 images to float32 logits."]
+    told += [
+        f"μ and σ are {posterior}; a query is T passes, from float32 images to float32 logits.",
+        f"ms per pass: the median time of a query over T; ÷ {BASE} pass: that over the time of our "
+        f"{BASE} pass in this race. Each is followed by its 95 % interval.",
+    ]
     layouts = [
         f"{c.name} {c.details['input']} ({c.details['tried']})"
         for c in contenders
         if ", " in c.details.get("tried", "")
     ]
     if layouts:
-        told.append(f"In the faster of the ways tried: {'; '.join(layouts)}.")
+        told.append(f"Run in the fastest of the ways that were tried: {'; '.join(layouts)}.")
     told += sentences([race.body.references])
     told += [f"Mind the cores: {finding}." for finding in race.body.findings]
     loud = [one.name for one in contenders if noisy(one)]
     if loud:
-        told.append(f"More noise than an audit allows, so do not rely on: {', '.join(loud)}.")
+        told.append(
+            f"Do not rely on these, which had more noise than an audit allows: {', '.join(loud)}."
+        )
     for contender in contenders:
         reason = contender.unavailable
         if reason:

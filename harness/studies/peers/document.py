@@ -23,7 +23,7 @@ COLUMNS = (
     Column("ECE", "%"),
     Column("NLL", "nats"),
     Column("σ", "kept"),
-    Column("a pass", "ms"),
+    Column("ms", "per pass"),
     Column("95 %", "ms"),
     Column("file", "MB"),
 )
@@ -49,10 +49,10 @@ def notes(comparison: PeersRecord) -> list[str]:
     """What a reader of the table should know, a sentence or two each."""
     told = [
         *headline(row.contender for row in comparison.body.rows),
-        "ms per pass, measured in turns. σ kept: standard deviation of the weights that were "
-        "drawn, over the "
-        f"posterior's; rms of a layer from {plural(comparison.body.draws, 'draw')}, median layer. "
-        "DNN_ is the deterministic twin, one pass. MB as saved.",
+        "ms per pass: measured in turns, with its 95 % interval. σ kept: standard deviation of the "
+        "weights that were drawn over the posterior's, each as rms over a layer, from "
+        f"{plural(comparison.body.draws, 'draw')}; the median over layers. DNN_: the deterministic "
+        "twin, which has one pass. File: the network as it is saved.",
         *(
             f"{by}: {', '.join(f'{name} {v}' for name, v in versions.items())}."
             for by, versions in comparison.subject.peers.items()

@@ -124,7 +124,11 @@ def table(profile: Profile, every: bool = False) -> Sheet:
 
 def notes(profile: Profile, every: bool = False) -> list[str]:
     """What a reader of the table should know, a sentence each."""
-    told = ["µs of all threads per pass; TOP/s of one thread inside its kernel."]
+    told = [
+        "Sample, comp., rest: µs of all threads per pass that go into drawing weights, computing "
+        "and everything else. %: share of all of it. TOP/s: 10¹² operations per second of one "
+        "thread inside its kernel."
+    ]
     left = [step for step in profile.steps if step not in _heaviest(profile, HEAVIEST)]
     if left and not every:
         total = sum(step.total_us for step in left)

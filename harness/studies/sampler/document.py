@@ -15,6 +15,11 @@ from ...report.timing_notes import sentences
 from .analyse import rates, share
 
 HEADINGS = ("σ bits", "10⁹ weights/s", "GB/s", "copy GB/s", "of the copy", "95 %")
+_COLUMNS = (
+    "GB/s: bytes of μ and σ read, and of weights written, per second. Copy GB/s: those of a plain "
+    "copy of as many bytes, timed in turns. Of the copy: the first over the second, with its 95 % "
+    "interval."
+)
 
 
 def document(found: Sequence[SamplerRecord]) -> Document:
@@ -60,7 +65,7 @@ def table(record: SamplerRecord) -> Sheet:
             )
         )
     cores = [f"Mind the cores: {finding}." for finding in body.findings]
-    notes = (*sentences([body.references]), *cores)
+    notes = (_COLUMNS, *sentences([body.references]), *cores)
     return Sheet(title, tuple(map(Column, HEADINGS)), tuple(cells), {}, notes=notes)
 
 

@@ -8,7 +8,7 @@ from ...core import words as text
 from ...core.sheet import Column, Sheet
 from ...metrics.metric import shown_metrics
 from ...report.rows import deterministic
-from ...report.sheets import PAPER_COLUMNS, Writer, decimals, heading, seeds_note
+from ...report.sheets import PAPER_COLUMNS, PAPER_NOTE, Writer, decimals, heading, seeds_note
 from ...stats.shifted import Results
 from . import numbers
 
@@ -32,8 +32,8 @@ def clean(found: Results, write: Writer = text.concise) -> Sheet:
     drawn = [v for v in found.formats if found.at(v) and not deterministic(found.formats[v])]
     seeds = sorted({len(found.at(v)) for v in drawn})
     note = (
-        f"{seeds_note(seeds, write)}Floor: the ECE of a perfectly calibrated model. MI: mutual "
-        "information."
+        f"{seeds_note(seeds, write)}Floor: the ECE that a perfectly calibrated model would show "
+        "on this number of images. MI: mutual information."
     )
     columns_ = (Column("format", numeric=False), *columns)
     return Sheet("Clean images", columns_, tuple(_aligned(rows)), {}, 0, (note,))
@@ -49,7 +49,8 @@ def paper(found: Results, reference: Mapping[str, Mapping[str, float]]) -> Sheet
         if shown:
             headings[len(rows)] = " ".join(heading(metric)).strip()
             rows += [_paper_cells(found, v, metric, reference) for v in shown]
-    return Sheet("Clean images, beside the paper", PAPER_COLUMNS, tuple(rows), headings)
+    title = "Clean images, beside the paper"
+    return Sheet(title, PAPER_COLUMNS, tuple(rows), headings, 0, (PAPER_NOTE,))
 
 
 def boxes(found: Results, ranges: bool = False) -> Sheet:
@@ -80,7 +81,7 @@ def boxes(found: Results, ranges: bool = False) -> Sheet:
     )
     types = sorted({n for severity, ns in counts.items() if severity for n in ns})
     over = f" over {text.either(types, 'corruption type')}" if types else ""
-    ends = ", in brackets least and largest" if ranges else ""
+    ends = ", with the least and the largest in brackets" if ranges else ""
     note = f"Median{over}{ends}; severity 0: the clean images."
     return Sheet("By severity", columns, tuple(rows), {}, 1, (note,))
 
@@ -105,7 +106,7 @@ def passes(found: Results) -> Sheet:
             shown = (text.fixed(got[T], decimals(metric)) if T in got else "" for T in counts)
             rows.append((variant, *shown))
     columns = (Column("format", numeric=False), *(Column(f"T {T}") for T in counts))
-    notes = ("Mean over seeds, and under shift over corruption types.",)
+    notes = ("T: passes. Means over seeds and, under shift, over corruption types.",)
     return Sheet("Against the number of passes", columns, tuple(rows), headings, 0, notes)
 
 
@@ -163,8 +164,8 @@ def ranges(found: Results, every: bool = False) -> Sheet:
             rows += cells
     columns = (Column("", numeric=False), *(Column(v) for v in variants))
     notes = (
-        "Mean over seeds and corruption types. MI: mutual information. AUROC: of telling images "
-        "from outside from the clean ones.",
+        "Means over seeds and corruption types. MI: mutual information. AUROC: for distinguishing "
+        "images from outside from the clean ones.",
     )
     return Sheet("The range of the weights", columns, tuple(rows), headings, 0, notes)
 

@@ -42,13 +42,12 @@ def grid(outcomes: Sequence[Outcome]) -> Sheet:
         *(Column("clean" if s == 0 else str(s)) for s in severities),
     )
     notes = (
-        "Columns: severity. Behind a metric: its margin. = equivalent: the change is shown to be "
-        "within the margin (TOST). ! worse: a loss beyond it is shown. + better: a gain beyond it "
-        "is shown. ? inconclusive. "
+        "Columns: severity. After each metric: its margin. Against: the format it is compared "
+        "with. = equivalent: the change is shown to be within the margin (TOST). ! worse: a loss "
+        "beyond it is shown. + better: a gain beyond it is shown. ? inconclusive. "
         f"≈ equivalent, but the float format's ECE is less than {NEAR:g} times its noise floor, so "
-        "ECE could hardly show a change. Level 5 % after Holm over formats and severities."
-        + _few_passes(outcomes)
-        + _few_units(outcomes),
+        "ECE could hardly show a change. Level 5 % after Holm's correction over formats and "
+        "severities." + _few_passes(outcomes) + _few_units(outcomes),
     )
     return Sheet("Does quantization hurt?", columns, tuple(rows), headings, 0, notes)
 
@@ -76,9 +75,9 @@ def details(outcomes: Sequence[Outcome]) -> Sheet:
     images = text.either({o.images for o in outcomes}, "image")
     units = " or ".join(f"{n:,}" for n in sorted({o.units for o in outcomes}))
     notes = (
-        f"Effect: mean of (quantized − float) over {over}{images}, {units} independent. p after "
-        "Holm over formats and severities; the interval is that of one effect."
-        + _upper_bound(outcomes),
+        f"Sev.: severity. Effect: mean of (quantized − float) over {over}{images}, {units} "
+        "independent. p: for equivalence, and for being worse, after Holm's correction over "
+        "formats and severities; the interval is that of one effect." + _upper_bound(outcomes),
     )
     return Sheet("Equivalence tests", columns, tuple(rows), headings, 0, notes)
 
@@ -95,7 +94,7 @@ def kind(outcome: Outcome) -> str:
 def _few_passes(outcomes: Sequence[Outcome]) -> str:
     """What a study of few passes cannot know; empty where all Bayesian formats have enough."""
     few = any(not o.luck and FORMATS.get(o.reference.split()[0]).bayesian for o in outcomes)
-    return " Too few passes: how far the draw of the weights moved this is not counted." * few
+    return " Too few passes: how far the draw of the weights moved the change is not counted." * few
 
 
 def _few_units(outcomes: Sequence[Outcome]) -> str:
