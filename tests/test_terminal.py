@@ -307,5 +307,5 @@ def test_help_that_nobody_reads_on():
 def test_help_has_the_words_and_stand_ins_have_those_of_the_terminal():
     words = [CliRunner(charset=name).invoke(main, ["run", "--help"]) for name in ("utf-8", "ascii")]
     whole, bare = (done.stdout for done in words)
-    assert "Of σ: channel or tensor." in whole
+    assert "Granularity of σ: channel or tensor." in whole
     assert bare == plain(whole, "ascii")

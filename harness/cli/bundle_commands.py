@@ -25,14 +25,14 @@ _PATH = click.Path(path_type=Path)
     multiple=True,
     help="An artefact that the records name; may be given several times.",
 )
-@click.option("--by", default="", help="The name that the results are submitted under.")
+@click.option("--by", default="", help="Name that the results are submitted under.")
 @MEMORY
 def submit(
     home: str | None, results: Path, out: Path | None, artefacts: tuple[Path, ...], by: str
 ) -> None:
     """Pack records, with their raw samples and hashes, into one file to be sent in.
 
-    With the artefacts of `sigmabench quantize`, size, σ kept and moments can be computed again too.
+    With the artefacts of `sigmabench quantize`, size, σ kept and moments can be recomputed too.
     """
     from ..bundle.packing import submit as pack
 
@@ -48,10 +48,10 @@ def submit(
 @MEMORY
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
 def verify(bundle: Path, as_json: bool) -> None:
-    """Compute again what BUNDLE states, and name what cannot be.
+    """Recompute what BUNDLE states, and name whatever is contradicted.
 
-    BUNDLE is a file of `sigmabench submit`, or a folder of such files. What cannot be computed
-    again is listed as stated by the submitter.
+    BUNDLE is a file made by `sigmabench submit`, or a folder of such files. What cannot be
+    recomputed is listed as stated by the submitter.
     """
     from ..bundle.document import document
     from ..bundle.verify import bundles_in

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("workload")
 @click.option("--types", type=Names(), help="Corruption types.  [default: all]")
-@click.option("--images", type=Numbers(), default="0", help="Which images of the split.")
-@click.option("--split", default="test", help="test or validation.")
-@click.option("--seed", type=int, default=0, help="Of the corruptions.")
-@click.option("--data", type=click.Path(path_type=Path), help="Data root.")
-@click.option("--out", type=click.Path(path_type=Path), help="File: .png, .svg or .pdf.")
+@click.option("--images", type=Numbers(), default="0", help="Indices of the images in the split.")
+@click.option("--split", default="test", help="Split: test or validation.")
+@click.option("--seed", type=int, default=0, help="Seed of the corruptions.")
+@click.option("--data", type=click.Path(path_type=Path), help="Root folder of the data.")
+@click.option("--out", type=click.Path(path_type=Path), help="File to write: .png, .svg or .pdf.")
 @MEMORY
 def corruptions(
     workload: str,
@@ -33,7 +33,7 @@ def corruptions(
     data: Path | None,
     out: Path | None,
 ) -> None:
-    """Draw images of WORKLOAD under every corruption and severity: a contact sheet."""
+    """Draw a contact sheet: images of WORKLOAD under every corruption and severity."""
     from ..corruptions.registered import CORRUPTIONS
     from ..report.draw import check_file, write
     from ..studies.shift.contact_sheet import contact_sheet

@@ -116,7 +116,7 @@ class _Bench(StudyGroup):
 
 @main.group(cls=_Bench)
 def bench() -> None:
-    """Time the runtime itself, on networks with synthetic posteriors."""
+    """Time the runtime itself on networks with synthetic posteriors."""
 
 
 def _options(declared: Sequence[Option]) -> Callable[[Command], Command]:
@@ -137,7 +137,7 @@ DATA = option(flags.DATA)
 @click.option("--posteriors", is_flag=True, help="Posteriors and networks that ship, with hashes.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
 def list_(posteriors: bool, as_json: bool) -> None:
-    """Workloads, formats, backends, scenarios, metrics, observers and recipes."""
+    """List workloads, formats, backends, scenarios, metrics, observers and recipes."""
     from . import commands
 
     if posteriors:
@@ -148,7 +148,7 @@ def list_(posteriors: bool, as_json: bool) -> None:
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
-@click.option("--seconds", type=float, default=1.0, help="Length of the noise check.")
+@click.option("--seconds", type=float, default=1.0, help="Seconds that the noise check takes.")
 @click.option(
     "--environments",
     type=click.Path(path_type=Path),
@@ -156,7 +156,7 @@ def list_(posteriors: bool, as_json: bool) -> None:
     help="Folder of the peers' environments.",
 )
 def doctor(as_json: bool, seconds: float, environments: Path) -> None:
-    """What this machine has, what each backend needs, and how noisy it is."""
+    """Show what this machine has, what each backend needs, and how noisy it is."""
     from .commands import diagnosis, diagnosis_tables
 
     found = diagnosis(seconds, environments)
@@ -167,11 +167,11 @@ def doctor(as_json: bool, seconds: float, environments: Path) -> None:
 @click.argument("workload")
 @click.option(
     "--recipe",
-    help="Names are listed by `sigmabench list`.  [default: best, or the first where none is "
-    "called so]",
+    help="Recipe; `sigmabench list` lists them.  [default: best, or the first where none has "
+    "that name]",
 )
-@click.option("--seed", type=int, default=0, help="Of everything random.")
-@click.option("--limit", type=int, help="Training images to use.  [default: all]")
+@click.option("--seed", type=int, default=0, help="Seed of everything random.")
+@click.option("--limit", type=int, help="Number of training images to use.  [default: all]")
 @click.option("--device", default="cpu", help="PyTorch device.")
 @DATA
 @click.option(
@@ -179,7 +179,7 @@ def doctor(as_json: bool, seconds: float, environments: Path) -> None:
     type=click.Path(path_type=Path),
     help="Posterior file to write.  [default: named after the run]",
 )
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint beside --out.")
+@click.option("--resume", is_flag=True, help="Resume from the checkpoint beside --out.")
 @MEMORY
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
 def train(
@@ -238,7 +238,7 @@ def quantize(workload: str, out: Path, as_json: bool, **choices: Any) -> None:
 @MEMORY
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
 def inspect(file: Path, as_json: bool) -> None:
-    """What an artefact or a posterior FILE holds."""
+    """Show what FILE, an artefact or a posterior, holds."""
     from .commands import inspection, inspection_tables
 
     found = inspection(file)
@@ -248,10 +248,10 @@ def inspect(file: Path, as_json: bool) -> None:
 @main.command()
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--workload", help="Check the names and shapes against this one's network.")
+@click.option("--workload", help="Workload whose network the names and shapes are checked against.")
 @MEMORY
 def convert(source: Path, out: Path, workload: str | None) -> None:
-    """A posterior OUT from bayesian-torch's checkpoint SOURCE, or the other way round.
+    """Convert bayesian-torch's checkpoint SOURCE to a posterior OUT, or the other way round.
 
     A checkpoint is a model's state_dict(), written by torch.save or as .safetensors; nothing in it
     is executed.

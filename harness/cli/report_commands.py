@@ -57,13 +57,25 @@ class Problems:
 @click.option("--results", type=_PATH, default=RESULTS, help="Directory of records.")
 @click.option("--list", "listed", is_flag=True, help="List the records of every study.")
 @click.option("--claims", is_flag=True, help="Judge the claims of the papers.")
-@click.option("--out", type=_PATH, help="Write tables and figures here; of runs, a page too.")
-@click.option("--site", type=_PATH, help="Write a site of all records, of every study, here.")
-@click.option("--format", "form", default="table", help=f"{', '.join(FORMATS)}.")
-@click.option("--where", metavar="FIELD=VALUE,...", help="Only records with these values.")
-@click.option("--machine", metavar="HASH", help="Only records of the machine whose hash begins so.")
 @click.option(
-    "--since", metavar="DATE", help="Only records made on this date, or from this ISO time on."
+    "--out", type=_PATH, help="Write tables and figures into this folder; for runs, a page too."
+)
+@click.option(
+    "--site", type=_PATH, help="Write a site of all records of every study into this folder."
+)
+@click.option(
+    "--format", "form", default="table", help=f"Form of the output: {', '.join(FORMATS)}."
+)
+@click.option("--where", metavar="FIELD=VALUE,...", help="Show only records with these values.")
+@click.option(
+    "--machine",
+    metavar="HASH",
+    help="Show only records of the machine whose hash begins with this.",
+)
+@click.option(
+    "--since",
+    metavar="DATE",
+    help="Show only records made on this date or later, or from this ISO time on.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
 def report(
@@ -78,9 +90,9 @@ def report(
     as_json: bool,
     **chosen: str | None,
 ) -> None:
-    """Tables from stored records; with --out, figures and files; with --site, pages of everything.
+    """Show stored records: tables; with --out, files and figures; with --site, pages of everything.
 
-    Of runs, --format is table, wide, fidelity, size, paper, markdown or csv; of other studies,
+    For runs, --format is table, wide, fidelity, size, paper, markdown or csv; for other studies,
     table, markdown or csv. What cannot be read is reported, and the rest is shown.
     """
     if not results.is_dir():
@@ -223,10 +235,15 @@ def _list(results: Path, as_json: bool, problems: Problems) -> None:
         (*group[:2], str(len(days)), min(days), max(days), group[2])
         for group, days in groups.items()
     )
-    words = (("study", False), ("of", False), ("records", True), ("from", False), ("to", False))
-    columns = (*(Column(head, numeric=number) for head, number in words),)
-    machine = Column("machine", numeric=False)
-    show(RichSheet(Sheet(f"Records in {results}", (*columns, machine), rows, {})))
+    columns = (
+        Column("study", numeric=False),
+        Column("workload", "or network", numeric=False),
+        Column("records"),
+        Column("from", numeric=False),
+        Column("to", numeric=False),
+        Column("machine", numeric=False),
+    )
+    show(RichSheet(Sheet(f"Records in {results}", columns, rows, {})))
 
 
 def _every_record(results: Path, problems: Problems) -> Iterator[tuple[str, Record[Any, Any]]]:
@@ -327,7 +344,7 @@ def _paper(records: Sequence[RunRecord]) -> Mapping[str, Mapping[str, float]] | 
 @click.argument("b", type=_PATH)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
 def compare(a: Path, b: Path, as_json: bool) -> None:
-    """Whether the results directories A and B differ, by tests that say what they could see."""
+    """Compare the results directories A and B, by tests that say what they could have seen."""
     from ..studies.compare.document import comparison
     from ..studies.compare.measure import compare as compare_records
 

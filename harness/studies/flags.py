@@ -5,19 +5,22 @@ from __future__ import annotations
 from ..peers.environment import ENVIRONMENTS
 from .study import Option
 
-DATA = Option("--data", "Data root.", "path")
+DATA = Option("--data", "Root folder of the data.", "path")
 POSTERIOR = Option(
-    "--posterior", "Posterior: a file or a replica.", "path", shown="the one that ships"
+    "--posterior",
+    "Posterior: a file, or the name of a replica.",
+    "path",
+    shown="the one that ships",
 )
 SEED = Option("--seed", "First seed of the MC draws.", "whole", default=0)
-THREADS = Option("--threads", "Cores a query may use.", "whole", shown="all")
-SPLIT = Option("--split", "test, or validation for choosing.", default="test")
+THREADS = Option("--threads", "Cores that a query may use.", "whole", shown="all")
+SPLIT = Option("--split", "Split to score: test, or validation for choosing.", default="test")
 PEERS_FOLDER = Option(
     "--environments", "Folder of the peers' environments.", "path", default=ENVIRONMENTS
 )
 PROCESSES = Option(
     "--processes",
-    "Fresh processes to time in, one after the other; three where times are to be published.",
+    "Fresh processes to time in, one after the other; use three for times to be published.",
     "whole",
     default=1,
 )
@@ -25,48 +28,59 @@ BACKEND = Option("--backend", "Backend of the int8 formats.", default="auto")
 
 DETERMINISTIC = Option(
     "--deterministic",
-    "Network of the DNN formats: twin, or mean for the posterior's.",
+    "Network of the DNN formats: twin, or mean for the posterior's mean network.",
     shown="twin where there is one",
 )
 
 #: How the networks are quantized.
 QUANTIZATION = (
-    Option("--range", "headroom or paper.", default="headroom", name="range_"),
-    Option("--granularity", "Of σ: channel or tensor.", default="channel"),
-    Option("--sigma-offset", "float or integer.", default="float"),
-    Option("--sigma-grid", "Of σ: affine or codebook.", default="affine"),
-    Option("--rounding", "nearest or dithered.", default="nearest"),
-    Option("--observer", "minmax, percentile or mse.", default="minmax"),
-    Option("--calibrate", "Ranges from the mean network, or sampled.", default="mean"),
+    Option(
+        "--range",
+        "Range of the weight grids: headroom or paper.",
+        default="headroom",
+        name="range_",
+    ),
+    Option("--granularity", "Granularity of σ: channel or tensor.", default="channel"),
+    Option("--sigma-offset", "Offset of σ's grid: float or integer.", default="float"),
+    Option("--sigma-grid", "Grid of σ: affine or codebook.", default="affine"),
+    Option("--rounding", "Rounding of sampled weights: nearest or dithered.", default="nearest"),
+    Option(
+        "--observer", "Observer of activation ranges: minmax, percentile or mse.", default="minmax"
+    ),
+    Option(
+        "--calibrate",
+        "Observe activations of the mean network, or of sampled passes: mean or sampled.",
+        default="mean",
+    ),
 )
 #: What is quantized.
 SOURCE = (
     Option(
         "--formats",
-        "Names are listed by `sigmabench list`.",
+        "Formats; `sigmabench list` lists their names.",
         "names",
         shown="FP32, BF16, INT8 and its σ in 4, 2 and 1 bits",
     ),
     POSTERIOR,
-    Option("--delta", "Make it by MOPED from the twin: σ = δ·|w|.", "number"),
+    Option("--delta", "Make the posterior from the twin by MOPED, with σ = δ·|w|.", "number"),
     DATA,
 )
 #: The grid of a run.
 CELLS = (
     Option(
         "--mc",
-        "MC sample counts T; auto: as many as each image needs.",
+        "Numbers of MC passes, T; auto: as many as each image needs.",
         "counts",
         default="1,10,50",
     ),
-    Option("--confidence", "When auto stops an image.", "number", shown="0.99"),
+    Option("--confidence", "Confidence at which auto stops an image.", "number", shown="0.99"),
     Option("--batch", "Images per query.", "numbers", default="1,32"),
     THREADS,
-    Option("--team", "Threads that share a pass; 0: what is fastest.", "whole", default=0),
+    Option("--team", "Threads that share a pass; 0 for whatever is fastest.", "whole", default=0),
     BACKEND,
-    Option("--limit", "Images to score.", "whole", shown="the whole split"),
+    Option("--limit", "Number of images to score.", "whole", shown="the whole split"),
     SEED,
-    Option("--seeds", "Seeds to score.", "whole", default=3),
+    Option("--seeds", "Number of seeds to score.", "whole", default=3),
     SPLIT,
     Option("--seconds", "Timed seconds per cell.", "number", default=1.0),
     PROCESSES,

@@ -18,7 +18,7 @@ def _of(name: str, title: str, summary: str, group: str = "") -> Study:
 RUN = _of(
     "run",
     "Quality, speed and size",
-    "Quantize WORKLOAD to every format, score and time it, print one table.",
+    "Quantize WORKLOAD to every format, score and time it, and print one table.",
 )
 SHIFT = _of(
     "shift",
@@ -28,7 +28,7 @@ SHIFT = _of(
 SELECTIVE = _of(
     "selective",
     "Selective prediction",
-    "Refer what WORKLOAD is unsure of: what is left, who is referred.",
+    "Refer the images that WORKLOAD is least sure of, and judge the rest.",
 )
 METHODS = _of(
     "methods",
@@ -43,12 +43,12 @@ PEERS = _of(
 PROFILE = _of(
     "profile",
     "Where the time of a pass goes",
-    "Where the time of a pass goes, layer by layer: sampling, compute, rest.",
+    "Where the time of a pass goes, layer by layer: sampling, computing, the rest.",
 )
 PASSES = _of(
     "passes",
     "One pass, raced",
-    "Race one pass of NETWORK in our formats and in others.",
+    "Race one pass of NETWORK in our formats and in other implementations.",
     "bench",
 )
 SAMPLER = _of(
@@ -60,13 +60,13 @@ SAMPLER = _of(
 MEMORY = _of(
     "memory",
     "Memory of a program",
-    "Memory that a program of NETWORK takes, against the least.",
+    "Memory that a program of NETWORK takes, against the least it needs.",
     "bench",
 )
 ABLATION = _of(
     "ablation",
     "Choices of quantization, one at a time",
-    "Change every choice of quantization alone: size and scores.",
+    "Change one choice of quantization at a time: sizes and scores.",
 )
 WEIGHTS = _of(
     "weights",

@@ -18,21 +18,23 @@ if TYPE_CHECKING:
 
 __all__ = ["ARGUMENT", "HELP", "KIND", "OPTIONS", "SHOWN", "plan", "tasks"]
 
-HELP = """Change every choice of quantization alone: size, accuracy, NLL, ECE, clean and shifted.
+HELP = """Change one choice of quantization at a time: sizes, clean and shifted scores.
 
-Among them what is beyond the paper: σ in a Lloyd–Max codebook, μ in 4 bits, dithered rounding. What
-was finished is stored in --results, and the same command goes on.
+The choices include some beyond the paper: σ in a Lloyd–Max codebook, μ in 4 bits and dithered
+rounding. What was finished is stored in --results, and the same command goes on from there.
 """
 ARGUMENT = "workload"
 OPTIONS = (
-    Option("--split", "validation, for choosing; or test.", default="validation"),
+    Option(
+        "--split", "The split to score: validation, for choosing, or test.", default="validation"
+    ),
     Option("--types", "Corruption types.", "names", shown="four of them"),
-    Option("--severity", "Of the corrupted images.", "whole", default=5),
-    Option("--mc", "MC passes T.", "whole", default=20),
-    Option("--limit", "Clean images; half of them corrupted.", "whole", default=1000),
+    Option("--severity", "Severity of the corrupted images, 1 to 5.", "whole", default=5),
+    Option("--mc", "Number of MC passes, T.", "whole", default=20),
+    Option("--limit", "Clean images to score; half as many are corrupted.", "whole", default=1000),
     SEED,
-    Option("--seeds", "Seeds to score.", "whole", default=1),
-    Option("--threads", "Cores a pass may use.", "whole", shown="all"),
+    Option("--seeds", "Number of seeds to score.", "whole", default=1),
+    Option("--threads", "Cores that a pass may use.", "whole", shown="all"),
     DATA,
     Option("--posterior", "Posterior file.", "path"),
 )

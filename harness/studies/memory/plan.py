@@ -13,17 +13,18 @@ from ..study import FRESH, Option, Task
 
 __all__ = ["ARGUMENT", "HELP", "KIND", "OPTIONS", "SHOWN", "nearest", "plan", "tasks"]
 
-HELP = """Memory that a program of NETWORK (resnet50, resnet20, lenet5) takes, against the least.
+HELP = """Memory that a program of NETWORK (resnet50, resnet20, lenet5) takes, against its bound.
 
-Each batch size runs in a fresh process; records go to --results.
+The bound is the least memory it needs. Each batch size runs in a fresh process; records go to
+--results.
 """
 ARGUMENT = "network"
 OPTIONS = (
     Option("--format", "Numeric format; see `sigmabench list`.", default="INT8"),
     Option("--batch", "Images per query; one process for each.", "numbers", default="1,32"),
-    Option("--mc", "Passes per query, T.", "whole", default=50),
-    Option("--threads", "Cores the program may use.", "whole", shown="all"),
-    Option("--seed", "Of weights, images and noise.", "whole", default=0),
+    Option("--mc", "Number of passes per query, T.", "whole", default=50),
+    Option("--threads", "Cores that the program may use.", "whole", shown="all"),
+    Option("--seed", "Seed of weights, images and noise.", "whole", default=0),
 )
 SHOWN: tuple[Option, ...] = ()
 Plan = tuple[MemorySubject, ...]

@@ -42,14 +42,21 @@ ARGUMENT = "network"
 FORMAT_NAMES = ("INT8", "DNN_INT8", "INT8_SIGMA4", "INT8_SIGMA2", "INT8_SIGMA1", "BF16", "FP32")
 OPTIONS = (
     Option("--batch", "Images per query; one race for each.", "numbers", default="1,8,32"),
-    Option("--mc", "Passes per query, T; fewer where they are slow.", "whole", default=50),
-    Option("--threads", "Cores a contender may use.", "whole", shown="all"),
-    Option("--formats", "Ours.", "names", shown="int8, BF16, FP32"),
-    Option("--peers", "Others, or none.", "names", default="openvino,ipex,bayesian-torch"),
+    Option(
+        "--mc", "Number of passes per query, T; fewer where they are slow.", "whole", default=50
+    ),
+    Option("--threads", "Cores that a contender may use.", "whole", shown="all"),
+    Option("--formats", "Our formats.", "names", shown="int8, BF16, FP32"),
+    Option(
+        "--peers",
+        "Other implementations, or none.",
+        "names",
+        default="openvino,ipex,bayesian-torch",
+    ),
     PEERS_FOLDER,
     Option("--seconds", "Timed seconds per contender.", "number", default=5.0),
     PROCESSES,
-    Option("--seed", "Of weights, images and noise.", "whole", default=0),
+    Option("--seed", "Seed of weights, images and noise.", "whole", default=0),
 )
 SHOWN: tuple[Option, ...] = ()
 

@@ -34,10 +34,11 @@ __all__ = [
     "tasks",
 ]
 
-HELP = """WORKLOAD in our formats and in other implementations.
+HELP = """Compare WORKLOAD in our formats and in other implementations.
 
-One posterior, the same images and T: accuracy, calibration, what the draws keep of σ, time a pass
-in turns, size on disk. A peer that is not installed, or fails, is a row that says why.
+One posterior, the same images and T: accuracy, calibration, what the draws keep of σ, time per
+pass (measured in turns) and size on disk. A peer that is not installed, or fails, is a row that
+says why.
 """
 ARGUMENT = "workload"
 FORMAT_NAMES = (
@@ -53,16 +54,18 @@ FORMAT_NAMES = (
 BEFORE = ("bayesian-torch", "inductor", "ipex")  # by default, until OpenVINO was a peer
 DEFAULT = (*BEFORE, "openvino")
 OPTIONS = (
-    Option("--peers", "Or none.", "names", default=",".join(DEFAULT)),
-    Option("--formats", "Ours.", "names", shown="FP32, BF16, INT8, its σ in 4, 2, 1 bits, twins"),
-    Option("--mc", "Passes T of Bayesian contenders.", "whole", default=50),
+    Option("--peers", "Other implementations, or none.", "names", default=",".join(DEFAULT)),
+    Option(
+        "--formats", "Our formats.", "names", shown="FP32, BF16, INT8, its σ in 4, 2, 1 bits, twins"
+    ),
+    Option("--mc", "Number of passes T of Bayesian contenders.", "whole", default=50),
     Option("--batch", "Images per query.", "whole", default=32),
-    Option("--threads", "Cores a contender may use.", "whole", shown="all"),
+    Option("--threads", "Cores that a contender may use.", "whole", shown="all"),
     Option("--limit", "Images to score; 0 for the whole split.", "whole", default=500),
     SPLIT,
     POSTERIOR,
     DATA,
-    Option("--seed", "Of the draws.", "whole", default=0),
+    Option("--seed", "Seed of the draws.", "whole", default=0),
     Option("--seconds", "Timed seconds per contender.", "number", default=3.0),
     PROCESSES,
     PEERS_FOLDER,

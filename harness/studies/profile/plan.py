@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ARGUMENT", "HELP", "KIND", "OPTIONS", "SHOWN", "nearest", "plan", "tasks"]
 
-HELP = """Where the time of a pass goes, layer by layer: sampling, compute, the rest.
+HELP = """Show where the time of a pass goes, layer by layer: sampling, computing, the rest.
 
 TARGET is a workload with its posterior, or a network with a synthetic one (resnet50, resnet20,
 lenet5).
@@ -33,14 +33,14 @@ INPUTS = 4  # different batches the queries go round
 OPTIONS = (
     Option("--format", "Numeric format; see `sigmabench list`.", default="INT8"),
     Option("--batch", "Images per query.", "whole", default=1),
-    Option("--mc", "Passes per query, T.", "whole", default=50),
+    Option("--mc", "Number of passes per query, T.", "whole", default=50),
     THREADS,
-    Option("--seconds", "Measured seconds.", "number", default=2.0),
-    Option("--seed", "Of the noise, and of synthetic weights.", "whole", default=0),
+    Option("--seconds", "Seconds to measure.", "number", default=2.0),
+    Option("--seed", "Seed of the noise, and of synthetic weights.", "whole", default=0),
     DATA,
     Option("--posterior", "Posterior file of a workload.", "path", shown="the one that ships"),
 )
-SHOWN = (Option("--all", "Every step, not the heaviest alone.", "switch", name="every"),)
+SHOWN = (Option("--all", "Show every step, not only the heaviest.", "switch", name="every"),)
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ ARGUMENT = ""
 INPUTS = 4096  # of the one linear layer whose weights are drawn
 LEAST = 1 << 16
 OPTIONS = (
-    Option("--weights", "Weights per draw.", "whole", default=1 << 26),
+    Option("--weights", "Number of weights per draw.", "whole", default=1 << 26),
     Option("--threads", "Cores that share a draw.", "whole", shown="all"),
     Option("--seconds", "Timed seconds per width of σ.", "number", default=2.0),
     PROCESSES,
-    Option("--seed", "Of the posterior and the draws.", "whole", default=0),
+    Option("--seed", "Seed of the posterior and the draws.", "whole", default=0),
 )
 SHOWN: tuple[Option, ...] = ()
 

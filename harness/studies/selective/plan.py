@@ -34,29 +34,39 @@ __all__ = [
     "tasks",
 ]
 
-HELP = """Refer what WORKLOAD is unsure of: errors of the rest, and whom quantization changes.
+HELP = """Refer the images that WORKLOAD is least sure of, and judge the rest.
 
+Shown are the errors of what is kept, and which images quantization moves across the line.
 Thresholds are chosen on the validation split, which is scored too. What was finished is stored in
---results, and the same command goes on.
+--results, and the same command goes on from there.
 """
 ARGUMENT = "workload"
 PARALLEL = True
 OPTIONS = (
     Option("--formats", "Formats; see `sigmabench list`.", "names"),
-    Option("--splits", "Test sets.", "names", shown="test and the workload's own"),
-    Option("--by", "confidence, entropy or mutual-information.", default="confidence"),
-    Option("--coverage", "Images that are kept, %.", "number", default=80.0),
-    Option("--bound", "Balanced error of what is kept, %.", "number", default=5.0),
-    Option("--mc", "MC passes T.", "whole", default=50),
+    Option("--splits", "Test sets to score.", "names", shown="test and the workload's own"),
+    Option(
+        "--by",
+        "Score to refer by: confidence, entropy or mutual-information.",
+        default="confidence",
+    ),
+    Option("--coverage", "Share of the images that is kept, %.", "number", default=80.0),
+    Option("--bound", "Largest balanced error of what is kept, %.", "number", default=5.0),
+    Option("--mc", "Number of MC passes, T.", "whole", default=50),
     SEED,
-    Option("--seeds", "Seeds to score; verdicts take three.", "whole", default=3),
-    Option("--limit", "Images of each split.", "whole", shown="all"),
-    Option("--ood", "Sets from outside.", "names", shown="the workload's"),
+    Option("--seeds", "Number of seeds to score; verdicts need three.", "whole", default=3),
+    Option("--limit", "Number of images of each split.", "whole", shown="all"),
+    Option("--ood", "Sets of images from outside.", "names", shown="the workload's"),
     BACKEND,
-    Option("--range", "headroom or paper.", default="headroom", name="range_"),
+    Option(
+        "--range",
+        "Range of the weight grids: headroom or paper.",
+        default="headroom",
+        name="range_",
+    ),
     DATA,
     Option("--posterior", "Posterior file.", "path"),
-    Option("--tiles", "Images on the sheet of the least sure.", "whole", default=24),
+    Option("--tiles", "Number of images on the sheet of the least sure.", "whole", default=24),
 )
 SHOWN = ()
 VALIDATION = "validation"

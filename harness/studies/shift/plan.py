@@ -25,31 +25,38 @@ __all__ = [
     "tasks",
 ]
 
-HELP = """Score WORKLOAD under dataset shift: every format on corrupted images, and from outside.
+HELP = """Score WORKLOAD's formats under dataset shift: on corrupted images and on those from outside.
 
-Profiles: quick is 4 types, 500 images, T = 10; regular 16 types, 1,000 images, T = 50; full the
-whole split. What was finished is stored in --results, and the same command goes on.
+Profiles: quick is 4 types, 500 images and T = 10; regular is 16 types, 1,000 images and T = 50;
+full is the whole split. What was finished is stored in --results, and the same command goes on
+from there.
 """
 ARGUMENT = "workload"
 PARALLEL = True
 OPTIONS = (
-    Option("--profile", "quick, regular or full: see below.", default="regular"),
+    Option("--profile", "Size of the study: quick, regular or full.", default="regular"),
     Option("--formats", "Formats; see `sigmabench list`.", "names"),
     Option("--types", "Corruption types.", "names", shown="the profile's"),
-    Option("--severities", "Each 1 to 5.", "numbers", default="1,2,3,4,5"),
-    Option("--mc", "MC passes T.", "whole", shown="the profile's"),
+    Option("--severities", "Severities, each 1 to 5.", "numbers", default="1,2,3,4,5"),
+    Option("--mc", "Number of MC passes, T.", "whole", shown="the profile's"),
     Option("--limit", "Images per cell.", "whole", shown="the profile's"),
-    Option("--ood", "Sets from outside: names, folders or .npz files.", "names"),
+    Option("--ood", "Sets of images from outside: names, folders or .npz files.", "names"),
     Option("--seed", "First seed of the MC draws.", "whole", default=0),
-    Option("--seeds", "Seeds to score.", "whole", default=1),
-    Option("--corruption-seed", "Of the corrupted images.", "whole", default=0),
-    Option("--split", "test, or validation for choosing.", default="test"),
+    Option("--seeds", "Number of seeds to score.", "whole", default=1),
+    Option("--corruption-seed", "Seed of the corrupted images.", "whole", default=0),
+    Option("--split", "Split to score: test, or validation for choosing.", default="test"),
     Option("--backend", "Backend of the int8 formats.", default="auto"),
-    Option("--data", "Data root.", "path"),
+    Option("--data", "Root folder of the data.", "path"),
     Option("--posterior", "Posterior file.", "path"),
-    Option("--range", "headroom, paper.", "names", default="headroom", name="ranges"),
+    Option(
+        "--range",
+        "Ranges of the weight grids: headroom, paper.",
+        "names",
+        default="headroom",
+        name="ranges",
+    ),
 )
-SHOWN = (Option("--detailed", "Every test's effect, interval and p-values.", "switch"),)
+SHOWN = (Option("--detailed", "Show every test's effect, interval and p-values.", "switch"),)
 
 
 def plan(workload: str, *, scoring: bool, **choices: Any) -> tuple[ShiftPlan, tuple[str, ...]]:

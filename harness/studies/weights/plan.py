@@ -19,17 +19,19 @@ if TYPE_CHECKING:
 
 __all__ = ["ARGUMENT", "HELP", "KIND", "OPTIONS", "SHOWN", "plan", "tasks"]
 
-HELP = """Range and noise of WORKLOAD's sampled weights, layer by layer and format by format.
+HELP = """Show range and noise of WORKLOAD's sampled weights, by layer and by format.
 
 The 2021 paper explains why 1-bit σ suffices by the range that sampled weights keep. What was
-finished is stored in --results, and the same command goes on.
+finished is stored in --results, and the same command goes on from there.
 """
 ARGUMENT = "workload"
 OPTIONS = (
-    Option("--formats", "FP32 and others.", "names", shown="the paper's"),
-    Option("--range", "Weight ranges.", "names", default="headroom,paper", name="ranges"),
-    Option("--passes", "Sampled passes.", "whole", default=20),
-    Option("--seed", "Of the draws.", "whole", default=0),
+    Option("--formats", "FP32 and other formats.", "names", shown="the paper's"),
+    Option(
+        "--range", "Ranges of the weight grids.", "names", default="headroom,paper", name="ranges"
+    ),
+    Option("--passes", "Number of sampled passes.", "whole", default=20),
+    Option("--seed", "Seed of the draws.", "whole", default=0),
     DATA,
     Option("--posterior", "Posterior file.", "path"),
 )
