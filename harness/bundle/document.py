@@ -95,7 +95,8 @@ def _conclusion(found: Verified) -> str:
     again = sum(len(one.again) for one in found.records)
     left = f" {text.plural(len(found.problems), 'file')} could not be read." * bool(found.problems)
     return (
-        f"Nothing contradicts: {text.plural(again, 'field')} were computed again and agree.{left}"
+        f"Nothing contradicts: {text.plural(again, 'field')} {text.verb(again, 'was', 'were')} "
+        f"computed again and {text.verb(again, 'agrees', 'agree')}.{left}"
     )
 
 
@@ -114,7 +115,7 @@ def _stated(found: Verified) -> list[str]:
 def _faults(found: Verified) -> Sheet:
     columns = tuple(Column(name, numeric=False) for name in ("record", "field", "", "why"))
     rows = tuple((one.name, f.field, f.kind, f.told) for one, f in found.faults)
-    return Sheet("What cannot be", columns, rows, {}, 1)
+    return Sheet("What cannot be as stated", columns, rows, {}, 1)
 
 
 def _records(found: Verified) -> Sheet:
@@ -123,8 +124,8 @@ def _records(found: Verified) -> Sheet:
     for one in found.records:
         groups.setdefault((one.kind, one.record.subject.home), []).append(one)
     columns = (
-        Column("records of", numeric=False),
-        Column("home", numeric=False),
+        Column("kind", "of record", numeric=False),
+        Column("workload", "or network", numeric=False),
         Column("records"),
         Column("closed", "division"),
         Column("verdict", "invalid"),
@@ -144,7 +145,11 @@ def _records(found: Verified) -> Sheet:
         )
         for group, mine in groups.items()
     )
-    notes = ("Computed again, stated: fields of one record; a list of numbers is one field.",)
+    notes = (
+        "Closed division: the records in it. Verdict invalid: records with some number that is not "
+        "valid. Fields faulty: fields that cannot be as stated. Computed again, stated: fields of "
+        "one record; a list of numbers is one field.",
+    )
     return Sheet("Records", columns, rows, {}, 0, notes)
 
 
@@ -160,12 +165,12 @@ def _most(counts: Iterable[int]) -> str:
 
 def _speeds(found: Verified) -> Sheet:
     columns = (
-        Column("of", numeric=False, whole=True),
+        Column("workload", "or network", numeric=False, whole=True),
         Column("batch"),
         Column("T"),
         Column("contender", numeric=False),
-        Column("times as fast", "as"),
-        Column("a pass of", numeric=False),
+        Column("times", "as fast"),
+        Column("as", numeric=False),
         Column("95 % interval"),
     )
     ranked = sorted(found.speeds, key=lambda one: (one.home, one.batch, one.mc))
@@ -181,7 +186,10 @@ def _speeds(found: Verified) -> Sheet:
         )
         for one in ranked
     )
-    notes = ("From raw samples, each ratio within one race.",)
+    notes = (
+        'How many times as fast a pass of the contender is as a pass of the format under "as", '
+        "computed again from raw samples, each ratio within one race.",
+    )
     return Sheet("Times, computed again", columns, rows, {}, 1, notes)
 
 

@@ -110,12 +110,12 @@ def _change_sheet(changed: Changed) -> Sheet:
         Column("before"),
         Column("after"),
         Column("change"),
-        Column("it is", numeric=False),
+        Column("new level", "is", numeric=False),
     )
     notes = (
         "Levels are means. A change is at the commit named or after the measured one before it. "
-        f"Of what is measured, changes below {100 * LEAST:.0f} % are not told, nor what a single "
-        "commit shows; what is counted or computed from seeds changes wherever it differs.",
+        f"Of what is measured, changes below {100 * LEAST:.0f} % are not reported, nor those that one "
+        "commit alone shows; what is counted or computed from seeds has changed where it differs.",
     )
     return Sheet("Changes of level, the youngest first", columns, rows, {}, notes=notes)
 

@@ -101,7 +101,7 @@ def frontier_lines(found: Frontier) -> list[str]:
     if fastest is lowest:
         return [*told, f"{fastest.name} is the fastest and has the lowest NLL: {_cost(fastest)}."]
     told.append(f"The fastest is {fastest.name}: {_cost(fastest)}.")
-    return [*told, f"The lowest NLL has {lowest.name}: {_cost(lowest)}."]
+    return [*told, f"{lowest.name} has the lowest NLL: {_cost(lowest)}."]
 
 
 def _cost(one: Setting) -> str:

@@ -82,7 +82,7 @@ def test_words_and_table_say_the_same() -> None:
     assert frontier_lines(shown) == [
         "3 cells of one race; 2 cells are beaten by no other in both time and NLL.",
         "The fastest is INT8, T = 50, batch 1: NLL 0.2000 nats at 2.00 ms per image.",
-        "The lowest NLL has FP32, T = 50, batch 1: NLL 0.1000 nats at 8.00 ms per image.",
+        "FP32, T = 50, batch 1 has the lowest NLL: NLL 0.1000 nats at 8.00 ms per image.",
     ]
     sheet = frontier_sheet(shown)
     assert [row[:5] for row in sheet.rows] == [

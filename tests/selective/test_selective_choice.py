@@ -323,7 +323,7 @@ def test_a_terminal_has_the_classes_of_which_most_is_referred(found: SelectiveFi
     assert [float(row[2]) for row in short.rows[:20]] == sorted(
         (float(label % 37) for label in range(100)), reverse=True
     )[:20]
-    assert "The 20 of 100 classes with most referred" in short.notes[0]
+    assert "The 20 of 100 classes with most referred images" in short.notes[0]
 
 
 def test_images_from_outside_are_told_from_every_split(found: SelectiveFindings) -> None:

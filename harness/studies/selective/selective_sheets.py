@@ -37,10 +37,11 @@ def kept(found: SelectiveFindings, *, intervals: bool = False) -> Sheet:
     )
     notes = (
         f"At {coverage} coverage the images that are least sure by {_by(found)} are referred; "
-        "half: whether the error of the others is at most half the error of all. AURC: 1000 times "
-        "the area under the risk–coverage curve, by three scores (MI: mutual information); "
-        f"− float: of the one by {_by(found)}, less the float format's, in the seeds of both. "
-        f"{_seeds(found)} {_interval(intervals)}{_upper_bound(found)}",
+        "ratio: the error of the others over the error of all; half: whether it is at most a half. "
+        "AURC: 1000 times the area under the risk–coverage curve, by three scores (confidence, "
+        f"entropy, and MI: mutual information); − float: that by {_by(found)} minus the float "
+        f"format's, over the seeds of both. {_seeds(found)} {_interval(intervals)}"
+        f"{_upper_bound(found)}",
     )
     return Sheet("Risk and coverage", columns, rows, headings, 0, notes)
 
@@ -62,10 +63,10 @@ def bounded(found: SelectiveFindings, *, intervals: bool = False) -> Sheet:
         Column("within", "bound", numeric=False),
     )
     notes = (
-        f"Bound: a balanced error (mean over classes) of {bound} among what is kept. Oracle: the "
-        "most that could be kept, computed with the labels of these images. Threshold: chosen "
-        "on the validation split, what it keeps here and with what balanced error, over the "
-        "classes of which it keeps something. "
+        f"Balanced error: the mean over classes, of all images. Bound: {bound} among what is kept. "
+        "Oracle: the most that could be kept within it, computed with the labels of these images. "
+        "Threshold: what one that was chosen on the validation split keeps here; its balanced "
+        "error, over the classes of which it keeps something. "
         f"{_interval(intervals)}",
     )
     return Sheet(f"Within a bound of {bound}", columns, rows, headings, 0, notes)
@@ -89,13 +90,16 @@ def referred(found: SelectiveFindings, *, intervals: bool = False) -> Sheet:
     )
     rate = f"{100 - 100 * found.choices.coverage:g} %"
     notes = (
-        f"The {rate} that are least sure by {_by(found)} are referred; against the float format "
-        "with the same noise. κ: Cohen's. Switch: images that are newly kept, and the wrong ones "
-        "of these; as many are newly referred. The float format in its own rows: against itself "
-        "with other noise, the luck of the draw, which − luck is taken from; its interval has the "
-        "seeds' variation too. more, fewer: shown at 5 % after Holm over both, formats and splits; "
-        "?: no difference is shown; –: not judged, which "
-        f"takes {SEEDS} seeds and {LEAST_UNITS} independent images. {_interval(intervals)}",
+        f"The {rate} that are least sure by {_by(found)} are referred; each format is held against "
+        "the float format with the same noise. Overlap: share of the images that one refers which "
+        "the other refers too. Jaccard: images that both refer over those that either does. κ: "
+        "Cohen's. Switch: images that are newly kept (as many are newly referred), and those of "
+        "these that are predicted wrongly. The row of the float format holds it against itself "
+        "with other noise, which shows the luck of the draw. − luck: switched images minus those "
+        "of that row; its interval includes the variation of seeds. More, fewer than luck: shown "
+        "at 5 % after Holm's correction over both, formats and splits; ?: no difference is shown; "
+        f"–: not judged, which takes {SEEDS} seeds and {LEAST_UNITS} independent images. "
+        f"{_interval(intervals)}",
     )
     return Sheet("Who is referred", columns, rows, headings, 0, notes)
 
@@ -130,7 +134,10 @@ def classes(found: SelectiveFindings, split: str, *, every: bool = False) -> She
             rows.append((found.class_name(own.label), str(own.images), *cells))
     left = ""
     if len(places) < len(everyone):
-        left = f" The {len(places)} of {len(everyone)} classes with most referred; files have all."
+        left = (
+            f" The {len(places)} of {len(everyone)} classes with most referred images; the files "
+            "of --out have all."
+        )
     columns = (
         Column("class", numeric=False),
         Column("images"),

@@ -25,7 +25,7 @@ __all__ = [
     "tasks",
 ]
 
-HELP = """Score WORKLOAD's formats under dataset shift: on corrupted images and on those from outside.
+HELP = """Score WORKLOAD's formats under dataset shift: on corrupted images and on other sets.
 
 Profiles: quick is 4 types, 500 images and T = 10; regular is 16 types, 1,000 images and T = 50;
 full is the whole split. What was finished is stored in --results, and the same command goes on
