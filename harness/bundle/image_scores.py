@@ -190,7 +190,7 @@ def broken_laws(arrays: Mapping[str, NDArray[Any]], classes: int | None) -> Iter
         yield f"lack {', '.join(lacking)}"
         return
     if len({one.shape for one in arrays.values()}) > 1 or arrays["label"].ndim != 1:
-        yield "have not one value for each image"
+        yield "do not have one value for each image"
         return
     if not all(np.isfinite(one).all() for one in arrays.values()) or not len(arrays["label"]):
         yield "hold numbers that are not finite, or no image"
@@ -209,7 +209,7 @@ def _laws(
     right = arrays["prediction"] == arrays["label"]
     least = 0.0 if classes is None else 1 / classes
     yield "confidence is not a largest probability", (c >= least - _ROUNDING) & (c <= 1 + _ROUNDING)
-    yield "label or prediction is no class", _classes(arrays, classes)
+    yield "label or prediction is not a class", _classes(arrays, classes)
     p = np.clip(c, 1e-300, 1.0)
     rest = 1 - p
     lowest = -np.log(p)  # the entropy is no less than that of equal shares of c each

@@ -69,7 +69,7 @@ def _shift(record: ShiftRecord, ledger: Ledger, beside: Sequence[ShiftRecord]) -
         ledger.same(f"body.scores.{name} at T = {cell.mc}", stored, again, _IMAGES, _SINGLE)
     confidence = record.array("confidence")
     holds = bool(((confidence >= 0) & (confidence <= 1 + _SINGLE)).all())
-    ledger.demand("arrays", holds, "hold a confidence that is no probability", IMPOSSIBLE)
+    ledger.demand("arrays", holds, "hold a confidence that is not a probability", IMPOSSIBLE)
     drawn = cell.format in FORMATS and FORMATS.get(cell.format).bayesian
     for other in beside if drawn else ():
         if record.arrays and other.arrays == record.arrays and other.subject.seed != cell.seed:

@@ -173,7 +173,7 @@ def _spent(record: RunRecord, ledger: Ledger) -> None:
     if holds and counted and quality.images:
         _stopped(record, spent, ledger)
     holds = all(0 <= one <= 1 for one in spent.agreement)
-    ledger.demand(f"{name}.agreement", holds, "is no share", IMPOSSIBLE)
+    ledger.demand(f"{name}.agreement", holds, "is not a share", IMPOSSIBLE)
     if record.body.timing.latency_ns:
         again = fmean(map(fmean, _processes(record)))
         ledger.same(f"{name}.mean_latency_ns", spent.mean_latency_ns, again, _SAMPLES)
@@ -368,7 +368,9 @@ def _seeds(record: RunRecord, ledger: Ledger) -> None:
     ledger.same("body.quality.seeds", quality.seeds, expected, "the cell's first and their number")
     floors = len(quality.ece_floor_percent)
     ledger.demand(
-        "body.quality.ece_floor_percent", floors == len(quality.seeds), "has not one of each seed"
+        "body.quality.ece_floor_percent",
+        floors == len(quality.seeds),
+        "does not have one of each seed",
     )
     for name, values in quality.scores.items():
         if METRICS.built_in(name) is not None and name in _BOUNDS:

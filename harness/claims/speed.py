@@ -141,7 +141,7 @@ def _sentence(about: str, raced: Sequence[Raced], amx: bool) -> str:
     told += " Other batch sizes were not raced."
     if not amx:
         told += (
-            " The claim is about AMX, which this machine has not; "
+            " The claim is about AMX, which this machine lacks; "
             f"`{command_of(SPEED, IMAGENET)}` on one that has it decides."
         )
     return told

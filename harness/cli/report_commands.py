@@ -151,7 +151,7 @@ def _report(
     there = stored(study, results, home, problem=problems, keep=keep)
     records = asked.of(there)
     if not records and not (problems.told and not there):
-        raise UserError("No record is as --where and --since ask; ask for less.")
+        raise UserError("No record matches --where, --machine and --since; ask for less.")
     if study.name == "run":
         _show_runs(records, out, form, as_json)
     elif form in ("markdown", "csv"):

@@ -248,5 +248,5 @@ def _fitting(found: dict[str, Tensor], network: nn.Module, path: Path) -> dict[s
             raise UserError(f"{name} in {path} holds NaN or infinity; fetch it again.")
     foreign = sorted(set(found) - set(own))
     if foreign:
-        raise UserError(f"{path} has {foreign[0]}, which the network has not; {way_out}")
+        raise UserError(f"{path} has {foreign[0]}, which the network lacks; {way_out}")
     return found

@@ -245,7 +245,7 @@ def _benchmarks(folder: Path, problem: Problem) -> dict[str, _AsvBenchmark]:
     try:
         told = _json(path)
         if not isinstance(told, dict):
-            raise ValueError("it is no object")
+            raise ValueError("it is not an object")
         for name, one in told.items():
             if isinstance(one, dict):  # beside them stands the version of the file
                 found[name] = _AsvBenchmark.model_validate({**one, "name": name})

@@ -76,7 +76,7 @@ class Process:
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
-            raise self._fail(f"{self.name} answered {line[:60]!r}, which is no JSON object.")
+            raise self._fail(f"{self.name} answered {line[:60]!r}, which is not a JSON object.")
         if "error" in answer:
             raise self._fail(f"{self.name}: {answer['error']}.")
         return answer

@@ -83,7 +83,9 @@ def load(path: Path | str) -> tuple[Posterior, dict[str, Any]]:
     require(str(path), path.stat().st_size)
     header, tensors = _read(path)
     if FORMAT not in header:
-        raise UserError(f"{path} is no SigmaBench posterior; give a file `sigmabench train` wrote.")
+        raise UserError(
+            f"{path} is not a SigmaBench posterior; give a file that `sigmabench train` wrote."
+        )
     checksum, _, text = header[FORMAT].partition("\n")
     if _sha256(text) != checksum:
         raise _damaged(path, "its metadata does not match its checksum")
@@ -126,9 +128,9 @@ def _metadata(path: Path, text: str) -> dict[str, Any]:
     try:
         found = read_json(text)
     except ValueError as reason:
-        raise _damaged(path, f"its metadata is no JSON ({reason})") from reason
+        raise _damaged(path, f"its metadata is not JSON ({reason})") from reason
     if not isinstance(found, dict):
-        raise _damaged(path, "its metadata is no JSON object")
+        raise _damaged(path, "its metadata is not a JSON object")
     if lacking := [name for name in REQUIRED if name not in found]:
         raise _damaged(path, f"its metadata has no {' and no '.join(lacking)}")
     names = found["names"]

@@ -184,7 +184,7 @@ def _check(record: AblationRecord) -> None:
     if set(scores) != {CLEAN, *record.subject.types}:
         raise ValueError("its sets of images are not those that were asked for")
     if any(len(one) != record.subject.seeds for by in scores.values() for one in by.values()):
-        raise ValueError("it has not one score for each seed")
+        raise ValueError("it does not have one score for each seed")
 
 
 ABLATIONS: Kind[AblationRecord] = Kind(

@@ -210,7 +210,7 @@ def _check(record: MethodRecord) -> None:
     shape = (subject.seeds, len(subject.mc))
     rows = [*body.scores.values(), *body.tempered.values(), body.temperatures]
     if any((len(each), *{len(one) for one in each}) != shape for each in rows):
-        raise ValueError("it has not one value for each draw and number of passes")
+        raise ValueError("it does not have one value for each draw and number of passes")
 
 
 METHOD_RECORDS: Kind[MethodRecord] = Kind(

@@ -105,7 +105,9 @@ def log_median_ratio(
         return None
     if min(map(len, processes)) > 1:
         if len(processes[0]) != len(processes[1]):
-            raise ValueError(f"{len(processes[0])} processes and {len(processes[1])} are no race")
+            raise ValueError(
+                f"{len(processes[0])} processes and {len(processes[1])} are not a race"
+            )
         logs = [process_medians(*one) for one in zip(latency, slices, processes, strict=True)]
         return _between(logs[0] - logs[1])
     value = math.log(float(np.median(latency[0])) / float(np.median(latency[1])))

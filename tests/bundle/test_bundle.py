@@ -473,7 +473,7 @@ def test_adaptive_passes_follow_from_the_images_that_stopped() -> None:
         ("limit", 40, "its subject gives"),
         ("looks", (5, 50, 10), "do not rise"),
         ("images", ((900, 70, 31),) * 3, "are not 1,000 for each seed"),
-        ("agreement", (1.1,) * 3, "is no share"),
+        ("agreement", (1.1,) * 3, "is not a share"),
         ("query_passes", 60.0, "is not from 5 to 50"),
         ("query_image_passes", 51.0, "is less than its passes, or more than 50"),
     ):

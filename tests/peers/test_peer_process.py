@@ -139,8 +139,8 @@ def test_a_hang_ends(tmp_path):
 @pytest.mark.parametrize(
     ("worker", "says"),
     [
-        ("input(); print('hello')", "answered b'hello', which is no JSON object"),
-        ("input(); print('[1]')", "which is no JSON object"),
+        ("input(); print('hello')", "answered b'hello', which is not a JSON object"),
+        ("input(); print('[1]')", "which is not a JSON object"),
         ("raise SystemExit('not today')", "ended with status 1: not today"),
         ("import no_such_module_at_all", "No module named 'no_such_module_at_all'"),
     ],

@@ -141,8 +141,8 @@ def test_an_unwritable_place_is_named(posterior: Posterior, tmp_path: Path) -> N
     [
         ("{}", "has no schema and no content_hash and no names"),
         ('{"schema": 1, "names": []}', "has no content_hash"),
-        ("[1]", "is no JSON object"),
-        ("half", "is no JSON"),
+        ("[1]", "is not a JSON object"),
+        ("half", "is not JSON"),
     ],
 )
 def test_metadata_that_lacks_fields_is_named(text: str, says: str, tmp_path: Path) -> None:
