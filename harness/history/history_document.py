@@ -114,7 +114,7 @@ def _change_sheet(changed: Changed) -> Sheet:
     )
     notes = (
         "Levels are means. A change is at the commit named or after the measured one before it. "
-        f"Of what is measured, changes below {100 * LEAST:.0f} % are not reported, nor what one commit "
+        f"Of measurements, changes below {100 * LEAST:.0f} % are not reported, nor what one commit "
         "alone shows; what is counted or computed from seeds has changed wherever it differs.",
     )
     return Sheet("Changes of level, the youngest first", columns, rows, {}, notes=notes)

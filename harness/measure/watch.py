@@ -1,4 +1,4 @@
-"""What befell the cores while a clock ran: the same audits and findings for every timed record."""
+"""What happened to the cores while a clock ran: the same audits and findings for all records."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def load(path: Path | str) -> tuple[Posterior, dict[str, Any]]:
     header, tensors = _read(path)
     if FORMAT not in header:
         raise UserError(
-            f"{path} is not a SigmaBench posterior; give a file that `sigmabench train` wrote."
+            f"{path} is not a SigmaBench posterior; give one that `sigmabench train` wrote."
         )
     checksum, _, text = header[FORMAT].partition("\n")
     if _sha256(text) != checksum:

@@ -27,7 +27,7 @@ class Options:
     Attributes:
         range: what the weight grid of an output channel covers: `paper`, max |μ|; `headroom`,
             max (|μ| + 3σ), so that the noise is not clipped.
-        granularity: of σ's grid: one an output `channel`, or one a `tensor`.
+        granularity: of σ's grid: one per output `channel`, or one per `tensor`.
         sigma_offset: `float`: σ's grid starts at σ_min; `integer`: Algorithm 1's zero point. A
             codebook has neither.
         sigma_grid: `affine`: Algorithm 1's equal steps; `codebook`: 2^n levels by Lloyd and Max.

@@ -26,8 +26,9 @@ Made by `python -m sigmabench.harness.records.documented > docs/record.md`; sche
 `verdict`, `body`, `arrays` (the hash of the arrays beside it, or null) and `schema_version`. The
 fingerprint hash is the first 8 hex digits of the SHA-256 of what decides whether a record is
 current: machine, cores and quota, packages but sigmabench, environment, `computing` (of records
-without that field, of all fields that are not as by default); the key of a cell the first 16 of
-that of all its fields that are not as by default, `method` aside, which the others imply:
+without that field, of all fields that are not at their defaults). The key of a cell is the first 16
+digits of that of all its fields that are not at their defaults, but for `method`, which the others
+imply:
 {later}.
 Units are in the field names. `null` (None in Python) means not defined or not measurable here; the
 reason, where one is needed, is in `unavailable`. NaN and infinity do not occur, nor does a number
@@ -41,7 +42,7 @@ records of a kind in a folder into `<kind>.jsonl`, a head and a line for each, a
 Last in a file, and in a line, stands `sha256`, the hash of its text with zeros in place of the
 hash. A file that was changed since, or that stands under another record's name, is refused. Files
 of schema versions before {version} are read as well: they held no envelope, and their hash, where
-they had one, is that of all else in them as JSON without spaces, keys sorted."""
+they had one, is that of all else in them as JSON without spaces, with sorted keys."""
 
 
 def to_markdown(kinds: list[Kind[Any]]) -> str:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound=Record[Any, Any])
 
-#: Of the envelope, for all kinds; layouts of before had numbers of their own up to 3.
+#: Of the envelope, for all kinds; older layouts had numbers of their own up to 3.
 SCHEMA_VERSION = 4
-#: By what field files of before, which do not name their kind, are told apart.
+#: By which field older files, which do not name their kind, are told apart.
 MARKS = {
     "run": b'"timing":',
     "shift": b'"per_image":',
@@ -144,7 +144,7 @@ def without(*names: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
 
 
 def cell_of(tree: dict[str, Any]) -> Any:
-    """The cell of a file of before, with the method that its format and workload imply."""
+    """The cell of an older file, with the method that its format and workload imply."""
     from ..core.formats import FORMATS
     from ..workload.workload import WORKLOADS
 

@@ -96,7 +96,7 @@ class PeersBody:
         inputs: different input batches that timed queries went round.
         draws: passes that `std_ratio` comes from.
         rows: in the order of their turns.
-        references: what took turns with them; empty in records of before.
+        references: what took turns with them; empty in older records.
     """
 
     images: int

@@ -60,7 +60,7 @@ class ProfileSubject:
 @dataclass(frozen=True)
 class Step:
     """One operation of the graph; the last one converts the input. Times are thread-microseconds
-    a pass of the whole batch, medians over the queries.
+    per pass of the whole batch, medians over the queries.
 
     Attributes:
         name: of its output activation; the input's name for the conversion of the input.

@@ -242,8 +242,8 @@ def kind_of(data: bytes) -> str | None:
 
 
 def from_json(data: bytes, source: str | Path, kind: Kind[R], read: ReadArrays | None = None) -> R:
-    """The inverse of `to_json`, validated against the schema and its hash; or a record of the
-    layout of before.
+    """The inverse of `to_json`, validated against the schema and its hash; or a record of an
+    older layout.
 
     Args:
         data: UTF-8 text.

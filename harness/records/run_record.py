@@ -49,7 +49,7 @@ class Quality:
             that confident (None where there are none), and their `share`, all in [0, 1].
         risk_coverage: of the first seed, at up to 101 coverages: `coverage` and `risk`, in [0, 1].
         skipped: files of images that cannot be read and were left out.
-        units: independent images among them (`Paired.units`); None in records of before.
+        units: independent images among them (`Paired.units`); None in older records.
     """
 
     images: int
@@ -77,10 +77,10 @@ class Paired:
             and, where there are several seeds, other draws might have shown. None where all images
             have one source.
         units: independent images: sources, where what the images were cut from is known. None in
-            records of before.
+            older records.
         luck: standard error of each difference from what a draw of the weights does to all images
-            alike, by the same names, which the intervals count; empty from one seed and in records
-            of before, whose intervals are of the images alone.
+            alike, by the same names, which the intervals count; empty from one seed and in
+            older records, whose intervals are of the images alone.
     """
 
     reference: str
@@ -286,8 +286,8 @@ class RunBody:
             the input, layers with their sums, pools and joins, on calibration images, in sampled
             passes of the float network, or in its one pass where it is deterministic; empty for
             floats.
-        artefact: SHA-256 of the artefact's content; empty in records of before.
-        references: what took turns with the cell; empty in records of before.
+        artefact: SHA-256 of the artefact's content; empty in older records.
+        references: what took turns with the cell; empty in older records.
     """
 
     dispatched_isa: str

@@ -134,8 +134,8 @@ class RaceBody:
         input_shape: (C, H, W) of one image.
         inputs: different input batches the queries went round.
         contenders: as the subject names them, which is the order of their turns.
-        findings: what befell the cores meanwhile, a line each.
-        references: what took turns with them; empty in records of before.
+        findings: what happened to the cores meanwhile, one line each.
+        references: what took turns with them; empty in older records.
     """
 
     input_shape: tuple[int, int, int]
@@ -200,7 +200,7 @@ class MemoryUse:
             for all concurrent passes.
         live_bytes: of the bound: activations alive at one time at most, for all concurrent passes.
         program: bytes the program holds, as it counts them, by purpose: `mean` and `std`, as they
-            lie in memory; `constants` a channel; `layouts`, packed means of layers that are not
+            lie in memory; `constants` per channel; `layouts`, packed means of layers that are not
             sampled and where draws go; `activations`; `weights`, buffers of sampled weights;
             `scratch` of kernels and draws.
         base_bytes: resident set of the process after its imports and a tiny network, the query's
@@ -306,8 +306,8 @@ class SamplerBody:
     Attributes:
         sampler: the sampler's path.
         widths: by bits.
-        findings: what befell the cores meanwhile, a line each.
-        references: what took turns with them; empty in records of before.
+        findings: what happened to the cores meanwhile, one line each.
+        references: what took turns with them; empty in older records.
     """
 
     sampler: str

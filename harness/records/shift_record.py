@@ -79,7 +79,7 @@ class ShiftRecord(Record[Cell, ShiftBody]):
     entropy and mutual information in nats (missing where it is not defined) and the predicted
     class; with labels the negative log-likelihood in nats, whether the prediction is right (1) or
     wrong (0), and the label; and what the image was cut from (`Split.sources`), where that is
-    known. Records of before have no `prediction`, `label` and `source`.
+    known. Older records have no `prediction`, `label` and `source`.
 
     Other metrics with a margin stand beside them as `metric.` and their names, float32.
 

@@ -421,7 +421,7 @@ def _uncounted(rows: Sequence[RecordRow]) -> str:
 
 def _plus_minus(found: Paired, metric: Metric) -> str:
     difference, digits = found.differences.get(metric.field), metric.decimals
-    if difference is None:  # a record of before
+    if difference is None:  # an older record
         return text.MISSING
     interval, value = found.intervals[metric.field], text.signed(difference, digits)
     if interval is None:

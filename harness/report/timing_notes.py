@@ -18,7 +18,7 @@ _SAID = {
 
 
 def sentences(races: Sequence[Sequence[Reference]]) -> list[str]:
-    """Two sentences; none for records of before, which have no reference.
+    """Two sentences; none for older records, which have no reference.
 
     Args:
         races: what took turns in each.

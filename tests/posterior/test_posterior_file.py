@@ -85,7 +85,7 @@ def test_missing_foreign_and_newer_files(
         load(tmp_path / "none.safetensors")
     foreign = tmp_path / "foreign.safetensors"
     safetensors.torch.save_file({"weight": torch.zeros(2)}, foreign)
-    with pytest.raises(UserError, match="no SigmaBench posterior"):
+    with pytest.raises(UserError, match="not a SigmaBench posterior"):
         load(foreign)
     pickled = tmp_path / "pickled.pt"
     torch.save({"weight": torch.zeros(2)}, pickled)

@@ -178,7 +178,8 @@ def test_names_that_are_no_list_of_text_are_refused(names: Any, tmp_path: Path) 
     ],
 )
 def test_metadata_no_reader_agrees_on_is_refused(text: str, says: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=rf"is damaged or foreign: its metadata is not JSON.*{says}"):
+    told = rf"is damaged or foreign: its metadata is not JSON.*{says}"
+    with pytest.raises(UserError, match=told):
         posterior_file.load(written(tmp_path, ["w"], text=text))
 
 

@@ -246,7 +246,7 @@ def _score(keys: tuple[str, ...], name: str, effect: float, a: RunRecord, b: Run
 
 
 def _units(a: RunRecord, b: RunRecord) -> int:
-    """Independent images; in records of before each image counts for one."""
+    """Independent images; in older records each image counts for one."""
     return min(r.body.quality.units or r.body.quality.images for r in (a, b))
 
 
