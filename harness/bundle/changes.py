@@ -326,7 +326,7 @@ shares, moments of the draws and saturation. Records are held against one anothe
 race had the same references, one image has one label, one artefact scores the same at every batch
 size. Images and labels are those of the split that ships. It names what is impossible: more
 multiply–adds per second than cores × 5 GHz × the instruction's width, probabilities that no image
-can have, a seed or samples used twice, an instruction set that the processor has not. All else is
+can have, a seed or samples used twice, an instruction set that the processor lacks. All else is
 listed as stated by the submitter.
 
 Hashes say that a file is as it was written, not that it was measured. So every field of a

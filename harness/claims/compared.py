@@ -326,12 +326,12 @@ def _why_not(found: Sequence[Compared]) -> str:
                 f"About {text.significant(max(known), 2)} independent images, and more seeds of "
                 "the draw in proportion, would decide"
                 + (f" all but {rest} of them" if rest else " the rest")
-                + ", were the differences as they seem."
+                + ", if the differences are as they seem."
             )
         if rest:
             lines.append(
                 f"{rest} {text.verb(rest, 'lies', 'lie')} so near the margin that no number of "
-                "images that can be had decides."
+                "images that can be had would decide."
             )
     reasons = dict.fromkeys(one.unjudged for one in found if one.unjudged)
     lines += [f"Not judged: {reason}." for reason in reasons]

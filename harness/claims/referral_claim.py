@@ -136,7 +136,7 @@ def _decides(found: Sequence[FormatAgreement]) -> str:
     return (
         f" About {images} images of {first.found.split}, {text.significant(factor, 2)} times as "
         "many, from as many more sources and with as many more seeds would decide the first of the "
-        "rest, were the differences as they seem."
+        "rest, if the differences are as they seem."
     )
 
 

@@ -133,11 +133,11 @@ def _sentence(about: str, raced: Sequence[Raced], amx: bool) -> str:
     if few:
         batches = ", ".join(str(one.batch) for one in few)
         told += (
-            f" Not judged at batch {batches}, for fewer than {PROCESSES} fresh processes; "
+            f" Not judged at batch {batches}, because of fewer than {PROCESSES} fresh processes; "
             f"`{command_of(SPEED, IMAGENET)}` has as many."
         )
     if noisy := [str(o.batch) for o in raced if o.noisy and o.processes >= PROCESSES]:
-        told += f" Not judged at batch {', '.join(noisy)}, for noise."
+        told += f" Not judged at batch {', '.join(noisy)}, because of noise."
     told += " Other batch sizes were not raced."
     if not amx:
         told += (

@@ -154,7 +154,7 @@ def machine_facts(made: Sequence[Fingerprint]) -> list[tuple[str, str]]:
         ("NUMA nodes", [str(p.numa_nodes) for p in made]),
         ("Instruction sets", [", ".join(p.isa) for p in made]),
         ("Memory", [f"{p.memory_bytes / 2**30:.1f} GiB" for p in made]),
-        ("Frequency governor", [p.governor or "not told" for p in made]),
+        ("Frequency governor", [p.governor or "not reported" for p in made]),
         ("System", [p.kernel for p in made]),
         ("Python", [p.python for p in made]),
         ("Packages", [", ".join(f"{k} {v}" for k, v in p.packages.items()) for p in made]),

@@ -281,7 +281,11 @@ def everything(section: Section) -> Sheet:
         Column("disk", "÷"),
         Column("Q S F"),
     )
-    notes = ("Q S F: whether quality, speed and fidelity are valid.",)
+    notes = (
+        "p50, p90, p99: latency of one query, a batch with T passes. Moved: bytes per pass, 10^9 "
+        "of them per second, and the smallest cache of a core that holds them. ÷: FP32's file "
+        "over this one. Q S F: whether quality, speed and fidelity are valid.",
+    )
     return Sheet("Cells", columns, tuple(cells), {}, 2, notes)
 
 

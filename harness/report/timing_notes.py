@@ -32,7 +32,7 @@ def sentences(races: Sequence[Sequence[Reference]]) -> list[str]:
     else:
         told = (
             f"Timed in {' or '.join(map(str, sorted(counts)))} fresh processes; intervals and "
-            "noise are those between them."
+            "noise come from the spread between them."
         )
     names = dict.fromkeys(one.name for one in every)
     work = [_one(name, [one for one in every if one.name == name]) for name in names]

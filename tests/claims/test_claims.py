@@ -409,7 +409,7 @@ def race(
 def test_noisy_races_judge_nothing() -> None:
     loud = ours(race(1, 9.0, 0.5), race(8, 9.0))
     assert loud.outcome == HOLDS
-    assert "Not judged at batch 1, for noise." in loud.sentence
+    assert "Not judged at batch 1, because of noise." in loud.sentence
     assert [n["noisy"] for n in loud.numbers] == [True, False]
     assert ours(race(1, 9.0, 0.5)).outcome == CANNOT
 
@@ -418,7 +418,7 @@ def test_one_process_judges_no_speed() -> None:
     """What another process would show is not in its interval."""
     alone = ours(race(1, 9.0, processes=()))
     assert alone.outcome == CANNOT
-    assert "Not judged at batch 1, for fewer than 3 fresh processes" in alone.sentence
+    assert "Not judged at batch 1, because of fewer than 3 fresh processes" in alone.sentence
     assert alone.command in alone.sentence
     both = ours(race(1, 5.0, processes=()), race(8, 9.0))
     assert both.outcome == HOLDS

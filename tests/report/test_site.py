@@ -453,7 +453,7 @@ def test_a_study_that_cannot_be_told_of_these_records_is_a_sentence(
         patch.setattr("sigmabench.harness.site.parts.documents", refuse)
         out = site(stored(tmp_path / "results", grid("synthetic")[:2]), tmp_path / "site")
     words = Document((out / "workload-synthetic.html").read_text()).text
-    assert "What these records do not tell" in words
+    assert "What these records do not say" in words
     assert "These records are of two minds." in words
 
 
