@@ -112,7 +112,7 @@ def timm_classifier(name: str, delta: float = DELTA) -> Workload:
         delta: δ of MOPED.
 
     Raises:
-        UserError: timm is not installed; there is no such network or tag; it is no classifier of
+        UserError: timm is not installed; there is no such network or tag; it is not a classifier of
             ImageNet's 1,000 classes, or of images that are prepared in another way.
     """
     try:
@@ -131,7 +131,7 @@ def timm_classifier(name: str, delta: float = DELTA) -> Workload:
         raise unknown(f"tag of timm's {network}", tag, tags)
     config = timm.get_pretrained_cfg(name)
     if config is None or config.num_classes != CLASSES:
-        raise UserError(f"timm's {name} is no classifier of ImageNet's {CLASSES} classes.")
+        raise UserError(f"timm's {name} is not a classifier of ImageNet's {CLASSES} classes.")
     data = resolve_data_config(pretrained_cfg=config.to_dict())
     channels, height, size = data["input_size"]
     squash = data["crop_mode"] == "squash"

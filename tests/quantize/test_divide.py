@@ -431,7 +431,7 @@ def only_an_operation(header: dict) -> None:
 def test_a_file_with_impossible_steps_is_refused(change: Callable[[dict], None]) -> None:
     artefact = made()
     files.from_bytes(forged(files.to_bytes(artefact)), "it")
-    with pytest.raises(UserError, match="it is damaged or no SigmaBench artefact"):
+    with pytest.raises(UserError, match="it is damaged or not a SigmaBench artefact"):
         files.from_bytes(forged(files.to_bytes(artefact), change), "it")
 
 

@@ -480,7 +480,7 @@ def test_networks_of_collections() -> None:
         ("torchvision:resnet5", "resnet5'; did you mean resnet50"),
         ("timm:resnet1", "did you mean"),
         ("timm:resnet18.a1_in2k", "tag of timm's resnet18 named 'a1_in2k'; did you mean a1_in1k"),
-        ("timm:vit_base_patch14_dinov2", "no classifier of ImageNet's 1000"),
+        ("timm:vit_base_patch14_dinov2", "not a classifier of ImageNet's 1000"),
     ):
         with pytest.raises(UserError, match=said):
             resolve_workload(name)

@@ -118,11 +118,14 @@ def _differences(found: Ablation, metric: str) -> Sheet:
 
 
 _NAMES = (Column("format", numeric=False), Column("change", numeric=False))
+#: Of records, whose keys hold them, in the words of today.
+_SAID = {"σ grid a tensor": "σ grid per tensor"}
 
 
 def _names(row: AblationRow) -> tuple[str, str]:
     choice = row.choice
-    return choice.format, choice.change or (text.MISSING if choice == BASE else _DEFAULT)
+    change = _SAID.get(choice.change, choice.change)
+    return choice.format, change or (text.MISSING if choice == BASE else _DEFAULT)
 
 
 def _short(metric: str) -> tuple[str, str]:
