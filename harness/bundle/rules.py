@@ -26,7 +26,7 @@ REQUIRED = (
 
 
 def why_open(record: Record[Any, Any]) -> Iterator[str]:
-    """Why a record is not in the closed division, a sentence each; none where it is."""
+    """Why a record is not in the closed division, one sentence each; none where it is."""
     if not isinstance(record, RunRecord):
         yield "Only runs have a closed division."
         return

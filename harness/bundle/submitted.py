@@ -20,7 +20,7 @@ _INDEX = """# Results of others
 
 Made by `python -m sigmabench.harness.bundle.submitted > results/community/README.md`.
 
-Results that others measured and submitted, a file each. What follows from their own samples and
+Results that others measured and submitted, one file each. What follows from their own samples and
 images was computed again ([what that finds](../../docs/verify.md)); machine, software and code
 are as the submitter states them. They stand beside the published records and are mixed with
 none.

@@ -36,7 +36,7 @@ class VerifiedRecord:
         faults: what contradicts, or is impossible.
         again: fields that were computed again from others.
         stated: fields of its body, and of its verdict, that nothing was computed of.
-        open: why it is not in the closed division, a sentence each; empty where it is.
+        open: why it is not in the closed division, one sentence each; empty where it is.
     """
 
     kind: str
@@ -68,7 +68,7 @@ class Verified:
         artefacts: how many it holds.
         records: each of its records that can be read.
         speeds: ratios of times, formed within its races, of records that are possible.
-        problems: what of it cannot be read, a sentence each.
+        problems: what of it cannot be read, one sentence each.
     """
 
     source: str

@@ -34,7 +34,7 @@ class Document:
             itself on a console.
         values: all of it, of JSON's types.
         title: of the whole.
-        lines: what a reader should know, a sentence each.
+        lines: what a reader should know, one sentence each.
         conclusions: computed sentences.
         sheets: tables with every interval, as they stand in files.
         data: name to rows of numbers, each a mapping of one set of columns.

@@ -84,7 +84,7 @@ class Images(Protocol):
 
     @property
     def names(self) -> Sequence[str]:
-        """One an image."""
+        """One per image."""
         ...
 
     def __len__(self) -> int: ...

@@ -57,7 +57,7 @@ def adaptive(
 def _differences(
     runs: Sequence[Evaluated], labels: Tensor, limit: int
 ) -> dict[str, tuple[float | None, ...]]:
-    """Metric name to adaptive less full, one a run."""
+    """Metric name to adaptive minus full, one per run."""
     names = [name for name in METRICS.usable() if name != "ece_floor"]
     pairs = [
         (score(run.adaptive, labels, names), score(run.full[limit], labels, names)) for run in runs

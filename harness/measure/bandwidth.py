@@ -38,7 +38,7 @@ class CopyBandwidth:
 
 @lru_cache(maxsize=8)
 def copy_bandwidth(threads: int) -> CopyBandwidth:
-    """Measure the copy bandwidth at `threads` cores; once a process, then remembered.
+    """Measure the copy bandwidth at `threads` cores; once per process, then remembered.
 
     A float32 tensor is copied to another. Lines the processor reads before it overwrites them are
     not counted. Each buffer is the size of the last-level cache or more, at most 1 GiB, and the two

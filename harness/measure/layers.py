@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def fidelities(
     artefact: Artefact, model: FloatModel, predictor: Predictor, seed: int
 ) -> tuple[Fidelity, ...]:
-    """One `Fidelity` a Bayesian layer; none for a deterministic twin.
+    """One `Fidelity` per Bayesian layer; none for a deterministic twin.
 
     Args:
         artefact: what the predictor was loaded from.

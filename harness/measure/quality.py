@@ -23,7 +23,7 @@ def quality(summaries: Sequence[Predicted], split: Split, seeds: Sequence[int]) 
     """Score the same images under several seeds of the MC draw.
 
     Args:
-        summaries: one a seed.
+        summaries: one per seed.
         split: the images.
         seeds: of the summaries, in order.
     """

@@ -34,7 +34,7 @@ class CoreWatch:
         }
 
     def findings(self) -> tuple[str, ...]:
-        """What a reader of the times should know, a line each."""
+        """What a reader of the times should know, one line each."""
         limit = quota()
         found = () if limit is None else (f"the CPU quota allows {plural(limit, 'core')}",)
         missing = native.unavailable()

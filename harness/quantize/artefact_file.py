@@ -171,7 +171,7 @@ def from_bytes(data: bytes, source: str) -> Artefact:
         check_artefact(artefact)
     except ValueError as reason:
         raise UserError(
-            f"{source} is damaged or not a SigmaBench artefact: {reason}; make an artefact again by "
+            f"{source} is damaged or not a SigmaBench artefact: {reason}; make an artefact anew by "
             "`sigmabench quantize`, or a posterior by `sigmabench train`."
         ) from reason
     return artefact

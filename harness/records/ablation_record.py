@@ -169,7 +169,7 @@ def each_image(
 
     Args:
         name: of the set.
-        summaries: one a seed.
+        summaries: one per seed.
         labels: [N] int64.
         sources: as `Split.sources`.
     """

@@ -91,7 +91,7 @@ def _method(row: RecordRow) -> Setting | None:
 
 
 def frontier_lines(found: Frontier) -> list[str]:
-    """What a race says, a sentence each."""
+    """What a race says, one sentence each."""
     fastest, lowest = found.best[0], found.best[-1]
     told = [
         f"{text.plural(len(found.methods), 'cell')} of one race; "

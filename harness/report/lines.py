@@ -29,7 +29,7 @@ class Line:
         format: its name.
         label: what the figure calls it: the variant's name, as in tables (`Results`).
         variant: 0 for the first of its format in the figure.
-        records: one a condition and seed.
+        records: one per condition and seed.
     """
 
     format: str

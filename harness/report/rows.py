@@ -251,7 +251,7 @@ def _identities(records: Sequence[RunRecord]) -> list[dict[str, object]]:
 
 
 def variant_lines(variants: Mapping[str, str]) -> list[str]:
-    """What the letters of `label` mean, a line each."""
+    """What the letters of `label` mean, one line each."""
     return [f"{letter}: {meaning}" for letter, meaning in variants.items()]
 
 

@@ -153,7 +153,7 @@ def csv(records: Iterable[RunRecord]) -> str:
 
 
 def rows(records: Iterable[RunRecord]) -> list[dict[str, Any]]:
-    """One a cell: every field of the cell and every number of `summary` but fidelity."""
+    """One per cell: every field of the cell and every number of `summary` but fidelity."""
     return [flat(row, summary(row.record)) for one in sections(records) for row in one.rows]
 
 

@@ -75,7 +75,7 @@ class Stored:
     Attributes:
         results: the directory.
         records: all, by study, home and age.
-        problems: what could not be read, a sentence each.
+        problems: what could not be read, one sentence each.
     """
 
     results: Path
@@ -205,7 +205,7 @@ def _commit(record: Record[Any, Any]) -> str:
 
 
 def told_of(stored: Stored) -> list[str]:
-    """What a reader of the whole should know of the records themselves, a sentence each."""
+    """What a reader of the whole should know of the records themselves, one sentence each."""
     lines = []
     if stored.replaced:
         count = plural(stored.replaced, "record")

@@ -68,7 +68,7 @@ def paired(
 
     Args:
         reference: name of the other format.
-        mine: one a seed, over the same images in the same order.
+        mine: one per seed, over the same images in the same order.
         others: of the reference, likewise; there may be fewer seeds or more.
         sources: as `Split.sources`.
     """

@@ -113,7 +113,7 @@ class Results:
         return PAPER_RANGE if _papers(cell) else HEADROOM
 
     def missing(self) -> list[str]:
-        """What an unfinished study lacks, a sentence each."""
+        """What an unfinished study lacks, one sentence each."""
         wanted, lines = self.conditions, [*self.notes, *self._superseded()]
         drawn = [v for v, format in self.formats.items() if FORMATS.get(format).bayesian]
         most = max((self._seeds(variant) for variant in drawn), default=0)

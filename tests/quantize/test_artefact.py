@@ -222,7 +222,7 @@ def test_missing_truncated_and_foreign_files(stored, tmp_path):
         with pytest.raises(UserError, match=str(stored.name)):
             files.load(stored)
     safetensors.torch.save_file({"a": torch.zeros(3)}, stored, {"other": "thing"})
-    with pytest.raises(UserError, match="no SigmaBench artefact"):
+    with pytest.raises(UserError, match="not a SigmaBench artefact"):
         files.load(stored)
 
 

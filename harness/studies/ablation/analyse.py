@@ -104,7 +104,7 @@ class Ablation:
 
 @dataclass(frozen=True, eq=False)
 class AblationFindings:
-    """An ablation and the records that it is made of, a row each."""
+    """An ablation and the records that it is made of, one row each."""
 
     found: Ablation
     records: tuple[AblationRecord, ...]

@@ -59,7 +59,7 @@ def table(record: MemoryRecord) -> Sheet:
 
 
 def notes(record: MemoryRecord) -> tuple[str, ...]:
-    """What a reader of the table should know, a sentence each."""
+    """What a reader of the table should know, one sentence each."""
     return (
         f"μ and σ are {record.subject.posterior}.",
         "Bound: the least that would do, the sum of the rows above it; ÷ bound: this row over it.",

@@ -51,7 +51,7 @@ def table(race: RaceRecord) -> Sheet:
 
 
 def notes(race: RaceRecord) -> list[str]:
-    """What a reader of the table should know, a sentence each."""
+    """What a reader of the table should know, one sentence each."""
     contenders = race.body.contenders
     posterior = race.subject.posterior
     told = headline(contenders)

@@ -79,7 +79,7 @@ def document(found: tuple[str, ProfileRecord], *, every: bool = False) -> Docume
 
 
 def summary(record: ProfileRecord) -> list[str]:
-    """What was measured, a pass's time, and what it is spent on, a sentence each."""
+    """What was measured, a pass's time, and what it is spent on, one sentence each."""
     asked, profile = record.subject, record.body
     side_by_side = asked.threads // profile.team
     shares = ", ".join(f"{kind} {percent(profile.share(kind))} %" for kind in KINDS_OF_TIME)
@@ -123,7 +123,7 @@ def table(profile: Profile, every: bool = False) -> Sheet:
 
 
 def notes(profile: Profile, every: bool = False) -> list[str]:
-    """What a reader of the table should know, a sentence each."""
+    """What a reader of the table should know, one sentence each."""
     told = [
         "Sample, comp., rest: µs of all threads per pass that go into drawing weights, computing "
         "and everything else. %: share of all of it. TOP/s: 10¹² operations per second of one "

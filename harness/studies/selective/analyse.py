@@ -61,7 +61,7 @@ class SelectiveFindings:
         mc: T of the Bayesian formats.
         formats: variant to its format, in the order of tables.
         letters: letter of a variant to what it stands for.
-        missing: what the study lacks, a sentence each.
+        missing: what the study lacks, one sentence each.
         sources: split to how many sources its images were cut from, where that is known.
         samples: split to its images in every format.
         selections: by split, then format.

@@ -94,7 +94,7 @@ def to_dict(found: SelectiveFindings) -> dict[str, Any]:
 
 
 def rows(found: SelectiveFindings) -> Mapping[str, Sequence[Mapping[str, Any]]]:
-    """Selections, classes, agreements and detection, a row each."""
+    """Selections, classes, agreements and detection, one row each."""
     return {
         "selections": list(_selections(found)),
         "classes": [

@@ -57,7 +57,7 @@ class Bounded:
     Attributes:
         oracle: the largest coverage whose balanced error is at most the bound, told with the labels
             of these images, %; mean over seeds.
-        threshold: the largest uncertainty kept, chosen on the validation split; one a seed, None
+        threshold: the largest uncertainty kept, chosen on the validation split; one per seed, None
             where no threshold held the bound there.
         coverage: what that threshold keeps of these images, %; a seed without one keeps nothing.
         kept: the same of each seed.
