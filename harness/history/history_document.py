@@ -110,7 +110,7 @@ def _change_sheet(changed: Changed) -> Sheet:
         Column("before"),
         Column("after"),
         Column("change"),
-        Column("new level", "is", numeric=False),
+        Column("for the", numeric=False),
     )
     notes = (
         "Levels are means. A change is at the commit named or after the measured one before it. "
