@@ -6,7 +6,7 @@ every batch size that was measured it is the faster engine. Elsewhere PyTorch co
 Batch norm is folded, σ is computed ahead, weights are drawn straight into the layout that is read,
 and small batches stack several MC passes into one grouped convolution and one batched matrix
 product, so that the interpreter's overhead is paid once per stack instead of once per pass. How
-many passes, how many cores and whether oneDNN is worth its fixed cost per call is measured, once for
+many passes, how many cores and whether oneDNN is worth its fixed cost per call is measured once for
 each batch size.
 """
 

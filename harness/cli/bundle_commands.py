@@ -48,7 +48,7 @@ def submit(
 @MEMORY
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
 def verify(bundle: Path, as_json: bool) -> None:
-    """Recompute what BUNDLE states, and name whatever is contradicted.
+    """Recompute what BUNDLE states, and name what cannot be true.
 
     BUNDLE is a file made by `sigmabench submit`, or a folder of such files. What cannot be
     recomputed is listed as stated by the submitter.

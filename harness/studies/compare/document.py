@@ -57,7 +57,7 @@ def latency_sheet(
         Column("B is", numeric=False),
     )
     notes = (
-        "p50: median latency of a query, with the 95 % interval of B ÷ A. B is slower or faster "
+        "p50: median latency of a query. 95 % CI: of B ÷ A. B is slower or faster "
         f"where a change of more than {100 * found.smallest_effect:g} % is shown at the "
         f"{_level(found)}. – means that no change is shown, not that the sides are equal: a "
         'measured change of "shown from" or more would have been shown. Untested: the sides share '
