@@ -39,7 +39,7 @@ def picture(seed: int, width: int = 40, height: int = 32) -> Image.Image:
 
 @pytest.fixture
 def folders(tmp_path: Path) -> Path:
-    """Two images a class, one of them larger, one gray, one with transparency."""
+    """Two images per class, one of them larger, one gray, one with transparency."""
     home = tmp_path / "folders"
     for label, name in enumerate(CLASSES):
         (home / name).mkdir(parents=True)

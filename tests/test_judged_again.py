@@ -63,7 +63,7 @@ def test_noise_is_judged_by_the_raw_samples(again: ModuleType, stored: RunRecord
     assert found.stored.of("speed") == VALID
     assert (found.again.of("speed"), found.again.of("quality")) == (INVALID, VALID)
     what = {change.what for change in found.changed}
-    assert {"speed", "audit noise", "noise", "images a second"} <= what
+    assert {"speed", "audit noise", "noise", "images per second"} <= what
 
 
 def test_moments_are_judged_by_the_z_scores(again: ModuleType, stored: RunRecord) -> None:

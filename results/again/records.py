@@ -215,7 +215,7 @@ def _numbers(record: RunRecord) -> Iterator[Change]:
     pairs += [
         ("p50 from", held.p50_ci95_ns[0], again.p50_ci95_ns[0]),
         ("p50 to", held.p50_ci95_ns[1], again.p50_ci95_ns[1]),
-        ("images a second", held.images_per_second, again.images_per_second),
+        ("images per second", held.images_per_second, again.images_per_second),
         ("noise", held.noise, again.noise),
     ]
     for name, before, now in pairs:

@@ -30,7 +30,7 @@ def test_bandwidth_of_fixed_passes() -> None:
     found = moved("INT8", 5, [((8, 5),)] * 3)
     assert (found.mean_bytes, found.std_bytes, found.sampled_bytes) == (100, 50, 200)
     assert (found.activation_bytes, found.pass_bytes) == (80, 430)
-    # 5 passes of 430 bytes a query, 4·10⁹ / 8 queries a second.
+    # 5 passes of 430 bytes per query, 4·10⁹ / 8 queries per second.
     assert found.achieved_gb_per_s == pytest.approx(5 * 430 * 0.5, rel=1e-12)
     assert found.copy_gb_per_s == 600
     assert found.share_of_copy == pytest.approx(5 * 430 * 0.5 / 600)

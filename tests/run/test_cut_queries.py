@@ -13,7 +13,7 @@ from sigmabench.harness.race.references import References
 
 
 class Slow:
-    """Takes so many seconds a pass, by a clock of its own."""
+    """Takes so many seconds per pass, by a clock of its own."""
 
     now = 0.0
 

@@ -181,7 +181,7 @@ def together(found: Iterable[Mapping[str, Errors]]) -> dict[str, Errors]:
 
 
 def table(studies: int = STUDIES, seed: int = SEED) -> dict[Setting, dict[str, Errors]]:
-    """Every setting, printed a row a metric as it comes."""
+    """Every setting, printed one row per metric as it comes."""
     print("| N | T | seeds | images per source | metric | covered | width | equivalent | worse |")
     print("|---|---|---|---|---|---|---|---|---|")
     found = {}

@@ -98,7 +98,7 @@ def held() -> int:
 
 @pytest.mark.thorough
 def test_memory_does_not_grow_with_classes_times_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In batches of 250 a cell keeps some numbers an image, however many classes there are."""
+    """In batches of 250 a cell keeps some numbers per image, however many classes there are."""
     original = study.per_image
 
     def growth(classes: int) -> float:
