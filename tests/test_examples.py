@@ -32,7 +32,8 @@ def test_the_workload_of_ones_own_runs_as_it_is_printed(
     finally:
         sys.modules.pop("my_digits", None)
     assert "my-digits: test split, 400 images" in done.output
-    assert len(list(tmp_path.glob("results/**/*.json"))) == 1
+    assert len(list(tmp_path.glob("results/my-digits/**/*.json"))) == 1
+    assert len(list(tmp_path.glob("results/methods/my-digits/**/*.json"))) == 2  # what passes buy
     assert (tmp_path / "my-digits.safetensors").is_file()
 
 

@@ -132,7 +132,7 @@ class _Task:
         self._settled = settled is not None
         # Ours divides passes among the cores; a peer takes one after the other, or has streams.
         side_by_side = turns.threads if runner.by == OURS else runner.streams
-        self.passes = settled or min(side_by_side, turns.mc)
+        self.passes = min(side_by_side, settled or turns.mc)
         self._last, self._turns = last, turns
         self._give_up_ns = int(turns.seconds * 1e9)
         self._calls = 0

@@ -53,7 +53,7 @@ def test_processes_that_do_not_add_up_are_refused(processes):
 
 
 def test_two_processes_and_three_are_no_race():
-    with pytest.raises(ValueError, match="no race"):
+    with pytest.raises(ValueError, match="not a race"):
         ratio_of_medians((LATENCY, LATENCY), (SLICES, SLICES), processes=((2, 3), PROCESSES))
 
 
