@@ -93,9 +93,8 @@ def _change_sheet(changed: Changed) -> Sheet:
     steps.sort(key=lambda pair: (-pair[0].points[pair[1].at].date, pair[0].name))
     rows = tuple(
         (
-            one.name,
-            _short(one.points[step.at]),
-            _day(one.points[step.at]),
+            _broken(one),
+            f"{_short(one.points[step.at])}\n{_day(one.points[step.at])}",
             _number(step.before),
             _number(step.after),
             _change(step),
@@ -104,9 +103,8 @@ def _change_sheet(changed: Changed) -> Sheet:
         for one, step in steps
     )
     columns = (
-        Column("benchmark", numeric=False),
-        Column("first commit", "of the new level", numeric=False, whole=True),
-        Column("its date", numeric=False, whole=True),
+        Column("benchmark", numeric=False, whole=True),
+        Column("first commit", "of the level", numeric=False, whole=True),
         Column("before"),
         Column("after"),
         Column("change"),
@@ -289,6 +287,13 @@ def _day(point: SeriesPoint) -> str:
         return text.MISSING
 
 
+def _broken(one: TrackedSeries) -> str:
+    """Name and parameters, a line each."""
+    name = one.benchmark.rpartition(".")[2]
+    values = ", ".join(value for _, value in one.parameters)
+    return f"{name}\n{values}" if values else name
+
+
 def _unit(one: TrackedSeries) -> str:
     return {"": "a number", "×": "times the reference"}.get(one.unit, one.unit)
 
@@ -302,4 +307,7 @@ def _number(value: float) -> str:
 
 def _change(step: LevelChange) -> str:
     share = step.share
-    return text.MISSING if share is None else f"{text.signed(100 * share, 1)} %"
+    if share is None:
+        return text.MISSING
+    size = text.beyond(100 * abs(share), 0.0, 1)  # a change of a few bytes is none of 0 %
+    return f"{'+' if share > 0 else '−' if share < 0 else '±'}{size} %"
