@@ -29,6 +29,7 @@ from sigmabench.harness.data.decode import (
     Budget,
     UndecodableError,
     decoded,
+    weight,
 )
 from sigmabench.harness.data.images import Crop, labelled
 from sigmabench.harness.data.outside import ood_sets, ood_split
@@ -230,9 +231,29 @@ def test_decoders_together_hold_no_more_than_the_budget(share: float) -> None:
     assert most == max(1, int(1 / share))
 
 
+@pytest.mark.parametrize("size", [(4, 8_257_541), (8_257_541, 4), (30, 2_900_000), (300, 290_000)])
+def test_a_long_picture_is_refused_before_it_is_decoded(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A PNG of 57 bytes took 1.3 GB: rows of 4 pixels, each with an address and weights."""
+    monkeypatch.setattr(Image.Image, "convert", None)
+    head = struct.pack(">IIBBBBB", *size, 1, 3, 0, 0, 0)
+    png = chunked(b"IHDR", head) + chunked(b"PLTE", bytes(6)) + chunked(b"IDAT", b"")
+    crop = Crop(4, 6) if 4 in size else Crop(224, 256)
+    with pytest.raises(UndecodableError, match=r"from 1 to [0-9,]+ are taken"):
+        decoded(io.BytesIO(b"\x89PNG\r\n\x1a\n" + png), crop)
+
+
+def chunked(name: bytes, data: bytes) -> bytes:
+    """A chunk of a PNG."""
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
 def test_a_picture_holds_its_pixels_while_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     held: list[int] = []
     monkeypatch.setattr(Budget, "hold", lambda self, pixels: held.append(pixels) or self._turn)
     decoded(io.BytesIO(TAKEN["CMYK"]), lambda image: held.append(0))
-    assert held == [SIZE * SIZE, 0]
+    assert held == [weight(SIZE, SIZE), 0]
+    decoded(io.BytesIO(TAKEN["CMYK"]), Crop(4, 6))
+    assert held[-1] == weight(SIZE, SIZE) + weight(6, 6)
     assert MOST_PIXELS * 12 <= MOST_BYTES == 1 << 30

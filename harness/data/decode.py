@@ -31,6 +31,9 @@ MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV
 MOST_BYTES = 1 << 30
 #: 89 million: one such picture takes all of `MOST_BYTES`.
 MOST_PIXELS = MOST_BYTES // 12
+#: Pixels that each row and column counts beside its own: Pillow keeps an address for each row, and
+#: a scaling weights for each row and column, which is most of a picture of few columns.
+_EDGE = 4
 
 _SLOTS = 256
 _TIFF_BITS = 258  # the tag BitsPerSample
@@ -94,7 +97,8 @@ def decoded(stream: BinaryIO, make: Callable[[Image.Image], T]) -> T:
 
     Args:
         stream: of the file; no more than the header is read before it is known to be taken.
-        make: called with the picture; what it raises is a reason too.
+        make: called with the picture; what it raises is a reason too. Its method `pixels`, if it
+            has one, says of width and height how many more it holds, or that they are too many.
 
     Raises:
         UndecodableError: see the module.
@@ -102,7 +106,8 @@ def decoded(stream: BinaryIO, make: Callable[[Image.Image], T]) -> T:
     try:
         with Image.open(stream, formats=FORMATS) as image:
             _check(image)
-            with _budget.hold(image.width * image.height):
+            also = getattr(make, "pixels", lambda *_: 0)(*image.size)
+            with _budget.hold(weight(*image.size) + also):
                 return make(image if image.mode == "RGB" else image.convert("RGB"))
     except UndecodableError:
         raise
@@ -114,12 +119,26 @@ def decoded(stream: BinaryIO, make: Callable[[Image.Image], T]) -> T:
         raise UndecodableError(f"{type(reason).__name__}: {reason}") from None
 
 
-def check_pixels(width: int, height: int) -> None:
-    """Raises UndecodableError: a picture of this size is empty or too large to be decoded."""
-    if not 0 < width * height <= MOST_PIXELS:
-        raise UndecodableError(
-            f"{width}×{height} is {width * height:,} pixels; from 1 to {MOST_PIXELS:,} are taken"
-        )
+def weight(width: int, height: int) -> int:
+    """Pixels that a picture counts as in the budget."""
+    return (width + _EDGE) * (height + _EDGE)
+
+
+def check_pixels(width: int, height: int, beside: int = 0) -> None:
+    """Raises UndecodableError: a picture of this size is empty or too large to be decoded.
+
+    Args:
+        width: of the picture.
+        height: of the picture.
+        beside: pixels that are held meanwhile.
+    """
+    pixels, counted = width * height, weight(width, height) + beside
+    if pixels and counted <= MOST_PIXELS:
+        return
+    narrow = f" and takes the memory of {counted:,}" if 0 < pixels <= MOST_PIXELS else ""
+    raise UndecodableError(
+        f"{width}×{height} is {pixels:,} pixels{narrow}; from 1 to {MOST_PIXELS:,} are taken"
+    )
 
 
 def _check(image: Image.Image) -> None:

@@ -26,7 +26,7 @@ from ..core.archive import Archive, refuse
 from ..core.contents import digests
 from ..core.errors import UserError
 from ..machine.cores import usable_cores
-from .decode import SUFFIXES, UndecodableError, check_pixels, decoded
+from .decode import SUFFIXES, UndecodableError, check_pixels, decoded, weight
 
 if TYPE_CHECKING:
     import torch
@@ -53,18 +53,24 @@ class Crop:
     interpolation: str = "bilinear"
     squash: bool = False
 
-    def __call__(self, image: Image.Image) -> np.ndarray:
-        """uint8 [3, size, size], of an image in RGB.
+    def pixels(self, width: int, height: int) -> int:
+        """Pixels that scaling an image holds beside its own.
 
         Raises:
             UndecodableError: it is so long that it would be too large once it is scaled.
         """
+        if self.squash:
+            return weight(self.resize, self.resize)
+        long = self.resize * max(width, height) // min(width, height)
+        check_pixels(self.resize, long, beside=weight(width, height))
+        return weight(self.resize, long)
+
+    def __call__(self, image: Image.Image) -> np.ndarray:
+        """uint8 [3, size, size], of an image in RGB whose `pixels` fit."""
         from torchvision.transforms.v2 import InterpolationMode, functional
 
         way = InterpolationMode(self.interpolation)
         sides = [self.resize] * (2 if self.squash else 1)
-        if not self.squash:
-            check_pixels(self.resize, self.resize * max(image.size) // min(image.size))
         scaled = functional.resize(image, sides, way)
         return np.asarray(functional.center_crop(scaled, [self.size])).transpose(2, 0, 1)
 
