@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -42,19 +43,24 @@ def table(part: str, rows: Rows) -> str:
     return "\n".join([*lines, *_failures(rows)])
 
 
+#: What differs between processes that end alike.
+_PROCESS = re.compile(r"^==\d+== |\(used: \d+Mb; limit: \d+Mb\)")
+
+
 def _sum(rows: Rows, name: str) -> int:
     return sum(entry.get(name, 0) for entries in rows.values() for entry in entries)
 
 
 def _failures(rows: Rows) -> Iterator[str]:
-    told = [
-        f"* {name}, at {entry['commit'][:9]}: `{failure}`"
+    told = Counter(
+        f"* {name}, at {entry['commit'][:9]}: `{_PROCESS.sub('', failure)}`"
         for name, entries in rows.items()
         for entry in entries
         for failure in entry["failures"]
-    ]
+    )
     if told:
-        yield from ("", "What failed, and was mended since where the table counts on:", "", *told)
+        yield from ("", "What failed, and was mended since where the table counts on:", "")
+        yield from (f"{line}, {count} times" if count > 1 else line for line, count in told.items())
 
 
 def short(figures: dict[str, Rows]) -> str:
