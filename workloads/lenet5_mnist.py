@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 POSTERIORS = Path(__file__).parent / "posteriors"
 MEAN, STD = (0.1307,), (0.3081,)
 VALIDATION, VALIDATION_SEED = 5000, 2021
+EQUAL = (2, 3, 5)  # sizes of ensembles whose networks share the epochs of one
+
+
+def _networks(recipe: str, count: int) -> tuple[Path, ...]:
+    """Files of deterministic networks of the first training seeds."""
+    names = (f"lenet5-mnist-{recipe}-seed{seed}.safetensors" for seed in range(count))
+    return tuple(POSTERIORS / name for name in names)
 
 
 def splits(root: Path | None) -> Splits:
@@ -72,7 +79,7 @@ DETERMINISTIC_RECIPE = Recipe(
     description="A network without a posterior: the images and epochs of `best`, AdamW.",
     optimizer="adamw",
     lr=0.004,
-    weight_decay=0.02,
+    weight_decay=0.08,  # results/choices/weight_decay
     batch=128,
     epochs=30,
     schedule=OneCycle(),
@@ -88,12 +95,22 @@ WORKLOAD = Workload(
     splits=splits,
     input_shape=(1, 28, 28),
     classes=10,
-    recipes={recipe.name: recipe for recipe in (BEST_RECIPE, PAPER_RECIPE, DETERMINISTIC_RECIPE)},
+    recipes={
+        recipe.name: recipe
+        for recipe in (
+            BEST_RECIPE,
+            PAPER_RECIPE,
+            DETERMINISTIC_RECIPE,
+            *(DETERMINISTIC_RECIPE.share(count) for count in EQUAL),
+        )
+    },
     posterior=POSTERIORS / "lenet5-mnist.safetensors",
     replicas=(
         POSTERIORS / "lenet5-mnist-seed0.safetensors",
         POSTERIORS / "lenet5-mnist-seed1.safetensors",
     ),
+    members=_networks("deterministic", 5),
+    equal_members={count: _networks(f"deterministic-{count}", count) for count in EQUAL},
     paper={
         "FP32": {"accuracy": 99.40, "ece": 0.221, "nll": 0.020, "brier": 0.01},
         "INT8": {"accuracy": 99.36, "ece": 0.211, "nll": 0.020, "brier": 0.01},
