@@ -90,7 +90,8 @@ def posterior_tables() -> list[RichSheet]:
     homes: dict[str, list[dict[str, Any]]] = {}
     for row in posteriors():
         row["file"] = row["file"].removesuffix(".safetensors").removeprefix(f"{row['workload']}-")
-        row["validation NLL"] = fixed(row["validation NLL"] or None, 4)
+        row["val. NLL"] = fixed(row.pop("validation NLL") or None, 4)
+        row.pop("recipe")  # files are called by it
         homes.setdefault(row.pop("workload"), []).append(row)
     return [_table(name, rows) for name, rows in homes.items()]
 

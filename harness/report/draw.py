@@ -13,7 +13,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Drawn
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from ..core.errors import UserError
@@ -210,7 +210,7 @@ def _scale(axes: Axes, which: str, scale: Scale) -> None:
     axis = getattr(axes, f"{which}axis")
     if scale.log:
         axes.set(**{f"{which}scale": "log"})
-        axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}" if x >= 1 else f"{x:g}"))
         axis.set_minor_locator(NullLocator())
     if scale.ticks:
         axis.set_ticks(scale.ticks, **_names(scale))

@@ -43,13 +43,10 @@ class Methods(Origin):
         return at_equal_time.batches(self.found)
 
     def table(self, title: str) -> str:
-        """The table whose title begins so, as Markdown.
-
-        Raises:
-            LookupError: there is none, or it has no row.
-        """
+        """The table whose title begins so, as Markdown; nothing where it has no row, for which
+        there is a conclusion."""
         sheets: Sequence[Sheet] = document(self.found).sheets
-        return markdown_sheet(next(one for one in sheets if one.title.startswith(title)))
+        return "".join(markdown_sheet(one) for one in sheets if one.title.startswith(title))
 
 
 def of(workload: str) -> tuple[MethodRecord, ...]:

@@ -275,5 +275,7 @@ def _with_verdict(one: AgainstMean, p_same: float, p_other: float, family: int) 
     if p_other < ALPHA:
         better = one.difference.value < 0
         return replace(one, verdict=BETTER if better else WORSE, family=family)
-    deciding = one.difference.deciding(one.margin, ALPHA / family)
+    # A difference beyond the margin is told by a two-sided test, one within it by one-sided ones.
+    level = ALPHA / family if abs(one.difference.value) < one.margin else ALPHA / (2 * family)
+    deciding = one.difference.deciding(one.margin, level)
     return replace(one, verdict=UNDECIDED, family=family, deciding=deciding)

@@ -85,6 +85,11 @@ class Costed:
         return self.scored.score(metric, self.mc, True)
 
 
+def shown_decimals(name: str) -> int:
+    """Of a score in these tables; an AURC may be a ten-thousandth."""
+    return 6 if name == "aurc" else METRICS.get(name).decimals
+
+
 def batches(found: MethodsFindings) -> list[int]:
     """Batch sizes that were timed."""
     return sorted({one.subject.batch for one in found.timed})
@@ -190,7 +195,7 @@ def budget_sheet(found: MethodsFindings, batch: int) -> Sheet:
 
 
 def _cells(one: Costed) -> tuple[str, ...]:
-    decimals = [METRICS.get(name).decimals for name in SCORES]
+    decimals = [shown_decimals(name) for name in SCORES]
     return (
         ("≈ " if one.timed_mc < one.mc else "") + text.significant(one.milliseconds),
         f"{1000 / one.per_image:,.0f}",

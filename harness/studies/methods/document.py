@@ -86,7 +86,8 @@ def scores_sheet(title: str, records: Sequence[MethodRecord]) -> Sheet:
         T = one.subject.mc[-1]
         cells = [text.fixed(one.score(NLL, T, tempered), 4) for tempered in (False, True)]
         scores = [
-            text.fixed(one.score(name, T, True), METRICS.get(name).decimals) for name in _SHOWN
+            text.fixed(one.score(name, T, True), at_equal_time.shown_decimals(name))
+            for name in _SHOWN
         ]
         accuracy = text.fixed(one.score("accuracy", T, False), 2)
         rows.append((*_named(one), str(T), accuracy, *cells, *scores))
@@ -220,7 +221,7 @@ def shift_sheet(found: MethodsFindings) -> Sheet:
                 (NLL, False, 4),
                 (NLL, True, 4),
                 ("ece", True, 2),
-                ("aurc", True, 4),
+                ("aurc", True, 6),
             )
         ]
         rows.append((str(key[2]), key[0], key[1], str(len(mine)), *cells))
@@ -328,9 +329,10 @@ def _sentence(one: AgainstMean) -> str:
         figures += f", {one.family} comparisons"
     more = ""
     if one.verdict == UNDECIDED:
-        more = " More draws (`--seeds`) would decide it, not more images."
         if one.deciding is not None:
             more = f" About {one.deciding:,} images would decide it."
+        elif one.difference.luck.error > 0:
+            more = " More draws (`--seeds`) would decide it, not more images."
     return f"{told} ({figures}).{more}"
 
 

@@ -14,6 +14,7 @@ from ...records.methods_record import TEMPERED, MethodRecord
 from ...stats.significance import holm
 from ...stats.tempered_scores import PerImage, TemperedDifference, score_differences
 from .analyse import AgainstMean, MethodsFindings
+from .at_equal_time import shown_decimals
 
 SCORES = ("ece", "brier", "aurc")
 
@@ -67,14 +68,14 @@ def secondary_sheet(rows: list[Secondary]) -> Sheet:
         for name, difference in one.differences.items():
             metric = METRICS.get(name)
             low, high = (
-                text.signed(end, metric.decimals) for end in (difference.low, difference.high)
+                text.signed(end, shown_decimals(name)) for end in (difference.low, difference.high)
             )
             cells.append(
                 (
                     subject.method,
                     str(subject.mc[-1]),
                     metric.called + (f", {metric.unit}" if metric.unit else ""),
-                    text.signed(difference.value, metric.decimals),
+                    text.signed(difference.value, shown_decimals(name)),
                     f"{low} … {high}",
                     text.fixed(one.p_holm[name], 3),
                     "yes" if one.p_holm[name] < ALPHA else "no",
