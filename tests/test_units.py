@@ -21,6 +21,7 @@ from sigmabench.harness.report.rendering import markdown
 from sigmabench.harness.report.rows import sections
 from sigmabench.harness.report.sheets import paired as paired_sheets
 from sigmabench.harness.stats import equivalence as module
+from sigmabench.harness.stats.blocks import BLOCKS, shares_of
 from sigmabench.harness.stats.equivalence import equivalence
 from sigmabench.harness.stats.paired import paired
 from sigmabench.harness.stats.shifted import results
@@ -29,6 +30,12 @@ from sigmabench.harness.studies.compare.document import score_sheet
 from sigmabench.harness.studies.compare.measure import compare
 from sigmabench.harness.studies.shift.analyse import ShiftFindings, claims
 from sigmabench.harness.studies.shift.document import document
+
+
+def test_a_stated_number_of_images_takes_no_memory():
+    assert Units.of(1 << 50).count == 1 << 50
+    with pytest.raises(UserError, match="sources of shape"):
+        Units.of(1 << 50, [0, 1])
 
 
 def test_units_are_numbered_and_summed_like_a_loop_over_them():
@@ -203,3 +210,10 @@ def test_a_tables_interval_that_ends_at_what_is_possible_is_shown_by_its_ends():
     (sheet,) = paired_sheets(sections([one])[0])
     assert sheet.rows[0][3] == f"−50.00 (−100.00 … {text.signed(high, 2)})"
     assert "in brackets all of it" in sheet.notes[0]
+
+
+@pytest.mark.parametrize("images", [1, 5, BLOCKS, BLOCKS + 7, 1000])
+def test_blocks_have_the_share_that_dealing_images_in_turn_gives(images: int):
+    dealt = np.bincount(np.arange(images) % BLOCKS) / images
+    assert shares_of(Units.of(images)).tolist() == dealt.tolist()
+    assert shares_of(Units.of(images, np.arange(images)[::-1])).tolist() == dealt.tolist()

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,10 +42,13 @@ class Units:
     """The units that N images come from.
 
     Attributes:
-        which: [N] number of each image's unit, from 0.
+        images: N, which a file may state without holding a value for each: nothing of this size is
+            made before values are.
+        grouped: [N] number of each image's unit, from 0; None: each image is its own.
     """
 
-    which: NDArray[np.int64]
+    images: int
+    grouped: NDArray[np.int64] | None = None
 
     @classmethod
     def of(cls, images: int, sources: ArrayLike | None = None) -> Units:
@@ -58,16 +62,23 @@ class Units:
             UserError: there is not one source an image.
         """
         if sources is None:
-            return cls(np.arange(images))
+            return cls(images)
         found = np.asarray(sources)
         if found.shape != (images,):
             raise UserError(f"There are {images} images but sources of shape {found.shape}.")
-        return cls(np.unique(found, return_inverse=True)[1].astype(np.int64))
+        return cls(images, np.unique(found, return_inverse=True)[1].astype(np.int64))
+
+    @cached_property
+    def which(self) -> NDArray[np.int64]:
+        """[N] number of each image's unit, from 0."""
+        return np.arange(self.images) if self.grouped is None else self.grouped
 
     @property
     def count(self) -> int:
         """U, how many there are."""
-        return int(self.which.max(initial=-1)) + 1
+        if self.grouped is None:
+            return self.images
+        return int(self.grouped.max(initial=-1)) + 1
 
     @property
     def sizes(self) -> NDArray[np.float64]:

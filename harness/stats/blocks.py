@@ -29,7 +29,10 @@ def blocks_of(units: Units) -> NDArray[np.int64]:
 
 def shares_of(units: Units) -> NDArray[np.float64]:
     """[K] share of the images that each block has."""
-    return np.bincount(blocks_of(units)) / len(units.which)
+    if units.grouped is None:
+        whole, over = divmod(units.images, BLOCKS)
+        return (whole + (np.arange(min(BLOCKS, units.images)) < over)) / units.images
+    return np.bincount(blocks_of(units)) / units.images
 
 
 def contrasts(

@@ -56,7 +56,7 @@ class PairedValues:
             for name in names
         }
         self.units = _same_units(self._records)
-        self.images = len(self.units.which)
+        self.images = self.units.images
         self._accuracy = Means.of(self._differences(_correct), self.units)
         self._losses = {
             name: Means.of(self._differences(partial(_loss, name)), self.units)

@@ -115,7 +115,7 @@ class SplitSample:
     @property
     def images(self) -> int:
         """How many."""
-        return len(self.units.which)
+        return self.units.images
 
     @property
     def too_few(self) -> str:
