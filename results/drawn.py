@@ -29,7 +29,7 @@ SHOWN = {
     "ablation": ("resnet20-cifar10",),
     "weights": ("resnet20-cifar10",),
     "selective": ("histology-colorectal",),
-    "methods": ("lenet-digits", "lenet5-mnist"),
+    "methods": ("lenet-digits",),
 }
 
 

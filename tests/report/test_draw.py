@@ -19,10 +19,14 @@ from some import first_alone
 
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.core.figure import Figure, Look, Panel, Points, Scale, numbers
+from sigmabench.harness.records.methods_record import METHOD_RECORDS
+from sigmabench.harness.records.store import Store
 from sigmabench.harness.records.weights_record import LayerRange, WeightCounts
 from sigmabench.harness.report.draw import drawn, inline_svg, render, save, write
 from sigmabench.harness.report.figures import figures
 from sigmabench.harness.report.rows import sections
+from sigmabench.harness.studies.methods.analyse import analyse as methods
+from sigmabench.harness.studies.methods.document import document as methods_document
 from sigmabench.harness.studies.profile.document import profile_figure
 from sigmabench.harness.studies.selective.referred_sheet import referred_sheets
 from sigmabench.harness.studies.selective.selective_figures import selective_figures
@@ -52,6 +56,8 @@ def made() -> Iterator[Figure]:
     yield profile_figure(factory.profile())
     images = torch.arange(0, 256, 8, dtype=torch.uint8).expand(1, 3, 32, 32)
     yield contact_sheet(images, ["contrast"], 0)
+    (found,) = methods(Store(PUBLISHED.parent, METHOD_RECORDS).records("lenet-digits"))
+    yield from (one for one in methods_document(found).figures() if not isinstance(one, str))
 
 
 ALL = list(made())
