@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from ..core.formats import FORMATS
 from .method import LoadedMethod
+from .single import OfPosterior
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,23 +28,8 @@ def _without_moments(
     return without_moments(trace(network(), input_shape).graph)
 
 
-@dataclass(frozen=True)
-class Analytic:
-    """See `Method`.
-
-    Attributes:
-        name: see there.
-        title: see there.
-        description: see there.
-        draws: see there.
-        of_posterior: see there.
-    """
-
-    name: str = "analytic"
-    title: str = "means and variances propagated"
-    description: str = "One pass of means and variances through the network, without draws."
-    draws: bool = False
-    of_posterior: bool = True
+class Analytic(OfPosterior):
+    """Means and variances of the posterior's weights; see `Method`."""
 
     def without(self, plan: Plan, format: str) -> str | None:
         """See `Method`."""
@@ -53,16 +37,6 @@ class Analytic:
             return "means and variances are propagated in float32 alone"
         missing = _without_moments(plan.workload.model, plan.workload.input_shape)
         return None if missing is None else f"there is {missing}"
-
-    def networks(self, plan: Plan) -> Sequence[str]:
-        """See `Method`."""
-        from ..workload.hashes import identity_of
-
-        return [identity_of(plan).hash_of(FORMATS.get(FORMAT))]
-
-    def passes(self, plan: Plan, mc: Sequence[int]) -> tuple[int, ...]:
-        """See `Method`."""
-        return (1,)
 
     def load(self, prepared: Prepared, format: str, threads: int) -> LoadedMethod:
         """See `Method`.
@@ -80,4 +54,9 @@ class Analytic:
         return LoadedMethod(predictor, "analytic", (digest,), stored, batch_of(made.graph))
 
 
-ANALYTIC = Analytic()
+ANALYTIC = Analytic(
+    "analytic",
+    "means and variances propagated",
+    "One pass of means and variances through the network, without draws.",
+    draws=False,
+)

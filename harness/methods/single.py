@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..core.formats import FORMATS
 from ..workload import cell
-from .method import LoadedPasses
+from .method import LoadedMethod, LoadedPasses
 
 if TYPE_CHECKING:
     from ..workload.plan import Plan
@@ -80,7 +80,7 @@ class OfPosterior:
         """See `Method`."""
         return tuple(sorted(mc)) if self.draws else (1,)
 
-    def load(self, prepared: Prepared, format: str, threads: int) -> LoadedPasses:
+    def load(self, prepared: Prepared, format: str, threads: int) -> LoadedMethod:
         """See `Method`."""
         return loaded(prepared.bayesian, format, threads, draws=self.draws)
 

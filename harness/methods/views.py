@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..core.errors import UserError
 from .method import LoadedMethod
-from .single import MEAN, draws_nothing
+from .single import OfPosterior, draws_nothing, loaded
 
 if TYPE_CHECKING:
     import torch
@@ -75,23 +75,8 @@ def generator_seed(seed: int, t: int) -> int:
     return int(np.random.SeedSequence((seed, t)).generate_state(1, np.uint64)[0]) >> 1
 
 
-@dataclass(frozen=True)
-class OfViews:
-    """The mean network on T views; see `Method`.
-
-    Attributes:
-        name: see there.
-        title: see there.
-        description: see there.
-        draws: see there.
-        of_posterior: see there.
-    """
-
-    name: str
-    title: str
-    description: str
-    draws: bool = True
-    of_posterior: bool = True
+class OfViews(OfPosterior):
+    """The mean network on T views; see `Method`."""
 
     def without(self, plan: Plan, format: str) -> str | None:
         """See `Method`."""
@@ -101,22 +86,18 @@ class OfViews:
 
     def networks(self, plan: Plan) -> Sequence[str]:
         """See `Method`; of workloads that do not ship, what makes the views too."""
-        found = list(MEAN.networks(plan))
+        found = [*super().networks(plan)]
         if not plan.workload.ships:
             views = repr(augmentation_of(plan.workload))
             found.append(hashlib.sha256(views.encode()).hexdigest())
         return found
-
-    def passes(self, plan: Plan, mc: Sequence[int]) -> tuple[int, ...]:
-        """See `Method`."""
-        return tuple(sorted(mc))
 
     def load(self, prepared: Prepared, format: str, threads: int) -> LoadedMethod:
         """See `Method`."""
         split, augmentation = prepared.splits.train, augmentation_of(prepared.plan.workload)
         if augmentation is None:
             raise UserError(f"{prepared.plan.workload.name} was trained without augmentation.")
-        network = MEAN.load(prepared, format, threads)
+        network = loaded(prepared.bayesian, format, threads, draws=False)
         views = Views(network.passes, augmentation, split.mean, split.std)
         return replace(network, passes=views)
 
@@ -125,4 +106,5 @@ AUGMENT = OfViews(
     "augment",
     "mean network on T views",
     "One pass of the mean network on each of T augmented views of the image.",
+    draws=True,
 )

@@ -72,10 +72,20 @@ def broken(records: Iterable[RunRecord]) -> list[RunRecord]:
     return made
 
 
+#: As long as the methods study's gets, of a large split.
+LONG = (
+    "It cannot be shown whether the NLL of 50 passes of the posterior in INT8 differs by more than "
+    "the margin from that of one pass of the mean network, each with a temperature (−0.0002 nats, "
+    "95 % interval −0.0007 to +0.0003, margin 0.0005, 10,000 images, 2 comparisons). About 132,106 "
+    "images would decide it."
+)
+
+
+@pytest.mark.parametrize("beside", [None, Document("x", (), {}, "x", conclusions=(LONG,))])
 @pytest.mark.parametrize("formats", [DEFAULT_FORMATS, EIGHT])
 @pytest.mark.parametrize("make", [list, broken])
-def test_a_screen_is_45_lines_of_80_columns(formats, make, monkeypatch):
-    made = shown(make(grid(formats)))
+def test_a_screen_is_45_lines_of_80_columns(formats, make, beside, monkeypatch):
+    made = shown(make(grid(formats)), **({} if beside is None else {"beside": beside}))
     lines = printed(made, monkeypatch).rstrip("\n").splitlines()
     assert len(lines) <= 45
     assert max(map(len, lines)) <= 80

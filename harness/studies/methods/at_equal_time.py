@@ -3,6 +3,7 @@ of each method within a budget."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -223,14 +224,16 @@ def figure(found: MethodsFindings, batch: int) -> Figure | None:
             tuple(one.score(metric) for one in best),
             tone="ink",
             line="dotted",
-            label="beaten by no other" if metric == SCORES[0] else "",
+            label="beaten by no other" if best and metric == SCORES[0] else "",
         )
         pairs = dict.fromkeys((one.method, one.format) for one in sorted(made, key=_place))
         marks = [_marks(made, *pair, metric) for pair in pairs]
         what = METRICS.get(metric)
         unit_of = f", {what.unit}" if what.unit else ""
         up = Scale(f"{what.called} with a temperature{unit_of}", about=6)
-        across = Scale("milliseconds per image", log=True)
+        ticks = _ticks([one.per_image for one in made])
+        names = tuple(f"{tick:g}" for tick in ticks)
+        across = Scale("milliseconds per image", log=True, ticks=ticks, names=names)
         panels.append(Panel((line, *marks), across, up))
     return Figure(
         f"methods_time_batch{batch}",
@@ -250,6 +253,14 @@ def look_of(method: str, format: str) -> Look:
     tone = _TONES[names.index(method) % len(_TONES)] if method in names else "faint"
     marker = _MARKERS[FORMATS_OF_METHODS.index(format)]
     return Look(tone=tone, marker=marker, hollow=format != MAIN_FORMAT)
+
+
+def _ticks(values: Sequence[float]) -> tuple[float, ...]:
+    """Powers of ten, and where they are few 3 times them, around the values."""
+    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+    steps = (1, 3) if high - low <= 2 else (1,)
+    every = [step * 10.0**power for power in range(low, high + 1) for step in steps]
+    return tuple(one for one in every if 0.7 * min(values) <= one <= 1.4 * max(values))
 
 
 def _marks(made: Sequence[Costed], method: str, format: str, metric: str) -> Points:

@@ -8,12 +8,8 @@ from typing import Any
 from ...core import words as text
 from ...core.document import Document, Words, with_notes
 from ...core.figure import Figure, Panel, Points, Scale
-from ...core.sheet import Column, Sheet
-from ...data.known_sets import OOD
-from ...data.units import ALPHA
 from ...methods.method import MAIN_FORMAT
-from ...metrics.metric import METRICS
-from ...records.methods_record import TEMPERED, MethodRecord
+from ...records.methods_record import MethodRecord
 from ...workload.cell import MEAN, MEAN_FIELD
 from . import at_equal_time
 from .analyse import (
@@ -26,10 +22,18 @@ from .analyse import (
     MethodsFindings,
 )
 from .at_equal_time import batches, budget_sheet, costs
+from .methods_sheets import (
+    NLL,
+    brief_sheet,
+    main_sheet,
+    missing_sheet,
+    named,
+    outside_sheet,
+    passes_sheet,
+    scores_sheet,
+    shift_sheet,
+)
 from .secondary_sheet import Secondary, secondary, secondary_sheet
-
-NLL = "nll"
-_SHOWN = ("ece", "brier", "aurc")
 
 
 def document(found: MethodsFindings, *, brief: bool = False) -> Document:
@@ -39,7 +43,8 @@ def document(found: MethodsFindings, *, brief: bool = False) -> Document:
     title = f"Whether T passes pay: {found.workload}"
     if brief:
         blocks = (*with_notes([brief_sheet(found)]), *map(Words, said[:1]))
-        return Document(found.workload, blocks, to_dict(found), title)
+        values, short = to_dict(found), tuple(said[:1])
+        return Document(found.workload, blocks, values, title, conclusions=short)
     others_than_nll = secondary(found)
     others = [
         scores_sheet(name, [one for one in found.records if one.subject.split == name])
@@ -73,218 +78,6 @@ def document(found: MethodsFindings, *, brief: bool = False) -> Document:
         data={"methods": list(_rows(found))},
         figures=lambda: _figures(found),
     )
-
-
-def _named(record: MethodRecord) -> tuple[str, str]:
-    return record.subject.method, record.subject.format
-
-
-def scores_sheet(title: str, records: Sequence[MethodRecord]) -> Sheet:
-    """Scores on images with labels at the largest T."""
-    rows = []
-    for one in records:
-        T = one.subject.mc[-1]
-        cells = [text.fixed(one.score(NLL, T, tempered), 4) for tempered in (False, True)]
-        scores = [
-            text.fixed(one.score(name, T, True), at_equal_time.shown_decimals(name))
-            for name in _SHOWN
-        ]
-        accuracy = text.fixed(one.score("accuracy", T, False), 2)
-        rows.append((*_named(one), str(T), accuracy, *cells, *scores))
-    note = (
-        "With τ: with one temperature, fitted on validation images for that method, format and T; "
-        "so are ECE, Brier score and AURC. Means over the draws."
-    )
-    if any(one.body.crossed for one in records):
-        note += " No images are held out: τ of each half of the test images is of the other half."
-    heads = [
-        Column(METRICS.get(name).called, METRICS.get(name).unit or "with τ") for name in _SHOWN
-    ]
-    columns = (
-        Column("method", numeric=False),
-        Column("format", numeric=False),
-        Column("T"),
-        Column("accuracy", "%"),
-        Column("NLL", "nats"),
-        Column("NLL", "with τ"),
-        *heads,
-    )
-    return Sheet(title, columns, tuple(rows), {}, 1, (note,))
-
-
-def brief_sheet(found: MethodsFindings) -> Sheet:
-    """The main format on clean images."""
-    rows = []
-    for one in found.clean:
-        method, format = _named(one)
-        if format != MAIN_FORMAT:
-            continue
-        T = one.subject.mc[-1]
-        scores = [
-            one.score("accuracy", T, False),
-            one.score(NLL, T, False),
-            one.score(NLL, T, True),
-        ]
-        cells = [text.fixed(score, n) for score, n in zip(scores, (2, 4, 4), strict=True)]
-        rows.append((method, str(T), *cells))
-    columns = (
-        Column("method", numeric=False),
-        Column("T"),
-        Column("accuracy", "%"),
-        Column("NLL", "nats"),
-        Column("NLL", "with τ"),
-    )
-    title = f"What passes buy in {MAIN_FORMAT}, each with a temperature τ of validation images"
-    return Sheet(title, columns, tuple(rows), {}, 1)
-
-
-def main_sheet(found: MethodsFindings) -> Sheet:
-    """Each method against the mean network's one pass, each with its temperature."""
-    rows = []
-    for one in found.compared:
-        low, high = one.difference.interval
-        rows.append(
-            (
-                *_named(one.record),
-                str(one.record.subject.mc[-1]),
-                text.signed(one.difference.value, 4),
-                f"{text.signed(low, 4)} … {text.signed(high, 4)}",
-                text.fixed(one.margin, 4),
-                _verdict(one),
-            )
-        )
-    note = (
-        "Difference: NLL on the same clean images less that of the mean network's one pass in the "
-        "same arithmetic, both with a temperature; negative is better. Its interval has the luck "
-        f"of the images, of the fit and of the draws. {MAIN_FORMAT} is the main question; other "
-        f"formats are secondary. Verdicts after Holm's correction over the comparisons in "
-        f"{MAIN_FORMAT}, and over the others, at {ALPHA:.0%}. All other tables are secondary."
-    )
-    columns = (
-        Column("method", numeric=False),
-        Column("format", numeric=False),
-        Column("T"),
-        Column("difference", "nats"),
-        Column("95 % interval", "nats"),
-        Column("margin", "nats"),
-        Column("verdict", numeric=False),
-    )
-    title = "Against one pass of the mean network with a temperature"
-    return Sheet(title, columns, tuple(rows), {}, 1, (note,))
-
-
-def _verdict(one: AgainstMean) -> str:
-    if one.why:
-        return f"{NOT_JUDGED}: {one.why}"
-    if one.verdict == UNDECIDED and one.deciding is not None:
-        return f"{UNDECIDED} (about {one.deciding:,} images would)"
-    return one.verdict
-
-
-def passes_sheet(found: MethodsFindings) -> Sheet:
-    """NLL with a temperature against T."""
-    counts = sorted({T for one in found.clean for T in one.subject.mc})
-    rows = [
-        (
-            *_named(one),
-            *(
-                text.fixed(one.score(NLL, T, True), 4) if T in one.subject.mc else text.MISSING
-                for T in counts
-            ),
-        )
-        for one in found.clean
-    ]
-    columns = (
-        Column("method", numeric=False),
-        Column("format", numeric=False),
-        *(Column(f"T = {T}") for T in counts),
-    )
-    note = "On clean images, nats. A temperature is fitted for each T."
-    return Sheet("NLL with a temperature against T", columns, tuple(rows), {}, 1, (note,))
-
-
-def shift_sheet(found: MethodsFindings) -> Sheet:
-    """Means over corruption types by severity."""
-    shifted = [one for one in found.records if one.subject.severity]
-    groups: dict[tuple[str, str, int], list[MethodRecord]] = {}
-    for one in shifted:
-        groups.setdefault((*_named(one), one.subject.severity), []).append(one)
-    order = {_named(one): place for place, one in enumerate(found.clean)}
-    keys = sorted(groups, key=lambda key: (key[2], order.get(key[:2], len(order))))
-    rows = []
-    for key in keys:
-        mine = groups[key]
-        cells = [
-            text.fixed(text.mean([one.score(name, one.subject.mc[-1], warm) for one in mine]), n)
-            for name, warm, n in (
-                ("accuracy", False, 2),
-                (NLL, False, 4),
-                (NLL, True, 4),
-                ("ece", True, 2),
-                ("aurc", True, 6),
-            )
-        ]
-        rows.append((str(key[2]), key[0], key[1], str(len(mine)), *cells))
-    columns = (
-        Column("severity", numeric=False),
-        Column("method", numeric=False),
-        Column("format", numeric=False),
-        Column("types"),
-        Column("accuracy", "%"),
-        Column("NLL", "nats"),
-        Column("NLL", "with τ"),
-        Column("ECE", "%"),
-        Column("AURC"),
-    )
-    note = "Means over the types of corruption; the temperature is that of the clean images."
-    return Sheet("Under dataset shift", columns, tuple(rows), {}, 1, (note,))
-
-
-def outside_sheet(found: MethodsFindings) -> Sheet:
-    """How well entropy and mutual information tell images from outside."""
-    rows = []
-    for one in found.records:
-        name = one.subject.corruption
-        inside = found.of(*_named(one))
-        if not name.startswith(OOD) or inside is None:
-            continue
-        cells = [
-            _auroc(inside, one, measure)
-            for measure in ("entropy", f"{TEMPERED}entropy", "mutual_information")
-        ]
-        rows.append((name.removeprefix(OOD), *_named(one), *cells))
-    columns = (
-        Column("set", numeric=False),
-        Column("method", numeric=False),
-        Column("format", numeric=False),
-        Column("entropy"),
-        Column("entropy", "with τ"),
-        Column("MI"),
-    )
-    note = "AUROC, clean test images against those of the set. MI: mutual information."
-    return Sheet("Images from outside", columns, tuple(rows), {}, 1, (note,))
-
-
-def _auroc(inside: MethodRecord, outside: MethodRecord, measure: str) -> str:
-    import torch
-
-    from ...metrics.detection import detection
-
-    if measure not in inside.arrays or measure not in outside.arrays:
-        return text.MISSING
-    sides = [torch.from_numpy(one.each(measure)[0]) for one in (inside, outside)]
-    return text.fixed(detection(*sides).auroc, 4)
-
-
-def missing_sheet(found: MethodsFindings) -> Sheet:
-    """Why there is none of some methods in some formats."""
-    rows = tuple((*key, why) for key, why in found.missing.items())
-    columns = (
-        Column("method", numeric=False),
-        Column("format", numeric=False),
-        Column("why there is none", numeric=False),
-    )
-    return Sheet("What is not compared", columns, rows, {}, 1)
 
 
 def conclusions(found: MethodsFindings) -> list[str]:
@@ -444,9 +237,9 @@ def _figures(found: MethodsFindings) -> Sequence[Figure | str]:
         marks = []
         for one in found.clean:
             counts = one.subject.mc
-            look = at_equal_time.look_of(*_named(one))
+            look = at_equal_time.look_of(*named(one))
             values = tuple(one.score(NLL, T, tempered) for T in counts)
-            label = "" if tempered else " ".join(_named(one))
+            label = "" if tempered else " ".join(named(one))
             marks.append(Points(tuple(map(float, counts)), values, look, label))
         panels.append(
             Panel(tuple(marks), x=Scale("passes T", log=True), y=Scale(f"NLL {title} (nats)"))

@@ -35,8 +35,9 @@ class _Tables:
 def document(
     found: Sequence[RunFindings], *, full: bool = False, beside: Document | None = None
 ) -> Document:
-    """One screen: one row per format at the largest T, conclusions, what a study `beside` it says,
-    and verdicts; with `full` the tables of every T, and one row of numbers for each cell."""
+    """One screen: one row per format at the largest T, conclusions, what a study `beside` it
+    concludes, and verdicts; with `full` the tables of every T and of the study beside it, and one
+    row of numbers for each cell."""
     records = [record for one in found for record in one.section.records]
     said = [conclusions(one) for one in found]
     screens = [
@@ -49,7 +50,7 @@ def document(
     cells = [table.flat(row, whole[id(row.record)]) for row in rows]
     return Document(
         name=records[0].subject.workload,
-        blocks=(_Tables(records),) if full else tuple(screens),
+        blocks=(_Tables(records), *(beside.blocks if beside else ())) if full else tuple(screens),
         values=[
             {**whole[id(record)], "conclusions": list(lines)}
             for one, lines in zip(found, said, strict=True)
@@ -103,13 +104,13 @@ def _screen(found: RunFindings, said: Sequence[str], beside: Document | None) ->
     yield from map(Words, _few(variant_lines(section.variants)))
     yield Words()
     yield from map(Words, said)
-    yield Words()
     if beside is not None:
-        yield from beside.blocks
-        yield Words()
+        yield from (Words(f"Passes: {line}") for line in beside.conclusions)
+    yield Words()
     yield Words(verdicts.line(section.records))
     failed = [note for note in section.notes if note.kind == "fail"]
-    yield from map(Words, _few([table.note_line(note) for note in failed]))
+    most = _MOST if beside is None else 1  # the sentence takes their room
+    yield from map(Words, _few([table.note_line(note) for note in failed], most))
     yield Words(_more(section), "dim")
 
 
@@ -126,9 +127,9 @@ def _measured(section: Section) -> str:
     return f"{section.records[0].fingerprint.shown}; {text.either(threads, 'thread')}{made}"
 
 
-def _few(lines: Sequence[str]) -> list[str]:
-    more = len(lines) - _MOST
-    return [*lines[:_MOST], *([f"and {more} more"] if more > 0 else [])]
+def _few(lines: Sequence[str], most: int = _MOST) -> list[str]:
+    more = len(lines) - most
+    return [*lines[:most], *([f"and {more} more"] if more > 0 else [])]
 
 
 def _more(section: Section) -> str:
