@@ -233,7 +233,7 @@ def figure(found: MethodsFindings, batch: int) -> Figure | None:
         up = Scale(f"{what.called} with a temperature{unit_of}", about=6)
         ticks = _ticks([one.per_image for one in made])
         names = tuple(f"{tick:g}" for tick in ticks)
-        across = Scale("milliseconds per image", log=True, ticks=ticks, names=names)
+        across = Scale("ms per image", log=True, ticks=ticks, names=names)
         panels.append(Panel((line, *marks), across, up))
     return Figure(
         f"methods_time_batch{batch}",
