@@ -145,7 +145,7 @@ def _spread(node: Node, graph: Graph) -> int:
     result = 4 * FLOAT * sizes[node.name]  # sums, in float, scaled, rounded
     if isinstance(node, Pool) and node.out is not None:
         on_the_way = channels * (node.out[0] + 1) * (size[1] + 1)
-        return 6 * FLOAT * (sizes[node.input] + 2 * on_the_way) + 2 * result
+        return 2 * FLOAT * (sizes[node.input] + 4 * on_the_way)  # int64: numbers, sums, two ends
     if isinstance(node, Pool):
         return FLOAT * (sizes[node.input] + 2 * padded) + result
     windows = channels * math.prod(target[1:] + node.shape[2:])
