@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ..core.checks import LONGEST
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -28,7 +30,7 @@ class Reference:
 def check_slices(
     name: str, latency_ns: Sequence[int], slices: Sequence[int], processes: Sequence[int]
 ) -> None:
-    """Refuse samples that their slices and processes do not hold, or that took no time.
+    """Refuse samples that their slices and processes do not hold, or that took no time or over a day.
 
     Args:
         name: of what was timed.
@@ -46,6 +48,8 @@ def check_slices(
         raise ValueError(f"the samples of {name} do not add up")
     if min(latency_ns) < 1:
         raise ValueError(f"a sample of {name} took no time")
+    if max(latency_ns) > LONGEST * 1e9:
+        raise ValueError(f"a sample of {name} took more than a day")
 
 
 def check_references(references: Iterable[Reference]) -> None:

@@ -134,6 +134,16 @@ def test_damaged_records_are_refused(raced, tmp_path, part, change, says):
         store.load(path)
 
 
+@pytest.mark.parametrize(("sample", "says"), [(0, "no time"), (10**18, "more than a day")])
+def test_a_sample_that_no_query_took_is_refused(raced, tmp_path, sample, says):
+    store = Store(tmp_path, RACES)
+    first, *others = raced[0].body.contenders
+    latency = (sample, *first.latency_ns[1:])
+    path = store.save(changed(raced[0], contenders=(replace(first, latency_ns=latency), *others)))
+    with pytest.raises(UserError, match=f"a sample of FP32 took {says}"):
+        store.load(path)
+
+
 def test_samples_that_do_not_add_up_are_refused(raced, tmp_path):
     store = Store(tmp_path, RACES)
     first, *others = raced[0].body.contenders

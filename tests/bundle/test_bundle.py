@@ -199,6 +199,13 @@ def test_a_seed_used_twice_is_impossible(genuine: Genuine) -> None:
     assert any("holds a seed twice" in one for one in faults(again))
 
 
+@pytest.mark.parametrize("seeds", [2**31, 2**70])
+def test_a_number_of_seeds_is_not_counted_to_its_end(genuine: Genuine, seeds: int) -> None:
+    subject = replace(genuine.target.subject, seeds=seeds)
+    told = faults(changed(genuine.target, subject=subject))
+    assert any(one.startswith("body.quality.seeds is [") for one in told)
+
+
 def test_images_of_one_seed_given_as_those_of_another() -> None:
     first, *_ = study(("FP32",), (), (), images=60, ood=())
     second = changed(first, subject=replace(first.subject, seed=1))
