@@ -18,6 +18,7 @@ from sigmabench.harness import api as sb
 from sigmabench.harness.core.errors import DeclarationError, UserError
 from sigmabench.harness.data.root import data_root
 from sigmabench.harness.posterior.bayesian_torch import convert
+from sigmabench.harness.quantize.calibrate import Calibration
 from sigmabench.harness.quantize.fold import FloatModel
 from sigmabench.harness.workload.workload import WORKLOADS
 
@@ -25,6 +26,11 @@ from sigmabench.harness.workload.workload import WORKLOADS
 @pytest.fixture(scope="module")
 def model(residual: nn.Module, posterior: sb.Posterior) -> FloatModel:
     return sb.fold(residual, posterior, RESIDUAL_SHAPE)
+
+
+@pytest.fixture(scope="module")
+def ranges(model: FloatModel, images: Tensor) -> Calibration:
+    return sb.calibrate(model, images)
 
 
 def read_only(x: np.ndarray) -> np.ndarray:
@@ -47,16 +53,12 @@ PAIRS = (("INT8", "native"), ("INT8", "reference"), ("FP32", "float"), ("FP32", 
 
 
 @pytest.mark.parametrize("kind", GIVEN)
-def test_images_of_each_kind_give_the_same(kind: str, model: FloatModel, images: Tensor) -> None:
+def test_images_of_each_kind_give_the_same(
+    kind: str, model: FloatModel, images: Tensor, ranges: Calibration
+) -> None:
     given, few = GIVEN[kind](images), GIVEN[kind](images[:3])
-    ranges = sb.calibrate(model, images)
     assert sb.calibrate(model, given) == ranges
-    for format, backend in (
-        ("INT8", "native"),
-        ("INT8", "reference"),
-        ("FP32", "float"),
-        ("FP32", "drawn"),
-    ):
+    for format, backend in PAIRS:
         predictor = sb.BACKENDS.get(backend).load(sb.quantize(model, format, ranges), threads=1)
         expected = predictor.logits(images[:3], 1, range(2))
         assert torch.equal(predictor.logits(few, 1, range(2)), expected)
@@ -83,11 +85,9 @@ def test_images_of_each_kind_give_the_same(kind: str, model: FloatModel, images:
     ],
 )
 def test_what_is_no_image_is_refused_in_a_sentence(
-    given: Any, says: str, model: FloatModel, images: Tensor
+    given: Any, says: str, model: FloatModel, ranges: Calibration
 ) -> None:
-    predictor = sb.BACKENDS.get("reference").load(
-        sb.quantize(model, "INT8", sb.calibrate(model, images)), threads=1
-    )
+    predictor = sb.BACKENDS.get("reference").load(sb.quantize(model, "INT8", ranges), threads=1)
     calls: list[Callable[[], object]] = [
         lambda: sb.calibrate(model, given),
         lambda: sb.predict(predictor, given, mc=1),
@@ -139,9 +139,9 @@ def test_labels_of_each_kind_are_held_out_alike() -> None:
 
 @pytest.mark.parametrize("kind", AS_LABELS)
 def test_scores_of_each_kind_of_labels_are_the_same(
-    kind: str, model: FloatModel, images: Tensor
+    kind: str, model: FloatModel, images: Tensor, ranges: Calibration
 ) -> None:
-    artefact = sb.quantize(model, "INT8", sb.calibrate(model, images))
+    artefact = sb.quantize(model, "INT8", ranges)
     predictor = sb.BACKENDS.get("native").load(artefact, threads=1)
     summary = sb.predict(predictor, images[:6], mc=2)
     assert sb.score(summary, AS_LABELS[kind]) == sb.score(summary, torch.tensor(LABELS))

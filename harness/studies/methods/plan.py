@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import UserError, unknown
@@ -109,14 +110,29 @@ class MethodsPlan:
                 if METHODS.get(name).without(self.base, format) is None:
                     yield name, format
 
+    @cached_property
+    def _network(self) -> str:
+        """Digest of what the network computes, captured once for all subjects."""
+        return self.base.workload.network_digest()
+
+    @cached_property
+    def _images(self) -> dict[tuple[str, int | None], str]:
+        """Digests of all images, by split and limit, each read once for all subjects."""
+        wanted = {("validation", self.fitted)}
+        wanted |= {(one.split, limit) for one, limit in self._conditions()}
+        digest, data = self.base.workload.data_digest, self.base.data
+        return {(split, limit): digest(split, data, limit) for split, limit in wanted}
+
+    def _conditions(self) -> Iterator[tuple[Condition, int | None]]:
+        """Each with its limit, the clean images first."""
+        for place, condition in enumerate(self.shift.conditions()):
+            yield condition, self.shift.base.limit if place else self.base.limit
+
     def subjects(self, name: str, format: str) -> Iterator[tuple[MethodSubject, Condition]]:
         """One method in one format on every condition, the clean images first."""
         method, workload = METHODS.get(name), self.base.workload
         networks = tuple(each[:16] for each in method.networks(self.base))
-        network = workload.network_digest()
-        validation = workload.data_digest("validation", self.base.data, self.fitted)
-        for place, condition in enumerate(self.shift.conditions()):
-            limit = self.shift.base.limit if place else self.base.limit
+        for place, (condition, limit) in enumerate(self._conditions()):
             subject = MethodSubject(
                 workload=workload.name,
                 workload_version=workload.version,
@@ -132,9 +148,9 @@ class MethodsPlan:
                 mc=method.passes(self.base, self.mc),
                 seed=self.base.seed if method.draws else 0,
                 seeds=self.base.seeds if method.draws and not place else 1,
-                data=workload.data_digest(condition.split, self.base.data, limit),
-                network=network,
-                validation=validation,
+                data=self._images[condition.split, limit],
+                network=self._network,
+                validation=self._images["validation", self.fitted],
             )
             yield subject, condition
 
