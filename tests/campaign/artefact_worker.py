@@ -35,7 +35,8 @@ from sigmabench.harness.quantize.ptq import quantize
 
 WIDE = ("INT8", "INT8_SIGMA2", "DNN_INT8", "FP32", "BF16")
 SMALL = ("INT8", "DNN_INT8", "divided", "FP32", "BF16", "codebook", "INT4")
-FORMS = (*SMALL, *(f"wide {name}" for name in WIDE))
+NORMED = ("INT8", "INT8_SIGMA1", "DNN_INT8", "FP32")
+FORMS = (*SMALL, *(f"wide {name}" for name in WIDE), *(f"normed {name}" for name in NORMED))
 PATHS = ("portable", "avx2", "avx512", "avx512_vbmi", "auto")
 FACTORS = (0.0, 0.5, 2.0, 1e-30, 1e30)
 
@@ -59,16 +60,32 @@ class Wide(nn.Module):
         return self.head(nn.functional.adaptive_avg_pool2d(z, 1).flatten(1))
 
 
+def normed() -> nn.Module:
+    """Norms whose statistics are of each image, a dilated pool, and a pool of uneven windows."""
+    return nn.Sequential(
+        nn.Conv2d(2, 8, 3, padding=1),
+        nn.GroupNorm(4, 8),
+        nn.ReLU(),
+        nn.Conv2d(8, 6, 1),
+        nn.InstanceNorm2d(6, affine=True),
+        nn.MaxPool2d(2, stride=1, dilation=2),
+        nn.AdaptiveAvgPool2d((3, 2)),
+        nn.Flatten(),
+        nn.Linear(36, 3),
+    )
+
+
 @lru_cache
 def stored(form: str) -> bytes:
     """An artefact of a form."""
     if form in SMALL:
         return small(form)
+    kind, format = form.split()
     torch.manual_seed(0)
-    module = Wide().eval()
+    module = (Wide() if kind == "wide" else normed()).eval()
     model = fold(module, moped(module, 0.1), (2, 6, 6))
     ranges = observe_ranges(model, torch.randn(16, 2, 6, 6), "minmax")
-    return to_bytes(quantize(model, form.removeprefix("wide "), ranges))
+    return to_bytes(quantize(model, format, ranges))
 
 
 def changed(data: bytes, rng: np.random.Generator) -> bytes:
