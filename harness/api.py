@@ -13,7 +13,9 @@ from .posterior import load as load_posterior
 from .posterior import save as save_posterior
 from .posterior.augment import Chain, CropAndFlip, RandomAffine, Symmetries
 from .posterior.bayesian_torch import from_bayesian_torch, to_bayesian_torch
+from .posterior.laplace_torch import from_laplace_torch
 from .posterior.recipe import OneCycle, Piecewise, Recipe
+from .posterior.torch_uncertainty import from_torch_uncertainty
 from .predict.adaptive import predict_adaptive
 from .predict.loop import evaluate, predict
 from .quantize.artefact import load as load_artefact
@@ -48,6 +50,8 @@ __all__ = [
     "evaluate",
     "fold",
     "from_bayesian_torch",
+    "from_laplace_torch",
+    "from_torch_uncertainty",
     "hold_out",
     "initial",
     "load_artefact",

@@ -17,7 +17,7 @@ from toy import RESIDUAL_SHAPE
 from sigmabench.harness import api as sb
 from sigmabench.harness.core.errors import DeclarationError, UserError
 from sigmabench.harness.data.root import data_root
-from sigmabench.harness.posterior.bayesian_torch import convert
+from sigmabench.harness.posterior.convert import convert
 from sigmabench.harness.quantize.calibrate import Calibration
 from sigmabench.harness.quantize.fold import FloatModel
 from sigmabench.harness.workload.workload import WORKLOADS

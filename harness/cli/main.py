@@ -249,16 +249,27 @@ def inspect(file: Path, as_json: bool) -> None:
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--workload", help="Workload whose network the names and shapes are checked against.")
+@click.option(
+    "--network",
+    type=click.Path(path_type=Path),
+    help="File of the network that laplace-torch fitted: a posterior or a state dict.",
+)
 @MEMORY
-def convert(source: Path, out: Path, workload: str | None) -> None:
-    """Convert bayesian-torch's checkpoint SOURCE to a posterior OUT, or the other way round.
+def convert(source: Path, out: Path, workload: str | None, network: Path | None) -> None:
+    """Convert another library's SOURCE to a posterior OUT, or a posterior to bayesian-torch's.
 
-    A checkpoint is a model's state_dict(), written by torch.save or as .safetensors; nothing in it
-    is executed.
+    SOURCE is the state_dict() of a model of bayesian-torch or torch-uncertainty, or of a diagonal
+    approximation of laplace-torch, written by torch.save or as .safetensors; nothing in it is
+    executed. laplace-torch's needs --workload and, where it is of the last layer, --network.
     """
-    from ..posterior.bayesian_torch import convert as convert_file
+    from ..posterior.convert import convert as convert_file
+    from ..posterior.convert import read_network
 
-    convert_file(source, out, None if workload is None else _workload(workload).model())
+    chosen = None if workload is None else _workload(workload)
+    if network is not None and chosen is None:
+        raise UserError("--network is checked against a workload's network; name it by --workload.")
+    fitted = read_network(network, chosen.model()) if network and chosen else None
+    convert_file(source, out, None if chosen is None else chosen.model(), fitted)
     echo(out)
 
 

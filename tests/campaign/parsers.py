@@ -44,8 +44,9 @@ from sigmabench.harness.data.images import Crop, labelled
 from sigmabench.harness.data.outside import ood_sets
 from sigmabench.harness.history.history import documents
 from sigmabench.harness.posterior import file as posterior_file
-from sigmabench.harness.posterior.bayesian_torch import from_bayesian_torch, read_state_dict
+from sigmabench.harness.posterior import moped
 from sigmabench.harness.posterior.checkpoint import load_checkpoint
+from sigmabench.harness.posterior.convert import posterior_in
 from sigmabench.harness.quantize import artefact_file
 from sigmabench.harness.records import record_file
 from sigmabench.harness.records.ablation_record import ABLATIONS
@@ -286,13 +287,18 @@ def checkpoint(data: bytes) -> None:
 
 
 def state_dict(data: bytes) -> None:
-    """Of bayesian-torch."""
-    from_bayesian_torch(read_state_dict(written(_pickled(data), ".pt")))
+    """Of bayesian-torch and torch-uncertainty."""
+    posterior_in(written(_pickled(data), ".pt"))
 
 
 def state_file(data: bytes) -> None:
-    """Of bayesian-torch, as safetensors."""
-    from_bayesian_torch(read_state_dict(written(data, ".safetensors")), _network())
+    """The same, as safetensors."""
+    posterior_in(written(data, ".safetensors"), _network())
+
+
+def laplace(data: bytes) -> None:
+    """Of laplace-torch."""
+    posterior_in(written(_pickled(data), ".bin"), _network(), moped(_network(), 0.0))
 
 
 @lru_cache(maxsize=1)
@@ -371,6 +377,7 @@ PARSERS: dict[str, Callable[[bytes], Any]] = {
     "checkpoint": checkpoint,
     "state-dict": state_dict,
     "state-file": state_file,
+    "laplace": laplace,
     "weights": weights,
     "predictions": predictions,
     "digests": digests,

@@ -170,13 +170,45 @@ def _bayesian() -> dict[str, torch.Tensor]:
     return found
 
 
+def _uncertain() -> dict[str, torch.Tensor]:
+    """The same with torch-uncertainty's layers."""
+    own = {"mu_kernel": "weight_mu", "mu_weight": "weight_mu", "mu_bias": "bias_mu"}
+    own |= {name.replace("mu", "rho"): each.replace("mu", "sigma") for name, each in own.items()}
+    found = {}
+    for name, value in _bayesian().items():
+        layer, part = name.split(".")
+        found[f"{layer}.{own.get(part, part)}"] = value
+    return {**found, "3.weight_sampler.mu": found["3.weight_mu"]}
+
+
+def _laplace(**fields: Any) -> dict[str, Any]:
+    """An approximation of all weights of `_network` but its norm's, or of what `fields` say."""
+    drawn = [value for name, value in _network().named_parameters() if name[0] != "1"]
+    mean = torch.cat([value.detach().flatten() for value in drawn])
+    return {
+        "mean": mean, "H": torch.ones(len(mean)), "prior_precision": torch.ones(1),
+        "sigma_noise": torch.ones(()), "temperature": 1.0, "likelihood": "classification",
+        "n_outputs": 2, "cls_name": "DiagLaplace", **fields,
+    }  # fmt: skip
+
+
+def laplace() -> Iterator[bytes]:
+    yield from _saved(_laplace())
+    last = torch.cat([value.detach().flatten() for value in _network()[3].parameters()])
+    yield from _saved(
+        _laplace(mean=last, H=last, cls_name="DiagLLLaplace", _last_layer_name="3", data=[last])
+    )
+
+
 def state_dict() -> Iterator[bytes]:
     yield from _saved(_bayesian())
+    yield from _saved(_uncertain())
     yield from _saved({"model": _bayesian(), "epoch": 3})
 
 
 def state_file() -> Iterator[bytes]:
     yield safetensors.torch.save(_bayesian())
+    yield safetensors.torch.save({k: v.clone() for k, v in _uncertain().items()})
     yield safetensors.torch.save({"module." + k: v for k, v in _bayesian().items()})
 
 
@@ -235,6 +267,7 @@ SEEDS = {
     made.__name__.replace("_", "-"): made
     for made in (
         tar, labels, npz, picture, posterior, artefact, record, checkpoint, state_dict, state_file,
+        laplace,
         weights, predictions, digests, options, shown, bundle, submitted, history,
     )
 }  # fmt: skip

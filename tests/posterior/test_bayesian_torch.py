@@ -18,11 +18,8 @@ from sigmabench.harness.cli.main import main
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.peers.environment import BAYESIAN_TORCH, ENVIRONMENTS, find
 from sigmabench.harness.posterior import Posterior, from_std, initial, load, moped, save
-from sigmabench.harness.posterior.bayesian_torch import (
-    from_bayesian_torch,
-    read_state_dict,
-    to_bayesian_torch,
-)
+from sigmabench.harness.posterior.bayesian_torch import from_bayesian_torch, to_bayesian_torch
+from sigmabench.harness.posterior.saved import read_state_dict
 from sigmabench.harness.workload.workload import WORKLOADS
 
 PEERS = Path(os.environ.get("SIGMABENCH_PEERS", Path(__file__).parents[2] / ENVIRONMENTS))

@@ -20,9 +20,10 @@ from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.machine import memory_limit
 from sigmabench.harness.machine.peak_memory import PeakMemory
 from sigmabench.harness.posterior import file as posterior_file
-from sigmabench.harness.posterior.bayesian_torch import from_bayesian_torch, read_state_dict
+from sigmabench.harness.posterior.bayesian_torch import from_bayesian_torch
 from sigmabench.harness.posterior.checkpoint import load_checkpoint
 from sigmabench.harness.posterior.posterior import Posterior
+from sigmabench.harness.posterior.saved import read_state_dict
 
 MANY = 10**9  # numbers, 4 GB
 MOST = 1 << 27  # bytes that reading such a file may take
