@@ -52,9 +52,8 @@ inline void normalise(const T* x, std::int64_t pixels, std::int64_t channels, st
 }
 
 SIGMABENCH_VECTORIZE
-void normalise_u8(const std::uint8_t* x, std::int64_t pixels, std::int64_t channels,
-                  std::int32_t n, const std::int32_t* sums, const float* factors,
-                  std::int8_t* out) {
+void normalise_u8(const std::uint8_t* x, std::int64_t pixels, std::int64_t channels, std::int32_t n,
+                  const std::int32_t* sums, const float* factors, std::int8_t* out) {
     normalise(x, pixels, channels, n, sums, factors, out);
 }
 

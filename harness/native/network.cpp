@@ -24,8 +24,8 @@ bool finite(const std::vector<float>& values) {
 }
 
 // docs/noise-stream.md, "Order of the weights".
-constexpr std::int64_t kMostProducts = 66311;                       // 66311 * 255 * 127 < 2^31
-constexpr std::int64_t kMostAveraged = 8421504;                     // 8421504 * 255 < 2^31
+constexpr std::int64_t kMostProducts = 66311;    // 66311 * 255 * 127 < 2^31
+constexpr std::int64_t kMostAveraged = 8421504;  // 8421504 * 255 < 2^31
 constexpr double kLeastEpsilon = 1e-30;
 constexpr std::int64_t kMostNumbers = (std::int64_t{1} << 31) - 1;  // of weights, padding included
 

@@ -30,7 +30,7 @@ class Reference:
 def check_slices(
     name: str, latency_ns: Sequence[int], slices: Sequence[int], processes: Sequence[int]
 ) -> None:
-    """Refuse samples that their slices and processes do not hold, or that took no time or over a day.
+    """Refuse samples that their slices and processes do not hold, or of no time or over a day.
 
     Args:
         name: of what was timed.
