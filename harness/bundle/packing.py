@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import UserError, unknown
+from ..records.array_file import array_file
 from ..records.envelope import Record
 from ..records.kind import Kind
-from ..records.record_file import array_file, to_json
+from ..records.record_file import to_json
 from ..records.store import Store, fingerprint_hash
 from ..studies.known import loadable
 from .container import ARTEFACTS, RECORDS, write_bundle

@@ -8,9 +8,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..core.errors import UserError, first_line
+from ..records.array_file import array_file
 from ..records.envelope import Record, digest_of
 from ..records.kind import Kind
-from ..records.record_file import array_file, from_json, kind_of, tree_of
+from ..records.record_file import from_json, kind_of, tree_of
 from ..records.run_record import RunRecord
 from ..records.store import fingerprint_hash
 from .artefact_checks import Artefacts, check_artefact

@@ -37,7 +37,7 @@ too large for a float64.
 Arrays, one value for each image, lie in `<hash>.safetensors` in the same folder, named by the first
 16 hex digits of the hash of their content; records may share a file. `sigmabench pack` puts the
 records of a kind in a folder into `<kind>.jsonl`, a head and a line for each, and their arrays into
-`<kind>.safetensors`.
+`<kind>.safetensors.gz`.
 
 Last in a file, and in a line, stands `sha256`, the hash of its text with zeros in place of the
 hash. A file that was changed since, or that stands under another record's name, is refused. Files

@@ -1,7 +1,7 @@
 """Many records of one folder in one file, with one file of their arrays.
 
     <kind>.jsonl            a head, then one record per line
-    <kind>.safetensors      their arrays, each as <hash>/<name>
+    <kind>.safetensors.gz   their arrays, each as <hash>/<name>
 
 The head holds the keys of the records, in the order of the lines, and once for all of them the
 fingerprints that they were made under. Every line has a hash of itself.
@@ -19,17 +19,15 @@ from numpy.typing import NDArray
 
 from ..core.errors import UserError
 from ..core.whole import read_json, storable_json, write_atomically
+from .array_file import COMPRESSED, ArrayFile, array_file, save_arrays
 from .envelope import Record, digest_of
 from .kind import SCHEMA_VERSION, Kind
 from .record_file import (
     HASH,
     NO_HASH,
-    ArrayFile,
-    array_file,
     check_seal,
     from_json,
     read_bytes,
-    save_arrays,
     sealed,
     tree_of,
     version_of,
@@ -52,7 +50,9 @@ class Pack(Generic[R]):
     def __init__(self, folder: Path, kind: Kind[R]) -> None:
         self.kind = kind
         self.path = folder / f"{kind.name}.jsonl"
-        self._arrays = folder / f"{kind.name}.safetensors"
+        self._arrays = _arrays_of(folder, kind)
+        if (before := _uncompressed(self._arrays)).exists() and not self._arrays.exists():
+            self._arrays = before
         self._lines = read_bytes(self.path).splitlines(keepends=True) if self.path.is_file() else []
         self.keys: tuple[str, ...] = ()
         self._fingerprints: list[Any] = []
@@ -163,11 +163,21 @@ def write_pack(folder: Path, kind: Kind[R], records: Sequence[R]) -> list[Path]:
     }
     written = []
     if arrays:  # before the records that name them
-        save_arrays(folder / f"{kind.name}.safetensors", arrays)
-        written.append(folder / f"{kind.name}.safetensors")
+        written.append(_arrays_of(folder, kind))
+        save_arrays(written[0], arrays)
     path = folder / f"{kind.name}.jsonl"
     write_atomically(path, "".join([_line(head), *lines]).encode(), durable=True)
+    _uncompressed(_arrays_of(folder, kind)).unlink(missing_ok=True)
     return [path, *written]
+
+
+def _arrays_of(folder: Path, kind: Kind[Any]) -> Path:
+    return folder / f"{kind.name}.safetensors{COMPRESSED}"
+
+
+def _uncompressed(path: Path) -> Path:
+    """Where they lay in older packs."""
+    return path.with_suffix("")
 
 
 def _line(tree: dict[str, Any]) -> str:

@@ -9,34 +9,20 @@ sees a record without them.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
-from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
-from numpy.typing import NDArray
-
 from ..core.errors import UserError
-from ..core.whole import (
-    content_hash,
-    json_text,
-    open_regular,
-    put_atomically,
-    read_json,
-    text_path,
-    write_atomically,
-)
-from .envelope import Arrays, Record, digest_of, nothing
+from ..core.whole import content_hash, json_text, open_regular, read_json, write_atomically
+from .array_file import ReadArrays, read_arrays, write_arrays
+from .envelope import Arrays, Record, nothing
 from .kind import MARKS, SCHEMA_VERSION, Kind
 
 R = TypeVar("R", bound=Record[Any, Any])
-#: Reads arrays by the hash of their content.
-ReadArrays = Callable[[str], Mapping[str, NDArray[Any]]]
 
 HASH = "sha256"
 NO_HASH = "0" * 64
@@ -81,120 +67,10 @@ def write_record(folder: Path, kind: Kind[Any], record: Record[Any, Any]) -> Pat
     """
     text = to_json(kind, record).encode()
     if record.arrays:
-        _write_arrays(folder, record.arrays)
+        write_arrays(folder, record.arrays)
     path = folder / f"{record.subject.key}.json"
     write_atomically(path, text, durable=True)
     return path
-
-
-def array_file(folder: Path, sha256: str) -> Path:
-    """Where arrays of that content belong."""
-    return folder / f"{sha256[:16]}.safetensors"
-
-
-def _write_arrays(folder: Path, arrays: Arrays) -> None:
-    """Once, however many records name them."""
-    path = array_file(folder, arrays.sha256)
-    try:
-        if digest_of(arrays_in(path)) == arrays.sha256:
-            return
-    except UserError:  # it is not there, or is damaged
-        pass
-    save_arrays(path, arrays)
-
-
-def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write arrays as safetensors.
-
-    Raises:
-        UserError: the place cannot be written to.
-    """
-    import safetensors.numpy
-
-    data = safetensors.numpy.save({name: arrays[name] for name in sorted(arrays)})
-    put_atomically(path, lambda temporary: temporary.write_bytes(data), durable=True)
-
-
-class ArrayFile:
-    """A file of arrays, opened once, however often it is read.
-
-    Args:
-        path: of the file.
-
-    Raises:
-        UserError: it is not there, or is damaged.
-    """
-
-    def __init__(self, path: Path) -> None:
-        import safetensors
-
-        self.path = path
-        with _told(path), open_regular(path), text_path(path) as name:
-            file: Any = safetensors.safe_open(name, framework="np")
-            self._names: dict[str, list[str]] = {}
-            for key in file.keys():  # noqa: SIM118
-                self._names.setdefault(key.partition("/")[0], []).append(key)
-        self._file = file
-
-    def read(self, start: str | None = None) -> dict[str, NDArray[Any]]:
-        """Its arrays, by name; or those named `<start>/<name>`, by the rest of their names.
-
-        Raises:
-            UserError: it is damaged.
-        """
-        names = chain.from_iterable(self._names.values()) if start is None else self._of(start)
-        cut = 0 if start is None else len(start) + 1
-        with _told(self.path):
-            return {name[cut:]: self._file.get_tensor(name) for name in names}
-
-    def _of(self, start: str) -> list[str]:
-        return [name for name in self._names.get(start, ()) if name != start]
-
-
-def arrays_in(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a file, by name.
-
-    Raises:
-        UserError: it is not there, or is damaged.
-    """
-    return ArrayFile(path).read()
-
-
-@contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """What is wrong with a file of arrays as one sentence."""
-    try:
-        yield
-    except OSError as reason:
-        raise UserError(
-            f"The arrays {path} cannot be read ({reason.strerror or reason}); restore the file, or "
-            "delete the records that need it and run again."
-        ) from reason
-    except Exception as reason:  # whatever is wrong with what it holds
-        raise UserError(
-            f"The arrays {path} are damaged ({reason}); restore the file, or delete the records "
-            "that need it and run again."
-        ) from reason
-
-
-def read_arrays(folder: Path) -> ReadArrays:
-    """Of a folder's files, each of whose content must be as when it was written.
-
-    Returns:
-        A function of a hash; it raises UserError where the file is missing or damaged.
-    """
-
-    def read(sha256: str) -> Mapping[str, NDArray[Any]]:
-        path = array_file(folder, sha256)
-        found = arrays_in(path)
-        if digest_of(found) != sha256:
-            raise UserError(
-                f"The arrays {path} were changed after they were written; restore the file, or "
-                "delete the records that need it and run again."
-            )
-        return found
-
-    return read
 
 
 def read_record(path: str | Path, kind: Kind[R], data: bytes | None = None) -> R:

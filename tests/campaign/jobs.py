@@ -14,8 +14,8 @@ from typing import Any
 
 from sigmabench.harness.posterior.checkpoint import load_checkpoint
 from sigmabench.harness.posterior.file import load
+from sigmabench.harness.records.array_file import arrays_in
 from sigmabench.harness.records.kind import Kind
-from sigmabench.harness.records.record_file import arrays_in
 from sigmabench.harness.records.run_record import RUN_RECORDS
 from sigmabench.harness.records.shift_record import SHIFT_RECORDS
 from sigmabench.harness.records.store import Store

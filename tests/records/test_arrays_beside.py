@@ -13,9 +13,10 @@ from records_made import changed
 from shift import shift_factory
 
 from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.records import array_file as array_file_module
 from sigmabench.harness.records import record_file
+from sigmabench.harness.records.array_file import array_file
 from sigmabench.harness.records.envelope import Arrays
-from sigmabench.harness.records.record_file import array_file
 from sigmabench.harness.records.shift_record import SHIFT_RECORDS, ShiftRecord
 from sigmabench.harness.records.store import Store
 
@@ -148,7 +149,7 @@ def test_a_record_is_never_there_without_them(
     assert [one.suffix for one in folder.iterdir()] == [".safetensors"]
     assert same(store.load(store.save(record)), record)
     with monkeypatch.context() as patched:
-        patched.setattr(record_file, "put_atomically", killed)
+        patched.setattr(array_file_module, "put_atomically", killed)
         other = changed(record, arrays=Arrays.of({"confidence": np.ones(7, np.float32)}))
         with pytest.raises(KeyboardInterrupt):
             store.save(other)
@@ -160,8 +161,8 @@ def test_arrays_are_read_once_and_only_when_asked_for(
 ) -> None:
     path = store.save(record)
     asked: list[Path] = []
-    read = record_file.arrays_in
-    monkeypatch.setattr(record_file, "arrays_in", lambda one: asked.append(one) or read(one))
+    read = array_file_module.arrays_in
+    monkeypatch.setattr(array_file_module, "arrays_in", lambda one: asked.append(one) or read(one))
     found = store.load(path)
     assert asked == []
     assert [len(found.arrays[name]) for name in ("confidence", "correct")] == [7, 7]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from shift import shift_factory
 
 from sigmabench.harness.cli.main import main
 from sigmabench.harness.core.errors import UserError
+from sigmabench.harness.machine import memory_limit
 from sigmabench.harness.records import pack as pack_module
 from sigmabench.harness.records import store as store_module
+from sigmabench.harness.records.array_file import arrays_in
 from sigmabench.harness.records.envelope import Record
-from sigmabench.harness.records.record_file import arrays_in
 from sigmabench.harness.records.run_record import RUN_RECORDS, RunRecord
 from sigmabench.harness.records.shift_record import SHIFT_RECORDS, ShiftRecord
 from sigmabench.harness.records.store import Policy, Store, strangers
@@ -71,7 +73,7 @@ def test_records_are_read_from_a_pack_as_before(made: Any, kind: Any, tmp_path: 
     records = made()
     store = stored(tmp_path, records, kind)
     files = packed(store)
-    assert files == [f"{kind.name}.jsonl"] + [f"{kind.name}.safetensors"] * (made is shifts)
+    assert files == [f"{kind.name}.jsonl"] + [f"{kind.name}.safetensors.gz"] * (made is shifts)
     for again in (store, Store(tmp_path, kind)):
         assert equal(again.records(), records)
         assert again.homes() == ["synthetic"]
@@ -84,10 +86,39 @@ def test_records_are_read_from_a_pack_as_before(made: Any, kind: Any, tmp_path: 
         assert equal(again.records(format="INT8"), int8)
 
 
+def test_a_pack_whose_arrays_are_not_compressed_is_read_and_packed_anew(tmp_path: Path) -> None:
+    first, *others = shifts()
+    store = stored(tmp_path, others, SHIFT_RECORDS)
+    packed(store)
+    (file,) = tmp_path.rglob("*.safetensors.gz")
+    before = file.with_suffix("")
+    before.write_bytes(gzip.decompress(file.read_bytes()))
+    file.unlink()
+    assert equal(Store(tmp_path, SHIFT_RECORDS).records(), others)
+    store = Store(tmp_path, SHIFT_RECORDS)
+    store.save(first)
+    assert packed(store) == ["shift.jsonl", "shift.safetensors.gz"]
+    assert not before.exists()
+    assert equal(Store(tmp_path, SHIFT_RECORDS).records(), [first, *others])
+
+
+def test_arrays_that_unpack_to_more_than_may_be_taken_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed(stored(tmp_path, shifts(), SHIFT_RECORDS))
+    (file,) = tmp_path.rglob("*.safetensors.gz")
+    file.write_bytes(gzip.compress(bytes(64 << 20)))
+    assert file.stat().st_size < 100_000
+    monkeypatch.setenv(memory_limit.VARIABLE, str(32 << 20))
+    (found, *_) = Store(tmp_path, SHIFT_RECORDS).records()
+    with pytest.raises(UserError, match=r"safetensors\.gz needs about .* and 0\.0312 GiB may be"):
+        dict(found.arrays)
+
+
 def test_shared_arrays_lie_there_once(tmp_path: Path) -> None:
     store = stored(tmp_path, shifts(), SHIFT_RECORDS)
     packed(store)
-    (file,) = tmp_path.rglob("*.safetensors")
+    (file,) = tmp_path.rglob("*.safetensors.gz")
     names = arrays_in(file)
     assert len(names) == 3 * len(shifts()[0].arrays)
 
@@ -116,7 +147,7 @@ def test_the_place_of_a_record_is_where_it_lies(tmp_path: Path) -> None:
     for beside in path.parent.glob("*.safetensors"):
         beside.rename(other.parent / beside.name)
     packed_in = packed(store)
-    assert packed_in == ["shift.jsonl", "shift.safetensors"]
+    assert packed_in == ["shift.jsonl", "shift.safetensors.gz"]
     assert Store(tmp_path, SHIFT_RECORDS).place(record.subject, record.fingerprint) == other.parent
 
 
@@ -143,9 +174,9 @@ def test_a_record_beside_a_pack_counts_instead_of_the_one_in_it(tmp_path: Path) 
         found = again.find(newer.subject, newer.fingerprint)
         assert found is not None
         assert same(found, newer)
-    assert packed(store) == ["shift.jsonl", "shift.safetensors"]
+    assert packed(store) == ["shift.jsonl", "shift.safetensors.gz"]
     assert equal(store.records(), expected)
-    (file,) = tmp_path.rglob("*.safetensors")
+    (file,) = tmp_path.rglob("*.safetensors.gz")
     starts = {name.split("/")[0] for name in arrays_in(file)}
     assert starts == {one.arrays.sha256[:16] for one in expected}, "what nobody names is gone"
 
@@ -260,7 +291,7 @@ def test_a_damaged_head_costs_the_pack_alone(tmp_path: Path, head: bytes, says: 
 
 def test_damaged_arrays_of_a_pack_are_named_when_they_are_asked_for(tmp_path: Path) -> None:
     packed(stored(tmp_path, shifts(), SHIFT_RECORDS))
-    (file,) = tmp_path.rglob("*.safetensors")
+    (file,) = tmp_path.rglob("*.safetensors.gz")
     file.write_bytes(file.read_bytes()[:-4])
     found = Store(tmp_path, SHIFT_RECORDS).records()
     assert len(found) == len(shifts())
@@ -312,7 +343,9 @@ def test_a_kill_at_any_step_loses_nothing(
     assert equal(list(Store(tmp_path, SHIFT_RECORDS).records()), list(records))
     left = packed(Store(tmp_path, SHIFT_RECORDS))
     arrays = {f"{one.arrays.sha256[:16]}.safetensors" for one in [*shifts(), *records]}
-    assert set(left) - arrays == {"shift.jsonl", "shift.safetensors"}, "but arrays without a record"
+    assert set(left) - arrays == {"shift.jsonl", "shift.safetensors.gz"}, (
+        "but arrays without a record"
+    )
     assert equal(list(Store(tmp_path, SHIFT_RECORDS).records()), list(records))
 
 
@@ -355,7 +388,7 @@ def test_the_command_packs_all_kinds_and_says_so(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["pack", "--results", str(tmp_path)])
     assert done.exit_code == 0, done.output
     assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {
-        "run.jsonl", "shift.jsonl", "shift.safetensors",
+        "run.jsonl", "shift.jsonl", "shift.safetensors.gz",
     }  # fmt: skip
     lines = " ".join(done.output.split())
     assert "run.jsonl for 4 files" in lines

@@ -44,7 +44,7 @@ def test_no_file_that_holds_records_is_passed_over(
 ) -> None:
     folders = {(stored.RESULTS / one.path).parent for one in published}
     packs = {path.parent for path in stored.RESULTS.rglob("*.jsonl")}
-    arrays = {path.parent for path in stored.RESULTS.rglob("*.safetensors")}
+    arrays = {path.parent for path in stored.RESULTS.rglob("*.safetensors*")}
     assert packs | arrays <= folders
 
 
