@@ -26,7 +26,7 @@ FOLDER = Path("results") / "asv"
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
 def history(results: Path, out: Path | None, as_json: bool) -> None:
-    """Show what asv measured across commits: every series, and which commit changed it.
+    """Show what asv measured across commits, and which commit changed it.
 
     Machines are shown one after the other and never compared. What cannot be read is named, and
     the rest is shown.

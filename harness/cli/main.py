@@ -256,11 +256,12 @@ def inspect(file: Path, as_json: bool) -> None:
 )
 @MEMORY
 def convert(source: Path, out: Path, workload: str | None, network: Path | None) -> None:
-    """Convert another library's SOURCE to a posterior OUT, or a posterior to bayesian-torch's.
+    """Convert another library's SOURCE to a posterior OUT, or back.
 
     SOURCE is the state_dict() of a model of bayesian-torch or torch-uncertainty, or of a diagonal
     approximation of laplace-torch, written by torch.save or as .safetensors; nothing in it is
-    executed. laplace-torch's needs --workload and, where it is of the last layer, --network.
+    executed. laplace-torch's needs --workload and, where it is of the last layer, --network. A
+    posterior as SOURCE becomes a state_dict() of bayesian-torch.
     """
     from ..posterior.convert import convert as convert_file
     from ..posterior.convert import read_network

@@ -90,7 +90,9 @@ def report(
     as_json: bool,
     **chosen: str | None,
 ) -> None:
-    """Show stored records: tables; with --out, files and figures; with --site, pages of everything.
+    """Show stored records as tables, figures or a site, measuring nothing.
+
+    --out DIR writes tables and figures as files, and --site DIR pages of everything.
 
     For runs, --format is table, wide, fidelity, size, paper, markdown or csv; for other studies,
     table, markdown or csv. What cannot be read is reported, and the rest is shown.
@@ -344,7 +346,10 @@ def _paper(records: Sequence[RunRecord]) -> Mapping[str, Mapping[str, float]] | 
 @click.argument("b", type=_PATH)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a script to read.")
 def compare(a: Path, b: Path, as_json: bool) -> None:
-    """Compare the results directories A and B, by tests that say what they could have seen."""
+    """Tell whether the results directories A and B differ.
+
+    Each test says how large a difference it could have seen.
+    """
     from ..studies.compare.document import comparison
     from ..studies.compare.measure import compare as compare_records
 
