@@ -13,9 +13,9 @@ from studied import studied
 from sigmabench.harness.data.splits import Splits
 from sigmabench.harness.records.run_record import RunRecord
 from sigmabench.harness.records.shift_record import ShiftRecord
+from sigmabench.harness.report.quality_sheets import paired as paired_sheets
 from sigmabench.harness.report.rendering import markdown
 from sigmabench.harness.report.rows import sections
-from sigmabench.harness.report.sheets import paired as paired_sheets
 from sigmabench.harness.stats.equivalence import equivalence
 from sigmabench.harness.stats.shifted import results
 from sigmabench.harness.studies.run import measure as sweep

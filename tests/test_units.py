@@ -17,9 +17,9 @@ from shift.shift_factory import cell, record
 from sigmabench.harness.core import words as text
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.data.units import ALPHA, LEAST_UNITS, RARE, Units, too_few
+from sigmabench.harness.report.quality_sheets import paired as paired_sheets
 from sigmabench.harness.report.rendering import markdown
 from sigmabench.harness.report.rows import sections
-from sigmabench.harness.report.sheets import paired as paired_sheets
 from sigmabench.harness.stats import equivalence as module
 from sigmabench.harness.stats.blocks import BLOCKS, shares_of
 from sigmabench.harness.stats.equivalence import equivalence

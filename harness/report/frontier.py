@@ -14,7 +14,7 @@ from ..core.sheet import Column, Sheet
 from ..records.verdict import INVALID, QUALITY, SPEED
 from .figures import row_look
 from .rows import RecordRow, Section, format_order
-from .sheets import decimals, heading
+from .score_cells import decimals, heading
 
 _SCORES = ("accuracy", "ece")
 

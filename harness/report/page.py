@@ -50,7 +50,7 @@ def page(
 
     Args:
         records: what to show.
-        reference: published figures by format, as in `sheets.paper`.
+        reference: published figures by format, as in `quality_sheets.paper`.
         link: address of a record's JSON file, relative to the page; None for no link.
     """
     shown = sections(records)

@@ -16,7 +16,7 @@ from ..core.sheet import markdown as markdown_sheet
 from ..records.run_record import RunRecord
 from ..records.verdict import KINDS, as_dict
 from . import adaptive_sheet as adaptive
-from . import sheets, verdicts
+from . import cost_sheets, quality_sheets, sheets, verdicts
 from .rows import Note, RecordRow, Section, sections, variant_lines
 
 _KINDS = {"fail": "✗", "finding": "•", "unavailable": "–"}
@@ -27,12 +27,12 @@ def narrow(records: Iterable[RunRecord]) -> RenderableType:
     return _document(
         records,
         lambda s: [
-            sheets.quality(s),
-            *sheets.paired(s),
-            sheets.speed(s),
+            quality_sheets.quality(s),
+            *quality_sheets.paired(s),
+            cost_sheets.speed(s),
             *adaptive.spent(s),
             *adaptive.differences(s),
-            sheets.size(s),
+            cost_sheets.size(s),
         ],
         judged=True,
     )
@@ -54,14 +54,14 @@ def fidelity(records: Iterable[RunRecord]) -> RenderableType:
 
 def size(records: Iterable[RunRecord]) -> RenderableType:
     """Bytes on disk, itemised, with their ratios to FP32, within 80 columns."""
-    return _document(records, lambda s: [sheets.size(s)])
+    return _document(records, lambda s: [cost_sheets.size(s)])
 
 
 def paper(
     records: Iterable[RunRecord], reference: Mapping[str, Mapping[str, float]], mc: int = 50
 ) -> RenderableType:
-    """Our scores beside published ones (`sheets.paper`), within 80 columns."""
-    return _document(records, lambda s: [sheets.paper(s, reference, mc)])
+    """Our scores beside published ones (`quality_sheets.paper`), within 80 columns."""
+    return _document(records, lambda s: [quality_sheets.paper(s, reference, mc)])
 
 
 def markdown(

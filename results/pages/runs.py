@@ -20,7 +20,7 @@ from sigmabench.harness.quantize.size import Size
 from sigmabench.harness.records.run_record import RUN_RECORDS, Fidelity, RunRecord
 from sigmabench.harness.records.store import Store
 from sigmabench.harness.records.verdict import INVALID, PASS, SPEED
-from sigmabench.harness.report import adaptive_sheet, sheets
+from sigmabench.harness.report import adaptive_sheet, cost_sheets, quality_sheets
 from sigmabench.harness.report.rows import RecordRow, place, sections
 from sigmabench.harness.workload.cell import MEAN
 
@@ -244,10 +244,10 @@ class Runs(Origin):
         """A table of `sigmabench report` as Markdown: `quality`, `speed`, `size`, `paired` or
         `adaptive`."""
         made: dict[str, Callable[[], list[Sheet]]] = {
-            "quality": lambda: [sheets.quality(self.section, words.spread)],
-            "speed": lambda: [sheets.speed(self.section)],
-            "size": lambda: [sheets.size(self.section)],
-            "paired": lambda: sheets.paired(self.section),
+            "quality": lambda: [quality_sheets.quality(self.section, words.spread)],
+            "speed": lambda: [cost_sheets.speed(self.section)],
+            "size": lambda: [cost_sheets.size(self.section)],
+            "paired": lambda: quality_sheets.paired(self.section),
             "adaptive": lambda: adaptive_sheet.spent(self.section),
         }
         return "\n".join(markdown(sheet) for sheet in made[name]())

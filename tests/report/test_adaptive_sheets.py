@@ -13,7 +13,7 @@ from rich.console import Console
 
 from sigmabench.harness.records.run_record import RunRecord
 from sigmabench.harness.report import adaptive_sheet as adaptive
-from sigmabench.harness.report import sheets, table
+from sigmabench.harness.report import cost_sheets, quality_sheets, sheets, table
 from sigmabench.harness.report.figures import figures
 from sigmabench.harness.report.page import page
 from sigmabench.harness.report.rows import largest_mc, sections
@@ -39,9 +39,9 @@ def mixed() -> list[RunRecord]:
 def test_fixed_and_adaptive_t_share_a_format_and_no_letters(mixed):
     (section,) = sections(mixed)
     assert not section.variants
-    quality = {(row[0].strip(), row[1].strip()) for row in sheets.quality(section).rows}
+    quality = {(row[0].strip(), row[1].strip()) for row in quality_sheets.quality(section).rows}
     assert {("50", "INT8"), ("auto 6.2", "INT8")} <= quality
-    speed = {(row[0], row[1], row[2]) for row in sheets.speed(section).rows}
+    speed = {(row[0], row[1], row[2]) for row in cost_sheets.speed(section).rows}
     assert {("50", "32", "INT8"), ("auto", "32", "INT8")} <= speed
 
 
@@ -92,9 +92,9 @@ def test_the_document_has_every_metric_and_fixed_cells_have_none(mixed):
 def test_the_paper_and_the_figures_of_a_whole_t_take_fixed_cells(mixed, reference):
     (section,) = sections(mixed)
     assert not any(row.record.subject.adaptive for row in largest_mc(section.rows))
-    rows = sheets.paper(section, reference).rows
+    rows = quality_sheets.paper(section, reference).rows
     (plain,) = sections(factory.grid(("FP32", "INT8", "INT8_SIGMA4")))
-    assert rows == sheets.paper(plain, reference).rows
+    assert rows == quality_sheets.paper(plain, reference).rows
 
 
 def test_adaptive_cells_alone_have_a_page_and_figures():

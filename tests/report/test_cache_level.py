@@ -10,7 +10,7 @@ import factory
 import pytest
 from hostile import planted
 
-from sigmabench.harness.report import sheets, table
+from sigmabench.harness.report import cost_sheets, sheets, table
 from sigmabench.harness.report.cache_level import level_of
 from sigmabench.harness.report.rows import sections
 
@@ -52,7 +52,7 @@ def test_machines_of_older_and_of_hostile_records_have_no_level():
 
 def test_tables_show_what_is_achieved_and_scripts_the_share_too():
     (section,) = sections([of(L1d="48K", L2="2048K")])
-    for sheet in (sheets.speed(section), sheets.everything(section)):
+    for sheet in (cost_sheets.speed(section), sheets.everything(section)):
         heads = [f"{column.name} {column.unit}" for column in sheet.columns]
         (row,) = sheet.rows
         assert row[heads.index("moved GB/s")] == "3.40"

@@ -16,7 +16,7 @@ from sigmabench.harness.core import words as text
 from sigmabench.harness.records.ablation_record import METRICS, Choice
 from sigmabench.harness.records.profile_record import Step
 from sigmabench.harness.report import adaptive_sheet as adaptive
-from sigmabench.harness.report import sheets
+from sigmabench.harness.report import cost_sheets, quality_sheets, sheets
 from sigmabench.harness.report.rows import sections
 from sigmabench.harness.stats.equivalence import equivalence
 from sigmabench.harness.stats.shifted import results
@@ -65,16 +65,16 @@ def test_notes_on_one_image_and_one_weight():
     records = [changed(one, size=replace(one.body.size, weights=1)) for one in records]
     section = section_of(*records)
     assert section.title.endswith("test split, 1 image")
-    (paired,) = sheets.paired(section)
+    (paired,) = quality_sheets.paired(section)
     assert paired.notes[0].startswith("On the same 1 image; ")
     assert "1 image is 100 points" in paired.notes[0]
-    assert sheets.size(section).notes[0].startswith("1 weight. ")
-    assert sheets.quality(section).notes[0].startswith("One seed of the MC draw, so no ")
+    assert cost_sheets.size(section).notes[0].startswith("1 weight. ")
+    assert quality_sheets.quality(section).notes[0].startswith("One seed of the MC draw, so no ")
 
 
 def test_twins_alone_have_no_draw_to_tell_of():
     section = section_of(factory.record(format="DNN_INT8", mc=1, seeds=1))
-    assert "draw" not in sheets.quality(section).notes[0]
+    assert "draw" not in quality_sheets.quality(section).notes[0]
     (found,) = results(study(("DNN_FP32", "DNN_INT8"), images=20, severities=(1,), ood=()))
     assert "draw" not in shift_sheets.clean(found).notes[0]
 
@@ -85,7 +85,7 @@ def test_no_share_is_kept_of_no_mutual_information(whole):
     fp32 = records[0].body.quality
     scores = {**fp32.scores, "mutual_information": (whole,) * 3}
     records[0] = changed(records[0], quality=replace(fp32, scores=scores))
-    (sheet,) = sheets.paired(section_of(*records))
+    (sheet,) = quality_sheets.paired(section_of(*records))
     assert sheet.rows[-1][-1] == text.MISSING
 
 

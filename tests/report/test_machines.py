@@ -15,7 +15,7 @@ from records_made import changed
 from sigmabench.harness.machine.fingerprint import IN_PART, Fingerprint, Machine
 from sigmabench.harness.records.run_record import RUN_RECORDS, RunRecord
 from sigmabench.harness.records.store import Policy, Store, fingerprint_hash
-from sigmabench.harness.report import page, sheets, table
+from sigmabench.harness.report import cost_sheets, page, table
 from sigmabench.harness.report.rows import sections
 from sigmabench.harness.studies.compare.measure import compare
 
@@ -63,7 +63,7 @@ def test_two_machines_of_one_name_share_neither_table_nor_ratio() -> None:
     assert f"{NAME}, AVX-512 VNNI, AMX, 2 cores (machine " in found[0].machine
     assert f"{NAME}, AVX-512 VNNI, no AMX, 2 cores (machine " in found[1].machine
     for section, ratio in zip(found, ("1.00×", "–"), strict=True):
-        sheet = sheets.speed(section)
+        sheet = cost_sheets.speed(section)
         at = [column.name for column in sheet.columns].index("×")
         assert [row[at] for row in sheet.rows] == [ratio]
     rows = list(csv.DictReader(io.StringIO(table.csv([fp32, int8]))))

@@ -16,7 +16,7 @@ from rich.console import Console
 from sigmabench.harness.core import words as text
 from sigmabench.harness.core.sheet import Column, RichSheet, Sheet
 from sigmabench.harness.metrics.metric import METRICS, shown_metrics
-from sigmabench.harness.report import sheets, table
+from sigmabench.harness.report import cost_sheets, quality_sheets, sheets, table
 from sigmabench.harness.report.rows import sections
 
 
@@ -61,8 +61,12 @@ def test_narrow_fits_80_columns_with_every_cell_whole(records, widest):
     assert "…" not in output
     assert max(map(len, output.splitlines())) <= 80
     (section,) = sections(shown)
-    quality, speed, size = sheets.quality(section), sheets.speed(section), sheets.size(section)
-    for sheet in (quality, *sheets.paired(section), speed, size):
+    quality, speed, size = (
+        quality_sheets.quality(section),
+        cost_sheets.speed(section),
+        cost_sheets.size(section),
+    )
+    for sheet in (quality, *quality_sheets.paired(section), speed, size):
         assert whole(output, sheet), sheet.title
 
 
@@ -79,8 +83,8 @@ def test_fidelity_and_size_and_paper_fit_80_columns(records, reference):
     (section,) = sections(records)
     for renderable, sheet in (
         (table.fidelity(records), sheets.fidelity(section)),
-        (table.size(records), sheets.size(section)),
-        (table.paper(records, reference), sheets.paper(section, reference)),
+        (table.size(records), cost_sheets.size(section)),
+        (table.paper(records, reference), quality_sheets.paper(section, reference)),
     ):
         output = drawn(renderable)
         assert "…" not in output
@@ -113,9 +117,9 @@ def test_a_terminal_that_is_too_narrow_shows_the_left_part_whole(records):
 
 def test_one_row_a_cell_in_speed_and_a_format_and_t_in_quality(records):
     (section,) = sections(records)
-    assert len(sheets.speed(section).rows) == len(records) == 36
-    assert len(sheets.quality(section).rows) == 18
-    assert len(sheets.size(section).rows) == 6
+    assert len(cost_sheets.speed(section).rows) == len(records) == 36
+    assert len(quality_sheets.quality(section).rows) == 18
+    assert len(cost_sheets.size(section).rows) == 6
 
 
 def test_batches_that_score_differently_have_a_row_each(records):
@@ -123,7 +127,7 @@ def test_batches_that_score_differently_have_a_row_each(records):
     scores = {**quality.scores, "accuracy": (90.0, 90.0, 90.0)}
     other = changed(records[0], quality=replace(quality, scores=scores))
     (section,) = sections([other, *records[1:]])
-    sheet = sheets.quality(section)
+    sheet = quality_sheets.quality(section)
     assert len(sheet.rows) == 19
     assert "twice" in " ".join(sheet.notes)
 
@@ -175,7 +179,7 @@ def test_how_to_read_a_table_is_said_once(records):
 def test_units_and_decimals_are_those_of_the_metric(records, metric):
     (section,) = sections(records)
     unit = METRICS.get(metric).unit
-    for sheet in (sheets.quality(section), sheets.everything(section)):
+    for sheet in (quality_sheets.quality(section), sheets.everything(section)):
         at = [column.name for column in sheet.columns].index(METRICS.get(metric).called)
         assert sheet.columns[at].unit == unit
         decimals = sheet.rows[0][at].partition(".")[2].partition("(")[0].partition(" ")[0]
@@ -221,7 +225,7 @@ def test_what_is_said_of_many_layers_is_one_line():
 
 def test_invalid_cells_are_marked(records):
     (section,) = sections(records)
-    marks = [row[-1] for row in sheets.speed(section).rows]
+    marks = [row[-1] for row in cost_sheets.speed(section).rows]
     assert marks.count("✗") == 2
     assert marks.count("✓") == 34
 
@@ -277,13 +281,13 @@ def test_missing_values_are_dashes():
 
 def test_percentiles_without_samples_are_dashes(records):
     (section,) = sections(records)
-    columns = [c.name for c in sheets.speed(section).columns]
-    assert {row[columns.index("p99")] for row in sheets.speed(section).rows} == {"–"}
+    columns = [c.name for c in cost_sheets.speed(section).columns]
+    assert {row[columns.index("p99")] for row in cost_sheets.speed(section).rows} == {"–"}
 
 
 def test_paper_differences_are_ours_minus_theirs(records, reference):
     (section,) = sections(records)
-    sheet = sheets.paper(section, reference)
+    sheet = quality_sheets.paper(section, reference)
     assert list(sheet.headings.values()) == ["accuracy %", "ECE %", "NLL nats", "Brier"]
     ours = next(
         r for r in records if r.subject.format == "INT8" and r.subject.mc == 50
@@ -298,7 +302,7 @@ def test_paper_differences_are_ours_minus_theirs(records, reference):
 
 def test_size_ratio_of_weights_is_measured_and_matches_the_closed_form(records):
     (section,) = sections(records)
-    rows = {row[0]: row for row in sheets.size(section, exact=True).rows}
+    rows = {row[0]: row for row in cost_sheets.size(section, exact=True).rows}
     for name in ("INT8_SIGMA4", "INT8_SIGMA2", "INT8_SIGMA1"):
         assert rows[name][7] == rows[name][8]
     assert rows["INT8_SIGMA4"][2] == f"{factory.WEIGHTS * 12 // 8:,}"
@@ -357,7 +361,7 @@ def test_no_records_say_so():
 def test_differences_name_what_they_are_to_and_what_is_kept():
     records = factory.grid(("DNN_FP32", "FP32", "INT8"), mcs=(50,), batches=(1,))
     (section,) = sections(records)
-    (sheet,) = sheets.paired(section)
+    (sheet,) = quality_sheets.paired(section)
     rows = {row[1]: row for row in sheet.rows}
     assert list(rows) == ["FP32", "INT8"], "DNN_FP32 is compared with nothing"
     assert rows["INT8"][2:5] == ("FP32", "−0.12 ± 0.30", "+0.0021 ± 0.3000")
@@ -374,7 +378,7 @@ def test_differences_name_what_they_are_to_and_what_is_kept():
 def test_older_records_have_no_differences():
     records = [changed(r, paired=None) for r in factory.grid(("FP32", "INT8"))]
     (section,) = sections(records)
-    assert sheets.paired(section) == []
+    assert quality_sheets.paired(section) == []
     assert "image by image" not in drawn(table.narrow(records))
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from sigmabench.harness.core.figure import Points
 from sigmabench.harness.records import verdict
-from sigmabench.harness.report import sheets, table, verdicts
+from sigmabench.harness.report import cost_sheets, quality_sheets, sheets, table, verdicts
 from sigmabench.harness.report.figures import FIGURES, against_mc, latency, reliability
 from sigmabench.harness.report.rows import sections
 
@@ -36,8 +36,8 @@ def failing(**audits):
 def test_each_table_marks_its_own_numbers(audits, marks):
     section = failing(**audits)
     quality, speed, fidelity = marks.split()
-    assert [row[-1] for row in sheets.quality(section).rows] == ["✓", quality]
-    assert [row[-1] for row in sheets.speed(section).rows] == ["✓", speed]
+    assert [row[-1] for row in quality_sheets.quality(section).rows] == ["✓", quality]
+    assert [row[-1] for row in cost_sheets.speed(section).rows] == ["✓", speed]
     assert f"INT8 {fidelity}" in sheets.fidelity(section).headings.values()
     assert [row[-1] for row in sheets.everything(section).rows] == ["✓ ✓ ✓", marks]
 
@@ -52,7 +52,7 @@ def test_a_quality_row_of_several_batches_is_the_worst_of_them():
     batches = [factory.record(**INT8, batch=batch) for batch in (1, 32)]
     batches[1] = factory.with_verdict(batches[1], **PATH)
     (section,) = sections(batches)
-    assert {row[-1] for row in sheets.quality(section).rows} == {"✗"}
+    assert {row[-1] for row in quality_sheets.quality(section).rows} == {"✗"}
 
 
 def test_scripts_get_all_three():

@@ -10,7 +10,7 @@ from ...core import words as text
 from ...core.document import Document, with_notes
 from ...core.sheet import Column, Sheet
 from ...records.ablation_record import BASE, CLEAN, METRICS, Difference
-from ...report.sheets import decimals, heading
+from ...report.score_cells import decimals, heading
 from .analyse import Ablation, AblationFindings, AblationRow
 
 _DEFAULT = "default"

@@ -11,7 +11,7 @@ from ...core import words as text
 from ...core.labels import label
 from ...core.sheet import Column, RichSheet, Sheet, prose
 from ...report.rows import SHOWN, format_order, passes, place, variant_lines
-from ...report.sheets import decimals, heading
+from ...report.score_cells import decimals, heading
 from ...workload.cell import Cell
 from .result import HERE, Comparison, Latency, Score
 

@@ -8,7 +8,7 @@ from ...core import words as text
 from ...core.sheet import Column, Sheet
 from ...records.verdict import INVALID, SPEED
 from ...report.rows import RecordRow, deterministic
-from ...report.sheets import decimals, heading
+from ...report.score_cells import decimals, heading
 from ...report.verdicts import mark, overall
 from .analyse import FormatRows, RunFindings
 

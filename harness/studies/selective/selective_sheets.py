@@ -8,7 +8,7 @@ from ...core import words as text
 from ...core.formats import FORMATS
 from ...core.sheet import Column, Sheet
 from ...data.units import LEAST_UNITS
-from ...report.sheets import Writer
+from ...report.score_cells import Writer
 from .agreement import LESS, MORE, SEEDS, UNDECIDED, Agreement, FormatAgreement
 from .analyse import DETECTORS, SelectiveFindings, Told
 from .referral import Referral

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from ...core import words as text
 from ...core.sheet import Column, Sheet
 from ...metrics.metric import shown_metrics
+from ...report.quality_sheets import PAPER_COLUMNS, PAPER_NOTE
 from ...report.rows import deterministic
-from ...report.sheets import PAPER_COLUMNS, PAPER_NOTE, Writer, decimals, heading, seeds_note
+from ...report.score_cells import Writer, decimals, heading, seeds_note
 from ...stats.shifted import Results
 from . import numbers
 

@@ -9,7 +9,7 @@ from ...core.formats import FORMATS
 from ...core.sheet import Column, Sheet
 from ...data.units import too_few
 from ...metrics.metric import METRICS, judged_metrics
-from ...report.sheets import decimals
+from ...report.score_cells import decimals
 from ...stats.equivalence import EQUIVALENT, NOT_JUDGED, WORSE, Outcome
 from ...stats.pairs import NEAR
 
