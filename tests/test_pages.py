@@ -192,7 +192,7 @@ def test_the_table_is_of_one_machine_where_one_has_all(
 ) -> None:
     head = modules.headline
     store = Store(tmp_path, RUN_RECORDS)
-    for module in (head, import_module("results.pages.races")):
+    for module in (head, modules.methods, import_module("results.pages.races")):
         monkeypatch.setattr(module, "RESULTS", tmp_path)
     for name in head.WORKLOADS:
         for one in made("a", 1, workload=name):
