@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ..core.errors import UserError
@@ -107,7 +108,8 @@ class OfMembers:
 
     def load(self, prepared: Prepared, format: str, threads: int) -> LoadedMethod:
         """See `Method`."""
-        parts = [self._part(prepared, path) for path in self.files(prepared.plan.workload)]
+        files = self.files(prepared.plan.workload)
+        parts = [network_without_draws(prepared, path) for path in files]
         made = [loaded(part, format, threads, draws=False) for part in parts or [prepared.twin]]
         return LoadedMethod(
             InTurns([one.passes for one in made]),
@@ -117,17 +119,23 @@ class OfMembers:
             made[0].batch,
         )
 
-    def _part(self, prepared: Prepared, path: Path) -> NetworkPart:
-        from ..workload.prepare import network_part
 
-        plan = prepared.plan
-        network, _ = plan.workload.load_posterior(path, data=plan.data)
-        if any(bool((std != 0).any()) for std in network.std().values()):
-            raise UserError(
-                f"{path} is a posterior, and members of an ensemble draw no weights; name networks "
-                "of a recipe with `deterministic`."
-            )
-        return network_part(plan, prepared.splits, network, network.content_hash())
+def network_without_draws(prepared: Prepared, path: Path) -> NetworkPart:
+    """A network that was trained without a posterior, ready for any format.
+
+    Raises:
+        UserError: the file is missing, damaged, for another network, or a posterior's.
+    """
+    from ..workload.prepare import network_part
+
+    plan = prepared.plan
+    network, _ = plan.workload.load_posterior(path, data=plan.data)
+    if any(bool((std != 0).any()) for std in network.std().values()):
+        raise UserError(
+            f"{path} is a posterior, and members of an ensemble draw no weights; name networks "
+            "of a recipe with `deterministic`."
+        )
+    return network_part(plan, prepared.splits, network, network.content_hash())
 
 
 DETERMINISTIC = OfMembers(
@@ -152,3 +160,9 @@ EQUAL_2, EQUAL_3, EQUAL_5 = (
     )
     for count in (2, 3, 5)
 )
+
+
+@lru_cache(maxsize=2)
+def deterministic_part(prepared: Prepared) -> NetworkPart:
+    """The network of `DETERMINISTIC`, where a file of it ships."""
+    return network_without_draws(prepared, DETERMINISTIC.files(prepared.plan.workload)[0])

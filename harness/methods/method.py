@@ -38,6 +38,7 @@ class LoadedMethod:
         artefacts: SHA-256 of each network as it is computed.
         file_bytes: of all of them.
         batch: images that it is given at a time.
+        chosen: what was chosen for it on validation images, in words; empty for nothing.
     """
 
     passes: Passes | Summarizer
@@ -45,6 +46,7 @@ class LoadedMethod:
     artefacts: tuple[str, ...]
     file_bytes: int
     batch: int
+    chosen: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +101,8 @@ METHODS: Registry[Method] = Registry(
         "mean": "sigmabench.harness.methods.single:MEAN",
         "deterministic": "sigmabench.harness.methods.ensemble:DETERMINISTIC",
         "analytic": "sigmabench.harness.methods.propagated:ANALYTIC",
+        "laplace": "sigmabench.harness.methods.laplace:LAPLACE",
+        "laplace-full": "sigmabench.harness.methods.laplace:LAPLACE_FULL",
         "augment": "sigmabench.harness.methods.views:AUGMENT",
         "ensemble": "sigmabench.harness.methods.ensemble:ENSEMBLE",
         "ensemble-equal-2": "sigmabench.harness.methods.ensemble:EQUAL_2",

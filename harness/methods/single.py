@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from ..workload.prepare import NetworkPart, Prepared
 
 #: What a network without draws is called by the room of formats.
-_WITHOUT_DRAWS = {"FP32": "DNN_FP32", "INT8": "DNN_INT8"}
+WITHOUT_DRAWS = {"FP32": "DNN_FP32", "INT8": "DNN_INT8"}
 
 
 def draws_nothing(format: str) -> str | None:
     """Why there is no network without draws in a format; None where there is."""
-    if format in _WITHOUT_DRAWS:
+    if format in WITHOUT_DRAWS:
         return None
     return "it draws no weights, so there is no σ to put into fewer bits"
 
@@ -39,7 +39,7 @@ def loaded(part: NetworkPart, format: str, threads: int, *, draws: bool) -> Load
     from ..quantize.artefact import artefact_hash, size
     from ..quantize.ptq import quantize
 
-    chosen = FORMATS.get(format if draws else _WITHOUT_DRAWS[format])
+    chosen = FORMATS.get(format if draws else WITHOUT_DRAWS[format])
     ranges = part.calibration if chosen.quantized else None
     made = quantize(part.model, chosen.name, ranges, part.plan.options, part.source)
     backend = part.plan.backend_of(chosen)

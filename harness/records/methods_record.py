@@ -114,6 +114,7 @@ class MethodBody:
         timed: queries of each T that was timed, ascending; of what takes long, of fewer passes.
         references: what took turns with them.
         race: name of the one measurement in turns, the same for all methods of it.
+        chosen: what was chosen for the method on validation images, in words; empty for nothing.
     """
 
     backend: str
@@ -131,6 +132,7 @@ class MethodBody:
     timed: tuple[Contender, ...] = ()
     references: tuple[Reference, ...] = ()
     race: str = ""
+    chosen: str = ""
 
 
 class MethodRecord(Record[MethodSubject, MethodBody]):

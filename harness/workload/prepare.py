@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ..core.formats import FORMATS, Format
+from ..core.waiting import Report
 from ..quantize.artefact import Artefact
 from ..quantize.calibrate import Calibration, calibrate
 from ..quantize.fold import FloatModel, fold
@@ -107,6 +108,7 @@ class Prepared:
         bayesian: the posterior.
         twin: the deterministic twin.
         findings: see `Networks`.
+        report: told of what takes long when a network is made ready.
     """
 
     plan: Plan
@@ -114,6 +116,7 @@ class Prepared:
     bayesian: NetworkPart
     twin: NetworkPart
     findings: tuple[str, ...] = ()
+    report: Report = field(default=lambda *_: None)
 
     @property
     def model(self) -> FloatModel:

@@ -56,7 +56,8 @@ def measurer(
 ) -> MethodsMeasurer:
     """Load the networks and the images, and say how long it takes."""
     surroundings.report("Loading data", 0, 1)
-    made = MethodsMeasurer(plan, prepare(plan.base), surroundings.report, surroundings.earlier)
+    prepared = replace(prepare(plan.base), report=surroundings.report)
+    made = MethodsMeasurer(plan, prepared, surroundings.report, surroundings.earlier)
     made.announce(tasks)
     return made
 
@@ -255,6 +256,7 @@ class MethodsMeasurer:
             vector=vector,
             without_vector=without,
             skipped=images.skipped,
+            chosen=loaded.chosen,
         )
         arrays = _arrays([each[-1] for each in plain], [each[-1] for each in warm], labels)
         if images.sources is not None:

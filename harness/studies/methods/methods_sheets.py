@@ -41,6 +41,10 @@ def scores_sheet(title: str, records: Sequence[MethodRecord]) -> Sheet:
     )
     if any(one.body.crossed for one in records):
         note += " No images are held out: τ of each half of the test images is of the other half."
+    chosen = {one.subject.method: one.body.chosen for one in records if one.body.chosen}
+    if chosen:
+        each = "; ".join(f"{method}: {what}" for method, what in chosen.items())
+        note += f" Chosen on validation images: {each}."
     heads = [
         Column(METRICS.get(name).called, METRICS.get(name).unit or "with τ") for name in _SHOWN
     ]
