@@ -20,9 +20,9 @@ from sigmabench.harness.measure.operations import finding
 from sigmabench.harness.posterior import moped, save
 from sigmabench.harness.quantize.artefact import save as save_artefact
 from sigmabench.harness.quantize.fold import fold
+from sigmabench.harness.race.profiled import load_program
 from sigmabench.harness.records.run_record import RunRecord
 from sigmabench.harness.report import table
-from sigmabench.harness.studies.profile.measure import load_program
 from sigmabench.harness.studies.run import measure as sweep
 from sigmabench.harness.training.progress import Run
 from sigmabench.harness.workload.plan import Plan

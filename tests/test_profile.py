@@ -20,6 +20,8 @@ from sigmabench.harness.backends.base import BACKENDS
 from sigmabench.harness.cli.main import main
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.machine.describe import fingerprint
+from sigmabench.harness.race.profiled import load_target, operations, profile
+from sigmabench.harness.race.target import TargetPlan
 from sigmabench.harness.records.envelope import Provenance, file_names
 from sigmabench.harness.records.profile_record import (
     KINDS_OF_TIME,
@@ -32,8 +34,7 @@ from sigmabench.harness.records.profile_record import (
 from sigmabench.harness.records.store import Policy, Store
 from sigmabench.harness.report.rendering import terminal
 from sigmabench.harness.studies.profile import document as report
-from sigmabench.harness.studies.profile.measure import load_target, operations, profile
-from sigmabench.harness.studies.profile.plan import ProfilePlan, plan, tasks
+from sigmabench.harness.studies.profile.plan import plan, tasks
 from sigmabench.harness.workload.workload import WORKLOADS
 
 #: Multiplications and additions of LeNet-5 on one 28×28 image, counted by hand.
@@ -46,13 +47,13 @@ LENET5_OPERATIONS = {
 }
 
 
-def planned(target: str = "lenet5", **choices: object) -> ProfilePlan:
+def planned(target: str = "lenet5", **choices: object) -> TargetPlan:
     asked = {"format": "INT8", "batch": 1, "mc": 50, "threads": 1, "seconds": 2.0, "seed": 0}
     asked |= {"data": None, "posterior": None}
     return plan(target, scoring=True, **{**asked, **choices})[0]
 
 
-def subject(made: ProfilePlan) -> ProfileSubject:
+def subject(made: TargetPlan) -> ProfileSubject:
     ((one,),) = (task.subjects for task in tasks(made, True))
     return one
 
@@ -338,7 +339,7 @@ class FakeProgram:
 def test_medians_are_taken_step_by_step(monkeypatch):
     fake = FakeProgram()
     monkeypatch.setattr(
-        "sigmabench.harness.studies.profile.measure.load_program", lambda artefact, threads: fake
+        "sigmabench.harness.race.profiled.load_program", lambda artefact, threads: fake
     )
     asked = planned(mc=4, seconds=0.1)
     query = replace(subject(asked), threads=2)

@@ -48,6 +48,7 @@ struct ConvSpec {
     std::int64_t weights() const {
         return out_channels * (in_channels / groups) * kernel[0] * kernel[1];
     }
+    std::int64_t pixels() const { return batch * out_height * out_width; }  // of the output
 };
 
 enum class WeightPath { direct, gather, reorder };
@@ -83,6 +84,8 @@ class ConvKernel {
     virtual std::unique_ptr<ConvKernel> again(const ConvSpec& spec,
                                               const Geometry& geometry) const = 0;
     virtual std::size_t scratchpad_bytes() const = 0;
+    // Of a run, those on padding included: what the kernel executes.
+    virtual std::int64_t multiply_adds() const = 0;
     virtual std::unique_ptr<BoundConv> bind(void* src, void* scratchpad) const = 0;
 };
 

@@ -3,19 +3,12 @@
 // multiplies two by two tiles, folds the destination's scale into the others and stores four
 // registers at a time. Its weights lie in the order of the noise stream, so that sampling is linear
 // in both.
+#include "amx.hpp"
 #include "conv.hpp"
-
-#if defined(__x86_64__) && defined(__has_include)
-#if __has_include(<amxint8intrin.h>)
-#define SIGMABENCH_HAS_AMX 1
-#endif
-#endif
 
 #ifdef SIGMABENCH_HAS_AMX
 
 #include <immintrin.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -27,28 +20,9 @@
 namespace sigmabench {
 namespace {
 
-constexpr std::int64_t kTile = 16;    // rows of a tile; its columns of 32-bit numbers
-constexpr std::int64_t kDepth = 64;   // bytes of a tile's row
+constexpr std::int64_t kTile = kTileRows, kDepth = kTileBytes;
 constexpr std::int64_t kPanel = 32;   // pixels, and outputs, that four tiles of sums hold
 constexpr std::size_t kNear = 24576;  // bytes of source that stay near while the outputs go by
-
-// The kernel has to let a process use tiles.
-bool allowed() {
-#ifdef ARCH_REQ_XCOMP_PERM
-    constexpr long request = ARCH_REQ_XCOMP_PERM;
-#else
-    constexpr long request = 0x1023;
-#endif
-    constexpr long tile_data = 18;
-    static const bool granted = syscall(SYS_arch_prctl, request, tile_data) == 0;
-    return granted;
-}
-
-struct alignas(64) TileConfig {
-    std::uint8_t palette = 1, start = 0, reserved[14] = {};
-    std::uint16_t columns[16] = {};
-    std::uint8_t rows[16] = {};
-};
 
 struct Constants {  // of y = sum * scale + bias + residual * residual_scale, in units of dst
     const float *scale, *bias;
@@ -131,11 +105,7 @@ SIGMABENCH_AMX_INLINE void multiply(const Shape& s, const std::uint8_t* src,
 template <bool is_signed, bool relu, bool has_residual>
 SIGMABENCH_AMX void convolve(const Shape& s, const Constants& c, const std::uint8_t* src,
                              const std::int8_t* weights, std::uint8_t* dst) {
-    TileConfig config;
-    for (int tile = 0; tile < 8; ++tile) {
-        config.rows[tile] = kTile;
-        config.columns[tile] = kDepth;
-    }
+    const TileConfig config;
     _tile_loadconfig(&config);
     alignas(64) std::int32_t sums[kPanel * kPanel];
     const std::int64_t near = std::max<std::int64_t>(
@@ -227,6 +197,9 @@ class AmxConv final : public ConvKernel {
     }
     std::string implementation() const override { return "sigmabench:avx512_core_amx"; }
     std::size_t scratchpad_bytes() const override { return 0; }
+    std::int64_t multiply_adds() const override {
+        return (shape_.pixels + kPanel - 1) / kPanel * kPanel * shape_.inputs * shape_.outputs;
+    }
     std::unique_ptr<ConvKernel> again(const ConvSpec& spec, const Geometry& g) const override {
         return make_amx_conv(spec, g);
     }
@@ -253,7 +226,7 @@ std::unique_ptr<ConvKernel> make_amx_conv(const ConvSpec& spec, const Geometry& 
                       spec.out_height * spec.out_width >= kPanel;  // whatever the batch
     const bool integers = spec.dst == Type::u8 || spec.dst == Type::s8;
     if (!product || !fits || !integers) return nullptr;
-    if (onednn_isa().find("amx") == std::string::npos || !allowed()) return nullptr;
+    if (onednn_isa().find("amx") == std::string::npos || !tiles_allowed()) return nullptr;
     return std::make_unique<AmxConv>(spec, geometry);
 }
 

@@ -210,6 +210,9 @@ class OneDnnConv final : public ConvKernel {
     WeightLayout layout() const override { return make_layout(spec_, geometry_, plain_, weights_); }
     std::string implementation() const override { return implementation_; }
     std::size_t scratchpad_bytes() const override { return scratchpad_.get_size(); }
+    std::int64_t multiply_adds() const override {
+        return spec_.pixels() * static_cast<std::int64_t>(padded_elements(weights_));
+    }
     const memory::desc& weights() const { return weights_; }
     std::unique_ptr<ConvKernel> again(const ConvSpec& spec, const Geometry& g) const override {
         return make_like(spec, g, this);

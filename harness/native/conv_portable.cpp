@@ -129,6 +129,7 @@ class PortableConv final : public ConvKernel {
         return make_portable_conv(spec, g);
     }
     std::size_t scratchpad_bytes() const override { return 0; }
+    std::int64_t multiply_adds() const override { return spec_.pixels() * spec_.weights(); }
     std::unique_ptr<BoundConv> bind(void* src, void*) const override {
         return std::make_unique<PortableBound>(spec_, static_cast<const std::uint8_t*>(src));
     }

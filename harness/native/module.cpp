@@ -6,11 +6,11 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
-#include <cstring>
-#include <mutex>
 
+#include "buffers.hpp"
 #include "builder.hpp"
 #include "normal.hpp"
+#include "peaks.hpp"
 
 namespace sigmabench {
 namespace {
@@ -159,28 +159,46 @@ void draw(Program& program, std::uint64_t seed, std::int64_t first, std::int64_t
     program.draw(seed, begin, count);
 }
 
-// A plain copy by the runtime's own threads, to hold its bandwidth against.
-class Copy {
- public:
-    Copy(std::size_t bytes, int threads)
-        : from_(bytes), to_(bytes), workers_(std::clamp(threads, 1, kMostThreads)) {}
-    void run() {
-        const nb::gil_scoped_release release;
-        const std::lock_guard<std::mutex> lock(mutex_);  // the workers take one call at a time
-        const auto parts = static_cast<std::size_t>(workers_.threads());
-        workers_.run(workers_.threads(), [&](std::int64_t part, int) {
-            const auto k = static_cast<std::size_t>(part);
-            const std::size_t begin = from_.size() * k / parts;
-            const std::size_t end = from_.size() * (k + 1) / parts;
-            std::memcpy(to_.data() + begin, from_.data() + begin, end - begin);
-        });
-    }
+void copy(Buffers& buffers, std::int64_t times) {
+    if (times < 1) throw nb::value_error("there must be at least one copy");
+    const nb::gil_scoped_release release;
+    buffers.copy(times);
+}
 
- private:
-    AlignedBuffer<std::uint8_t> from_, to_;
-    std::mutex mutex_;
-    Workers workers_;
-};
+std::uint64_t read(Buffers& buffers, std::int64_t times) {
+    if (times < 1) throw nb::value_error("there must be at least one reading");
+    const nb::gil_scoped_release release;
+    return buffers.read(times);
+}
+
+const Loop& loop_named(const std::string& name) {
+    for (const Loop& loop : loops()) {
+        if (name != loop.name()) continue;
+        if (!loop.supported()) throw nb::value_error(("this CPU cannot run " + name).c_str());
+        return loop;
+    }
+    throw nb::value_error(("there is no loop named " + name).c_str());
+}
+
+nb::dict run_loop(const std::string& name, int threads, std::int64_t steps) {
+    const Loop& loop = loop_named(name);
+    check_threads(threads);
+    if (steps < 1 || steps > kMostSteps) {
+        throw nb::value_error(("steps must be from 1 to " + std::to_string(kMostSteps)).c_str());
+    }
+    const LoopRun found = released([&] { return run(loop, threads, steps); });
+    nb::dict told;
+    told["seconds"] = found.seconds;
+    told["multiply_adds"] = found.multiply_adds;
+    told["hertz"] = found.hertz;
+    return told;
+}
+
+// The activation that a step makes; the last step makes the input.
+const std::string& step_name(const Network& network, std::size_t step) {
+    const bool input = step == network.nodes.size();
+    return network.at(input ? network.input : node_output(network.nodes[step])).name;
+}
 
 nb::dict profile(Program& program, const AnyArray& x, std::uint64_t seed, std::int64_t first,
                  std::int64_t count) {
@@ -196,8 +214,7 @@ nb::dict profile(Program& program, const AnyArray& x, std::uint64_t seed, std::i
     nb::list steps;
     for (std::size_t k = 0; k < report.steps.size(); ++k) {
         nb::dict step;
-        const bool input = k + 1 == report.steps.size();
-        step["name"] = network.at(input ? network.input : node_output(network.nodes[k])).name;
+        step["name"] = step_name(network, k);
         step["sampling_ns"] = report.steps[k].sampling;
         step["compute_ns"] = report.steps[k].compute;
         step["rest_ns"] = report.steps[k].rest;
@@ -233,14 +250,29 @@ nb::dict memory(Program& program) {
     return numbers;
 }
 
-nb::dict traffic(Program& program, std::int64_t batch) {
-    const TrafficReport report = released([&] { return program.traffic(batch); });
+nb::dict bytes_of(const TrafficReport& report) {
     nb::dict numbers;
     numbers["mean"] = report.mean;
     numbers["std"] = report.sigma;
     numbers["sampled"] = report.sampled;
     numbers["activations"] = report.activations;
     return numbers;
+}
+
+nb::dict traffic(Program& program, std::int64_t batch) {
+    return bytes_of(released([&] { return program.traffic(batch); }));
+}
+
+nb::list counts(Program& program) {
+    const auto found = released([&] { return program.counts(); });
+    nb::list steps;
+    for (std::size_t k = 0; k < found.size(); ++k) {
+        nb::dict step = bytes_of(found[k].traffic);
+        step["name"] = step_name(program.network(), k);
+        step["multiply_adds"] = found[k].multiply_adds;
+        steps.append(step);
+    }
+    return steps;
 }
 
 NormalPath normal_path_named(const std::string& name) {
@@ -322,9 +354,36 @@ NB_MODULE(_native, m) {
              nb::arg("count"), nb::arg("threads") = 1)
         .def_prop_ro("path",
                      [](const NormalTensors& t) { return std::string(path_name(t.path())); });
-    nb::class_<Copy>(m, "Copy")
-        .def(nb::init<std::size_t, int>(), nb::arg("bytes"), nb::arg("threads"))
-        .def("run", &Copy::run);
+    nb::class_<Buffers>(m, "Buffers")
+        .def(nb::new_([](std::size_t bytes, int threads) {
+                 check_threads(threads);
+                 return std::make_unique<Buffers>(bytes, threads);
+             }),
+             nb::arg("bytes"), nb::arg("threads"))
+        .def("copy", &copy, nb::arg("times") = 1)
+        .def("read", &read, nb::arg("times") = 1,
+             "The sum of all words of 64 bits that were read, modulo 2^64; each byte is 1.");
+    m.def(
+        "loops",
+        [] {
+            nb::list found;
+            for (const Loop& loop : loops()) {
+                if (!loop.supported()) continue;
+                nb::dict told;
+                told["name"] = loop.name();
+                told["numbers"] = loop.numbers;
+                told["isa"] = loop.isa;
+                told["multiply_adds"] = loop.multiply_adds;
+                found.append(told);
+            }
+            return found;
+        },
+        "Loops of multiply-adds in registers that this CPU can run, narrow sets first: their "
+        "names, "
+        "numbers, instruction sets and multiply-adds of a step.");
+    m.def("run_loop", &run_loop, nb::arg("name"), nb::arg("threads"), nb::arg("steps"),
+          "Seconds from the first thread's start to the last one's end, multiply-adds as the sums "
+          "count them, and the clock by dependent additions right after.");
     nb::class_<Builder>(m, "Builder")
         .def(nb::init<const std::string&, std::int64_t>(), nb::arg("number") = "int8",
              nb::arg("first_layer") = 0)
@@ -364,6 +423,9 @@ NB_MODULE(_native, m) {
         .def("accumulators", &accumulators, nb::arg("layer"), nb::arg("x_q"), nb::arg("w_q"))
         .def("describe", &describe, nb::arg("batch") = 0)
         .def("traffic", &traffic, nb::arg("batch"))
+        .def("counts", &counts,
+             "Of each step, the input last, in the latest call of logits, or on one image if there "
+             "was none: bytes moved, and multiply-adds executed, those on padding included.")
         .def("profile", &profile, nb::arg("x"), nb::arg("seed"), nb::arg("first"), nb::arg("count"))
         .def("team", &team, nb::arg("x"), nb::arg("count"),
              "Threads that work on a pass together where so many passes of this batch are asked "

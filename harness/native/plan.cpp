@@ -264,6 +264,16 @@ std::size_t Plan::plan_input(const Network& network, Engine engine) {
            type_bytes(network.at(network.input).type());
 }
 
+std::int64_t Plan::multiply_adds(std::size_t step) const {
+    const auto* conv = std::get_if<ConvStep>(&steps_[step]);
+    std::int64_t count = 0;
+    if (conv == nullptr) return count;
+    for (const ConvPiece& piece : conv->pieces) {
+        if (piece.kernel != nullptr) count += piece.kernel->multiply_adds();
+    }
+    return step < prefix_.steps ? count * prefix_.rounds : count;
+}
+
 // Each thread's rows of a batch of maps: whole images, or rows of the one image; in the prefix all
 // of its own images.
 std::vector<Rows> Plan::rows(std::int64_t height, bool in_prefix) const {
@@ -286,7 +296,7 @@ Plan::Plan(const Network& network, Packers& packers, Engine engine, std::int64_t
     }
     const auto input = static_cast<std::size_t>(network.input);
     // float32 read, numbers written.
-    activation_bytes_ = sizes[input] / type_bytes(network.at(network.input).type()) * 4;
+    input_.bytes = sizes[input] / type_bytes(network.at(network.input).type()) * 4;
     plan_prefix(network, sizes);
     sizes[input] = plan_input(network, engine);
     const bool prefixed = prefix_.steps > 0;
@@ -295,7 +305,7 @@ Plan::Plan(const Network& network, Packers& packers, Engine engine, std::int64_t
                             static_cast<std::size_t>(batch_)
                       : bytes;
     };
-    activation_bytes_ += whole(sizes[input], prefixed);
+    input_.bytes += whole(sizes[input], prefixed);
     for (std::size_t k = 0; k + 1 < prefix_.steps; ++k) {
         std::size_t& size = sizes[static_cast<std::size_t>(node_output(network.nodes[k]))];
         size = size / static_cast<std::size_t>(batch_) * static_cast<std::size_t>(images(true));
@@ -308,9 +318,9 @@ Plan::Plan(const Network& network, Packers& packers, Engine engine, std::int64_t
         const Node& node = network.nodes[k];
         const auto out = static_cast<std::size_t>(node_output(node));
         const bool inside = k < prefix_.steps, last = k + 1 == prefix_.steps;
-        activation_bytes_ += whole(sizes[out], inside && !last);
+        std::size_t& moved = activation_bytes_.emplace_back(whole(sizes[out], inside && !last));
         for (const int read : node_reads(node)) {
-            activation_bytes_ += whole(sizes[static_cast<std::size_t>(read)], inside);
+            moved += whole(sizes[static_cast<std::size_t>(read)], inside);
         }
         if (const auto* conv = std::get_if<ConvNode>(&node)) {
             const auto in = static_cast<std::size_t>(conv->input);
@@ -319,7 +329,7 @@ Plan::Plan(const Network& network, Packers& packers, Engine engine, std::int64_t
             const bool residual = conv->residual >= 0;
             const auto from = static_cast<std::size_t>(std::max(conv->residual, 0));
             const bool copies = residual && !placement.in_place[k];
-            if (copies) activation_bytes_ += 2 * whole(sizes[from], inside);
+            if (copies) moved += 2 * whole(sizes[from], inside);
             for (std::size_t part = 0; part < this->parts(); ++part) {
                 ConvPiece& piece = step.pieces[part];
                 const std::size_t mine = own(inside, part);

@@ -87,6 +87,7 @@ struct InputPiece {
 struct InputStep {
     Folding folding;  // columns == 0: none
     std::vector<InputPiece> pieces;
+    std::size_t bytes = 0;  // float32 read and numbers written, of a pass
 };
 
 // The first layers have large maps and few weights: their weights are drawn together, then a few
@@ -138,8 +139,10 @@ class Plan {
         return arena_bytes_ + sides * weight_bytes_ +
                parts() * (scratch_bytes_ + scratchpad_bytes_ + 4 * row_words_);
     }
-    // Activations written and read in a pass, float32 input, logits and copies included.
-    std::size_t activation_bytes() const { return activation_bytes_; }
+    // Activations that a step writes and reads in a pass, logits and copies included.
+    std::size_t activation_bytes(std::size_t step) const { return activation_bytes_[step]; }
+    // Of a step in a pass, those on padding included.
+    std::int64_t multiply_adds(std::size_t step) const;
 
  private:
     std::size_t activation_size(const Network& network, int activation) const;
@@ -161,7 +164,8 @@ class Plan {
     InputStep input_;
     std::vector<Step> steps_;
     std::size_t arena_bytes_ = 0, live_bytes_ = 0, weight_bytes_ = 0, scratch_bytes_ = 0,
-                scratchpad_bytes_ = 0, row_words_ = 0, bias_channels_ = 0, activation_bytes_ = 0;
+                scratchpad_bytes_ = 0, row_words_ = 0, bias_channels_ = 0;
+    std::vector<std::size_t> activation_bytes_;  // by step
 };
 
 std::unique_ptr<ConvKernel> make_conv(const ConvSpec& spec, const Geometry& geometry,

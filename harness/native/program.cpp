@@ -517,17 +517,37 @@ TrafficReport Program::traffic(std::int64_t batch) {
     State& mine = state();
     const std::lock_guard<std::mutex> lock(mine.mutex);
     const SingleThreaded single;
-    const Plan& plan = prepare(mine, {batch, teams(batch).front()}).plan;
-    TrafficReport report;
-    report.activations = plan.activation_bytes();
-    for (const auto& any : plan.steps()) {
-        const auto* step = std::get_if<ConvStep>(&any);
-        if (step == nullptr) continue;
-        report.mean += step->source->mean_bytes();
-        report.sigma += step->source->sigma_bytes();
-        report.sampled += step->source->sampled_bytes();
+    TrafficReport all;
+    for (const StepCount& step : count(prepare(mine, {batch, teams(batch).front()}).plan)) {
+        all.mean += step.traffic.mean;
+        all.sigma += step.traffic.sigma;
+        all.sampled += step.traffic.sampled;
+        all.activations += step.traffic.activations;
     }
-    return report;
+    return all;
+}
+
+std::vector<StepCount> Program::counts() {
+    State& mine = state();
+    const std::lock_guard<std::mutex> lock(mine.mutex);
+    const SingleThreaded single;
+    return count(prepare(mine, mine.latest).plan);
+}
+
+std::vector<StepCount> Program::count(const Plan& plan) const {
+    std::vector<StepCount> counts;
+    for (std::size_t k = 0; k < plan.steps().size(); ++k) {
+        StepCount& step = counts.emplace_back();
+        step.traffic.activations = plan.activation_bytes(k);
+        step.multiply_adds = plan.multiply_adds(k);
+        if (const auto* conv = std::get_if<ConvStep>(&plan.steps()[k])) {
+            step.traffic.mean = conv->source->mean_bytes();
+            step.traffic.sigma = conv->source->sigma_bytes();
+            step.traffic.sampled = conv->source->sampled_bytes();
+        }
+    }
+    counts.emplace_back().traffic.activations = plan.input().bytes;
+    return counts;
 }
 
 MemoryReport Program::memory() {

@@ -25,6 +25,12 @@ struct TrafficReport {
     std::size_t mean = 0, sigma = 0, sampled = 0, activations = 0;
 };
 
+// What a step of a pass moves and computes, multiply-adds on padding included.
+struct StepCount {
+    TrafficReport traffic;
+    std::int64_t multiply_adds = 0;
+};
+
 // Bytes that the program holds, by what they are for.
 struct MemoryReport {
     std::size_t mean = 0, sigma = 0, constants = 0;  // of all layers, once
@@ -84,6 +90,8 @@ class Program {
     std::vector<LayerReport> describe(std::int64_t batch);
     int latest_team();  // threads that shared a pass in the latest call of logits, 1 if none
     TrafficReport traffic(std::int64_t batch);
+    // By node, last the input, of the latest call of logits, or of one image if there was none.
+    std::vector<StepCount> counts();
     MemoryReport memory();
     std::size_t node_of(const std::string& name) const;  // throws std::out_of_range
     const ConvNode& conv(std::size_t node) const;
@@ -136,6 +144,7 @@ class Program {
     void run(State& state, const Task& task);
     void run(State& state, const Task& task, int team);
     void check_memory(const Plan& plan, std::int64_t teams) const;
+    std::vector<StepCount> count(const Plan& plan) const;
     const ConvStep& step_of(const Plan& plan, std::size_t node) const;
 
     Network network_;

@@ -85,3 +85,14 @@ CELLS = (
     Option("--seconds", "Timed seconds per cell.", "number", default=1.0),
     PROCESSES,
 )
+#: Passes of one program, as `race.target.TargetPlan` has them.
+PASSES = (
+    Option("--format", "Numeric format; see `sigmabench list`.", default="INT8"),
+    Option("--batch", "Images per query.", "whole", default=1),
+    Option("--mc", "Number of passes per query, T.", "whole", default=50),
+    THREADS,
+    Option("--seconds", "Seconds to measure.", "number", default=2.0),
+    Option("--seed", "Seed of the noise, and of synthetic weights.", "whole", default=0),
+    DATA,
+    Option("--posterior", "Posterior file of a workload.", "path", shown="the one that ships"),
+)

@@ -55,8 +55,14 @@ def test_a_draw_counts_every_weight_once_whatever_shares_it() -> None:
         assert program.draws == 5 * 16 * INPUTS
 
 
-def test_a_copy_copies() -> None:
-    native.load().Copy(1000, 3).run()
+def test_a_copy_copies_and_a_reading_reads_every_word() -> None:
+    for size, threads in ((1000, 3), (64, 1), (1 << 20, 2)):
+        buffers = native.load().Buffers(size, threads)
+        buffers.copy(2)
+        lines = sum(
+            -(-(size * (k + 1) // threads - size * k // threads) // 64) for k in range(threads)
+        )
+        assert buffers.read(3) == 3 * 8 * lines * 0x0101010101010101 % 2**64
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,8 @@ from sigmabench.harness.backends.shipped import NATIVE as BACKEND
 from sigmabench.harness.quantize.forward import forward
 from sigmabench.harness.quantize.functions import FUNCTIONS, signs
 from sigmabench.harness.quantize.graph import Activation, Conv, Graph, Join, Node, Pool
+from sigmabench.harness.race.profiled import Target, profile
 from sigmabench.harness.records.profile_record import ProfileSubject
-from sigmabench.harness.studies.profile.measure import Target, profile
 
 pytestmark = pytest.mark.skipif(native.unavailable() is not None, reason=str(native.unavailable()))
 

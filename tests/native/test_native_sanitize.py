@@ -13,6 +13,7 @@ from sigmabench.harness.native.locate import HEADERS, RUNTIME, installed_file
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[1] / "harness" / "native"
 FILES = [
+    "buffers",
     "conv_amx",
     "conv_portable",
     "elementwise",
@@ -25,6 +26,10 @@ FILES = [
     "normal_avx2",
     "normal_avx512",
     "packer",
+    "peaks",
+    "peaks_amx",
+    "peaks_avx2",
+    "peaks_avx512",
     "plan",
     "program",
     "real",

@@ -5,9 +5,6 @@ That process is this study's own (`memory_process`), for it must hold no more th
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -20,19 +17,18 @@ from ...backends.base import BACKENDS
 from ...core.errors import UserError
 from ...core.formats import FORMATS, Format
 from ...core.waiting import warn_if_long
-from ...machine.cores import give_back
 from ...quantize.artefact import Artefact, save
 from ...quantize.options import Options
 from ...quantize.ptq import Origin, quantize
 from ...quantize.sigma import packed_bytes
 from ...race.networks import NETWORKS
+from ...race.own_process import answer_of
 from ...records.runtime_record import PURPOSES, MemorySubject, MemoryUse
 from ...workload.plan import FLOAT_BACKEND, INT8_BACKEND
 from ..study import Measured, Surroundings, Task
 from .plan import Plan
 
 QUERIES = 2
-RUN_SECONDS = 600.0
 
 
 def measurer(
@@ -113,28 +109,15 @@ class MemoryMeasurer:
             "threads": asked.threads,
             "seed": asked.seed,
         }
-        give_back()  # a process is born with the cores of the thread that starts it
-        called = f"The process that runs {asked.network} at batch {asked.batch}"
-        try:
-            done = subprocess.run(
-                [sys.executable, "-m", f"{__package__}.memory_process"],
-                input=json.dumps(job),
-                capture_output=True,
-                text=True,
-                timeout=RUN_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as reason:
-            raise UserError(
-                f"{called} had not ended after {RUN_SECONDS:.0f} s; give a smaller --mc or --batch."
-            ) from reason
-        if done.returncode:
-            last = done.stderr.strip().splitlines()[-1:] or ["it says nothing"]
-            raise UserError(
-                f"{called} ended with status {done.returncode} ({last[0]}); give a smaller --batch "
-                "if it ran out of memory."
-            )
-        told: dict[str, Any] = json.loads(done.stdout)
+        told: dict[str, Any] = answer_of(
+            f"{__package__}.memory_process",
+            job,
+            f"The process that runs {asked.network} at batch {asked.batch}",
+            (
+                "give a smaller --mc or --batch",
+                "give a smaller --batch if it ran out of memory",
+            ),
+        )
         if "error" in told:
             raise UserError(f"{told['error']} Choose an int8 format, see `sigmabench list`.")
         return told

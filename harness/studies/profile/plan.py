@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ...core.checks import check_counts, check_seconds, check_seed
-from ...core.errors import UserError, unknown
-from ...core.formats import FORMATS
-from ...machine.cores import cores_for
-from ...race.networks import NETWORKS, POSTERIOR, Network
+from ...race.target import TargetPlan, subject_of, target_plan
 from ...records.nearest import nearest
 from ...records.profile_record import PROFILES as KIND
 from ...records.profile_record import ProfileSubject
-from ..flags import DATA, THREADS
+from ..flags import PASSES
 from ..study import TIMED, Option, Task
-
-if TYPE_CHECKING:
-    from ...workload.plan import Plan
-    from ...workload.workload import Workload
 
 __all__ = ["ARGUMENT", "HELP", "KIND", "OPTIONS", "SHOWN", "nearest", "plan", "tasks"]
 
@@ -29,114 +19,19 @@ TARGET is a workload with its posterior, or a network with a synthetic one (resn
 lenet5).
 """
 ARGUMENT = "target"
-INPUTS = 4  # different batches the queries go round
-OPTIONS = (
-    Option("--format", "Numeric format; see `sigmabench list`.", default="INT8"),
-    Option("--batch", "Images per query.", "whole", default=1),
-    Option("--mc", "Number of passes per query, T.", "whole", default=50),
-    THREADS,
-    Option("--seconds", "Seconds to measure.", "number", default=2.0),
-    Option("--seed", "Seed of the noise, and of synthetic weights.", "whole", default=0),
-    DATA,
-    Option("--posterior", "Posterior file of a workload.", "path", shown="the one that ships"),
-)
+OPTIONS = PASSES
 SHOWN = (Option("--all", "Show every step, not only the heaviest.", "switch", name="every"),)
 
 
-@dataclass(frozen=True)
-class ProfilePlan:
-    """What to profile; the numbers are those of `ProfileSubject`.
-
-    Attributes:
-        target: a workload or a network.
-        data: data root, see `splits.data_root`.
-        posterior: file of a workload's posterior; None for the one that ships.
-    """
-
-    target: Workload | Network
-    format: str
-    batch: int
-    mc: int
-    threads: int
-    seconds: float
-    seed: int
-    data: Path | None
-    posterior: Path | None
-
-    def __post_init__(self) -> None:
-        FORMATS.get(self.format)
-        for flag in ("batch", "mc", "threads"):
-            check_counts(f"--{flag}", (getattr(self, flag),))
-        check_seconds(self.seconds)
-        check_seed(self.seed)
-        if isinstance(self.target, Network) and self.posterior is not None:
-            name = self.target.name
-            raise UserError(f"--posterior is for workloads; that of {name} is synthetic.")
-
-    def prepared_as(self, workload: Workload) -> Plan:
-        """What `sigmabench run` would be asked to make the format."""
-        from ...workload.plan import Plan
-
-        return Plan(workload, formats=(self.format,), data=self.data, posterior=self.posterior)
+def plan(target: str, *, scoring: bool, **choices: Any) -> tuple[TargetPlan, tuple[str, ...]]:
+    """From a user's choices; see `target_plan`."""
+    return target_plan(target, scoring=scoring, **choices), ()
 
 
-def plan(
-    target: str, *, scoring: bool, format: str, threads: int | None, **choices: Any
-) -> tuple[ProfilePlan, tuple[str, ...]]:
-    """From a user's choices.
-
-    Args:
-        target: name of a network or of a workload, or a workload's `package.module:attribute`.
-        scoring: whether anything is measured.
-        format: however it is capitalised.
-        threads: None for all cores.
-        choices: the rest of `ProfilePlan`.
-
-    Raises:
-        UserError: one of them is out of range or not known.
-    """
-    from ...workload.choices import format_name
-
-    cores = cores_for(threads, scoring)
-    return ProfilePlan(_named(target), format_name(format), threads=cores, **choices), ()
-
-
-def _named(target: str) -> Workload | Network:
-    from ...workload.workload import WORKLOADS, resolve_workload
-
-    if target in NETWORKS:
-        return NETWORKS.get(target)
-    if ":" not in target and target not in WORKLOADS:
-        raise unknown("workload or network", target, [*WORKLOADS, *NETWORKS])
-    return resolve_workload(target)
-
-
-def tasks(plan: ProfilePlan, measuring: bool) -> list[Task[ProfileSubject]]:
+def tasks(plan: TargetPlan, measuring: bool) -> list[Task[ProfileSubject]]:
     """One.
 
     Raises:
         UserError: the posterior is missing or damaged.
     """
-    target = plan.target
-    posterior, own = POSTERIOR, dict[str, Any]()
-    if not isinstance(target, Network):
-        from ...workload.hashes import identity_of
-
-        identity = identity_of(plan.prepared_as(target))
-        posterior = identity.hash_of(FORMATS.get(plan.format))[:16]
-        own = {
-            "version": target.version,
-            "data": target.data_digest("validation", plan.data, INPUTS * plan.batch),
-            "network": target.network_digest(),
-        }
-    subject = ProfileSubject(
-        target=target.name,
-        format=plan.format,
-        batch=plan.batch,
-        mc=plan.mc,
-        threads=plan.threads,
-        seconds=plan.seconds,
-        seed=plan.seed,
-        posterior=posterior,
-    )
-    return [Task((replace(subject, **own),), TIMED)]
+    return [Task((subject_of(plan),), TIMED)]

@@ -13,18 +13,14 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any
 
-import numpy as np
-
 from ... import native
 from ...backends.native import build
 from ...core.errors import UserError
-from ...core.formats import FORMATS
 from ...core.waiting import Report, warn_if_long
 from ...measure.clock import Task as Timed
 from ...measure.clock import expected_seconds, interleave
 from ...measure.watch import CoreWatch
-from ...quantize.artefact import Artefact, Header, Layer
-from ...quantize.graph import Activation, Conv, Graph
+from ...race.one_layer import one_layer
 from ...race.references import References
 from ...race.together import references
 from ...records.runtime_record import SamplerBody, SamplerRecord, SamplerSubject, Width
@@ -74,7 +70,7 @@ class SamplerMeasurer:
         programs = [_program(bits, asked) for bits in BITS]
         moved = [program.traffic(1) for program in programs]
         sizes = [one["mean"] + one["std"] + asked.weights for one in moved]
-        copies = [native.load().Copy(size // 2, asked.threads) for size in sizes]
+        copies = [native.load().Buffers(size // 2, asked.threads) for size in sizes]
         timed = [_draw(program, asked.seed) for program in programs] + [_copy(c) for c in copies]
         long = sum(expected_seconds(_seconds(one), asked.seconds, MIN_SAMPLES) for one in timed)
         warn_if_long(self.report, "Drawing and copying", long)
@@ -116,34 +112,14 @@ def _draw(program: Any, seed: int) -> Callable[[int], None]:
 
 
 def _copy(copy: Any) -> Callable[[int], None]:
-    return lambda _: copy.run()
+    return lambda _: copy.copy()
 
 
 def _program(bits: int, asked: SamplerSubject) -> Any:
     """One linear layer with σ in `bits` bits."""
-    rng = np.random.default_rng(asked.seed)
-    outputs = asked.weights // INPUTS
-    shape = (outputs, INPUTS, 1, 1)
-    layer = Layer(
-        mean=rng.integers(-127, 128, shape, np.int8),
-        std=None,
-        weight_scale=np.full(outputs, 0.01, np.float32),
-        bias=np.zeros(outputs, np.float32),
-        bias_std=np.zeros(outputs, np.float32),
-        sigma_q=rng.integers(0, 1 << bits, shape, np.uint8),
-        sigma_bits=bits,
-        sigma_scale=np.full(outputs, 0.02 / (1 << bits), np.float32),
-        sigma_offset=np.full(outputs, 0.001, np.float32),
-    )
-    graph = Graph(
-        "x",
-        "y",
-        (Conv("y", "x", shape, "y.weight"),),
-        {"x": Activation((INPUTS, 1, 1), 0.02), "y": Activation((outputs, 1, 1))},
-    )
-    format = FORMATS.get("INT8" if bits == 8 else f"INT8_SIGMA{bits}")
-    header = Header(format.name, "sampler", "1", "", graph)
-    return build(Artefact(header, {"y": layer}), asked.threads, team=asked.threads)
+    format = "INT8" if bits == 8 else f"INT8_SIGMA{bits}"
+    artefact = one_layer(format, asked.weights // INPUTS, INPUTS, seed=asked.seed)
+    return build(artefact, asked.threads, team=asked.threads)
 
 
 def joined(parts: Sequence[SamplerRecord]) -> Measured[SamplerSubject]:
