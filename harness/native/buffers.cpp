@@ -48,9 +48,10 @@ std::uint64_t Buffers::read(std::int64_t times) {
     const std::lock_guard<std::mutex> lock(mutex_);
     std::vector<std::uint64_t> sums(parts_.size(), 0);
     each(workers_, [&](std::size_t k) {
-        const std::uint8_t* from = parts_[k].memory.data();
+        const Part& part = parts_[k];
+        const std::uint8_t* from = part.memory.data();
         for (std::int64_t time = 0; time < times; ++time) {
-            sums[k] += sum_words(from, parts_[k].bytes);
+            sums[k] += sum_words(from, part.bytes) + sum_words(from + part.target, part.bytes);
             asm volatile("" : "+r"(from) : : "memory");
         }
     });

@@ -16,7 +16,7 @@ class Buffers {
     // A source of so many bytes and a target as large, in whole lines; every byte of both is 1.
     Buffers(std::size_t bytes, int threads);
     void copy(std::int64_t times);
-    // The sum of all words of 64 bits that were read.
+    // Reads source and target; the sum of all words of 64 bits.
     std::uint64_t read(std::int64_t times);
 
  private:

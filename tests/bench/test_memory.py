@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -143,7 +144,7 @@ def test_mistakes_get_one_sentence(options, says, tmp_path, monkeypatch):
 def test_a_process_that_fails_is_a_sentence(monkeypatch, tmp_path):
     if reason := BACKENDS.get("native").unavailable():
         pytest.skip(reason)
-    monkeypatch.setattr(measure.sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(UserError, match="lenet5 at batch 1 ended with status 1"):
         studied("memory", planned(), tmp_path)
 

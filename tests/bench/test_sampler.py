@@ -62,7 +62,7 @@ def test_a_copy_copies_and_a_reading_reads_every_word() -> None:
         lines = sum(
             -(-(size * (k + 1) // threads - size * k // threads) // 64) for k in range(threads)
         )
-        assert buffers.read(3) == 3 * 8 * lines * 0x0101010101010101 % 2**64
+        assert buffers.read(3) == 2 * 3 * 8 * lines * 0x0101010101010101 % 2**64
 
 
 @pytest.mark.parametrize(
