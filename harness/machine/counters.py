@@ -12,7 +12,7 @@ import os
 import platform
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 _AVAILABLE = "available"
@@ -22,6 +22,9 @@ _DEVICES = Path("/sys/bus/event_source/devices")
 _POWERCAP = Path("/sys/class/powercap")
 _ATTR_BYTES = 128
 _EXCLUDE_KERNEL_AND_HYPERVISOR = (1 << 5) | (1 << 6)
+_READ_TIMES = 0b11  # for how long a counter was wanted, and for how long it counted
+#: Of the processor, as `perf_event_attr` numbers them.
+EVENTS = {"cycles": (0, 0), "instructions": (0, 1), "last-level cache misses": (0, 3)}
 
 
 def hardware() -> str:
@@ -63,6 +66,56 @@ def energy() -> str:
     return _AVAILABLE
 
 
+def per_call(
+    call: Callable[[], object], events: Mapping[str, tuple[int, int]] = EVENTS
+) -> dict[str, float | str]:
+    """What all threads of this process count while something is called.
+
+    Args:
+        call: what is called; it starts no threads.
+        events: name to kind and number, as in `perf_event_attr`.
+
+    Returns:
+        Name to count, scaled up where the processor counted other things in between; or to
+        `unavailable: reason`.
+    """
+    threads = [int(one.name) for one in Path("/proc/self/task").glob("*")]
+    opened = {name: [_opened(*one, pid) for pid in threads] for name, one in events.items()}
+    try:
+        before = {name: _values(several) for name, several in opened.items()}
+        call()
+        return {name: _moved(before[name], _values(several)) for name, several in opened.items()}
+    finally:
+        for one in (one for several in opened.values() for one in several):
+            if isinstance(one, int):
+                os.close(one)
+
+
+def _opened(kind: int, config: int, pid: int) -> int | str:
+    return _open(kind, config, pid, -1, _EXCLUDE_KERNEL_AND_HYPERVISOR, _READ_TIMES)
+
+
+def _values(several: Sequence[int | str]) -> list[tuple[int, ...]] | str:
+    """Of each thread the count, and the time for which it was wanted and really counted."""
+    reasons = [one for one in several if isinstance(one, str)]
+    if reasons or not several:
+        return reasons[0] if reasons else "the system does not list this process's threads"
+    try:
+        return [struct.unpack("=QQQ", os.read(one, 24)) for one in several if isinstance(one, int)]
+    except OSError as reason:
+        return _why(reason.errno or 0)
+
+
+def _moved(before: list[tuple[int, ...]] | str, after: list[tuple[int, ...]] | str) -> float | str:
+    if isinstance(before, str) or isinstance(after, str):
+        return f"unavailable: {before if isinstance(before, str) else after}"
+    total = 0.0
+    for one, other in zip(before, after, strict=True):
+        count, wanted, ran = (b - a for a, b in zip(one, other, strict=True))
+        total += count * (wanted / ran if ran else 1.0)
+    return total if total else "unavailable: the counter opens but does not count"
+
+
 def _event(text: str) -> int:
     """Config word of a sysfs event (`event=0x04,umask=0x03`)."""
     terms = dict(re.findall(r"(event|umask)=(0x[0-9a-fA-F]+)", text))
@@ -73,15 +126,9 @@ def _event(text: str) -> int:
 
 def _count(kind: int, config: int, pid: int, cpu: int, flags: int) -> str | None:
     """Open a perf counter, work, read it: None if it moved, else why not."""
-    number = _SYSCALLS.get(platform.machine())
-    if platform.system() != "Linux" or number is None:
-        return f"perf events are not known on {platform.system()} {platform.machine()}"
-    attributes = struct.pack("=IIQQQQQ", kind, _ATTR_BYTES, config, 0, 0, 0, flags)
-    buffer = ctypes.create_string_buffer(attributes.ljust(_ATTR_BYTES, b"\0"), _ATTR_BYTES)
-    call: Callable[..., int] = ctypes.CDLL(None, use_errno=True).syscall
-    descriptor = call(number, buffer, pid, cpu, -1, 0)
-    if descriptor < 0:
-        return _why(ctypes.get_errno())
+    descriptor = _open(kind, config, pid, cpu, flags)
+    if isinstance(descriptor, str):
+        return descriptor
     try:
         sum(bytearray(4 << 20))
         (value,) = struct.unpack("=Q", os.read(descriptor, 8))
@@ -90,6 +137,21 @@ def _count(kind: int, config: int, pid: int, cpu: int, flags: int) -> str | None
     finally:
         os.close(descriptor)
     return None if value else "the counter opens but does not count"
+
+
+def _open(
+    kind: int, config: int, pid: int, cpu: int, flags: int, read_format: int = 0
+) -> int | str:
+    """A perf counter, or why there is none."""
+    number = _SYSCALLS.get(platform.machine())
+    if platform.system() != "Linux" or number is None:
+        return f"perf events are not known on {platform.system()} {platform.machine()}"
+    fields = (kind, _ATTR_BYTES, config, 0, 0, read_format, flags)
+    attributes = struct.pack("=IIQQQQQ", *fields)
+    buffer = ctypes.create_string_buffer(attributes.ljust(_ATTR_BYTES, b"\0"), _ATTR_BYTES)
+    call: Callable[..., int] = ctypes.CDLL(None, use_errno=True).syscall
+    descriptor = call(number, buffer, pid, cpu, -1, 0)
+    return _why(ctypes.get_errno()) if descriptor < 0 else descriptor
 
 
 def _why(number: int) -> str:

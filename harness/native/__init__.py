@@ -27,6 +27,10 @@ def _attempt() -> ModuleType | str:
     # torch first: its libgomp then serves oneDNN too, and there is one OpenMP pool, not two.
     import torch  # noqa: F401
 
+    return _loaded()
+
+
+def _loaded() -> ModuleType | str:
     here = platform.system(), platform.machine()
     if here != ("Linux", "x86_64"):
         return (
@@ -67,6 +71,17 @@ def load() -> ModuleType:
     if isinstance(outcome, str):
         raise NativeUnavailableError(outcome)
     return outcome
+
+
+def load_alone() -> ModuleType:
+    """The extension module in a process that has no other use for PyTorch, which takes long to
+    import; with it, where only its OpenMP library will do.
+
+    Raises:
+        NativeUnavailableError: it, or oneDNN, is not available here.
+    """
+    outcome = _loaded()
+    return load() if isinstance(outcome, str) else outcome
 
 
 def unavailable() -> str | None:

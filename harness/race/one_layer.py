@@ -49,7 +49,8 @@ def one_layer(
         layer = Layer(mean, spread, None, 0, one, nothing, nothing, nothing, nothing)
     conv = Conv(NAME, "x", shape, "weight", bayesian=sampled, bias_bayesian=False)
     activations = {
-        "x": Activation((inputs, side, side), 0.02 if of.quantized else 0.0),
+        # Behind a ReLU, as most: for signed ones some kernels want sums beside their weights.
+        "x": Activation((inputs, side, side), 0.02 if of.quantized else 0.0, not of.quantized),
         NAME: Activation((outputs, side, side)),
     }
     graph = Graph("x", NAME, (conv,), activations)

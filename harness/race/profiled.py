@@ -120,6 +120,7 @@ class Queries:
 
     Attributes:
         program: that computes it.
+        reports: what it told of each.
 
     Raises:
         UserError: no compiled program computes this format here.
@@ -130,18 +131,18 @@ class Queries:
         self._target, self._asked = target, asked
         parts = torch.split(target.images, asked.batch)
         self._batches = [part.contiguous().numpy() for part in parts]
-        self._reports: list[dict[str, Any]] = []
+        self.reports: list[dict[str, Any]] = []
 
     def __call__(self, index: int) -> int:
         """Run one; gives its nanoseconds."""
         x = self._batches[index % len(self._batches)]
         asked = self._asked
-        self._reports.append(self.program.profile(x, asked.seed + index, 0, asked.mc))
-        return int(self._reports[-1]["wall_ns"])
+        self.reports.append(self.program.profile(x, asked.seed + index, 0, asked.mc))
+        return int(self.reports[-1]["wall_ns"])
 
     def profile(self, taken: Samples) -> Profile:
         """What the timed ones were spent on."""
-        asked, reports = self._asked, self._reports[taken.warmup :]
+        asked, reports = self._asked, self.reports[taken.warmup :]
         return Profile(
             origin=self._target.origin,
             team=self.program.team(self._batches[0], asked.mc),

@@ -79,18 +79,27 @@ def _calls(threads: int) -> dict[str, Callable[[], object] | None]:
     source = torch.ones(COPIED_BYTES // 4)
     target = torch.zeros_like(source)
     return {
-        "int8 product": _product(),
+        "int8 product": product("int8"),
         "copy": lambda: target.copy_(source),
         "empty program": _empty(threads),
     }
 
 
-def _product() -> Callable[[], Tensor] | None:
-    """PyTorch promises no public product of int8 matrices: the one it has is asked for by name."""
+def product(numbers: str) -> Callable[[], Tensor] | None:
+    """A product of two square matrices by PyTorch; None where it has none.
+
+    Args:
+        numbers: `fp32`, `bf16` or `int8`.
+    """
+    generator = torch.Generator().manual_seed(0)
+    if numbers != "int8":
+        kind = {"fp32": torch.float32, "bf16": torch.bfloat16}[numbers]
+        one, other = (torch.randn(SIDE, SIDE, generator=generator).to(kind) for _ in range(2))
+        return lambda: one @ other
+    # PyTorch promises no public product of int8 matrices: the one it has is asked for by name.
     multiply: Callable[[Tensor, Tensor], Tensor] | None = getattr(torch, "_int_mm", None)
     if multiply is None:
         return None
-    generator = torch.Generator().manual_seed(0)
     first, second = (
         torch.randint(-127, 128, (SIDE, SIDE), generator=generator, dtype=torch.int8)
         for _ in range(2)

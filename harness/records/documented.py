@@ -108,6 +108,7 @@ def _kinds() -> list[Kind[Any]]:
     from .methods_record import METHOD_RECORDS
     from .peers_record import COMPARISONS
     from .profile_record import PROFILES
+    from .roofline_record import ROOFLINES
     from .run_record import RUN_RECORDS
     from .runtime_record import MEMORY, RACES, SAMPLER
     from .shift_record import SHIFT_RECORDS
@@ -124,6 +125,7 @@ def _kinds() -> list[Kind[Any]]:
         MEMORY,
         SAMPLER,
         PROFILES,
+        ROOFLINES,
     ]
 
 

@@ -45,6 +45,11 @@ PROFILE = _of(
     "Where the time of a pass goes",
     "Where the time of a pass goes, layer by layer: sampling, computing, the rest.",
 )
+ROOFLINE = _of(
+    "roofline",
+    "What bounds a pass",
+    "What bounds a pass on this machine: arithmetic, memory, the sampler or overhead.",
+)
 PASSES = _of(
     "passes",
     "One pass, raced",
@@ -83,6 +88,7 @@ STUDIES: Registry[Study] = Registry(
         "methods": f"{_HERE}:METHODS",
         "peers": f"{_HERE}:PEERS",
         "profile": f"{_HERE}:PROFILE",
+        "roofline": f"{_HERE}:ROOFLINE",
         "passes": f"{_HERE}:PASSES",
         "sampler": f"{_HERE}:SAMPLER",
         "memory": f"{_HERE}:MEMORY",
