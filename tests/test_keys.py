@@ -110,6 +110,14 @@ COMMANDS: dict[str, tuple[list[str], dict[str, str], dict[str, str]]] = {
         },
         {},
     ),
+    "roofline": (
+        [OWN, "--threads", "1"],
+        {
+            "target": "lenet5", "format": "FP32", "batch": "3", "mc": "7", "threads": "2",
+            "seconds": "1", "seed": "5", "data": OTHER_DATA, "posterior": POSTERIOR,
+        },
+        {"all": PRINTED},
+    ),
     "profile": (
         [OWN, "--threads", "1"],
         {

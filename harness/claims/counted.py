@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from ..core import words as text
+from ..records.roofline_record import NAIVE, ROOFLINES, RooflineRecord
 from ..records.run_record import RUN_RECORDS, RunRecord
 from ..stats.shifted import PAPER_FORMATS
+from ..studies.roofline.analyse import analyse, ratio
 from .evidence import Evidence, workloads
 from .findings import (
     CONTRADICTED,
@@ -94,7 +96,15 @@ def _size(workload: str, about: str, base: RunRecord, records: Sequence[RunRecor
 def bandwidths(evidence: Evidence) -> list[Finding]:
     """`BANDWIDTH`, of every workload with records of INT8."""
     found = _by_workload(evidence, _moves, PAPER_FORMATS)
-    return [_bandwidth(name, found.get(name, [])) for name in workloads(BANDWIDTH.workloads, found)]
+    timed = {
+        one.subject.target: one
+        for one in sorted(evidence.of(ROOFLINES), key=lambda one: one.created)
+        if one.subject.format == "INT8"
+    }
+    return [
+        _bandwidth(name, found.get(name, []), timed.get(name))
+        for name in workloads(BANDWIDTH.workloads, found)
+    ]
 
 
 def _moves(one: RunRecord) -> bool:
@@ -105,8 +115,11 @@ def _moves(one: RunRecord) -> bool:
     )
 
 
-def _bandwidth(workload: str, records: Sequence[RunRecord]) -> Finding:
-    """At the most passes that were timed; of these the youngest record of the smallest batch."""
+def _bandwidth(
+    workload: str, records: Sequence[RunRecord], timed: RooflineRecord | None
+) -> Finding:
+    """At the most passes that were timed; of these the youngest record of the smallest batch. What
+    a roofline's record timed is told beside, and decides nothing: the claim is on bytes."""
     if not records:
         return not_measured(BANDWIDTH, workload)
     most = max(one.subject.mc for one in records)
@@ -131,12 +144,27 @@ def _bandwidth(workload: str, records: Sequence[RunRecord]) -> Finding:
         "",
         HOLDS if same else CONTRADICTED,
         f"At T = {most} the weights of INT8 move {text.fixed(ratio, 2)} times fewer bytes than an "
-        f"FP32 sampler's, {weights:,} bytes per pass; claimed are {claimed:g} times.{why}",
+        f"FP32 sampler's, {weights:,} bytes per pass; claimed are {claimed:g} times.{why}"
+        f"{_timed(timed)}",
         machines([chosen]),
         days([chosen]),
         ("run", chosen.subject.key),
         command_of(BANDWIDTH, workload),
         ({"variant": "INT8", "ratio": ratio, "claimed": claimed, "margin": PRINTED_TRAFFIC},),
+    )
+
+
+def _timed(record: RooflineRecord | None) -> str:
+    """How long drawing takes, beside an FP32 sampler of single operators."""
+    if record is None:
+        return ""
+    (found,) = analyse([record])
+    faster = ratio(found.drawings, NAIVE, "layer_us")
+    if faster is None:
+        return ""
+    return (
+        f" Drawing them took {text.significant(faster, 2)} times less time than by single "
+        f"operators in float32, {machines([record])}, {days([record])}."
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from ..core.errors import UserError
 from ..records.envelope import Record
 from ..records.kind import Kind
+from ..records.roofline_record import ROOFLINES
 from ..records.run_record import RUN_RECORDS, RunRecord, for_tables
 from ..records.runtime_record import RACES
 from ..records.shift_record import SHIFT_RECORDS, ShiftRecord
@@ -22,7 +23,7 @@ from .papers import IMAGENET
 R = TypeVar("R", bound=Record[Any, Any])
 Problem = Callable[[UserError], None]
 
-KINDS: tuple[Kind[Any], ...] = (RUN_RECORDS, SHIFT_RECORDS, RACES, WEIGHTS)
+KINDS: tuple[Kind[Any], ...] = (RUN_RECORDS, SHIFT_RECORDS, RACES, WEIGHTS, ROOFLINES)
 
 
 class ScoredStudy:

@@ -14,6 +14,9 @@ from .envelope import Record
 from .kind import Kind
 from .profile_record import Profile, ProfileSubject
 
+#: Ways to draw weights by PyTorch's operators.
+NAIVE, BAYESIAN_TORCH = "naive FP32", "bayesian-torch INT8"
+
 
 @dataclass(frozen=True)
 class LoopRate:

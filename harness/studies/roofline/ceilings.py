@@ -64,9 +64,7 @@ def loop_rates(name: str, threads: tuple[int, ...], seconds: float) -> Iterator[
         ("give less --seconds", "run the same command again"),
     )
     if "error" in told:
-        raise UserError(
-            f"{told['error']}; report it, and give --policy never to see older records."
-        )
+        raise UserError(f"Here {told['error']}; give --policy never to see older records.")
     numbers, isa = name.split()
     for count, (rate, hertz) in zip(threads, told["rates"], strict=True):
         yield LoopRate(numbers, isa, count, rate, hertz)

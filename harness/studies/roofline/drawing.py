@@ -19,9 +19,8 @@ from torch import Tensor
 from ...measure.clock import Samples
 from ...quantize.artefact import Artefact
 from ...quantize.graph import Conv
-from ...records.roofline_record import Drawing
+from ...records.roofline_record import BAYESIAN_TORCH, NAIVE, Drawing
 
-NAIVE, BAYESIAN_TORCH = "naive FP32", "bayesian-torch INT8"
 #: w = μ + σ·ε, an operator each: ε is written; ε and σ are read and σ·ε is written; σ·ε and μ are
 #: read and w is written; the layer reads w.
 NAIVE_BYTES = 4 * (1 + 3 + 3 + 1)

@@ -9,25 +9,13 @@ from ...core.formats import FORMATS
 from ...core.sheet import Column, Sheet
 from ...core.words import MISSING, fixed, percent, plural, significant, verb
 from ...machine.caches import MEMORY
-from ...records.roofline_record import Drawing
-from .analyse import OURS, Found
+from ...records.roofline_record import BAYESIAN_TORCH, NAIVE, Drawing
+from .analyse import OURS, Found, ratio
 from .roofline_sheets import HEAVIEST, shorten
 
 CLAIMED = 4  # times T: bytes of float32 over those of int8, T models against one
-_SHORT = {"naive FP32": "naive", "bayesian-torch INT8": "b.-torch", OURS: "ours"}
+_SHORT = {NAIVE: "naive", BAYESIAN_TORCH: "b.-torch", OURS: "ours"}
 _SLOW = 0.5  # of what memory delivers
-
-
-def ratio(drawings: Sequence[Drawing], of: str, field: str) -> float | None:
-    """How many times less the program needs than another scheme, in all layers together.
-
-    Args:
-        drawings: of `Found`.
-        of: name of the scheme.
-        field: `bytes` or `layer_us`.
-    """
-    sums = {one.scheme: sum(getattr(one, field)) for one in drawings}
-    return sums[of] / sums[OURS] if of in sums and sums.get(OURS) else None
 
 
 def drawings_sheet(found: Found, every: bool = False) -> Sheet:
