@@ -200,9 +200,10 @@ def _check(record: RooflineRecord) -> None:
     ]
     if not body.loops or not body.levels or not all(0 < rate < 1e30 for rate in rates):
         raise ValueError("it has no ceilings, or one that is no rate")
-    threads = [one.threads for one in (*body.loops, *body.levels, *body.samplers, *body.products)]
+    timed: list[LoopRate | LevelRate | SamplerRate | ProductRate]
+    timed = [*body.loops, *body.levels, *body.samplers, *body.products]
     counts = [value for one in body.counts for value in vars(one).values() if value != one.name]
-    if min(threads) < 1 or min(counts) < 0:
+    if min(one.threads for one in timed) < 1 or min(counts) < 0:
         raise ValueError("a number of threads, bytes or multiply–adds is out of range")
     for one in body.drawings:
         if not len(one.layers) == len(one.bytes) == len(one.layer_us):

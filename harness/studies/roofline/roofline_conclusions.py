@@ -150,20 +150,18 @@ def _why(
     products: tuple[ProductRate, ...],
 ) -> str:
     """Narrower instructions, or those of other numbers; else another's kernel that is faster."""
-    assert product.per_second is not None
-    fitting = [
-        one for one in slower if REACHED <= product.per_second / one.per_second <= ABOVE
-    ]  # fmt: skip
+    rate = product.per_second or 0.0
+    fitting = [one for one in slower if REACHED <= rate / one.per_second <= ABOVE]
     if fitting:
-        best = min(fitting, key=lambda one: abs(product.per_second / one.per_second - 1))
-        share = percent(product.per_second / best.per_second, 0)
+        best = min(fitting, key=lambda one: abs(rate / one.per_second - 1))
+        share = percent(rate / best.per_second, 0)
         what = best.isa if best.numbers == product.numbers else f"{best.numbers} in {best.isa}"
         return f"it is at {share} % of the loop of {what}, as if it used those instructions"
-    for one in products:
-        rival = one.per_second
-        if one.numbers == product.numbers and rival and rival >= REACHED * loop.per_second:
+    for other in products:
+        rival = other.per_second or 0.0
+        if other.numbers == product.numbers and rival >= REACHED * loop.per_second:
             return (
-                f"{one.by} reaches {percent(rival / loop.per_second, 0)} % with as large matrices"
+                f"{other.by} reaches {percent(rival / loop.per_second, 0)} % with as large matrices"
             )
     return (
         "neither narrower instructions nor another library's product explains it; a busy machine "

@@ -157,7 +157,7 @@ def _pass_row(found: Found) -> tuple[str, ...]:
 
 def _notes(found: Found, kept: Sequence[StepPoint]) -> tuple[str, ...]:
     left = [one for one in found.steps if one not in kept]
-    more = ()
+    more: tuple[str, ...] = ()
     if left:
         time = significant(sum(one.taken_us for one in left))
         more = (
