@@ -362,7 +362,8 @@ NB_MODULE(_native, m) {
              nb::arg("bytes"), nb::arg("threads"))
         .def("copy", &copy, nb::arg("times") = 1)
         .def("read", &read, nb::arg("times") = 1,
-             "Reads source and target; the sum of all words of 64 bits, modulo 2^64: each byte is 1.");
+             "Reads source and target; the sum of all words of 64 bits, modulo 2^64: each byte is "
+             "1.");
     m.def(
         "loops",
         [] {
