@@ -269,8 +269,8 @@ def test_drawing_is_held_against_the_claim() -> None:
     )
     told = " ".join(drawing_conclusions(one))
     assert "200 times at T = 50" in told
-    assert "7.94 times fewer bytes than naive FP32, in 20 times less time" in told
-    assert "4.46 times fewer bytes than bayesian-torch INT8, in 10 times less time" in told
+    assert "7.9 times fewer bytes than naive FP32, in 20 times less time" in told
+    assert "4.5 times fewer bytes than bayesian-torch INT8, in 10 times less time" in told
     assert "0.343 GB/s, 3 % of what memory delivers, so bandwidth does not explain" in told
     assert sum(naive.bytes) == 48_000
     assert sum(theirs.bytes) == 27_000

@@ -54,7 +54,7 @@ def _lines(found: Found) -> list[str]:
     asked, profile = found.record.subject, found.record.body.profile
     return [
         f"{asked.target}, {asked.format}, batch {asked.batch}, T = {asked.mc}, "
-        f"{plural(asked.threads, 'thread')}, {found.record.fingerprint.shown}; μ and σ: "
+        f"{plural(asked.threads, 'thread')}, {found.record.fingerprint.cpu}; μ and σ: "
         f"{profile.origin}.",
         f"A pass takes {significant(found.wall_us / 1e3)} ms: a query's time over T, median of "
         f"{plural(profile.queries, 'query', 'queries')} of one process. A multiply–add "

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from ...core.formats import FORMATS
 from ...core.sheet import Column, Sheet
-from ...core.words import MISSING, fixed, percent, plural, significant, verb
+from ...core.words import MISSING, byte_unit, fixed, percent, plural, significant, verb
 from ...machine.caches import MEMORY
 from ...records.roofline_record import BAYESIAN_TORCH, NAIVE, Drawing
 from .analyse import OURS, Found, ratio
@@ -16,6 +16,7 @@ from .roofline_sheets import HEAVIEST, shorten
 CLAIMED = 4  # times T: bytes of float32 over those of int8, T models against one
 _SHORT = {NAIVE: "naive", BAYESIAN_TORCH: "b.-torch", OURS: "ours"}
 _SLOW = 0.5  # of what memory delivers
+_LONG = 1e4  # µs of a pass, shown in ms
 
 
 def drawings_sheet(found: Found, every: bool = False) -> Sheet:
@@ -31,21 +32,33 @@ def drawings_sheet(found: Found, every: bool = False) -> Sheet:
     layers, first, ours = several[0].layers, several[0], several[-1]
     ranked = sorted(range(len(layers)), key=lambda k: -first.layer_us[k])
     kept = sorted(ranked if every else ranked[:HEAVIEST])
+    unit, size = byte_unit([sum(first.bytes)])
+    time, micros = ("µs", 1.0) if sum(first.layer_us) < _LONG else ("ms", 1e3)
+
+    def row(name: str, sizes: Sequence[int], times: Sequence[float]) -> tuple[str, ...]:
+        return (
+            name,
+            *(significant(one / size) for one in sizes),
+            fixed(sizes[0] / sizes[-1], 2),
+            *(significant(one / micros) for one in times),
+            significant(times[0] / times[-1]) if times[-1] else MISSING,
+        )
+
     rows = [
-        _row(
+        row(
             shorten(layers[k]),
             [one.bytes[k] for one in several],
             [one.layer_us[k] for one in several],
         )
         for k in kept
     ]
-    whole = _row("a pass", [sum(o.bytes) for o in several], [sum(o.layer_us) for o in several])
+    whole = row("a pass", [sum(o.bytes) for o in several], [sum(o.layer_us) for o in several])
     names = [_SHORT.get(one.scheme, one.scheme) for one in several]
     columns = (
         Column("layer", numeric=False, whole=True),
-        *(Column(name, "kB") for name in names),
+        *(Column(name, unit) for name in names),
         Column("fewer", "times"),
-        *(Column(name, "µs") for name in names),
+        *(Column(name, time) for name in names),
         Column("faster", "times"),
     )
     left = len(layers) - len(kept)
@@ -53,10 +66,10 @@ def drawings_sheet(found: Found, every: bool = False) -> Sheet:
         (f"{plural(left, 'more layer')} {verb(left)} in the sum; --all shows all.",) if left else ()
     )
     notes = (
-        "Per pass. kB: what μ, σ and sampled weights move, the layer's own reading included. "
+        f"Per pass. {unit}: what μ, σ and sampled weights move, the layer's own reading included. "
         "Naive: w = μ + σ·ε in float32, an operator of PyTorch each; b.-torch: the operators of "
-        "bayesian-torch's 8-bit layers; ours: as the program executes it. µs: time to draw the "
-        "weights, in turns. Fewer, faster: naive over ours.",
+        f"bayesian-torch's 8-bit layers; ours: as the program executes it. {time}: time to draw "
+        "the weights, in turns. Fewer, faster: naive over ours.",
         *more,
     )
     assert ours.scheme == OURS
@@ -64,16 +77,6 @@ def drawings_sheet(found: Found, every: bool = False) -> Sheet:
 
 
 _TITLE = "What drawing weights moves, and how long it takes"
-
-
-def _row(name: str, sizes: Sequence[int], times: Sequence[float]) -> tuple[str, ...]:
-    return (
-        name,
-        *(significant(size / 1e3) for size in sizes),
-        fixed(sizes[0] / sizes[-1], 2),
-        *(significant(time) for time in times),
-        fixed(times[0] / times[-1] if times[-1] else None, 1),
-    )
 
 
 def drawing_conclusions(found: Found) -> Iterator[str]:
@@ -90,16 +93,19 @@ def drawing_conclusions(found: Found) -> Iterator[str]:
             "with T, and the ratio does not."
         )
     listed = "; ".join(
-        f"{fixed(ratio(several, one, 'bytes'), 2)} times fewer bytes than {one}, in "
-        f"{_times(ratio(several, one, 'layer_us'))} times less time"
+        f"{_than(ratio(several, one, 'bytes'), 'fewer', 'more')} bytes than {one}, in "
+        f"{_than(ratio(several, one, 'layer_us'), 'less', 'more')} time"
         for one in schemes
     )
     yield f"To draw the weights of a pass, {asked.format} here moves {listed}."
     yield from _bound(found, several[0])
 
 
-def _times(value: float | None) -> str:
-    return MISSING if value is None else significant(value, 2)
+def _than(value: float | None, below: str, above: str) -> str:
+    """`2.5 times fewer`, or `2.5 times more`."""
+    if value is None:
+        return MISSING
+    return f"{significant(max(value, 1 / value), 2)} times {below if value >= 1 else above}"
 
 
 def _bound(found: Found, scheme: Drawing) -> Iterator[str]:
