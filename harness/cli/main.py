@@ -19,6 +19,7 @@ from ..studies import flags
 from ..studies.known import STUDIES
 from .bundle_commands import submit, verify
 from .corruptions_command import corruptions
+from .export_command import export
 from .history_command import history
 from .report_commands import compare, pack, report
 from .study_commands import StudyGroup, option
@@ -274,7 +275,7 @@ def convert(source: Path, out: Path, workload: str | None, network: Path | None)
     echo(out)
 
 
-for command in (report, compare, pack, history, corruptions, submit, verify):
+for command in (report, compare, export, pack, history, corruptions, submit, verify):
     main.add_command(command)
 for command in main.commands.values():
     command.context_class = _Context

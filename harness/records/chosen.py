@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from typing import Any, TypeVar
@@ -60,25 +60,59 @@ class Chosen:
         Raises:
             UserError: no machine's hash, or those of several, begin so.
         """
-        found = [one for one in records if self._has_values(one.subject)]
+        found = [one for one in records if self.has_values(one.subject)]
         if self.machine is not None:
-            name = _machine(found, self.machine)
-            found = [one for one in found if _hash(one) == name]
-        if self.since is not None:
-            since = self.since
-            found = [
-                one
-                for one in found
-                if _moment(one.created, f"Record {one.subject.key}: created") >= since
-            ]
-        return found
+            one_machine(map(hash_of, found), self.machine)
+        return [one for one in found if self.is_there_and_then(one)]
 
-    def _has_values(self, subject: Any) -> bool:
+    def has_values(self, subject: Any) -> bool:
+        """Whether the fields are as they are asked for."""
         return all(getattr(subject, name) in values for name, values in self.where.items())
+
+    def is_there_and_then(self, record: Record[Any, Any]) -> bool:
+        """Whether the hash of the record's machine begins so, and it is as young as is asked for.
+
+        Raises:
+            UserError: the record does not say when it was made.
+        """
+        if self.machine is not None and not hash_of(record).startswith(self.machine):
+            return False
+        if self.since is None:
+            return True
+        return _moment(record.created, f"Record {record.subject.key}: created") >= self.since
+
+
+def chosen_by_kind(
+    subjects: Mapping[str, type[Any]], where: str | None, machine: str | None, since: str | None
+) -> dict[str, Chosen]:
+    """What records of several kinds have to be; those kinds are left out whose subjects lack a
+    field that is asked for.
+
+    Args:
+        subjects: class of the subjects of each kind.
+        where: as `Chosen.from_options`, with what follows.
+        machine: how its hash begins.
+        since: a date or time.
+
+    Raises:
+        UserError: as there; or no kind has all the fields.
+    """
+    asked = {part.partition("=")[0].strip() for part in (where or "").split(",") if where}
+    fit = {name: one for name, one in subjects.items() if asked <= set(_types(one))}
+    if not fit:
+        every = sorted({field for one in subjects.values() for field in _types(one)})
+        if lacking := sorted(asked - set(every)):
+            raise unknown("cell field", lacking[0], every)
+        raise UserError(f"--where: no study has all of the fields {' and '.join(sorted(asked))}.")
+    return {name: Chosen.from_options(one, where, machine, since) for name, one in fit.items()}
+
+
+def _types(subject: type[Any]) -> dict[str, str]:
+    return {f.name: str(f.type) for f in fields(subject) if str(f.type) in _READERS}
 
 
 def _where(text: str, subject: type[Any]) -> dict[str, tuple[Any, ...]]:
-    types = {f.name: str(f.type) for f in fields(subject) if str(f.type) in _READERS}
+    types = _types(subject)
     found: dict[str, tuple[Any, ...]] = {}
     for part in text.split(","):
         name, equals, value = (word.strip() for word in part.partition("="))
@@ -99,8 +133,17 @@ def _value(name: str, value: str, kind: str) -> Any:
         raise UserError(f"--where has {name}={value}; {name} is {_NUMBERS[kind]}.") from None
 
 
-def _machine(records: Sequence[R], prefix: str) -> str:
-    known = sorted({name for name in map(_hash, records) if name})
+def one_machine(hashes: Iterable[str], prefix: str) -> None:
+    """Refuse a beginning that is not that of one machine's hash.
+
+    Args:
+        hashes: of the machines there are; empty ones are none.
+        prefix: how one of them begins.
+
+    Raises:
+        UserError: none, or several begin so.
+    """
+    known = sorted({name for name in hashes if name})
     if not known:
         raise UserError("--machine: none of these records names its whole machine; leave it out.")
     named = [name for name in known if name.startswith(prefix)]
@@ -108,10 +151,10 @@ def _machine(records: Sequence[R], prefix: str) -> str:
         raise unknown("machine with such records", prefix, known)
     if len(named) > 1:
         raise UserError(f"--machine {prefix} may be {' or '.join(named)}; give more of its digits.")
-    return named[0]
 
 
-def _hash(record: R) -> str:
+def hash_of(record: Record[Any, Any]) -> str:
+    """Of the record's machine; empty where that is recorded in part."""
     machine = record.fingerprint.machine
     return "" if machine is None else machine.hash
 

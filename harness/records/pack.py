@@ -10,15 +10,19 @@ fingerprints that they were made under. Every line has a hash of itself.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from numpy.typing import NDArray
 
+from ..core.contents import stamp_of
 from ..core.errors import UserError
-from ..core.whole import read_json, storable_json, write_atomically
+from ..core.whole import open_regular, read_json, storable_json, write_atomically
 from .array_file import COMPRESSED, ArrayFile, array_file, save_arrays
 from .envelope import Record, digest_of
 from .kind import SCHEMA_VERSION, Kind
@@ -27,13 +31,58 @@ from .record_file import (
     NO_HASH,
     check_seal,
     from_json,
-    read_bytes,
     sealed,
     tree_of,
     version_of,
 )
 
 R = TypeVar("R", bound=Record[Any, Any])
+
+
+class LineFile:
+    """The lines of a file, which are in memory one at a time: a pack may be larger than memory.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._told(), open_regular(path) as stream:
+            self._stamp = stamp_of(os.fstat(stream.fileno()))
+            self._ends = list(accumulate(map(len, stream)))
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def line(self, place: int) -> bytes:
+        """One line with its end; empty beyond the last.
+
+        Raises:
+            UserError: the file cannot be read, or is another one by now.
+        """
+        if place >= len(self):
+            return b""
+        start = self._ends[place - 1] if place else 0
+        with self._told(), open_regular(self.path) as stream:
+            if stamp_of(os.fstat(stream.fileno())) != self._stamp:
+                raise UserError(
+                    f"{self.path} was replaced while it was read; give the command again."
+                )
+            stream.seek(start)
+            return stream.read(self._ends[place] - start)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as reason:
+            raise UserError(
+                f"The records {self.path} cannot be read: {reason.strerror or reason}."
+            ) from reason
 
 
 class Pack(Generic[R]):
@@ -53,19 +102,19 @@ class Pack(Generic[R]):
         self._arrays = _arrays_of(folder, kind)
         if (before := _uncompressed(self._arrays)).exists() and not self._arrays.exists():
             self._arrays = before
-        self._lines = read_bytes(self.path).splitlines(keepends=True) if self.path.is_file() else []
+        self._lines = LineFile(self.path) if self.path.is_file() else None
         self.keys: tuple[str, ...] = ()
         self._fingerprints: list[Any] = []
-        if self.path.is_file():
-            self._read_head()
+        if self._lines is not None:
+            self._read_head(self._lines.line(0))
 
-    def _read_head(self) -> None:
+    def _read_head(self, line: bytes) -> None:
         try:
-            head = read_json(self._lines[0])
+            head = read_json(line)
             version_of(head, self.path)
-            check_seal(self._lines[0], self.path)
+            check_seal(line, self.path)
             self.keys, self._fingerprints = tuple(head["keys"]), list(head["fingerprints"])
-        except (IndexError, ValueError, KeyError, TypeError) as reason:
+        except (ValueError, KeyError, TypeError) as reason:
             raise UserError(
                 f"{self.path} is not a pack of records, or its first line is damaged; restore "
                 "it, or delete it and run again."
@@ -81,11 +130,16 @@ class Pack(Generic[R]):
 
     def each(self) -> Iterator[R | UserError]:
         """Every record, or what is wrong with it."""
-        there = max(len(self._lines) - 1, 0)
+        there = self._there
         for place in range(min(len(self.keys), there)):
             yield self._record_or_reason(place)
         if there < len(self.keys):
             yield self._early()
+
+    @property
+    def _there(self) -> int:
+        """Lines of records."""
+        return max(len(self._lines or ()) - 1, 0)
 
     def _record_or_reason(self, place: int) -> R | UserError:
         try:
@@ -95,14 +149,14 @@ class Pack(Generic[R]):
 
     def _early(self) -> UserError:
         return UserError(
-            f"{self.path} ends early: it holds {max(len(self._lines) - 1, 0)} of its "
-            f"{len(self.keys)} records; restore it, or delete it and run again."
+            f"{self.path} ends early: it holds {self._there} of its {len(self.keys)} "
+            "records; restore it, or delete it and run again."
         )
 
     def _record(self, place: int) -> R:
-        if place + 1 >= len(self._lines):
+        if self._lines is None or place >= self._there:
             raise self._early()
-        line, source = self._lines[place + 1], f"{self.path}, record {self.keys[place]}"
+        line, source = self._lines.line(place + 1), f"{self.path}, record {self.keys[place]}"
         check_seal(line, source)
         try:
             tree = read_json(line)

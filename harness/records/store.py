@@ -13,7 +13,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from enum import Enum
 from pathlib import Path
@@ -204,6 +205,59 @@ class Store(Generic[R]):
             kept = set(map(id, youngest.values()))
             found = [record for record in found if id(record) in kept]
         return found
+
+    def each(
+        self, home: str | None = None, *, problem: Callable[[UserError], None] | None = None
+    ) -> Iterator[tuple[Path, R]]:
+        """Every record with the place that it belongs to, folder by folder; one at a time is in
+        memory, however many there are.
+
+        Args:
+            home: only those of subjects at home there.
+            problem: told of what cannot be read, which is left out; None to raise it.
+
+        Raises:
+            UserError: something cannot be read.
+        """
+        for folder in self._folders(home):
+            for record in self._in(folder, problem):
+                yield folder / record.subject.key, record
+            self._packs.pop(folder, None)
+
+    def superseded(self, home: str | None = None) -> set[Path]:
+        """Places, as `each` gives them, of records for which a younger one stands: of the same
+        subject, from the same machine. What cannot be read is none of them."""
+        found: dict[tuple[str, str], list[Path]] = {}
+        for folder in self._folders(home):
+            for key in self._keys(folder):
+                found.setdefault((folder.parent.name, key), []).append(folder / key)
+        several = (places for places in found.values() if len(places) > 1)
+        return {place for places in several for place in self._older(places)}
+
+    def size(self, home: str | None = None) -> int:
+        """About how many records there are: files of other kinds that share a folder count too."""
+        return sum(len(self._keys(folder)) for folder in self._folders(home))
+
+    def _keys(self, folder: Path) -> list[str]:
+        keys = [path.stem for path in _files(folder)]
+        with suppress(UserError):
+            keys += self._pack(folder).keys
+        return list(dict.fromkeys(keys))
+
+    def _older(self, places: Sequence[Path]) -> Iterator[Path]:
+        """Of places that hold one subject's records, those that are not a machine's youngest."""
+        machines: dict[object, list[tuple[str, Path]]] = {}
+        for place in places:
+            with suppress(UserError):
+                if (record := self._at(place)) is not None:
+                    made = record.fingerprint.place
+                    machines.setdefault(made, []).append((record.created, place))
+        for made in machines.values():
+            yield from (place for _, place in sorted(made)[:-1])
+
+    def _at(self, place: Path) -> R | None:
+        path = place.with_name(f"{place.name}.json")
+        return self._load_own(path) if path.is_file() else self._pack(place.parent).find(place.name)
 
     def homes(self) -> list[str]:
         """Names of the homes that have records."""
