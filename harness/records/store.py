@@ -252,8 +252,8 @@ class Store(Generic[R]):
                 if (record := self._at(place)) is not None:
                     made = record.fingerprint.place
                     machines.setdefault(made, []).append((record.created, place))
-        for made in machines.values():
-            yield from (place for _, place in sorted(made)[:-1])
+        for same in machines.values():
+            yield from (place for _, place in sorted(same)[:-1])
 
     def _at(self, place: Path) -> R | None:
         path = place.with_name(f"{place.name}.json")

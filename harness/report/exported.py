@@ -32,7 +32,7 @@ class Selected:
     stores: Mapping[str, Store[Any]]
     asked: Mapping[str, Chosen]
     home: str | None
-    problem: Callable[[UserError], object]
+    problem: Callable[[UserError], None]
     report: Report
     records: int = 0
     values: int = 0

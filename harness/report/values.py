@@ -2,8 +2,9 @@
 
 Of any body, a study's of another package too, every number is a value, called by the field that it
 stands in (`timing.noise`). What has a name of its own in the field is called by that: scores by
-their metrics, differences of these `nll.difference`, medians of latency `latency_p50`. One function for each class that says more of its
-numbers than where they stand, chosen by `functools.singledispatch`.
+their metrics, differences of these `nll.difference`, medians of latency `latency_p50`. One function
+for each class that says more of its numbers than where they stand, chosen by
+`functools.singledispatch`.
 """
 
 from __future__ import annotations
