@@ -46,6 +46,16 @@ _TYPES: dict[str, Any] = {
 _ALONE = click.Option(
     ["--alone"], is_flag=True, help="Leave out what another study says beside it."
 )
+_PLANS = (
+    click.Option(
+        ["--plan", "plan_file"],
+        type=click.Path(path_type=Path),
+        help="File of plans, in place of all choices; see docs/plans.md.",
+    ),
+    click.Option(
+        ["--dry-run"], is_flag=True, help="Of --plan: list tasks and about how long they take."
+    ),
+)
 _WORKERS = click.Option(
     ["--workers"], type=int, help="Processes side by side.  [default: all cores]"
 )
@@ -71,6 +81,7 @@ def study_command(study: Study) -> click.Command:
             *options,
             *([_WORKERS] if parallel else []),
             *([_ALONE] if hasattr(plan, "companion") else []),
+            *(_PLANS if getattr(plan, "PLANS", False) else ()),
         ],
         help=plan.HELP,
         short_help=study.summary,
@@ -115,6 +126,8 @@ def _run(study: Study, parallel: bool) -> Any:
         as_json: bool,
         workers: int | None = None,
         alone: bool = False,
+        plan_file: Path | None = None,
+        dry_run: bool = False,
         **choices: Any,
     ) -> None:
         from ..machine.cores import cores_for
@@ -123,6 +136,15 @@ def _run(study: Study, parallel: bool) -> Any:
 
         how, started = Policy.named(policy), datetime.now(timezone.utc).isoformat()
         shown = {one.called: choices.pop(one.called) for one in study.plan.SHOWN}
+        if plan_file is not None:
+            from .planned_runs import refuse_choices, run_plan
+
+            refuse_choices(shown)
+            return run_plan(
+                plan_file, results, how, dry=dry_run, out=out, as_json=as_json, shown=shown
+            )
+        if dry_run:
+            raise UserError("--dry-run lists the tasks of a plan; give one with --plan.")
         plan, lines = study.plan.plan(**choices, scoring=how is not Policy.NEVER)
         for line in lines:
             tell(line)
@@ -154,7 +176,7 @@ def _companion(
         return {}
     name, differing = asked
     other = STUDIES.get(name)
-    given = {one.called: _default(one) for one in other.plan.OPTIONS} | differing
+    given = {one.called: default_of(one) for one in other.plan.OPTIONS} | differing
     given[other.plan.ARGUMENT] = choices[study.plan.ARGUMENT]
     measured = request.policy is not Policy.NEVER
     try:
@@ -171,7 +193,7 @@ def _companion(
     return found
 
 
-def _default(one: Option) -> Any:
+def default_of(one: Option) -> Any:
     """What a command would give where the flag is left out."""
     if one.type == "switch":
         return False

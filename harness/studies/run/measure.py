@@ -53,12 +53,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ...core.formats import Format
+    from ...core.waiting import Report
     from ...data.splits import Split
     from ...records.run_record import RunRecord
     from ...workload.cell import Cell
     from ...workload.plan import Plan
 
-__all__ = ["Loaded", "RunMeasurer", "joined", "measurer", "tidy"]
+__all__ = ["Loaded", "RunMeasurer", "expected_seconds", "joined", "measurer", "tidy"]
 
 MAX_SAMPLES = 2000  # enough for p99 twice over; more would only swell the records
 #: How far mean probabilities of two batch sizes may be apart: float sums round in another order.
@@ -108,6 +109,28 @@ def measurer(plan: Plan, tasks: Sequence[Task[Cell]], surroundings: Surroundings
         len(tasks),
     )
     return made
+
+
+def expected_seconds(plan: Plan, tasks: Sequence[Task[Cell]], report: Report) -> float:
+    """About how long the tasks take, by one pass of the first format.
+
+    Args:
+        plan: that they are of.
+        tasks: at least one.
+        report: progress.
+    """
+    torch.set_num_threads(plan.threads)
+    cells = [cell for task in tasks for cell in task.subjects]
+    names = {cell.format for task in tasks for cell in (*task.subjects, *task.beside)}
+    report(f"Measuring a pass of {plan.workload.name}", 0, 1)
+    prepared = prepare(plan)
+    split: Split = prepared.splits.scored(plan.split)
+    artefact = prepared.artefact(cells[0].format)
+    backend = BACKENDS.get(cells[0].backend)
+    predictor = backend.load(artefact, plan.threads, plan.team)
+    asked = (plan, split.limit(plan.limit), artefact, predictor, cells)
+    timing = run_seconds(*asked, formats=0)
+    return run_seconds(*asked, formats=len(names)) + (plan.processes - 1) * timing
 
 
 def tidy(plan: Plan, tasks: Sequence[Task[Cell]], surroundings: Surroundings) -> None:

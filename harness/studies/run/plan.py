@@ -20,6 +20,7 @@ __all__ = [
     "HELP",
     "KIND",
     "OPTIONS",
+    "PLANS",
     "SHOWN",
     "companion",
     "plan",
@@ -31,6 +32,7 @@ HELP = """Quantize WORKLOAD to every format, score and time it, say what that ch
 Records go to --results; cells that have a record from this machine and code are not measured
 again.
 """
+PLANS = True
 ARGUMENT = "workload"
 ARGUMENT_DEFAULT = "lenet-digits"
 OPTIONS = (*SOURCE, DETERMINISTIC, *CELLS, *QUANTIZATION)
