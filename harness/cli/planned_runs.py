@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..core.sheet import RichSheet
     from ..records.envelope import Record
     from ..records.store import Policy, Store
-    from ..studies.plan_file import Job
+    from ..studies.plan_file import PlanJob
     from ..studies.study import Study, Task
 
 #: Of a study's command, what may stand beside a plan.
@@ -30,7 +30,7 @@ BESIDE = ("plan_file", "dry_run", "results", "policy", "out", "as_json", "alone"
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class CheckedJob:
     """A job that can be measured.
 
     Attributes:
@@ -41,7 +41,7 @@ class Asked:
         missing: those parts of them that are to be measured.
     """
 
-    job: Job
+    job: PlanJob
     given: dict[str, Any]
     plan: Any
     tasks: list[Task[Any]]
@@ -107,7 +107,7 @@ def run_plan(
         raise SystemExit(2)
 
 
-def _asked(file: PlanFile, results: Path, policy: Policy) -> list[Asked]:
+def _asked(file: PlanFile, results: Path, policy: Policy) -> list[CheckedJob]:
     """Every job, made into a plan: what is impossible is found before anything is measured."""
     from ..machine.describe import fingerprint
     from ..records.store import Policy, Store
@@ -132,12 +132,12 @@ def _asked(file: PlanFile, results: Path, policy: Policy) -> list[Asked]:
         }
         taken |= {one.key for one in lacking}
         missing = [part for task in tasks if (part := task.only(lacking)).subjects]
-        found.append(Asked(job, given, plan, tasks, missing))
+        found.append(CheckedJob(job, given, plan, tasks, missing))
     return found
 
 
 def _measured(
-    file: PlanFile, asked: Sequence[Asked], results: Path, policy: Policy, as_json: bool
+    file: PlanFile, asked: Sequence[CheckedJob], results: Path, policy: Policy, as_json: bool
 ) -> tuple[list[tuple[Study, list[Record[Any, Any]]]], list[str]]:
     """Records of each study, and why jobs could not be measured."""
     from ..studies.driver import Request, conduct
@@ -163,7 +163,7 @@ def _measured(
     return [(study, list(records.values())) for study, records in found.values()], problems
 
 
-def _title(one: Asked) -> str:
+def _title(one: CheckedJob) -> str:
     subject = one.tasks[0].subjects[0]
     name = one.job.study.name
     told = [subject.home, *([name] if name != TABLE else [])]
@@ -173,7 +173,7 @@ def _title(one: Asked) -> str:
     return ", ".join([*told, *([f"backend {backend}"] if backend != "auto" else [])])
 
 
-def _list(asked: Sequence[Asked], as_json: bool) -> None:
+def _list(asked: Sequence[CheckedJob], as_json: bool) -> None:
     """Tasks, and about how long what is missing of them takes."""
     seconds = []
     for one in asked:
@@ -194,7 +194,7 @@ def _list(asked: Sequence[Asked], as_json: bool) -> None:
     echo(f"{told}. Nothing was measured.")
 
 
-def _expected(one: Asked, report: Report) -> float | None:
+def _expected(one: CheckedJob, report: Report) -> float | None:
     """Seconds; None where the study cannot tell."""
     if not one.missing:
         return 0.0
@@ -209,7 +209,7 @@ def _expected(one: Asked, report: Report) -> float | None:
     return seconds
 
 
-def _sheet(asked: Sequence[Asked], seconds: Sequence[float | None]) -> RichSheet:
+def _sheet(asked: Sequence[CheckedJob], seconds: Sequence[float | None]) -> RichSheet:
     from ..core.sheet import Column, RichSheet, Sheet
 
     rows: list[tuple[str, ...]] = []
@@ -240,7 +240,7 @@ def _row(task: Task[Any], lacking: set[str]) -> tuple[str, ...]:
     return (*told, str(len(task.subjects)), str(missing))
 
 
-def _listed(asked: Sequence[Asked], seconds: Sequence[float | None]) -> list[dict[str, Any]]:
+def _listed(asked: Sequence[CheckedJob], seconds: Sequence[float | None]) -> list[dict[str, Any]]:
     """For a script."""
     return [
         {

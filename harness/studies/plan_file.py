@@ -56,7 +56,7 @@ _FLAG = re.compile(r"--([a-z][a-z-]*)")
 
 
 @dataclass(frozen=True)
-class Job:
+class PlanJob:
     """One call of a study.
 
     Attributes:
@@ -93,7 +93,7 @@ class PlanFile:
         return self._toml.path
 
     @cached_property
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[PlanJob]:
         """What is to be called, in the order of the file.
 
         Raises:
@@ -101,7 +101,7 @@ class PlanFile:
         """
         return [job for place in range(len(self._tables)) for job in self._jobs(place)]
 
-    def problem(self, job: Job, reason: UserError) -> UserError:
+    def problem(self, job: PlanJob, reason: UserError) -> UserError:
         """Why a job cannot be, with the line of the first key whose flag or value the reason names,
         or of the table."""
         names = {f"--{flag}": _CALLED.get(flag, flag) for flag in _FLAG.findall(str(reason))}
@@ -176,7 +176,7 @@ class PlanFile:
         except UserError as reason:
             raise self._toml.problem(place, str(reason)) from None
 
-    def _jobs(self, place: int) -> Iterator[Job]:
+    def _jobs(self, place: int) -> Iterator[PlanJob]:
         table = self._tables[place]
         scenarios = dict.fromkeys(_several(table.get("scenario", CLOSED_LOOP)))
         for number, name in enumerate(_STUDIES):
@@ -184,7 +184,7 @@ class PlanFile:
             if mine:
                 yield from self._of_study(place, name, {**table, "scenario": mine})
 
-    def _of_study(self, place: int, name: str, table: Mapping[str, Any]) -> Iterator[Job]:
+    def _of_study(self, place: int, name: str, table: Mapping[str, Any]) -> Iterator[PlanJob]:
         if name not in self._options:
             words = f"no study here measures the scenario {table['scenario'][0]}; leave it out."
             raise self._toml.problem([TABLE, place, "scenario"], words)
@@ -203,7 +203,7 @@ class PlanFile:
             chosen = {**given, **dict(zip(one_by_one, each, strict=True))}
             choices = {options[key].called: _choice(options[key], v) for key, v in chosen.items()}
             study = STUDIES.get(name)
-            yield Job(study, {study.plan.ARGUMENT: workload, **choices}, place)
+            yield PlanJob(study, {study.plan.ARGUMENT: workload, **choices}, place)
 
 
 def _options(study: Study) -> dict[str, Option]:
