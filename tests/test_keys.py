@@ -59,7 +59,7 @@ COMMANDS: dict[str, tuple[list[str], dict[str, str], dict[str, str]]] = {
             "workload": "lenet-digits", "profile": "regular", "formats": "FP32", "types": "fog",
             "severities": "1", "mc": "7", "limit": "9", "ood": SETS, "seed": "5", "seeds": "2",
             "corruption-seed": "1", "split": "validation", "backend": "reference",
-            "data": OTHER_DATA, "posterior": POSTERIOR, "range": "paper",
+            "data": OTHER_DATA, "posterior": POSTERIOR, "range": "paper", "methods": "mean",
         },
         {},
     ),
@@ -68,7 +68,7 @@ COMMANDS: dict[str, tuple[list[str], dict[str, str], dict[str, str]]] = {
         {
             "workload": "lenet-digits", "formats": "INT8_SIGMA1", "splits": "test", "mc": "7",
             "seed": "5", "seeds": "2", "limit": "9", "ood": SETS, "backend": "reference",
-            "range": "paper", "data": OTHER_DATA, "posterior": POSTERIOR,
+            "range": "paper", "data": OTHER_DATA, "posterior": POSTERIOR, "methods": "mean",
         },
         {"by": ASKED, "coverage": ASKED, "bound": ASKED, "tiles": PRINTED},
     ),

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from ..core.errors import UserError
 from ..core.formats import FORMATS
 from ..workload import cell
-from .method import LoadedMethod
-from .single import draws_nothing, loaded
+from .method import NOTHING, MadeMethod
+from .single import draws_nothing, in_format
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from ..backends.base import Passes
     from ..data.given import Given
+    from ..quantize.options import Options
     from ..workload.plan import Plan
     from ..workload.prepare import NetworkPart, Prepared
     from ..workload.workload import Workload
@@ -46,6 +47,15 @@ class InTurns:
         return torch.cat([self.members[t].logits(x, seed, range(1)) for t in passes])
 
 
+@dataclass(frozen=True, eq=False)
+class MadeMembers(MadeMethod):
+    """Networks whose passes come one after the other."""
+
+    def together(self, networks: Sequence[Passes]) -> Passes:
+        """See `MadeMethod`."""
+        return InTurns(networks)
+
+
 @dataclass(frozen=True)
 class OfMembers:
     """Networks that were trained for themselves; see `Method`.
@@ -57,6 +67,7 @@ class OfMembers:
         sizes: numbers of networks, ascending.
         equal: whether their training took together as long as that of one other network.
         of_posterior: see there.
+        noise: see there.
     """
 
     name: str
@@ -65,6 +76,7 @@ class OfMembers:
     sizes: tuple[int, ...]
     equal: bool = False
     of_posterior: bool = False
+    noise: str = NOTHING
 
     @property
     def draws(self) -> bool:
@@ -106,18 +118,12 @@ class OfMembers:
         there = max(len(self.files(plan.workload)), 1)
         return tuple(size for size in self.sizes if size <= there)
 
-    def load(self, prepared: Prepared, format: str, threads: int) -> LoadedMethod:
+    def made(self, prepared: Prepared, format: str, options: Options | None = None) -> MadeMethod:
         """See `Method`."""
         files = self.files(prepared.plan.workload)
         parts = [network_without_draws(prepared, path) for path in files]
-        made = [loaded(part, format, threads, draws=False) for part in parts or [prepared.twin]]
-        return LoadedMethod(
-            InTurns([one.passes for one in made]),
-            made[0].backend,
-            tuple(digest for one in made for digest in one.artefacts),
-            sum(one.file_bytes for one in made),
-            made[0].batch,
-        )
+        each = [in_format(part, format, options, draws=False) for part in parts or [prepared.twin]]
+        return MadeMembers(tuple(artefact for artefact, _ in each), each[0][1])
 
 
 def network_without_draws(prepared: Prepared, path: Path) -> NetworkPart:

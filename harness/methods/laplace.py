@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from ..core.formats import FORMATS
 from ..core.whole import content_hash
+from ..workload.cell import NORMAL
 from .ensemble import DETERMINISTIC
 from .laplace_fit import (
     DIAGONAL,
@@ -28,14 +28,16 @@ from .laplace_fit import (
     installed,
     last_layer,
 )
-from .method import LoadedMethod
-from .single import WITHOUT_DRAWS, draws_nothing
+from .method import MadeMethod
+from .single import draws_nothing, in_format
 from .trunk import DrawnLayer, OnTrunk, parted
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..quantize.artefact import Artefact
+    from ..backends.base import Passes
+    from ..quantize.cut import TwoParts
+    from ..quantize.options import Options
     from ..workload.plan import Plan
     from ..workload.prepare import NetworkPart, Prepared
     from .laplace_fit import LaplaceFit
@@ -54,6 +56,7 @@ class Laplace:
         structure: of the covariance, `DIAGONAL` or `FULL`.
         draws: see there.
         of_posterior: see there.
+        noise: see there.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Laplace:
     structure: str
     draws: bool = True
     of_posterior: bool = False
+    noise: str = ""
 
     def without(self, plan: Plan, format: str) -> str | None:
         """See `Method`."""
@@ -90,55 +94,76 @@ class Laplace:
         """See `Method`."""
         return tuple(sorted(mc))
 
-    def load(self, prepared: Prepared, format: str, threads: int) -> LoadedMethod:
+    def made(self, prepared: Prepared, format: str, options: Options | None = None) -> MadeMethod:
         """See `Method`."""
         fit = fitted(prepared, self.structure)
-        if self.structure == FULL:
-            return _full(fit, format, threads)
-        return _diagonal(fit, format, threads)
+        at, precision = fit.layer.name, fit.precision
+        if self.structure == DIAGONAL:
+            artefact, backend = in_format(diagonal_part(fit), format, options, draws=True)
+            return MadeDiagonal((artefact,), backend, at, precision)
+        artefact, backend = in_format(fit.network, format, options, draws=False)
+        return MadeFull((artefact,), backend, at, precision, fit.mean, fit.scale)
 
 
-def _diagonal(fit: LaplaceFit, format: str, threads: int) -> LoadedMethod:
-    from ..backends.base import BACKENDS
+@dataclass(frozen=True, eq=False)
+class MadeDiagonal(MadeMethod):
+    """A posterior whose last layer alone has a σ: all before it runs once for all passes.
 
-    made, backend = _made(diagonal_part(fit), format)
-    parts, trunk = parted(made, fit.layer.name, BACKENDS.get(backend), threads)
-    rest = BACKENDS.get(backend).load(parts.rest, threads)
-    return _loaded(made, backend, OnTrunk(trunk, rest, parts.shape), fit)
+    Attributes:
+        at: name of the last layer.
+        precision: of the prior.
+    """
+
+    at: str
+    precision: float
+
+    @property
+    def chosen(self) -> str:
+        """See `LoadedMethod`."""
+        return f"prior precision {self.precision:g}"
+
+    def passes(self, threads: int) -> Passes:
+        """See `MadeMethod`."""
+        from ..backends.base import BACKENDS
+
+        backend = BACKENDS.get(self.backend)
+        parts, trunk = parted(self.artefacts[0], self.at, backend, threads)
+        return OnTrunk(trunk, self.rest(parts, threads), parts.shape)
+
+    def rest(self, parts: TwoParts, threads: int) -> Passes:
+        """What gives the logits of passes from what the trunk gives."""
+        from ..backends.base import BACKENDS
+
+        return BACKENDS.get(self.backend).load(parts.rest, threads)
 
 
-def _full(fit: LaplaceFit, format: str, threads: int) -> LoadedMethod:
-    from ..backends.base import BACKENDS
+@dataclass(frozen=True, eq=False)
+class MadeFull(MadeDiagonal):
+    """A network whose last layer is drawn in float32.
 
-    made, backend = _made(fit.network, WITHOUT_DRAWS[format])
-    parts, trunk = parted(made, fit.layer.name, BACKENDS.get(backend), threads)
-    classes = len(fit.network.model.layers[fit.layer.name].bias)
-    rest = DrawnLayer(fit.mean, fit.scale, classes, threads)
-    return _loaded(made, backend, OnTrunk(trunk, rest, parts.shape), fit)
+    Attributes:
+        mean: as of `DrawnLayer`.
+        scale: see there, [n, n].
+    """
 
+    mean: Tensor
+    scale: Tensor
 
-def _made(part: NetworkPart, format: str) -> tuple[Artefact, str]:
-    """A network in a format, and the name of the backend that computes it."""
-    from ..quantize.ptq import quantize
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """See `MadeMethod`; and of the covariance."""
+        return (*super().digests, hashlib.sha256(_bytes(self.scale)).hexdigest())
 
-    chosen = FORMATS.get(format)
-    ranges = part.calibration if chosen.quantized else None
-    made = quantize(part.model, format, ranges, part.plan.options, part.source)
-    return made, part.plan.backend_of(chosen)
+    @property
+    def file_bytes(self) -> int:
+        """See `MadeMethod`; the covariance counts as the triangle that makes it."""
+        count = len(self.scale)
+        return super().file_bytes + 4 * (count * (count + 1) // 2)
 
-
-def _loaded(made: Artefact, backend: str, passes: OnTrunk, fit: LaplaceFit) -> LoadedMethod:
-    """A full covariance counts as the triangle that makes it."""
-    from ..predict.loop import batch_of
-    from ..quantize.artefact import artefact_hash, size
-
-    stored, digests = size(made).file_bytes, [artefact_hash(made)]
-    if fit.scale.ndim == 2:
-        count = len(fit.scale)
-        stored += 4 * (count * (count + 1) // 2)
-        digests.append(hashlib.sha256(_bytes(fit.scale)).hexdigest())
-    chosen = f"prior precision {fit.precision:g}"
-    return LoadedMethod(passes, backend, tuple(digests), stored, batch_of(made.graph), chosen)
+    def rest(self, parts: TwoParts, threads: int) -> Passes:
+        """See `MadeDiagonal`."""
+        classes = len(self.artefacts[0].layers[self.at].bias)
+        return DrawnLayer(self.mean, self.scale, classes, threads)
 
 
 @lru_cache(maxsize=2)
@@ -180,4 +205,5 @@ LAPLACE_FULL = Laplace(
     "Laplace approximation of the last layer, full covariance",
     "T draws of a deterministic network's last layer, of all its weights together (laplace-torch).",
     FULL,
+    noise=NORMAL,
 )

@@ -16,6 +16,8 @@ from ..core.registry import Registry
 if TYPE_CHECKING:
     from ..backends.base import Passes
     from ..predict.logit_law import Summarizer
+    from ..quantize.artefact import Artefact
+    from ..quantize.options import Options
     from ..workload.plan import Plan
     from ..workload.prepare import Prepared
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 FORMATS_OF_METHODS = ("FP32", "INT8", "INT8_SIGMA1")
 #: Numbers of passes T.
 COUNTS = (1, 2, 4, 10, 20, 50)
+#: Noise of what draws nothing.
+NOTHING = "-"
 #: The format of the main question, fixed beforehand.
 MAIN_FORMAT = "INT8"
 
@@ -50,10 +54,68 @@ class LoadedMethod:
 
 
 @dataclass(frozen=True, eq=False)
-class LoadedPasses(LoadedMethod):
-    """One that gives logits of passes."""
+class MadeMethod:
+    """A method in one format before it is loaded, which another process can be given.
 
-    passes: Passes
+    Attributes:
+        artefacts: its networks, at least one.
+        backend: that computes it.
+    """
+
+    artefacts: tuple[Artefact, ...]
+    backend: str
+
+    @property
+    def batch(self) -> int:
+        """Images that it is given at a time."""
+        from ..predict.loop import batch_of
+
+        return batch_of(self.artefacts[0].graph)
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """SHA-256 of each network as it is computed."""
+        from ..quantize.artefact import artefact_hash
+
+        return tuple(map(artefact_hash, self.artefacts))
+
+    @property
+    def file_bytes(self) -> int:
+        """Of all networks."""
+        from ..quantize.artefact import size
+
+        return sum(size(one).file_bytes for one in self.artefacts)
+
+    @property
+    def chosen(self) -> str:
+        """See `LoadedMethod`."""
+        return ""
+
+    def passes(self, threads: int) -> Passes | Summarizer:
+        """What gives logits, or their law; see `LoadedMethod`.
+
+        Args:
+            threads: that a call may use.
+        """
+        from ..backends.base import BACKENDS
+
+        backend = BACKENDS.get(self.backend)
+        return self.together([backend.load(one, threads) for one in self.artefacts])
+
+    def together(self, networks: Sequence[Passes]) -> Passes:
+        """What gives the method's passes, of its loaded networks."""
+        return networks[0]
+
+    def load(self, threads: int) -> LoadedMethod:
+        """Ready to predict; `threads` as in `passes`."""
+        return LoadedMethod(
+            self.passes(threads),
+            self.backend,
+            self.digests,
+            self.file_bytes,
+            self.batch,
+            self.chosen,
+        )
 
 
 class Method(Protocol):
@@ -64,6 +126,7 @@ class Method(Protocol):
         title: for people.
         description: one line for `sigmabench list`.
         draws: whether its passes draw anything, so that a second seed tells something new.
+        noise: as of a `Cell`; empty where the runtime draws its weights, as the format says.
         of_posterior: whether its network is the posterior, which is the first of `networks` then.
     """
 
@@ -71,6 +134,7 @@ class Method(Protocol):
     title: str
     description: str
     draws: bool
+    noise: str
     of_posterior: bool
 
     def without(self, plan: Plan, format: str) -> str | None:
@@ -89,8 +153,8 @@ class Method(Protocol):
         """Numbers of passes T, ascending: those asked for, or those that it has."""
         ...
 
-    def load(self, prepared: Prepared, format: str, threads: int) -> LoadedMethod:
-        """Ready to predict."""
+    def made(self, prepared: Prepared, format: str, options: Options | None = None) -> MadeMethod:
+        """It in a format, by the plan's options of quantization unless others are given."""
         ...
 
 
@@ -110,6 +174,7 @@ METHODS: Registry[Method] = Registry(
         "ensemble-equal-5": "sigmabench.harness.methods.ensemble:EQUAL_5",
     },
     lambda thing: all(
-        hasattr(thing, part) for part in ("title", "description", "draws", "of_posterior", "load")
+        hasattr(thing, part)
+        for part in ("title", "description", "draws", "noise", "of_posterior", "made")
     ),
 )

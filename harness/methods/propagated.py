@@ -6,12 +6,14 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from .method import LoadedMethod
+from .method import MadeMethod
 from .single import OfPosterior
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from ..predict.logit_law import Summarizer
+    from ..quantize.options import Options
     from ..workload.plan import Plan
     from ..workload.prepare import Prepared
 
@@ -28,6 +30,30 @@ def _without_moments(
     return without_moments(trace(network(), input_shape).graph)
 
 
+class MadeAnalytic(MadeMethod):
+    """Of the numbers of an FP32 artefact, which are those of the folded posterior."""
+
+    def passes(self, threads: int) -> Summarizer:
+        """See `MadeMethod`.
+
+        Raises:
+            UserError: an operation has no closed-form moments, and the message names it.
+        """
+        import torch
+
+        from ..predict.analytic import AnalyticPredictor
+        from ..quantize.fold import FloatLayer, FloatModel
+
+        (artefact,) = self.artefacts
+        layers = {
+            name: FloatLayer(
+                *map(torch.from_numpy, (one.mean, one.real_std(), one.bias, one.bias_std))
+            )
+            for name, one in artefact.layers.items()
+        }
+        return AnalyticPredictor(FloatModel(artefact.graph, layers), threads)
+
+
 class Analytic(OfPosterior):
     """Means and variances of the posterior's weights; see `Method`."""
 
@@ -38,20 +64,9 @@ class Analytic(OfPosterior):
         missing = _without_moments(plan.workload.model, plan.workload.input_shape)
         return None if missing is None else f"there is {missing}"
 
-    def load(self, prepared: Prepared, format: str, threads: int) -> LoadedMethod:
-        """See `Method`.
-
-        Raises:
-            UserError: an operation has no closed-form moments, and the message names it.
-        """
-        from ..predict.analytic import AnalyticPredictor
-        from ..predict.loop import batch_of
-        from ..quantize.artefact import artefact_hash, size
-
-        predictor = AnalyticPredictor(prepared.model, threads)
-        made = prepared.artefact(FORMAT)
-        digest, stored = artefact_hash(made), size(made).file_bytes
-        return LoadedMethod(predictor, "analytic", (digest,), stored, batch_of(made.graph))
+    def made(self, prepared: Prepared, format: str, options: Options | None = None) -> MadeMethod:
+        """See `Method`."""
+        return MadeAnalytic((prepared.artefact(FORMAT, options),), "analytic")
 
 
 ANALYTIC = Analytic(

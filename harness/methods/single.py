@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from ..core.formats import FORMATS
 from ..workload import cell
-from .method import LoadedMethod, LoadedPasses
+from .method import NOTHING, MadeMethod
 
 if TYPE_CHECKING:
+    from ..quantize.artefact import Artefact
+    from ..quantize.options import Options
     from ..workload.plan import Plan
     from ..workload.prepare import NetworkPart, Prepared
 
@@ -25,27 +27,23 @@ def draws_nothing(format: str) -> str | None:
     return "it draws no weights, so there is no σ to put into fewer bits"
 
 
-def loaded(part: NetworkPart, format: str, threads: int, *, draws: bool) -> LoadedPasses:
-    """One network in one format.
+def in_format(
+    part: NetworkPart, format: str, options: Options | None, *, draws: bool
+) -> tuple[Artefact, str]:
+    """One network in one format, and the backend that computes it.
 
     Args:
         part: the network.
         format: of `FORMATS_OF_METHODS`.
-        threads: that a call may use.
+        options: of quantization; the plan's where None.
         draws: whether its weights are drawn; their means are taken otherwise.
     """
-    from ..backends.base import BACKENDS
-    from ..predict.loop import batch_of
-    from ..quantize.artefact import artefact_hash, size
     from ..quantize.ptq import quantize
 
     chosen = FORMATS.get(format if draws else WITHOUT_DRAWS[format])
     ranges = part.calibration if chosen.quantized else None
-    made = quantize(part.model, chosen.name, ranges, part.plan.options, part.source)
-    backend = part.plan.backend_of(chosen)
-    predictor = BACKENDS.get(backend).load(made, threads)
-    digest, stored = artefact_hash(made), size(made).file_bytes
-    return LoadedPasses(predictor, backend, (digest,), stored, batch_of(made.graph))
+    artefact = quantize(part.model, chosen.name, ranges, options or part.plan.options, part.source)
+    return artefact, part.plan.backend_of(chosen)
 
 
 @dataclass(frozen=True)
@@ -57,6 +55,7 @@ class OfPosterior:
         title: see there.
         description: see there.
         draws: see there.
+        noise: see there.
         of_posterior: see there.
     """
 
@@ -64,6 +63,7 @@ class OfPosterior:
     title: str
     description: str
     draws: bool
+    noise: str = NOTHING
     of_posterior: bool = True
 
     def without(self, plan: Plan, format: str) -> str | None:
@@ -80,9 +80,10 @@ class OfPosterior:
         """See `Method`."""
         return tuple(sorted(mc)) if self.draws else (1,)
 
-    def load(self, prepared: Prepared, format: str, threads: int) -> LoadedMethod:
+    def made(self, prepared: Prepared, format: str, options: Options | None = None) -> MadeMethod:
         """See `Method`."""
-        return loaded(prepared.bayesian, format, threads, draws=self.draws)
+        artefact, backend = in_format(prepared.bayesian, format, options, draws=self.draws)
+        return MadeMethod((artefact,), backend)
 
 
 MEAN_FIELD = OfPosterior(
@@ -90,6 +91,7 @@ MEAN_FIELD = OfPosterior(
     "T passes of the posterior",
     "Monte Carlo passes with weights drawn from the mean-field posterior.",
     draws=True,
+    noise="",
 )
 MEAN = OfPosterior(
     cell.MEAN,

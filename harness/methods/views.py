@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..core.errors import UserError
-from .method import LoadedMethod
-from .single import OfPosterior, draws_nothing, loaded
+from ..workload.cell import VIEWS
+from .method import MadeMethod
+from .single import OfPosterior, draws_nothing, in_format
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from ..backends.base import Passes
     from ..data.given import Given
+    from ..quantize.options import Options
     from ..workload.plan import Plan
     from ..workload.prepare import Prepared
     from ..workload.workload import Workload
@@ -68,6 +70,19 @@ class Views:
         return torch.cat(found)
 
 
+@dataclass(frozen=True, eq=False)
+class MadeViews(MadeMethod):
+    """One network on views of the images; the other attributes are those of `Views`."""
+
+    augmentation: Augment
+    mean: Sequence[float]
+    std: Sequence[float]
+
+    def together(self, networks: Sequence[Passes]) -> Passes:
+        """See `MadeMethod`."""
+        return Views(networks[0], self.augmentation, self.mean, self.std)
+
+
 def generator_seed(seed: int, t: int) -> int:
     """Of view t, 0 to 2^63 − 1; unlike for every pair."""
     import numpy as np
@@ -92,14 +107,13 @@ class OfViews(OfPosterior):
             found.append(hashlib.sha256(views.encode()).hexdigest())
         return found
 
-    def load(self, prepared: Prepared, format: str, threads: int) -> LoadedMethod:
+    def made(self, prepared: Prepared, format: str, options: Options | None = None) -> MadeMethod:
         """See `Method`."""
         split, augmentation = prepared.splits.train, augmentation_of(prepared.plan.workload)
         if augmentation is None:
             raise UserError(f"{prepared.plan.workload.name} was trained without augmentation.")
-        network = loaded(prepared.bayesian, format, threads, draws=False)
-        views = Views(network.passes, augmentation, split.mean, split.std)
-        return replace(network, passes=views)
+        artefact, backend = in_format(prepared.bayesian, format, options, draws=False)
+        return MadeViews((artefact,), backend, augmentation, split.mean, split.std)
 
 
 AUGMENT = OfViews(
@@ -107,4 +121,5 @@ AUGMENT = OfViews(
     "mean network on T views",
     "One pass of the mean network on each of T augmented views of the image.",
     draws=True,
+    noise=VIEWS,
 )

@@ -9,7 +9,6 @@ of one half is fitted on the other, both ways, so that no image is scored with w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .newton import Derivatives
-from .predicted import Summary
+from .temperature import ImageTemperatures
 
 if TYPE_CHECKING:
     from .logit_law import LogitLaw
@@ -52,12 +51,15 @@ def fit(law: LogitLaw, labels: Tensor, half: Tensor, mc: int) -> tuple[Temperatu
     return min(pairs, key=lambda pair: sum(one.nll * one.images for one in pair))
 
 
-def summary(law: LogitLaw, half: Tensor, mc: int, pair: Sequence[Temperature]) -> Summary:
-    """The predictive distribution, each image with the temperature of its half."""
-    index = [(half == own).nonzero().flatten() for own in HALVES]
-    there = [(places, one) for places, one in zip(index, pair, strict=True) if len(places)]
-    joined = Summary.cat([law.take(places).summary(mc, one) for places, one in there])
-    return _taken(joined, torch.cat([places for places, _ in there]).argsort())
+def per_image(half: Tensor, pair: Sequence[Temperature]) -> ImageTemperatures:
+    """The temperature of each image, that of its half.
+
+    Args:
+        half: [N], see `halves_of`.
+        pair: of both halves.
+    """
+    taus = torch.tensor([one.tau for one in pair], dtype=torch.float64)
+    return ImageTemperatures(taus[half.long()], pair[0].form)
 
 
 def derivatives(
@@ -73,16 +75,3 @@ def derivatives(
 def _chosen(each: Sequence[Derivatives], first: np.ndarray) -> Derivatives:
     names = ("nll", "slope", "curvature")
     return Derivatives(*(np.where(first, *(getattr(one, n) for one in each)) for n in names))
-
-
-def _taken(found: Summary, index: Tensor) -> Summary:
-    """Images in another order."""
-    mutual = found.mutual_information
-    return replace(
-        found,
-        probs=found.probs[index],
-        log_probs=found.log_probs[index],
-        entropy=found.entropy[index],
-        expected_entropy=found.expected_entropy[index],
-        mutual_information=None if mutual is None else mutual[index],
-    )

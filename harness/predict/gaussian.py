@@ -29,7 +29,7 @@ from torch.nn import functional
 
 from .newton import Derivatives
 from .predicted import Summary
-from .temperature import PASSES, Temperature, derivatives, mean_nll, minimised
+from .temperature import PASSES, ImageTemperatures, Temperature, derivatives, mean_nll, minimised
 
 LEADING = 10  # classes that fluctuate each in its own way
 POINTS = 1024  # a power of two, for which the sequence is balanced
@@ -128,26 +128,37 @@ class GaussianLogits:
         def nll(log_tau: float) -> float:
             each = [
                 mean_nll(nodes * math.exp(-log_tau), those) * len(those)
-                for nodes, those in self._labelled(labels)
+                for nodes, those in self._beside(labels)
             ]
             return sum(each) / len(labels)
 
         return minimised(nll, PASSES, labels)
 
-    def summary(self, mc: int = 1, temperature: Temperature | None = None) -> Summary:
-        """See `LogitLaw`. T is 1, for no Monte Carlo passes are averaged."""
-        tau = 1.0 if temperature is None else temperature.tau
-        return Summary.cat([_integrated(nodes / tau, self.certain) for nodes in self.nodes()])
+    def summary(
+        self,
+        mc: int = 1,
+        temperature: Temperature | ImageTemperatures | None = None,
+        groups: bool = False,
+    ) -> Summary:
+        """See `LogitLaw`. T is 1, for no Monte Carlo passes are averaged, and there are no groups
+        of them."""
+        tau = torch.ones(len(self.covariance)) if temperature is None else temperature.tau
+        each = torch.as_tensor(tau, dtype=torch.float64).expand(len(self.covariance))
+        parts = [
+            _integrated(nodes / those[:, None], self.certain) for nodes, those in self._beside(each)
+        ]
+        return Summary.cat(parts)
 
     def derivatives(self, labels: Tensor, temperature: Temperature) -> Derivatives:
         """See `LogitLaw`."""
-        parts = [derivatives(*part, temperature) for part in self._labelled(labels)]
+        parts = [derivatives(*part, temperature) for part in self._beside(labels)]
         return Derivatives.cat(parts)
 
-    def _labelled(self, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    def _beside(self, values: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """The nodes of some images each, and their values of [N]."""
         start = 0
         for nodes in self.nodes():
-            yield nodes, labels[start : (start := start + nodes.shape[1])]
+            yield nodes, values[start : (start := start + nodes.shape[1])]
 
 
 def _integrated(nodes: Tensor, certain: bool) -> Summary:

@@ -81,11 +81,13 @@ class Groups:
         probs: G of [N, C] float64, Σ p_t.
         log_probs: G of [N, C] float64, log Σ p_t.
         passes: G numbers of passes.
+        tau: temperature of what is averaged, one or [N, 1] of each image (`temperature`).
     """
 
     probs: Sequence[Tensor]
     log_probs: Sequence[Tensor]
     passes: Sequence[int]
+    tau: float | Tensor = 1.0
 
     def halves(self, labels: Tensor) -> Halves:
         """Args:
@@ -100,9 +102,14 @@ class Groups:
 
     def _without_one(self, labels: Tensor) -> Tensor:
         """[G, N] negative log-likelihood by all groups but one."""
-        own = [log.gather(1, labels.long()[:, None]).flatten() for log in self.log_probs]
+        index = labels.long()[:, None]
+        own = [log.gather(1, index).flatten() for log in self.log_probs]
         found = []
         for group, passes in enumerate(self.passes):
+            if self._tempered:
+                average = self._average([g for g in range(len(self.passes)) if g != group])
+                found.append(-average.gather(1, index).flatten())
+                continue
             others = torch.stack([*own[:group], *own[group + 1 :]])
             found.append(np.log(sum(self.passes) - passes) - torch.logsumexp(others, dim=0))
         return torch.stack(found).clamp_(min=0.0).float()
@@ -110,8 +117,20 @@ class Groups:
     def _half(self, half: NDArray[np.bool_], labels: Tensor) -> tuple[Tensor, Tensor]:
         """Confidence and correctness, [N] each."""
         chosen = np.flatnonzero(half).tolist()
+        if self._tempered:
+            average = self._average(chosen)
+            return average.amax(dim=-1).exp().float(), average.argmax(dim=-1) == labels
         passes = sum(self.passes[g] for g in chosen)
         probs = self.probs[chosen[0]].clone()
         for group in chosen[1:]:
             probs += self.probs[group]
         return (probs.amax(dim=-1) / passes).float(), probs.argmax(dim=-1) == labels
+
+    @property
+    def _tempered(self) -> bool:
+        return isinstance(self.tau, Tensor) or self.tau != 1.0
+
+    def _average(self, chosen: Sequence[int]) -> Tensor:
+        """[N, C] log of the average of some groups, tempered; what all classes share falls out."""
+        total = torch.logsumexp(torch.stack([self.log_probs[g] for g in chosen]), dim=0)
+        return torch.log_softmax(total / self.tau, dim=-1)

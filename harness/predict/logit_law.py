@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from .loop import summarise
+from ..machine.memory_limit import require
+from .loop import PASSES as AT_ONCE
+from .loop import batches, summarise
 from .newton import Derivatives
 from .predicted import Summary
-from .temperature import FORMS, Temperature, derivatives, fit_temperature, tempered
+from .temperature import (
+    FORMS,
+    ImageTemperatures,
+    Temperature,
+    derivatives,
+    fit_temperature,
+    tempered,
+)
 
 if TYPE_CHECKING:
+    from ..backends.base import Passes
     from ..data.given import Given
+    from ..data.splits import Split
 
 
 class LogitLaw(Protocol):
@@ -42,8 +53,14 @@ class LogitLaw(Protocol):
         """
         ...
 
-    def summary(self, mc: int, temperature: Temperature | None = None) -> Summary:
-        """The predictive distribution of T = `mc` passes, as it is or at a temperature."""
+    def summary(
+        self,
+        mc: int,
+        temperature: Temperature | ImageTemperatures | None = None,
+        groups: bool = False,
+    ) -> Summary:
+        """The predictive distribution of T = `mc` passes, as it is or at a temperature; with the
+        sums over `groups` of passes that are drawn, where they are asked for."""
         ...
 
     def derivatives(self, labels: Tensor, temperature: Temperature) -> Derivatives:
@@ -99,13 +116,72 @@ class LogitsOfPasses:
         """See `LogitLaw`."""
         return fit_temperature(self.logits[:mc], labels, FORMS if forms is None else forms)
 
-    def summary(self, mc: int, temperature: Temperature | None = None) -> Summary:
+    def summary(
+        self,
+        mc: int,
+        temperature: Temperature | ImageTemperatures | None = None,
+        groups: bool = False,
+    ) -> Summary:
         """See `LogitLaw`."""
         logits = self.logits[:mc]
         if temperature is None:
-            return summarise(logits, self.fixed)
-        return tempered(logits, temperature, self.fixed)
+            return summarise(logits, self.fixed, groups)
+        return tempered(logits, temperature, self.fixed, groups)
 
     def derivatives(self, labels: Tensor, temperature: Temperature) -> Derivatives:
         """See `LogitLaw`."""
         return derivatives(self.logits, labels, temperature)
+
+
+def law_of_batch(
+    passes: Passes | Summarizer, x: Tensor, seed: int, mc: int, fixed: bool
+) -> LogitLaw:
+    """What a method predicts of one batch.
+
+    Args:
+        passes: of the method.
+        x: images, float32 [N, C, H, W], normalised.
+        seed: of the draws.
+        mc: passes T.
+        fixed: nothing is drawn, and there is one network.
+    """
+    if isinstance(passes, Summarizer):
+        return passes.law(x)
+    each = [
+        passes.logits(x, seed, range(start, min(start + AT_ONCE, mc)))
+        for start in range(0, mc, AT_ONCE)
+    ]
+    return LogitsOfPasses(torch.cat(each), fixed)
+
+
+def law_of_split(
+    passes: Passes | Summarizer,
+    split: Split,
+    seed: int,
+    mc: int,
+    fixed: bool,
+    batch: int,
+    advance: Callable[[int], None] = lambda _: None,
+) -> LogitLaw:
+    """What a method predicts of a split, the logits of all its passes.
+
+    Args:
+        passes: of the method.
+        split: images.
+        seed: as of `law_of_batch`, and so are `mc` and `fixed`.
+        mc: see there.
+        fixed: see there.
+        batch: images at a time.
+        advance: called with the number of images after each batch.
+
+    Raises:
+        UserError: the logits take more memory than there is.
+    """
+    require("Logits of all passes", 16 * mc * len(split) * split.classes)
+    parts: list[Any] = []
+    for index in batches(split, batch):
+        x = split.batch(index)
+        parts.append(law_of_batch(passes, x, seed, mc, fixed))
+        advance(len(x))
+    law: LogitLaw = parts[0].cat(parts)
+    return law

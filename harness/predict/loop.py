@@ -150,9 +150,9 @@ def batches(split: Split, batch: int) -> Iterator[slice]:
     return (slice(start, start + batch) for start in range(0, len(split), batch))
 
 
-def summarise(logits: Tensor, deterministic: bool = False) -> Summary:
+def summarise(logits: Tensor, deterministic: bool = False, groups: bool = False) -> Summary:
     """The predictive distribution of passes that are there already, [T, N, C]."""
-    total = Predictive((len(logits),), deterministic=deterministic)
+    total = Predictive((len(logits),), deterministic=deterministic, groups=groups)
     total.update(logits)
     return total.summaries()[len(logits)]
 

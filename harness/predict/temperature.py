@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -54,6 +54,33 @@ class Temperature:
     nll: float
     nll_without: float
     images: int
+
+    @property
+    def divisor(self) -> float:
+        """See `ImageTemperatures`."""
+        return self.tau
+
+
+@dataclass(frozen=True, eq=False)
+class ImageTemperatures:
+    """Temperatures of single images, applied in one place.
+
+    Attributes:
+        tau: [N] float64.
+        form: as of `Temperature`.
+    """
+
+    tau: Tensor
+    form: str
+
+    def take(self, index: slice) -> ImageTemperatures:
+        """Of some of the images."""
+        return ImageTemperatures(self.tau[index], self.form)
+
+    @property
+    def divisor(self) -> Tensor:
+        """What logits [..., N, C] are divided by."""
+        return self.tau[:, None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +157,12 @@ def minimised(nll: Callable[[float], float], form: str, labels: Tensor) -> Tempe
     return Temperature(math.exp(best.x), form, float(best.fun), nll(0.0), len(labels))
 
 
-def tempered(logits: Tensor, temperature: Temperature, deterministic: bool = False) -> Summary:
+def tempered(
+    logits: Tensor,
+    temperature: Temperature | ImageTemperatures,
+    deterministic: bool = False,
+    groups: bool = False,
+) -> Summary:
     """The predictive distribution at a temperature.
 
     Mutual information and the expected entropy are those of the tempered passes; where the average
@@ -140,11 +172,13 @@ def tempered(logits: Tensor, temperature: Temperature, deterministic: bool = Fal
         logits: [T, N, C] floating point.
         temperature: fitted on other images.
         deterministic: the network draws nothing.
+        groups: keep the sums over groups of the passes too (`halves.Groups`).
     """
+    tau = temperature.divisor
     if temperature.form == PASSES:
-        return summarise(logits.double() / temperature.tau, deterministic)
-    before = summarise(logits, deterministic)
-    found = torch.log_softmax(before.log_probs / temperature.tau, dim=-1)
+        return summarise(logits.double() / tau, deterministic, groups)
+    before = summarise(logits, deterministic, groups)
+    found = torch.log_softmax(before.log_probs / tau, dim=-1)
     probs = found.exp()
     return Summary(
         T=before.T,
@@ -153,6 +187,7 @@ def tempered(logits: Tensor, temperature: Temperature, deterministic: bool = Fal
         entropy=-(probs * found).sum(dim=-1),
         expected_entropy=before.expected_entropy,
         mutual_information=None,
+        groups=None if before.groups is None else replace(before.groups, tau=tau),
     )
 
 

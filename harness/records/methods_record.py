@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..core.errors import UserError
 from ..data.units import Units
+from ..predict.fitted import Fitted
 from .envelope import Record
 from .kind import Kind, OfWorkload
 from .reference_times import Reference, check_references, check_slices
@@ -72,23 +73,6 @@ class MethodSubject(OfWorkload):
     seconds: float = 0.0
     processes: int = 1
     beside: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """One temperature.
-
-    Attributes:
-        tau: what logits, or averages, are divided by.
-        form: `passes`: each before they are averaged; `average`: their average afterwards.
-        nll: mean negative log-likelihood of the images it was fitted on, nats.
-        nll_without: the same without it.
-    """
-
-    tau: float
-    form: str
-    nll: float
-    nll_without: float
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.units import Units
+from ..predict.fitted import Fitted
 from ..workload.cell import Cell
 from .envelope import Record
 from .kind import Kind, Layout, cell_of, without
@@ -60,6 +61,10 @@ class ShiftBody:
         halves: of records from before `contrasts`: metric to its score by half of the passes, for
             every choice of half of 6 groups of them.
         skipped: files of images that cannot be read and were left out.
+        temperatures: of a method that has them, one for each prefix.
+        crossed: where images are scored with a temperature that was fitted on the other half of the
+            test images, those of the second half, as `temperatures`, which are those of the first.
+        validation_images: that temperatures were fitted on.
     """
 
     images: int
@@ -67,13 +72,17 @@ class ShiftBody:
     scores: dict[str, tuple[float | None, ...]]
     halves: dict[str, tuple[float, ...]] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
+    temperatures: tuple[Fitted, ...] = ()
+    crossed: tuple[Fitted, ...] = ()
+    validation_images: int = 0
 
 
 @dataclass(frozen=True)
 class ShiftRecord(Record[Cell, ShiftBody]):
     """One cell of a shift study: its scenario is `score`, nothing is timed, and `batch`, `threads`
     and `instances` are 0. `corruption` is `none`, a type of corruption, or `ood:NAME` for images
-    from outside the distribution, which have no labels.
+    from outside the distribution, which have no labels. Where the cell has a temperature, so have
+    all of its scores and arrays but mutual information, which is that of the passes as they are.
 
     Its arrays are `ARRAYS`, one value per image at the largest T: confidence max p̄, predictive
     entropy and mutual information in nats (missing where it is not defined) and the predicted

@@ -167,6 +167,8 @@ def safe(text: str) -> str:
 def _lines(study: Results) -> list[Line]:
     lines: list[Line] = []
     for label, format in study.formats.items():
+        if study.method(label):
+            continue  # figures are those of the paper, of formats as they are
         place = sum(line.format == format for line in lines)
         own = [r for (name, _), found in study.records.items() if name == label for r in found]
         lines.append(Line(format, label, place, tuple(own)))

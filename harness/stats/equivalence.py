@@ -41,7 +41,7 @@ passes do, and what they tell of all images alike is added to the draws (`Luck`)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -86,7 +86,8 @@ class Outcome:
         p_holm: the same after Holm.
         verdict: `equivalent`, `worse`, `inconclusive` or `not judged`.
         improved: an improvement beyond the margin is shown, after Holm.
-        near_floor: of ECE: the float one's, over types, is less than `NEAR` times its noise floor.
+        near_floor: of ECE: the reference's, over types, is less than `NEAR` times its noise floor.
+        drawn: whether another draw would change either.
     """
 
     variant: str
@@ -107,12 +108,18 @@ class Outcome:
     verdict: str = INCONCLUSIVE
     improved: bool = False
     near_floor: bool = False
+    drawn: bool = True
 
 
 def equivalence(
-    results: Results, *, resamples: int = RESAMPLES, seed: int = SEED, alpha: float = ALPHA
+    results: Results,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+    alpha: float = ALPHA,
+    pairing: Callable[[Results, int], list[Pair]] = pairs_at,
 ) -> list[Outcome]:
-    """Test every quantized variant that has its float reference, at every severity it shares.
+    """Test every variant that has its reference, at every severity it shares.
 
     Args:
         results: of one study; what is missing of it is left out.
@@ -120,13 +127,15 @@ def equivalence(
         seed: of the resampling; every variant and severity has the same draws, so that no interval
             depends on which others there are.
         alpha: level of the tests.
+        pairing: what is compared with what at a severity: quantized variants with their floats, or
+            methods with the mean network (`pairs.rivals_at`).
 
     Returns:
         By variant, metric (in the order of `judged_metrics`) and severity.
     """
     raw = []
     for severity in results.severities:
-        pairs = pairs_at(results, severity)
+        pairs = pairing(results, severity)
         if pairs:
             raw += _tested(PairedValues(results, severity, pairs), resamples, seed)
     order, metrics = list(results.formats), list(judged_metrics())
@@ -184,6 +193,7 @@ def _outcome(
         p=_p_values(judged, draws) if enough and draws is not None else {},
         verdict=INCONCLUSIVE if enough else NOT_JUDGED,
         near_floor=metric == "ece" and sample.near_floor(pair),
+        drawn=sample.drawn(pair),
     )
 
 

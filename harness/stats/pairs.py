@@ -24,9 +24,13 @@ NEAR = 2.0
 _FREEDOM = 5  # of halves of 6 groups, `ShiftRecord.halves`
 
 
+#: Kind of the pairs whose reference is one pass of the mean network with a temperature.
+AGAINST_MEAN = "against the mean network"
+
+
 @dataclass(frozen=True)
 class Pair:
-    """A quantized variant and its reference at one severity."""
+    """A variant and its reference at one severity."""
 
     variant: str
     reference: str
@@ -35,13 +39,30 @@ class Pair:
 
 
 def pairs_at(results: Results, severity: int) -> list[Pair]:
+    """Quantized variants and their floats."""
+    references = {name: results.reference(name) for name in results.formats}
+    return _shared(results, severity, references, results.kind)
+
+
+def rivals_at(results: Results, severity: int) -> list[Pair]:
+    """Methods, and one pass of the mean network."""
+    rivals = {name: results.rival(name) for name in results.formats}
+    return _shared(results, severity, rivals, lambda _: AGAINST_MEAN)
+
+
+def _shared(
+    results: Results,
+    severity: int,
+    references: Mapping[str, str | None],
+    kind: Callable[[str], str],
+) -> list[Pair]:
+    """Those of which both were scored on the same types."""
     found = []
-    for variant in results.formats:
-        reference = results.reference(variant)
+    for variant, reference in references.items():
         if reference is not None:
             shared = set(results.types(variant, severity)) & set(results.types(reference, severity))
             if shared:
-                found.append(Pair(variant, reference, results.kind(variant), tuple(sorted(shared))))
+                found.append(Pair(variant, reference, kind(variant), tuple(sorted(shared))))
     return found
 
 
@@ -49,7 +70,7 @@ class PairedValues:
     """The per-image values of all pairs at one severity, and their effects."""
 
     def __init__(self, results: Results, severity: int, pairs: Sequence[Pair]) -> None:
-        self.severity, self.pairs = severity, pairs
+        self.severity, self.pairs, self._results = severity, pairs, results
         names = dict.fromkeys(n for pair in pairs for n in (pair.variant, pair.reference))
         self._records = {
             name: {t: results.at(name, t, severity) for t in results.types(name, severity)}
@@ -109,6 +130,10 @@ class PairedValues:
             [self._records[name][t] for t in pair.types] for name in (pair.variant, pair.reference)
         )
         return luck_of(variant, reference, metric)
+
+    def drawn(self, pair: Pair) -> bool:
+        """Whether a draw of the weights is in either."""
+        return any(map(self._results.draws, (pair.variant, pair.reference)))
 
     def near_floor(self, pair: Pair) -> bool:
         """Whether the reference's ECE is not far above what perfect calibration would show."""

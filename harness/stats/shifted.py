@@ -15,7 +15,7 @@ from ..core.labels import label
 from ..core.words import plural, verb
 from ..metrics.detection import Detection, detection
 from ..records.shift_record import ShiftRecord
-from ..workload.cell import Cell
+from ..workload.cell import DETERMINISTIC, MEAN, MEAN_FIELD, Cell
 
 CLEAN = ("none", 0)
 OOD = "ood:"
@@ -25,9 +25,13 @@ STUDY = ("workload", "workload_version", "split", "limit")
 _PER_RECORD = ("corruption", "severity", "shifted", "data", "seed", "format", "range")
 
 HEADROOM, PAPER_RANGE, TWIN = "headroom", "paper range", "deterministic twin"
+METHOD = "method"
 """Kinds of variants (`Results.kind`)."""
 
 PAPER_FORMATS = ("INT8", "INT8_SIGMA4", "INT8_SIGMA2", "INT8_SIGMA1")
+
+#: Methods before others, behind what has no temperature.
+_ORDER = ("", MEAN_FIELD, MEAN, DETERMINISTIC)
 
 #: Corruption and severity.
 Condition = tuple[str, int]
@@ -41,7 +45,8 @@ class Results:
         title: of the study, in words.
         records: variant and condition to its records, one per seed of the MC draw, in that order.
         formats: variant to its format, in the order of tables. A variant is called as its format,
-            with `paper` where its weights have that range, and with a letter where there are more.
+            behind the name of its method where it has a temperature, with `paper` where its weights
+            have that range, and with a letter where there are more.
         letters: letter to what it stands for, the same in every format.
         notes: what was left out, and why.
     """
@@ -86,9 +91,38 @@ class Results:
             if (v, s) == (variant, severity) and not c.startswith(OOD)
         )
 
+    def method(self, variant: str) -> str:
+        """Its method, where it has a temperature; empty where it is a format as it is."""
+        cell = self._cell(variant)
+        return cell.method if cell.temperature else ""
+
+    @property
+    def methods(self) -> dict[str, str]:
+        """Variant to its method, of those with a temperature."""
+        return {name: method for name in self.formats if (method := self.method(name))}
+
+    def draws(self, variant: str) -> bool:
+        """Whether another seed is another draw."""
+        return self._cell(variant).draws
+
+    def rival(self, variant: str) -> str | None:
+        """The one pass of the mean network that a method is held against, each with a temperature,
+        if it is there: in the same arithmetic, and of the same posterior before others."""
+        if self.method(variant) in ("", MEAN):
+            return None
+        cell = self._cell(variant)
+        arithmetic = cell.format.partition("_")[0]
+        found = [
+            name
+            for name, format_ in self.formats.items()
+            if self.method(name) == MEAN and format_ == arithmetic
+        ]
+        own = (name for name in found if self._cell(name).posterior == cell.posterior)
+        return next(own, found[0] if found else None)
+
     def reference(self, variant: str) -> str | None:
-        """The float variant of the same network and T that this one is compared with, if it is
-        there: one with the same noise before others."""
+        """The float variant of the same network, T and method that this one is compared with, if it
+        is there: one with the same noise before others."""
         base = "FP32" if FORMATS.get(self.formats[variant]).bayesian else "DNN_FP32"
         if self.formats[variant] == base:
             return None
@@ -102,9 +136,11 @@ class Results:
         return next(alike, floats[0] if floats else None)
 
     def kind(self, variant: str) -> str:
-        """What a claim of the papers is told apart by, network and range of the weights; empty for
-        formats and options that are not the papers'."""
+        """What a claim of the papers is told apart by, network and range of the weights; `METHOD`
+        with a temperature; empty for formats and options that are not the papers'."""
         cell = self._cell(variant)
+        if cell.temperature:
+            return METHOD
         if cell.format == "DNN_INT8":
             return TWIN
         options = (cell.sigma_grid, cell.rounding)
@@ -115,7 +151,7 @@ class Results:
     def missing(self) -> list[str]:
         """What an unfinished study lacks, one sentence each."""
         wanted, lines = self.conditions, [*self.notes, *self._superseded()]
-        drawn = [v for v, format in self.formats.items() if FORMATS.get(format).bayesian]
+        drawn = list(filter(self.draws, self.formats))
         most = max((self._seeds(variant) for variant in drawn), default=0)
         for variant in self.formats:
             counts = {c: len(self.at(variant, *c)) for c in wanted}
@@ -149,10 +185,10 @@ class Results:
         """Of the condition that has most."""
         return max(len(found) for (v, _), found in self.records.items() if v == variant)
 
-    def _network(self, variant: str) -> tuple[str, int]:
-        """Posterior and T, one of each, for a letter tells others apart."""
+    def _network(self, variant: str) -> tuple[object, ...]:
+        """Networks, T and method, one of each, for a letter tells others apart."""
         cell = self._cell(variant)
-        return cell.posterior, cell.mc
+        return cell.posterior, cell.members, cell.mc, self.method(variant)
 
     def _cell(self, variant: str) -> Cell:
         return next(found[0].subject for (v, _), found in self.records.items() if v == variant)
@@ -227,24 +263,31 @@ def _same_images(records: list[ShiftRecord]) -> tuple[list[ShiftRecord], tuple[s
     return kept, (note,) if left else ()
 
 
-def _rank(cell: Cell) -> tuple[int, str, bool]:
-    """As tables show them: the headroom range, the default, before the paper's."""
+def _rank(cell: Cell) -> tuple[int, str, int, str, bool]:
+    """As tables show them: formats before methods, and the headroom range, the default, before the
+    paper's."""
     names = FORMATS.names()
     place = names.index(cell.format) if cell.format in names else len(names)
-    return place, cell.format, _papers(cell)
+    method = "" if not cell.temperature else cell.method
+    known = _ORDER.index(method) if method in _ORDER else len(_ORDER)
+    return known, method, place, cell.format, _papers(cell)
 
 
 def _papers(cell: Cell) -> bool:
-    """Whether the paper's range sets it apart; every twin has it."""
+    """Whether the paper's range sets it apart; every network without a σ has it."""
     twin = cell.format in FORMATS and not FORMATS.get(cell.format).bayesian
-    return cell.range == "paper" and not twin
+    without = bool(cell.temperature) and cell.granularity == "-"
+    return cell.range == "paper" and not (twin or without)
+
+
+def _called(cell: Cell) -> str:
+    name = f"{cell.method} {cell.format}" if cell.temperature else cell.format
+    return f"{name} paper" if _papers(cell) else name
 
 
 def _variants(records: list[ShiftRecord]) -> tuple[list[str], dict[str, str]]:
     """The variant of each record, and what the letters mean."""
-    names = [
-        f"{r.subject.format} paper" if _papers(r.subject) else r.subject.format for r in records
-    ]
+    names = [_called(r.subject) for r in records]
     kinds: dict[tuple[str, tuple[object, ...]], dict[str, object]] = {}
     keys = []
     for name, record in zip(names, records, strict=True):

@@ -24,6 +24,12 @@ PROCESSES = Option(
     "whole",
     default=1,
 )
+METHODS = Option(
+    "--methods",
+    "Methods to score beside the formats, with a temperature; `sigmabench list` has their names.",
+    "names",
+    shown="none",
+)
 BACKEND = Option("--backend", "Backend of the int8 formats.", default="auto")
 
 DETERMINISTIC = Option(

@@ -21,10 +21,9 @@ if TYPE_CHECKING:
 
 def grid_tasks(plan: ShiftPlan) -> list[Task[Cell]]:
     """One for each set of images, about its condition."""
-    from ..workload.hashes import identity_of
+    from ..methods.cells import cells_of
 
-    cells = plan.cells(identity_of(plan.base))
-    return [Task(tuple(group), SCORED, about=one) for one, group in cells.items()]
+    return [Task(tuple(group), SCORED, about=one) for one, group in cells_of(plan).items()]
 
 
 def asked(subject: Cell) -> Iterator[str]:

@@ -25,6 +25,7 @@ from ..data.known_sets import OOD
 from ..data.outside import OodSet, ood_split
 from ..machine.cores import give_back
 from ..measure.estimate import image_pass_seconds
+from ..methods.tempering import stored
 from ..metrics.metric import score, whole_needed
 from ..predict.loop import batch_of, images_at_a_time, outcomes
 from ..records.shift_record import CONTRAST, ShiftBody
@@ -33,9 +34,11 @@ from ..workload.conditions import Condition, ShiftPlan
 from ..workload.plan import DRAWN_BACKEND
 from ..workload.prepare import prepare
 from .study import Measured, Surroundings, Task
+from .tempered import TemperedScorer, which
 
 if TYPE_CHECKING:
     from ..data.splits import Split, Splits
+    from ..predict.predicted import Outcomes
     from ..quantize.artefact import Artefact
     from ..quantize.graph import Graph
     from ..workload.cell import Cell
@@ -56,6 +59,7 @@ class CellScorer:
     data: Path | None
     parts: Mapping[str, Split]
     artefacts: Mapping[tuple[str, str], Artefact]
+    tempered: TemperedScorer = field(default_factory=lambda: TemperedScorer({}, {}))
     one_decoder: bool = False
     predictors: dict[tuple[str, str], Predictor] = field(default_factory=dict)
 
@@ -69,6 +73,7 @@ class CellScorer:
     def close(self) -> None:
         """Compiled programs are to end before the interpreter."""
         self.predictors.clear()
+        self.tempered.close()
 
     def predictor(self, cell: Cell) -> Predictor:
         """Loaded when it is first needed."""
@@ -95,35 +100,53 @@ class CellScorer:
         return replace(found, images=_one_decoder(found.images)) if self.one_decoder else found
 
     def score(self, cell: Cell, images: Split) -> Measured[Cell]:
-        """One format on one set of images."""
-        bayesian = FORMATS.get(cell.format).bayesian
-        prefixes = self.mc if bayesian else (1,)
-        graph = self.artefacts[cell.format, cell.range].graph
+        """One format, or one method with its temperatures, on one set of images."""
         labels = None if cell.corruption.startswith(OOD) else images.labels
-        found = outcomes(
-            self.predictor(cell),
-            images,
-            prefixes,
-            cell.seed,
-            deterministic=not bayesian,
-            labelled=labels is not None,
-            whole=labels is not None and whole_needed(),
-            groups=labels is not None,
-            batch=_images_at_a_time(cell, graph),
-        )
+        whole = labels is not None and whole_needed()
+        if cell.temperature:
+            found = self.tempered.outcomes(cell, images, labels is not None, whole)
+        else:
+            found = self._outcomes(cell, images, labels is not None, whole)
+        prefixes = tuple(found)
         last = found[prefixes[-1]]
         scores: dict[str, tuple[float | None, ...]] = {}
         if labels is not None:
             by_prefix = [score(found[T], labels) for T in prefixes]
             scores = {name: tuple(one[name] for one in by_prefix) for name in by_prefix[0]}
         halved = {} if labels is None else contrasts(last, labels, images.sources)
+        body = ShiftBody(images=len(images), skipped=images.skipped, mc=prefixes, scores=scores)
+        if cell.temperature:
+            fitted = list(self.tempered.fitted(cell).values())
+            body = replace(
+                body,
+                temperatures=stored(fitted),
+                crossed=stored(fitted, 1),
+                validation_images=self.tempered.validation_images,
+            )
         return Measured(
             cell,
-            ShiftBody(images=len(images), skipped=images.skipped, mc=prefixes, scores=scores),
+            body,
             arrays={
                 **per_image(last, labels, images.sources),
                 **{f"{CONTRAST}{name}": values for name, values in halved.items()},
             },
+        )
+
+    def _outcomes(
+        self, cell: Cell, images: Split, labelled: bool, whole: bool
+    ) -> dict[int, Outcomes]:
+        """One format as it is, at every prefix of T."""
+        bayesian = FORMATS.get(cell.format).bayesian
+        return outcomes(
+            self.predictor(cell),
+            images,
+            self.mc if bayesian else (1,),
+            cell.seed,
+            deterministic=not bayesian,
+            labelled=labelled,
+            whole=whole,
+            groups=labelled,
+            batch=_images_at_a_time(cell, self.artefacts[cell.format, cell.range].graph),
         )
 
 
@@ -140,8 +163,9 @@ def measurer(
     """Quantize every format that the tasks need, and say how long they take."""
     report = surroundings.report
     report("Quantizing", 0, 1)
-    prepared = prepare(plan.base)
-    needed = {(cell.format, cell.range) for task in tasks for cell in task.subjects}
+    prepared = replace(prepare(plan.base), report=report)
+    cells = [cell for task in tasks for cell in task.subjects]
+    needed = {(cell.format, cell.range) for cell in cells if not cell.temperature}
     names = dict.fromkeys(task.about.split for task in tasks)
     made = CellScorer(
         mc=plan.mc,
@@ -155,11 +179,14 @@ def measurer(
             (name, range): prepared.artefact(name, plan.options.get(range))
             for name, range in needed
         },
+        tempered=TemperedScorer.of(plan, prepared, cells),
     )
-    total = sum(len(task.subjects) for task in tasks)
+    total = len(cells)
     with _one_thread():
-        seconds = _seconds(made, tasks) / surroundings.workers
-    warn_if_long(report, f"Scoring {plural(total, 'cell')}", seconds)
+        scoring, fitting = _seconds(made, tasks)
+        seconds = fitting + scoring / surroundings.workers
+        warn_if_long(report, f"Scoring {plural(total, 'cell')}", seconds)
+        made.tempered = made.tempered.fit(cells, report)
     report("Scoring", 0, total)
     if surroundings.workers == 1:
         return made
@@ -172,10 +199,11 @@ def _readable(splits: Splits, name: str, limit: int | None) -> Split:
     return splits.scored(name).limit(limit).readable()
 
 
-def _seconds(job: CellScorer, tasks: Sequence[Task[Cell]]) -> float:
-    """What one worker will take, by a pass of one cell of each backend and some images of the last
-    condition."""
-    of_pass: dict[str, float] = {}
+def _seconds(job: CellScorer, tasks: Sequence[Task[Cell]]) -> tuple[float, float]:
+    """What one worker will take to score, and what fitting temperatures takes before, by a pass of
+    one cell of each backend and method and some images of the last condition."""
+    of_pass: dict[tuple[str, str], float] = {}
+    fitting: dict[tuple[object, int], float] = {}
     start = time.perf_counter()
     images = job.images(tasks[-1].about)
     seconds = len(tasks) * (time.perf_counter() - start)
@@ -186,14 +214,21 @@ def _seconds(job: CellScorer, tasks: Sequence[Task[Cell]]) -> float:
     for task in tasks:
         count = len(job.parts[task.about.split])
         for cell in task.subjects:
-            if cell.backend not in of_pass:
-                size = _images_at_a_time(cell, job.artefacts[cell.format, cell.range].graph)
-                of_pass[cell.backend] = image_pass_seconds(
-                    images, job.predictor(cell), cell.seed, min(size, MEASURED_IMAGES)
-                )
-            passes = job.mc[-1] if FORMATS.get(cell.format).bayesian else 1
-            seconds += count * (of_image + passes * of_pass[cell.backend])
-    return seconds
+            kind = (cell.backend, cell.method if cell.temperature else "")
+            if kind not in of_pass:
+                of_pass[kind] = _pass_seconds(job, cell, images)
+            each = of_image + cell.mc * of_pass[kind]
+            seconds += count * each
+            if cell.temperature:
+                fitting[which(cell), cell.seed] = job.tempered.validation_images * each
+    return seconds, sum(fitting.values())
+
+
+def _pass_seconds(job: CellScorer, cell: Cell, images: Split) -> float:
+    if cell.temperature:
+        return job.tempered.seconds(cell, images.limit(MEASURED_IMAGES))
+    size = _images_at_a_time(cell, job.artefacts[cell.format, cell.range].graph)
+    return image_pass_seconds(images, job.predictor(cell), cell.seed, min(size, MEASURED_IMAGES))
 
 
 def _images_at_a_time(cell: Cell, graph: Graph) -> int:

@@ -80,7 +80,8 @@ def _worker(
         process.start()
     except (pickle.PicklingError, AttributeError, TypeError) as reason:  # all are pickle's
         raise UserError(
-            f"The images cannot be handed to worker processes ({reason}); give --workers 1."
+            f"The images, or what augments them, cannot be handed to worker processes ({reason}); "
+            "give --workers 1."
         ) from reason
     theirs.close()
     return ours, process

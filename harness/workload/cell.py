@@ -10,7 +10,10 @@ from typing import Any
 
 FIXED = "fixed"
 MEAN_FIELD, MEAN, DETERMINISTIC = "mean-field", "mean", "deterministic"
-#: What a format and the posterior say already is no part of a key.
+#: Noise of PyTorch's generator, and of what draws views of the images and no weights.
+NORMAL, VIEWS = "normal", "views"
+#: What a format and the posterior say already is no part of a key; with a temperature the format is
+#: that of the arithmetic alone.
 _IMPLIED = ("method",)
 
 
@@ -39,7 +42,8 @@ class Cell:
         isa: instruction set asked for; `auto` for the best there is.
         threads: cores a query may use.
         instances: processes side by side.
-        noise: `stream-v1` or, for the floats' own generator, `normal`; `-` if deterministic.
+        noise: `stream-v1` or, for the floats' own generator, `normal`; `views` where views of the
+            images are drawn and no weights; `-` if nothing is drawn.
         seed: of the MC draws; repeats use seed, seed + 1, ...
         seeds: how many repeats of the MC draw are scored.
         stopping: `fixed`: every image has T passes; `auto 0.99`: it has no more than its prediction
@@ -59,7 +63,12 @@ class Cell:
         processes: fresh processes that it is timed in.
         method: how uncertainty comes about: `mean-field` passes of the posterior, one pass of its
             `mean` network, or of a `deterministic` one that was trained for itself. The format says
-            which of the first or the others it is, and the posterior which of the last two.
+            which of the first or the others it is, and the posterior which of the last two. Where
+            there is a temperature, any name in `METHODS`, and the format is `FP32`, `INT8` or
+            `INT8_SIGMA1`.
+        temperature: what its temperature was fitted on: `validation`, with the digest of the images
+            where the workload's version does not say what they are; empty where it has none.
+        members: the same as `posterior` of further networks that the method uses.
     """
 
     workload: str
@@ -95,6 +104,13 @@ class Cell:
     seconds: float = 1.0
     processes: int = 1
     method: str = MEAN_FIELD
+    temperature: str = ""
+    members: tuple[str, ...] = ()
+
+    @property
+    def draws(self) -> bool:
+        """Whether a second seed tells something new."""
+        return self.noise != "-"
 
     @property
     def home(self) -> str:
@@ -135,6 +151,7 @@ def not_by_default(one: Any) -> dict[str, Any]:
 
 @lru_cache(maxsize=1 << 14)
 def _key(cell: Cell) -> str:
-    asked = {k: value for k, value in not_by_default(cell).items() if k not in _IMPLIED}
+    implied = () if cell.temperature else _IMPLIED
+    asked = {k: value for k, value in not_by_default(cell).items() if k not in implied}
     text = json.dumps(asked, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -97,6 +97,7 @@ class ShiftPlan:
         ranges: of the weight grids, each with cells of its own.
         corruption_seed: of the images.
         splits: further ones, scored as they are.
+        methods: names in `METHODS`, scored with a temperature beside the formats.
     """
 
     base: Plan
@@ -106,6 +107,7 @@ class ShiftPlan:
     ranges: tuple[str, ...] = ("headroom",)
     corruption_seed: int = 0
     splits: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in self.splits:
@@ -159,7 +161,7 @@ class ShiftPlan:
         return splits_of(base.workload, base.data).scored(base.split).limit(base.limit)
 
     def cells(self, networks: Identity) -> dict[Condition, list[Cell]]:
-        """Every cell, by the images it is about."""
+        """Every cell of a format as it is, by the images it is about."""
         seeds = range(self.base.seed, self.base.seed + self.base.seeds)
         digests = {
             name: self.base.workload.data_digest(name, self.base.data, self.base.limit)

@@ -14,10 +14,12 @@ from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.methods import laplace
 from sigmabench.harness.methods.laplace import diagonal_part
 from sigmabench.harness.methods.laplace_fit import DIAGONAL, FULL, PRECISIONS, fitted, last_layer
-from sigmabench.harness.methods.method import METHODS
+from sigmabench.harness.methods.method import METHODS, MadeMethod
+from sigmabench.harness.methods.single import in_format
 from sigmabench.harness.methods.trunk import DrawnLayer
 from sigmabench.harness.posterior import save
 from sigmabench.harness.predict.temperature import mean_nll
+from sigmabench.harness.quantize.artefact import Artefact
 from sigmabench.harness.studies.methods.analyse import analyse
 from sigmabench.harness.studies.methods.methods_sheets import scores_sheet
 from sigmabench.harness.studies.methods.plan import MethodsPlan
@@ -25,7 +27,7 @@ from sigmabench.harness.workload.choices import plan_from
 from sigmabench.harness.workload.conditions import ShiftPlan
 from sigmabench.harness.workload.kept import kept
 from sigmabench.harness.workload.plan import Plan
-from sigmabench.harness.workload.prepare import Prepared, prepare
+from sigmabench.harness.workload.prepare import NetworkPart, Prepared, prepare
 from sigmabench.harness.workload.workload import WORKLOADS, Workload
 
 DIGITS = WORKLOADS.get("lenet-digits")
@@ -164,7 +166,7 @@ def test_the_prior_precision_has_the_lowest_validation_nll(
     fit, validation = fitted(prepared, structure), prepared.splits.validation
     assert len(fit.nll) == len(PRECISIONS)
     assert fit.nll[PRECISIONS.index(fit.precision)] == min(fit.nll)
-    loaded = METHODS.get(method).load(prepared, "FP32", 1)
+    loaded = METHODS.get(method).made(prepared, "FP32").load(1)
     assert loaded.chosen == f"prior precision {fit.precision:g}"
     logits = loaded.passes.logits(validation.batch(slice(None)), 77, range(400))
     assert mean_nll(logits.double(), validation.labels) == pytest.approx(min(fit.nll), rel=0.1)
@@ -175,12 +177,10 @@ def test_a_diagonal_one_is_a_posterior_whose_trunk_runs_once(
     format: str, prepared: Prepared
 ) -> None:
     """Bit for bit what the runtime gives of that posterior as a whole."""
-    from sigmabench.harness.methods.single import loaded
-
     part, fit = diagonal_part(fitted(prepared, DIAGONAL)), fitted(prepared, DIAGONAL)
     x = prepared.splits.validation.batch(slice(0, 12))
-    whole = loaded(part, format, 1, draws=True)
-    found = METHODS.get("laplace").load(prepared, format, 1)
+    whole = MadeMethod(*single(part, format)).load(1)
+    found = METHODS.get("laplace").made(prepared, format).load(1)
     assert (found.artefacts, found.file_bytes) == (whole.artefacts, whole.file_bytes)
     assert torch.equal(found.passes.logits(x, 3, range(5)), whole.passes.logits(x, 3, range(5)))
     drawn = [name for name, layer in part.model.layers.items() if bool(layer.std.any())]
@@ -194,7 +194,7 @@ def test_a_full_one_has_the_logits_that_its_covariance_says(
     """Mean φᵀW + b and covariance J Σ Jᵀ, φ the features of PyTorch's own network."""
     fit, count = fitted(prepared, FULL), 4000
     x = prepared.splits.validation.batch(slice(0, 3))
-    found = METHODS.get("laplace-full").load(prepared, format, 1)
+    found = METHODS.get("laplace-full").made(prepared, format).load(1)
     logits = found.passes.logits(x, 0, range(count)).double()
     module = module_of(workload)
     with torch.no_grad():
@@ -212,6 +212,11 @@ def test_a_full_one_has_the_logits_that_its_covariance_says(
         torch.testing.assert_close(
             own.T.cov(), law, rtol=off, atol=off * float(law.diagonal().max())
         )
+
+
+def single(part: NetworkPart, format: str) -> tuple[tuple[Artefact], str]:
+    artefact, backend = in_format(part, format, None, draws=True)
+    return (artefact,), backend
 
 
 def linear(weights: Tensor, features: Tensor) -> Tensor:

@@ -79,7 +79,7 @@ def test_each_pass_of_an_ensemble_is_that_of_one_network(
     networks: list[Posterior], prepared: Prepared
 ) -> None:
     x = images(prepared)
-    ensemble = METHODS.get("ensemble").load(prepared, "FP32", 1)
+    ensemble = METHODS.get("ensemble").made(prepared, "FP32").load(1)
     logits = ensemble.passes.logits(x, 0, range(3))
     for t, network in enumerate(networks):
         torch.testing.assert_close(logits[t], by_pytorch(network, x), rtol=1e-4, atol=1e-4)
@@ -94,7 +94,9 @@ def test_equal_training_has_networks_of_its_own(
     networks: list[Posterior], prepared: Prepared
 ) -> None:
     x = images(prepared)
-    logits = METHODS.get("ensemble-equal-2").load(prepared, "FP32", 1).passes.logits(x, 0, range(2))
+    logits = (
+        METHODS.get("ensemble-equal-2").made(prepared, "FP32").load(1).passes.logits(x, 0, range(2))
+    )
     for found, network in zip(logits, networks[1:], strict=True):
         torch.testing.assert_close(found, by_pytorch(network, x), rtol=1e-4, atol=1e-4)
 
@@ -102,8 +104,8 @@ def test_equal_training_has_networks_of_its_own(
 def test_the_deterministic_network_is_the_first_member(prepared: Prepared) -> None:
     x = images(prepared)
     for format in ("FP32", "INT8"):
-        alone = METHODS.get("deterministic").load(prepared, format, 1)
-        all_of_them = METHODS.get("ensemble").load(prepared, format, 1)
+        alone = METHODS.get("deterministic").made(prepared, format).load(1)
+        all_of_them = METHODS.get("ensemble").made(prepared, format).load(1)
         assert alone.artefacts == all_of_them.artefacts[:1]
         assert alone.passes.logits(x, 0, range(1)).equal(all_of_them.passes.logits(x, 0, range(1)))
         assert all_of_them.file_bytes > 2 * alone.file_bytes
@@ -141,7 +143,7 @@ def test_a_posterior_is_no_member(prepared: Prepared) -> None:
     posterior = replace(DIGITS, members=(DIGITS.posterior, DIGITS.posterior))
     asked = prepare(planned(posterior))
     with pytest.raises(UserError, match="is a posterior, and members of an ensemble draw no"):
-        METHODS.get("ensemble").load(asked, "FP32", 1)
+        METHODS.get("ensemble").made(asked, "FP32").load(1)
 
 
 def test_a_network_of_other_classes_is_no_member(networks: list[Posterior], tmp_path: Path) -> None:
@@ -152,7 +154,7 @@ def test_a_network_of_other_classes_is_no_member(networks: list[Posterior], tmp_
     save(replace(networks[0], mean=other, rho=rho), path, {})
     asked = prepare(planned(replace(DIGITS, members=(path, path))))
     with pytest.raises(UserError, match=r"other\.safetensors"):
-        METHODS.get("ensemble").load(asked, "FP32", 1)
+        METHODS.get("ensemble").made(asked, "FP32").load(1)
 
 
 def test_a_view_is_the_workload_s_own_augmentation_of_every_image_alike(
@@ -161,7 +163,7 @@ def test_a_view_is_the_workload_s_own_augmentation_of_every_image_alike(
     x, split = images(prepared), prepared.splits.validation
     augmentation = augmentation_of(DIGITS)
     assert augmentation is not None
-    views = METHODS.get("augment").load(prepared, "FP32", 1).passes
+    views = METHODS.get("augment").made(prepared, "FP32").load(1).passes
     logits = views.logits(x, 5, range(3))
     pixels = split.pixels(slice(0, 12))
     for t in range(3):

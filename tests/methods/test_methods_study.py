@@ -90,7 +90,7 @@ def test_scores_are_those_of_the_same_network_evaluated(records: list[MethodReco
     asked = planned()
     prepared = prepare(asked.base)
     test = prepared.splits.test.limit(60)
-    loaded = METHODS.get(MEAN_FIELD).load(prepared, "INT8", 1)
+    loaded = METHODS.get(MEAN_FIELD).made(prepared, "INT8").load(1)
     found = of(records, MEAN_FIELD, "INT8", 0)
     for draw in range(2):
         expected = evaluate(loaded.passes, test, (1, 3), seed=draw)
@@ -103,7 +103,7 @@ def test_temperatures_are_of_validation_images_alone(records: list[MethodRecord]
     """One is fitted to the validation images and held against a grid; test images play no part."""
     prepared = prepare(planned().base)
     validation, test = prepared.splits.validation.limit(50), prepared.splits.test.limit(60)
-    predictor = METHODS.get(MEAN).load(prepared, "INT8", 1).passes
+    predictor = METHODS.get(MEAN).made(prepared, "INT8").load(1).passes
     found = of(records, MEAN, "INT8", 0)
     ((fitted,),) = found.body.temperatures
     logits = predictor.logits(validation.batch(slice(None)), 0, range(1))

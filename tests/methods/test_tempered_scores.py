@@ -9,7 +9,6 @@ from sklearn.utils import resample
 
 from sigmabench.harness.data.units import Units
 from sigmabench.harness.metrics.metric import score
-from sigmabench.harness.predict import crossed
 from sigmabench.harness.predict.predicted import Summary
 from sigmabench.harness.stats import tempered_scores
 from sigmabench.harness.stats.tempered_scores import PerImage, score_differences
@@ -47,7 +46,7 @@ def test_scores_of_resamples_are_the_metrics_of_the_images_drawn() -> None:
     for name, prepared in tempered_scores._METRICS.items():
         mine = prepared(per_image(found, labels))(counts)
         for place, index in enumerate(drawn):
-            again = crossed._taken(found, torch.from_numpy(index))
+            again = summarised(found.log_probs[torch.from_numpy(index)])
             expected = score(again, labels[torch.from_numpy(index)])[name]
             assert mine[place] == pytest.approx(expected, rel=2e-4, abs=1e-6), name
 

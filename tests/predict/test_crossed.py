@@ -36,7 +36,7 @@ def test_each_half_has_the_temperature_of_the_other() -> None:
         form = (pair[own].form,)
         assert pair[own] == fit_temperature(law.logits[:, other], labels[other], form)
     assert pair[0].form == pair[1].form
-    found = crossed.summary(law, half, 3, pair)
+    found = law.summary(3, crossed.per_image(half, pair))
     for image in range(90):
         alone = tempered(law.logits[:, image : image + 1], pair[int(half[image])])
         torch.testing.assert_close(found.probs[image], alone.probs[0])
@@ -53,7 +53,7 @@ def test_images_of_one_half_alone_are_scored_too() -> None:
     half = crossed.halves_of(30)
     pair = crossed.fit(law, labels, half, 1)
     first = (half == 0).nonzero().flatten()
-    found = crossed.summary(law.take(first), half[first], 1, pair)
+    found = law.take(first).summary(1, crossed.per_image(half[first], pair))
     torch.testing.assert_close(found.probs, law.take(first).summary(1, pair[0]).probs)
 
 
@@ -73,7 +73,7 @@ def test_a_resample_is_fitted_again_half_by_half() -> None:
         index = torch.from_numpy(rng.integers(0, 1200, 1200))
         again = law.take(index)
         pair = crossed.fit(again, labels[index], half[index], 3)
-        expected = crossed.summary(again, half[index], 3, pair).nll(labels[index]).mean()
+        expected = again.summary(3, crossed.per_image(half[index], pair)).nll(labels[index]).mean()
         counts = np.bincount(index.numpy(), minlength=1200)[None].astype(float)
         assert side.drawn(counts, counts)[0] == pytest.approx(float(expected), abs=2e-4)
 

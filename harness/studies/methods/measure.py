@@ -15,22 +15,25 @@ from ...core.words import plural
 from ...corruptions.copies import shifted
 from ...data.known_sets import OOD
 from ...data.outside import ood_split
-from ...machine.memory_limit import require
 from ...measure.estimate import seconds_of
 from ...methods.method import METHODS, LoadedMethod
+from ...methods.tempering import (
+    FittingImages,
+    Temperatures,
+    applied,
+    stored,
+)
 from ...metrics.metric import score
 from ...predict import crossed
-from ...predict.logit_law import LogitLaw, LogitsOfPasses, Summarizer
-from ...predict.loop import PASSES as AT_ONCE
-from ...predict.loop import batches, summarise
+from ...predict.logit_law import LogitLaw, LogitsOfPasses, law_of_batch, law_of_split
+from ...predict.loop import summarise
 from ...predict.predicted import Summary
-from ...predict.temperature import Temperature, fit_vector_scaling
+from ...predict.temperature import fit_vector_scaling
 from ...race.together import contender, references
 from ...race.turns import INPUTS
 from ...records.methods_record import (
     FIT,
     TEMPERED,
-    Fitted,
     MethodBody,
     MethodRecord,
     MethodSubject,
@@ -67,14 +70,13 @@ class Fit:
     """What was learnt of a method in one format from the validation images.
 
     Attributes:
-        images: the validation images.
-        temperatures: of each draw and T, one; or two, of both halves of images that are scored
-            themselves (`predict.crossed`).
+        on: the validation images.
+        temperatures: of each draw and T.
         laws: of each draw.
     """
 
-    images: Split
-    temperatures: Sequence[Sequence[tuple[Temperature, ...]]]
+    on: FittingImages
+    temperatures: Sequence[Sequence[Temperatures]]
     laws: Sequence[LogitLaw]
 
 
@@ -98,11 +100,7 @@ class MethodsMeasurer:
         earlier: Earlier = lambda _: None,
     ) -> None:
         self.plan, self.prepared, self.report, self.earlier = plan, prepared, report, earlier
-        splits = prepared.splits
-        #: Nothing was held out of training: halves of the test images are fitted on each other.
-        self.crossed = not splits.held_out
-        part = splits.validation.limit(plan.fitted)
-        self.validation = (splits.test.limit(plan.base.limit) if self.crossed else part).readable()
+        self.on = FittingImages.of(prepared.splits, plan.fitted, plan.base.limit)
         self.done, self.total = 0, 0
         self._made: dict[Condition, Split] = {}
 
@@ -126,7 +124,7 @@ class MethodsMeasurer:
         seconds, tasks = 0.0, [task for task in tasks if task.place != TIMED]
         for task in tasks:
             draws = max(subject.seeds for subject in task.about)
-            images = draws * len(self.validation)
+            images = draws * len(self.on.images)
             images += sum(one.seeds * self._count(one) for one in task.subjects)
             self.total += images
             seconds += images * self._seconds(task.subjects[0])
@@ -151,8 +149,9 @@ class MethodsMeasurer:
     def _seconds(self, subject: MethodSubject) -> float:
         """For an image."""
         loaded = self._load(subject)
-        images = self.validation.limit(min(loaded.batch, MEASURED_IMAGES))
-        each = seconds_of(lambda x: self._part(loaded, subject, x, subject.seed, 1), images)
+        images = self.on.images.limit(min(loaded.batch, MEASURED_IMAGES))
+        fixed = _fixed(subject)
+        each = seconds_of(lambda x: law_of_batch(loaded.passes, x, subject.seed, 1, fixed), images)
         return subject.mc[-1] * each
 
     def _count(self, subject: MethodSubject) -> int:
@@ -161,53 +160,26 @@ class MethodsMeasurer:
 
     def _load(self, subject: MethodSubject) -> LoadedMethod:
         method = METHODS.get(subject.method)
-        return method.load(self.prepared, subject.format, self.plan.base.threads)
+        return method.made(self.prepared, subject.format).load(self.plan.base.threads)
 
     def _fit(self, loaded: LoadedMethod, subject: MethodSubject, draws: int) -> Fit:
-        laws = [
-            self._law(loaded, subject, self.validation, subject.seed + draw)
-            for draw in range(draws)
-        ]
-        labels = self.validation.labels
-        half = crossed.halves_of(len(labels))
-        temperatures = [
-            [
-                crossed.fit(law, labels, half, T) if self.crossed else (law.fit(labels, T),)
-                for T in subject.mc
-            ]
-            for law in laws
-        ]
-        return Fit(self.validation, temperatures, laws)
+        seeds = range(subject.seed, subject.seed + draws)
+        laws = [self._law(loaded, subject, self.on.images, seed) for seed in seeds]
+        temperatures = [[self.on.fit(law, T) for T in subject.mc] for law in laws]
+        return Fit(self.on, temperatures, laws)
 
     def _law(
         self, loaded: LoadedMethod, subject: MethodSubject, images: Split, seed: int
     ) -> LogitLaw:
         """What is predicted of a split; of the largest T, where there are passes."""
-        passes = subject.mc[-1]
-        require("Logits of all passes", 16 * passes * len(images) * len(self._classes()))
-        parts: list[Any] = []
-        for index in batches(images, loaded.batch):
-            x = images.batch(index)
-            parts.append(self._part(loaded, subject, x, seed, passes))
-            self._advance(subject, len(x))
-        law: LogitLaw = parts[0].cat(parts)
-        return law
-
-    def _part(
-        self, loaded: LoadedMethod, subject: MethodSubject, x: Tensor, seed: int, passes: int
-    ) -> LogitLaw:
-        if isinstance(loaded.passes, Summarizer):
-            return loaded.passes.law(x)
-        each = [
-            loaded.passes.logits(x, seed, range(start, min(start + AT_ONCE, passes)))
-            for start in range(0, passes, AT_ONCE)
-        ]
-        fixed = subject.mc == (1,) and not METHODS.get(subject.method).draws
-        return LogitsOfPasses(torch.cat(each), fixed)
-
-    def _classes(self) -> range:
-        return range(
-            self.prepared.model.graph.activations[self.prepared.model.graph.output].shape[0]
+        return law_of_split(
+            loaded.passes,
+            images,
+            seed,
+            subject.mc[-1],
+            _fixed(subject),
+            loaded.batch,
+            lambda count: self._advance(subject, count),
         )
 
     def _images(self, subject: MethodSubject, condition: Condition) -> Split:
@@ -248,9 +220,11 @@ class MethodsMeasurer:
             artefacts=loaded.artefacts,
             file_bytes=loaded.file_bytes,
             images=len(images),
-            validation_images=len(fit.images),
-            temperatures=_fitted(fit, subject.seeds, 0),
-            crossed=_fitted(fit, subject.seeds, 1) if self.crossed else (),
+            validation_images=len(fit.on.images),
+            temperatures=tuple(stored(each) for each in fit.temperatures[: subject.seeds]),
+            crossed=tuple(
+                filter(None, (stored(each, 1) for each in fit.temperatures[: subject.seeds]))
+            ),
             scores=_scores(plain, labels),
             tempered=_scores(warm, labels),
             vector=vector,
@@ -274,12 +248,9 @@ class MethodsMeasurer:
     ) -> tuple[list[list[Summary]], list[list[Summary]]]:
         """By draw and T: as it is, and with the temperature."""
         plain = [[law.summary(T) for T in subject.mc] for law in draws]
-        half = crossed.halves_of(plain[0][0].images)
+        images = plain[0][0].images
         warm = [
-            [
-                crossed.summary(law, half, T, one) if self.crossed else law.summary(T, *one)
-                for T, one in zip(subject.mc, each, strict=True)
-            ]
+            [law.summary(T, applied(one, images)) for T, one in zip(subject.mc, each, strict=True)]
             for law, each in zip(draws, fit.temperatures, strict=False)
         ]
         return plain, warm
@@ -295,10 +266,10 @@ class MethodsMeasurer:
             isinstance(law, LogitsOfPasses) and isinstance(fitted, LogitsOfPasses)
         ):
             return {}, "it is fitted to one pass of the mean network alone"
-        if self.crossed:
+        if fit.on.half is not None:
             return {}, "no images are held out for it"
         try:
-            found = fit_vector_scaling(fitted.logits[0], fit.images.labels)
+            found = fit_vector_scaling(fitted.logits[0], fit.on.images.labels)
         except UserError as reason:
             return {}, first_line(reason)
         return score(summarise(found.applied(law.logits), True), labels), ""
@@ -309,8 +280,8 @@ class MethodsMeasurer:
         """Of the largest T: how NLL of both kinds of images changes with the temperature."""
         last = [each[-1] for each in fit.temperatures[: len(draws)]]
         found: dict[str, NDArray[Any]] = {}
-        if self.crossed:
-            half = crossed.halves_of(len(labels))
+        if fit.on.half is not None:
+            half = fit.on.half
             found["half"] = half.numpy()
             pairs = zip(draws, last, strict=True)
             each = [crossed.derivatives(law, labels, half, two) for law, two in pairs]
@@ -320,14 +291,14 @@ class MethodsMeasurer:
                 [law.derivatives(those, *one) for law, one in zip(laws, last, strict=True)]
                 for laws, those in (
                     (draws, labels),
-                    (fit.laws[: len(draws)], fit.images.labels),
+                    (fit.laws[: len(draws)], fit.on.images.labels),
                 )
             ]
         for start, side in zip((TEMPERED, FIT), sides, strict=True):
             for name in ("nll", "slope", "curvature"):
                 found[f"{start}{name}"] = _stacked([getattr(one, name) for one in side])
-        if fit.images.sources is not None:
-            found[f"{FIT}source"] = fit.images.sources.numpy().astype(np.int32)
+        if fit.on.images.sources is not None:
+            found[f"{FIT}source"] = fit.on.images.sources.numpy().astype(np.int32)
         return found
 
     def _advance(self, subject: MethodSubject, count: int) -> None:
@@ -335,15 +306,9 @@ class MethodsMeasurer:
         self.report(f"{subject.method} {subject.format}", self.done, self.total)
 
 
-def _fitted(fit: Fit, draws: int, half: int) -> tuple[tuple[Fitted, ...], ...]:
-    """Of the first draws, the temperatures of one half, or the only ones."""
-    return tuple(
-        tuple(
-            Fitted(one[half].tau, one[half].form, one[half].nll, one[half].nll_without)
-            for one in each
-        )
-        for each in fit.temperatures[:draws]
-    )
+def _fixed(subject: MethodSubject) -> bool:
+    """Whether nothing is drawn, and there is one network."""
+    return subject.mc == (1,) and not METHODS.get(subject.method).draws
 
 
 def joined(parts: Sequence[MethodRecord]) -> Measured[MethodSubject]:

@@ -210,6 +210,8 @@ def _pairs(sample: SplitSample) -> list[_Pairs]:
     """Of every format with its float one, seed by seed."""
     found = []
     for variant, reference in sample.references.items():
+        if variant in sample.methods:
+            continue  # the question is about formats as they are
         there = {one.seed for one in sample.outputs[reference]}
         seeds = [one.seed for one in sample.outputs[variant] if one.seed in there]
         if seeds:
@@ -221,7 +223,8 @@ def _pairs(sample: SplitSample) -> list[_Pairs]:
 def _lucks(sample: SplitSample) -> list[_Pairs]:
     """Of every float one with itself, where it has more seeds than one."""
     found = []
-    for name in dict.fromkeys(sample.references.values()):
+    names = (name for v, name in sample.references.items() if v not in sample.methods)
+    for name in dict.fromkeys(names):
         runs = [(name, one.seed) for one in sample.outputs[name]]
         if len(runs) > 1:
             found.append(_Pairs(name, name, tuple(itertools.permutations(runs, 2))))

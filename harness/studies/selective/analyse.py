@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import UserError
+from ...core.formats import FORMATS
 from ...core.words import plural
+from ...methods.method import METHODS
 from ...records.shift_record import ShiftRecord
 from ...stats.shifted import CLEAN, OOD, Results, detected, results
 from .agreement import FormatAgreement, comparisons
@@ -70,6 +72,7 @@ class SelectiveFindings:
         classes: how many there are.
         class_names: of each; empty where classes have numbers alone.
         split_notes: as `Workload.split_notes`.
+        methods: variant to its method, of those with a temperature.
     """
 
     workload: str
@@ -86,6 +89,7 @@ class SelectiveFindings:
     classes: int = 0
     class_names: tuple[str, ...] = ()
     split_notes: Mapping[str, str] = field(default_factory=dict)
+    methods: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def splits(self) -> list[str]:
@@ -99,6 +103,17 @@ class SelectiveFindings:
     def of(self, split: str) -> list[Referral]:
         """Selections of one split."""
         return [one for one in self.selections if one.split == split]
+
+    def as_they_are(self, split: str) -> list[Referral]:
+        """Selections of one split by formats without a temperature."""
+        return [one for one in self.of(split) if one.variant not in self.methods]
+
+    def draws(self, variant: str) -> bool:
+        """Whether another seed is another draw."""
+        method, format = self.methods.get(variant), self.formats[variant]
+        if method is not None:
+            return method in METHODS and METHODS.get(method).draws
+        return format in FORMATS and FORMATS.get(format).bayesian
 
     def compared(self, split: str) -> list[FormatAgreement]:
         """Comparisons on one split."""
@@ -226,6 +241,7 @@ def findings(
         classes=labels + 1 if workload is None else workload.classes,
         class_names=() if workload is None else workload.class_names,
         split_notes={} if workload is None else workload.split_notes,
+        methods=widest.methods,
     )
 
 

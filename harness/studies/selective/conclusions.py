@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from ...core.formats import FORMATS
 from ...core.words import MISSING, beyond, fixed, plural, signed, verb
 from ...data.units import LEAST_UNITS
 from .agreement import LESS, MORE, SEEDS, FormatAgreement
@@ -20,7 +19,7 @@ def sentences(found: SelectiveFindings) -> list[str]:
     keep; sets with a note (`Workload.split_notes`) come last."""
     lines = []
     for split in sorted(found.splits, key=lambda name: name in found.split_notes):
-        for one in found.of(split):
+        for one in found.as_they_are(split):
             if found.formats[one.variant] == "FP32":
                 lines += [_halved(found, one), *_within(found, one)]
         lines += _own_thresholds(found, split)
@@ -29,7 +28,7 @@ def sentences(found: SelectiveFindings) -> list[str]:
 
 def verdicts(found: SelectiveFindings) -> list[str]:
     """By split and quantized format, whom it refers that its float one does not."""
-    return [_verdict(one) for split in found.splits for one in found.compared(split)]
+    return [_verdict(found, one) for split in found.splits for one in found.compared(split)]
 
 
 def answer(found: SelectiveFindings) -> str:
@@ -98,9 +97,9 @@ def _within(found: SelectiveFindings, one: Referral) -> Iterator[str]:
 def _own_thresholds(found: SelectiveFindings, split: str) -> Iterator[str]:
     """Beside the range over single seeds, for another draw may choose another threshold."""
     parts = []
-    for one in found.of(split):
+    for one in found.as_they_are(split):
         got = one.bounded
-        if got is None or got.balanced_error is None or not _draws(one.variant):
+        if got is None or got.balanced_error is None or not found.draws(one.variant):
             continue
         seeds = f"{min(got.kept):.1f} to {max(got.kept):.1f} in single seeds"
         parts.append(
@@ -112,7 +111,7 @@ def _own_thresholds(found: SelectiveFindings, split: str) -> Iterator[str]:
         yield f"{split}, beside one another: {own} {'; '.join(parts)}."
 
 
-def _verdict(one: FormatAgreement) -> str:
+def _verdict(found: SelectiveFindings, one: FormatAgreement) -> str:
     got = one.found
     start = (
         f"{got.split}, {got.variant}: {got.switched.value:.1f} of "
@@ -121,7 +120,7 @@ def _verdict(one: FormatAgreement) -> str:
     )
     wrong = f"{got.wrong.value:.1f} of those newly kept are wrong"
     if one.luck is None:
-        alone = "" if _draws(got.reference) else ", which draws nothing"
+        alone = "" if found.draws(got.reference) else ", which draws nothing"
         return f"{start}({_ends(got.switched, 1)}{alone}); {wrong}."
     lucky = f"the {one.luck.switched.value:.1f} that change with other noise"
     wrong = f"{wrong}, by luck {one.luck.wrong.value:.1f}"
@@ -139,8 +138,3 @@ def _ends(found: Interval, digits: int, write: Callable[[float, int], str] = fix
     if found.low is None or found.high is None:
         return MISSING
     return f"{write(found.low, digits)} to {write(found.high, digits)}"
-
-
-def _draws(variant: str) -> bool:
-    name = variant.split()[0]
-    return name in FORMATS and FORMATS.get(name).bayesian

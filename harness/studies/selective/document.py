@@ -80,6 +80,7 @@ def to_dict(found: SelectiveFindings) -> dict[str, Any]:
         "bound": 100 * found.choices.bound,
         "mc": found.mc,
         "variants": dict(found.formats),
+        "methods": dict(found.methods),
         "letters": dict(found.letters),
         "missing": list(found.missing),
         "split_notes": dict(found.split_notes),
@@ -116,6 +117,7 @@ def title(found: SelectiveFindings) -> str:
 def _sheets(found: SelectiveFindings, intervals: bool) -> list[Sheet]:
     return [
         sheets.kept(found, intervals=intervals),
+        sheets.against_mean(found, intervals=intervals),
         sheets.bounded(found, intervals=intervals),
         *(sheets.classes(found, split, every=intervals) for split in found.splits),
         sheets.outside(found, text.spread if intervals else text.concise),

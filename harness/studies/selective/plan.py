@@ -10,7 +10,7 @@ from ...core.checks import check_counts
 from ...core.errors import UserError, unknown
 from ...core.formats import FORMATS
 from ...records.shift_record import SHIFT_RECORDS as KIND
-from ..flags import BACKEND, DATA, SEED
+from ..flags import BACKEND, DATA, METHODS, SEED
 from ..grid import absent_splits, answers, asked, grid_tasks
 from ..study import Option, Task
 
@@ -44,6 +44,7 @@ ARGUMENT = "workload"
 PARALLEL = True
 OPTIONS = (
     Option("--formats", "Formats; see `sigmabench list`.", "names"),
+    METHODS,
     Option("--splits", "Test sets to score.", "names", shown="test and the workload's own"),
     Option(
         "--by",
@@ -115,6 +116,7 @@ def selective_plan(
     workload: Workload,
     *,
     formats: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
     splits: Sequence[str] | None = None,
     by: str = "confidence",
     coverage: float = 80.0,
@@ -132,6 +134,7 @@ def selective_plan(
         workload: what is scored.
         formats: names; the 2021 paper's and the deterministic twins by default. A float format is
             added where only what is compared with it was named.
+        methods: names in `METHODS`, scored with a temperature beside the formats.
         splits: that images are referred of; by default `test` and those of the workload's other
             test sets whose data are there.
         by: a name of `SCORES`.
@@ -152,18 +155,12 @@ def selective_plan(
         UserError: a name is unknown or a number out of range.
     """
     from ...data.outside import available, ood_sets
+    from ...methods.cells import with_methods
     from ...workload.choices import plan_from
     from ...workload.conditions import FORMATS_OF_STUDY, ShiftPlan
-    from .referral import Choices
-    from .sample import SCORES
 
     check_counts("--tiles", (tiles,))
-    by = by.replace("-", "_")
-    if by not in SCORES:
-        raise unknown("score of --by", by, SCORES)
-    for flag, value in (("--coverage", coverage), ("--bound", bound)):
-        if not 0 < value < 100:
-            raise UserError(f"{flag} is {value:g}; give a percentage between 0 and 100.")
+    choices = _choices(by, coverage, bound)
     if splits is not None and not splits:
         raise UserError("--splits names nothing; give at least one test set, or leave it out.")
     wanted = tuple(dict.fromkeys(("test", *workload.other_splits) if splits is None else splits))
@@ -181,11 +178,23 @@ def selective_plan(
     sets = ood_sets(workload.outside if ood is None else ood)
     kept, skipped = available(sets, chosen.data, chosen.limit) if scoring else (sets, ())
     others = tuple(name for name in dict.fromkeys((VALIDATION, *wanted)) if name != wanted[0])
-    cells = ShiftPlan(chosen, (), (), kept, (range_,), splits=others)
-    choices = Choices(by, coverage / 100, bound / 100)
+    cells = with_methods(ShiftPlan(chosen, (), (), kept, (range_,), splits=others), methods)
     lines = (f"{name} is skipped: {reason}" for name, reason in absent.items())
     optional = wanted[1:] if splits is None else ()
     return SelectivePlan(cells, wanted, choices, optional, tiles), (*lines, *skipped)
+
+
+def _choices(by: str, coverage: float, bound: float) -> Choices:
+    from .referral import Choices
+    from .sample import SCORES
+
+    by = by.replace("-", "_")
+    if by not in SCORES:
+        raise unknown("score of --by", by, SCORES)
+    for flag, value in (("--coverage", coverage), ("--bound", bound)):
+        if not 0 < value < 100:
+            raise UserError(f"{flag} is {value:g}; give a percentage between 0 and 100.")
+    return Choices(by, coverage / 100, bound / 100)
 
 
 def _with_floats(formats: Sequence[str]) -> tuple[str, ...]:

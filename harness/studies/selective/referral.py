@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +80,21 @@ class Bounded:
 
 
 @dataclass(frozen=True)
+class AreaChange:
+    """An area less another on the same images.
+
+    Attributes:
+        other: variant of the other.
+        change: 0 … 1.
+        p: two-sided p-value of no difference, from the same draws as the interval.
+    """
+
+    other: str
+    change: Interval
+    p: float
+
+
+@dataclass(frozen=True)
 class Referral:
     """One format on one split. Errors are in %, areas in 0 … 1.
 
@@ -95,6 +110,8 @@ class Referral:
         aurc: name of `SCORES` to the area under the risk–coverage curve.
         aurc_change: by the score images are referred by: less that of the float format, over the
             seeds that both have; None for floats and where there is no such seed.
+        against_mean: the same less that of one pass of the mean network, each with a temperature,
+            over all seeds of both; None where it is not compared with it.
         luck: whether the luck of the MC draw is in the interval of `aurc_change`.
         apart: of that luck, whether what all images share was told apart from each image's own part
             (`Luck`); else it is an upper bound.
@@ -116,6 +133,7 @@ class Referral:
     apart: bool
     bounded: Bounded | None
     classes: tuple[ClassFigures, ...]
+    against_mean: AreaChange | None = None
 
     @property
     def halved(self) -> bool | None:
@@ -161,25 +179,41 @@ def selections(
         change, sides = None, list[Luck]()
         reference = sample.references.get(variant)
         if reference is not None and (seeds := one.seeds & scored[reference].seeds):
-            sides = _luck(results, (variant, reference), choices, seeds)
+            sides = _luck(results, {variant: seeds, reference: seeds}, choices)
             value, moved = (
                 one.area(areas[variant], seeds) - scored[reference].area(areas[reference], seeds)
                 for areas in (here, draws)
             )
             moved = moved + luck_draws(sides, len(moved), [seed, 1])
             change = Interval.of(float(value[0]), moved)
-        found.append(one.selection(sample, variant, here[variant], draws[variant], change, sides))
+        made = one.selection(sample, variant, here[variant], draws[variant], change, sides)
+        if rival := sample.rivals.get(variant):
+            each = {name: scored[name].seeds for name in (variant, rival)}
+            lucks = _luck(results, each, choices)
+            value, moved = (
+                one.area(areas[variant], one.seeds) - scored[rival].area(areas[rival], each[rival])
+                for areas in (here, draws)
+            )
+            moved = moved + luck_draws(lucks, len(moved), [seed, 2])
+            made = replace(made, against_mean=_compared(rival, float(value[0]), moved))
+        found.append(made)
     return found
 
 
-def _luck(
-    results: Results, variants: tuple[str, str], choices: Choices, seeds: set[int]
-) -> list[Luck]:
-    """Of the MC draw in the difference of two areas, in these seeds; known of those by confidence
-    alone, which records hold for halves of the passes."""
+def _compared(other: str, value: float, draws: Array) -> AreaChange:
+    tail = min(int((draws <= 0).sum()), int((draws >= 0).sum())) + 1
+    return AreaChange(other, Interval.of(value, draws), min(1.0, 2 * tail / (len(draws) + 1)))
+
+
+def _luck(results: Results, seeds: Mapping[str, set[int]], choices: Choices) -> list[Luck]:
+    """Of the MC draw in the difference of two areas, each of its variant's seeds; known of those by
+    confidence alone, which records hold for halves of the passes."""
     if choices.by != "confidence":
         return []
-    one, other = ([[r for r in results.at(v) if r.subject.seed in seeds]] for v in variants)
+    one, other = (
+        [[r for r in results.at(variant) if r.subject.seed in own]]
+        for variant, own in seeds.items()
+    )
     return luck_of(one, other, "aurc")
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +77,9 @@ class SplitSample:
         references: variant to the float one it is compared with; none for floats.
         units: what is independent among the images, and is resampled.
         skipped: files of images that could not be read and were left out.
+        rivals: variant of a method to the one pass of the mean network that it is compared with,
+            each with a temperature.
+        methods: variants that have a temperature.
     """
 
     split: str
@@ -84,6 +87,8 @@ class SplitSample:
     references: dict[str, str]
     units: Units
     skipped: tuple[str, ...] = ()
+    rivals: Mapping[str, str] = field(default_factory=dict)
+    methods: Collection[str] = ()
 
     @classmethod
     def of(cls, results: Results, by: str) -> SplitSample:
@@ -104,12 +109,15 @@ class SplitSample:
             )
         first = next(iter(found.values()))[0]
         names = {variant: results.reference(variant) for variant in found}
+        rivals = {variant: results.rival(variant) for variant in found}
         return cls(
             first.subject.split,
             {variant: tuple(map(Outputs.of, records)) for variant, records in found.items()},
             {variant: name for variant, name in names.items() if name in found},
             first.units,
             first.body.skipped,
+            {variant: name for variant, name in rivals.items() if name in found},
+            tuple(results.methods),
         )
 
     @property

@@ -33,7 +33,9 @@ def risk_coverage(found: SelectiveFindings) -> Figure:
     across = Scale("coverage, %", 10.0, 102.0)
     panels = []
     for split in found.splits:
-        shown = [(one, found.samples[split].outputs[one.variant]) for one in found.of(split)]
+        shown = [
+            (one, found.samples[split].outputs[one.variant]) for one in found.as_they_are(split)
+        ]
         by = found.choices.by
         left: list[Mark] = []
         right: list[Mark] = []
@@ -117,7 +119,7 @@ def classes(found: SelectiveFindings) -> Figure:
         )
     panels = []
     for split in found.splits:
-        shown = found.of(split)
+        shown = found.as_they_are(split)
         marks = [
             Points(
                 numbers(labels.index(c.label) + offset for c in one.classes),
@@ -205,7 +207,7 @@ def _keyed(panels: list[Panel], keys: Sequence[Mark]) -> tuple[Panel, ...]:
 
 
 def _variants(found: SelectiveFindings) -> list[str]:
-    return [one.variant for one in found.of(found.splits[0])]
+    return [one.variant for one in found.as_they_are(found.splits[0])]
 
 
 def _look(found: SelectiveFindings, variant: str) -> Look:

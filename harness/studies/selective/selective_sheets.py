@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ...core import words as text
-from ...core.formats import FORMATS
 from ...core.sheet import Column, Sheet
-from ...data.units import LEAST_UNITS
+from ...data.units import ALPHA, LEAST_UNITS
 from ...report.score_cells import Writer
+from ...stats.significance import holm
 from .agreement import LESS, MORE, SEEDS, UNDECIDED, Agreement, FormatAgreement
 from .analyse import DETECTORS, SelectiveFindings, Told
 from .referral import Referral
@@ -41,7 +41,7 @@ def kept(found: SelectiveFindings, *, intervals: bool = False) -> Sheet:
         "AURC: 1000 times the area under the risk–coverage curve, by three scores (confidence, "
         f"entropy, and MI: mutual information); − float: that by {_by(found)} minus the float "
         f"format's, over the seeds of both. {_seeds(found)} {_interval(intervals)}"
-        f"{_upper_bound(found)}",
+        f"{_upper_bound(found)}{_tempered(found)}",
     )
     return Sheet("Risk and coverage", columns, rows, headings, 0, notes)
 
@@ -70,6 +70,44 @@ def bounded(found: SelectiveFindings, *, intervals: bool = False) -> Sheet:
         f"{_interval(intervals)}",
     )
     return Sheet(f"Within a bound of {bound}", columns, rows, headings, 0, notes)
+
+
+def against_mean(found: SelectiveFindings, *, intervals: bool = False) -> Sheet:
+    """Areas of methods less that of one pass of the mean network, one row per split and method."""
+    judged = [
+        ((one.split, one.variant), one.against_mean.p)
+        for one in found.selections
+        if one.against_mean is not None and not found.samples[one.split].too_few
+    ]
+    adjusted = holm([p for _, p in judged])
+    p_holm = {which: p for (which, _), p in zip(judged, adjusted, strict=True)}
+
+    def cells(split: str) -> Iterator[tuple[str, ...]]:
+        for one in found.of(split):
+            if (compared := one.against_mean) is None:
+                continue
+            p = p_holm.get((split, one.variant))
+            shown = text.MISSING if p is None else "yes" if p < ALPHA else "no"
+            change = _change(compared.change, 2, intervals, 1000)
+            yield one.variant, compared.other, change, text.fixed(p, 3), shown
+
+    rows, headings = _by_split(found, cells)
+    columns = (
+        FORMAT,
+        Column("against", numeric=False),
+        Column("AURC", "difference"),
+        Column("p", "Holm"),
+        Column("shown", numeric=False),
+    )
+    notes = (
+        f"1000 times the area under the risk–coverage curve by {_by(found)}, less that of one pass "
+        "of the mean network in the same arithmetic, each with a temperature; negative is better. "
+        "p after Holm's correction over methods and splits; shown: a difference at "
+        f"{100 * ALPHA:g} %. The temperatures are taken as they were fitted. "
+        f"{_interval(intervals)}",
+    )
+    title = "Against one pass with a temperature"
+    return Sheet(title, columns, rows, headings, 0, notes)
 
 
 def referred(found: SelectiveFindings, *, intervals: bool = False) -> Sheet:
@@ -113,7 +151,7 @@ def classes(found: SelectiveFindings, split: str, *, every: bool = False) -> She
         every: all classes, with the recall of what is kept; else the `_MOST` of which most is
             referred, where there are more.
     """
-    shown = found.of(split)
+    shown = found.of(split) if every else found.as_they_are(split)
     everyone = shown[0].classes
     places = list(range(len(everyone)))
     if not every and len(places) > _MOST:
@@ -317,9 +355,16 @@ def _upper_bound(found: SelectiveFindings) -> str:
     ) * whole
 
 
+def _tempered(found: SelectiveFindings) -> str:
+    return (
+        " Rows that begin with a method's name have a temperature, fitted on validation images for "
+        "that method, format and T; MI is that of the passes as they are."
+    ) * bool(found.methods)
+
+
 def _seeds(found: SelectiveFindings) -> str:
     """Of the Bayesian formats: twins draw nothing."""
-    bayesian = [one for one in found.selections if FORMATS.get(found.formats[one.variant]).bayesian]
+    bayesian = [one for one in found.selections if found.draws(one.variant)]
     counts = {one.seeds for one in bayesian}
     if not counts:
         return "Nothing is drawn."

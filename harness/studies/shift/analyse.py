@@ -19,6 +19,7 @@ from ...stats.equivalence import (
     Outcome,
     equivalence,
 )
+from ...stats.pairs import rivals_at
 from ...stats.shifted import HEADROOM, PAPER_RANGE, TWIN, Results, results
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class ShiftFindings:
         results: them, put together.
         outcomes: of the tests of equivalence.
         paper: format to metric to the paper's figure (`Workload.paper`).
+        rivals: of the tests of methods against one pass of the mean network, each with a
+            temperature.
     """
 
     workload: str
@@ -52,6 +55,7 @@ class ShiftFindings:
     results: Results
     outcomes: Sequence[Outcome]
     paper: Mapping[str, Mapping[str, float]] | None
+    rivals: Sequence[Outcome] = ()
 
 
 def analyse(records: Sequence[ShiftRecord], plan: ShiftPlan | None = None) -> list[ShiftFindings]:
@@ -68,7 +72,8 @@ def analyse(records: Sequence[ShiftRecord], plan: ShiftPlan | None = None) -> li
         mine = [record for group in one.records.values() for record in group]
         name = mine[0].subject.workload
         paper = paper_of(name) if plan is None else plan.base.workload.paper
-        found.append(ShiftFindings(name, mine, one, equivalence(one), paper))
+        rivals = equivalence(one, pairing=rivals_at)
+        found.append(ShiftFindings(name, mine, one, equivalence(one), paper, rivals))
     return found
 
 

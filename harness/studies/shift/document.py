@@ -13,6 +13,7 @@ from ...core.sheet import Sheet
 from ...data.units import ALPHA
 from ...metrics.metric import judged_metrics
 from ...report.rows import variant_lines
+from ...stats.equivalence import Outcome
 from . import numbers
 from . import shift_sheets as sheets
 from . import verdict_sheets as verdicts
@@ -28,7 +29,7 @@ def document(found: ShiftFindings, *, detailed: bool = False) -> Document:
     """
     results, outcomes = found.results, found.outcomes
     lines = [*variant_lines(results.letters), *results.missing()]
-    said, claimed = sentences(outcomes), claims(outcomes)
+    said, claimed = conclusions(found), claims(outcomes)
     blocks = [
         Words(results.title, "bold"),
         *with_notes(_brief(found, detailed)),
@@ -60,7 +61,9 @@ def _brief(found: ShiftFindings, detailed: bool) -> list[Sheet]:
         sheets.outside(results),
         sheets.ranges(results),
         verdicts.grid(outcomes),
+        verdicts.against_mean(found.rivals),
         *([verdicts.details(outcomes)] if detailed else []),
+        *([verdicts.details_against_mean(found.rivals)] if detailed else []),
     ]
 
 
@@ -76,7 +79,14 @@ def _whole(found: ShiftFindings) -> list[Sheet]:
         sheets.ranges(results, every=True),
         verdicts.grid(outcomes),
         verdicts.details(outcomes),
+        verdicts.against_mean(found.rivals),
+        verdicts.details_against_mean(found.rivals),
     ]
+
+
+def conclusions(found: ShiftFindings) -> list[str]:
+    """Of quantization, and of what methods buy in NLL over one pass of the mean network."""
+    return [*sentences(found.outcomes), *sentences([o for o in found.rivals if o.metric == "nll"])]
 
 
 def _figures(found: ShiftFindings) -> Sequence[Figure]:
@@ -87,18 +97,23 @@ def _figures(found: ShiftFindings) -> Sequence[Figure]:
 
 def rows(found: ShiftFindings) -> Mapping[str, list[dict[str, Any]]]:
     """Every score, ranges over types, detection, every test; units as JSON's."""
-    flat = []
-    for outcome in map(asdict, found.outcomes):
-        p, p_holm = outcome.pop("p"), outcome.pop("p_holm")
-        outcome["types"] = len(outcome["types"])
-        outcome |= {f"p_{name}": value for name, value in p.items()}
-        flat.append(outcome | {f"p_holm_{name}": value for name, value in p_holm.items()})
     return {
         "scores": numbers.each(found.results),
         "severities": numbers.boxes(found.results),
         "ood": numbers.outside(found.results),
-        "equivalence": flat,
+        "equivalence": _flat(found.outcomes),
+        "against_mean": _flat(found.rivals),
     }
+
+
+def _flat(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    flat = []
+    for outcome in map(asdict, outcomes):
+        p, p_holm = outcome.pop("p"), outcome.pop("p_holm")
+        outcome["types"] = len(outcome["types"])
+        outcome |= {f"p_{name}": value for name, value in p.items()}
+        flat.append(outcome | {f"p_holm_{name}": value for name, value in p_holm.items()})
+    return flat
 
 
 def to_dict(found: ShiftFindings) -> dict[str, Any]:
@@ -110,6 +125,7 @@ def to_dict(found: ShiftFindings) -> dict[str, Any]:
     return {
         "title": results.title,
         "variants": dict(results.formats),
+        "methods": results.methods,
         "letters": dict(results.letters),
         "missing": results.missing(),
         "clean": numbers.clean(results),
@@ -120,6 +136,7 @@ def to_dict(found: ShiftFindings) -> dict[str, Any]:
         "margins": {name: metric.margin for name, metric in judged_metrics().items()},
         "alpha": ALPHA,
         "equivalence": [asdict(outcome) for outcome in outcomes],
-        "conclusions": sentences(outcomes),
+        "against_mean": [asdict(outcome) for outcome in found.rivals],
+        "conclusions": conclusions(found),
         "claims": claims(outcomes),
     }

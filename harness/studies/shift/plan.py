@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...records.shift_record import SHIFT_RECORDS as KIND
 from ...workload.cell import Cell
+from ..flags import METHODS
 from ..grid import answers, asked, grid_tasks
 from ..study import Option, Task
 
@@ -36,6 +38,7 @@ PARALLEL = True
 OPTIONS = (
     Option("--profile", "Size of the study: quick, regular or full.", default="regular"),
     Option("--formats", "Formats; see `sigmabench list`.", "names"),
+    METHODS,
     Option("--types", "Corruption types.", "names", shown="the profile's"),
     Option("--severities", "Severities, each 1 to 5.", "numbers", default="1,2,3,4,5"),
     Option("--mc", "Number of MC passes, T.", "whole", shown="the profile's"),
@@ -59,12 +62,16 @@ OPTIONS = (
 SHOWN = (Option("--detailed", "Show every test's effect, interval and p-values.", "switch"),)
 
 
-def plan(workload: str, *, scoring: bool, **choices: Any) -> tuple[ShiftPlan, tuple[str, ...]]:
-    """See `conditions.shift_plan`."""
+def plan(
+    workload: str, *, scoring: bool, methods: Sequence[str] | None = None, **choices: Any
+) -> tuple[ShiftPlan, tuple[str, ...]]:
+    """See `conditions.shift_plan` and `cells.with_methods`."""
+    from ...methods.cells import with_methods
     from ...workload.conditions import shift_plan
     from ...workload.workload import resolve_workload
 
-    return shift_plan(resolve_workload(workload), **choices, scoring=scoring)
+    found, lines = shift_plan(resolve_workload(workload), **choices, scoring=scoring)
+    return with_methods(found, methods), lines
 
 
 def tasks(plan: ShiftPlan, measuring: bool) -> list[Task[Cell]]:

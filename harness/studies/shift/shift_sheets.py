@@ -8,7 +8,6 @@ from ...core import words as text
 from ...core.sheet import Column, Sheet
 from ...metrics.metric import shown_metrics
 from ...report.quality_sheets import PAPER_COLUMNS, PAPER_NOTE
-from ...report.rows import deterministic
 from ...report.score_cells import Writer, decimals, heading, seeds_note
 from ...stats.shifted import Results
 from . import numbers
@@ -30,19 +29,23 @@ def clean(found: Results, write: Writer = text.concise) -> Sheet:
             rows.append((variant, *cells[:2], text.fixed(floor, decimals("ece")), *cells[2:]))
     columns = [Column(*_heading(m)) for m in numbers.scored()]
     columns.insert(2, Column("floor", columns[1].unit))
-    drawn = [v for v in found.formats if found.at(v) and not deterministic(found.formats[v])]
+    drawn = [v for v in found.formats if found.at(v) and found.draws(v)]
     seeds = sorted({len(found.at(v)) for v in drawn})
     note = (
         f"{seeds_note(seeds, write)}Floor: the ECE that a perfectly calibrated model would show "
         "on this number of images. MI: mutual information."
-    )
+    ) + _tempered(found)
     columns_ = (Column("format", numeric=False), *columns)
     return Sheet("Clean images", columns_, tuple(_aligned(rows)), {}, 0, (note,))
 
 
 def paper(found: Results, reference: Mapping[str, Mapping[str, float]]) -> Sheet:
     """Scores on the clean images beside published ones, one row per metric and variant."""
-    variants = [v for v, format_ in found.formats.items() if format_ in reference and found.at(v)]
+    variants = [
+        v
+        for v, format_ in found.formats.items()
+        if format_ in reference and found.at(v) and v not in found.methods
+    ]
     rows: list[tuple[str, ...]] = []
     headings = {}
     for metric in (one.name for one in shown_metrics()):
@@ -150,11 +153,12 @@ def ranges(found: Results, every: bool = False) -> Sheet:
         found: of one study.
         every: all quantized formats, not the widest and the narrowest σ alone.
     """
-    quantized = [v for v in found.formats if " paper" in v]
+    alone = {v: f for v, f in found.formats.items() if v not in found.methods}
+    quantized = [v for v in alone if " paper" in v]
     if not every:
         quantized = list(dict.fromkeys([*quantized[:1], *quantized[-1:]]))
     formats = {found.formats[v] for v in quantized}
-    others = [v for v, f in found.formats.items() if f in formats and v not in quantized]
+    others = [v for v, f in alone.items() if f in formats and v not in quantized]
     floats = dict.fromkeys(r for v in quantized for r in [found.reference(v)] if r is not None)
     variants = [*floats, *others, *quantized]
     rows: list[tuple[str, ...]] = []
@@ -191,6 +195,14 @@ def _range_rows(found: Results, variants: Sequence[str]) -> dict[str, list[tuple
             row = (f"{ood} by {_SHORT[by]}", *cells)
             table.setdefault("AUROC", []).append(row)
     return table
+
+
+def _tempered(found: Results) -> str:
+    """What sets the rows of methods apart; empty where there are none."""
+    return (
+        " Rows that begin with a method's name have a temperature, fitted on validation images for "
+        "that method, format and T; MI is that of the passes as they are."
+    ) * bool(found.methods)
 
 
 def _heading(metric: str) -> tuple[str, str]:

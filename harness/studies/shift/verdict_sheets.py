@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...core import words as text
-from ...core.formats import FORMATS
 from ...core.sheet import Column, Sheet
 from ...data.units import too_few
 from ...metrics.metric import METRICS, judged_metrics
@@ -24,7 +23,30 @@ SYMBOLS = {
 
 
 def grid(outcomes: Sequence[Outcome]) -> Sheet:
-    """Verdicts of the equivalence tests, one row per metric and variant."""
+    """Verdicts on quantized variants, one row per metric and variant."""
+    notes = (
+        "Columns: severity. After each metric: its margin. Against: the format it is compared "
+        "with. = equivalent: the change is shown to be within the margin (TOST). ! worse: a loss "
+        "beyond it is shown. + better: a gain beyond it is shown. ? inconclusive. "
+        f"≈ equivalent, but the float format's ECE is less than {NEAR:g} times its noise floor, so "
+        "ECE could hardly show a change. Level 5 % after Holm's correction over formats and "
+        "severities." + _few_passes(outcomes) + _few_units(outcomes),
+    )
+    return _grid("Does quantization hurt?", outcomes, notes)
+
+
+def against_mean(outcomes: Sequence[Outcome]) -> Sheet:
+    """Verdicts on methods, one row per metric and method."""
+    notes = (
+        "Each method with its temperature against one pass of the mean network with its own, in "
+        "the same arithmetic and on the same images. Columns and marks are those of the table "
+        "above. The temperatures are taken as they were fitted. Level 5 % after Holm's correction "
+        "over methods and severities." + _few_passes(outcomes) + _few_units(outcomes),
+    )
+    return _grid("Against one pass with a temperature", outcomes, notes)
+
+
+def _grid(title: str, outcomes: Sequence[Outcome], notes: tuple[str, ...]) -> Sheet:
     severities = sorted({o.severity for o in outcomes})
     rows: list[tuple[str, ...]] = []
     headings = {}
@@ -41,19 +63,21 @@ def grid(outcomes: Sequence[Outcome]) -> Sheet:
         Column("against", numeric=False),
         *(Column("clean" if s == 0 else str(s)) for s in severities),
     )
-    notes = (
-        "Columns: severity. After each metric: its margin. Against: the format it is compared "
-        "with. = equivalent: the change is shown to be within the margin (TOST). ! worse: a loss "
-        "beyond it is shown. + better: a gain beyond it is shown. ? inconclusive. "
-        f"≈ equivalent, but the float format's ECE is less than {NEAR:g} times its noise floor, so "
-        "ECE could hardly show a change. Level 5 % after Holm's correction over formats and "
-        "severities." + _few_passes(outcomes) + _few_units(outcomes),
-    )
-    return Sheet("Does quantization hurt?", columns, tuple(rows), headings, 0, notes)
+    return Sheet(title, columns, tuple(rows), headings, 0, notes)
 
 
 def details(outcomes: Sequence[Outcome]) -> Sheet:
-    """Effects, intervals and p-values of the equivalence tests, one row per test."""
+    """Effects, intervals and p-values of the tests of quantized variants, one row per test."""
+    return _details("Equivalence tests", outcomes, "quantized − float", "formats")
+
+
+def details_against_mean(outcomes: Sequence[Outcome]) -> Sheet:
+    """The same of methods."""
+    title = "Tests against one pass of the mean network"
+    return _details(title, outcomes, "method − mean network", "methods")
+
+
+def _details(title: str, outcomes: Sequence[Outcome], difference: str, over_which: str) -> Sheet:
     rows: list[tuple[str, ...]] = []
     headings = {}
     for metric in judged_metrics():
@@ -75,11 +99,12 @@ def details(outcomes: Sequence[Outcome]) -> Sheet:
     images = text.either({o.images for o in outcomes}, "image")
     units = " or ".join(f"{n:,}" for n in sorted({o.units for o in outcomes}))
     notes = (
-        f"Sev.: severity. Effect: mean of (quantized − float) over {over}{images}, {units} "
+        f"Sev.: severity. Effect: mean of ({difference}) over {over}{images}, {units} "
         "independent. p: for equivalence, and for being worse, after Holm's correction over "
-        "formats and severities; the interval is that of one effect." + _upper_bound(outcomes),
+        f"{over_which} and severities; the interval is that of one effect."
+        + _upper_bound(outcomes),
     )
-    return Sheet("Equivalence tests", columns, tuple(rows), headings, 0, notes)
+    return Sheet(title, columns, tuple(rows), headings, 0, notes)
 
 
 def kind(outcome: Outcome) -> str:
@@ -93,7 +118,7 @@ def kind(outcome: Outcome) -> str:
 
 def _few_passes(outcomes: Sequence[Outcome]) -> str:
     """What a study of few passes cannot know; empty where all Bayesian formats have enough."""
-    few = any(not o.luck and FORMATS.get(o.reference.split()[0]).bayesian for o in outcomes)
+    few = any(not o.luck and o.drawn for o in outcomes)
     return " Too few passes: how far the draw of the weights moved the change is not counted." * few
 
 
