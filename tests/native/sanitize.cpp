@@ -42,6 +42,7 @@ public:
         return std::make_unique<FailingConv>(inner_->again(spec, g));
     }
     std::size_t scratchpad_bytes() const override { return inner_->scratchpad_bytes(); }
+    std::int64_t multiply_adds() const override { return inner_->multiply_adds(); }
     std::unique_ptr<BoundConv> bind(void* src, void* scratchpad) const override {
         return std::make_unique<FailingBound>(inner_->bind(src, scratchpad));
     }
@@ -397,6 +398,7 @@ public:
         return nullptr;
     }
     std::size_t scratchpad_bytes() const override { return 0; }
+    std::int64_t multiply_adds() const override { return 0; }
     std::unique_ptr<BoundConv> bind(void*, void*) const override { return nullptr; }
 
 private:
