@@ -83,6 +83,17 @@ COMMANDS: dict[str, tuple[list[str], dict[str, str], dict[str, str]]] = {
         },
         {},
     ),
+    "scenarios": (
+        [OWN, "--scenarios", "closed-loop", "--threads", "1"],
+        {
+            "workload": "lenet-digits", "scenarios": "closed-loop,server", "formats": "INT8",
+            "mc": "7", "batch": "3", "seconds": "2", "latency": "--scenarios server --latency 2",
+            "rate": "--scenarios server --rate 2", "limit": "9", "split": "test", "seed": "5",
+            "threads": "2", "backend": "reference", "processes": "3", "data": OTHER_DATA,
+            "posterior": POSTERIOR,
+        },
+        {},
+    ),
     "ablation": (
         [OWN],
         {

@@ -157,6 +157,13 @@ def summarise(logits: Tensor, deterministic: bool = False, groups: bool = False)
     return total.summaries()[len(logits)]
 
 
+def mean_log_probs(logits: Tensor) -> Tensor:
+    """Logarithm of the mean probabilities, float64 [N, C], of passes [T, N, C] all at once: what a
+    server answers. `summarise` adds pass by pass, and says more."""
+    log_p = logits.double().log_softmax(-1)
+    return log_p.logsumexp(0) - math.log(len(logits))
+
+
 def _passes(
     predictor: Passes,
     x: Given,

@@ -105,6 +105,7 @@ def _type(annotation: object) -> str:
 
 def _kinds() -> list[Kind[Any]]:
     from .ablation_record import ABLATIONS
+    from .load_record import LOADS
     from .methods_record import METHOD_RECORDS
     from .peers_record import COMPARISONS
     from .profile_record import PROFILES
@@ -120,6 +121,7 @@ def _kinds() -> list[Kind[Any]]:
         ABLATIONS,
         WEIGHTS,
         METHOD_RECORDS,
+        LOADS,
         COMPARISONS,
         RACES,
         MEMORY,

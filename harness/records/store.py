@@ -114,6 +114,10 @@ class Store(Generic[R]):
         """Where the record of a subject belongs, whether or not it is there."""
         return self.folder(subject.home, fingerprint) / f"{subject.key}.json"
 
+    def logs(self, subject: Subject, fingerprint: Fingerprint) -> Path:
+        """The folder beside its record where logs of what measured a subject belong."""
+        return self.file(subject, fingerprint).with_suffix(".logs")
+
     def place(self, subject: Subject, fingerprint: Fingerprint) -> Path | None:
         """The folder that holds the record of this subject from this machine and code, by itself or
         in a pack; None where there is no such record."""

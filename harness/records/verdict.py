@@ -27,6 +27,7 @@ ABOUT: dict[str, tuple[str, ...]] = {
     "processes agree": (QUALITY, SPEED),
     "cores free": (SPEED,),
     "not throttled": (SPEED,),
+    "load generator": (SPEED,),
     "same deterministic network": (QUALITY,),
     "same Bayesian network": (QUALITY,),
     "same σ": (QUALITY, FIDELITY),

@@ -81,6 +81,7 @@ def conduct(study: Study, plan: Any, request: Request) -> list[list[Record[Any, 
         request.workers,
         request.policy is not Policy.ALWAYS,
         lambda home: store.folder(home, here) / PREDICTIONS,
+        lambda subject: store.logs(subject, here),
     )
     if missing:
         store.ensure_writable()

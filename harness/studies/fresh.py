@@ -87,6 +87,7 @@ class Fresh:
             report,
             reuse=self.reuse,
             kept=lambda home: store.folder(home, self.fingerprint) / PREDICTIONS,
+            logs=lambda subject: store.logs(subject, self.fingerprint) / str(self.process),
             earlier=self._first,
         )
         measurer = self.study.part("measure").measurer(plan, tasks, surroundings)

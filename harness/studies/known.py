@@ -50,6 +50,11 @@ ROOFLINE = _of(
     "What bounds a pass",
     "What bounds a pass on this machine: arithmetic, memory, the sampler or overhead.",
 )
+SCENARIOS = _of(
+    "scenarios",
+    "Under load",
+    "WORKLOAD under load: one query after another, and as MLPerf's LoadGen sends them.",
+)
 PASSES = _of(
     "passes",
     "One pass, raced",
@@ -89,6 +94,7 @@ STUDIES: Registry[Study] = Registry(
         "peers": f"{_HERE}:PEERS",
         "profile": f"{_HERE}:PROFILE",
         "roofline": f"{_HERE}:ROOFLINE",
+        "scenarios": f"{_HERE}:SCENARIOS",
         "passes": f"{_HERE}:PASSES",
         "sampler": f"{_HERE}:SAMPLER",
         "memory": f"{_HERE}:MEMORY",

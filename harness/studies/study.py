@@ -123,6 +123,7 @@ class Surroundings:
         workers: processes side by side.
         reuse: whether what earlier runs kept counts.
         kept: from a subject's home to the folder in which a study may keep what it needs to go on.
+        logs: from a subject to the folder beside its record for logs of what measured it.
         earlier: from a subject to the record of the first of several processes that time it, once
             that is there; None before, and where one process alone times it.
     """
@@ -132,6 +133,7 @@ class Surroundings:
     workers: int = 1
     reuse: bool = True
     kept: Callable[[str], Path] = Path
+    logs: Callable[[Any], Path] = Path
     earlier: Callable[[Any], Any] = field(default=lambda _: None)
 
 
