@@ -94,6 +94,15 @@ COMMANDS: dict[str, tuple[list[str], dict[str, str], dict[str, str]]] = {
         },
         {},
     ),
+    "slo": (
+        [OWN, "--threads", "1"],
+        {
+            "workload": "lenet-digits", "formats": "FP32", "mc": "7", "batch": "3",
+            "seconds": "2", "queries": "700", "limit": "9", "seed": "5", "seeds": "2",
+            "threads": "2", "backend": "reference", "data": OTHER_DATA, "posterior": POSTERIOR,
+        },
+        {},
+    ),
     "ablation": (
         [OWN],
         {
@@ -193,6 +202,7 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
             if hasattr(module, name):
                 set_(module, name, fake)
     set_("sigmabench.harness.studies.driver.conduct", stop(subject_keys))
+    set_("sigmabench.harness.measure.loadgen.unavailable", lambda: None)
     set_(Workload, "network_digest", lambda _: "as it was")  # captured once is enough, below
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "turn.txt").write_text("1")

@@ -70,6 +70,7 @@ def _told(test: LoadTest, latency: Sequence[int], answers: Answers) -> Generated
         percentiles_ns={} if accuracy else order_statistics(latency),
         own_percentiles_ns={} if accuracy else order_statistics(answers.service_ns),
         samples_per_second=None,
+        sent_per_second=None,
         errors=(),
         settings={"min_duration_ms": round(1e3 * test.seconds), "min_query_count": test.queries},
         mlperf={},

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 SWITCH_SECONDS = 2e-4
 #: Seeds of what answers are held against, far from those of the answers.
 REFERENCE_SEED = 1 << 62
-#: Of a batch that is timed before any test: calls not counted, calls at most, and seconds.
-_WARM, _MOST, _SECONDS = 2, 50, 0.3
+#: That a batch is timed for before any test.
+SHAPE_SECONDS = 0.3
+_WARM, _MOST = 2, 50  # calls that are not counted, and calls at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,15 +86,22 @@ class Host:
         """See `Answer`."""
         return self._computed(images, mc, self.model.seed + number)
 
-    def shape_seconds(self, shapes: Iterable[tuple[int, int]]) -> dict[tuple[int, int], float]:
+    def shape_seconds(
+        self, shapes: Iterable[tuple[int, int]], seconds: float = SHAPE_SECONDS
+    ) -> dict[tuple[int, int], float]:
         """How long a batch takes, s, the least of a few, for each (images, passes). What a backend
-        has to try or to plan is tried and planned afterwards."""
+        has to try or to plan is tried and planned afterwards.
+
+        Args:
+            shapes: at least one.
+            seconds: that each is timed for, about.
+        """
         found, asked = {}, list(shapes)
         self.load(range(min(len(self.model.split), max(images for images, _ in asked))))
         for images, mc in asked:
             which = [place % len(self._place) for place in range(images)]
             spent: list[float] = []
-            while len(spent) <= _WARM or (len(spent) < _MOST and sum(spent[_WARM:]) < _SECONDS):
+            while len(spent) <= _WARM or (len(spent) < _MOST and sum(spent[_WARM:]) < seconds):
                 start = time.perf_counter()
                 self.answer(which, mc, len(spent))
                 spent.append(time.perf_counter() - start)

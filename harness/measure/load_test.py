@@ -75,8 +75,9 @@ class LoadTest:
 
     @property
     def limit_seconds(self) -> float:
-        """After which one that goes on will not end."""
-        return 60 + 10 * self.expected_seconds
+        """After which one that goes on will not end, however it is overloaded."""
+        count = max(self.queries, self.images, self.seconds * self.rate)
+        return 60 + 10 * (self.expected_seconds + count * self.query_ns / 1e9)
 
 
 #: What a generator is given: the test; what starts a system that tells of each batch; and what is

@@ -214,6 +214,7 @@ def told(
     shown = "per_query_" if test.scenario == MULTI_STREAM else ""
     latency = {p: log.get(f"result_{p}_percentile_{shown}latency_ns") for p in REPORTED}
     late = log.get("result_overlatency_query_count")
+    sent = log.get("result_scheduled_samples_per_sec")
     rate = log.get("result_completed_samples_per_sec", log.get("result_samples_per_second"))
     return Generated(
         purpose=test.purpose,
@@ -230,6 +231,7 @@ def told(
         percentiles_ns={p: float(ns) for p, ns in latency.items() if ns is not None},
         own_percentiles_ns=order_statistics(own),
         samples_per_second=None if rate is None else float(rate),
+        sent_per_second=None if sent is None else float(sent),
         errors=tuple(log["errors"]),
         settings=dict(settings),
         mlperf=_otherwise(settings, mlperf_settings(test)),

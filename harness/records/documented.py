@@ -113,6 +113,7 @@ def _kinds() -> list[Kind[Any]]:
     from .run_record import RUN_RECORDS
     from .runtime_record import MEMORY, RACES, SAMPLER
     from .shift_record import SHIFT_RECORDS
+    from .slo_record import SLOS
     from .weights_record import WEIGHTS
 
     return [
@@ -122,6 +123,7 @@ def _kinds() -> list[Kind[Any]]:
         WEIGHTS,
         METHOD_RECORDS,
         LOADS,
+        SLOS,
         COMPARISONS,
         RACES,
         MEMORY,

@@ -78,7 +78,8 @@ class Generated:
         late: how many took longer than the bound.
         percentiles_ns: latency by percentile, from `50.00` to `99.90`, of queries.
         own_percentiles_ns: the same of our clock: how long their batches were computed.
-        samples_per_second: of Server and of Offline.
+        samples_per_second: of Server and of Offline, answered.
+        sent_per_second: of Server.
         errors: that the generator tells of.
         settings: that the test was made with, by the generator's names.
         mlperf: of those that MLPerf sets otherwise, MLPerf's.
@@ -102,6 +103,7 @@ class Generated:
     percentiles_ns: dict[str, float]
     own_percentiles_ns: dict[str, float]
     samples_per_second: float | None
+    sent_per_second: float | None
     errors: tuple[str, ...]
     settings: dict[str, float | int]
     mlperf: dict[str, float | int]

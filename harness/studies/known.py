@@ -55,6 +55,11 @@ SCENARIOS = _of(
     "Under load",
     "WORKLOAD under load: one query after another, and as MLPerf's LoadGen sends them.",
 )
+SLO = _of(
+    "slo",
+    "An SLO on uncertainty",
+    "Queries per second that WORKLOAD answers in time and well enough, T by the queue.",
+)
 PASSES = _of(
     "passes",
     "One pass, raced",
@@ -95,6 +100,7 @@ STUDIES: Registry[Study] = Registry(
         "profile": f"{_HERE}:PROFILE",
         "roofline": f"{_HERE}:ROOFLINE",
         "scenarios": f"{_HERE}:SCENARIOS",
+        "slo": f"{_HERE}:SLO",
         "passes": f"{_HERE}:PASSES",
         "sampler": f"{_HERE}:SAMPLER",
         "memory": f"{_HERE}:MEMORY",

@@ -189,6 +189,7 @@ TEST = Generated(
     percentiles_ns={"50.00": 1e7, "90.00": 1.2e7, "99.00": 2e7},
     own_percentiles_ns={"50.00": 0.99e7, "90.00": 1.19e7},
     samples_per_second=None,
+    sent_per_second=None,
     errors=(),
     settings={"min_duration_ms": 2000, "min_query_count": 64, "qsl_rng_seed": 5},
     mlperf={"min_duration_ms": 600_000, "min_query_count": 100},

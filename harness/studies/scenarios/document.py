@@ -103,7 +103,7 @@ def server_sheet(found: LoadFindings) -> Sheet:
             record.subject.format,
             str(record.body.passes),
             str(record.body.batch),
-            text.significant(test.rate),
+            text.significant(test.sent_per_second),
             text.significant(test.samples_per_second),
             *(text.milliseconds(test.percentiles_ns.get(p)) for p in ("50.00", "99.00")),
             text.milliseconds(test.settings["server_target_latency_ns"]),
