@@ -97,7 +97,9 @@ class SloMeasurer:
     def close(self) -> None:
         """Nothing is held."""
 
-    def _arrays(self, service: Service, runs: Sequence[Run]) -> Mapping[str, NDArray[np.generic]]:
+    def _arrays(
+        self, service: Service, runs: Sequence[AnsweredRun]
+    ) -> Mapping[str, NDArray[np.generic]]:
         found: dict[str, NDArray[np.generic]] = {"reference": service.reference.astype(np.float32)}
         if self.split.sources is not None:
             found["source"] = self.split.sources.numpy().astype(np.int32)
@@ -108,7 +110,7 @@ class SloMeasurer:
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class AnsweredRun:
     """One run.
 
     Attributes:
@@ -197,11 +199,11 @@ class Service:
         least = least_of(SERVER, PERCENTILES[SERVER])
         return max(LEAST_LOAD * 1e9 / self.alone_ns, least / LONGEST_SECONDS)
 
-    def all_runs(self) -> list[Run]:
+    def all_runs(self) -> list[AnsweredRun]:
         """Of each rule at the rates that a ladder for each bound asks for."""
-        found: list[Run] = []
+        found: list[AnsweredRun] = []
         for place, rule in enumerate(self.subject.rules):
-            mine: dict[float, Run] = {}
+            mine: dict[float, AnsweredRun] = {}
             for bound in BOUNDS:
                 limit = bound * self.alone_ns
                 start = highest_simulated(passes_rule(rule), self.largest, self.seconds, limit)
@@ -213,7 +215,7 @@ class Service:
             found += mine.values()
         return found
 
-    def _good(self, rule: ServedRule, run: Run, limit: float) -> bool:
+    def _good(self, rule: ServedRule, run: AnsweredRun, limit: float) -> bool:
         """In time; and, where a lower rate would change that, well enough."""
         if run.told.percentiles_ns["99.00"] > limit:
             return False
@@ -230,7 +232,7 @@ class Service:
         hopeless = found.half > MARGIN  # even no difference at all could not be shown
         return hopeless or found.verdict(MARGIN) == HOLDS
 
-    def _run(self, place: int, rate: float, number: int) -> Run:
+    def _run(self, place: int, rate: float, number: int) -> AnsweredRun:
         rule = self.subject.rules[place]
         self._say(f"{rule.name} at {rate:.3g} queries per second:")
         folder = self.logs / f"run-{number}"
@@ -253,7 +255,7 @@ class Service:
             "run", test, self.largest, chosen, limit=test.limit_seconds
         )
         self.version = told.version
-        return Run(
+        return AnsweredRun(
             SloRun(
                 rule=place,
                 rate=rate,
@@ -283,13 +285,13 @@ def passes_rule(rule: ServedRule) -> PassesRule:
     return PassesRule(rule.most, rule.work)
 
 
-def _accepted(runs: Sequence[Run]) -> str:
+def _accepted(runs: Sequence[AnsweredRun]) -> str:
     """The audit of the load generator: LoadGen reports no error."""
     errors = [error for run in runs for error in run.told.errors]
     return f"fail: the load generator reports an error ({errors[0]})" if errors else PASS
 
 
-def _all_drew(runs: Sequence[Run], artefact: Artefact) -> str:
+def _all_drew(runs: Sequence[AnsweredRun], artefact: Artefact) -> str:
     """The audit of draws, over all runs."""
     drawn, passes = sum(run.drawn for run in runs), sum(run.served.passes for run in runs)
     return audits.every_pass_drew(0, drawn, passes, artefact.sampled_weights)
