@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..predict import crossed
-from ..predict.fitted import Fitted
 from ..predict.logit_law import LogitLaw, Summarizer, law_of_batch
 from ..predict.loop import batches
 from ..predict.predicted import Outcomes
@@ -63,13 +62,6 @@ def applied(fitted: Temperatures, images: int) -> Temperature | ImageTemperature
     if len(fitted) == 1:
         return fitted[0]
     return crossed.per_image(crossed.halves_of(images), fitted)
-
-
-def stored(fitted: Sequence[Temperatures], half: int = 0) -> tuple[Fitted, ...]:
-    """As records hold them: of several T the only ones, or those of one half; empty where there is
-    no such half."""
-    each = (one[half] for one in fitted if len(one) > half)
-    return tuple(Fitted(one.tau, one.form, one.nll, one.nll_without) for one in each)
 
 
 def tempered_outcomes(

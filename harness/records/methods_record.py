@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ..core.errors import UserError
 from ..data.units import Units
-from ..predict.fitted import Fitted
 from .envelope import Record
+from .fitted import Fitted
 from .kind import Kind, OfWorkload
 from .reference_times import Reference, check_references, check_slices
 from .runtime_record import Contender

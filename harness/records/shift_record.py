@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.units import Units
-from ..predict.fitted import Fitted
 from ..workload.cell import Cell
 from .envelope import Record
+from .fitted import Fitted
 from .kind import Kind, Layout, cell_of, without
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from typing import Any
 from ..metrics.metric import METRICS
 from ..records.ablation_record import AblationBody
 from ..records.envelope import Record
-from ..records.methods_record import Fitted, MethodBody
+from ..records.fitted import Fitted
+from ..records.methods_record import MethodBody
 from ..records.peers_record import PeerRow
 from ..records.reference_times import Reference
 from ..records.run_record import Adaptive, Paired, Quality, Timing
@@ -254,7 +255,10 @@ def _shift(node: ShiftBody, at: At) -> Iterator[Value]:
     for metric, scores in node.scores.items():
         for passes, score in zip(node.mc, scores, strict=True):
             yield from at.of(passes=passes).score(metric, score)
-    yield from at.rest(node, "scores", "mc")
+    for name in ("temperatures", "crossed"):
+        for passes, fitted in zip(node.mc, getattr(node, name), strict=False):
+            yield from _fitted(fitted, at.field(name).of(passes=passes))
+    yield from at.rest(node, "scores", "mc", "temperatures", "crossed")
 
 
 @values_of.register

@@ -25,9 +25,9 @@ from ..data.known_sets import OOD
 from ..data.outside import OodSet, ood_split
 from ..machine.cores import give_back
 from ..measure.estimate import image_pass_seconds
-from ..methods.tempering import stored
 from ..metrics.metric import score, whole_needed
 from ..predict.loop import batch_of, images_at_a_time, outcomes
+from ..records.fitted import stored
 from ..records.shift_record import CONTRAST, ShiftBody
 from ..stats.blocks import contrasts, per_image
 from ..workload.conditions import Condition, ShiftPlan

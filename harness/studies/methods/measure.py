@@ -21,7 +21,6 @@ from ...methods.tempering import (
     FittingImages,
     Temperatures,
     applied,
-    stored,
 )
 from ...metrics.metric import score
 from ...predict import crossed
@@ -31,6 +30,7 @@ from ...predict.predicted import Summary
 from ...predict.temperature import fit_vector_scaling
 from ...race.together import contender, references
 from ...race.turns import INPUTS
+from ...records.fitted import stored
 from ...records.methods_record import (
     FIT,
     TEMPERED,

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..predict.temperature import Temperature
 
 
 @dataclass(frozen=True)
@@ -20,3 +25,10 @@ class Fitted:
     form: str
     nll: float
     nll_without: float
+
+
+def stored(fitted: Sequence[Sequence[Temperature]], half: int = 0) -> tuple[Fitted, ...]:
+    """As records hold them: of several T the only ones, or those of one half; empty where there is
+    no such half."""
+    each = (one[half] for one in fitted if len(one) > half)
+    return tuple(Fitted(one.tau, one.form, one.nll, one.nll_without) for one in each)
