@@ -163,7 +163,7 @@ def test_only_an_edit_of_what_computes_makes_records_stale(tmp_path: Path) -> No
     (tmp_path / "README.md").write_text("edited")
     assert machine._hash_of_computing(package) == was
     for computes in ("quantize/noise.py", "../workloads/lenet_digits.py", "measure/clock.py",
-                     "studies/run/scoring.py", "studies/run/cache.py", "studies/scored.py",
+                     "studies/run/scoring.py", "predict/cache.py", "studies/scored.py",
                      "studies/peers/judge.py", "stats/paired.py", "stats/blocks.py",
                      "stats/latency.py", "core/formats.py"):  # fmt: skip
         (package / computes).write_text((package / computes).read_text() + "# edited\n")

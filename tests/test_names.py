@@ -23,11 +23,11 @@ from sigmabench.harness.cli.main import main
 from sigmabench.harness.core.whole import text_path
 from sigmabench.harness.data import imagenet
 from sigmabench.harness.posterior import load
+from sigmabench.harness.predict.cache import Scratch
 from sigmabench.harness.predict.predicted import Predictive
 from sigmabench.harness.records.record_file import from_json, to_json
 from sigmabench.harness.records.run_record import RUN_RECORDS
 from sigmabench.harness.records.store import PREDICTIONS, Store
-from sigmabench.harness.studies.run.cache import Scratch
 from sigmabench.harness.workload.workload import WORKLOADS
 
 LATIN = os.fsdecode(b"caf\xe9")

@@ -259,24 +259,41 @@ def _check(labels: Tensor, images: int, classes: int) -> None:
 
 
 @dataclass(eq=False)
-class _Sums:
-    """Over some passes: Σ p_t, log Σ p_t by log-sum-exp, Σ H[p_t], and how many they are."""
+class Sums:
+    """Sums over some passes.
+
+    Attributes:
+        probs: [N, C] float64, Σ p_t.
+        log_probs: [N, C] float64, log Σ p_t by log-sum-exp.
+        entropy: [N] float64, Σ H[p_t], nats.
+        passes: how many they are.
+    """
 
     probs: Tensor
     log_probs: Tensor
     entropy: Tensor
     passes: int = 1
 
-    def add(self, other: _Sums) -> None:
+    @classmethod
+    def of_pass(cls, logits: Tensor) -> Sums:
+        """Of one pass, float64 [N, C] on the CPU."""
+        log_p = torch.log_softmax(logits, dim=-1)
+        p = log_p.exp()
+        return cls(p, log_p, -(p * log_p).sum(dim=-1))
+
+    def add(self, other: Sums) -> None:
+        """Add other passes, in place."""
         self.probs += other.probs
         torch.logaddexp(self.log_probs, other.log_probs, out=self.log_probs)
         self.entropy += other.entropy
         self.passes += other.passes
 
-    def copy(self) -> _Sums:
-        return _Sums(self.probs.clone(), self.log_probs.clone(), self.entropy.clone(), self.passes)
+    def copy(self) -> Sums:
+        """The same, to be added to."""
+        return Sums(self.probs.clone(), self.log_probs.clone(), self.entropy.clone(), self.passes)
 
     def summary(self, deterministic: bool, **others: Any) -> Summary:
+        """The predictive distribution of these passes, with what else a summary is to hold."""
         T = self.passes
         probs = self.probs / T
         # Rounding of the log-sum-exp may end an ulp above log 1.
@@ -326,8 +343,8 @@ class Predictive:
         self.passes = 0
         self._taken: dict[int, Summary] = {}
         self._predictions: list[Tensor] | None = [] if predictions else None
-        self._sums: _Sums | None = None
-        self._groups: list[_Sums | None] = [None] * (groups_of(self.prefixes[-1]) * groups)
+        self._sums: Sums | None = None
+        self._groups: list[Sums | None] = [None] * (groups_of(self.prefixes[-1]) * groups)
 
     def update(self, logits: Tensor) -> None:
         """Add the next passes, in the order of the Monte Carlo index.
@@ -380,9 +397,7 @@ class Predictive:
                 f"Monte Carlo pass {self.passes} gave a logit that is NaN or infinite; check the "
                 "posterior and the input for values that are not finite."
             )
-        log_p = torch.log_softmax(logits, dim=-1)
-        p = log_p.exp()
-        one = _Sums(p, log_p, -(p * log_p).sum(dim=-1))
+        one = Sums.of_pass(logits)
         if self._groups:
             group = self.passes * len(self._groups) // self.prefixes[-1]
             self._groups[group] = _with(self._groups[group], one)
@@ -406,7 +421,7 @@ class Predictive:
         )
 
 
-def _with(sums: _Sums | None, more: _Sums) -> _Sums:
+def _with(sums: Sums | None, more: Sums) -> Sums:
     """Adds in place, but never to the first one given."""
     if sums is None:
         return more.copy()

@@ -47,6 +47,7 @@ from sigmabench.harness.posterior import file as posterior_file
 from sigmabench.harness.posterior import moped
 from sigmabench.harness.posterior.checkpoint import load_checkpoint
 from sigmabench.harness.posterior.convert import posterior_in
+from sigmabench.harness.predict import cache as scratch
 from sigmabench.harness.quantize import artefact_file
 from sigmabench.harness.records import record_file
 from sigmabench.harness.records.ablation_record import ABLATIONS
@@ -57,7 +58,6 @@ from sigmabench.harness.records.runtime_record import MEMORY, RACES, SAMPLER
 from sigmabench.harness.records.shift_record import SHIFT_RECORDS
 from sigmabench.harness.records.weights_record import WEIGHTS
 from sigmabench.harness.report import table
-from sigmabench.harness.studies.run import cache as scratch
 from sigmabench.harness.workload.choices import plan_from
 from sigmabench.harness.workload.workload import resolve_workload
 

@@ -16,11 +16,11 @@ from sigmabench.harness.backends.base import BACKENDS
 from sigmabench.harness.backends.reference import ReferencePredictor
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.measure import watch
+from sigmabench.harness.predict.cache import Scratch
 from sigmabench.harness.records.run_record import RUN_RECORDS, RunRecord
 from sigmabench.harness.records.store import Store
 from sigmabench.harness.studies.run import measure as sweep
 from sigmabench.harness.studies.run import scoring
-from sigmabench.harness.studies.run.cache import Scratch
 from sigmabench.harness.workload.plan import Plan
 from sigmabench.harness.workload.workload import resolve_workload
 

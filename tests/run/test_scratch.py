@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors import SafetensorError
 
+from sigmabench.harness.predict.cache import Made, Scratch
 from sigmabench.harness.predict.predicted import Outcomes, Predictive
 from sigmabench.harness.records.store import PREDICTIONS
-from sigmabench.harness.studies.run.cache import Made, Scratch
 
 KEY = {"format": "INT8", "seed": 0, "rule": None}
 WHOLE = ("probs", "log_probs", "entropy", "expected_entropy", "mutual_information")

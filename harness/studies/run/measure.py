@@ -33,6 +33,7 @@ from ...measure.saturation import activations_in_range, saturation_findings
 from ...measure.timing import timing
 from ...measure.traffic import bandwidth
 from ...measure.watch import CoreWatch
+from ...predict.cache import Scratch
 from ...predict.loop import batch_of, outcomes, summarise
 from ...quantize.artefact import Artefact, artefact_hash, size
 from ...quantize.size import Size
@@ -43,7 +44,6 @@ from ...records.verdict import PASS, Verdict, verdict
 from ...stats.paired import paired
 from ...workload.prepare import Prepared, prepare
 from ..study import Measured, Surroundings, Task
-from .cache import Scratch
 from .joined import joined
 from .plan import other_of
 from .scoring import Scorer, Scores, keys_of

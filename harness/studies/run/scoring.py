@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from ...backends.base import Predictor
     from ...data.splits import Split
+    from ...predict.cache import Made, Scratch
     from ...predict.predicted import Outcomes
     from ...quantize.artefact import Artefact
     from ...records.run_record import Quality
     from ...workload.cell import Cell
     from ...workload.plan import Plan
-    from .cache import Made, Scratch
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,9 +1,9 @@
-"""What a run has predicted and not yet put into records: one that is stopped goes on there.
+"""What a study has predicted and not yet put into records: one that is stopped goes on there.
 
     <results>/<workload>/<fingerprint hash>/.predictions/<key>.safetensors
 
-They are bound to machine and code as records are, and gone once all records of the run are there,
-also those of a run that was killed and has no more use of them; runs may share the folder. What a
+They are bound to machine and code as records are, and gone once all records of the study are there,
+also those of one that was killed and has no more use of them; studies may share the folder. What a
 stopped run has left and nobody has asked for in 30 days goes when another begins on the same
 workload, of whatever machine and code it is. A file whose content does not match its hash, that has
 none (as those of before), or that is of something else is as good as none: what it held is
@@ -25,9 +25,9 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from ...core.errors import UserError
-from ...core.whole import content_hash, put_atomically, read_json, text_path
-from ...predict.predicted import Outcomes, Summary
+from ..core.errors import UserError
+from ..core.whole import content_hash, put_atomically, read_json, text_path
+from .predicted import Outcomes, Summary
 
 #: Outcomes by name, such as `50` for T = 50, and tensors of one value an image.
 Made = tuple[dict[str, Outcomes], dict[str, Tensor]]
