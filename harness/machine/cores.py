@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..core.checks import check_counts
@@ -81,6 +82,32 @@ def give_back() -> None:
     with, whatever OpenMP's runtime has bound it to."""
     if binding() and hasattr(os, "sched_setaffinity") and _affinity() != _STARTED:
         os.sched_setaffinity(0, _STARTED)
+
+
+@contextmanager
+def born_on(numbers: Collection[int] | None) -> Iterator[None]:
+    """What the calling thread starts meanwhile is pinned to these logical cores, from its first
+    instruction on; to all that this process was started with if None.
+
+    Raises:
+        UserError: the system pins no processes, or has no such core for this one.
+    """
+    give_back()
+    if numbers is None:
+        yield
+        return
+    if not hasattr(os, "sched_setaffinity"):
+        raise UserError("This system cannot pin processes to cores; measure on Linux.")
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, numbers)
+    except OSError as reason:
+        named = ", ".join(map(str, sorted(numbers)))
+        raise UserError(f"No process can be pinned to the cores {named}: {reason}.") from reason
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def bound() -> str | None:

@@ -278,7 +278,8 @@ def _side_by_side(
 def _built(one: _Wanted, job: Mapping[str, Any], started: list[Process]) -> Process | PeerError:
     environment = one.environment
     try:
-        process = Process(environment.python, environment.peer.worker, job["threads"], one.name)
+        command = [environment.python, environment.peer.worker]
+        process = Process(command, job["threads"], one.name)
         started.append(process)
         process.ask({"build": {**job, "format": one.peer_format, "form": one.form}}, LOAD_SECONDS)
     except PeerError as reason:

@@ -11,12 +11,13 @@ import selectors
 import subprocess
 import tempfile
 import time
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from ..machine.cores import binding, give_back
+from ..machine.cores import binding, born_on
 
 GRACE_SECONDS = 5.0  # to leave by itself when its input ends
 _CHUNK = 1 << 16
@@ -30,30 +31,39 @@ class Process:
     """A running worker.
 
     Args:
-        python: interpreter of the peer's environment.
-        worker: the file it runs.
+        command: an interpreter and what it runs.
         threads: OpenMP threads it may use.
         name: what messages call it.
+        cores: logical cores that it is pinned to; None for all of this process.
+        own: it runs this package, in this environment.
     """
 
-    def __init__(self, python: Path, worker: Path, threads: int, name: str) -> None:
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        threads: int,
+        name: str,
+        *,
+        cores: Collection[int] | None = None,
+        own: bool = False,
+    ) -> None:
         self.name = name
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
         self._rest = b""
         unbound = set(os.environ) - set(binding())
-        environment = {k: os.environ[k] for k in unbound if not k.startswith("PYTHON")}
+        environment = {k: os.environ[k] for k in unbound if own or not k.startswith("PYTHON")}
         environment["OMP_NUM_THREADS"] = str(threads)
         environment["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # no pool of compilers stays behind
-        give_back()  # it is born with this thread's cores, and has all of them, as ours do
         try:
-            self._process = subprocess.Popen(
-                [str(python), str(worker)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                env=environment,
-                bufsize=0,
-            )
+            with born_on(cores):
+                self._process = subprocess.Popen(
+                    list(map(str, command)),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=self._errors,
+                    env=environment,
+                    bufsize=0,
+                )
         except OSError as reason:
             self._errors.close()
             raise PeerError(f"{name} does not start: {reason}.") from reason

@@ -44,7 +44,7 @@ def start(folder: Path, worker: str | None = None) -> Process:
     peer = fake_peer(folder)
     if worker is not None:
         peer.worker.write_text(worker)
-    return Process(find(peer, folder).python, peer.worker, 1, "fake GOOD")
+    return Process([find(peer, folder).python, peer.worker], 1, "fake GOOD")
 
 
 def test_it_times_itself_and_takes_its_faster_form(tmp_path):
@@ -154,4 +154,4 @@ def test_nonsense(tmp_path, worker, says):
 
 def test_an_interpreter_that_is_not_there():
     with pytest.raises(PeerError, match="fake does not start"):
-        Process(Path("nowhere/python"), Path(sys.executable), 1, "fake")
+        Process([Path("nowhere/python"), sys.executable], 1, "fake")

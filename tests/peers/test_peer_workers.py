@@ -52,7 +52,7 @@ def loaded(name: str, network: str, format: str) -> tuple[Process, dict[str, obj
     environment = find(PEERS.get(name), ROOT)
     if environment.unavailable:
         pytest.skip(environment.unavailable)
-    process = Process(environment.python, environment.peer.worker, 2, f"{name} {format}")
+    process = Process([environment.python, environment.peer.worker], 2, f"{name} {format}")
     declared = NETWORKS.get(network)
     job = {
         "source": declared.source(),
