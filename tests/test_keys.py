@@ -103,6 +103,35 @@ COMMANDS: dict[str, tuple[list[str], dict[str, str], dict[str, str]]] = {
         },
         {},
     ),
+    "samples": (
+        [OWN],
+        {
+            "workload": "lenet-digits", "formats": "FP32", "mc": "7", "reference": "300",
+            "draws": "3", "limit": "9", "seed": "5", "backend": "reference",
+            "data": OTHER_DATA, "posterior": POSTERIOR,
+        },
+        {},
+    ),
+    "scaling": (
+        [OWN],
+        {
+            "workload": "lenet-digits", "formats": "FP32", "mc": "7", "batch": "3",
+            "instances": "--instances 3 --oversubscribe", "cores": "--cores 3 --oversubscribe",
+            "oversubscribe": "--oversubscribe", "rounds": "4", "seconds": "2", "seed": "5",
+            "backend": "reference", "data": OTHER_DATA, "posterior": POSTERIOR,
+        },
+        {},
+    ),
+    "tune": (
+        [OWN],
+        {
+            "workload": "lenet-digits", "goal": "latency", "within": "5",
+            "at-least": "--goal latency --at-least 5", "format": "FP32", "mc": "7", "batch": "3",
+            "rounds": "4", "seconds": "2", "seed": "5", "backend": "reference",
+            "data": OTHER_DATA, "posterior": POSTERIOR,
+        },
+        {},
+    ),
     "ablation": (
         [OWN],
         {

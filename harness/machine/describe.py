@@ -78,8 +78,8 @@ _TELLING = (
     *(
         f"stats/{name}.py"
         for name in (
-            "bound", "equivalence", "pairs", "ranking", "refitted", "served", "shifted",
-            "tempered_scores",
+            "bound", "enough", "equivalence", "pairs", "ranking", "refitted", "served",
+            "shifted", "tempered_scores",
         )
     ),
     *(f"measure/{name}.py" for name in ("audits", "estimate", "saturation", "steadiness")),

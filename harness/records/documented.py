@@ -112,6 +112,8 @@ def _kinds() -> list[Kind[Any]]:
     from .roofline_record import ROOFLINES
     from .run_record import RUN_RECORDS
     from .runtime_record import MEMORY, RACES, SAMPLER
+    from .samples_record import SAMPLES
+    from .scaling_record import SCALINGS, TUNINGS
     from .shift_record import SHIFT_RECORDS
     from .slo_record import SLOS
     from .weights_record import WEIGHTS
@@ -124,10 +126,13 @@ def _kinds() -> list[Kind[Any]]:
         METHOD_RECORDS,
         LOADS,
         SLOS,
+        SAMPLES,
         COMPARISONS,
         RACES,
         MEMORY,
         SAMPLER,
+        SCALINGS,
+        TUNINGS,
         PROFILES,
         ROOFLINES,
     ]

@@ -61,7 +61,7 @@ def median_ci95(
     """
     if len(processes) > 1:
         logs = process_medians(latency, slices, processes)
-        low, high = map(math.exp, _between(logs).interval())
+        low, high = map(math.exp, between(logs).interval())
         return low, high
     parts = split(latency, slices)
     least, most = float(min(latency)), float(max(latency))
@@ -109,7 +109,7 @@ def log_median_ratio(
                 f"{len(processes[0])} processes and {len(processes[1])} are not a race"
             )
         logs = [process_medians(*one) for one in zip(latency, slices, processes, strict=True)]
-        return _between(logs[0] - logs[1])
+        return between(logs[0] - logs[1])
     value = math.log(float(np.median(latency[0])) / float(np.median(latency[1])))
     if paired:
         drawn = _draw(counts[0], rng)
@@ -139,7 +139,7 @@ def ratio_of_medians(
     return Ratio(value, low, high)
 
 
-def _between(logs: NDArray[np.float64]) -> Estimate:
+def between(logs: NDArray[np.float64]) -> Estimate:
     """Their mean, with the error that the spread between processes gives."""
     error = float(logs.std(ddof=1)) / math.sqrt(len(logs))
     return Estimate(float(logs.mean()), error, len(logs) - 1)

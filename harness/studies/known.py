@@ -11,8 +11,8 @@ from .study import Study
 _HERE = "sigmabench.harness.studies.known"
 
 
-def _of(name: str, title: str, summary: str, group: str = "") -> Study:
-    return Study(name, f"sigmabench.harness.studies.{name}", summary, group, title)
+def _of(name: str, title: str, summary: str, group: str = "", folder: str = "") -> Study:
+    return Study(name, f"sigmabench.harness.studies.{folder or name}", summary, group, title)
 
 
 RUN = _of(
@@ -35,10 +35,26 @@ METHODS = _of(
     "Whether T passes pay",
     "Methods of stating uncertainty on WORKLOAD, each with a temperature.",
 )
+SAMPLES = _of(
+    "samples",
+    "How many MC samples are enough",
+    "How many MC samples WORKLOAD needs, on validation images.",
+    folder="enough",
+)
 PEERS = _of(
     "peers",
     "Beside other implementations",
     "WORKLOAD in our formats and in other implementations, on the same images.",
+)
+SCALING = _of(
+    "scaling",
+    "How throughput scales",
+    "How WORKLOAD scales with threads, and with instances side by side.",
+)
+TUNE = _of(
+    "tune",
+    "Settings for a goal",
+    "Find the instances, cores, team and batch that serve a goal best here.",
 )
 PROFILE = _of(
     "profile",
@@ -96,7 +112,10 @@ STUDIES: Registry[Study] = Registry(
         "shift": f"{_HERE}:SHIFT",
         "selective": f"{_HERE}:SELECTIVE",
         "methods": f"{_HERE}:METHODS",
+        "samples": f"{_HERE}:SAMPLES",
         "peers": f"{_HERE}:PEERS",
+        "scaling": f"{_HERE}:SCALING",
+        "tune": f"{_HERE}:TUNE",
         "profile": f"{_HERE}:PROFILE",
         "roofline": f"{_HERE}:ROOFLINE",
         "scenarios": f"{_HERE}:SCENARIOS",

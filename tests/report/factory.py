@@ -12,14 +12,16 @@ from records_made import changed
 
 from sigmabench.harness.core.formats import DEFAULT_FORMATS, FORMATS, reference_of
 from sigmabench.harness.machine.fingerprint import Fingerprint, Machine
+from sigmabench.harness.machine.topology import Topology
 from sigmabench.harness.quantize.size import Size
-from sigmabench.harness.records.envelope import Provenance
+from sigmabench.harness.records.envelope import Arrays, Provenance
 from sigmabench.harness.records.profile_record import (
     Profile,
     ProfileRecord,
     ProfileSubject,
     Step,
 )
+from sigmabench.harness.records.reference_times import Reference
 from sigmabench.harness.records.run_record import (
     Adaptive,
     Bandwidth,
@@ -29,6 +31,24 @@ from sigmabench.harness.records.run_record import (
     RunBody,
     RunRecord,
     Timing,
+)
+from sigmabench.harness.records.samples_record import (
+    AtCount,
+    DrawLuck,
+    SamplesBody,
+    SamplesRecord,
+    SamplesSubject,
+)
+from sigmabench.harness.records.scaling_record import (
+    InstanceSetting,
+    Scaled,
+    ScalingBody,
+    ScalingRecord,
+    ScalingSubject,
+    TuningBody,
+    TuningRecord,
+    TuningSubject,
+    Window,
 )
 from sigmabench.harness.records.verdict import Verdict
 from sigmabench.harness.records.verdict import verdict as verdict_of
@@ -78,6 +98,47 @@ def profile() -> ProfileRecord:
     asked = ProfileSubject("net", "ab", "INT8", 1, 5, 2, 1.0, 0)
     made = Provenance.now(fingerprint(), "test")
     return ProfileRecord(asked, made, None, Profile("made up", 1, 9, 10.0, (step,)))
+
+
+def samples() -> SamplesRecord:
+    """Of how many samples are enough, of which kind none is published."""
+    asked = SamplesSubject("net", "1", "ab", "INT8", "native", 0, (1, 4), 8, 3, 0)
+    made = Provenance.now(fingerprint(), "test")
+    luck = DrawLuck(3, 1e-6, 1e-7)
+    counts = tuple(AtCount(T, 3, 0.3, 0.01, luck, 1.0, (luck, luck)) for T in (1, 4, 8))
+    nll = np.linspace(0, 1, 200, dtype=np.float32)
+    arrays = {"nll": np.stack([nll + 0.01, nll]), "reference.nll": nll}
+    arrays["agreeing"] = np.ones((2, 200), np.float32)
+    body = SamplesBody("ab", 200, counts[:2], counts[2])
+    return SamplesRecord(asked, made, None, body, Arrays.of(arrays))
+
+
+def scaling() -> ScalingRecord:
+    """Of instances side by side, of which kind none is published."""
+    asked = ScalingSubject("net", "1", "ab", "INT8", "native", 1, 10, ((1, 1),), 1, 1.0, 0)
+    made = Provenance.now(fingerprint(), "test")
+    one = Scaled(
+        InstanceSetting(1, 1, 0, 1), ((0,),), (Window(1.0, (100.0,), 1e7, None),), "avx512"
+    )
+    body = ScalingBody(10, (one,), Topology.of(1, 2).cpus, (), (_reference(),))
+    return ScalingRecord(asked, made, None, body)
+
+
+def tuning() -> TuningRecord:
+    """How a setting was found, of which kind none is published."""
+    setting = InstanceSetting(1, 1, 1, 1)
+    settings = (setting,)
+    asked = TuningSubject(
+        "net", "1", "ab", "INT8", "native", "throughput", 0.0, 10, settings, 3, 1.0, 0
+    )
+    made = Provenance.now(fingerprint(), "test")
+    one = Scaled(setting, ((0,),), (Window(1.0, (100.0,), 1e7, None),), "avx512")
+    body = TuningBody(10, (one,), (one,), Topology.of(1, 2).cpus, (), (_reference(),))
+    return TuningRecord(asked, made, None, body)
+
+
+def _reference() -> Reference:
+    return Reference("copy", "a copy", (1_000_000, 1_100_000))
 
 
 def fingerprint(**changes: Any) -> Fingerprint:

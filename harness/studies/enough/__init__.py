@@ -1,0 +1,1 @@
+"""How many MC samples are enough."""

@@ -1,0 +1,1 @@
+"""How throughput scales with threads, and with instances side by side."""
