@@ -20,6 +20,7 @@ from ..core.errors import UserError
 from ..core.escape import visible
 from ..core.figure import Figure, Panel, Picture, Scale
 from ..core.whole import write_atomically
+from .log_ticks import log_ticks
 from .marks import mark_on
 from .style import INK, styled
 
@@ -223,6 +224,10 @@ def _scale(axes: Axes, which: str, scale: Scale) -> None:
         low, high = axis.get_view_interval()
         _limits(axes, which, low, min(high, scale.most + 0.05 * (scale.most - low)))
     _limits(axes, which, scale.low, scale.high)
+    if scale.log and not (scale.ticks or scale.about):
+        low, high = sorted(axis.get_view_interval())
+        if found := log_ticks((low, high)):
+            axis.set_ticks([one for one in found if low <= one <= high])
     if scale.bare or not scale.grid:
         axis.grid(visible=False)
     if scale.bare:

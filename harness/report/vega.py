@@ -7,7 +7,6 @@ view, whose parts cannot shrink on a phone. The legend is a list, for the page t
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -15,6 +14,7 @@ from typing import Any
 
 from ..core.escape import visible
 from ..core.figure import Bars, Boxes, Figure, Panel, Picture, Points, Rule, Scale, Steps
+from .log_ticks import log_ticks
 from .palette import FAINT, INK, TONES, colour, hollow
 from .vega_domain import Span, domain
 from .vega_marks import PAPER, Frame, dash, layers, rule_dash, shape
@@ -211,7 +211,7 @@ def _axis(which: str, scale: Scale, reach: Span) -> dict[str, Any]:
     elif scale.log:
         axis |= {"format": ",~g", "labelOverlap": "greedy"}
         if not scale.ticks:
-            axis |= {"values": _round_ones(reach)} if _round_ones(reach) else {"tickCount": 6}
+            axis |= {"values": found} if (found := log_ticks(reach)) else {"tickCount": 6}
     elif scale.about:
         axis |= {"tickCount": scale.about}
     if scale.opposite:
@@ -221,19 +221,6 @@ def _axis(which: str, scale: Scale, reach: Span) -> dict[str, Any]:
     if scale.small:
         axis |= {"labelFontSize": 9}
     return axis
-
-
-def _round_ones(reach: Span) -> list[float]:
-    """Powers of ten on a logarithmic axis, with their doubles and halves where there are few; empty
-    where it holds too few of all."""
-    powers = range(math.floor(math.log10(reach[0])), math.ceil(math.log10(reach[1])) + 1)
-    for of_each in ((1.0,), (1.0, 2.0, 5.0)):
-        found = [
-            m * 10.0**p for p in powers for m in of_each if reach[0] <= m * 10.0**p <= reach[1]
-        ]
-        if len(found) > 2:
-            return [_short(one) for one in found[:: -(-len(found) // 6)]]
-    return []
 
 
 def _lines(name: str) -> str | list[str]:
