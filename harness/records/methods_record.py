@@ -45,7 +45,8 @@ class MethodSubject(OfWorkload):
         network: as `Cell.network`.
         validation: the same as `data`, of the images that temperatures are fitted on.
         batch: images per timed query; 0 where images are scored.
-        threads: cores that a timed query may use.
+        threads: cores that a call may use, for what PyTorch computes may be summed in another
+            order by more of them; 0 in records of scores from before this was part of their key.
         seconds: timed at least, for each T.
         processes: fresh processes that it is timed in.
         beside: method and format of all that take turns with it, itself included.

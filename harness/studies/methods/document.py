@@ -22,13 +22,14 @@ from .analyse import (
     MethodsFindings,
 )
 from .at_equal_time import batches, budget_sheet, costs
+from .detection_sheet import detected_outside, detection_sheet
+from .detection_sheet import rows as detected
 from .methods_sheets import (
     NLL,
     brief_sheet,
     main_sheet,
     missing_sheet,
     named,
-    outside_sheet,
     passes_sheet,
     scores_sheet,
     shift_sheet,
@@ -45,7 +46,8 @@ def document(found: MethodsFindings, *, brief: bool = False) -> Document:
         blocks = (*with_notes([brief_sheet(found)]), *map(Words, said[:1]))
         values, short = to_dict(found), tuple(said[:1])
         return Document(found.workload, blocks, values, title, conclusions=short)
-    others_than_nll = secondary(found)
+    outside = detected_outside(found)
+    others_than_nll = secondary(found, outside)
     others = [
         scores_sheet(name, [one for one in found.records if one.subject.split == name])
         for name in dict.fromkeys(one.subject.split for one in found.records)
@@ -59,7 +61,7 @@ def document(found: MethodsFindings, *, brief: bool = False) -> Document:
         *(budget_sheet(found, batch) for batch in batches(found)),
         shift_sheet(found),
         *others,
-        outside_sheet(found),
+        detection_sheet(outside),
         missing_sheet(found),
     ]
     return Document(
@@ -71,11 +73,15 @@ def document(found: MethodsFindings, *, brief: bool = False) -> Document:
             Words("Conclusions", "bold"),
             *map(Words, said),
         ),
-        values={**to_dict(found), "secondary": _secondary(others_than_nll)},
+        values={
+            **to_dict(found),
+            "secondary": _secondary(others_than_nll),
+            "outside": detected(outside),
+        },
         title=title,
         conclusions=tuple(said),
         sheets=tuple(sheet for sheet in sheets if sheet.rows),
-        data={"methods": list(_rows(found))},
+        data={"methods": list(_rows(found)), "outside": detected(outside)},
         figures=lambda: _figures(found),
     )
 

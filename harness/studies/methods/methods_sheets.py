@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 from ...core import words as text
 from ...core.sheet import Column, Sheet
-from ...data.known_sets import OOD
 from ...data.units import ALPHA
 from ...methods.method import MAIN_FORMAT
 from ...metrics.metric import METRICS
-from ...records.methods_record import TEMPERED, MethodRecord
+from ...records.methods_record import MethodRecord
 from . import at_equal_time
 from .analyse import NOT_JUDGED, UNDECIDED, AgainstMean, MethodsFindings
 
@@ -105,7 +104,7 @@ def main_sheet(found: MethodsFindings) -> Sheet:
         "same arithmetic, both with a temperature; negative is better. Its interval has the luck "
         f"of the images, of the fit and of the draws. {MAIN_FORMAT} is the main question; other "
         f"formats are secondary. Verdicts after Holm's correction over the comparisons in "
-        f"{MAIN_FORMAT}, and over the others, at {ALPHA:.0%}. All other tables are secondary."
+        f"{MAIN_FORMAT}, and over the others, at {100 * ALPHA:g} %. All other tables are secondary."
     )
     columns = (
         *WHICH,
@@ -128,24 +127,20 @@ def _verdict(one: AgainstMean) -> str:
 
 
 def passes_sheet(found: MethodsFindings) -> Sheet:
-    """NLL with a temperature against T."""
+    """NLL with a temperature against T, a heading for each method."""
     counts = sorted({T for one in found.clean for T in one.subject.mc})
-    rows = [
-        (
-            *named(one),
-            *(
-                text.fixed(one.score(NLL, T, True), 4) if T in one.subject.mc else text.MISSING
-                for T in counts
-            ),
-        )
-        for one in found.clean
-    ]
-    columns = (
-        *WHICH,
-        *(Column(f"T = {T}") for T in counts),
-    )
+    rows: list[tuple[str, ...]] = []
+    headings: dict[int, str] = {}
+    above = ""
+    for one in found.clean:
+        method, format = named(one)
+        if method != above:
+            headings[len(rows)] = above = method
+        scores = (one.score(NLL, T, True) if T in one.subject.mc else None for T in counts)
+        rows.append((format, *(text.fixed(score, 4) for score in scores)))
+    columns = (Column("format", numeric=False), *(Column(f"T = {T}") for T in counts))
     note = "On clean images, nats. A temperature is fitted for each T."
-    return Sheet("NLL with a temperature against T", columns, tuple(rows), {}, 1, (note,))
+    return Sheet("NLL with a temperature against T", columns, tuple(rows), headings, 0, (note,))
 
 
 def shift_sheet(found: MethodsFindings) -> Sheet:
@@ -182,41 +177,6 @@ def shift_sheet(found: MethodsFindings) -> Sheet:
     )
     note = "Means over the types of corruption; the temperature is that of the clean images."
     return Sheet("Under dataset shift", columns, tuple(rows), {}, 1, (note,))
-
-
-def outside_sheet(found: MethodsFindings) -> Sheet:
-    """How well entropy and mutual information tell images from outside."""
-    rows = []
-    for one in found.records:
-        name = one.subject.corruption
-        inside = found.of(*named(one))
-        if not name.startswith(OOD) or inside is None:
-            continue
-        cells = [
-            _auroc(inside, one, measure)
-            for measure in ("entropy", f"{TEMPERED}entropy", "mutual_information")
-        ]
-        rows.append((name.removeprefix(OOD), *named(one), *cells))
-    columns = (
-        Column("set", numeric=False),
-        *WHICH,
-        Column("entropy"),
-        Column("entropy", "with τ"),
-        Column("MI"),
-    )
-    note = "AUROC, clean test images against those of the set. MI: mutual information."
-    return Sheet("Images from outside", columns, tuple(rows), {}, 1, (note,))
-
-
-def _auroc(inside: MethodRecord, outside: MethodRecord, measure: str) -> str:
-    import torch
-
-    from ...metrics.detection import detection
-
-    if measure not in inside.arrays or measure not in outside.arrays:
-        return text.MISSING
-    sides = [torch.from_numpy(one.each(measure)[0]) for one in (inside, outside)]
-    return text.fixed(detection(*sides).auroc, 4)
 
 
 def missing_sheet(found: MethodsFindings) -> Sheet:

@@ -15,7 +15,7 @@ from ...core.errors import UserError, unknown
 from ...machine.cores import cores_for
 from ...methods.method import COUNTS, FORMATS_OF_METHODS, METHODS
 from ...records.methods_record import METHOD_RECORDS as KIND
-from ...records.methods_record import MethodSubject
+from ...records.methods_record import MethodRecord, MethodSubject
 from ..flags import DATA, POSTERIOR, PROCESSES, SEED, THREADS
 from ..grid import absent_splits
 from ..study import SCORED, TIMED, Option, Task
@@ -27,7 +27,17 @@ if TYPE_CHECKING:
     from ...workload.plan import Plan
     from ...workload.workload import Workload
 
-__all__ = ["ARGUMENT", "HELP", "KIND", "OPTIONS", "SHOWN", "plan", "tasks"]
+__all__ = [
+    "ARGUMENT",
+    "HELP",
+    "KIND",
+    "OPTIONS",
+    "SHOWN",
+    "answers",
+    "asked",
+    "plan",
+    "tasks",
+]
 
 HELP = """Whether T passes pay: methods of stating uncertainty on WORKLOAD, each with a temperature.
 
@@ -150,6 +160,7 @@ class MethodsPlan:
                 seeds=self.base.seeds if method.draws and not place else 1,
                 data=self._images[condition.split, limit],
                 network=self._network,
+                threads=self.base.threads,
                 validation=self._images["validation", self.fitted],
             )
             yield subject, condition
@@ -263,3 +274,17 @@ def tasks(plan: MethodsPlan, measuring: bool) -> list[Task[MethodSubject]]:
         found.append(Task(tuple(about), SCORED, about=about))
     found += [Task(race, TIMED, whole=True) for race in plan.races()]
     return found
+
+
+def asked(subject: MethodSubject) -> Iterator[str]:
+    """What records may answer to that are shown for a subject."""
+    yield subject.key if subject.batch else _on_any_cores(subject)
+
+
+def answers(record: MethodRecord) -> str:
+    """What a record answers to: scores are shown for any number of cores."""
+    return record.subject.key if record.subject.batch else _on_any_cores(record.subject)
+
+
+def _on_any_cores(subject: MethodSubject) -> str:
+    return replace(subject, threads=0).key

@@ -1,8 +1,9 @@
-"""Other scores than NLL against one pass of the mean network, each a family of its own."""
+"""Other scores than NLL against one pass of the mean network, each a family of its own; the AUROC
+of all sets from outside is one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...core import words as text
@@ -15,8 +16,11 @@ from ...stats.significance import holm
 from ...stats.tempered_scores import PerImage, TemperedDifference, score_differences
 from .analyse import AgainstMean, MethodsFindings
 from .at_equal_time import shown_decimals
+from .detection_sheet import DetectedOutside
 
 SCORES = ("ece", "brier", "aurc")
+AUROC = "auroc"
+_AUROC_DECIMALS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +29,8 @@ class Secondary:
 
     Attributes:
         compared: the method.
-        differences: by metric.
-        p_holm: by metric, after Holm's correction over the methods.
+        differences: by metric; the AUROC of each set from outside as `auroc NAME`.
+        p_holm: the same, after Holm's correction over the methods.
     """
 
     compared: AgainstMean
@@ -34,8 +38,13 @@ class Secondary:
     p_holm: Mapping[str, float]
 
 
-def secondary(found: MethodsFindings) -> list[Secondary]:
-    """Of the main format, for methods of enough independent images."""
+def secondary(found: MethodsFindings, outside: Sequence[DetectedOutside]) -> list[Secondary]:
+    """Of the main format, for methods of enough independent images.
+
+    Args:
+        found: of one workload.
+        outside: what was told from outside.
+    """
     chosen = [
         one
         for one in found.compared
@@ -45,11 +54,28 @@ def secondary(found: MethodsFindings) -> list[Secondary]:
         score_differences(_per_image(one.record), _per_image(one.reference), one.record.units)
         for one in chosen
     ]
-    adjusted = {name: holm([one[name].p for one in each]) for name in SCORES}
-    return [
-        Secondary(one, differences, {name: adjusted[name][place] for name in SCORES})
-        for place, (one, differences) in enumerate(zip(chosen, each, strict=True))
+    told = [
+        {f"{AUROC} {o.outside}": o.against_mean for o in outside if _is_of(o, one)}
+        for one in chosen
     ]
+    whole = [{**a, **{n: d for n, d in b.items() if d}} for a, b in zip(each, told, strict=True)]
+    p_holm: list[dict[str, float]] = [{} for _ in chosen]
+    for family in (*SCORES, AUROC):
+        places = [
+            (place, name)
+            for place, one in enumerate(whole)
+            for name in one
+            if name.partition(" ")[0] == family
+        ]
+        adjusted = holm([whole[place][name].p for place, name in places])
+        for (place, name), p in zip(places, adjusted, strict=True):
+            p_holm[place][name] = p
+    return [Secondary(*one) for one in zip(chosen, whole, p_holm, strict=True)]
+
+
+def _is_of(outside: DetectedOutside, one: AgainstMean) -> bool:
+    subject = one.record.subject
+    return (outside.method, outside.format) == (subject.method, subject.format)
 
 
 def _per_image(record: MethodRecord) -> PerImage:
@@ -66,16 +92,14 @@ def secondary_sheet(rows: list[Secondary]) -> Sheet:
     for one in rows:
         subject = one.compared.record.subject
         for name, difference in one.differences.items():
-            metric = METRICS.get(name)
-            low, high = (
-                text.signed(end, shown_decimals(name)) for end in (difference.low, difference.high)
-            )
+            called, digits = _called(name)
+            low, high = (text.signed(end, digits) for end in (difference.low, difference.high))
             cells.append(
                 (
                     subject.method,
                     str(subject.mc[-1]),
-                    metric.called + (f", {metric.unit}" if metric.unit else ""),
-                    text.signed(difference.value, shown_decimals(name)),
+                    called,
+                    text.signed(difference.value, digits),
                     f"{low} … {high}",
                     text.fixed(one.p_holm[name], 3),
                     "yes" if one.p_holm[name] < ALPHA else "no",
@@ -92,8 +116,19 @@ def secondary_sheet(rows: list[Secondary]) -> Sheet:
     )
     note = (
         f"{MAIN_FORMAT}, clean images: less the score of the mean network's one pass, both with a "
-        "temperature; negative is better. Secondary: intervals and p-values of a paired bootstrap "
-        "over images, p after Holm's correction over the methods for each score. Shown: whether a "
-        f"difference is shown at {ALPHA:.0%}."
+        "temperature; negative is better, of an AUROC, by which predictive entropy tells a set "
+        "from outside, positive. Secondary: intervals and p-values of a paired bootstrap over "
+        "independent images, p after Holm's correction over the methods for each score, and over "
+        f"the sets. Shown: whether a difference is shown at {100 * ALPHA:g} %."
     )
     return Sheet("Other scores against one pass", columns, tuple(cells), {}, 1, (note,))
+
+
+def _called(name: str) -> tuple[str, int]:
+    """What a score is called, with its unit, and its decimals."""
+    family, _, outside = name.partition(" ")
+    if family == AUROC:
+        return f"AUROC, {outside}", _AUROC_DECIMALS
+    metric = METRICS.get(name)
+    unit = f", {metric.unit}" if metric.unit else ""
+    return f"{metric.called}{unit}", shown_decimals(name)
