@@ -183,6 +183,12 @@ def test_a_log_that_is_none_is_named(tmp_path: Path) -> None:
     line = {"key": "x", "value": 1, "metadata": {"is_error": True}}
     (tmp_path / loadgen.DETAIL).write_text(f"noise\n:::MLLOG {json.dumps(line)}\n")
     assert loadgen.read_log(tmp_path) == {"x": 1, "errors": ["1"]}
+    ran_out = {
+        **line,
+        "value": "Ending early: Ran out of generated queries to issue ..",
+    }
+    (tmp_path / loadgen.DETAIL).write_text(f":::MLLOG {json.dumps(ran_out)}\n")
+    assert loadgen.read_log(tmp_path)["errors"] == []  # `result_min_duration_met` says it
     (tmp_path / loadgen.DETAIL).write_text(":::MLLOG [1]\n")
     with pytest.raises(UserError, match="cannot be read"):
         loadgen.read_log(tmp_path)

@@ -19,6 +19,7 @@ from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.machine.describe import fingerprint
 from sigmabench.harness.measure import loadgen
 from sigmabench.harness.measure.host import Model
+from sigmabench.harness.measure.load_test import LoadTest
 from sigmabench.harness.records.envelope import Arrays, Provenance
 from sigmabench.harness.records.load_record import (
     ACCURACY,
@@ -38,6 +39,7 @@ from sigmabench.harness.studies.scenarios.analyse import analyse, cost, counted,
 from sigmabench.harness.studies.scenarios.document import document
 from sigmabench.harness.studies.scenarios.measure import accepted, joined
 from sigmabench.harness.studies.scenarios.plan import plan
+from sigmabench.harness.studies.scenarios.under_test import faster
 from sigmabench.harness.studies.under_load import UnderLoad
 from sigmabench.harness.workload.plan import Plan
 from sigmabench.harness.workload.prepare import prepare
@@ -288,6 +290,14 @@ def test_the_first_valid_test_counts_else_the_last() -> None:
     assert accepted([bad]).startswith("fail: the load generator calls no test valid")
     assert "reports an error (x)" in accepted([good, replace(NOTHING, errors=("x",))])
     assert accepted([replace(TEST, valid=None)]).startswith("not applicable")
+
+
+def test_a_test_that_ran_out_is_a_better_pilot() -> None:
+    asked = LoadTest("single-stream", PERFORMANCE, 2.0, 64, 40, 40, 0.9, query_ns=9e7)
+    again = faster(asked, replace(TEST, valid=False, duration_met=False))
+    assert (again.query_ns, again.queries) == (1e7 / 2, 64)
+    offline = replace(asked, scenario="offline", rate=100.0)
+    assert faster(offline, replace(TEST, samples_per_second=400.0)).rate == 600.0
 
 
 def test_processes_are_joined() -> None:

@@ -62,6 +62,8 @@ def test_one_seed_of_the_reference_tells_no_luck_and_several_do() -> None:
     nll, image, batch, reference = answers(1, 800)
     alone = excess(nll, image, batch, reference[:1])
     assert alone.luck.error == 0
+    point = student.ppf(0.95, alone.images.freedom)
+    assert alone.half == pytest.approx(point * alone.images.error)
     moved = reference + np.array([[-0.05], [0.0], [0.05]])  # all images alike: luck of the draw
     found = excess(nll, image, batch, moved)
     assert found.luck.error == pytest.approx(0.05 / math.sqrt(3), rel=0.1)

@@ -8,7 +8,7 @@ from typing import Any
 from ...core import words as text
 from ...core.document import Document, Words, with_notes
 from ...core.sheet import Column, Sheet
-from ...measure.load_test import OFFLINE, SERVER
+from ...measure.load_test import MULTI_STREAM, OFFLINE, SERVER
 from ...records.envelope import flat
 from ...records.load_record import Generated, LoadRecord
 from .analyse import (
@@ -78,15 +78,16 @@ def stream_sheet(found: LoadFindings) -> Sheet:
         Column("valid", numeric=False),
     )
     note = (
-        "Latency of a query, from when it is sent to when it is answered; one of multi-stream has "
-        f"{_streams(found)} images. The answer is the mean of T passes. {_processes(found)}"
+        "Latency of a query, from when it is sent to when it is answered by the mean of T passes. "
+        f"{_streams(found)}{_processes(found)}"
     )
-    return Sheet("One query at a time", columns, tuple(rows), {}, 0, (note.strip(),))
+    return Sheet("One query at a time", columns, tuple(rows), {}, 0, (note,))
 
 
-def _streams(found: LoadFindings) -> int:
-    sizes = [test.samples // max(1, test.queries) for one in found.streams for test in tried(one)]
-    return max(sizes, default=1)
+def _streams(found: LoadFindings) -> str:
+    own = found.of(MULTI_STREAM)
+    sizes = [test.samples // max(1, test.queries) for one in own for test in tried(one)]
+    return f"A query of multi-stream has {max(sizes)} images. " if sizes else ""
 
 
 def _processes(found: LoadFindings) -> str:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..under_load import UnderLoad
 
 #: Server is tried at these shares of what the system can compute, until it is valid.
-SHARES = (0.8, 0.6, 0.4, 0.2)
+SHARES = (0.8, 0.6, 0.4, 0.2, 0.1)
 #: Server's bound, where none is given: times a query that comes alone.
 TIMES_ALONE = 5.0
 #: Of the test of a system that computes nothing.

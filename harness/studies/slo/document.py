@@ -205,7 +205,10 @@ def _figure(found: SloFindings, title: str) -> Figure:
         ),
     )
     description = "Latency, mean T and NLL of the answers against the rate of queries, by rule."
-    return Figure("slo", title, description, panels, height=7.5, heights=(1, 1, 1), shared="x")
+    return Figure(
+        "slo", title, description, panels, height=7.5, heights=(1, 1, 1), shared="x",
+        caption=f"Dashed: {' and '.join(map(str, BOUNDS))} × one that comes alone; {MARGIN} nats",
+    )  # fmt: skip
 
 
 def _p99(one: JudgedRun) -> float:
