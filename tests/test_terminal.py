@@ -22,6 +22,7 @@ from records_made import changed
 from report import factory
 from rich.console import Console
 from shift.shift_factory import study
+from unpublished import UNPUBLISHED
 
 from sigmabench.harness.cli import terminal
 from sigmabench.harness.cli.main import main
@@ -123,13 +124,6 @@ def told(name: str, record: Record, monkeypatch) -> list[str]:
     return texts
 
 
-#: Kinds of which no record is published.
-UNPUBLISHED = {
-    "profile": factory.profile,
-    "samples": factory.samples,
-    "scaling": factory.scaling,
-    "tune": factory.tuning,
-}
 #: By kind, names that its numbers are looked up by, and choices.
 NAMES = {"ablation": {"types", "change", "options", "observer"}, "weights": {"label"}}
 
@@ -137,7 +131,7 @@ NAMES = {"ablation": {"types", "change", "options", "observer"}, "weights": {"la
 @pytest.mark.parametrize("name", [name for name in STUDIES.names() if name not in GRIDS])
 def test_other_kinds_of_hostile_records(name, monkeypatch):
     kind = STUDIES.get(name).plan.KIND
-    made = UNPUBLISHED.get(name)
+    made = UNPUBLISHED.get(kind.name)
     first = made() if made else Store(RESULTS, kind).records()[0]
     texts = told(name, planted(first, CLOSED | NAMES.get(name, set())), monkeypatch)
     assert all("\\u001b" in shown for shown in texts[:2])  # on the terminal and as Markdown

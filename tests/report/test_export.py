@@ -22,6 +22,7 @@ from hostile import HOSTILE, steering
 from records_made import changed
 from report import factory
 from shift import shift_factory
+from unpublished import UNPUBLISHED
 
 from sigmabench.harness.cli.main import main
 from sigmabench.harness.records.run_record import RUN_RECORDS, RunRecord
@@ -41,7 +42,7 @@ TOLD = ("seeds", "looks", "mc")
 @cache
 def of_each_kind() -> dict[str, Any]:
     """A record of every kind: a published one, and one that is made up where none is."""
-    found: dict[str, Any] = {"profile": factory.profile()}
+    found = {name: made() for name, made in UNPUBLISHED.items()}
     for name, kind in KINDS.items():
         for _, record in Store(RESULTS, kind).each():
             found.setdefault(name, record)
