@@ -51,7 +51,7 @@ COMMANDS: dict[str, tuple[list[str], dict[str, str], dict[str, str]]] = {
             "deterministic": f"--posterior {POSTERIOR} --deterministic mean",
             "confidence": "--mc 9,auto --confidence 0.9",
         },
-        {},
+        {"plan": "its jobs are runs, each with a key of its own", "dry-run": "measures nothing"},
     ),
     "shift": (
         [OWN, "--profile", "quick", "--formats", "FP32,INT8", "--types", "contrast"],
@@ -287,7 +287,7 @@ def test_every_choice_is_part_of_the_key_or_changes_no_result(
 def test_every_command_that_stores_or_writes_results_is_asked() -> None:
     """A new command has to be put into one of the two lists."""
     others = {"list", "doctor", "train", "quantize", "convert", "report", "compare",
-              "inspect", "corruptions", "pack", "submit", "verify", "history"}  # fmt: skip
+              "inspect", "corruptions", "pack", "submit", "verify", "history", "export"}  # fmt: skip
     top: Any = cli.main
     bench: Any = command_of("bench")
     found = set(top.list_commands(click.Context(top))) - {"bench"}
