@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 from sigmabench.harness.data.units import Units
+from sigmabench.harness.predict.stretches import Stretches
 from sigmabench.harness.records.samples_record import DrawLuck
 from sigmabench.harness.stats.enough import Gap, Variance, nll_gaps, share_of, shares, unbroken
-from sigmabench.harness.studies.enough.agreeing import alike, luck_of
+from sigmabench.harness.studies.enough.agreeing import alike, luck_of, of_reference
 
 NONE = DrawLuck(10, 0.0, 0.0)
 
@@ -74,6 +77,15 @@ def test_images_of_one_source_are_one() -> None:
     (alone_share,) = shares(same, [(NONE, NONE)], Units.of(100))
     (share,) = shares(same.repeat(2, 1), [(NONE, NONE)], twice)
     assert (share.low, share.high) == pytest.approx((alone_share.low, alone_share.high))
+
+
+def test_draws_of_the_reference_are_held_against_one_another() -> None:
+    """The share of pairs of different draws that decide an image alike."""
+    rng = np.random.default_rng(4)
+    decision = rng.integers(0, 3, (4, 60)).astype(np.int32)
+    found = Stretches(torch.rand(4, 60), torch.from_numpy(decision))
+    pairs = [np.mean(a == b) for a, b in itertools.combinations(decision, 2)]
+    assert of_reference(7, {7: found}, Units.of(60)).agreeing == pytest.approx(np.mean(pairs))
 
 
 @pytest.mark.parametrize("differing", [0, 3, 50])

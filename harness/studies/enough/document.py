@@ -118,7 +118,10 @@ def curve_sheet(curve: Curve) -> Sheet:
         )
         for one in curve.counts
     )
+    reference = curve.record.body.reference
     notes = (
+        f"Two draws of {reference.mc} passes decide {percent(reference.agreeing)} % of the images "
+        "alike.",
         "Draw: standard deviation of the NLL of all images from one draw of T passes to another. "
         "Enough: what this T alone, whatever larger ones do, is shown to be enough for.",
     )
