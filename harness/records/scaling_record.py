@@ -4,7 +4,7 @@ setting serves a goal best."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from ..core.checks import LONGEST
 from ..machine.topology import Cpu
@@ -102,6 +102,11 @@ class ScalingSubject(OfWorkload):
     data: str = ""
     network: str = ""
 
+    @property
+    def anywhere(self) -> ScalingSubject:
+        """The same, whatever settings the cores of a machine have it try."""
+        return replace(self, settings=())
+
 
 @dataclass(frozen=True)
 class ScalingBody:
@@ -164,6 +169,11 @@ class TuningSubject(OfWorkload):
         """16 hex digits of the SHA-256 of all fields, less what is as it was by default."""
         asked = not_by_default(self)
         return digest({**asked, "settings": [asdict(one) for one in self.settings]})
+
+    @property
+    def anywhere(self) -> TuningSubject:
+        """The same, whatever settings the cores of a machine have it try."""
+        return replace(self, settings=())
 
 
 @dataclass(frozen=True)

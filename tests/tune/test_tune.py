@@ -17,6 +17,7 @@ from sigmabench.harness.cli.main import main
 from sigmabench.harness.core.errors import UserError
 from sigmabench.harness.machine.topology import Topology
 from sigmabench.harness.records.scaling_record import InstanceSetting, Scaled, Window
+from sigmabench.harness.records.store import Policy
 from sigmabench.harness.stats.goal import meets, ranked, slowest_ms
 from sigmabench.harness.studies.tune import measure
 from sigmabench.harness.studies.tune.analyse import Tuned, analyse
@@ -172,6 +173,9 @@ def test_all_are_tried_once_and_the_best_measured_anew(
     )  # fmt: skip
     (values,) = json.loads(told.stdout)
     assert values["best"]["batch"] == 16
+    other = plan(DIGITS, scoring=False, mc=4, batch=(1, 8, 16), rounds=2)[0]
+    with pytest.raises(UserError, match=r"study \(the nearest has mc 3, not 4\); ask for"):
+        studied("tune", other, tmp_path, policy=Policy.NEVER)
 
 
 def test_that_none_could_be_measured_is_one_sentence(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...core.checks import check_counts, check_seconds
@@ -182,9 +182,9 @@ def tasks(plan: ScalingPlan, measuring: bool) -> list[Task[ScalingSubject]]:
 def asked(subject: ScalingSubject) -> Iterator[str]:
     """What records may answer to that are shown for a race: those of other settings too, as another
     machine has them."""
-    yield replace(subject, settings=()).key
+    yield subject.anywhere.key
 
 
 def answers(record: ScalingRecord) -> str:
     """What a record answers to."""
-    return replace(record.subject, settings=()).key
+    return record.subject.anywhere.key
