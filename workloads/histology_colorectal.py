@@ -13,6 +13,7 @@ from one of validation, and 5 from neither. What holds elsewhere is told by `hel
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -160,6 +161,15 @@ BEST_RECIPE = Recipe(
     threads=1,
 )
 
+DROPOUT_RECIPE = replace(
+    TWIN_RECIPE,
+    name="dropout",
+    description="As `twin`, with dropout and all the epochs of `best` and its twin.",
+    epochs=TWIN_RECIPE.epochs + BEST_RECIPE.epochs,
+    dropout=0.1,
+    dropout_at=("stage3.0.conv2", "stage3.1.conv2", "fc"),
+)
+
 WORKLOAD = Workload(
     name="histology-colorectal",
     version="1",
@@ -168,7 +178,7 @@ WORKLOAD = Workload(
     splits=splits,
     input_shape=(1, 64, 64),
     classes=len(TISSUES),
-    recipes={recipe.name: recipe for recipe in (BEST_RECIPE, TWIN_RECIPE)},
+    recipes={recipe.name: recipe for recipe in (BEST_RECIPE, TWIN_RECIPE, DROPOUT_RECIPE)},
     posterior=POSTERIORS / "histology-colorectal.safetensors",
     twin=POSTERIORS / "histology-colorectal-twin.safetensors",
     other_splits=(SLIDES, COHORT),

@@ -6,6 +6,7 @@ has the lowest NLL of the three on the validation split; the other two are `repl
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,6 +88,14 @@ DETERMINISTIC_RECIPE = Recipe(
     augmentation=RandomAffine(rotation=10, scale=0.1, shift=2),
 )
 
+DROPOUT_RECIPE = replace(
+    DETERMINISTIC_RECIPE,
+    name="dropout",
+    description="As `deterministic`, with dropout, for passes with dropout.",
+    dropout=0.1,
+    dropout_at=("fc1", "fc2", "fc3"),  # results/choices/dropout
+)
+
 WORKLOAD = Workload(
     name="lenet5-mnist",
     version="1",
@@ -101,6 +110,7 @@ WORKLOAD = Workload(
             BEST_RECIPE,
             PAPER_RECIPE,
             DETERMINISTIC_RECIPE,
+            DROPOUT_RECIPE,
             *(DETERMINISTIC_RECIPE.share(count) for count in EQUAL),
         )
     },
@@ -110,6 +120,7 @@ WORKLOAD = Workload(
         POSTERIORS / "lenet5-mnist-seed1.safetensors",
     ),
     members=_networks("deterministic", 5),
+    dropout=POSTERIORS / "lenet5-mnist-dropout-seed0.safetensors",
     equal_members={count: _networks(f"deterministic-{count}", count) for count in EQUAL},
     paper={
         "FP32": {"accuracy": 99.40, "ece": 0.221, "nll": 0.020, "brier": 0.01},

@@ -5,6 +5,7 @@ The twin is trained first (recipe `twin`); recipe `best` starts from it (MOPED) 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,6 +92,15 @@ BEST_RECIPE = Recipe(
     threads=1,
 )
 
+DROPOUT_RECIPE = replace(
+    TWIN_RECIPE,
+    name="dropout",
+    description="As `twin`, with dropout and all the epochs of `best` and its twin.",
+    epochs=TWIN_RECIPE.epochs + BEST_RECIPE.epochs,
+    dropout=0.1,
+    dropout_at=("stage3.0.conv2", "stage3.1.conv2", "stage3.2.conv2", "fc"),
+)
+
 WORKLOAD = Workload(
     name="resnet20-cifar10",
     version="1",
@@ -99,7 +109,9 @@ WORKLOAD = Workload(
     splits=splits,
     input_shape=(3, 32, 32),
     classes=10,
-    recipes={recipe.name: recipe for recipe in (BEST_RECIPE, TWIN_RECIPE, PAPER_RECIPE)},
+    recipes={
+        recipe.name: recipe for recipe in (BEST_RECIPE, TWIN_RECIPE, DROPOUT_RECIPE, PAPER_RECIPE)
+    },
     posterior=POSTERIORS / "resnet20-cifar10.safetensors",
     twin=POSTERIORS / "resnet20-cifar10-twin.safetensors",
     paper={

@@ -167,6 +167,7 @@ METHODS: Registry[Method] = Registry(
         "analytic": "sigmabench.harness.methods.propagated:ANALYTIC",
         "laplace": "sigmabench.harness.methods.laplace:LAPLACE",
         "laplace-full": "sigmabench.harness.methods.laplace:LAPLACE_FULL",
+        "dropout": "sigmabench.harness.methods.dropout:DROPOUT",
         "augment": "sigmabench.harness.methods.views:AUGMENT",
         "ensemble": "sigmabench.harness.methods.ensemble:ENSEMBLE",
         "ensemble-equal-2": "sigmabench.harness.methods.ensemble:EQUAL_2",

@@ -76,6 +76,8 @@ LATER = (
     "precision",
     "mean_fixed",
     "norm_passes",
+    "dropout",
+    "dropout_at",
 )
 
 
@@ -103,6 +105,10 @@ class Recipe:
             (`posterior.moped`); None to start afresh.
         deterministic: no σ at all and no KL: weights alone, by the likelihood. The outcome is a
             posterior whose σ is 0: a deterministic twin.
+        dropout: probability p by which an input of a layer of `dropout_at` is 0, all others being
+            divided by 1 − p; of a convolution whole channels (Srivastava et al. 2014; Tompson et
+            al. 2015).
+        dropout_at: names of these layers, convolutions and linear ones.
         mean_fixed: σ alone is learned; μ and all else stay, batch-norm statistics too.
         norm_passes: sampled passes over the training split by which batch norm is fitted to the
             sampled weights afterwards (`norms.fitted`).
@@ -130,6 +136,8 @@ class Recipe:
     initial_std: float = 0.01
     delta: float | None = None
     deterministic: bool = False
+    dropout: float = 0.0
+    dropout_at: tuple[str, ...] = ()
     mean_fixed: bool = False
     norm_passes: int = 0
     sigma_scale: float = 1.0
@@ -150,6 +158,11 @@ class Recipe:
             raise UserError(
                 f"Recipe {self.name!r} has mean_fixed and deterministic, and nothing to learn; "
                 "leave one of them out."
+            )
+        if not 0 <= self.dropout < 1 or bool(self.dropout) != bool(self.dropout_at):
+            raise UserError(
+                f"Recipe {self.name!r} has dropout {self.dropout} and dropout_at "
+                f"{self.dropout_at}; give a probability below 1 and names of layers, or neither."
             )
         above_zero = {
             "lr": self.lr,
@@ -200,6 +213,8 @@ class Recipe:
             for field in fields(self)
             if field.name not in LATER or getattr(self, field.name) != field.default
         }
+        if self.dropout_at:
+            facts["dropout_at"] = list(self.dropout_at)  # JSON has no tuples
         return {**facts, **{key: _described(facts[key]) for key in ("schedule", "augmentation")}}
 
 

@@ -23,7 +23,7 @@ class TwoParts:
 
     Attributes:
         trunk: from images to float features, [N, C·H·W]; it draws nothing that the whole does not.
-            None where the other part reads the images themselves.
+            None where the other part reads the images themselves, as of a divided network.
         rest: from features [N, C, H, W] to logits; the noise of its layers is that of the whole.
     """
 
@@ -42,10 +42,12 @@ def cut(artefact: Artefact, at: str) -> TwoParts:
     the nodes before is one activation.
 
     Args:
-        artefact: of a network that is not divided.
+        artefact: the network; one that is divided stays whole.
         at: name of the layer.
     """
     graph = artefact.graph
+    if graph.steps:
+        return TwoParts(None, artefact)
     first = next(k for k, node in enumerate(graph.nodes) if node.name == at)
     while len(crossing := _crossing(graph, first)) > 1:
         first -= 1

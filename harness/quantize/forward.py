@@ -20,6 +20,7 @@ def forward(
     x: Tensor,
     observe: Callable[[str, Tensor], None] | None = None,
     constants: Mapping[str, Tensor] | None = None,
+    change: Callable[[Conv, Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Logits [N, classes] of images x [N, C, H, W], in x's dtype.
 
@@ -29,19 +30,26 @@ def forward(
         x: images, any memory format.
         observe: called with every activation's name and value, the input's first.
         constants: what the operations of a divided network read; x is float32 there.
+        change: of a layer and its input to what it reads instead.
     """
     if graph.steps:
         parts = graph.parts()
-        return floats.run(
-            graph, constants or {}, x, lambda name, y: forward(parts[name], weights, y, observe)
-        )
+
+        def segment(name: str, y: Tensor) -> Tensor:
+            return forward(parts[name], weights, y, observe, change=change)
+
+        return floats.run(graph, constants or {}, x, segment)
     values = {graph.input: x}
     last = {name: index for index, node in enumerate(graph.nodes) for name in reads(node)}
     if observe:
         observe(graph.input, x)
     for index, node in enumerate(graph.nodes):
         if isinstance(node, Conv):
-            values[node.name] = _layer(node, *weights[node.name], values)
+            source = values[node.input] if change is None else change(node, values[node.input])
+            y = _layer(node, *weights[node.name], source)
+            if node.residual is not None:
+                y = y.add_(values[node.residual])
+            values[node.name] = rectified(node, y)
         elif isinstance(node, Pool):
             values[node.name] = pooled(node, values[node.input])
         elif isinstance(node, GroupNorm):
@@ -57,17 +65,10 @@ def forward(
     return values[graph.output].flatten(1)
 
 
-def _layer(conv: Conv, weight: Tensor, bias: Tensor, values: dict[str, Tensor]) -> Tensor:
-    x = values[conv.input]
+def _layer(conv: Conv, weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
     if covers_input(conv, tuple(x.shape[2:])):
-        y = functional.linear(x.flatten(1), weight.flatten(1), bias)[:, :, None, None]
-    else:
-        y = functional.conv2d(
-            x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups
-        )
-    if conv.residual is not None:
-        y = y.add_(values[conv.residual])
-    return rectified(conv, y)
+        return functional.linear(x.flatten(1), weight.flatten(1), bias)[:, :, None, None]
+    return functional.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
 
 
 def rectified(conv: Conv, y: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ from ..posterior.posterior import (
 )
 from ..posterior.recipe import Recipe
 from ..workload.workload import Workload
+from .drop_inputs import drop_inputs
 
 MOMENTUM = 0.9
 
@@ -63,6 +64,7 @@ class Run:
     ) -> Run:
         torch.manual_seed(seed)
         module = workload.model().to(device)
+        drop_inputs(module, recipe)
         start = _start(recipe, module, start)
         check_untied(module, (name for name, _ in module.named_parameters()))
         mean = torch.cat([m.flatten() for m in start.mean.values()]).to(device)

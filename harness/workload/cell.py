@@ -11,7 +11,7 @@ from typing import Any
 FIXED = "fixed"
 MEAN_FIELD, MEAN, DETERMINISTIC = "mean-field", "mean", "deterministic"
 #: Noise of PyTorch's generator, and of what draws views of the images and no weights.
-NORMAL, VIEWS = "normal", "views"
+NORMAL, VIEWS, MASKS = "normal", "views", "masks"
 #: What a format and the posterior say already is no part of a key; with a temperature the format is
 #: that of the arithmetic alone.
 _IMPLIED = ("method",)
@@ -43,7 +43,8 @@ class Cell:
         threads: cores a query may use.
         instances: processes side by side.
         noise: `stream-v1` or, for the floats' own generator, `normal`; `views` where views of the
-            images are drawn and no weights; `-` if nothing is drawn.
+            images are drawn and no weights, `masks` where inputs of layers are dropped out; `-` if
+            nothing is drawn.
         seed: of the MC draws; repeats use seed, seed + 1, ...
         seeds: how many repeats of the MC draw are scored.
         stopping: `fixed`: every image has T passes; `auto 0.99`: it has no more than its prediction

@@ -51,6 +51,7 @@ class Workload:
         replicas: shipped posteriors of the same recipe from other training seeds.
         members: shipped deterministic networks from several training seeds, each with the epochs of
             the posterior and its pretraining together; the first one also stands for itself.
+        dropout: shipped network of a recipe with `dropout`, whose file says where and how much.
         equal_members: number k to k such networks that had a k-th of these epochs each.
         paper: format name to the paper's figures by metric (`accuracy`, `ece`, `nll`,
             `brier`), or empty.
@@ -83,6 +84,7 @@ class Workload:
     delta: float | None = None
     replicas: tuple[Path, ...] = ()
     members: tuple[Path, ...] = ()
+    dropout: Path | None = None
     equal_members: Mapping[int, tuple[Path, ...]] = field(default_factory=dict)
     paper: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     official_corruptions: str | None = None
@@ -99,7 +101,7 @@ class Workload:
             given = getattr(self, name)
             if given is not None and not isinstance(given, PlainCall):
                 object.__setattr__(self, name, PlainCall(given))
-        for name in ("posterior", "twin"):
+        for name in ("posterior", "twin", "dropout"):
             if (file := getattr(self, name)) is not None:
                 object.__setattr__(self, name, Path(file))
         for name in ("replicas", "members"):
@@ -126,6 +128,8 @@ class Workload:
         yield from ((role, path) for role, path in named if path is not None)
         yield from (("replica", path) for path in self.replicas)
         yield from (("member", path) for path in self.members)
+        if self.dropout is not None:
+            yield "dropout", self.dropout
         for count, paths in self.equal_members.items():
             yield from ((f"member of {count}", path) for path in paths)
 

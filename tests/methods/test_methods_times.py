@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from studied import studied
 
+from sigmabench.harness.methods.method import LoadedMethod
+from sigmabench.harness.methods.trunk import OnTrunk
 from sigmabench.harness.race import turns
 from sigmabench.harness.records.methods_record import METHOD_RECORDS, MethodRecord
 from sigmabench.harness.records.runtime_record import OURS, Contender
@@ -91,13 +93,14 @@ def test_what_takes_long_has_fewer_passes_and_is_timed_once(
         if one.subject.batch and one.subject.method == "mean-field"
     )
 
-    def passes(seconds: float, asked: Any = subject) -> tuple[int, ...]:
+    def passes(seconds: float, asked: Any = subject, by: Any = None) -> tuple[int, ...]:
         monkeypatch.setattr(
             method_times.MethodRunner,
             "query",
             lambda self, index, count: int(seconds * 1e9 * count),
         )
-        return method_times._passes(asked, None, (), None)  # type: ignore[arg-type]
+        loaded = LoadedMethod(by, "float", (), 0, 1)
+        return method_times._passes(asked, loaded, (), None)
 
     limit = turns.RACE_QUERY_SECONDS
     assert passes(limit / 100) == (1, 4, 20, 50)
@@ -107,6 +110,8 @@ def test_what_takes_long_has_fewer_passes_and_is_timed_once(
     assert passes(10 * limit) == (1,)
     members = replace(subject, method="ensemble", mc=(2, 3, 5))
     assert passes(10 * limit, members) == (2, 3, 5)
+    shared = OnTrunk(None, None, (1, 1, 1))  # type: ignore[arg-type]
+    assert passes(10 * limit, by=shared) == (1, 4, 20, 50)
 
 
 def test_times_of_more_passes_follow_from_those_that_fit(

@@ -74,11 +74,23 @@ def test_metadata_survives_json() -> None:
         ("sigma_scale", 0.0),
         ("sigma_scale", float("inf")),
         ("rho_lr", -1.0),
+        ("dropout", 0.1),
+        ("dropout_at", ("fc",)),
     ],
 )
 def test_bad_fields_are_named(field: str, value: object) -> None:
     with pytest.raises(UserError, match=field):
         replace(RECIPE, **{field: value})
+
+
+def test_dropout_has_a_rate_and_layers_and_both_are_told() -> None:
+    recipe = replace(RECIPE, dropout=0.25, dropout_at=("conv2", "fc"))
+    facts = recipe.as_metadata()
+    assert json.loads(json.dumps(facts)) == facts
+    assert (facts["dropout"], facts["dropout_at"]) == (0.25, ["conv2", "fc"])
+    assert "dropout" not in RECIPE.as_metadata()
+    with pytest.raises(UserError, match=r"dropout 1 and dropout_at .* give a probability below 1"):
+        replace(recipe, dropout=1, dropout_at=("fc",))
 
 
 def test_piecewise_needs_a_factor_for_each_epoch() -> None:

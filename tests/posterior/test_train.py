@@ -17,6 +17,7 @@ from sigmabench.harness.posterior import load, moped
 from sigmabench.harness.posterior.augment import CropAndFlip, RandomAffine
 from sigmabench.harness.posterior.checkpoint import checkpoint_path
 from sigmabench.harness.posterior.recipe import OneCycle, Piecewise, Recipe
+from sigmabench.harness.training.drop_inputs import drop_inputs
 from sigmabench.harness.training.progress import Run
 from sigmabench.harness.training.score import score
 from sigmabench.harness.training.train import train
@@ -242,6 +243,46 @@ def test_a_deterministic_twin_is_a_posterior_without_spread(tmp_path: Path) -> N
     assert trained.metadata["validation"]["accuracy_percent"] >= 90
     assert [one["epoch"] for one in trained.metadata["log"]] == [1, 2, 3, 4]
     assert all(one["loss"] == one["nll_nats"] for one in trained.metadata["log"])
+
+
+DROPPING = replace(TWIN, name="dropping", dropout=0.5, dropout_at=("0", "5"))
+
+
+def test_inputs_are_dropped_out_while_training_alone(tmp_path: Path) -> None:
+    plain = train(WORKLOAD, TWIN, out=tmp_path / "plain", progress=False)
+    dropped = train(WORKLOAD, DROPPING, out=tmp_path / "dropped", progress=False)
+    first, last = dropped.metadata["log"][0]["nll_nats"], dropped.metadata["log"][-1]["nll_nats"]
+    assert plain.metadata["log"][0]["nll_nats"] < first
+    assert dropped.metadata["recipe"]["dropout_at"] == ["0", "5"]
+    assert list(dropped.posterior.mean) == list(plain.posterior.mean)
+    assert dropped.metadata["validation"]["nll_nats"] < last  # without a mask
+    again = train(WORKLOAD, DROPPING, out=tmp_path / "again", progress=False)
+    assert again.posterior.content_hash() == dropped.posterior.content_hash()
+
+
+def test_masks_are_pytorch_s_of_channels_and_of_features() -> None:
+    module = nn.Sequential(nn.Conv2d(64, 1, 1, bias=False), nn.Flatten(), nn.Linear(64, 1, False))
+    seen = []
+    drop_inputs(module, replace(DROPPING, dropout_at=("0", "2")))
+    for name in (0, 2):
+        module[name].register_forward_hook(lambda _, given, __: seen.append(given[0]))
+    for layer in (module[0], module[2]):
+        nn.init.constant_(layer.weight, 1.0)
+    module.eval()(torch.ones(20, 64, 8, 8))
+    maps, features = seen
+    assert maps.unique().tolist() == [0.0, 2.0]
+    assert bool((maps == maps[:, :, :1, :1]).all())  # whole channels
+    assert abs(float((maps == 0).float().mean()) - 0.5) < 0.06
+    assert 0.4 < float((features == 0).float().mean()) < 0.6
+    assert not bool((features == features[:1]).all())  # each image has its own
+
+
+@pytest.mark.parametrize("layer", ["6", "1", ""])
+def test_dropout_at_what_is_no_layer_is_refused(layer: str, tmp_path: Path) -> None:
+    recipe = replace(DROPPING, dropout_at=(layer,))
+    message = "is not a convolution or linear layer of the network; give some of 0, 5"
+    with pytest.raises(UserError, match=message):
+        train(WORKLOAD, recipe, out=tmp_path / "p", progress=False)
 
 
 def test_sgd_decays_the_weights_and_nothing_else(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from ...methods.tempering import (
     Temperatures,
     applied,
 )
+from ...methods.trunk import OnTrunk
 from ...metrics.metric import score
 from ...predict import crossed
 from ...predict.logit_law import LogitLaw, LogitsOfPasses, law_of_batch, law_of_split
@@ -147,12 +148,15 @@ class MethodsMeasurer:
         )
 
     def _seconds(self, subject: MethodSubject) -> float:
-        """For an image."""
+        """For an image; of passes that share a trunk all are measured, of others one."""
         loaded = self._load(subject)
         images = self.on.images.limit(min(loaded.batch, MEASURED_IMAGES))
+        some = subject.mc[-1] if isinstance(loaded.passes, OnTrunk) else 1
         fixed = _fixed(subject)
-        each = seconds_of(lambda x: law_of_batch(loaded.passes, x, subject.seed, 1, fixed), images)
-        return subject.mc[-1] * each
+        each = seconds_of(
+            lambda x: law_of_batch(loaded.passes, x, subject.seed, some, fixed), images
+        )
+        return subject.mc[-1] / some * each
 
     def _count(self, subject: MethodSubject) -> int:
         there = len(self.prepared.splits.scored(subject.split))

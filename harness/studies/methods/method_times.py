@@ -11,6 +11,7 @@ from ...measure.audits import noise_bounded
 from ...measure.clock import passes_per_query
 from ...measure.watch import CoreWatch
 from ...methods.method import METHODS, LoadedMethod
+from ...methods.trunk import OnTrunk
 from ...predict.logit_law import Summarizer
 from ...race.references import References
 from ...race.turns import RACE_QUERY_SECONDS, Expected, Turns, take_turns
@@ -134,10 +135,11 @@ def _passes(
     before: MethodRecord | None,
 ) -> tuple[int, ...]:
     """T of the queries, ascending. A query that would take long has fewer passes, unless each is of
-    another network; several T that become one are timed once."""
+    another network, or they share a trunk, so that T times the time per pass would say too much;
+    several T that become one are timed once."""
     if before is not None:
         return tuple(one.mc for one in before.body.timed)
-    if not METHODS.get(subject.method).draws:
+    if not METHODS.get(subject.method).draws or isinstance(loaded.passes, OnTrunk):
         return subject.mc
     some = min(subject.threads, subject.mc[-1])
     probe = MethodRunner(subject, loaded, images, some)

@@ -239,7 +239,27 @@ def plan(
     shift, told = replace(shift, splits=others), (*told, *lines)
     names = tuple(dict.fromkeys(METHODS.usable() if methods is None else methods))
     kinds = tuple(dict.fromkeys(formats))
-    return MethodsPlan(base, shift, names, kinds, counts, fitted, not untimed), told
+    made = MethodsPlan(base, shift, names, kinds, counts, fitted, not untimed)
+    _check_some(made)
+    return made, told
+
+
+def _check_some(plan: MethodsPlan) -> None:
+    """Refuse methods of which there is none in any of the formats.
+
+    Raises:
+        UserError: with the reasons.
+    """
+    if next(plan.asked(), None) is None:
+        reasons = dict.fromkeys(
+            str(METHODS.get(name).without(plan.base, format))
+            for name in plan.methods
+            for format in plan.formats
+        )
+        raise UserError(
+            f"{plan.base.workload.name} has nothing of {', '.join(plan.methods)} in "
+            f"{', '.join(plan.formats)}: {'; '.join(reasons)}."
+        )
 
 
 def _splits(
