@@ -286,8 +286,8 @@ def test_every_choice_is_part_of_the_key_or_changes_no_result(
 
 def test_every_command_that_stores_or_writes_results_is_asked() -> None:
     """A new command has to be put into one of the two lists."""
-    others = {"list", "doctor", "train", "quantize", "convert", "report", "compare",
-              "inspect", "corruptions", "pack", "submit", "verify", "history", "export"}  # fmt: skip
+    others = {"list", "doctor", "train", "quantize", "convert", "export", "report", "compare",
+              "inspect", "corruptions", "pack", "submit", "verify", "history"}  # fmt: skip
     top: Any = cli.main
     bench: Any = command_of("bench")
     found = set(top.list_commands(click.Context(top))) - {"bench"}
