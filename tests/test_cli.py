@@ -148,7 +148,7 @@ def test_main_job_stores_every_cell_with_its_audits(results):
             record.body.size.ratio_weights
             == {"FP32": 1, "INT8": 4, "INT8_SIGMA1": 64 / 9}[record.subject.format]
         )
-        assert set(record.body.unavailable) == {"DRAM traffic", "energy"}
+        assert set(record.body.unavailable) == {"DRAM traffic"}
         assert all(record.body.unavailable.values())
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from ..records.envelope import Record
+from ..records.timed_conditions import Conditions
 from .ledger import IMPOSSIBLE, Ledger
 
 #: What a processor has to have for what ran on it, by the beginning of a dispatched set's name.
@@ -17,6 +19,7 @@ _NEEDS = {
     "avx2_vnni": "avx_vnni",
     "avx2": "avx2",
 }
+_TICK_SECONDS = 0.02  # of a core, that steal time is counted in
 _CLOCKS_DIFFER = timedelta(days=1)
 
 
@@ -33,6 +36,7 @@ def check_origin(record: Record[Any, Any], ledger: Ledger) -> None:
             ledger.demand(f"{where}.cores", made.cores <= machine.threads, told, IMPOSSIBLE)
     ledger.demand(f"{where}.cores", made.cores >= 1, "is none", IMPOSSIBLE)
     _check_date(record.created, ledger)
+    _check_conditions(record.provenance.conditions, ledger)
     for name, isa in _dispatched(record).items():
         needed = next((flag for start, flag in _NEEDS.items() if isa.startswith(start)), None)
         told = f"is {isa}, and the processor has no {needed}"
@@ -42,6 +46,21 @@ def check_origin(record: Record[Any, Any], ledger: Ledger) -> None:
 def _dispatched(record: Record[Any, Any]) -> Mapping[str, str]:
     isa = getattr(record.body, "dispatched_isa", None)
     return {} if not isinstance(isa, str) else {"body.dispatched_isa": isa}
+
+
+def _check_conditions(conditions: Conditions | None, ledger: Ledger) -> None:
+    """Nothing took less than no time, and others no more of the cores than there was."""
+    if conditions is None:
+        return
+    where = "provenance.conditions"
+    for one in fields(conditions):
+        value = getattr(conditions, one.name)
+        if isinstance(value, (int, float)) and one.name != "temperature_celsius":
+            ledger.demand(f"{where}.{one.name}", value >= 0, "is below 0", IMPOSSIBLE)
+    most = conditions.seconds * conditions.cores
+    fits = (conditions.steal_seconds or 0.0) <= most + _TICK_SECONDS * conditions.cores
+    told = f"is more than the {most:,.1f} s of its cores"
+    ledger.demand(f"{where}.steal_seconds", fits, told, IMPOSSIBLE)
 
 
 def _check_date(created: str, ledger: Ledger) -> None:

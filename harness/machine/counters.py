@@ -15,11 +15,10 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-_AVAILABLE = "available"
+AVAILABLE = "available"
 _SYSCALLS = {"x86_64": 298, "aarch64": 241}  # perf_event_open
 _PARANOID = Path("/proc/sys/kernel/perf_event_paranoid")
 _DEVICES = Path("/sys/bus/event_source/devices")
-_POWERCAP = Path("/sys/class/powercap")
 _ATTR_BYTES = 128
 _EXCLUDE_KERNEL_AND_HYPERVISOR = (1 << 5) | (1 << 6)
 _READ_TIMES = 0b11  # for how long a counter was wanted, and for how long it counted
@@ -30,7 +29,7 @@ EVENTS = {"cycles": (0, 0), "instructions": (0, 1), "last-level cache misses": (
 def hardware() -> str:
     """Whether this process can count its own cycles (Linux perf events)."""
     reason = _count(0, 0, pid=0, cpu=-1, flags=_EXCLUDE_KERNEL_AND_HYPERVISOR)
-    return _AVAILABLE if reason is None else f"unavailable: {reason}"
+    return AVAILABLE if reason is None else f"unavailable: {reason}"
 
 
 def dram() -> str:
@@ -43,27 +42,12 @@ def dram() -> str:
         )
     try:
         kind = int((controllers[0] / "type").read_text())
-        config = _event((controllers[0] / "events/cas_count_read").read_text())
+        config = event((controllers[0] / "events/cas_count_read").read_text())
         cpu = int(re.split("[,-]", (controllers[0] / "cpumask").read_text())[0])
     except (OSError, ValueError) as reason:
         return f"unavailable: {controllers[0].name} does not describe its events ({reason})"
     failed = _count(kind, config, pid=-1, cpu=cpu, flags=0)
-    return _AVAILABLE if failed is None else f"unavailable: {failed}"
-
-
-def energy() -> str:
-    """Whether the processor's energy counter can be read (RAPL through powercap)."""
-    packages = sorted(_POWERCAP.glob("intel-rapl:*/energy_uj"))
-    if not packages:
-        return (
-            "unavailable: the kernel shows no RAPL energy counter (powercap); "
-            "virtual machines usually hide it"
-        )
-    try:
-        int(packages[0].read_text())
-    except (OSError, ValueError) as reason:
-        return f"unavailable: {packages[0]} cannot be read ({reason})"
-    return _AVAILABLE
+    return AVAILABLE if failed is None else f"unavailable: {failed}"
 
 
 def per_call(
@@ -92,7 +76,7 @@ def per_call(
 
 
 def _opened(kind: int, config: int, pid: int) -> int | str:
-    return _open(kind, config, pid, -1, _EXCLUDE_KERNEL_AND_HYPERVISOR, _READ_TIMES)
+    return open_counter(kind, config, pid, -1, _EXCLUDE_KERNEL_AND_HYPERVISOR, _READ_TIMES)
 
 
 def _values(several: Sequence[int | str]) -> list[tuple[int, ...]] | str:
@@ -116,7 +100,7 @@ def _moved(before: list[tuple[int, ...]] | str, after: list[tuple[int, ...]] | s
     return total if total else "unavailable: the counter opens but does not count"
 
 
-def _event(text: str) -> int:
+def event(text: str) -> int:
     """Config word of a sysfs event (`event=0x04,umask=0x03`)."""
     terms = dict(re.findall(r"(event|umask)=(0x[0-9a-fA-F]+)", text))
     if "event" not in terms:
@@ -124,13 +108,18 @@ def _event(text: str) -> int:
     return int(terms["event"], 16) | int(terms.get("umask", "0"), 16) << 8
 
 
+def work() -> None:
+    """Something that every counter counts, for a few milliseconds."""
+    sum(bytearray(4 << 20))
+
+
 def _count(kind: int, config: int, pid: int, cpu: int, flags: int) -> str | None:
     """Open a perf counter, work, read it: None if it moved, else why not."""
-    descriptor = _open(kind, config, pid, cpu, flags)
+    descriptor = open_counter(kind, config, pid, cpu, flags)
     if isinstance(descriptor, str):
         return descriptor
     try:
-        sum(bytearray(4 << 20))
+        work()
         (value,) = struct.unpack("=Q", os.read(descriptor, 8))
     except OSError as reason:
         return _why(reason.errno or 0)
@@ -139,7 +128,7 @@ def _count(kind: int, config: int, pid: int, cpu: int, flags: int) -> str | None
     return None if value else "the counter opens but does not count"
 
 
-def _open(
+def open_counter(
     kind: int, config: int, pid: int, cpu: int, flags: int, read_format: int = 0
 ) -> int | str:
     """A perf counter, or why there is none."""

@@ -20,6 +20,7 @@ import psutil
 from ..core.words import plural
 from . import counters
 from .cores import allowed, binding, quota, usable_cores
+from .energy import energy
 from .fingerprint import Fingerprint, Machine
 from .installed import told_once, torch_installed
 
@@ -200,7 +201,7 @@ def describe() -> dict[str, Any]:
         },
         "hardware_counters": counters.hardware(),
         "dram_counters": counters.dram(),
-        "energy": counters.energy(),
+        "energy": energy(),
     }
 
 

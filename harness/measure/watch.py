@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import fields
+from functools import cached_property
+
 from .. import native
 from ..core.words import plural
-from ..machine.cores import binding, bound, give_back, quota, throttled
+from ..machine.cores import allowed, binding, bound, give_back, quota, throttled
 from ..machine.describe import has_avx2
+from ..machine.energy import EnergyMeter
+from ..machine.usage import HIDDEN, clocks_mhz, temperature_celsius, usage
+from ..records.timed_conditions import Conditions
 from . import audits
 
 #: A finding; what it says of results is tested by forcing the portable paths.
@@ -13,6 +20,9 @@ WITHOUT_AVX2 = (
     "this processor has no AVX2, so int8 layers and draws run in portable C++: the results are the "
     "same, and the times say little about int8"
 )
+
+#: Seconds between two looks at clock and heat.
+LOOK_SECONDS = 1.0
 
 
 class CoreWatch:
@@ -24,6 +34,41 @@ class CoreWatch:
     def __init__(self) -> None:
         give_back()
         self._before = throttled()
+        self._cores = allowed()
+        self._clocks: list[float] = []
+        self._heat: list[float] = []
+        self._looked = -LOOK_SECONDS
+        self._began, self._usage, self._meter = _now(), usage(self._cores), EnergyMeter()
+
+    def look(self) -> None:
+        """Read clock and heat, in a pause; soon after it was called last it does nothing."""
+        if _now() - self._looked < LOOK_SECONDS:
+            return
+        self._looked = _now()
+        self._clocks += clocks_mhz(self._cores)
+        if (heat := temperature_celsius()) is not None:
+            self._heat.append(heat)
+
+    @cached_property
+    def conditions(self) -> Conditions:
+        """What the machine did up to now; first asked as soon as the clock has stopped."""
+        self.look()
+        seconds = _now() - self._began
+        after, joules = usage(self._cores), self._meter.joules()
+        found: dict[str, float | int | None] = {
+            one.name: _less(getattr(after, one.name), getattr(self._usage, one.name))
+            for one in fields(after)
+        }
+        found |= {
+            "clock_least_mhz": min(self._clocks, default=None),
+            "clock_most_mhz": max(self._clocks, default=None),
+            "temperature_celsius": max(self._heat, default=None),
+            "energy_joules": joules,
+        }
+        reasons = {name: HIDDEN for name, value in found.items() if value is None}
+        if joules is None:
+            reasons["energy_joules"] = self._meter.reason.removeprefix("unavailable: ")
+        return Conditions(seconds, len(self._cores), **found, unavailable=reasons)  # type: ignore[arg-type]
 
     def audits(self) -> dict[str, str]:
         """Whether the cores were free and no CPU quota stopped the process, by audit."""
@@ -46,3 +91,11 @@ class CoreWatch:
         """`findings`, and which audits failed, for a record without a verdict."""
         failed = [result for result in self.audits().values() if result.startswith("fail: ")]
         return (*self.findings(), *(result.removeprefix("fail: ") for result in failed))
+
+
+def _now() -> float:
+    return time.monotonic()
+
+
+def _less(after: float | None, before: float | None) -> float | None:
+    return None if after is None or before is None else after - before

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..machine.fingerprint import Fingerprint
+from .timed_conditions import Conditions
 from .verdict import Verdict
 
 
@@ -44,16 +45,21 @@ class Provenance:
         fingerprint: machine, software and code.
         command: the command line that made it.
         created: when, UTC, ISO 8601.
+        conditions: what the machine did while it was timed; None where nothing was, and in older
+            records.
     """
 
     fingerprint: Fingerprint
     command: str
     created: str
+    conditions: Conditions | None = None
 
     @classmethod
-    def now(cls, fingerprint: Fingerprint, command: str) -> Provenance:
+    def now(
+        cls, fingerprint: Fingerprint, command: str, conditions: Conditions | None = None
+    ) -> Provenance:
         """Of what is made at this moment."""
-        return cls(fingerprint, command, datetime.now(timezone.utc).isoformat())
+        return cls(fingerprint, command, datetime.now(timezone.utc).isoformat(), conditions)
 
 
 class Arrays(Mapping[str, NDArray[Any]]):

@@ -9,8 +9,10 @@ from ..core.sheet import Column, Sheet
 from ..measure.clock import QUERY_SECONDS
 from ..records.reference_times import Reference
 from ..records.run_record import RunRecord
+from ..records.timed_conditions import Conditions
 from ..records.verdict import SPEED
 from .cache_level import level_of
+from .conditions_note import meanwhile
 from .rows import RecordRow, Section, unique
 from .score_cells import setting
 from .timing_notes import sentences
@@ -49,6 +51,7 @@ def speed(section: Section) -> Sheet:
         "core that holds them, where what is both written and read counts once; – where the "
         "machine does not report its caches.",
         *sentences(_races(rows)),
+        *meanwhile(_conditions(rows)),
     )
     return Sheet("Speed", columns, tuple(cells), {}, 2, notes)
 
@@ -134,6 +137,12 @@ def _cut_note(rows: Sequence[RecordRow]) -> tuple[str, ...]:
 def _races(rows: Sequence[RecordRow]) -> list[tuple[Reference, ...]]:
     """What took turns in each race."""
     found = {r.record.body.timing.race: r.record.body.references for r in rows}
+    return list(found.values())
+
+
+def _conditions(rows: Sequence[RecordRow]) -> list[Conditions | None]:
+    """In each race."""
+    found = {r.record.body.timing.race: r.record.provenance.conditions for r in rows}
     return list(found.values())
 
 

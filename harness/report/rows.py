@@ -13,6 +13,7 @@ from ..core.labels import label
 from ..records.run_record import RunRecord
 from ..records.verdict import INVALID, SPEED
 from ..workload.cell import FIXED, Cell
+from .conditions_note import unreadable
 
 #: Fields of a cell that say what was predicted: records that differ here never share a table.
 SUBJECT = (
@@ -303,7 +304,8 @@ def _notes(rows: Sequence[RecordRow]) -> list[Note]:
         said["finding"] += [(finding, row) for finding in verdict.findings]
         if told := superseded(row.record.subject.data, row.record.fingerprint.machine):
             said["finding"].append((told, row))
-        said["unavailable"] += [(f"{k}: {v}", row) for k, v in row.record.body.unavailable.items()]
+        lacking = {**row.record.body.unavailable, **unreadable(row.record.provenance.conditions)}
+        said["unavailable"] += [(f"{k}: {v}", row) for k, v in lacking.items()]
     said["finding"] = _over_layers(said["finding"])
     return [
         Note(kind, merged, len(cells), _where(cells, rows))

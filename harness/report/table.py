@@ -90,6 +90,7 @@ def summary(record: RunRecord) -> dict[str, Any]:
         one, `adaptive`, `operations` and `paired`; units are in the names.
     """
     quality, timing = record.body.quality, record.body.timing
+    conditions = record.provenance.conditions
     return {
         "key": record.subject.key,
         "cell": asdict(record.subject),
@@ -125,6 +126,7 @@ def summary(record: RunRecord) -> dict[str, Any]:
         "operations": None if record.body.operations is None else asdict(record.body.operations),
         "paired": None if record.body.paired is None else asdict(record.body.paired),
         "unavailable": record.body.unavailable,
+        "conditions": None if conditions is None else asdict(conditions),
         "dispatched_isa": record.body.dispatched_isa,
         "fingerprint": asdict(record.fingerprint),
         "command": record.provenance.command,

@@ -37,6 +37,9 @@ _UNITS = {
     "_nats": "nats",
     "_gb_per_s": "GB/s",
     "images_per_second": "images/s",
+    "_mhz": "MHz",
+    "_celsius": "°C",
+    "_joules": "J",
 }
 #: What makes its items one another's samples: with these, a value is one of many.
 _SAMPLES = ("latency_ns", "draw_ns", "copy_ns", "slices", "draw_slices", "copy_slices", "processes")
@@ -130,7 +133,7 @@ class At:
 
 
 def values(record: Record[Any, Any], samples: bool = False) -> Iterator[Value]:
-    """Every number of a record's body that is defined.
+    """Every number of a record's body that is defined, and of what the machine did meanwhile.
 
     Args:
         record: of any study.
@@ -139,6 +142,8 @@ def values(record: Record[Any, Any], samples: bool = False) -> Iterator[Value]:
     mc = getattr(record.subject, "mc", None)
     start = At(record.subject, samples, passes=mc or None if isinstance(mc, int) else None)
     yield from values_of(record.body, start)
+    conditions = replace(start, passes=None).field("conditions")
+    yield from values_of(record.provenance.conditions, conditions)
 
 
 @singledispatch

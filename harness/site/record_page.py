@@ -78,6 +78,8 @@ def record_page(stored: StoredRecord) -> RecordPage:
     """All that a page says of a record."""
     record = stored.record
     leaves = list(_leaves(record.body, ""))
+    if (conditions := record.provenance.conditions) is not None:
+        leaves += _leaves(conditions, "conditions")
     short = [(name, value) for name, value in leaves if not _long(value)]
     short.sort(key=lambda leaf: isinstance(leaf[1], str))  # numbers first
     short = [(name, _word(value)) for name, value in short]

@@ -13,7 +13,7 @@ from ..core.waiting import Report
 from ..core.words import plural, verb
 from ..machine.describe import fingerprint
 from ..machine.fingerprint import Fingerprint
-from ..records.envelope import Arrays, Provenance, Record
+from ..records.envelope import Record
 from ..records.kind import Kind
 from ..records.store import PREDICTIONS, Policy, Store
 from .study import SCORED, Measurer, Study, Surroundings, Task
@@ -126,9 +126,7 @@ class Saving:
         kind: Kind[Any] = self.study.plan.KIND
         store = Store(self.results, kind)
         for one in self.measurer(task):
-            made = Provenance.now(self.fingerprint, self.command)
-            arrays = Arrays.of(one.arrays)
-            store.save(kind.record(one.subject, made, one.verdict, one.body, arrays))
+            store.save(one.record(kind, self.fingerprint, self.command))
             yield 1
 
     def close(self) -> None:

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 from ..core.errors import UserError, few_warnings
 from ..machine.cores import give_back
 from ..machine.fingerprint import Fingerprint
-from ..records.envelope import Arrays, Provenance, Record
+from ..records.envelope import Record
 from ..records.kind import Kind
 from ..records.store import PREDICTIONS, Store
+from ..records.timed_conditions import of_all_processes
 from .study import Measured, Study, Surroundings, Task
 from .workers import born_deaf
 
@@ -107,11 +108,7 @@ class Fresh:
 
     def record(self, one: Measured[Any]) -> Record[Any, Any]:
         """Of what was measured now."""
-        made = Provenance.now(self.fingerprint, self.command)
-        record: Record[Any, Any] = self.kind.record(
-            one.subject, made, one.verdict, one.body, Arrays.of(one.arrays)
-        )
-        return record
+        return one.record(self.kind, self.fingerprint, self.command)
 
 
 def in_fresh_processes(
@@ -143,8 +140,10 @@ def in_fresh_processes(
             _run(one, _of_process(report, number, processes))
     joined = job.study.part("measure").joined
     for subject in subjects:
-        found = [job.store(subject.home, n).find(subject, here) for n in range(processes)]
-        yield joined(found)
+        stores = [job.store(subject.home, number) for number in range(processes)]
+        found: list[Any] = [store.find(subject, here) for store in stores]
+        conditions = of_all_processes([one.provenance.conditions for one in found])
+        yield replace(joined(found), conditions=conditions)
         _forget(job, [subject], processes)
 
 

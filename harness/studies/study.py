@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
     from ..core.waiting import Report
     from ..machine.fingerprint import Fingerprint
-    from ..records.envelope import Subject
+    from ..records.envelope import Record, Subject
+    from ..records.kind import Kind
+    from ..records.timed_conditions import Conditions
     from ..records.verdict import Verdict
 
 S = TypeVar("S", bound="Subject")
@@ -94,12 +96,33 @@ class Task(Generic[S]):
 
 @dataclass(frozen=True, eq=False)
 class Measured(Generic[S]):
-    """What came of one subject: the parts of its record that are not known beforehand."""
+    """What came of one subject: the parts of its record that are not known beforehand. What was
+    timed has the conditions meanwhile, by which the driver explains noise; those of several
+    processes it puts together."""
 
     subject: S
     body: Any
     verdict: Verdict | None = None
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    conditions: Conditions | None = None
+
+    def record(self, kind: Kind[Any], made_on: Fingerprint, command: str) -> Record[Any, Any]:
+        """What is stored of it, now.
+
+        Args:
+            kind: of the record.
+            made_on: machine and code.
+            command: that asked for it.
+        """
+        from ..measure.noise_cause import explained
+        from ..records.envelope import Arrays, Provenance
+
+        made = Provenance.now(made_on, command, self.conditions)
+        judged = explained(self.verdict, self.conditions)
+        record: Record[Any, Any] = kind.record(
+            self.subject, made, judged, self.body, Arrays.of(self.arrays)
+        )
+        return record
 
 
 class Measurer(Protocol):

@@ -16,6 +16,7 @@ from rich.console import Console
 from sigmabench.harness.cli.commands import diagnosis_tables
 from sigmabench.harness.machine import counters
 from sigmabench.harness.machine import peak_memory as memory
+from sigmabench.harness.machine.energy import energy
 from sigmabench.harness.machine.peak_memory import PeakMemory
 from sigmabench.harness.measure import bandwidth
 from sigmabench.harness.measure.steadiness import noise_check
@@ -98,7 +99,7 @@ def test_noise_check_reports_spread() -> None:
 
 
 def test_every_probe_answers_or_says_why() -> None:
-    for answer in (counters.hardware(), counters.dram(), counters.energy()):
+    for answer in (counters.hardware(), counters.dram(), energy()):
         assert answer == "available" or answer.startswith("unavailable: ")
         assert len(answer) != len("unavailable: ")
 
@@ -128,17 +129,6 @@ def test_dram_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert counters.dram() == "unavailable: not permitted"
     (tmp_path / "uncore_imc_0" / "events" / "cas_count_read").write_text("?")
     assert counters.dram().startswith("unavailable: uncore_imc_0")
-
-
-def test_energy_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counters, "_POWERCAP", tmp_path)
-    assert "RAPL" in counters.energy()
-    package = tmp_path / "intel-rapl:0"
-    package.mkdir()
-    (package / "energy_uj").write_text("123456\n")
-    assert counters.energy() == "available"
-    (package / "energy_uj").write_text("")
-    assert counters.energy().startswith("unavailable: ")
 
 
 def test_counter_that_does_not_count_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:

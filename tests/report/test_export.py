@@ -100,6 +100,8 @@ def results(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_every_number_of_every_kind_is_a_value(kind: str) -> None:
+    if kind not in of_each_kind():
+        pytest.skip(f"no record of {kind} is published")
     record = of_each_kind()[kind]
     expected = Counter(map(float, numbers(asdict(record.body))))
     found: Counter[float] = Counter()

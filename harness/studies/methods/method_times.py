@@ -106,8 +106,10 @@ def timed(
     def between() -> None:
         rest()
         fixed()
+        watch.look()
 
     found = take_turns(runners, turns, between, expect)
+    conditions = watch.conditions
     race = digest([*(one.key for one in methods), time.time_ns()])
     for subject, loaded in methods.items():
         mine = [c for r, c in zip(runners, found, strict=True) if r.subject is subject]
@@ -125,7 +127,8 @@ def timed(
             race=race,
         )
         audits = {"noise": quiet(mine), **watch.audits()}
-        yield Measured(subject, body, verdict_of(audits, watch.findings()))
+        judged = verdict_of(audits, watch.findings())
+        yield Measured(subject, body, judged, conditions=conditions)
 
 
 def _passes(

@@ -9,6 +9,7 @@ from typing import Any
 from ...core.document import Document, Words
 from ...core.sheet import Column, Sheet
 from ...core.words import apart, plural
+from ...measure.noise_cause import likely_cause
 from ...race.rivals import (
     BASE,
     base_of,
@@ -20,6 +21,7 @@ from ...race.rivals import (
 )
 from ...records.envelope import flat
 from ...records.runtime_record import Contender, RaceRecord
+from ...report.conditions_note import meanwhile
 from ...report.timing_notes import sentences
 
 
@@ -68,12 +70,15 @@ def notes(race: RaceRecord) -> list[str]:
     if layouts:
         told.append(f"Run in the fastest of the ways that were tried: {'; '.join(layouts)}.")
     told += sentences([race.body.references])
+    told += meanwhile([race.provenance.conditions])
     told += [f"Mind the cores: {finding}." for finding in race.body.findings]
     loud = [one.name for one in contenders if noisy(one)]
     if loud:
         told.append(
             f"Do not rely on these, which had more noise than an audit allows: {', '.join(loud)}."
         )
+        if race.provenance.conditions is not None:
+            told.append(f"Likely cause of the noise: {likely_cause(race.provenance.conditions)}.")
     for contender in contenders:
         reason = contender.unavailable
         if reason:

@@ -62,8 +62,10 @@ class RaceMeasurer:
         def rest() -> None:
             self.report(f"Timing at batch {batch}", self.done, total)
             fixed()
+            watch.look()
 
         timed = {one.name: one for one in self._contenders(task, batch, rest)}
+        conditions = watch.conditions
         body = RaceBody(
             input_shape=self.plan.network.input_shape,
             inputs=INPUTS,
@@ -71,7 +73,7 @@ class RaceMeasurer:
             findings=watch.told(),
             references=fixed.taken(),
         )
-        yield Measured(subject, body)
+        yield Measured(subject, body, conditions=conditions)
         self.done += 1
 
     def close(self) -> None:

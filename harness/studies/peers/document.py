@@ -14,6 +14,7 @@ from ...race.rivals import headline, headline_numbers, pass_ms
 from ...records.peers_record import PeerRow, PeersRecord
 from ...records.runtime_record import OURS, Contender
 from ...records.verdict import as_dict
+from ...report.conditions_note import meanwhile
 from ...report.timing_notes import sentences
 from ...report.verdicts import outcomes
 
@@ -60,6 +61,7 @@ def notes(comparison: PeersRecord) -> list[str]:
         ),
     ]
     told += sentences([comparison.body.references])
+    told += meanwhile([comparison.provenance.conditions])
     if lost := comparison.body.skipped:
         told.append(f"{plural(len(lost), 'image')} could not be read: {first(lost)}.")
     told += _reasons(comparison)

@@ -120,10 +120,12 @@ class PeersMeasurer:
                 def rest() -> None:
                     self.report("Timing", 0, 1)
                     fixed()
+                    watch.look()
 
                 timed = take_turns(
                     [one.runner for one in running], turns, rest, self._tell_how_long
                 )
+                conditions = watch.conditions
         rows = [self._row(one, contender) for one, contender in zip(running, timed, strict=True)]
         rows += [PeerRow(one.contender()) for one in [*failed, *absent]]
         body = PeersBody(
@@ -134,7 +136,8 @@ class PeersMeasurer:
             rows=tuple(sorted(rows, key=self._place)),
             references=fixed.taken(),
         )
-        yield Measured(asked, body, self._verdict(rows, running, watch, before))
+        judged = self._verdict(rows, running, watch, before)
+        yield Measured(asked, body, judged, conditions=conditions)
 
     def close(self) -> None:
         """What peers have made lies there until the record does; see `tidy`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ...measure.watch import CoreWatch
 from ...race.profiled import load_target, profile
 from ...race.target import TargetPlan
 from ...records.profile_record import ProfileSubject
@@ -37,7 +38,14 @@ class ProfileMeasurer:
         (subject,) = task.subjects
         self.report(f"Building {subject.target}", 0, 1)
         target = load_target(self.plan)
-        yield Measured(subject, profile(target, subject, lambda: self.report("Measuring", 0, 1)))
+        watch = CoreWatch()
+
+        def rest() -> None:
+            self.report("Measuring", 0, 1)
+            watch.look()
+
+        body = profile(target, subject, rest)
+        yield Measured(subject, body, conditions=watch.conditions)
 
     def close(self) -> None:
         """Nothing is kept."""

@@ -102,7 +102,7 @@ class RooflineMeasurer:
             products=tuple(ceilings.product_rates(subject.threads, seconds)),
             findings=watch.told(),
         )
-        yield Measured(subject, body)
+        yield Measured(subject, body, conditions=watch.conditions)
 
     def close(self) -> None:
         """Nothing is kept."""

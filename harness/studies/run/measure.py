@@ -19,7 +19,7 @@ from ...core.formats import FORMATS
 from ...core.waiting import LONG_SECONDS, about
 from ...core.words import plural, verb
 from ...machine.cores import give_back
-from ...machine.counters import dram, energy
+from ...machine.counters import dram
 from ...machine.peak_memory import PeakMemory
 from ...measure import audits
 from ...measure.adapted import adaptive
@@ -40,6 +40,7 @@ from ...quantize.size import Size
 from ...race.references import References
 from ...records.reference_times import Reference
 from ...records.run_record import Adaptive, Fidelity, Paired, Quality, RunBody, Timing
+from ...records.timed_conditions import Conditions
 from ...records.verdict import PASS, Verdict, verdict
 from ...stats.paired import paired
 from ...workload.prepare import Prepared, prepare
@@ -258,6 +259,7 @@ class RunMeasurer:
         def rest() -> None:
             self.report("Timing, by batch and T", self.done, self.total)
             references()
+            watch.look()
 
         samples = interleave(
             tasks,
@@ -266,8 +268,9 @@ class RunMeasurer:
             max_samples=MAX_SAMPLES,
             rest=rest,
         )
+        conditions = watch.conditions
         keys = tuple(cell.key for cell in group)
-        race = _Race(keys, watch.audits(), watch.findings(), references.taken())
+        race = _Race(keys, watch.audits(), watch.findings(), references.taken(), conditions)
         of = dict(zip(tasks, samples, strict=True))
         timed = [
             _Timed(
@@ -360,7 +363,8 @@ class RunMeasurer:
         scored = _scored_the_timed_path(one.query, loaded, self._opening)
         more = {**race.audits, "scored the timed path": scored}
         judged = _verdict(one, loaded, timed, isa, more, found)
-        return Measured(cell, body, judged, self._arrays(cell, loaded.scores))
+        arrays = self._arrays(cell, loaded.scores)
+        return Measured(cell, body, judged, arrays, race.conditions)
 
     def _opening(self, query: Query, loaded: Loaded, seed: int) -> Tensor:
         """p̄ of the split's first images after as many passes as the query had: as they were scored
@@ -414,13 +418,14 @@ class RunMeasurer:
 
 @dataclass(frozen=True)
 class _Race:
-    """Keys of the cells that took turns, what befell the cores, what else took turns, and the name
-    of the measurement."""
+    """Keys of the cells that took turns, what befell the cores, what else took turns, what the
+    machine did, and the name of the measurement."""
 
     keys: tuple[str, ...]
     audits: Mapping[str, str]
     findings: tuple[str, ...]
     references: tuple[Reference, ...]
+    conditions: Conditions
     name: str = field(default_factory=lambda: uuid4().hex[:16])
 
 
@@ -515,10 +520,7 @@ def _peak_bytes(query: Query) -> int:
 
 def _unavailable() -> dict[str, str]:
     """What no record of this version holds: not readable here, or readable and not recorded."""
-    found = {"DRAM traffic": dram(), "energy": energy()}
-    return {
-        name: text.removeprefix("unavailable: ")
-        if text.startswith("unavailable")
-        else "this machine shows the counter, but this version does not record it"
-        for name, text in found.items()
-    }
+    found = dram()
+    if found.startswith("unavailable"):
+        return {"DRAM traffic": found.removeprefix("unavailable: ")}
+    return {"DRAM traffic": "this machine shows the counter, but this version does not record it"}

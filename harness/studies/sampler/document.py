@@ -11,6 +11,7 @@ from ...core.sheet import Column, Sheet
 from ...core.words import plural
 from ...records.envelope import flat
 from ...records.runtime_record import SamplerRecord
+from ...report.conditions_note import meanwhile
 from ...report.timing_notes import sentences
 from .analyse import rates, share
 
@@ -65,7 +66,8 @@ def table(record: SamplerRecord) -> Sheet:
             )
         )
     cores = [f"Mind the cores: {finding}." for finding in body.findings]
-    notes = (_COLUMNS, *sentences([body.references]), *cores)
+    while_drawing = meanwhile([record.provenance.conditions])
+    notes = (_COLUMNS, *sentences([body.references]), *while_drawing, *cores)
     return Sheet(title, tuple(map(Column, HEADINGS)), tuple(cells), {}, notes=notes)
 
 

@@ -59,14 +59,22 @@ class SamplerMeasurer:
         (subject,) = task.subjects
         watch = CoreWatch()
         fixed = References(subject.threads)
-        widths = self._widths(subject, fixed)
+
+        def rest() -> None:
+            self.report("Drawing", 0, 1)
+            fixed()
+            watch.look()
+
+        widths = self._widths(subject, rest)
+        conditions = watch.conditions
         path = native.load().sampler_paths()[0]
-        yield Measured(subject, SamplerBody(path, widths, watch.told(), fixed.taken()))
+        body = SamplerBody(path, widths, watch.told(), fixed.taken())
+        yield Measured(subject, body, conditions=conditions)
 
     def close(self) -> None:
         """Nothing is kept."""
 
-    def _widths(self, asked: SamplerSubject, fixed: References) -> tuple[Width, ...]:
+    def _widths(self, asked: SamplerSubject, rest: Callable[[], None]) -> tuple[Width, ...]:
         programs = [_program(bits, asked) for bits in BITS]
         moved = [program.traffic(1) for program in programs]
         sizes = [one["mean"] + one["std"] + asked.weights for one in moved]
@@ -74,10 +82,6 @@ class SamplerMeasurer:
         timed = [_draw(program, asked.seed) for program in programs] + [_copy(c) for c in copies]
         long = sum(expected_seconds(_seconds(one), asked.seconds, MIN_SAMPLES) for one in timed)
         warn_if_long(self.report, "Drawing and copying", long)
-
-        def rest() -> None:
-            self.report("Drawing", 0, 1)
-            fixed()
 
         samples = interleave(
             timed,
