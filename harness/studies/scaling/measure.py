@@ -64,6 +64,7 @@ class ScalingMeasurer:
             count = plural(len(settings), "setting")
             warn_if_long(self.report, f"Measuring {count} of {what}", seconds)
             found = in_turns(work, settings, there, subject.rounds, rest)
+        conditions = watch.conditions
         yield Measured(
             subject,
             ScalingBody(
@@ -73,6 +74,7 @@ class ScalingMeasurer:
                 findings=watch.told(),
                 references=fixed.taken(),
             ),
+            conditions=conditions,
         )
 
     def close(self) -> None:

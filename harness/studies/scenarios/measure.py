@@ -128,7 +128,7 @@ class LoadMeasurer:
             **watch.audits(),
         }
         verdict = verdict_of(checks, watch.findings())
-        return Measured(one.subject, body, verdict, _arrays(tests, scored))
+        return Measured(one.subject, body, verdict, _arrays(tests, scored), watch.conditions)
 
 
 def accepted(tests: Sequence[Generated]) -> str:

@@ -77,6 +77,7 @@ class SloMeasurer:
             service.pilot()
             runs = service.all_runs()
             after = service.alone()
+            conditions = watch.conditions
         body = SloBody(
             artefact=artefact_hash(artefact),
             images=len(self.split),
@@ -92,7 +93,7 @@ class SloMeasurer:
             **watch.audits(),
         }
         verdict = verdict_of(checks, watch.findings())
-        yield Measured(subject, body, verdict, self._arrays(service, runs))
+        yield Measured(subject, body, verdict, self._arrays(service, runs), conditions)
 
     def close(self) -> None:
         """Nothing is held."""

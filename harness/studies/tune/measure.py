@@ -76,6 +76,7 @@ class TuningMeasurer:
             finalists = in_turns(
                 work, left, there, subject.rounds, lambda done: tell("The best", total, done)
             )
+        conditions = watch.conditions
         yield Measured(
             subject,
             TuningBody(
@@ -86,6 +87,7 @@ class TuningMeasurer:
                 findings=watch.told(),
                 references=fixed.taken(),
             ),
+            conditions=conditions,
         )
 
     def close(self) -> None:
