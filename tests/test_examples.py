@@ -10,9 +10,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 from printed import ROOT, commands_of, python_of
+from report import factory
 
 from sigmabench.harness.cli.main import main
 from sigmabench.harness.posterior import moped
+from sigmabench.harness.records.run_record import RUN_RECORDS
+from sigmabench.harness.records.store import Store
 
 SHORT = ["--formats", "INT8", "--mc", "2", "--batch", "1", "--seconds", "0.05", "--threads", "1"]
 
@@ -54,6 +57,19 @@ def test_the_corruptions_are_as_they_are_printed(
     assert left["source"] == "generated"
 
 
+def test_values_are_read_as_it_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pandas", reason="pandas is not installed")
+    store: Store[Any] = Store(tmp_path / "results", RUN_RECORDS)
+    for record in factory.grid(("FP32", "INT8"), (1, 10), (1,)):
+        store.save(record)
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, ["export", "--format", "csv", "--out", "values.csv"])
+    assert done.exit_code == 0, done.output
+    left = run("docs/export.md", "## Reading them")
+    assert set(left["scores"].subject_format) == {"FP32", "INT8"}
+    assert set(left["scores"]["T"]) == {1, 10}
+
+
 def test_a_posterior_goes_to_bayesian_torch_and_back_as_it_is_printed() -> None:
     left = run("docs/models.md", "## bayesian-torch")
     assert left["posterior"].content_hash() == moped(left["network"], 0.1).content_hash()
@@ -76,6 +92,7 @@ def test_every_page_with_python_is_run() -> None:
         "README.md",
         "CONTRIBUTING.md",
         "corruptions.md",
+        "export.md",
         "models.md",
         "getting-started.md",
     }  # README: test_torch_state
