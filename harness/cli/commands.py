@@ -148,7 +148,8 @@ def listing_tables() -> list[RichSheet]:
     found = listing()
     for facts in found["workloads"]:
         names = facts.pop("replicas").split(", ")
-        facts["recipes"] = "\n".join([facts["recipes"], *(f"replica {n}" for n in names if n)])
+        recipes = facts["recipes"].split(", ")
+        facts["recipes"] = "\n".join([*recipes, *(f"replica {name}" for name in names if name)])
     return [_table(kind.capitalize(), rows) for kind, rows in found.items()]
 
 

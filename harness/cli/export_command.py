@@ -48,7 +48,9 @@ def export(
     out: Path | None,
     **chosen: str | None,
 ) -> None:
-    """Write every value of the stored records, one row each, with all that says what it is.
+    """Write every stored value as a row of CSV, JSON Lines or Parquet.
+
+    A row holds all that says what the value is.
 
     What cannot be read is named on standard error, the rest is written, and the exit status is 2.
     """

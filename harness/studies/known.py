@@ -33,23 +33,23 @@ SELECTIVE = _of(
 METHODS = _of(
     "methods",
     "Whether T passes pay",
-    "Methods of stating uncertainty on WORKLOAD, each with a temperature.",
+    "Compare T passes with other ways to state uncertainty on WORKLOAD.",
 )
 SAMPLES = _of(
     "samples",
     "How many MC samples are enough",
-    "How many MC samples WORKLOAD needs, on validation images.",
+    "Find how many MC samples WORKLOAD needs, on validation images.",
     folder="enough",
 )
 PEERS = _of(
     "peers",
     "Beside other implementations",
-    "WORKLOAD in our formats and in other implementations, on the same images.",
+    "Compare WORKLOAD with other implementations, on the same images.",
 )
 SCALING = _of(
     "scaling",
     "How throughput scales",
-    "How WORKLOAD scales with threads, and with instances side by side.",
+    "Measure how WORKLOAD scales with threads and with instances.",
 )
 TUNE = _of(
     "tune",
@@ -59,22 +59,22 @@ TUNE = _of(
 PROFILE = _of(
     "profile",
     "Where the time of a pass goes",
-    "Where the time of a pass goes, layer by layer: sampling, computing, the rest.",
+    "Show where the time of a pass goes, layer by layer.",
 )
 ROOFLINE = _of(
     "roofline",
     "What bounds a pass",
-    "What bounds a pass on this machine: arithmetic, memory, the sampler or overhead.",
+    "Show what bounds a pass: arithmetic, memory, the sampler, overhead.",
 )
 SCENARIOS = _of(
     "scenarios",
     "Under load",
-    "WORKLOAD under load: one query after another, and as MLPerf's LoadGen sends them.",
+    "Put WORKLOAD under load, as MLPerf's LoadGen sends queries.",
 )
 SLO = _of(
     "slo",
     "An SLO on uncertainty",
-    "Queries per second that WORKLOAD answers in time and well enough, T by the queue.",
+    "Find the rate at which WORKLOAD answers in time and well enough.",
 )
 PASSES = _of(
     "passes",
@@ -91,7 +91,7 @@ SAMPLER = _of(
 MEMORY = _of(
     "memory",
     "Memory of a program",
-    "Memory that a program of NETWORK takes, against the least it needs.",
+    "Measure the memory that a program takes, against the least it needs.",
     "bench",
 )
 ABLATION = _of(
@@ -102,7 +102,7 @@ ABLATION = _of(
 WEIGHTS = _of(
     "weights",
     "Range and noise of sampled weights",
-    "Range and noise of WORKLOAD's sampled weights, layer by layer.",
+    "Show range and noise of WORKLOAD's sampled weights, by layer.",
 )
 
 STUDIES: Registry[Study] = Registry(

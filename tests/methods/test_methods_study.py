@@ -310,7 +310,7 @@ def test_one_image_is_no_traceback(tmp_path: Path) -> None:
 def test_the_command_prints_stores_and_tells_scripts(tmp_path: Path) -> None:
     command = [
         "methods", DIGITS, "--methods", "mean-field,mean", "--formats", "INT8", "--mc", "2",
-        "--types", "none", "--limit", "80", "--fitted", "40", "--seeds", "1", "--ood", "",
+        "--types", "none", "--limit", "80", "--fitted", "40", "--seeds", "1", "--ood", "none",
         "--results", str(tmp_path),
     ]  # fmt: skip
     shown = CliRunner().invoke(main, command)

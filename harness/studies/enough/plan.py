@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ARGUMENT", "HELP", "KIND", "OPTIONS", "SHOWN", "plan", "tasks"]
 
-HELP = """How many MC samples (passes) WORKLOAD needs: the smallest T that is enough.
+HELP = """Find how many MC samples (passes) WORKLOAD needs: the smallest T that is enough.
 
 Enough is an NLL within 0.002 nats of that of 200 passes, and 99 % of their decisions, each at 95 %
 confidence, on validation images. What was finished is stored in --results, and the same command

@@ -13,7 +13,7 @@ from ..study import FRESH, Option, Task
 
 __all__ = ["ARGUMENT", "HELP", "KIND", "OPTIONS", "SHOWN", "nearest", "plan", "tasks"]
 
-HELP = """Memory that a program of NETWORK (resnet50, resnet20, lenet5) takes, against its bound.
+HELP = """Measure the memory that a program of NETWORK (resnet50, resnet20, lenet5) takes.
 
 The bound is the least memory it needs. Each batch size runs in a fresh process; records go to
 --results.

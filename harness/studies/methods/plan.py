@@ -39,7 +39,7 @@ __all__ = [
     "tasks",
 ]
 
-HELP = """Whether T passes pay: methods of stating uncertainty on WORKLOAD, each with a temperature.
+HELP = """Show whether T passes pay, beside other methods to state uncertainty on WORKLOAD.
 
 Every method is scored as it is and with one temperature, which is fitted on validation images: on
 the clean images, under corruptions, and on images from outside. What was finished is stored in
@@ -56,7 +56,7 @@ OPTIONS = (
     Option("--splits", "Other test sets; none for none.", "names", shown="all that are there"),
     Option(
         "--ood",
-        "Sets from outside: names, folders or .npz files.",
+        "Sets from outside: names, folders or .npz files; none for none.",
         "names",
         shown="the workload's, or svhn and cifar100",
     ),
@@ -229,7 +229,7 @@ def plan(
         chosen,
         formats=("FP32",),
         types=_unless_none(types),
-        ood=(chosen.outside or None) if ood is None else ood,
+        ood=(chosen.outside or None) if ood is None else _unless_none(ood),
         limit=shifted,
         mc=counts[-1],
         scoring=scoring,

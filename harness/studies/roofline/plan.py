@@ -14,7 +14,7 @@ from ..study import TIMED, Option, Task
 
 __all__ = ["ARGUMENT", "HELP", "KIND", "OPTIONS", "SHOWN", "nearest", "plan", "tasks"]
 
-HELP = """What bounds a pass of TARGET on this machine: arithmetic, memory, the sampler or overhead.
+HELP = """Show what bounds a pass of TARGET here: arithmetic, memory, the sampler or overhead.
 
 Measures what this machine does at best, and how near each layer comes to it. TARGET is a workload
 with its posterior, or a network with a synthetic one (resnet50, resnet20, lenet5).

@@ -32,7 +32,7 @@ __all__ = [
     "tasks",
 ]
 
-HELP = """How WORKLOAD scales: threads of one process, and instances side by side.
+HELP = """Measure how WORKLOAD scales: threads of one process, and instances side by side.
 
 Every instance is a process of its own that is pinned to cores of its own; all answer queries in one
 common stretch of wall time, and their work is counted together. Settings take turns, in rounds of

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ARGUMENT", "HELP", "KIND", "OPTIONS", "SHOWN", "plan", "tasks"]
 
-HELP = """How many queries per second WORKLOAD answers in time and well enough.
+HELP = """Find how many queries per second WORKLOAD answers in time and well enough.
 
 Queries come as LoadGen's Server sends them (the package mlcommons-loadgen, the extra `loadgen`). T
 is fixed, or goes by the length of the queue. In time: 99 % take at most 2, or 5, times one that
