@@ -170,6 +170,32 @@ def test_a_grid_becomes_jobs_of_what_takes_turns(folder: Path) -> None:
     ]
 
 
+def test_other_scenarios_are_jobs_of_the_study_of_load(folder: Path) -> None:
+    text = """
+    [[run]]
+    workload = "lenet-digits"
+    format = "INT8"
+    T = [2, 10]
+    batch = [1, 8]
+    scenario = ["server", "closed-loop", "offline"]
+    """
+    path = written(folder, text)
+    shared = {"workload": "lenet-digits", "formats": ("INT8",), "mc": (2, 10)}
+    assert [(job.study.name, dict(job.choices)) for job in PlanFile(path).jobs] == [
+        ("run", {**shared, "batch": (1, 8)}),
+        *(
+            ("scenarios", {**shared, "batch": batch, "scenarios": ("server", "offline")})
+            for batch in (1, 8)  # a system under test has one
+        ),
+    ]
+    path.write_text(text + "latency = 3.0\n")
+    with pytest.raises(UserError, match="line 8: latency says nothing under closed-loop"):
+        _ = PlanFile(path).jobs
+    path.write_text(text.replace('"closed-loop", ', "") + "seeds = 2\n")
+    with pytest.raises(UserError, match="line 8: seeds says nothing under server, offline"):
+        _ = PlanFile(path).jobs
+
+
 def test_a_dry_run_lists_what_is_missing_and_measures_nothing(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
