@@ -120,8 +120,10 @@ def test_a_difference_within_the_spread_is_not_called_one() -> None:
 
 
 def test_what_shares_cores_is_not_the_best() -> None:
-    found = found_in(record(scaled(1, 2, [100.0] * 3), scaled(4, 1, [200.0] * 3)))
+    four = replace(scaled(4, 1, [150.0] * 3), pinned=((0,), (1,), (0,), (1,)))
+    found = found_in(record(scaled(1, 1, [75.0] * 3), scaled(1, 2, [100.0] * 3), four))
     assert found.best is found.whole
+    assert found.rows[2].per_core == pytest.approx(1.0)  # of two cores, which four share
     (sheet,) = document([found]).sheets
     assert "Settings of more than 2 threads in all share the cores." in sheet.notes
 

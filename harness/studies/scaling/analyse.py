@@ -47,9 +47,15 @@ class Row:
         return self.scaled.setting.cores
 
     @property
-    def used(self) -> int:
-        """Threads of all instances."""
+    def threads(self) -> int:
+        """Of all instances."""
         return self.instances * self.cores
+
+    @property
+    def per_core(self) -> float | None:
+        """`over_one` by the number of cores that all instances together have."""
+        cores = {number for pinned in self.scaled.pinned for number in pinned}
+        return None if self.over_one is None else self.over_one.value / len(cores)
 
 
 @dataclass(frozen=True, eq=False)

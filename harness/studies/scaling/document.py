@@ -79,7 +79,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         text.significant(row.latency_ms),
         text.significant(row.p99_ms),
         text.MISSING if over is None else f"{over.value:.2f}",
-        text.percent(None if over is None else over.value / row.used, 0),
+        text.percent(row.per_core, 0),
     )
 
 
@@ -163,13 +163,13 @@ _MARKERS: dict[str, Marker] = {"one instance": "circle", "one core each": "squar
 
 
 def figure(found: Sequence[ScalingFindings]) -> Figure:
-    """Images per second against the cores that are used, a panel for each race."""
+    """Images per second against threads, a panel for each race."""
     panels = tuple(_panel(one, not place) for place, one in enumerate(found))
     return Figure(
         "scaling",
         f"How {found[0].record.subject.home} scales with cores and instances",
-        "Images per second of all instances together against the cores that they use, with 95 % "
-        "intervals; the dashed line is the rate of one core times their number.",
+        "Images per second of all instances together against their threads, with 95 % intervals; "
+        "the dashed line is the rate of one thread times their number.",
         panels,
         height=2.8 * -(-len(panels) // 2),
         width=7.0,
@@ -179,7 +179,7 @@ def figure(found: Sequence[ScalingFindings]) -> Figure:
 
 def _panel(found: ScalingFindings, named: bool) -> Panel:
     marks: list[Any] = []
-    one, last = found.of(1, 1), max((row.used for row in found.rows), default=1)
+    one, last = found.of(1, 1), max((row.threads for row in found.rows), default=1)
     if one is not None:
         ends = numbers((1, last))
         marks.append(Rule(ends, numbers(one.rate.value * n for n in (1, last)), line="dashed"))
@@ -191,14 +191,19 @@ def _panel(found: ScalingFindings, named: bool) -> Panel:
     for (label, rows), tone in zip(kinds.items(), _TONES, strict=False):
         if rows:
             marks.append(_points(rows, label, tone, named))
-    return Panel(tuple(marks), Scale("cores used"), Scale("images/s", low=0.0), title=_title(found))
+    return Panel(
+        tuple(marks),
+        Scale("threads of all instances"),
+        Scale("images/s", low=0.0),
+        title=_title(found),
+    )
 
 
 def _points(rows: Sequence[Row], label: str, tone: Tone, named: bool) -> Points:
-    ranked = sorted(rows, key=lambda row: row.used)
+    ranked = sorted(rows, key=lambda row: row.threads)
     look = Look(tone=tone, marker=_MARKERS.get(label, "triangle"))
     return Points(
-        numbers(row.used for row in ranked),
+        numbers(row.threads for row in ranked),
         numbers(row.rate.value for row in ranked),
         look,
         label if named else "",
