@@ -202,13 +202,14 @@ def test_the_estimate_of_a_study_is_of_its_cells(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("sigmabench.harness.studies.scored.time.perf_counter", lambda: 0.0)
     test = WORKLOADS.get("lenet-digits").splits(None).test.limit(20)
     graph = SimpleNamespace(steps=(), activations={"x": SimpleNamespace(shape=(1, 8, 8))})
-    formats = {"FP32": "drawn", "INT8": "native", "DNN_INT8": "native"}
+    formats = {"FP32": ("drawn", 5), "INT8": ("native", 5), "DNN_INT8": ("native", 1)}
     cells = [
-        SimpleNamespace(format=name, backend=backend, range="-", seed=0)
-        for name, backend in formats.items()
+        SimpleNamespace(
+            format=name, backend=backend, mc=mc, range="-", seed=0, method="", temperature=""
+        )
+        for name, (backend, mc) in formats.items()
     ]
     job = SimpleNamespace(
-        mc=(1, 5),
         parts={"test": test},
         artefacts={(name, "-"): SimpleNamespace(graph=graph) for name in formats},
         images=lambda condition: test,
@@ -219,7 +220,9 @@ def test_the_estimate_of_a_study_is_of_its_cells(monkeypatch: pytest.MonkeyPatch
         Task(tuple(cells[:2]), SCORED, about=one),
         Task(tuple(cells[2:]), SCORED, about=other),
     ]
-    assert study._seconds(job, wanted) == pytest.approx(20 * (5 * 0.01 + 5 * 0.001 + 0.001))
+    seconds, fitting = study._seconds(job, wanted)
+    assert seconds == pytest.approx(20 * (5 * 0.01 + 5 * 0.001 + 0.001))
+    assert fitting == 0
 
 
 def test_piped_a_run_names_its_phases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
