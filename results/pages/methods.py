@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from sigmabench.harness.core.errors import UserError
@@ -45,8 +46,12 @@ class Methods(Origin):
     def table(self, title: str) -> str:
         """The table whose title begins so, as Markdown; nothing where it has no row, for which
         there is a conclusion."""
+        return "".join(markdown_sheet(one) for one in self._sheets if one.title.startswith(title))
+
+    @cached_property
+    def _sheets(self) -> Sequence[Sheet]:
         sheets: Sequence[Sheet] = document(self.found).sheets
-        return "".join(markdown_sheet(one) for one in sheets if one.title.startswith(title))
+        return sheets
 
 
 def of(workload: str) -> tuple[MethodRecord, ...]:

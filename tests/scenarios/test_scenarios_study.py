@@ -56,6 +56,7 @@ def asked(**choices: Any) -> Any:
     return plan("lenet-digits", scoring=True, **{**given, **choices})
 
 
+@pytest.mark.thorough
 def test_a_workload_is_tested_and_stored(tmp_path: Path) -> None:
     names = ("closed-loop", "server") if HAS else ("closed-loop",)
     made, lines = asked(scenarios=names, rate=200.0 if HAS else None)

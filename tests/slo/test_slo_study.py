@@ -246,6 +246,7 @@ def test_without_the_package_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None
         plan("lenet-digits", scoring=True)
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(loadgen.unavailable() is not None, reason=str(loadgen.unavailable()))
 def test_loadgen_sends_and_all_answers_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
