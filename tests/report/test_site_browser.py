@@ -90,10 +90,13 @@ def drawn(opened: Opened) -> int:
     """Scroll through a page until every chart is drawn; how many there are."""
     page, size = opened.page, opened.page.viewport_size
     page.set_viewport_size({"width": size["width"], "height": TALL})
-    for top in range(0, page.evaluate("document.documentElement.scrollHeight"), TALL):
-        page.evaluate(f"window.scrollTo(0, {top})")
-        page.wait_for_timeout(50)
     left = "document.querySelectorAll('.plot:not([role])').length === 0"
+    for _ in range(10):  # a busy machine may not see a chart pass by
+        for top in range(0, page.evaluate("document.documentElement.scrollHeight"), TALL):
+            page.evaluate(f"window.scrollTo(0, {top})")
+            page.wait_for_timeout(50)
+        if page.evaluate(left):
+            break
     page.wait_for_function(left, timeout=120_000)
     page.evaluate("window.scrollTo(0, 0)")
     page.set_viewport_size(size)
