@@ -278,10 +278,10 @@ def test_interrupt_leaves_whole_records_and_the_rest_is_measured_next_time(tmp_p
         stopped = sigmabench(*command)
     assert stopped.exit_code == 130
     assert "the same command goes on" in stopped.stderr
-    first = {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
+    first = {path: path.read_bytes() for path in (tmp_path / "lenet-digits").rglob("*.json")}
     assert len(first) == 2
     assert sigmabench(*command).exit_code == 0
-    after = {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
+    after = {path: path.read_bytes() for path in (tmp_path / "lenet-digits").rglob("*.json")}
     assert len(after) == 4
     assert all(after[path] == content for path, content in first.items())
 
