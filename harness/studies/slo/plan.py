@@ -91,7 +91,8 @@ class SloPlan:
         from ...workload.hashes import identity_of
 
         base, workload = self.base, self.base.workload
-        networks = identity_of(base)
+        networks, network = identity_of(base), workload.network_digest()
+        data = workload.data_digest(base.split, base.data, base.limit)
         for name in base.formats:
             format = FORMATS.get(name)
             yield SloSubject(
@@ -109,8 +110,8 @@ class SloPlan:
                 seeds=base.seeds,
                 seconds=base.seconds,
                 queries=self.queries,
-                data=workload.data_digest("validation", base.data, base.limit),
-                network=workload.network_digest(),
+                data=data,
+                network=network,
             )
 
 
