@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..core.formats import FORMATS
 from ..posterior.content import content_hash_of
@@ -48,6 +49,33 @@ def identity_of(plan: Plan) -> Identity:
     choices = [plan.delta, plan.mean]
     told = remembered(plan.workload, plan.data, "networks", choices, lambda: _text(_loaded(plan)))
     return Hashes(*told.split())
+
+
+def fields_of_formats(plan: Plan) -> Iterator[tuple[Format, dict[str, Any]]]:
+    """Each format, and the fields that a subject of it has in every study: workload, networks,
+    backend and images, which are digested once for all formats.
+
+    Raises:
+        UserError: posterior or data cannot be read.
+    """
+    networks, workload = identity_of(plan), plan.workload
+    shared = {
+        "workload": workload.name,
+        "workload_version": workload.version,
+        "data": workload.data_digest(plan.split, plan.data, plan.limit),
+        "network": workload.network_digest(),
+    }
+    for name in plan.formats:
+        format = FORMATS.get(name)
+        yield (
+            format,
+            {
+                **shared,
+                "posterior": networks.hash_of(format)[:16],
+                "format": name,
+                "backend": plan.backend_of(format),
+            },
+        )
 
 
 def _loaded(plan: Plan) -> Identity:

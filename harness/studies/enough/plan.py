@@ -81,27 +81,17 @@ class SamplesPlan:
 
     def subjects(self) -> Iterator[SamplesSubject]:
         """One for each format."""
-        from ...workload.hashes import identity_of
+        from ...workload.hashes import fields_of_formats
 
-        base, workload = self.base, self.base.workload
-        networks = identity_of(base)
-        data = workload.data_digest(base.split, base.data, base.limit)
-        network = workload.network_digest()
-        for name in base.formats:
-            format = FORMATS.get(name)
+        base = self.base
+        for _, fields in fields_of_formats(base):
             yield SamplesSubject(
-                workload=workload.name,
-                workload_version=workload.version,
-                posterior=networks.hash_of(format)[:16],
-                format=name,
-                backend=base.backend_of(format),
                 limit=base.limit or 0,
                 mc=base.mc,
                 reference=self.reference,
                 draws=self.draws,
                 seed=base.seed,
-                data=data,
-                network=network,
+                **fields,
             )
 
 

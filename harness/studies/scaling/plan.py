@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...core.checks import check_counts, check_seconds
-from ...core.formats import FORMATS
 from ...machine.cores import usable_cores
 from ...machine.placement import check_room, divisions, ladder
 from ...records.nearest import nearest
@@ -72,28 +71,19 @@ class ScalingPlan:
 
     def subjects(self) -> Iterator[ScalingSubject]:
         """One for each format and batch size."""
-        from ...workload.hashes import identity_of
+        from ...workload.hashes import fields_of_formats
 
-        base, workload = self.base, self.base.workload
-        networks, network = identity_of(base), workload.network_digest()
-        data = workload.data_digest(base.split, base.data, base.limit)
+        base, formats = self.base, list(fields_of_formats(self.base))
         for batch in base.batches:
-            for name in base.formats:
-                format = FORMATS.get(name)
+            for format, fields in formats:
                 yield ScalingSubject(
-                    workload=workload.name,
-                    workload_version=workload.version,
-                    posterior=networks.hash_of(format)[:16],
-                    format=name,
-                    backend=base.backend_of(format),
                     batch=batch,
                     mc=base.mc[0] if format.bayesian else 1,
                     settings=self.settings,
                     rounds=self.rounds,
                     seconds=base.seconds,
                     seed=base.seed,
-                    data=data,
-                    network=network,
+                    **fields,
                 )
 
 

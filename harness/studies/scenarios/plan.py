@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.checks import LONGEST, check_counts, check_seconds
 from ...core.errors import UserError
-from ...core.formats import FORMATS
 from ...measure.load_test import SERVER, fewest
 from ...measure.scenarios import SCENARIOS
 from ...records.load_record import LOADS as KIND
@@ -99,37 +98,29 @@ class LoadPlan:
         Raises:
             UserError: posterior or data cannot be read.
         """
-        from ...workload.hashes import identity_of
+        from ...workload.hashes import fields_of_formats
 
-        base, workload = self.base, self.base.workload
-        networks = identity_of(base)
+        base = self.base
         shared: dict[str, Any] = {
-            "workload": workload.name,
-            "workload_version": workload.version,
             "split": base.split,
             "limit": base.limit or 0,
             "threads": base.threads,
             "seed": base.seed,
-            "data": workload.data_digest(base.split, base.data, base.limit),
-            "network": workload.network_digest(),
             "batch": self.batch,
             "seconds": self.seconds or 0.0,
             "processes": base.processes,
         }
-        for name in base.formats:
-            format = FORMATS.get(name)
+        for format, fields in fields_of_formats(base):
             for mc in base.mc if format.bayesian else (1,):
                 for scenario in self.scenarios:
                     server = scenario == SERVER
                     yield LoadSubject(
-                        posterior=networks.hash_of(format)[:16],
                         scenario=scenario,
-                        format=name,
-                        backend=base.backend_of(format),
                         mc=mc,
                         latency_ms=self.latency_ms or 0.0 if server else 0.0,
                         rate=self.rate or 0.0 if server else 0.0,
                         **shared,
+                        **fields,
                     )
 
 

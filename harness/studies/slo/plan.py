@@ -88,19 +88,11 @@ class SloPlan:
         Raises:
             UserError: posterior or data cannot be read.
         """
-        from ...workload.hashes import identity_of
+        from ...workload.hashes import fields_of_formats
 
-        base, workload = self.base, self.base.workload
-        networks, network = identity_of(base), workload.network_digest()
-        data = workload.data_digest(base.split, base.data, base.limit)
-        for name in base.formats:
-            format = FORMATS.get(name)
+        base = self.base
+        for _, fields in fields_of_formats(base):
             yield SloSubject(
-                workload=workload.name,
-                workload_version=workload.version,
-                posterior=networks.hash_of(format)[:16],
-                format=name,
-                backend=base.backend_of(format),
                 mc=base.mc,
                 work=tuple(2 * base.mc[0] * bound // 5 for bound in BOUNDS),
                 batch=self.batch,
@@ -110,8 +102,7 @@ class SloPlan:
                 seeds=base.seeds,
                 seconds=base.seconds,
                 queries=self.queries,
-                data=data,
-                network=network,
+                **fields,
             )
 
 

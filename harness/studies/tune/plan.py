@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.checks import check_counts, check_seconds
 from ...core.errors import UserError, unknown
-from ...core.formats import FORMATS
 from ...machine.cores import usable_cores
 from ...machine.placement import divisions, ladder
 from ...records.nearest import nearest
@@ -80,17 +79,11 @@ class TuningPlan:
 
     def subject(self) -> TuningSubject:
         """What is measured."""
-        from ...workload.hashes import identity_of
+        from ...workload.hashes import fields_of_formats
 
-        base, workload = self.base, self.base.workload
-        (name,) = base.formats
-        format = FORMATS.get(name)
+        base = self.base
+        ((format, fields),) = fields_of_formats(base)
         return TuningSubject(
-            workload=workload.name,
-            workload_version=workload.version,
-            posterior=identity_of(base).hash_of(format)[:16],
-            format=name,
-            backend=base.backend_of(format),
             goal=self.goal,
             bound=self.bound,
             mc=base.mc[0] if format.bayesian else 1,
@@ -98,8 +91,7 @@ class TuningPlan:
             rounds=self.rounds,
             seconds=base.seconds,
             seed=base.seed,
-            data=workload.data_digest(base.split, base.data, base.limit),
-            network=workload.network_digest(),
+            **fields,
         )
 
 
